@@ -1,0 +1,148 @@
+"""An arch: one choice per transformer block.
+
+Two axes per block, independent of each other: which tokens it sees (pool, skip) and how it
+attends (own map or shared map). Values are checked alone here; what is allowed where is for
+`space.rules`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeGuard, get_args
+
+from space.errors import InputError, near
+
+Grid = tuple[int, int]
+PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
+Selector = Literal["map", "cls"]
+Attention = Literal["own", "shared"]
+
+POOL_KINDS: tuple[PoolKind, ...] = get_args(PoolKind)
+SELECTORS: tuple[Selector, ...] = get_args(Selector)
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Token pooling before a block (PSViT, arXiv 2108.03428).
+
+    2-D kinds pool the token grid to `grid` (height, width); 1-D kinds pool the row-major sequence
+    of P patch tokens to ceil(P / stride). Exactly one of the two is set.
+
+    Raises:
+        InputError: an unknown kind, or a target that does not fit the kind.
+    """
+
+    kind: PoolKind
+    grid: Grid | None = None
+    stride: int | None = None
+
+    def __post_init__(self) -> None:
+        one_of("pool kind", self.kind, POOL_KINDS)
+        if self.two_dimensional:
+            if self.stride is not None or not _is_grid(self.grid):
+                raise InputError(
+                    f"pool {self.kind} needs grid=(height, width) of positive integers and no "
+                    f"stride, got grid={self.grid!r}, stride={self.stride!r}"
+                )
+            return
+        if self.grid is not None or not is_integer(self.stride) or self.stride < 2:
+            raise InputError(
+                f"pool {self.kind} needs a stride of at least 2 and no grid, "
+                f"got grid={self.grid!r}, stride={self.stride!r}"
+            )
+        if self.kind == "conv1d" and self.stride != 2:
+            raise InputError(f"pool conv1d has stride 2 only, got {self.stride!r}")
+
+    @property
+    def two_dimensional(self) -> bool:
+        return self.kind in ("avg2d", "max2d", "conv2d")
+
+    @property
+    def learned(self) -> bool:
+        """Whether the pooling has weights (a depthwise convolution)."""
+        return self.kind in ("conv2d", "conv1d")
+
+    def __str__(self) -> str:
+        if self.grid is not None:
+            return f"{self.kind}:{self.grid[0]}x{self.grid[1]}"
+        return f"{self.kind}/{self.stride}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockArch:
+    """The choice for one block; the default is the block as it is in the backbone.
+
+    Args:
+        pool: token pooling before the block.
+        skip: share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
+        selector: what scores the tokens; counts on the first block of a run only.
+        attention: "shared" reuses the attention maps of the block before (PSViT).
+
+    Raises:
+        InputError: a value of the wrong type or outside its range.
+    """
+
+    pool: Pool | None = None
+    skip: float = 0.0
+    selector: Selector = "map"
+    attention: Attention = "own"
+
+    def __post_init__(self) -> None:
+        if self.pool is not None and not isinstance(self.pool, Pool):
+            raise InputError(f"pool must be a Pool or None, got {self.pool!r}")
+        if isinstance(self.skip, bool) or not isinstance(self.skip, int | float):
+            raise InputError(f"skip must be a number in [0, 1), got {self.skip!r}")
+        if not 0 <= self.skip < 1:
+            raise InputError(f"skip must lie in [0, 1), got {self.skip!r}")
+        one_of("selector", self.selector, SELECTORS)
+        one_of("attention", self.attention, ATTENTIONS)
+
+    @property
+    def shared(self) -> bool:
+        return self.attention == "shared"
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """One choice for each block of a backbone: immutable and hashable.
+
+    Raises:
+        InputError: no blocks, or a member that is no BlockArch.
+    """
+
+    blocks: tuple[BlockArch, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        if not self.blocks or not all(isinstance(block, BlockArch) for block in self.blocks):
+            raise InputError(f"blocks must be one BlockArch or more, got {self.blocks!r}")
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks)
+
+    @classmethod
+    def full(cls, depth: int) -> Arch:
+        """The backbone as it is: all tokens and own attention in each of `depth` blocks."""
+        return cls((BlockArch(),) * depth)
+
+
+def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse a value that is not one of `known`, naming the nearest."""
+    if value not in known:
+        hint = near(value, list(known)) if isinstance(value, str) else ""
+        raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Whether `value` is an int; True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_grid(grid: object) -> bool:
+    return (
+        isinstance(grid, tuple)
+        and len(grid) == 2
+        and all(is_integer(side) and side >= 1 for side in grid)
+    )

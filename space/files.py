@@ -1,0 +1,197 @@
+"""Arch files: all that is needed to run an arch, as YAML (schema tokennas/arch/1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from space.arch import Arch, BlockArch, Pool, is_integer
+from space.cost import macs, params, token_counts
+from space.errors import InputError, near
+from space.shape import BackboneShape
+from space.yamlfile import Document, Place, read_yaml, write_yaml
+
+T = TypeVar("T")
+
+SCHEMA = "tokennas/arch/1"
+KEYS = (
+    "schema",
+    "backbone",
+    "input",
+    "classes",
+    "shape",
+    "blocks",
+    "cost",
+    "metrics",
+    "origin",
+)
+REQUIRED = ("schema", "shape", "blocks", "cost")
+BLOCK_KEYS = ("pool", "skip", "selector", "attention")
+POOL_KEYS = ("kind", "grid", "stride")
+
+
+@dataclass(frozen=True)
+class ArchFile:
+    """What an arch file says.
+
+    Args:
+        arch: the choices.
+        shape: the backbone's integers, against which the cost is checked without torch.
+        backbone: `model` and `args` for `timm.create_model`.
+        input: size, mean, std, crop_pct and interpolation of the images.
+        classes: names, where known.
+        metrics: what was measured of it.
+        origin: run, trial, seed, supernet and version that it comes from.
+    """
+
+    arch: Arch
+    shape: BackboneShape
+    backbone: dict[str, Any] = field(default_factory=dict)
+    input: dict[str, Any] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
+
+
+def load_arch(path: str | Path) -> Arch:
+    """The arch of an arch file; `load_arch_file` gives all that the file says.
+
+    Raises:
+        InputError: file, line, place, value and what would be right.
+    """
+    return load_arch_file(path).arch
+
+
+def load_arch_file(path: str | Path) -> ArchFile:
+    """Read an arch file, checking its blocks against the rules and its cost against both.
+
+    Raises:
+        InputError: file, line, place, value and what would be right.
+    """
+    document = read_yaml(path)
+    data = _mapping(document, (), document.data, KEYS)
+    for key in REQUIRED:
+        if key not in data:
+            raise document.error((), f"missing {key!r}")
+    if data["schema"] != SCHEMA:
+        raise document.error(("schema",), f"must be {SCHEMA}, got {data['schema']!r}")
+    shape = _at(document, ("shape",), BackboneShape.from_dict, data["shape"])
+    arch = _arch(document, data["blocks"])
+    _check_cost(document, arch, shape, data["cost"])
+    extras = {}
+    for key in ("backbone", "input", "metrics", "origin"):
+        extras[key] = _mapping(document, (key,), data.get(key) or {}, None)
+    classes = data.get("classes") or []
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise document.error(("classes",), f"must be a list of names, got {classes!r}")
+    return ArchFile(arch, shape, classes=classes, **extras)
+
+
+def save_arch(
+    arch: Arch,
+    path: str | Path,
+    *,
+    shape: BackboneShape,
+    backbone: Mapping[str, Any] | None = None,
+    input: Mapping[str, Any] | None = None,
+    classes: list[str] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an arch file; see `ArchFile` for the arguments.
+
+    Raises:
+        InputError: the arch does not fit the shape or breaks a rule; nothing is written.
+    """
+    extras = {"backbone": backbone, "input": input, "classes": classes}
+    later = {"metrics": metrics, "origin": origin}
+    data: dict[str, Any] = {
+        "schema": SCHEMA,
+        **{key: value for key, value in extras.items() if value},
+        "shape": shape.to_dict(),
+        "blocks": [block_to_dict(block) for block in arch.blocks],
+        "cost": cost_to_dict(arch, shape),
+        **{key: value for key, value in later.items() if value},
+    }
+    write_yaml(path, data)
+
+
+def block_to_dict(block: BlockArch) -> dict[str, Any]:
+    """What differs from the plain block."""
+    values: dict[str, Any] = {}
+    if block.pool is not None:
+        values["pool"] = {"kind": block.pool.kind}
+        if block.pool.grid is not None:
+            values["pool"]["grid"] = list(block.pool.grid)
+        else:
+            values["pool"]["stride"] = block.pool.stride
+    if block.skip:
+        values["skip"] = float(block.skip)
+    if block.selector != "map" or block.skip:
+        values["selector"] = block.selector
+    if block.shared:
+        values["attention"] = block.attention
+    return values
+
+
+def cost_to_dict(arch: Arch, shape: BackboneShape) -> dict[str, Any]:
+    return {
+        "macs": macs(arch, shape),
+        "params": params(arch, shape),
+        "patch_tokens": token_counts(arch, shape),
+    }
+
+
+def _arch(document: Document, blocks: object) -> Arch:
+    if not isinstance(blocks, list) or not blocks:
+        raise document.error(("blocks",), f"must be a list with one entry a block, got {blocks!r}")
+    return Arch(tuple(_block(document, ("blocks", i), block) for i, block in enumerate(blocks)))
+
+
+def _block(document: Document, place: Place, values: object) -> BlockArch:
+    given = dict(_mapping(document, place, values, BLOCK_KEYS))
+    if given.get("pool") is not None:
+        given["pool"] = _pool(document, (*place, "pool"), given["pool"])
+    return _at(document, place, BlockArch, **given)
+
+
+def _pool(document: Document, place: Place, values: object) -> Pool:
+    given = dict(_mapping(document, place, values, POOL_KEYS))
+    if "kind" not in given:
+        raise document.error(place, "missing 'kind'")
+    if isinstance(given.get("grid"), list):
+        given["grid"] = tuple(given["grid"])
+    return _at(document, place, Pool, **given)
+
+
+def _check_cost(document: Document, arch: Arch, shape: BackboneShape, given: object) -> None:
+    right = _at(document, ("blocks",), cost_to_dict, arch, shape)
+    values = _mapping(document, ("cost",), given, tuple(right))
+    for key, value in right.items():
+        got = values.get(key)
+        exact = is_integer(got) if key != "patch_tokens" else isinstance(got, list)
+        if not exact or got != value:
+            message = f"does not fit blocks and shape, which give {value}, got {got!r}"
+            raise document.error(("cost", key), message)
+
+
+def _mapping(
+    document: Document, place: Place, values: object, known: tuple[str, ...] | None
+) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise document.error(place, f"must be a mapping, got {values!r}")
+    for key in values:
+        if known is not None and key not in known:
+            hint = near(key, list(known)) or f"; known are {', '.join(known)}"
+            raise document.error((*place, key), f"unknown key{hint}")
+    return values
+
+
+def _at(document: Document, place: Place, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call `make`, giving its complaint the place in the file."""
+    try:
+        return make(*args, **kwargs)
+    except InputError as error:
+        raise document.error(place, str(error)) from None

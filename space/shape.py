@@ -1,0 +1,116 @@
+"""The integers of a backbone that costs depend on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from space.arch import Grid, is_integer
+from space.errors import InputError, near
+
+
+class Part(NamedTuple):
+    """What one part of a backbone costs."""
+
+    macs: int
+    params: int
+
+
+@dataclass(frozen=True)
+class BackboneShape:
+    """A Vision Transformer as measured integers; no flags, so that no MLP or head is a case.
+
+    Args:
+        depth: number of blocks, all of the same size.
+        width: channels of a token.
+        heads: attention heads.
+        attention_width: channels of all queries together (heads x head width).
+        grid: height and width of the patch-token grid.
+        prefix: class, distillation and register tokens.
+        query_key: query and key projections with their norms; MACs per token, params of one block.
+        value_output: value and output projections; likewise.
+        mlp: the MLP; likewise.
+        rest: what else is in a block (norms, LayerScale); likewise.
+        stem: patch embedding, positions and prefix tokens, for one image.
+        head: final norm, pooling and classifier, for one image, apart from `head_per_token`.
+        head_per_token: MACs of the head for each patch token that reaches it.
+
+    Raises:
+        InputError: a value of the wrong type or sign.
+    """
+
+    depth: int
+    width: int
+    heads: int
+    attention_width: int
+    grid: Grid
+    prefix: int
+    query_key: Part
+    value_output: Part
+    mlp: Part
+    rest: Part
+    stem: Part
+    head: Part
+    head_per_token: int
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "width", "heads", "attention_width"):
+            _check(name, getattr(self, name), least=1)
+        for name in ("prefix", "head_per_token"):
+            _check(name, getattr(self, name), least=0)
+        if not isinstance(self.grid, tuple) or len(self.grid) != 2:
+            raise InputError(f"grid must be [height, width], got {self.grid!r}")
+        for side in self.grid:
+            _check("grid", side, least=1)
+        for name in PARTS:
+            for what, value in getattr(self, name)._asdict().items():
+                _check(f"{name}.{what}", value, least=0)
+        if self.attention_width % self.heads:
+            raise InputError(
+                f"attention_width must be a multiple of heads={self.heads}, "
+                f"got {self.attention_width}"
+            )
+
+    @property
+    def patch_tokens(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, mappings and integers, for YAML."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["grid"] = list(self.grid)
+        return values | {name: values[name]._asdict() for name in PARTS}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> BackboneShape:
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: a key is unknown or missing, or a value is not right.
+        """
+        _check_keys("shape", values, [field.name for field in fields(cls)])
+        grid = values["grid"]
+        parts = {}
+        for name in PARTS:
+            _check_keys(name, values[name], ["macs", "params"])
+            parts[name] = Part(**values[name])
+        return cls(**{**values, **parts, "grid": tuple(grid) if isinstance(grid, list) else grid})
+
+
+PARTS = ("query_key", "value_output", "mlp", "rest", "stem", "head")
+
+
+def _check_keys(place: str, values: object, names: list[str]) -> None:
+    if not isinstance(values, dict):
+        raise InputError(f"{place} must be a mapping of {', '.join(names)}, got {values!r}")
+    for key in values:
+        if key not in names:
+            raise InputError(f"{place}: unknown key {key!r}{near(str(key), names)}")
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise InputError(f"{place}: missing {', '.join(missing)}")
+
+
+def _check(name: str, value: object, least: int) -> None:
+    if not is_integer(value) or value < least:
+        raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
