@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeGuard, get_args
 
-from space.errors import InputError, near
+from space.errors import InputError, near, shown
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
@@ -43,16 +43,16 @@ class Pool:
             if self.stride is not None or not _is_grid(self.grid):
                 raise InputError(
                     f"pool {self.kind} needs grid=(height, width) of positive integers and no "
-                    f"stride, got grid={self.grid!r}, stride={self.stride!r}"
+                    f"stride, got grid={shown(self.grid)}, stride={shown(self.stride)}"
                 )
             return
         if self.grid is not None or not is_integer(self.stride) or self.stride < 2:
             raise InputError(
                 f"pool {self.kind} needs a stride of at least 2 and no grid, "
-                f"got grid={self.grid!r}, stride={self.stride!r}"
+                f"got grid={shown(self.grid)}, stride={shown(self.stride)}"
             )
         if self.kind == "conv1d" and self.stride != 2:
-            raise InputError(f"pool conv1d has stride 2 only, got {self.stride!r}")
+            raise InputError(f"pool conv1d has stride 2 only, got {shown(self.stride)}")
 
     @property
     def two_dimensional(self) -> bool:
@@ -90,11 +90,11 @@ class BlockArch:
 
     def __post_init__(self) -> None:
         if self.pool is not None and not isinstance(self.pool, Pool):
-            raise InputError(f"pool must be a Pool or None, got {self.pool!r}")
+            raise InputError(f"pool must be a Pool or None, got {shown(self.pool)}")
         if isinstance(self.skip, bool) or not isinstance(self.skip, int | float):
-            raise InputError(f"skip must be a number in [0, 1), got {self.skip!r}")
+            raise InputError(f"skip must be a number in [0, 1), got {shown(self.skip)}")
         if not 0 <= self.skip < 1:
-            raise InputError(f"skip must lie in [0, 1), got {self.skip!r}")
+            raise InputError(f"skip must lie in [0, 1), got {shown(self.skip)}")
         one_of("selector", self.selector, SELECTORS)
         one_of("attention", self.attention, ATTENTIONS)
 
@@ -116,7 +116,7 @@ class Arch:
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple(self.blocks))
         if not self.blocks or not all(isinstance(block, BlockArch) for block in self.blocks):
-            raise InputError(f"blocks must be one BlockArch or more, got {self.blocks!r}")
+            raise InputError(f"blocks must be one BlockArch or more, got {shown(self.blocks)}")
 
     @property
     def depth(self) -> int:
@@ -132,7 +132,7 @@ def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
     """Refuse a value that is not one of `known`, naming the nearest."""
     if value not in known:
         hint = near(value, list(known)) if isinstance(value, str) else ""
-        raise InputError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")
+        raise InputError(f"{name} must be one of {', '.join(known)}, got {shown(value)}{hint}")
 
 
 def is_integer(value: object) -> TypeGuard[int]:

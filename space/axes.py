@@ -16,7 +16,7 @@ from space.arch import (
     is_integer,
     one_of,
 )
-from space.errors import InputError, near
+from space.errors import InputError, near, shown
 from space.shape import BackboneShape
 
 T = TypeVar("T")
@@ -121,10 +121,12 @@ class Table:
 
     def __init__(self, values: object, place: str, known: tuple[str, ...]) -> None:
         if not isinstance(values, Mapping):
-            raise InputError(f"{place}: must be a mapping of {', '.join(known)}, got {values!r}")
+            raise InputError(
+                f"{place}: must be a mapping of {', '.join(known)}, got {shown(values)}"
+            )
         for key in values:
             if key not in known:
-                raise InputError(f"{place}: unknown key {key!r}{near(str(key), list(known))}")
+                raise InputError(f"{place}: unknown key {shown(key)}{near(str(key), list(known))}")
         self._values = values
         self._place = place
 
@@ -143,22 +145,22 @@ class Table:
         if values is None and default is not None:
             return default
         if not isinstance(values, list | tuple) or not values:
-            got = "missing" if values is None else f"must be a list, not empty, got {values!r}"
+            got = "missing" if values is None else f"must be a list, not empty, got {shown(values)}"
             raise InputError(f"{place}: {got}")
         found = tuple(_read(f"{place}[{i}]", read, value) for i, value in enumerate(values))
         for i, value in enumerate(found):
             if value in found[:i]:
-                raise InputError(f"{place}[{i}]: {values[i]!r} is listed twice")
+                raise InputError(f"{place}[{i}]: {shown(values[i])} is listed twice")
         return found
 
     def blocks(self, depth: int, first: int) -> tuple[int, ...]:
         """The listed blocks in order; "all" (the default) means every block from `first` on."""
-        if self._values.get("blocks", "all") == "all":
+        if self._values.get("blocks") in (None, "all"):
             return tuple(range(first, depth))
 
         def block(value: object) -> int:
             if not is_integer(value) or not 0 <= value < depth:
-                raise InputError(f"must be a block of 0 to {depth - 1}, got {value!r}")
+                raise InputError(f"must be a block of 0 to {depth - 1}, got {shown(value)}")
             if value < first:
                 raise InputError(f"block {value} can never make this choice; the first is {first}")
             return value
@@ -184,7 +186,7 @@ def _choice(known: tuple[str, ...]) -> Callable[[object], str]:
 def _integer(least: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         if not is_integer(value) or value < least:
-            raise InputError(f"must be an integer of at least {least}, got {value!r}")
+            raise InputError(f"must be an integer of at least {least}, got {shown(value)}")
         return value
 
     return read
@@ -192,14 +194,14 @@ def _integer(least: int) -> Callable[[object], int]:
 
 def _ratio(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise InputError(f"must be a number in (0, 1), got {value!r}")
+        raise InputError(f"must be a number in (0, 1), got {shown(value)}")
     return float(value)
 
 
 def _grid(value: object, shape: BackboneShape) -> Grid:
     sides = (value, value) if is_integer(value) else value
     if not isinstance(sides, list | tuple) or len(sides) != 2:
-        raise InputError(f"must be a side or [height, width], got {value!r}")
+        raise InputError(f"must be a side or [height, width], got {shown(value)}")
     height, width = _integer(1)(sides[0]), _integer(1)(sides[1])
     most = shape.grid
     if height > most[0] or width > most[1] or (height, width) == most:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from space.arch import Arch, BlockArch, Pool
-from space.errors import InputError
+from space.errors import InputError, near, shown
 from space.rules import broken
 from space.space import SearchSpace
 from space.tokens import State, advance, start
@@ -58,10 +58,10 @@ class Genes:
         """
         for gene, value in genes.items():
             if gene not in self._values:
-                raise InputError(f"unknown gene {gene!r}")
+                raise InputError(f"unknown gene {shown(gene)}{near(gene, list(self._values))}")
             if value not in self._values[gene]:
                 known = ", ".join(self._values[gene])
-                raise InputError(f"{gene}: must be one of {known}, got {value!r}")
+                raise InputError(f"{gene}: must be one of {known}, got {shown(value)}")
         state, blocks = start(self.space.shape), []
         running = 0.0
         for i in range(self.space.shape.depth):

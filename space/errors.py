@@ -1,6 +1,14 @@
-"""The one error that a user's own input raises."""
+"""The one error that a user's own input raises, and how values stand in its line."""
 
 import difflib
+import reprlib
+
+LONGEST = 80
+
+_brief = reprlib.Repr()
+_brief.maxlevel = 3
+_brief.maxlist = _brief.maxtuple = _brief.maxdict = 24
+_brief.maxstring = _brief.maxother = _brief.maxlong = LONGEST
 
 
 class InputError(ValueError):
@@ -11,3 +19,14 @@ def near(value: str, known: list[str]) -> str:
     """The ending "; did you mean 'x'?" where one of `known` is close to `value`, else nothing."""
     found = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def shown(value: object) -> str:
+    """`value` as it stands in an error: its repr, with the middle left out where it is long."""
+    return cut(_brief.repr(value))
+
+
+def cut(text: str) -> str:
+    """`text` with its middle left out where it is long."""
+    half = (LONGEST - 3) // 2
+    return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"

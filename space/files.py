@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from space.arch import Arch, BlockArch, Pool, is_integer
 from space.cost import macs, params, token_counts
-from space.errors import InputError, near
+from space.errors import InputError, near, shown
 from space.shape import BackboneShape
 from space.yamlfile import Document, Place, read_yaml, write_yaml
 
@@ -71,21 +71,22 @@ def load_arch_file(path: str | Path) -> ArchFile:
         InputError: file, line, place, value and what would be right.
     """
     document = read_yaml(path)
-    data = _mapping(document, (), document.data, KEYS)
+    given = _mapping(document, (), document.data, KEYS)
+    data = {key: value for key, value in given.items() if value is not None}
     for key in REQUIRED:
         if key not in data:
             raise document.error((), f"missing {key!r}")
     if data["schema"] != SCHEMA:
-        raise document.error(("schema",), f"must be {SCHEMA}, got {data['schema']!r}")
+        raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
     shape = _at(document, ("shape",), BackboneShape.from_dict, data["shape"])
     arch = _arch(document, data["blocks"])
     _check_cost(document, arch, shape, data["cost"])
     extras = {}
     for key in ("backbone", "input", "metrics", "origin"):
-        extras[key] = _mapping(document, (key,), data.get(key) or {}, None)
-    classes = data.get("classes") or []
+        extras[key] = _mapping(document, (key,), data.get(key, {}), None)
+    classes = data.get("classes", [])
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise document.error(("classes",), f"must be a list of names, got {classes!r}")
+        raise document.error(("classes",), f"must be a list of names, got {shown(classes)}")
     return ArchFile(arch, shape, classes=classes, **extras)
 
 
@@ -146,7 +147,9 @@ def cost_to_dict(arch: Arch, shape: BackboneShape) -> dict[str, Any]:
 
 def _arch(document: Document, blocks: object) -> Arch:
     if not isinstance(blocks, list) or not blocks:
-        raise document.error(("blocks",), f"must be a list with one entry a block, got {blocks!r}")
+        raise document.error(
+            ("blocks",), f"must be a list with one entry a block, got {shown(blocks)}"
+        )
     return Arch(tuple(_block(document, ("blocks", i), block) for i, block in enumerate(blocks)))
 
 
@@ -173,7 +176,7 @@ def _check_cost(document: Document, arch: Arch, shape: BackboneShape, given: obj
         got = values.get(key)
         exact = is_integer(got) if key != "patch_tokens" else isinstance(got, list)
         if not exact or got != value:
-            message = f"does not fit blocks and shape, which give {value}, got {got!r}"
+            message = f"does not fit blocks and shape, which give {shown(value)}, got {shown(got)}"
             raise document.error(("cost", key), message)
 
 
@@ -181,7 +184,7 @@ def _mapping(
     document: Document, place: Place, values: object, known: tuple[str, ...] | None
 ) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise document.error(place, f"must be a mapping, got {values!r}")
+        raise document.error(place, f"must be a mapping, got {shown(values)}")
     for key in values:
         if known is not None and key not in known:
             hint = near(key, list(known)) or f"; known are {', '.join(known)}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from space.arch import Grid, is_integer
-from space.errors import InputError, near
+from space.errors import InputError, near, shown
 
 
 class Part(NamedTuple):
@@ -59,7 +59,7 @@ class BackboneShape:
         for name in ("prefix", "head_per_token"):
             _check(name, getattr(self, name), least=0)
         if not isinstance(self.grid, tuple) or len(self.grid) != 2:
-            raise InputError(f"grid must be [height, width], got {self.grid!r}")
+            raise InputError(f"grid must be [height, width], got {shown(self.grid)}")
         for side in self.grid:
             _check("grid", side, least=1)
         for name in PARTS:
@@ -102,10 +102,10 @@ PARTS = ("query_key", "value_output", "mlp", "rest", "stem", "head")
 
 def _check_keys(place: str, values: object, names: list[str]) -> None:
     if not isinstance(values, dict):
-        raise InputError(f"{place} must be a mapping of {', '.join(names)}, got {values!r}")
+        raise InputError(f"{place} must be a mapping of {', '.join(names)}, got {shown(values)}")
     for key in values:
         if key not in names:
-            raise InputError(f"{place}: unknown key {key!r}{near(str(key), names)}")
+            raise InputError(f"{place}: unknown key {shown(key)}{near(str(key), names)}")
     missing = [name for name in names if name not in values]
     if missing:
         raise InputError(f"{place}: missing {', '.join(missing)}")
@@ -113,4 +113,4 @@ def _check_keys(place: str, values: object, names: list[str]) -> None:
 
 def _check(name: str, value: object, least: int) -> None:
     if not is_integer(value) or value < least:
-        raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise InputError(f"{name} must be an integer of at least {least}, got {shown(value)}")

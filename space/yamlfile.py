@@ -13,15 +13,18 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from space.errors import InputError
+from space.errors import InputError, cut, shown
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 40
 MOST_VALUES = 100_000
+MOST_DIGITS = 32
 
 # libyaml's parser where PyYAML was built with it: fifty times faster, the same events.
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+TAG = "tag:yaml.org,2002:"
 
 Place = tuple[str | int, ...]
 
@@ -44,8 +47,12 @@ class Document(NamedTuple):
 
 def dotted(place: Place) -> str:
     """A place as people write it: `blocks[3].pool.grid`."""
-    parts = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in place)
-    return "".join(parts).lstrip(".")
+    parts = (f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in place)
+    return cut("".join(parts).removeprefix("."))
+
+
+def _name(key: str) -> str:
+    return key if key.isprintable() else shown(key)
 
 
 def read_yaml(path: str | Path) -> Document:
@@ -61,7 +68,7 @@ def read_yaml(path: str | Path) -> Document:
         if len(raw) > MOST_BYTES:
             raise InputError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no such file is")
         text = raw.decode("utf-8")
-        _check_depth(path, text)
+        _check_size(path, text)
         node = yaml.compose(text, Loader=Loader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
@@ -70,9 +77,8 @@ def read_yaml(path: str | Path) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise InputError(
-            f"{path}:{line}: no valid YAML: {error.problem or error.context}"
-        ) from None
+        reason = ", ".join(filter(None, (error.context, error.problem)))
+        raise InputError(f"{path}:{line}: no valid YAML: {reason}") from None
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: no valid YAML: {reason}") from None
@@ -104,17 +110,20 @@ def write_yaml(path: str | Path, data: Any) -> None:
     write_text(path, text)
 
 
-def _check_depth(path: Path, text: str) -> None:
-    """Count nesting on the event stream, which needs no recursion."""
+def _check_size(path: Path, text: str) -> None:
+    """Count nesting and values on the event stream, which needs no recursion and no memory."""
     depth = 0
-    for event in yaml.parse(text, Loader=Loader):
+    for count, event in enumerate(yaml.parse(text, Loader=Loader)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
-            if depth > MOST_DEPTH:
-                line = event.start_mark.line + 1  # type: ignore[union-attr]
-                raise InputError(f"{path}:{line}: nested deeper than {MOST_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        if depth > MOST_DEPTH or count > MOST_VALUES:
+            what = f"nested deeper than {MOST_DEPTH} levels"
+            if count > MOST_VALUES:
+                what = f"more than {MOST_VALUES:,} values"
+            line = event.start_mark.line + 1  # type: ignore[union-attr]
+            raise InputError(f"{path}:{line}: {what}, which no such file has")
 
 
 class _Reader:
@@ -137,23 +146,32 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             self._check_tag(node, place, "seq")
             return [self.value(child, (*place, i)) for i, child in enumerate(node.value)]
+        return self._scalar(node, place)
+
+    def _scalar(self, node: yaml.Node, place: Place) -> Any:
+        kind = node.tag.removeprefix(TAG)
+        # Long numbers take quadratic time to read or to show, and are none that anybody means.
+        if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
+            raise self._error(
+                node, place, f"{shown(node.value)} is too long a number; quote it if it is text"
+            )
         try:
             value = self._construct(node)
-        except (yaml.YAMLError, ValueError, OverflowError) as error:
-            reason = getattr(error, "problem", None) or str(error)
-            raise self._error(node, place, f"cannot be read: {reason}") from None
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):
+            # What PyYAML's constructors raise at a scalar that is not what its tag says.
+            message = f"{shown(node.value)} cannot be read as {shown(kind)}; quote it if it is text"
+            raise self._error(node, place, message) from None
         if value is not None and not isinstance(value, str | int | float | bool):
-            raise self._error(
-                node, place, f"{node.value!r} is no text, number or boolean; quote it"
-            )
+            message = f"{shown(node.value)} is no text, number or boolean; quote it if it is text"
+            raise self._error(node, place, message)
         return value
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, child in node.value:
             key: Hashable = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str) or key_node.tag != "tag:yaml.org,2002:str":
-                raise self._error(key_node, place, f"a key must be text, got {key!r}")
+            if not isinstance(key, str) or key_node.tag != f"{TAG}str":
+                raise self._error(key_node, place, f"a key must be text, got {shown(key)}")
             if key in found:
                 raise self._error(key_node, (*place, key), "given twice")
             self.lines[(*place, key)] = key_node.start_mark.line + 1
@@ -161,8 +179,8 @@ class _Reader:
         return found
 
     def _check_tag(self, node: yaml.Node, place: Place, tag: str) -> None:
-        if node.tag != f"tag:yaml.org,2002:{tag}":
-            raise self._error(node, place, f"the tag {node.tag} is not allowed")
+        if node.tag != f"{TAG}{tag}":
+            raise self._error(node, place, f"the tag {shown(node.tag)} is not allowed")
 
     def _error(self, node: yaml.Node, place: Place, message: str) -> InputError:
         name = f" {dotted(place)}:" if place else ""
