@@ -73,14 +73,19 @@ class Bands:
         Raises:
             InputError: (a ValueError) no arch lies there.
         """
-        arch = self._try(rng, low, high)
-        if arch is None and self._between(low, high):
-            arch = self.halves.sample(rng, low, high) if self.halves else None
+        arch = self._find(rng, low, high) if low <= high else None
         if arch is None:
+            found = "has" if self.count(low, high).exact else "was found with"
             raise InputError(
-                f"no arch has a cost in [{low:,.0f}, {high:,.0f}]; "
+                f"no arch {found} a cost in [{low:,.0f}, {high:,.0f}]; "
                 f"the space reaches from {self.low:,} to {self.high:,}"
             )
+        return arch
+
+    def _find(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
+        arch = self._try(rng, low, high)
+        if arch is None and self.halves and self._between(low, high):
+            arch = self.halves.sample(rng, low, high)
         return arch
 
     def sample_evenly(self, rng: np.random.Generator) -> Arch:
@@ -98,9 +103,8 @@ class Bands:
         if self.halves is not None:
             return Count(self.halves.count(low, high), exact=True)
         opened = self._between(low, high)
-        inner = self._histograms[0][0].between(
-            self._bucket(low), int(high // self.width) - self._terms
-        )
+        first, last = self._buckets(low, high)
+        inner = self._histograms[0][0].between(first, last - self._terms)
         return Count((opened + inner) // 2, exact=False)
 
     def histogram(self, bins: int) -> list[Count]:
@@ -141,12 +145,15 @@ class Bands:
             low, high, cost, node = low - bucket, high - bucket, cost + price, edge.to
         return Arch(tuple(blocks)), cost + self.rests[node]
 
-    def _bucket(self, cost: float) -> int:
-        return -int(-cost // self.width)
+    def _buckets(self, low: float, high: float) -> tuple[int, int]:
+        """The ends of the band in buckets, rounded inwards; open ends become the space's."""
+        low, high = max(low, self.low), min(high, self.high)
+        return -int(-low // self.width), int(high // self.width)
 
     def _window(self, low: float, high: float) -> tuple[int, int]:
         """The bucket sums that archs of the band may have: floors lose up to one a term."""
-        return self._bucket(low) - self._terms, int(high // self.width)
+        first, last = self._buckets(low, high)
+        return first - self._terms, last
 
     def _between(self, low: float, high: float) -> int:
         return self._histograms[0][0].between(*self._window(low, high))
