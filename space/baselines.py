@@ -63,18 +63,18 @@ def two_pools(space: SearchSpace) -> Iterator[Arch]:
 
 def late_pools(space: SearchSpace) -> Iterator[Arch]:
     """All poolings as late as the space allows."""
-    count = space.limits.pools
+    count = _most_pools(space)
     yield from _pool_schedules(space, count, lambda j, depth: depth - count + j)
 
 
 def early_pools(space: SearchSpace) -> Iterator[Arch]:
     """All poolings as early as the space allows."""
-    yield from _pool_schedules(space, space.limits.pools, lambda j, depth: j)
+    yield from _pool_schedules(space, _most_pools(space), lambda j, depth: j)
 
 
 def linear_pools(space: SearchSpace) -> Iterator[Arch]:
     """As many poolings as the space allows, at even distances."""
-    parts = space.limits.pools + 1
+    parts = _most_pools(space) + 1
     yield from _pool_schedules(space, parts - 1, lambda j, depth: (j + 1) * depth / parts)
 
 
@@ -129,6 +129,11 @@ def _sharing(space: SearchSpace, run: int) -> Iterator[Arch]:
     for first in range(space.shape.depth):
         blocks = range(first, space.shape.depth)
         yield _place(space, {i: shared for i in blocks if (i - first) % (run + 1)})
+
+
+def _most_pools(space: SearchSpace) -> int:
+    """The most poolings of any arch; `max_pools`, blocks and targets all bound it."""
+    return max(state.pools for state in space.graph.levels[-1])
 
 
 def _pool_schedules(
