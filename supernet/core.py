@@ -1,0 +1,200 @@
+"""The forward pass of any arch, as a pure function of images and arch.
+
+The model *is* a timm VisionTransformer, with timm's parameter names; its blocks are run by a plan
+that is worked out from the arch, and no state is set to choose one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from space.arch import Arch, BlockArch, Grid
+from space.errors import InputError
+from space.shape import BackboneShape
+from space.tokens import State, starts_run
+from supernet.attention import Exposed, Want
+from supernet.backbone import shallow_copy
+from supernet.block import run_block
+from supernet.plan import Step, plan
+from supernet.pooling import DepthwisePool, pool_tokens
+from supernet.selection import (
+    MapSelector,
+    choose,
+    map_importance,
+    put_back,
+    row_importance,
+    take,
+)
+
+Choice = tuple[State, BlockArch]
+Observer = Callable[[int, Tensor, Tensor], None]
+Visitor = Callable[[int, Tensor, Grid | None], None]
+
+
+class Run(NamedTuple):
+    """A run of blocks that some tokens bypass.
+
+    Args:
+        x: all tokens as they were before it, (B, N, D).
+        chosen: patch tokens that go through it, (B, K).
+    """
+
+    x: Tensor
+    chosen: Tensor
+
+
+class ElasticCore(VisionTransformer):
+    """A timm VisionTransformer whose blocks run by an arch.
+
+    It shares the backbone's parameters and modules; `pools` and `selectors` hold what its archs
+    need in addition. Use it as `ElasticViT`.
+
+    Args:
+        backbone: a timm VisionTransformer that `check_backbone` accepts.
+        shape: its shape.
+        choices: for each block, the choices that it may be given and the states it has them in.
+        arch: the arch that runs where a call names none.
+    """
+
+    shape: BackboneShape
+    arch: Arch | None
+    blocks: Any
+
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        shape: BackboneShape,
+        choices: Iterable[Iterable[Choice]],
+        arch: Arch | None = None,
+    ) -> None:
+        # The backbone's state is taken over as it is; timm's own __init__ would build it anew.
+        self.__dict__.update(shallow_copy(backbone).__dict__)
+        self.shape = shape
+        self.arch = arch
+        self.pools = nn.ModuleDict()
+        self.selectors = nn.ModuleDict()
+        for i, pairs in enumerate(choices):
+            self._add_operators(i, list(pairs))
+
+    def _add_operators(self, i: int, choices: list[Choice]) -> None:
+        """One kernel a learned kind, and one selector, for block `i`, where a choice needs it."""
+        weight = self.blocks[i].norm1.weight
+        kinds = sorted(
+            {block.pool.kind for _, block in choices if block.pool and block.pool.learned}
+        )
+        if kinds:
+            self.pools[str(i)] = nn.ModuleDict(
+                {
+                    kind: DepthwisePool(
+                        self.embed_dim, 2 if kind == "conv2d" else 1, weight.device, weight.dtype
+                    )
+                    for kind in kinds
+                }
+            )
+        if any(starts_run(state, block) and block.selector == "map" for state, block in choices):
+            self.selectors[str(i)] = MapSelector(self.shape.heads, weight.device).to(weight.dtype)
+
+    def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:  # type: ignore[override]
+        """Images (B, C, H, W) to logits (B, classes)."""
+        return self.forward_head(self.forward_features(x, arch))
+
+    def forward_features(  # type: ignore[override]
+        self, x: Tensor, arch: Arch | None = None, observe: Observer | None = None
+    ) -> Tensor:
+        """Images (B, C, H, W) to normed tokens (B, N', D), N' what the arch leaves.
+
+        Args:
+            x: images.
+            arch: the arch to run; a subnet has its own.
+            observe: called with (block, query, key), each (B, H, N, d), detached, for every block
+                that attends by itself.
+        """
+        x = self.run_blocks(self.embed(x), self.steps(arch), observe)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
+        """The plan of `arch`, or of the subnet's own.
+
+        Raises:
+            InputError: there is no arch, or it does not fit.
+        """
+        arch = arch or self.arch
+        if arch is None:
+            raise InputError("a supernet needs an arch: supernet(images, arch)")
+        return plan(arch, self.shape)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Images to tokens (B, N, D) as the first block finds them."""
+        return self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(x))))  # type: ignore[no-any-return]
+
+    def run_blocks(
+        self,
+        x: Tensor,
+        steps: tuple[Step, ...],
+        observe: Observer | None = None,
+        visit: Visitor | None = None,
+    ) -> Tensor:
+        """Tokens (B, N, D) through the blocks.
+
+        Args:
+            x: the tokens that the first block finds.
+            steps: the plan, which may end before the last block.
+            observe: see `forward_features`.
+            visit: called with (block, all tokens after it, their grid or None); inside a run the
+                tokens that went through it stand at their places.
+        """
+        prefix = self.num_prefix_tokens
+        exposed, run = Exposed(), None
+        for i, step in enumerate(steps):
+            if step.pool is not None:
+                x = self._pool(i, step, x)
+            if step.selector is not None:
+                run = Run(x, choose(self._importance(i, step, exposed), step.keep))
+                x = take(x, run.chosen, prefix)
+            x, exposed = self._block(i, x, exposed.map if step.shared else None, step.want, observe)
+            if run is not None and (step.ends_run or visit is not None):
+                whole = put_back(run.x, run.chosen, x, prefix)
+                if visit is not None:
+                    visit(i, whole, step.grid_after)
+                if step.ends_run:
+                    x, run = whole, None
+            elif visit is not None:
+                visit(i, x, step.grid_after)
+        return x
+
+    def _block(
+        self, i: int, x: Tensor, maps: Tensor | None, want: Want, observe: Observer | None
+    ) -> tuple[Tensor, Exposed]:
+        if observe is not None and maps is None:
+            want = want._replace(query_key=True)
+        if self.grad_checkpointing and self.training:
+            x, exposed = checkpoint(run_block, self.blocks[i], x, maps, want, use_reentrant=False)
+        else:
+            x, exposed = run_block(self.blocks[i], x, maps, want)
+        if observe is not None and exposed.query is not None and exposed.key is not None:
+            observe(i, exposed.query.detach(), exposed.key.detach())
+        return x, exposed
+
+    def _pool(self, i: int, step: Step, x: Tensor) -> Tensor:
+        assert step.pool is not None
+        prefix = self.num_prefix_tokens
+        conv: Any = self.pools[str(i)][step.pool.kind] if step.pool.learned else None  # type: ignore[index]
+        patches = pool_tokens(x[:, prefix:], step.grid, step.pool, conv)
+        return torch.cat([x[:, :prefix], patches], dim=1)
+
+    def _importance(self, i: int, step: Step, exposed: Exposed) -> Tensor:
+        """Importance (B, P) of the patch tokens before a run, read off the block before."""
+        prefix = self.num_prefix_tokens
+        if step.selector == "map":
+            assert exposed.logits is not None
+            return map_importance(self.selectors[str(i)](exposed.logits.detach()), prefix)
+        assert exposed.query is not None
+        assert exposed.key is not None
+        scale = self.blocks[i - 1].attn.scale
+        return row_importance(exposed.query, exposed.key, scale, prefix, cls=self.has_class_token)

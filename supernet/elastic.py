@@ -1,0 +1,123 @@
+"""The elastic model: timm's interface over a forward pass whose tokens change on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from timm.models._features import feature_take_indices
+from timm.models.deit import VisionTransformerDistilled
+from torch import Tensor, nn
+
+from space.arch import Arch, Grid
+from space.errors import InputError
+from supernet.core import ElasticCore
+
+
+class Taken(NamedTuple):
+    """Patch and prefix tokens after one block."""
+
+    patches: Tensor
+    prefix: Tensor
+
+
+class ElasticViT(ElasticCore):
+    """A timm VisionTransformer that runs archs; a subnet is one with an arch of its own.
+
+    Args and errors: see `ElasticCore`.
+    """
+
+    def __new__(cls, backbone: nn.Module | None = None, *_: Any, **__: Any) -> ElasticViT:
+        """Choose the subclass with timm's two heads where the backbone is distilled."""
+        if isinstance(backbone, VisionTransformerDistilled):
+            cls = DISTILLED.get(cls, cls)  # noqa: PLW0642
+        return super().__new__(cls)
+
+    def forward_intermediates(  # noqa: PLR0917 - timm's order
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+        output_dict: bool = False,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+        arch: Arch | None = None,
+    ) -> Any:
+        """timm's `forward_intermediates`, at the grid that each block leaves.
+
+        After a 1-D pooling there is no grid: those features come as NLC, (B, P, D), whatever
+        `output_fmt` says. Inside a run, the tokens that bypass it stand at their places.
+
+        Raises:
+            InputError: an output format that timm does not have, or an attention mask.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise InputError(f"output_fmt must be NCHW or NLC, got {output_fmt!r}")
+        if attn_mask is not None or is_causal:
+            raise InputError("attention masks are not served: pooling changes the tokens")
+        wanted, last = feature_take_indices(len(self.blocks), indices)
+        taken: list[Taken] = []
+
+        def visit(i: int, tokens: Tensor, grid: Grid | None) -> None:
+            if i in wanted:
+                tokens = self.norm(tokens) if norm else tokens
+                patches = tokens[:, self.num_prefix_tokens :]
+                if output_fmt == "NCHW" and grid is not None:
+                    patches = patches.transpose(1, 2).unflatten(2, grid).contiguous()
+                taken.append(Taken(patches, tokens[:, : self.num_prefix_tokens]))
+
+        steps = self.steps(arch)
+        x = self.run_blocks(self.embed(x), steps[: last + 1] if stop_early else steps, visit=visit)
+        patches = [each.patches for each in taken]
+        has_prefix = self.num_prefix_tokens > 0
+        if output_dict:
+            found: dict[str, Any] = {"image_intermediates": patches}
+            if return_prefix_tokens and has_prefix:
+                found["image_intermediates_prefix"] = [each.prefix for each in taken]
+            return found if intermediates_only else found | {"image_features": self.norm(x)}
+        features: list[Any] = (
+            [tuple(each) for each in taken] if return_prefix_tokens and has_prefix else patches
+        )
+        return features if intermediates_only else (self.norm(x), features)
+
+    def prune_intermediate_layers(
+        self,
+        indices: int | list[int] = 1,
+        prune_norm: bool = False,
+        prune_head: bool = True,
+    ) -> list[int]:
+        """Drop the blocks after the last wanted one; the arch of a subnet is cut with them."""
+        wanted, last = feature_take_indices(len(self.blocks), indices)
+        if self.arch is None:
+            raise InputError("only a subnet can be pruned: a supernet's archs need every block")
+        self.arch = Arch(self.arch.blocks[: last + 1])
+        self.shape = replace(self.shape, depth=last + 1)
+        self.blocks = self.blocks[: last + 1]
+        for operators in (self.pools, self.selectors):
+            for i in [int(key) for key in operators if int(key) > last]:
+                del operators[str(i)]
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.fc_norm = nn.Identity()
+            self.reset_classifier(0, "")
+        return list(wanted)
+
+    def set_input_size(self, *_: Any, **__: Any) -> None:
+        """Refused: an arch belongs to one token grid.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError("set_input_size: an arch belongs to its grid; resize the backbone first")
+
+
+class DistilledElasticViT(ElasticViT, VisionTransformerDistilled):
+    """The same over a backbone with a distillation token and two heads."""
+
+
+DISTILLED: dict[type, type] = {ElasticViT: DistilledElasticViT}

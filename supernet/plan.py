@@ -1,0 +1,70 @@
+"""What each block has to do for an arch, worked out ahead: who needs whose maps, where runs end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from space.arch import Arch, Grid, Pool, Selector
+from space.cost import trace
+from space.shape import BackboneShape
+from space.tokens import starts_run
+from supernet.attention import Want
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One block of a plan.
+
+    Args:
+        pool: token pooling before the block.
+        grid: of the patch tokens before that pooling.
+        selector: what chooses the tokens before the block, on the first block of a run.
+        keep: how many it chooses.
+        shared: whether the block takes the maps of the one before.
+        want: what the blocks after this one need of its attention.
+        ends_run: whether the chosen tokens go back to their places after the block.
+        grid_after: grid of the patch tokens after the block; None after a 1-D pooling.
+    """
+
+    pool: Pool | None
+    grid: Grid | None
+    selector: Selector | None
+    keep: int
+    shared: bool
+    want: Want
+    ends_run: bool
+    grid_after: Grid | None
+
+
+@lru_cache(maxsize=4096)
+def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
+    """The steps of `arch`, one a block.
+
+    Raises:
+        InputError: the arch does not fit the backbone or breaks a rule.
+    """
+    states = trace(arch, shape)
+    steps = []
+    for i, block in enumerate(arch.blocks):
+        state, after = states[i], states[i + 1]
+        following = arch.blocks[i + 1] if i + 1 < arch.depth else None
+        selects = following is not None and starts_run(after, following)
+        selector = following.selector if following is not None and selects else None
+        steps.append(
+            Step(
+                pool=block.pool,
+                grid=state.grid,
+                selector=block.selector if starts_run(state, block) else None,
+                keep=after.kept,
+                shared=block.shared,
+                want=Want(
+                    map=following is not None and following.shared,
+                    logits=selector == "map",
+                    query_key=selector == "cls",
+                ),
+                ends_run=after.run > 0 and (following is None or following.skip == 0),
+                grid_after=after.grid,
+            )
+        )
+    return tuple(steps)

@@ -1,0 +1,101 @@
+"""Token selection (ToSA, arXiv 2406.08816): which patch tokens go through a run of blocks.
+
+B images, P patch tokens, N = P + prefix tokens, H heads, d head width, K tokens chosen. Importance
+is worked out in float32 at least, under autocast too: rounding it to bfloat16 changes the choice.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+LIFT = 8.0
+
+
+class MapSelector(nn.Module):
+    """Predicts the maps of the next block from the logits of the one before.
+
+    Two 1-wide convolutions over the heads with a ReLU between (hidden width H), log-softmax over
+    the keys: 2 H^2 N^2 MACs. The second has no bias: log-softmax would cancel it. Written as
+    batched matrix products over the heads, which are several times faster than convolutions here.
+    """
+
+    def __init__(self, heads: int, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(heads, heads, device=device)
+        self.predict = nn.Linear(heads, heads, bias=False, device=device)
+        # Logits pass through unchanged at first: the ReLU does not cut what the bias lifts above
+        # zero, and log-softmax ignores the lift. So learning starts from the previous map itself.
+        with torch.no_grad():
+            nn.init.eye_(self.hidden.weight)
+            nn.init.constant_(self.hidden.bias, LIFT)
+            nn.init.eye_(self.predict.weight)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Logits (B, H, N, N) to log-maps (B, H, N, N)."""
+        batch, heads, n, _ = logits.shape
+        with _full_precision(logits):
+            flat = at_least_float32(logits).flatten(2)
+            bias = self.hidden.bias.to(flat.dtype).view(1, heads, 1)
+            hidden = torch.baddbmm(bias, _each(self.hidden, flat), flat).relu()
+            maps = torch.bmm(_each(self.predict, flat), hidden)
+            return maps.view(batch, heads, n, n).log_softmax(dim=-1)
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[Any]:
+    """No autocast on the device of `x`; the meta device has none."""
+    device = x.device.type
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
+
+
+def _each(layer: nn.Linear, like: Tensor) -> Tensor:
+    """The layer's weight for each image of a batch."""
+    return layer.weight.to(like.dtype).expand(like.shape[0], -1, -1)
+
+
+def map_importance(log_maps: Tensor, prefix: int) -> Tensor:
+    """Column sums of the maps over all N queries, averaged over the heads: (B, P)."""
+    return log_maps.exp().sum(dim=2).mean(dim=1)[:, prefix:]
+
+
+def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: bool) -> Tensor:
+    """The attention of one query row to the patch tokens, averaged over the heads: (B, P).
+
+    Args:
+        query, key: of the block before the run, (B, H, N, d).
+        scale: of its logits.
+        prefix: prefix tokens.
+        cls: the class token's row; else the mean of the patch queries, where there is none.
+    """
+    with _full_precision(query):
+        query, key = at_least_float32(query), at_least_float32(key)
+        row = query[:, :, :1] if cls else query[:, :, prefix:].mean(dim=2, keepdim=True)
+        maps = ((row * scale) @ key.transpose(-2, -1)).softmax(dim=-1)
+        return maps[:, :, 0].mean(dim=1)[:, prefix:]
+
+
+def choose(importance: Tensor, k: int) -> Tensor:
+    """Indices (B, K) of the K most important tokens, ascending; of equal ones the lower index."""
+    order = importance.detach().sort(dim=1, descending=True, stable=True).indices
+    return order[:, :k].sort(dim=1).values
+
+
+def take(x: Tensor, index: Tensor, prefix: int) -> Tensor:
+    """Prefix and chosen patch tokens: (B, N, D) to (B, prefix + K, D)."""
+    rows = index.unsqueeze(-1).expand(-1, -1, x.shape[2])
+    return torch.cat([x[:, :prefix], x[:, prefix:].gather(1, rows)], dim=1)
+
+
+def put_back(x: Tensor, index: Tensor, chosen: Tensor, prefix: int) -> Tensor:
+    """The tokens x (B, N, D) with prefix and chosen ones replaced; the others bypassed the run."""
+    rows = index.unsqueeze(-1).expand(-1, -1, x.shape[2])
+    patches = x[:, prefix:].scatter(1, rows, chosen[:, prefix:])
+    return torch.cat([chosen[:, :prefix], patches], dim=1)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision to float32; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

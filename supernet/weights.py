@@ -1,0 +1,74 @@
+"""Weights on disk: safetensors, written beside and renamed, read strictly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from space.errors import InputError
+
+
+def save_weights(
+    model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a model's state dict as safetensors."""
+    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    write_tensors(tensors, path, metadata)
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors beside `path`, flush them to the disk and rename."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        # Tensors that share memory would be refused: each is stored by itself.
+        own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        save_file(own, beside, metadata={"format": "pt", **(metadata or {})})
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        InputError: it cannot be read or is no safetensors file.
+    """
+    try:
+        return load_file(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"{path}: cannot be read: {reason}") from None
+    except SafetensorError as error:
+        raise InputError(f"{path}: no whole safetensors file: {error}") from None
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load weights that must fit the model exactly.
+
+    Raises:
+        InputError: the file cannot be read, or names or sizes differ.
+    """
+    given, own = read_tensors(path), model.state_dict()
+    missing = sorted(own.keys() - given.keys())
+    unknown = sorted(given.keys() - own.keys())
+    sizes = [
+        f"{name} {list(given[name].shape)} instead of {list(own[name].shape)}"
+        for name in own.keys() & given.keys()
+        if given[name].shape != own[name].shape
+    ]
+    for what, names in (("misses", missing), ("has unknown", unknown), ("has", sorted(sizes))):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise InputError(f"{path}: {what} {', '.join(names[:3])}{more}")
+    model.load_state_dict(given)
