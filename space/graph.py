@@ -84,12 +84,8 @@ class Graph:
     def choices(self) -> list[list[tuple[State, BlockArch]]]:
         """For each block, the states that it may find and its choices there."""
         return [
-            [
-                (state, edge.block)
-                for state, edges in zip(states, level, strict=True)
-                for edge in edges
-            ]
-            for states, level in zip(self.levels, self.edges, strict=False)
+            [(state, edge.block) for state, edges in zip(*pair, strict=True) for edge in edges]
+            for pair in zip(self.levels, self.edges, strict=False)
         ]
 
     def edge_costs(self, cost: AdditiveCost) -> list[list[tuple[int, ...]]]:

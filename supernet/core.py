@@ -75,8 +75,7 @@ class ElasticCore(VisionTransformer):
     ) -> None:
         # The backbone's state is taken over as it is; timm's own __init__ would build it anew.
         self.__dict__.update(shallow_copy(backbone).__dict__)
-        self.shape = shape
-        self.arch = arch
+        self.set_arch(shape, arch)
         self.pools = nn.ModuleDict()
         self.selectors = nn.ModuleDict()
         for i, pairs in enumerate(choices):
@@ -85,9 +84,8 @@ class ElasticCore(VisionTransformer):
     def _add_operators(self, i: int, choices: list[Choice]) -> None:
         """One kernel a learned kind, and one selector, for block `i`, where a choice needs it."""
         weight = self.blocks[i].norm1.weight
-        kinds = sorted(
-            {block.pool.kind for _, block in choices if block.pool and block.pool.learned}
-        )
+        pools = [block.pool for _, block in choices if block.pool]
+        kinds = sorted({pool.kind for pool in pools if pool.learned})
         if kinds:
             self.pools[str(i)] = nn.ModuleDict(
                 {
@@ -99,6 +97,11 @@ class ElasticCore(VisionTransformer):
             )
         if any(starts_run(state, block) and block.selector == "map" for state, block in choices):
             self.selectors[str(i)] = MapSelector(self.shape.heads, weight.device).to(weight.dtype)
+
+    def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
+        """The arch that runs where a call names none; its plan is made here, not while running."""
+        self.shape, self.arch = shape, arch
+        self._own_steps = None if arch is None else plan(arch, shape)
 
     def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:  # type: ignore[override]
         """Images (B, C, H, W) to logits (B, classes)."""
@@ -124,10 +127,11 @@ class ElasticCore(VisionTransformer):
         Raises:
             InputError: there is no arch, or it does not fit.
         """
-        arch = arch or self.arch
-        if arch is None:
+        if arch is not None:
+            return plan(arch, self.shape)
+        if self._own_steps is None:
             raise InputError("a supernet needs an arch: supernet(images, arch)")
-        return plan(arch, self.shape)
+        return self._own_steps
 
     def embed(self, x: Tensor) -> Tensor:
         """Images to tokens (B, N, D) as the first block finds them."""

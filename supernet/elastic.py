@@ -94,8 +94,8 @@ class ElasticViT(ElasticCore):
         wanted, last = feature_take_indices(len(self.blocks), indices)
         if self.arch is None:
             raise InputError("only a subnet can be pruned: a supernet's archs need every block")
-        self.arch = Arch(self.arch.blocks[: last + 1])
-        self.shape = replace(self.shape, depth=last + 1)
+        cut = Arch(self.arch.blocks[: last + 1])
+        self.set_arch(replace(self.shape, depth=last + 1), cut)
         self.blocks = self.blocks[: last + 1]
         for operators in (self.pools, self.selectors):
             for i in [int(key) for key in operators if int(key) > last]:
