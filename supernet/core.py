@@ -83,7 +83,7 @@ class ElasticCore(VisionTransformer):
 
     def _add_operators(self, i: int, choices: list[Choice]) -> None:
         """One kernel a learned kind, and one selector, for block `i`, where a choice needs it."""
-        weight = self.blocks[i].norm1.weight
+        weight = self.blocks[i].attn.qkv.weight
         pools = [block.pool for _, block in choices if block.pool]
         kinds = sorted({pool.kind for pool in pools if pool.learned})
         if kinds:

@@ -1,0 +1,213 @@
+"""Where images come from: what timm reads, torchvision's sets, scikit-learn's digits.
+
+Everything that can be wrong with a folder is found here, before training starts. timm itself is
+lenient: a split's folder that is missing makes it read the whole root, and an unreadable image is
+replaced by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from timm.data import create_dataset
+from timm.data.readers import add_img_extensions
+
+from space.errors import InputError
+
+SYNONYMS = (
+    ("train", "training"),
+    ("validation", "val", "valid", "eval", "evaluation"),
+    ("test", "testing"),
+)
+DIGITS_TEST_SHARE = 4
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """A data set.
+
+    Args:
+        name: `digits`; `folder` (image folders or a tar file); any name that timm's
+            `create_dataset` takes, such as `torch/cifar10` or `hfds/user/name`.
+        root: folder of the data; none for digits.
+        train_split: name of the training split.
+        test_split: name of the test split, read for final figures only.
+        args: more arguments for `create_dataset`, such as `download: true`.
+    """
+
+    name: str = "digits"
+    root: str | None = None
+    train_split: str = "train"
+    test_split: str = "validation"
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images of one split, by index.
+
+    Args:
+        targets: label of each image.
+        classes: names, in label order.
+        read: gives image i in RGB; raises InputError naming a file that cannot be read.
+    """
+
+    targets: np.ndarray[Any, np.dtype[np.int64]]
+    classes: tuple[str, ...]
+    read: Callable[[int], Image.Image]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
+    """The training and the test split.
+
+    Raises:
+        InputError: nothing is there, or the two splits do not have the same classes.
+    """
+    if config.name == "digits":
+        return _digits()
+    train = _open(config, config.train_split)
+    test = _open(config, config.test_split)
+    _check_classes(config, train, test)
+    return train, test
+
+
+def _digits() -> tuple[Source, Source]:
+    """scikit-learn's 1,797 digits of 8 x 8; the test split is every fourth image of each class."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, seldom needed
+
+    bunch: Any = load_digits()
+    pixels = np.asarray(bunch.images / bunch.images.max() * 255).astype(np.uint8)
+    targets = np.asarray(bunch.target, dtype=np.int64)
+    rank = np.empty(len(targets), dtype=np.int64)
+    for label in np.unique(targets):
+        members = np.flatnonzero(targets == label)
+        rank[members] = np.arange(len(members))
+    test = rank % DIGITS_TEST_SHARE == DIGITS_TEST_SHARE - 1
+    classes = tuple(str(name) for name in bunch.target_names)
+
+    def source(which: np.ndarray[Any, Any]) -> Source:
+        chosen = pixels[which]
+        return Source(targets[which], classes, lambda i: Image.fromarray(chosen[i]).convert("RGB"))
+
+    return source(~test), source(test)
+
+
+def _open(config: DatasetConfig, split: str) -> Source:
+    name = "" if config.name in ("folder", "tar") else config.name
+    root = config.root
+    if "/" not in name:
+        if name:
+            raise InputError(
+                f"dataset.name: {name!r} is none of digits, folder, tar, torch/NAME, hfds/NAME"
+            )
+        root = str(_split_folder(config, split))
+    add_img_extensions(".webp")
+    try:
+        dataset: Any = create_dataset(
+            name, root=root, split=split, search_split=False, **config.args
+        )
+    except (AssertionError, RuntimeError, FileNotFoundError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split()) or "timm cannot read it"
+        raise InputError(f"dataset {config.name}, split {split!r}, root {root}: {reason}") from None
+    targets, classes = _labels(dataset, config, split)
+    return Source(targets, classes, _DatasetReader(dataset, split))
+
+
+def _split_folder(config: DatasetConfig, split: str) -> Path:
+    """The folder or tar file of a split; never the whole root in its place."""
+    if config.root is None:
+        raise InputError("dataset.root: missing; it names the folder of the images")
+    root = Path(config.root)
+    if not root.exists():
+        raise InputError(f"dataset.root: {root} does not exist")
+    names: tuple[str, ...] = next((group for group in SYNONYMS if split in group), ())
+    tried = [root / name for name in (split, *names)]
+    tried += [path.with_name(f"{path.name}.tar") for path in tried]
+    for path in tried:
+        if path.exists():
+            return Path(path)
+    there = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "a file"
+    raise InputError(f"dataset.root: {root} has no split {split!r}; it holds {there or 'nothing'}")
+
+
+def _labels(
+    dataset: Any, config: DatasetConfig, split: str
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
+    """Targets and class names, without decoding images."""
+    reader = getattr(dataset, "reader", None)
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise InputError(f"dataset.name: {config.name} is a stream; a data set must have a length")
+    if reader is None:
+        targets = getattr(dataset, "targets", None) or getattr(dataset, "labels", None)
+        names = getattr(dataset, "classes", None)
+    else:
+        if hasattr(reader, "iter_targets"):
+            targets = list(reader.iter_targets())
+        elif hasattr(reader, "targets"):
+            targets = list(reader.targets)
+        else:
+            targets = [target for _, target in reader.samples]
+        index = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", {})
+        names = sorted(index, key=index.__getitem__)
+    if targets is None or not targets:
+        raise InputError(f"dataset {config.name}, split {split!r}: no labelled images")
+    labels = np.asarray(targets, dtype=np.int64)
+    found: Sequence[Any] = names or range(int(labels.max()) + 1)
+    return labels, tuple(str(name) for name in found)
+
+
+@dataclass(frozen=True)
+class _PixelReader:
+    """Reads grey images (n, h, w) out of an array."""
+
+    pixels: np.ndarray[Any, Any]
+
+    def __call__(self, i: int) -> Image.Image:
+        return Image.fromarray(self.pixels[i]).convert("RGB")
+
+
+@dataclass(frozen=True)
+class _DatasetReader:
+    """Reads images out of a timm or torchvision data set, by its reader where it has one."""
+
+    dataset: Any
+    split: str
+
+    def __call__(self, i: int) -> Image.Image:
+        reader = getattr(self.dataset, "reader", None)
+        if reader is None:
+            image: Image.Image = self.dataset[i][0]
+            return image.convert("RGB")
+        try:
+            return Image.open(reader[i][0]).convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            name = reader.filename(i, absolute=True)
+            raise InputError(f"{name}: image {i} of {self.split} cannot be read: {error}") from None
+
+
+def _check_classes(config: DatasetConfig, train: Source, test: Source) -> None:
+    if train.classes != test.classes:
+        for split, here, other in (
+            (config.test_split, test, train),
+            (config.train_split, train, test),
+        ):
+            missing = [name for name in other.classes if name not in here.classes]
+            if missing:
+                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+                names = ", ".join(missing[:5])
+                raise InputError(f"dataset: the split {split!r} has no class {names}{more}")
+        raise InputError("dataset: the splits have the same classes in another order")
+    for split, source in ((config.train_split, train), (config.test_split, test)):
+        empty = np.setdiff1d(np.arange(len(source.classes)), source.targets)
+        if len(empty):
+            raise InputError(
+                f"dataset: the split {split!r} has no image of class {source.classes[empty[0]]}"
+            )
