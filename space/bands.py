@@ -73,7 +73,7 @@ class Bands:
         Raises:
             InputError: (a ValueError) no arch lies there.
         """
-        arch = self._find(rng, low, high) if low <= high else None
+        arch = self._find(rng, *self._clipped(low, high))
         if arch is None:
             found = "has" if self.count(low, high).exact else "was found with"
             raise InputError(
@@ -83,8 +83,10 @@ class Bands:
         return arch
 
     def _find(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
+        if not low <= high:  # NaN too
+            return None
         arch = self._try(rng, low, high)
-        if arch is None and self.halves and self._between(low, high):
+        if arch is None and self._between(low, high) and self.halves:
             arch = self.halves.sample(rng, low, high)
         return arch
 
@@ -100,11 +102,15 @@ class Bands:
 
     def count(self, low: float, high: float) -> Count:
         """The archs with a cost in [low, high]; exact where `halves` fits in memory."""
+        low, high = self._clipped(low, high)
+        if not low <= high:
+            return Count(0, exact=True)
         if self.halves is not None:
             return Count(self.halves.count(low, high), exact=True)
         opened = self._between(low, high)
-        first, last = self._buckets(low, high)
-        inner = self._histograms[0][0].between(first, last - self._terms)
+        inner = self._histograms[0][0].between(
+            self._bucket(low), int(high // self.width) - self._terms
+        )
         return Count((opened + inner) // 2, exact=False)
 
     def histogram(self, bins: int) -> list[Count]:
@@ -145,15 +151,16 @@ class Bands:
             low, high, cost, node = low - bucket, high - bucket, cost + price, edge.to
         return Arch(tuple(blocks)), cost + self.rests[node]
 
-    def _buckets(self, low: float, high: float) -> tuple[int, int]:
-        """The ends of the band in buckets, rounded inwards; open ends become the space's."""
-        low, high = max(low, self.low), min(high, self.high)
-        return -int(-low // self.width), int(high // self.width)
+    def _clipped(self, low: float, high: float) -> tuple[float, float]:
+        """The band inside the space's range; what is open or beyond 64 bits becomes its end."""
+        return max(low, self.low), min(high, self.high)
+
+    def _bucket(self, cost: float) -> int:
+        return -int(-cost // self.width)
 
     def _window(self, low: float, high: float) -> tuple[int, int]:
         """The bucket sums that archs of the band may have: floors lose up to one a term."""
-        first, last = self._buckets(low, high)
-        return first - self._terms, last
+        return self._bucket(low) - self._terms, int(high // self.width)
 
     def _between(self, low: float, high: float) -> int:
         return self._histograms[0][0].between(*self._window(low, high))
