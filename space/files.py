@@ -104,7 +104,8 @@ def save_arch(
     """Write an arch file; see `ArchFile` for the arguments.
 
     Raises:
-        InputError: the arch does not fit the shape or breaks a rule; nothing is written.
+        InputError: the arch does not fit the shape or breaks a rule, or a value is no plain one
+            that a file can hold; nothing is written.
     """
     extras = {"backbone": backbone, "input": input, "classes": classes}
     later = {"metrics": metrics, "origin": origin}

@@ -65,13 +65,18 @@ def read_yaml(path: str | Path) -> Document:
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
-        if len(raw) > MOST_BYTES:
-            raise InputError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no such file is")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return _parse(path, raw)
+
+
+def _parse(path: Path, raw: bytes) -> Document:
+    if len(raw) > MOST_BYTES:
+        raise InputError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no such file is")
+    try:
         text = raw.decode("utf-8")
         _check_size(path, text)
         node = yaml.compose(text, Loader=Loader)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is no UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
@@ -103,10 +108,25 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_yaml(path: str | Path, data: Any) -> None:
-    """Write plain values as YAML, in the order given; innermost collections on one line."""
-    text = yaml.dump(
-        data, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None
-    )
+    """Write plain values as YAML, in the order given; innermost collections on one line.
+
+    Raises:
+        InputError: a value that `read_yaml` would refuse; nothing is written.
+    """
+    try:
+        text = yaml.dump(
+            data,
+            Dumper=Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None,
+            width=100,
+        )
+        raw = text.encode()
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        what = error.object if isinstance(error, UnicodeEncodeError) else error.args[-1]
+        raise InputError(f"{path}: cannot be written: {shown(what)} is no plain value") from None
+    _parse(Path(path), raw)
     write_text(path, text)
 
 
