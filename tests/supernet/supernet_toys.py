@@ -1,0 +1,187 @@
+"""Small backbones of every kind that is served, a space with every choice, archs, images.
+
+Weights are drawn anew, since initial ones hide what they multiply by 0 or 1 (biases, norms,
+LayerScale, class tokens, pooling kernels, selectors).
+"""
+
+from functools import cache, partial
+
+import numpy as np
+import torch
+from timm.layers import GluMlp, SwiGLU
+from timm.layers.attention import Attention
+from timm.layers.hybrid_embed import HybridEmbed
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from space import Arch, BlockArch, Pool, SearchSpace
+from supernet import Supernet, backbone_shape
+
+WIDTH, HEADS, DEPTH, CLASSES = 32, 4, 6, 7
+
+PLAIN = {
+    "img_size": 40,
+    "patch_size": 8,
+    "embed_dim": WIDTH,
+    "depth": DEPTH,
+    "num_heads": HEADS,
+    "mlp_ratio": 2,
+    "num_classes": CLASSES,
+}
+
+
+def _vit(cls=VisionTransformer, **args):
+    return lambda: cls(**{**PLAIN, **args})
+
+
+def _hybrid():
+    stem = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1, bias=False), nn.BatchNorm2d(6), nn.ReLU())
+    embed = partial(HybridEmbed, backbone=stem)
+    return VisionTransformer(**{**PLAIN, "patch_size": 4, "embed_layer": embed})
+
+
+def _gated():
+    """A gate, and heads that together are wider than a token: timm's models have no such option."""
+    model = VisionTransformer(**PLAIN)
+    for block in model.blocks:
+        block.attn = Attention(
+            WIDTH, HEADS, attn_head_dim=12, qkv_bias=True, gated=True, norm_layer=nn.LayerNorm
+        )
+    return model
+
+
+BACKBONES = {
+    "class token": _vit(),
+    "average pooling": _vit(class_token=False, global_pool="avg", qkv_bias=False),
+    "average and maximum": _vit(global_pool="avgmax", fc_norm=False, pool_include_prefix=True),
+    "maximum": _vit(global_pool="max", class_token=False, reg_tokens=1, drop_rate=0.1),
+    "attention pooling": _vit(global_pool="map", class_token=False),
+    "attention pooling with prefix": _vit(global_pool="map", reg_tokens=2, img_size=(24, 56)),
+    "registers": _vit(reg_tokens=3, qk_norm=True, init_values=0.1, no_embed_class=True),
+    "distilled": _vit(VisionTransformerDistilled),
+    "swiglu": _vit(mlp_layer=SwiGLU, pre_norm=True, act_layer=nn.SiLU),
+    "geglu": _vit(mlp_layer=GluMlp, no_embed_class=True, scale_mlp_norm=True, proj_bias=False),
+    "geglu, gate first": _vit(mlp_layer=partial(GluMlp, gate_last=False), final_norm=False),
+    "scaled": _vit(scale_attn_norm=True, scale_mlp_norm=True, qk_norm=True, qkv_bias=False),
+    "gated": _gated,
+    "not square": _vit(img_size=(32, 56), patch_size=(8, 8), in_chans=1),
+    "hybrid": _hybrid,
+    "no positions": _vit(pos_embed="none", class_token=False, global_pool="avg", init_values=1),
+    "every token's logits": _vit(global_pool="", class_token=False),
+    "no affine norms": _vit(norm_layer=partial(nn.LayerNorm, elementwise_affine=False)),
+}
+
+# What later tests compare with a loop over tokens, or compile: one of each structure.
+FEW = ["class token", "average pooling", "registers", "distilled", "gated", "not square"]
+
+OWN, SHARED = BlockArch(), BlockArch(attention="shared")
+
+
+def skip(ratio=0.5, selector="map", shared=False):
+    return BlockArch(skip=ratio, selector=selector, attention="shared" if shared else "own")
+
+
+def pool(kind, target):
+    return BlockArch(pool=Pool(kind, grid=target) if "2d" in kind else Pool(kind, stride=target))
+
+
+def half(grid):
+    return tuple(-(-side // 2) for side in grid)
+
+
+def full_space(shape):
+    """Every kind of pooling, sharing and selecting, wherever the rules allow it."""
+    once = half(shape.grid)
+    grids = [(shape.grid[0], once[1]), once, half(once)]
+    return SearchSpace.from_dict(
+        {
+            "pool": {
+                "blocks": list(range(shape.depth)),
+                "kinds": ["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"],
+                "grids": [list(grid) for grid in dict.fromkeys(grids)],
+                "strides": [2],
+                "max_pools": 3,
+            },
+            "share": {"blocks": "all", "max_run": 5},
+            "skip": {
+                "blocks": "all",
+                "ratios": [0.25, 0.5, 0.8],
+                "selectors": ["map", "cls"],
+                "max_run": 3,
+            },
+        },
+        shape,
+    )
+
+
+def hand_made(shape):
+    """Archs in which every operator stands beside every other; depth 6."""
+    once = half(shape.grid)
+    twice = half(once)
+    rows = (
+        (OWN, skip(), skip(shared=True), skip(), OWN, SHARED),
+        (OWN, skip(0.8, "cls"), skip(0.8, shared=True), skip(0.8, shared=True), OWN, skip(0.25)),
+        (OWN, SHARED, SHARED, pool("avg2d", once), SHARED, SHARED),
+        (pool("conv2d", once), skip(selector="cls"), OWN, skip(), pool("max2d", twice), SHARED),
+        (OWN, pool("conv2d", once), SHARED, pool("conv2d", twice), pool("max1d", 2), SHARED),
+        (pool("conv1d", 2), skip(0.25), skip(0.25), OWN, pool("avg1d", 2), skip()),
+        (OWN, skip(), pool("avg1d", 2), skip(0.8, "cls"), skip(0.8), skip(0.8, shared=True)),
+        (OWN, SHARED, OWN, SHARED, OWN, skip(0.25, "cls")),
+    )
+    return [Arch(blocks) for blocks in rows]
+
+
+def drawn(space, count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [space.sample(rng) for _ in range(count)]
+
+
+def some_archs(space, count, seed=0):
+    """The hand-made archs and `count` drawn ones."""
+    return [*hand_made(space.shape), *drawn(space, count, seed)]
+
+
+def randomise(model, seed=0):
+    """Draw every parameter and buffer anew, at a size that keeps activations near 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            spread = 1.5 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.5
+            centre = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
+            parameter.copy_(centre + spread * noise)
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_var"):
+                buffer.uniform_(0.5, 2, generator=generator)
+    return model
+
+
+def build(name, dtype=torch.float64):
+    """A backbone of BACKBONES with random weights, to evaluate."""
+    return randomise(BACKBONES[name](), len(name)).to(dtype).eval()
+
+
+def build_supernet(name, dtype=torch.float64, space_of=full_space):
+    backbone = build(name, dtype)
+    space = space_of(backbone_shape(backbone))
+    return randomise(Supernet(backbone, space), len(name)).eval()
+
+
+@cache
+def supernet_of(name):
+    """One for all tests that only call it; float64, weights without gradients."""
+    return build_supernet(name).requires_grad_(False)
+
+
+def images_for(model, count=2, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    size = (count, model.in_chans, *model.patch_embed.img_size)
+    return torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def close(found, expected, relative=1e-9):
+    """Equal to `relative` of the largest entry."""
+    torch.testing.assert_close(
+        found, expected, rtol=relative, atol=relative * float(expected.detach().abs().max())
+    )
