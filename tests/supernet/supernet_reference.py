@@ -54,36 +54,35 @@ def one_image(model, x, arch):
 
 def one_block(block, x, given):
     """Tokens after a timm block, and its heads: (queries, keys, logits, map) each."""
-    normed = [block.norm1(token) for token in x]
-    attn, d = block.attn, block.attn.head_dim
-    heads, outputs = [], []
-    for h in range(attn.num_heads):
-        q, k, v = (project(attn.qkv, part * attn.num_heads + h, d, normed) for part in range(3))
-        if given is None:
-            q, k = [attn.q_norm(row) for row in q], [attn.k_norm(row) for row in k]
-            scale = 1 / math.sqrt(d)
-            logits = torch.stack([torch.stack([scale * (a @ b) for b in k]) for a in q])
-            heads.append((q, k, logits, torch.stack([row.exp() / row.exp().sum() for row in logits])))
-        else:
-            heads.append(given[h])
-        outputs.append(
-            [sum(weight * value for weight, value in zip(row, v, strict=True)) for row in heads[h][3]]
-        )
+    normed, attn = [block.norm1(token) for token in x], block.attn
+    heads = given or [own_head(attn, h, normed) for h in range(attn.num_heads)]
+    outputs = []
+    for h, (_, _, _, maps) in enumerate(heads):
+        values = project(attn, 2 * attn.num_heads + h, normed)
+        outputs.append([sum(a * v for a, v in zip(row, values, strict=True)) for row in maps])
     rows = []
     for n, token in enumerate(x):
         y = attn.norm(torch.cat([output[n] for output in outputs]))
         if attn.gate is not None:
             y = y * torch.sigmoid(attn.gate(normed[n]))
-        token = token + block.ls1(attn.proj(y))
-        rows.append(token + block.ls2(block.mlp(block.norm2(token))))
+        middle = token + block.ls1(attn.proj(y))
+        rows.append(middle + block.ls2(block.mlp(block.norm2(middle))))
     return torch.stack(rows), heads
 
 
-def project(linear, part, d, tokens):
-    """Queries, keys or values of one head: the d rows of `linear` from part * d on."""
-    rows = slice(part * d, (part + 1) * d)
-    bias = None if linear.bias is None else linear.bias[rows]
-    return [F.linear(token, linear.weight[rows], bias) for token in tokens]
+def own_head(attn, h, tokens):
+    queries = [attn.q_norm(row) for row in project(attn, h, tokens)]
+    keys = [attn.k_norm(row) for row in project(attn, attn.num_heads + h, tokens)]
+    scale = 1 / math.sqrt(attn.head_dim)
+    logits = torch.stack([torch.stack([scale * (q @ k) for k in keys]) for q in queries])
+    return queries, keys, logits, torch.stack([row.exp() / row.exp().sum() for row in logits])
+
+
+def project(attn, part, tokens):
+    """Queries, keys or values of one head: its d rows of `qkv`."""
+    rows = slice(part * attn.head_dim, (part + 1) * attn.head_dim)
+    bias = None if attn.qkv.bias is None else attn.qkv.bias[rows]
+    return [F.linear(token, attn.qkv.weight[rows], bias) for token in tokens]
 
 
 def importance(model, i, selector, heads):
@@ -92,7 +91,7 @@ def importance(model, i, selector, heads):
     if selector == "cls":
         rows = [cls_row(model, queries, keys) for queries, keys, _, _ in heads]
     else:
-        rows = [predicted.exp().sum(0) for predicted in predicted_maps(model.selectors[str(i)], heads)]
+        rows = [log_map.exp().sum(0) for log_map in predicted(model.selectors[str(i)], heads)]
     return [float(score) for score in (sum(rows) / len(rows))[prefix:]]
 
 
@@ -105,7 +104,7 @@ def cls_row(model, queries, keys):
     return weights / weights.sum()
 
 
-def predicted_maps(selector, heads):
+def predicted(selector, heads):
     """The map selector as two 1-wide convolutions over the heads, a query at a time."""
     by_query = torch.stack([logits for _, _, logits, _ in heads]).unbind(1)
     first, second = selector.hidden, selector.predict

@@ -86,6 +86,11 @@ def pool(kind, target):
     return BlockArch(pool=Pool(kind, grid=target) if "2d" in kind else Pool(kind, stride=target))
 
 
+def first(*blocks):
+    """An arch of these blocks and plain ones."""
+    return Arch((*blocks, *[OWN] * (DEPTH - len(blocks))))
+
+
 def half(grid):
     return tuple(-(-side // 2) for side in grid)
 

@@ -1,0 +1,154 @@
+"""Selectors and the choice of tokens."""
+
+import pytest
+import torch
+from supernet_toys import (
+    OWN,
+    build_supernet,
+    close,
+    first,
+    images_for,
+    skip,
+    some_archs,
+    supernet_of,
+)
+from torch.nn import functional as F
+
+import supernet.core
+from supernet.selection import (
+    MapSelector,
+    choose,
+    map_importance,
+    put_back,
+    row_importance,
+    take,
+)
+
+HEADS, N, PREFIX, K = 3, 9, 2, 4
+
+
+def noise(*size, seed=0, dtype=torch.float64):
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def test_equal_importances_go_to_the_lower_index():
+    scores = torch.tensor([[1.0, 2, 1, 2, 1], [0, 0, 0, 0, 0], [3, 1, 2, 1, 2]])
+    assert choose(scores, 3).tolist() == [[0, 1, 3], [0, 1, 2], [0, 2, 4]]
+    assert choose(scores, 2).tolist() == [[1, 3], [0, 1], [0, 2]]
+    many = torch.zeros(2, 300)
+    many[:, 290:] = 1
+    assert choose(many, 200)[0].tolist() == [*range(190), *range(290, 300)]
+
+
+@pytest.mark.parametrize("k", range(1, 8))
+def test_the_k_most_important_in_ascending_order(k):
+    scores = noise(5, 7)
+    chosen = choose(scores, k)
+    assert chosen.shape == (5, k)
+    assert torch.equal(chosen, chosen.sort(dim=1).values)
+    assert torch.equal(chosen, scores.topk(k).indices.sort(dim=1).values)
+
+
+def test_a_map_selector_starts_with_the_map_before():
+    logits = noise(2, HEADS, N, N).clamp(-7.9)
+    log_maps = MapSelector(HEADS).double()(logits)
+    close(log_maps, logits.log_softmax(-1))
+    single = MapSelector(HEADS)(logits.float())
+    close(single, logits.float().log_softmax(-1), 1e-6)
+
+
+def test_a_map_selector_is_two_convolutions_over_the_heads():
+    selector = MapSelector(HEADS).double()
+    for parameter in selector.parameters():
+        torch.nn.init.normal_(parameter)
+    logits = noise(2, HEADS, N, N)
+    hidden = F.conv2d(logits, selector.hidden.weight[..., None, None], selector.hidden.bias).relu()
+    assert (hidden == 0).any()
+    expected = F.conv2d(hidden, selector.predict.weight[..., None, None]).log_softmax(-1)
+    close(selector(logits), expected)
+
+
+def test_importance_of_maps_is_their_column_sum():
+    maps = noise(2, HEADS, N, N).softmax(-1)
+    found = map_importance(maps.log(), PREFIX)
+    for image, scores in zip(maps, found, strict=True):
+        for j, score in enumerate(scores):
+            column = [float(head[i, PREFIX + j]) for head in image for i in range(N)]
+            assert float(score) == pytest.approx(sum(column) / HEADS, rel=1e-12)
+
+
+@pytest.mark.parametrize("cls", [True, False])
+def test_importance_of_a_row(cls):
+    query, key = noise(2, HEADS, N, 5), noise(2, HEADS, N, 5, seed=1)
+    row = query[:, :, 0] if cls else query[:, :, PREFIX:].mean(2)
+    maps = torch.einsum("bhd,bhnd->bhn", row, key).mul(0.3).softmax(-1)
+    close(row_importance(query, key, 0.3, PREFIX, cls), maps.mean(1)[:, PREFIX:])
+
+
+def test_take_and_put_back():
+    x, index = noise(2, N, 5), torch.tensor([[0, 2, 3, 6], [1, 2, 4, 5]])
+    taken = take(x, index, PREFIX)
+    assert taken.shape == (2, PREFIX + K, 5)
+    assert torch.equal(put_back(x, index, taken, PREFIX), x)
+    whole = put_back(x, index, -taken, PREFIX)
+    for b in range(2):
+        through = [*range(PREFIX), *(PREFIX + j for j in index[b].tolist())]
+        signs = torch.tensor([[-1.0] if n in through else [1.0] for n in range(N)])
+        assert torch.equal(whole[b], x[b] * signs)
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """Every importance that a model chooses by, as it comes."""
+    seen = []
+    monkeypatch.setattr(
+        supernet.core, "choose", lambda each, k: (seen.append((each, k)), choose(each, k))[1]
+    )
+    return seen
+
+
+@pytest.mark.parametrize("selector", ["map", "cls"])
+def test_importance_is_single_precision_under_autocast(scores, selector):
+    net = build_supernet("class token", torch.float32)
+    arch = first(OWN, skip(selector=selector))
+    images = images_for(net, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        net(images, arch)
+    net.bfloat16()(images.bfloat16(), arch)
+    net.double()(images.double(), arch)
+    assert [each.dtype for each, _ in scores] == [torch.float32, torch.float32, torch.float64]
+    # Values that bfloat16 cannot hold: nothing was rounded on the way.
+    assert all((each != each.bfloat16()).any() for each, _ in scores)
+
+
+@pytest.mark.parametrize("name", ["class token", "not square"])
+def test_the_number_of_tokens_is_exact(scores, name):
+    net = supernet_of(name)
+    p = net.shape.patch_tokens
+    for percent, share in ((25, 0.25), (50, 0.5), (80, 0.8)):
+        net(images_for(net), first(OWN, skip(share)))
+        assert scores[-1][0].shape == (2, p)
+        assert scores[-1][1] == p - percent * p // 100
+
+
+def test_an_image_has_the_same_tokens_alone_and_in_a_batch(scores):
+    net = supernet_of("registers")
+    images = images_for(net, count=5)
+    archs = [a for a in some_archs(net.space, 10) if any(block.skip for block in a.blocks)]
+    for arch in archs:
+        scores.clear()
+        net(images, arch)
+        together = [choose(*each) for each in scores]
+        for i, image in enumerate(images):
+            scores.clear()
+            net(image[None], arch)
+            for alone, all_of_them in zip(scores, together, strict=True):
+                assert torch.equal(choose(*alone)[0], all_of_them[i])
+
+
+@pytest.mark.parametrize("selector", ["map", "cls"])
+def test_the_choice_passes_no_gradient(selector):
+    net = build_supernet("class token")
+    net(images_for(net), first(OWN, skip(selector=selector))).sum().backward()
+    assert all(parameter.grad is None for parameter in net.selectors.parameters())
+    assert net.blocks[0].attn.qkv.weight.grad is not None
