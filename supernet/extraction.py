@@ -27,13 +27,12 @@ def extract(supernet: Supernet, arch: Arch) -> ElasticViT:
         InputError: the arch is not in the supernet's space.
     """
     arch = canonical(supernet.space, arch)
-    subnet = subnet_of(copy.deepcopy(supernet), supernet.shape, arch)
-    for mine, all_of_them in (
-        (subnet.pools, supernet.pools),
-        (subnet.selectors, supernet.selectors),
-    ):
-        weights = all_of_them.state_dict()
-        mine.load_state_dict({name: weights[name] for name in mine.state_dict()})
+    whole: Any = copy.deepcopy(supernet)
+    subnet = subnet_of(whole, supernet.shape, arch)
+    subnet.selectors.update({i: whole.selectors[i] for i in subnet.selectors})
+    for i, pools in subnet.pools.items():
+        assert isinstance(pools, nn.ModuleDict)
+        pools.update({kind: whole.pools[i][kind] for kind in pools})
     return subnet
 
 
