@@ -95,6 +95,7 @@ def half(grid):
     return tuple(-(-side // 2) for side in grid)
 
 
+@cache
 def full_space(shape):
     """Every kind of pooling, sharing and selecting, wherever the rules allow it."""
     once = half(shape.grid)

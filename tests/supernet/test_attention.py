@@ -1,0 +1,188 @@
+"""Own and shared attention of single blocks, and sharing along a model."""
+
+import pytest
+import torch
+from supernet_toys import (
+    BACKBONES,
+    OWN,
+    SHARED,
+    build,
+    build_supernet,
+    close,
+    first,
+    images_for,
+    skip,
+    supernet_of,
+)
+from timm.layers import DropPath
+
+import supernet.core
+from supernet.attention import Want, own_attention, shared_attention
+from supernet.block import run_block
+
+WANTS = [Want(), Want(map=True), Want(logits=True), Want(query_key=True), Want(True, True, True)]
+
+
+def tokens(count=9, width=32, batch=2, requires_grad=False):
+    x = torch.randn(batch, count, width, generator=torch.Generator().manual_seed(count))
+    return x.double().requires_grad_(requires_grad)
+
+
+def attention_of(name):
+    return build(name).blocks[0].attn
+
+
+@pytest.mark.parametrize("want", WANTS)
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", ["class token", "registers", "scaled", "gated"])
+def test_own_attention_is_that_of_timm(name, fused, want):
+    attn, x = attention_of(name), tokens()
+    attn.fused_attn = fused
+    y, exposed = own_attention(attn, x, want)
+    close(y, attn(x))
+    found = [each is not None for each in exposed]
+    assert found == [want.map, want.logits, want.query_key, want.query_key]
+
+
+@pytest.mark.parametrize("name", ["class token", "registers", "gated"])
+def test_what_it_exposes(name):
+    attn, x = attention_of(name), tokens()
+    _, exposed = own_attention(attn, x, Want(True, True, True))
+    query, key, _ = attn.qkv(x).reshape(2, 9, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    query, key = attn.q_norm(query), attn.k_norm(key)
+    close(exposed.query, query)
+    close(exposed.key, key)
+    logits = torch.einsum("bhid,bhjd->bhij", query, key) / attn.head_dim**0.5
+    close(exposed.logits, logits)
+    close(exposed.map, logits.softmax(-1))
+
+
+@pytest.mark.parametrize("name", ["class token", "scaled", "gated"])
+def test_a_block_that_is_given_its_own_map_is_itself(name):
+    block, x = build(name).blocks[1], tokens()
+    plain, exposed = run_block(block, x, None, Want(map=True))
+    shared, again = run_block(block, x, exposed.map, Want(map=True))
+    close(plain, block(x))
+    close(shared, plain)
+    assert again.map is exposed.map
+
+
+def test_a_given_map_is_used_head_by_head():
+    attn, x = attention_of("class token"), tokens()
+    maps = torch.zeros(2, 4, 9, 9).double()
+    maps[:, 0, :, 3] = 1  # every query of head 0 reads token 3 alone; other heads read nothing
+    value = attn.qkv(x)[..., -32:]
+    read = torch.zeros(2, 9, 32).double()
+    read[..., :8] = value[:, 3:4, :8]
+    close(shared_attention(attn, x, maps), attn.proj(read))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_shared_attention_needs_no_query_and_key(name):
+    attn, x = attention_of(name), tokens()
+    maps = torch.rand(2, 4, 9, 9, generator=torch.Generator().manual_seed(0)).double()
+    before = shared_attention(attn, x, maps)
+    with torch.no_grad():
+        attn.qkv.weight[: 2 * attn.attn_dim] = torch.nan
+    assert torch.equal(shared_attention(attn, x, maps), before)
+
+
+def test_gradient_reaches_the_producer():
+    net, images = build_supernet("class token"), images_for(supernet_of("class token"))
+    arch, rows = first(OWN, OWN, SHARED, SHARED), slice(2 * 32)
+
+    def pull(cut):
+        """The gradient of block 1's queries and keys, where `cut` blocks take maps as constants."""
+
+        def run(block, x, maps, want):
+            detached = maps if maps is None or block not in cut else maps.detach()
+            y, exposed = run_block(block, x, detached, want)
+            return y, exposed._replace(map=maps) if maps is not None else exposed
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(supernet.core, "run_block", run)
+            net.zero_grad()
+            net(images, arch).sum().backward()
+        return net.blocks[1].attn.qkv.weight.grad[rows].clone()
+
+    whole, constant = pull([]), pull(list(net.blocks))
+    one, other = pull([net.blocks[2]]), pull([net.blocks[3]])
+    net.zero_grad()
+    net(images, arch).sum().backward()
+    close(net.blocks[1].attn.qkv.weight.grad[rows], whole)
+    # Each of the two blocks adds its own share, beside what block 1 itself gives.
+    assert (whole - constant).norm() > 0.01 * whole.norm()
+    close(one + other, whole + constant)
+    for i in (2, 3):
+        assert not net.blocks[i].attn.qkv.weight.grad[rows].any()
+
+
+def test_a_chain_uses_one_map(monkeypatch):
+    net, given = supernet_of("class token"), []
+
+    def run(block, x, maps, want):
+        y, exposed = run_block(block, x, maps, want)
+        given.append((maps, exposed.map))
+        return y, exposed
+
+    monkeypatch.setattr(supernet.core, "run_block", run)
+    net(images_for(net), first(OWN, SHARED, SHARED, OWN, skip(), skip(shared=True)))
+    maps = [each for each, _ in given]
+    assert [each is None for each in maps] == [True, False, False, True, True, False]
+    assert maps[1] is maps[2] is given[0][1]
+    assert maps[5] is given[4][1]
+    assert maps[5].shape == (2, 4, 14, 14)
+    # A map is made for those alone that a later block reuses.
+    assert [made is None for _, made in given] == [False, False, False, True, False, False]
+
+
+def test_attention_dropout_acts_on_the_reused_map():
+    attn, x = attention_of("class token").train(), tokens()
+    attn.attn_drop.p = 0.5
+    maps = torch.rand(2, 4, 9, 9, generator=torch.Generator().manual_seed(0)).double()
+    torch.manual_seed(0)
+    found = shared_attention(attn, x, maps)
+    torch.manual_seed(0)
+    dropped = torch.nn.functional.dropout(maps, 0.5)
+    assert (dropped == 0).any()
+    attn.eval()
+    close(found, shared_attention(attn, x, dropped))
+
+
+def test_the_exposed_map_has_no_dropout():
+    attn, x = attention_of("class token").train(), tokens()
+    attn.attn_drop.p = 0.5
+    torch.manual_seed(0)
+    y, exposed = own_attention(attn, x, Want(map=True))
+    close(exposed.map.sum(-1), torch.ones(2, 4, 9).double())
+    torch.manual_seed(0)
+    attn.fused_attn = False
+    close(y, attn(x))
+
+
+def test_a_block_trains_as_that_of_timm():
+    block, x = build("registers").train().blocks[1], tokens(batch=8)
+    block.attn.attn_drop.p = block.attn.proj_drop.p = block.mlp.drop1.p = 0.2
+    block.drop_path1, block.drop_path2 = DropPath(0.5), DropPath(0.5)
+    torch.manual_seed(1)
+    y, _ = run_block(block, x, None, Want())
+    torch.manual_seed(1)
+    assert torch.equal(y, block(x))
+    untouched = (y == x).flatten(1).all(1)
+    assert untouched.any()
+    assert not untouched.all()
+
+
+def test_fused_attention_runs_unless_a_map_is_wanted(monkeypatch):
+    attn, calls = attention_of("class token"), []
+    fused = torch.nn.functional.scaled_dot_product_attention
+
+    def count(*args, **kwargs):
+        calls.append(args)
+        return fused(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", count)
+    for want, runs in zip(WANTS, (1, 0, 0, 1, 0), strict=True):
+        calls.clear()
+        own_attention(attn, tokens(), want)
+        assert len(calls) == runs
