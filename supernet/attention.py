@@ -38,10 +38,7 @@ class Exposed(NamedTuple):
 
 def own_attention(attn: Attention, x: Tensor, want: Want) -> tuple[Tensor, Exposed]:
     """timm's attention; fused unless somebody needs the N x N maps. (B, N, D) to (B, N, D)."""
-    batch, n, _ = x.shape
-    qkv = attn.qkv(x).reshape(batch, n, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
-    query, key, value = qkv.unbind(0)
-    query, key = attn.q_norm(query), attn.k_norm(key)
+    query, key, value = project(attn, x)
     logits = maps = None
     if attn.fused_attn and not (want.map or want.logits):
         dropout = attn.attn_drop.p if attn.training else 0.0
@@ -56,7 +53,15 @@ def own_attention(attn: Attention, x: Tensor, want: Want) -> tuple[Tensor, Expos
         query if want.query_key else None,
         key if want.query_key else None,
     )
-    return _project(attn, x, y), exposed
+    return _join(attn, x, y), exposed
+
+
+def project(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys (after any norm) and values of tokens (B, N, D), each (B, H, N, d)."""
+    batch, n, _ = x.shape
+    qkv = attn.qkv(x).reshape(batch, n, 3, attn.num_heads, attn.head_dim).permute(2, 0, 3, 1, 4)
+    query, key, value = qkv.unbind(0)
+    return attn.q_norm(query), attn.k_norm(key), value
 
 
 def shared_attention(attn: Attention, x: Tensor, maps: Tensor) -> Tensor:
@@ -68,10 +73,10 @@ def shared_attention(attn: Attention, x: Tensor, maps: Tensor) -> Tensor:
     weight = attn.qkv.weight[-attn.attn_dim :]
     bias = None if attn.qkv.bias is None else attn.qkv.bias[-attn.attn_dim :]
     value = F.linear(x, weight, bias).reshape(batch, n, attn.num_heads, attn.head_dim)
-    return _project(attn, x, attn.attn_drop(maps) @ value.transpose(1, 2))
+    return _join(attn, x, attn.attn_drop(maps) @ value.transpose(1, 2))
 
 
-def _project(attn: Attention, x: Tensor, y: Tensor) -> Tensor:
+def _join(attn: Attention, x: Tensor, y: Tensor) -> Tensor:
     """Heads (B, H, N, d) to tokens (B, N, D)."""
     y = attn.norm(y.transpose(1, 2).reshape(*x.shape[:2], attn.attn_dim))
     if attn.gate is not None:

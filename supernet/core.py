@@ -18,7 +18,7 @@ from space.arch import Arch, BlockArch, Grid
 from space.errors import InputError
 from space.shape import BackboneShape
 from space.tokens import State, starts_run
-from supernet.attention import Exposed, Want
+from supernet.attention import Exposed, Want, project
 from supernet.backbone import shallow_copy
 from supernet.block import run_block
 from supernet.plan import Step, plan
@@ -116,7 +116,7 @@ class ElasticCore(VisionTransformer):
             x: images.
             arch: the arch to run; a subnet has its own.
             observe: called with (block, query, key), each (B, H, N, d), detached, for every block
-                that attends by itself.
+                that attends by itself to all tokens, and for the first block of a run as if it did.
         """
         x = self.run_blocks(self.embed(x), self.steps(arch), observe)
         return self.norm(x)  # type: ignore[no-any-return]
@@ -159,9 +159,13 @@ class ElasticCore(VisionTransformer):
             if step.pool is not None:
                 x = self._pool(i, step, x)
             if step.selector is not None:
+                if observe is not None:
+                    self._observe_all(i, x, observe)
                 run = Run(x, choose(self._importance(i, step, exposed), step.keep))
                 x = take(x, run.chosen, prefix)
-            x, exposed = self._block(i, x, exposed.map if step.shared else None, step.want, observe)
+            maps = exposed.map if step.shared else None
+            watch = observe if run is None and maps is None else None
+            x, exposed = self._block(i, x, maps, step.want, watch)
             if run is not None and (step.ends_run or visit is not None):
                 whole = put_back(run.x, run.chosen, x, prefix)
                 if visit is not None:
@@ -170,12 +174,12 @@ class ElasticCore(VisionTransformer):
                     x, run = whole, None
             elif visit is not None:
                 visit(i, x, step.grid_after)
-        return x
+        return x if run is None else put_back(run.x, run.chosen, x, prefix)
 
     def _block(
         self, i: int, x: Tensor, maps: Tensor | None, want: Want, observe: Observer | None
     ) -> tuple[Tensor, Exposed]:
-        if observe is not None and maps is None:
+        if observe is not None:
             want = want._replace(query_key=True)
         if self.grad_checkpointing and self.training:
             x, exposed = checkpoint(run_block, self.blocks[i], x, maps, want, use_reentrant=False)
@@ -184,6 +188,12 @@ class ElasticCore(VisionTransformer):
         if observe is not None and exposed.query is not None and exposed.key is not None:
             observe(i, exposed.query.detach(), exposed.key.detach())
         return x, exposed
+
+    def _observe_all(self, i: int, x: Tensor, observe: Observer) -> None:
+        """Show queries and keys of block `i` on all tokens, of which only some go through it."""
+        with torch.no_grad():
+            query, key, _ = project(self.blocks[i].attn, self.blocks[i].norm1(x))
+        observe(i, query, key)
 
     def _pool(self, i: int, step: Step, x: Tensor) -> Tensor:
         assert step.pool is not None

@@ -84,6 +84,11 @@ class ElasticViT(ElasticCore):
         )
         return features if intermediates_only else (self.norm(x), features)
 
+    def no_weight_decay(self) -> set[str]:
+        """timm's, and the pooling kernels: decay would darken what starts as an average."""
+        kernels = {name for name, _ in self.named_parameters() if name.startswith("pools.")}
+        return set(super().no_weight_decay()) | kernels
+
     def prune_intermediate_layers(
         self,
         indices: int | list[int] = 1,

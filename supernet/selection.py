@@ -37,7 +37,7 @@ class MapSelector(nn.Module):
     def forward(self, logits: Tensor) -> Tensor:
         """Logits (B, H, N, N) to log-maps (B, H, N, N)."""
         batch, heads, n, _ = logits.shape
-        with _full_precision(logits):
+        with full_precision(logits):
             flat = at_least_float32(logits).flatten(2)
             bias = self.hidden.bias.to(flat.dtype).view(1, heads, 1)
             hidden = torch.baddbmm(bias, _each(self.hidden, flat), flat).relu()
@@ -45,7 +45,7 @@ class MapSelector(nn.Module):
             return maps.view(batch, heads, n, n).log_softmax(dim=-1)
 
 
-def _full_precision(x: Tensor) -> AbstractContextManager[Any]:
+def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     """No autocast on the device of `x`; the meta device has none."""
     device = x.device.type
     return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
@@ -70,7 +70,7 @@ def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: b
         prefix: prefix tokens.
         cls: the class token's row; else the mean of the patch queries, where there is none.
     """
-    with _full_precision(query):
+    with full_precision(query):
         query, key = at_least_float32(query), at_least_float32(key)
         row = query[:, :, :1] if cls else query[:, :, prefix:].mean(dim=2, keepdim=True)
         maps = ((row * scale) @ key.transpose(-2, -1)).softmax(dim=-1)

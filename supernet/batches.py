@@ -1,0 +1,144 @@
+"""Batches. What an image looks like is a function of (seed, epoch, image).
+
+So a run that was interrupted goes on exactly: the sampler starts at any step of an epoch, and each
+sample seeds all generators before it is augmented, in whichever worker.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from supernet.sources import Source
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Batch(NamedTuple):
+    """Images of a step.
+
+    Args:
+        images: (B, C, H, W).
+        targets: (B,).
+        draws: a uniform number for each sample and epoch, (B,); None from a user's own loader.
+    """
+
+    images: Tensor
+    targets: Tensor
+    draws: Tensor | None
+
+
+class Batches(Protocol):
+    """Training batches, epoch by epoch; `steps` of them each, from any step on if `exact`."""
+
+    steps: int
+    exact: bool
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from step `first` on."""
+
+
+class Images(Dataset[tuple[Tensor, int, float]]):
+    """Some images of a source through a transform; a key is (epoch, place), -1 for evaluation."""
+
+    def __init__(self, source: Source, indices: Indices, transform: Any, seed: int) -> None:
+        self.source = source
+        self.indices = indices
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, float]:
+        epoch, place = key
+        index = int(self.indices[place])
+        draw = 0.0
+        if epoch >= 0:
+            draw = float(seed_all(self.seed, epoch, index).random())
+        image: Tensor = self.transform(self.source.read(index))
+        return image, int(self.source.targets[index]), draw
+
+
+class ShuffledBatches:
+    """Training batches in an order that is a function of (seed, epoch), whole ones only."""
+
+    exact = True
+
+    def __init__(self, images: Images, batch: int, workers: int, pin: bool = False) -> None:
+        self.images = images
+        self.batch = batch
+        self.workers = workers
+        self.pin = pin
+        self.steps = len(images) // batch
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from step `first` on."""
+        order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
+        batches = [
+            [(epoch, int(place)) for place in order[step * self.batch : (step + 1) * self.batch]]
+            for step in range(first, self.steps)
+        ]
+        for images, targets, draws in _loader(self.images, batches, self.workers, self.pin):
+            yield Batch(images, targets, draws)
+
+
+class UserBatches:
+    """A user's own loader of (images, targets); it goes on at epoch boundaries."""
+
+    exact = False
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        self.steps = len(loader)
+
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """All batches of an epoch; a sampler with `set_epoch` is told which."""
+        assert first == 0
+        set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(epoch)
+        for images, targets, *_ in self.loader:
+            yield Batch(images, targets, None)
+
+
+def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:
+    """Batches of (images, targets, 0) in order, without augmentation."""
+    places = [(-1, place) for place in range(len(images))]
+    batches = [places[start : start + batch] for start in range(0, len(places), batch)]
+    return _loader(images, batches, workers, torch.cuda.is_available())
+
+
+def seed_all(*key: int) -> np.random.Generator:
+    """Seed every global generator from a key; the generator returned is seeded likewise."""
+    words = np.random.SeedSequence(key).generate_state(4)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    torch.manual_seed(int(words[2]))
+    return np.random.default_rng(int(words[3]))
+
+
+def _loader(
+    images: Images, batches: list[list[tuple[int, int]]], workers: int, pin: bool
+) -> DataLoader[Any]:
+    # Loading must not touch the generators of the process that trains.
+    generator = torch.Generator().manual_seed(0)
+    return DataLoader(
+        images,
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=pin,
+        generator=generator,
+        collate_fn=_collate,
+    )
+
+
+def _collate(samples: list[tuple[Tensor, int, float]]) -> tuple[Tensor, Tensor, Tensor]:
+    images, targets, draws = zip(*samples, strict=True)
+    return torch.stack(images), torch.tensor(targets), torch.tensor(draws, dtype=torch.float64)

@@ -1,0 +1,69 @@
+"""Judging networks on held-out images that stay on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from supernet.recipe import autocast
+from supernet.task import Classification
+
+Network = Callable[[Tensor], Tensor]
+
+
+class Held(NamedTuple):
+    """A batch of held-out images, with the full network's logits where they are known."""
+
+    images: Tensor
+    targets: Tensor
+    reference: Tensor | None
+
+
+class HeldOut:
+    """Held-out images on a device, to judge many networks on the same ones.
+
+    Args:
+        batches: (images, targets, ...) of a split, in order.
+        task: what they are judged for.
+        device: where the images stay.
+        amp: bfloat16 autocast on GPUs.
+    """
+
+    def __init__(
+        self, batches: Iterable[Any], task: Classification, device: torch.device, amp: bool = True
+    ) -> None:
+        self.task = task
+        self.device = device
+        self.amp = amp
+        self.batches = [
+            Held(images.to(device), targets.to(device), None) for images, targets, *_ in batches
+        ]
+
+    def __len__(self) -> int:
+        return sum(len(batch.targets) for batch in self.batches)
+
+    def set_reference(self, network: Network) -> None:
+        """Keep a network's logits, so that every measurement has `kl` to it."""
+        self.batches = [
+            batch._replace(reference=logits)
+            for batch, logits in zip(self.batches, self.logits(network), strict=True)
+        ]
+
+    def logits(self, network: Network) -> Iterable[Tensor]:
+        """A network's logits batch by batch, without gradients."""
+        for batch in self.batches:
+            with torch.inference_mode(), autocast(self.device, self.amp):
+                yield network(batch.images).float()
+
+    def measure(self, network: Network) -> dict[str, float]:
+        """The task's metrics, means over all images."""
+        sums: dict[str, Tensor] = {}
+        for batch, logits in zip(self.batches, self.logits(network), strict=True):
+            values = self.task.measure(logits, batch.targets, batch.reference)
+            for name, value in values.items():
+                total = value.double().sum()
+                sums[name] = sums[name] + total if name in sums else total
+        return {name: value.item() / len(self) for name, value in sums.items()}

@@ -1,0 +1,103 @@
+"""What training shows: progress, rows as JSON lines, TensorBoard where installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Row = dict[str, Any]
+
+
+class Journal:
+    """The rows of a training, one an epoch.
+
+    Args:
+        folder: where `log.jsonl` (and TensorBoard's events) go; None keeps rows in memory.
+        title: what is trained.
+        quiet: show nothing.
+    """
+
+    def __init__(self, folder: Path | None, title: str, quiet: bool = False) -> None:
+        self.path = None if folder is None else folder / "log.jsonl"
+        self.title = title
+        self.console = Console(stderr=True, quiet=quiet)
+        self.rows: list[Row] = []
+        self._board = _tensorboard(folder)
+
+    def restore(self, epoch: int) -> None:
+        """Take up the rows of the epochs before `epoch`; later ones were never checkpointed."""
+        if self.path is not None and self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+            self.rows = [row for row in map(_parse, lines) if row and row["epoch"] < epoch]
+            self.path.write_text("".join(map(_line, self.rows)), encoding="utf-8")
+
+    def add(self, row: Row) -> None:
+        """Store and show the row of an epoch."""
+        self.rows.append(row)
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(row))
+        self.console.print(f"[bold]{self.title}[/] {_summary(row)}", highlight=False)
+        if self._board is not None:
+            for name, value in row.items():
+                self._board.add_scalar(name, value, row["epoch"])
+
+    @contextmanager
+    def progress(self, total: int, done: int) -> Iterator[Any]:
+        """A bar over all steps; yields a function that is told of each step and its state."""
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            task = bar.add_task(self.title, total=total, completed=done, state="")
+            yield lambda state: bar.update(task, advance=1, state=state)
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row) + "\n"
+
+
+def _parse(line: str) -> Row | None:
+    """A row, or nothing for a line that was cut off."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
+
+
+def _summary(row: Row) -> str:
+    shown = [f"epoch {row['epoch'] + 1}"]
+    for name, value in row.items():
+        if name.startswith(("loss/", "top1/", "recall/")):
+            text = f"{100 * value:.1f}%" if not name.startswith("loss/") else f"{value:.3f}"
+            shown.append(f"{name} {text}")
+    return "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
+
+
+def _tensorboard(folder: Path | None) -> Any:
+    if folder is None or find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
+
+    return SummaryWriter(str(folder / "tensorboard"))

@@ -1,0 +1,120 @@
+"""Backbones with weights: timm's own, or a local checkpoint."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from safetensors import SafetensorError
+from timm.models import load_state_dict
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor
+
+from space.errors import InputError
+from supernet.backbone import check_backbone, create_backbone
+from supernet.task import Classification
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """A timm VisionTransformer.
+
+    Args:
+        model: timm's name.
+        args: arguments for `timm.create_model`, such as `img_size` or `drop_path_rate`.
+        checkpoint: a local file of weights, .safetensors or a torch file; none for no file.
+        pretrained: download timm's weights.
+    """
+
+    model: str = "vit_tiny_patch16_224"
+    args: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    pretrained: bool = False
+
+
+class Loaded(NamedTuple):
+    """A backbone, and whether its head was made anew over weights that know other classes."""
+
+    backbone: VisionTransformer
+    head_reset: bool
+
+
+def load_backbone(config: BackboneConfig, task: Classification, seed: int) -> Loaded:
+    """Build the backbone, load its weights, and fit its head to the task.
+
+    Raises:
+        InputError: it cannot be built or served, or the checkpoint does not fit.
+    """
+    if config.pretrained and config.checkpoint:
+        raise InputError("backbone: give checkpoint or pretrained, not both")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = create_backbone(config.model, config.args)
+    if config.checkpoint:
+        load_checkpoint_file(backbone, config.checkpoint)
+    if config.pretrained:
+        backbone = _download(config)
+    fits = task.fits(backbone)
+    if not fits:
+        task.reset_head(backbone, seed)
+    return Loaded(backbone, not fits and bool(config.checkpoint or config.pretrained))
+
+
+def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
+    """Load a timm checkpoint; the head takes the number of classes that it has.
+
+    Raises:
+        InputError: the file cannot be read, or its weights do not fit the backbone.
+    """
+    state = _read(path)
+    head = state.get("head.weight")
+    if head is not None and len(head) != backbone.num_classes:
+        backbone.reset_classifier(len(head))
+    try:
+        # timm's filter brings positions and patch embedding of another size to this one.
+        backbone.load_state_dict(checkpoint_filter_fn(dict(state), backbone))
+    except (RuntimeError, KeyError, ValueError, AttributeError, TypeError) as error:
+        reason = _shorten(error)
+        raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
+
+
+def _read(path: str | Path) -> Mapping[str, Tensor]:
+    try:
+        state: Any = load_state_dict(str(path))
+    except FileNotFoundError:
+        raise InputError(f"backbone.checkpoint: {path} does not exist") from None
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        SafetensorError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        raise InputError(f"{path}: no checkpoint that can be read: {_shorten(error)}") from None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{path}: holds no state dict of tensors")
+    return state
+
+
+def _download(config: BackboneConfig) -> VisionTransformer:
+    try:
+        backbone: Any = timm.create_model(config.model, pretrained=True, **config.args)
+    except Exception as error:  # whatever the network, the hub or timm raise
+        raise InputError(
+            f"backbone.pretrained: no weights for {config.model}: {_shorten(error)}"
+        ) from None
+    check_backbone(backbone)
+    return backbone  # type: ignore[no-any-return]
+
+
+def _shorten(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else text[:200] + " ..."

@@ -1,0 +1,133 @@
+"""Retraining one subnet: inherited weights or others, with or without distillation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from space.errors import InputError
+from supernet.batches import Batch
+from supernet.elastic import ElasticViT
+from supernet.evaluation import HeldOut
+from supernet.journal import Journal
+from supernet.recipe import Recipe, autocast
+from supernet.sandwich import Teacher
+from supernet.selecting import SelectorLearning, learning_rows
+from supernet.task import Classification
+from supernet.trainer import Trainer
+from supernet.training import as_batches, frozen
+
+
+@dataclass(frozen=True)
+class RetrainRecipe(Recipe):
+    """How a subnet is retrained.
+
+    Args:
+        teacher_share: share of the teacher, where there is one, in the loss.
+    """
+
+    teacher_share: float = 0.5
+
+
+def retrain(
+    subnet: ElasticViT,
+    train: Any,
+    *,
+    task: Classification,
+    recipe: RetrainRecipe | None = None,
+    held_out: Iterable[Any] | HeldOut | None = None,
+    teacher: nn.Module | None = None,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    title: str = "retrain",
+    quiet: bool = False,
+) -> ElasticViT:
+    """Train one subnet.
+
+    Args:
+        subnet: of `extract` or `create_subnet`, with the weights to begin with, on its device.
+        train: `open_data(...).train`, or your own loader of (images, targets).
+        task: what it is trained for.
+        recipe: how.
+        held_out: batches of (images, targets), to show metrics on after each epoch.
+        teacher: a network on the same images and device, to distil from.
+        folder: where checkpoint and log go; the same call goes on from there. None keeps nothing.
+        seed: of everything random.
+        title: shown beside the progress.
+        quiet: show nothing.
+
+    Returns:
+        The subnet with the trained weights (averaged, where the recipe says so).
+
+    Raises:
+        InputError: the head is not of the task's classes, or the folder holds another training.
+    """
+    recipe = recipe or RetrainRecipe()
+    if not task.fits(subnet):
+        raise InputError(
+            f"the subnet's head has {subnet.num_classes} outputs, the data {len(task.classes)} "
+            "classes; call subnet.reset_classifier first"
+        )
+    device = next(subnet.parameters()).device
+    if held_out is not None and not isinstance(held_out, HeldOut):
+        held_out = HeldOut(held_out, task, device, recipe.amp)
+    path = None if folder is None else Path(folder)
+    if path is not None:
+        path.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(
+        subnet,
+        task=task,
+        recipe=recipe,
+        batches=as_batches(train),
+        step=_Step(subnet, task, recipe, None if teacher is None else frozen(teacher)),
+        judge=_Judge(held_out),
+        journal=Journal(path, title, quiet),
+        folder=path,
+        seed=seed,
+    )
+    subnet.load_state_dict(trainer.fit().state_dict())
+    return subnet.eval()
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One batch: labels, and the teacher's soft labels."""
+
+    subnet: ElasticViT
+    task: Classification
+    recipe: RetrainRecipe
+    teacher: Teacher | None
+
+    def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
+        share = self.recipe.teacher_share
+        rows = learning_rows(batch, self.recipe.selector_share)
+        learning = SelectorLearning(self.subnet, rows, scale)
+        with autocast(batch.images.device, self.recipe.amp):
+            features = self.subnet.forward_features(batch.images, observe=learning.observer)
+            logits = self.subnet.forward_head(features)
+            loss = self.task.loss(logits, batch.targets)
+            if self.teacher is not None:
+                soft = self.task.distillation(logits, self.teacher(batch.images))
+                loss = (1 - share) * loss + share * soft
+        (loss * scale).backward()
+        losses = {"subnet": loss.detach()}
+        if learning.losses:
+            losses["selectors"] = torch.stack(learning.losses).mean()
+        return losses
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Metrics on the held-out images."""
+
+    held_out: HeldOut | None
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        if self.held_out is None:
+            return {}
+        return {f"{name}/subnet": value for name, value in self.held_out.measure(model).items()}

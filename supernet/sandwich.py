@@ -1,0 +1,88 @@
+"""The sandwich rule: which archs a step trains, and what each learns from.
+
+The largest arch learns from the labels (and a teacher); the smallest and some random ones learn
+from the largest's soft labels, in place. Random archs cover the MACs evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from space.arch import Arch
+from space.space import SearchSpace
+from supernet.batches import Batch
+from supernet.model import Supernet
+from supernet.recipe import autocast
+from supernet.selecting import SelectorLearning, learning_rows
+from supernet.task import Classification
+
+Teacher = Callable[[Tensor], Tensor]
+
+
+def archs_of_step(space: SearchSpace, seed: int, step: int, random: int) -> list[Arch]:
+    """The archs that learn from the largest at a step: a function of (seed, step)."""
+    rng = np.random.default_rng((seed, step, 0xA5))
+    return [space.smallest(), *(space.mac_bands.sample_evenly(rng) for _ in range(random))]
+
+
+@dataclass(frozen=True)
+class Sandwich:
+    """Accumulates the gradients of a step.
+
+    Args:
+        supernet: the network.
+        task: what it learns.
+        amp: bfloat16 autocast on GPUs.
+        selector_share: share of the images that the selectors learn from; targets are detached,
+            so a part is enough, and memory stays bounded.
+        teacher: gives soft labels for the largest arch.
+        teacher_share: share of the teacher in the largest's loss.
+    """
+
+    supernet: Supernet
+    task: Classification
+    amp: bool = True
+    selector_share: float = 0.25
+    teacher: Teacher | None = None
+    teacher_share: float = 0.5
+
+    def __call__(self, batch: Batch, archs: list[Arch], scale: float = 1.0) -> dict[str, Tensor]:
+        """Propagate the losses of one batch; returns the mean loss of each kind of arch.
+
+        Args:
+            batch: images, labels (B,) or mixed labels (B, classes), and draws.
+            archs: the smallest and the random ones; where empty, the largest learns alone.
+            scale: factor of all losses, for accumulation.
+        """
+        weight = scale / (1 + len(archs))
+        rows = learning_rows(batch, self.selector_share)
+        learning = SelectorLearning(self.supernet, rows, scale)
+        logits, loss = self._largest(batch, learning)
+        (loss * weight).backward()
+        losses = {"largest": [loss.detach()]}
+        if learning.losses:
+            losses["selectors"] = learning.losses
+        for kind, arch in zip(["smallest"] + ["random"] * len(archs), archs, strict=False):
+            with autocast(batch.images.device, self.amp):
+                loss = self.task.distillation(self.supernet(batch.images, arch), logits)
+            (loss * weight).backward()
+            losses.setdefault(kind, []).append(loss.detach())
+        return {kind: torch.stack(each).mean() for kind, each in losses.items()}
+
+    def _largest(self, batch: Batch, learning: SelectorLearning) -> tuple[Tensor, Tensor]:
+        """Logits of the full network, and its loss; the selectors learn on the way."""
+        supernet = self.supernet
+        with autocast(batch.images.device, self.amp):
+            full = supernet.space.largest()
+            features = supernet.forward_features(batch.images, full, learning.observer)
+            logits = supernet.forward_head(features)
+            loss = self.task.loss(logits, batch.targets)
+            if self.teacher is not None:
+                soft = self.task.distillation(logits, self.teacher(batch.images))
+                loss = (1 - self.teacher_share) * loss + self.teacher_share * soft
+        return logits.detach(), loss

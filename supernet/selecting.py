@@ -1,0 +1,146 @@
+"""Teaching the map selectors, and judging whether they choose the right tokens.
+
+For a selector before block i, the truth is the map of block i in the full network. It learns by
+KL(true map || predicted map), from detached inputs. What counts is its recall: the share of the K
+tokens with the largest true column sums that it chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from space.tokens import kept
+from supernet.batches import Batch
+from supernet.elastic import ElasticViT
+from supernet.model import Supernet
+from supernet.selection import (
+    at_least_float32,
+    choose,
+    full_precision,
+    map_importance,
+    row_importance,
+)
+
+RIVALS = ("selector", "previous map", "class row", "chance")
+
+
+class SelectorLearning:
+    """Watches the full network's blocks and trains the selectors on what it sees.
+
+    Each selector's loss is propagated at once, so that one pair of maps is alive at a time.
+
+    Args:
+        model: the supernet, or a subnet, whose selectors learn.
+        rows: the images of the batch to learn from, (B,) of bool; a part of them is enough.
+        weight: factor of the loss.
+    """
+
+    def __init__(self, model: ElasticViT, rows: Tensor, weight: float) -> None:
+        self.model = model
+        self.rows = rows
+        self.weight = weight
+        self.losses: list[Tensor] = []
+        self._before: Tensor | None = None
+
+    def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
+        """Take the queries and keys of block `i`, (B, H, N, d) each."""
+        selectors = self.model.selectors
+        if str(i) not in selectors and str(i + 1) not in selectors:
+            self._before = None
+            return
+        logits = _logits(self.model, i, query[self.rows], key[self.rows])
+        if str(i) in selectors and self._before is not None:
+            loss = divergence(logits, selectors[str(i)](self._before))
+            (loss * self.weight).backward()
+            self.losses.append(loss.detach())
+        self._before = logits
+
+    @property
+    def observer(self) -> SelectorLearning | None:
+        """What a forward pass is to be given: this, or nothing where there is nothing to learn."""
+        learns = len(self.model.selectors) > 0 and bool(self.rows.any())
+        return self if learns else None
+
+
+class SelectorRecall:
+    """Watches the full network's blocks and counts how well each rival finds the true top K."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        self.supernet = supernet
+        self.sums: dict[str, float] = dict.fromkeys(RIVALS, 0.0)
+        self.count = 0
+        self._before: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
+        """Take the queries and keys of block `i`, (B, H, N, d) each."""
+        logits = _logits(self.supernet, i, query, key)
+        if str(i) in self.supernet.selectors and self._before is not None:
+            self._count(i, logits, *self._before)
+        self._before = (logits, query, key)
+
+    def _count(self, i: int, logits: Tensor, before: Tensor, query: Tensor, key: Tensor) -> None:
+        supernet = self.supernet
+        prefix = supernet.num_prefix_tokens
+        truth = map_importance(logits.log_softmax(dim=-1), prefix)
+        scale = supernet.blocks[i - 1].attn.scale
+        guesses = {
+            "selector": map_importance(supernet.selectors[str(i)](before), prefix),
+            "previous map": map_importance(before.log_softmax(dim=-1), prefix),
+            "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
+        }
+        tokens = truth.shape[1]
+        assert supernet.space.skip is not None
+        for ratio in supernet.space.skip.ratios:
+            k = kept(ratio, tokens)
+            right = choose(truth, k)
+            for name, guess in guesses.items():
+                self.sums[name] += len(truth) * _overlap(choose(guess, k), right, tokens)
+            self.sums["chance"] += len(truth) * k / tokens
+            self.count += len(truth)
+
+    def means(self) -> dict[str, float]:
+        """Recall of each rival, over blocks, ratios and images."""
+        return {name: total / self.count for name, total in self.sums.items()}
+
+
+def selector_recall(supernet: Supernet, images: Iterable[Tensor]) -> dict[str, float]:
+    """Recall of the selectors and their rivals on held-out images; empty without selectors."""
+    if not len(supernet.selectors):
+        return {}
+    recall = SelectorRecall(supernet)
+    with torch.inference_mode():
+        for batch in images:
+            supernet.forward_features(batch, supernet.space.largest(), observe=recall)
+    return recall.means()
+
+
+def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:
+    """KL(softmax(logits) || maps), mean over images, heads and queries."""
+    truth = logits.log_softmax(dim=-1)
+    return (truth.exp() * (truth - log_maps)).sum(dim=-1).mean()
+
+
+def learning_rows(batch: Batch, share: float) -> Tensor:
+    """The images that selectors learn from, (B,) of bool: chosen by sample and epoch.
+
+    A user's own loader gives no draws; there they are chosen at random.
+    """
+    draws = torch.rand(len(batch.images)) if batch.draws is None else batch.draws
+    return (draws < share).to(batch.images.device)
+
+
+def _logits(model: ElasticViT, i: int, query: Tensor, key: Tensor) -> Tensor:
+    with full_precision(query):
+        query, key = at_least_float32(query), at_least_float32(key)
+        scale: float = model.blocks[i].attn.scale
+        return (query * scale) @ key.transpose(-2, -1)
+
+
+def _overlap(chosen: Tensor, right: Tensor, tokens: int) -> float:
+    """Share of the right tokens that are among the chosen, mean over the images."""
+    marks = torch.zeros(len(chosen), tokens, dtype=torch.bool, device=chosen.device)
+    marks.scatter_(1, chosen, True)
+    return marks.gather(1, right).float().mean().item()

@@ -1,0 +1,193 @@
+"""The training loop, which goes on where it was stopped.
+
+Randomness is a function of (seed, step, sample), so the state is the weights, their average, the
+optimiser and a position: an interrupted run ends with the very weights of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from space.errors import InputError
+from supernet.batches import Batch, Batches, seed_all
+from supernet.checkpoint import load_checkpoint, save_checkpoint
+from supernet.elastic import ElasticViT
+from supernet.journal import Journal
+from supernet.recipe import Recipe, make_optimizer, make_schedule
+from supernet.task import Classification
+
+Step = Callable[[Batch, int, float], dict[str, Tensor]]
+Judge = Callable[[nn.Module], dict[str, float]]
+
+
+@dataclass
+class Position:
+    """How far a training is: optimiser steps of the epoch are done, and their losses so far."""
+
+    epoch: int = 0
+    step: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains a model by a recipe.
+
+    Args:
+        model: on its device.
+        task: mixes images and labels.
+        recipe: how.
+        batches: the training images.
+        step: given (batch, global step, scale), propagates the losses times `scale` and returns
+            them.
+        judge: metrics of the averaged (or plain) model after each epoch.
+        journal: what is shown.
+        folder: where the checkpoint goes; None keeps none.
+        seed: of everything random.
+    """
+
+    def __init__(
+        self,
+        model: ElasticViT,
+        *,
+        task: Classification,
+        recipe: Recipe,
+        batches: Batches,
+        step: Step,
+        judge: Judge,
+        journal: Journal,
+        folder: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.task, self.recipe, self.batches = model, task, recipe, batches
+        self._step, self._judge, self.journal, self.seed = step, judge, journal, seed
+        self.device = next(model.parameters()).device
+        self.updates = batches.steps // recipe.accumulate
+        if self.updates < 1:
+            raise InputError(
+                f"accumulate: {recipe.accumulate} batches a step, but an epoch has {batches.steps}"
+            )
+        self.optimizer = make_optimizer(model, recipe)
+        self.schedule = make_schedule(self.optimizer, recipe, self.updates)
+        self.ema = None if recipe.ema is None else ModelEmaV3(model, recipe.ema, use_warmup=True)
+        self.position = Position()
+        self.path = None if folder is None else folder / "checkpoint.pt"
+        model.set_grad_checkpointing(recipe.grad_checkpointing)
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The model that is judged and kept."""
+        return self.model if self.ema is None else self.ema.module
+
+    def fit(self) -> nn.Module:
+        """Train to the end of the recipe, from the checkpoint if there is one."""
+        self._restore()
+        total = self.recipe.epochs * self.updates
+        done = self.position.epoch * self.updates + self.position.step
+        with self.journal.progress(total, done) as tell:
+            while self.position.epoch < self.recipe.epochs:
+                self._epoch(tell)
+        return self.averaged
+
+    def _epoch(self, tell: Callable[[str], None]) -> None:
+        at, recipe = self.position, self.recipe
+        began = saved = time.monotonic()
+        first = at.step
+        self.model.train()
+        micro = self.batches.epoch(at.epoch, at.step * recipe.accumulate)
+        while at.step < self.updates:
+            losses = self._update(micro)
+            for name, value in losses.items():
+                at.losses[name] = at.losses.get(name, 0.0) + value
+            at.step += 1
+            tell("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+            minutes = (time.monotonic() - saved) / 60
+            if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
+                self._save()
+                saved = time.monotonic()
+        seconds = time.monotonic() - began
+        images = (self.updates - first) * recipe.accumulate * self._batch_size
+        row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
+        row |= {f"loss/{name}": total / self.updates for name, total in at.losses.items()}
+        row |= self._judge(self.averaged.eval())
+        self.journal.add(row | {"images_per_second": images / seconds, "seconds": seconds})
+        self.position = Position(epoch=at.epoch + 1)
+        self._save()
+
+    def _update(self, micro: Any) -> dict[str, float]:
+        """One optimiser step over `accumulate` batches."""
+        done = self.position.epoch * self.updates + self.position.step
+        count = self.recipe.accumulate
+        self.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for part in range(count):
+            batch = next(micro)
+            seed_all(self.seed, done, part)
+            images, targets = (x.to(self.device, non_blocking=True) for x in batch[:2])
+            self._batch_size = len(images)
+            batch = Batch(*self.task.mix(images, targets), batch.draws)
+            for name, loss in self._step(batch, done, 1 / count).items():
+                sums[name] = sums[name] + loss / count if name in sums else loss / count
+        self._clip()
+        self.optimizer.step()
+        self.schedule.step_update(done + 1)
+        if self.ema is not None:
+            self.ema.update(self.model, step=done + 1)
+        return {name: loss.item() for name, loss in sums.items()}
+
+    def _clip(self) -> None:
+        if self.recipe.clip is None:
+            return
+        selectors = list(self.model.selectors.parameters())
+        taken = {id(parameter) for parameter in selectors}
+        rest = [p for p in self.model.parameters() if id(p) not in taken]
+        for parameters in (rest, selectors):
+            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
+
+    def _save(self) -> None:
+        if self.path is None:
+            return
+        state = {
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": asdict(self.position),
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+        }
+        save_checkpoint(state, self.path)
+
+    def _restore(self) -> None:
+        state = None if self.path is None else load_checkpoint(self.path, self.device)
+        if state is not None:
+            self._check(state)
+            self.model.load_state_dict(state["model"])
+            if self.ema is not None:
+                self.ema.module.load_state_dict(state["ema"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.position = Position(**state["position"])
+        at = self.position
+        self.journal.restore(at.epoch)
+        self.schedule.step_update(at.epoch * self.updates + at.step)
+
+    def _check(self, state: dict[str, Any]) -> None:
+        """Refuse to go on by another recipe: the result would be neither's."""
+        old = {**state["recipe"], "seed": state["seed"]}
+        new = {**asdict(self.recipe), "seed": self.seed}
+        changed = [
+            f"{key} was {old[key]!r}, is {new[key]!r}"
+            for key in new
+            if key != "save_minutes" and old.get(key) != new[key]
+        ]
+        if changed:
+            raise InputError(
+                f"{self.path}: was trained by another recipe ({'; '.join(changed)}); "
+                "give the old values or another folder"
+            )

@@ -1,0 +1,190 @@
+"""Training the supernet: the sandwich rule inside the training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from space.arch import Arch
+from space.errors import InputError
+from space.space import SearchSpace
+from supernet.batches import Batch, Batches, ShuffledBatches, UserBatches
+from supernet.evaluation import HeldOut
+from supernet.journal import Journal
+from supernet.model import Supernet
+from supernet.recipe import Recipe
+from supernet.sandwich import Sandwich, Teacher, archs_of_step
+from supernet.selecting import selector_recall
+from supernet.task import Classification
+from supernet.trainer import Trainer
+
+RECALL_IMAGES = 256
+
+
+@dataclass(frozen=True)
+class SupernetRecipe(Recipe):
+    """How the supernet is trained.
+
+    Args:
+        random_archs: archs of a step beside the largest and the smallest.
+        full_epochs: first epochs, in which the full network learns alone.
+        teacher_share: share of the teacher, where there is one, in the full network's loss.
+        watch: archs, spread over the MACs, whose accuracy is shown beside largest and smallest.
+    """
+
+    random_archs: int = 2
+    full_epochs: int = 0
+    teacher_share: float = 0.5
+    watch: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.full_epochs < self.epochs:
+            raise InputError(
+                f"full_epochs: must lie in 0 to {self.epochs - 1}, so that some of the "
+                f"{self.epochs} epochs are left for the archs, got {self.full_epochs}"
+            )
+
+
+def train_supernet(
+    supernet: Supernet,
+    train: Any,
+    *,
+    task: Classification,
+    recipe: SupernetRecipe | None = None,
+    held_out: Iterable[Any] | HeldOut | None = None,
+    teacher: nn.Module | None = None,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Supernet:
+    """Train all archs of the supernet's space together.
+
+    Args:
+        supernet: on the device to train on.
+        train: `open_data(...).train`, or your own loader of (images, targets).
+        task: what it is trained for.
+        recipe: how.
+        held_out: batches of (images, targets), to show accuracies on after each epoch.
+        teacher: a network on the same images and device, to distil from.
+        folder: where checkpoint and log go; the same call goes on from there. None keeps nothing.
+        seed: of everything random.
+        quiet: show nothing.
+
+    Returns:
+        The supernet with the trained weights (averaged, where the recipe says so).
+
+    Raises:
+        InputError: the head is not of the task's classes, or the folder holds another training.
+    """
+    recipe = recipe or SupernetRecipe()
+    if not task.fits(supernet):
+        raise InputError(
+            f"the supernet's head has {supernet.num_classes} outputs, the data "
+            f"{len(task.classes)} classes; reset the head before the supernet is built"
+        )
+    device = next(supernet.parameters()).device
+    if held_out is not None and not isinstance(held_out, HeldOut):
+        held_out = HeldOut(held_out, task, device, recipe.amp)
+    path = None if folder is None else Path(folder)
+    if path is not None:
+        path.mkdir(parents=True, exist_ok=True)
+    batches = as_batches(train)
+    sandwich = Sandwich(
+        supernet,
+        task,
+        amp=recipe.amp,
+        selector_share=recipe.selector_share,
+        teacher=None if teacher is None else frozen(teacher),
+        teacher_share=recipe.teacher_share,
+    )
+    alone = recipe.full_epochs * (batches.steps // recipe.accumulate)
+    trainer = Trainer(
+        supernet,
+        task=task,
+        recipe=recipe,
+        batches=batches,
+        step=_Step(sandwich, recipe.random_archs, alone, seed),
+        judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
+        journal=Journal(path, "supernet", quiet),
+        folder=path,
+        seed=seed,
+    )
+    trained = trainer.fit()
+    supernet.load_state_dict(trained.state_dict())
+    return supernet.eval()
+
+
+def as_batches(train: Any) -> Batches:
+    """Our own batches as they are; a user's loader behind the same interface."""
+    return train if isinstance(train, ShuffledBatches) else UserBatches(train)
+
+
+def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
+    """Archs whose accuracy is shown: the largest, the smallest, and `count` between, by MACs."""
+    bands, rng = space.mac_bands, np.random.default_rng(0)
+    archs = {"largest": space.largest(), "smallest": space.smallest()}
+    full = bands.high
+    edges = np.linspace(bands.low, bands.high, count + 2)
+    for low, high in zip(edges[1:-1] * 0.97, edges[1:-1] * 1.03, strict=True):
+        if bands.count(low, high).value:
+            archs[f"{(low + high) / 2 / full:.0%}"] = space.sample(rng, macs=(low, high))
+    return archs
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One batch of the sandwich; before step `alone` the full network learns alone."""
+
+    sandwich: Sandwich
+    random_archs: int
+    alone: int
+    seed: int
+
+    def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
+        archs: list[Arch] = []
+        if step >= self.alone:
+            space = self.sandwich.supernet.space
+            archs = archs_of_step(space, self.seed, step, self.random_archs)
+        return self.sandwich(batch, archs, scale)
+
+
+class _Judge:
+    """Accuracy of the watched archs, and recall of the selectors, on the held-out images."""
+
+    def __init__(self, held_out: HeldOut | None, archs: dict[str, Arch]) -> None:
+        self.held_out = held_out
+        self.archs = archs
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        if self.held_out is None:
+            return {}
+        assert isinstance(model, Supernet)
+        found: dict[str, float] = {}
+        for name, arch in self.archs.items():
+            metrics = self.held_out.measure(partial(model, arch=arch))
+            found |= {f"{metric}/{name}": value for metric, value in metrics.items()}
+        count = -(-RECALL_IMAGES // len(self.held_out.batches[0].targets))
+        images = (batch.images for batch in islice(self.held_out.batches, count))
+        recall = selector_recall(model, images)
+        return found | {f"recall/{name}": value for name, value in recall.items()}
+
+
+def frozen(teacher: nn.Module) -> Teacher:
+    """A network that gives soft labels and learns nothing."""
+    teacher = teacher.eval().requires_grad_(False)
+
+    def logits(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = teacher(images)
+        return found
+
+    return logits
