@@ -100,8 +100,8 @@ CHANGES = [
     ("  macs: ", "  mac: ", "cost.mac: unknown key; did you mean 'macs'?"),
     ("  macs: ", "  macs: 1", "cost.macs: does not fit blocks and shape, which give "),
     (
-        "params: 21758",
-        "params: 1.5 # ",
+        "params: 21755062",
+        "params: 1.5",
         "cost.params: does not fit blocks and shape, which give 217",
     ),
     (
