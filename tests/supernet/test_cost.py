@@ -1,0 +1,118 @@
+"""Analytic costs are what torch's counter and numel read off the running subnet."""
+
+import pytest
+import timm
+import torch
+from supernet_toys import (
+    BACKBONES,
+    FEW,
+    drawn,
+    full_space,
+    hand_made,
+    images_for,
+    some_archs,
+    supernet_of,
+)
+from torch.utils.flop_counter import FlopCounterMode
+
+import supernet.core
+from space import Arch, macs, params, token_counts
+from supernet import backbone_shape, extract
+from supernet.block import run_block
+from supernet.extraction import subnet_of
+
+
+def counted(subnet, batch=1):
+    """MACs by torch's counter; gradients on, since attention pooling crashes it without."""
+    subnet = subnet.to("meta", torch.float32).requires_grad_(True)
+    size = (batch, subnet.in_chans, *subnet.patch_embed.img_size)
+    with FlopCounterMode(display=False) as counter:
+        subnet(torch.zeros(size, device="meta"))
+    assert counter.get_total_flops() % 2 == 0
+    return counter.get_total_flops() // 2
+
+
+def numel(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def equal(net, archs):
+    for arch in archs:
+        subnet = extract(net, arch)
+        assert counted(subnet) == macs(arch, net.shape)
+        assert numel(subnet) == params(arch, net.shape)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_of_drawn_archs(name):
+    net = supernet_of(name)
+    equal(net, [*drawn(net.space, 4, seed=3), net.space.largest()])
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_of_every_pair_of_operators(name):
+    equal(supernet_of(name), hand_made(supernet_of(name).shape))
+
+
+@pytest.mark.parametrize("name", ["class token", "not square"])
+def test_macs_are_for_one_image(name):
+    net = supernet_of(name)
+    for arch in hand_made(net.shape):
+        assert counted(extract(net, arch), batch=3) == 3 * macs(arch, net.shape)
+
+
+def test_tokens_of_each_block(monkeypatch):
+    net, seen = supernet_of("registers"), []
+
+    def run(block, x, maps, want):
+        seen.append(x.shape[1] - net.num_prefix_tokens)
+        return run_block(block, x, maps, want)
+
+    monkeypatch.setattr(supernet.core, "run_block", run)
+    for arch in some_archs(net.space, 5):
+        seen.clear()
+        net(images_for(net), arch)
+        assert seen == token_counts(arch, net.shape)
+
+
+NAMED = {
+    "deit_tiny_patch16_224": (1_253_683_200, 5_717_416),
+    "deit_small_patch16_224": (4_598_882_304, 22_050_664),
+    "deit_base_patch16_224": (17_563_828_224, 86_567_656),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_of_deit(name):
+    backbone = timm.create_model(name, device="meta", weight_init="skip")
+    shape = backbone_shape(backbone)
+    full = Arch.full(12)
+    assert (macs(full, shape), params(full, shape)) == NAMED[name]
+    assert params(full, shape) == numel(backbone)
+    for arch in drawn(full_space(shape), 2):
+        backbone = timm.create_model(name, device="meta", weight_init="skip")
+        subnet = subnet_of(backbone, shape, arch)
+        assert counted(subnet) == macs(arch, shape)
+        assert numel(subnet) == params(arch, shape)
+
+
+OTHERS = [
+    "vit_small_patch14_dinov2",
+    "vit_medium_patch16_gap_240",
+    "vit_base_patch16_siglip_224",
+    "vit_so150m2_patch16_reg1_gap_256",
+    "deit3_small_patch16_224",
+    "deit_tiny_distilled_patch16_224",
+    "vit_giant_patch14_reg4_dinov2",
+    "vit_small_r26_s32_224",
+]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_of_other_models_of_timm(name):
+    hybrid = {} if "_r26_" in name else {"device": "meta"}  # its stem measures itself on images
+    backbone = timm.create_model(name, weight_init="skip", **hybrid).to("meta")
+    shape = backbone_shape(backbone)
+    full = Arch.full(shape.depth)
+    assert counted(backbone) == macs(full, shape)
+    assert numel(backbone) == params(full, shape)
