@@ -15,11 +15,12 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from space.errors import InputError, near
+from space.errors import InputError, near, shown
 from space.shape import BackboneShape, Part
 
 # What loads weights, names files or changes what `create_model` returns is not for a file to say.
 REFUSED_ARGS = (
+    "arch",
     "pretrained",
     "checkpoint_path",
     "pretrained_cfg",
@@ -49,9 +50,9 @@ def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
             raise InputError(f"backbone args: {key!r} is not allowed here")
     try:
         backbone: Any = timm.create_model(model, **args)
-    except (TypeError, ValueError, AssertionError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"timm cannot build {model} with {dict(args)}: {reason}") from None
+    except Exception as error:  # whatever timm raises, it is these arguments that it cannot take
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"timm cannot build {model} with {shown(dict(args))}: {reason}") from None
     check_backbone(backbone)
     return backbone  # type: ignore[no-any-return]
 
@@ -127,7 +128,7 @@ def count_macs(run: Callable[[], Any]) -> int:
 
 def _unserved(backbone: nn.Module) -> str | None:
     if type(backbone) not in (VisionTransformer, VisionTransformerDistilled):
-        if hasattr(backbone, "rope"):
+        if getattr(backbone, "rope", None) is not None:
             return "rotary positions belong to a token's place, which pooling changes"
         return "only timm's VisionTransformer and VisionTransformerDistilled are"
     assert isinstance(backbone, VisionTransformer)

@@ -11,7 +11,7 @@ from torch import nn
 
 from space.arch import Arch
 from space.cost import trace
-from space.errors import InputError
+from space.errors import InputError, shown
 from space.files import ArchFile, load_arch_file
 from space.shape import BackboneShape
 from supernet.backbone import backbone_shape, create_backbone
@@ -52,9 +52,8 @@ def create_subnet(
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
     whose = "the arch file" if isinstance(arch, ArchFile) else str(arch)
-    if "model" not in file.backbone:
-        raise InputError(f"{whose}: backbone.model: missing; it names the timm model to build")
-    backbone = create_backbone(file.backbone["model"], {**file.backbone.get("args", {}), **args})
+    model, its_args = _backbone(file, whose)
+    backbone = create_backbone(model, {**its_args, **args})
     check_shape(backbone_shape(backbone), file.shape, whose)
     subnet = subnet_of(backbone, file.shape, file.arch)
     config: Any = subnet.default_cfg
@@ -85,6 +84,20 @@ def _keep_values(attn: Any) -> None:
         setattr(values, name, nn.Parameter(kept, requires_grad=parameter.requires_grad))
     attn.qkv = values
     attn.q_norm = attn.k_norm = nn.Identity()
+
+
+def _backbone(file: ArchFile, whose: str) -> tuple[Any, dict[str, Any]]:
+    """Model and arguments for `timm.create_model`."""
+    described = {"args": {}, **file.backbone}
+    if "model" not in described:
+        raise InputError(f"{whose}: backbone.model: missing; it names the timm model to build")
+    for key in described.keys() - {"model", "args"}:
+        raise InputError(f"{whose}: backbone.{key}: unknown key; known are model, args")
+    if not isinstance(described["args"], dict):
+        raise InputError(
+            f"{whose}: backbone.args: must be a mapping, got {shown(described['args'])}"
+        )
+    return described["model"], described["args"]
 
 
 def _timm_input(file: ArchFile) -> dict[str, Any]:

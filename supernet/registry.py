@@ -36,9 +36,9 @@ def tokennas_vit(
         raise InputError("tokennas_vit has no pretrained weights; give checkpoint_path=FILE")
     if arch is None:
         raise InputError("tokennas_vit needs arch=FILE, an arch file")
-    for key in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
-        kwargs.pop(key, None)
-    subnet = create_subnet(arch, **kwargs)
+    # timm names all that it was not given, as None.
+    given = {key: value for key, value in kwargs.items() if value is not None}
+    subnet = create_subnet(arch, **given)
     if num_classes is not None and num_classes != subnet.num_classes:
         subnet.reset_classifier(num_classes)
     return subnet

@@ -45,10 +45,12 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         InputError: it cannot be read or is no safetensors file.
     """
     try:
+        Path(path).open(
+            "rb"
+        ).close()  # says of a missing file, or a folder, what safetensors does not
         return load_file(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be read: {reason}") from None
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
         raise InputError(f"{path}: no whole safetensors file: {error}") from None
 
