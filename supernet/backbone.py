@@ -85,12 +85,9 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
     stem = Part(_stem_macs(backbone), numel(stem_params))
     head_macs, head_per_token = _head_macs(backbone, prefix, width)
     rest = numel([backbone]) - stem.params - numel([backbone.blocks])
-    attention: Any = backbone.blocks[0].attn
     return BackboneShape(
         depth=len(backbone.blocks),
         width=width,
-        heads=attention.num_heads,
-        attention_width=attention.attn_dim,
         grid=(int(grid[0]), int(grid[1])),
         prefix=prefix,
         **blocks[0],
@@ -148,8 +145,8 @@ def _unserved(backbone: nn.Module) -> str | None:
     return None
 
 
-def _block_parts(block: nn.Module) -> dict[str, Part]:
-    """MACs per token and parameters of the parts of one block."""
+def _block_parts(block: nn.Module) -> dict[str, Any]:
+    """Heads of one block, and MACs per token and parameters of its parts."""
     attn: Any = block.attn
     qkv = attn.qkv
     rows = 2 * attn.attn_dim
@@ -162,7 +159,14 @@ def _block_parts(block: nn.Module) -> dict[str, Part]:
     value_output = Part(value, numel([attn]) - query_key.params)
     mlp = Part(_macs_per_token(block.mlp, qkv.in_features), numel([block.mlp]))  # type: ignore[arg-type, list-item]
     rest = Part(0, numel([block]) - numel([attn]) - mlp.params)
-    return {"query_key": query_key, "value_output": value_output, "mlp": mlp, "rest": rest}
+    return {
+        "heads": attn.num_heads,
+        "attention_width": attn.attn_dim,
+        "query_key": query_key,
+        "value_output": value_output,
+        "mlp": mlp,
+        "rest": rest,
+    }
 
 
 def _macs_per_token(module: nn.Module, width: int) -> int:
