@@ -7,6 +7,7 @@ LayerScale, class tokens, pooling kernels, selectors).
 from functools import cache, partial
 
 import numpy as np
+import timm
 import torch
 from timm.layers import GluMlp, SwiGLU
 from timm.layers.attention import Attention
@@ -15,8 +16,8 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from space import Arch, BlockArch, Pool, SearchSpace
-from supernet import Supernet, backbone_shape
+from space import Arch, BlockArch, Pool, SearchSpace, save_arch
+from supernet import Supernet, backbone_shape, extract, save_weights
 
 WIDTH, HEADS, DEPTH, CLASSES = 32, 4, 6, 7
 
@@ -191,3 +192,32 @@ def close(found, expected, relative=1e-9):
     torch.testing.assert_close(
         found, expected, rtol=relative, atol=relative * float(expected.detach().abs().max())
     )
+
+
+NAMED = "vit_tiny_patch16_224"
+ARGS = {**PLAIN, "mlp_ratio": 2.0}
+INPUT = {
+    "size": [3, 40, 40],
+    "mean": [0.1, 0.2, 0.3],
+    "std": [0.5, 0.6, 0.7],
+    "crop_pct": 0.8,
+    "interpolation": "bilinear",
+}
+
+
+@cache
+def named_supernet(model=NAMED):
+    """A supernet over a model that timm builds by name, float32."""
+    backbone = randomise(timm.create_model(model, **ARGS), 1).eval()
+    return randomise(Supernet(backbone, full_space(backbone_shape(backbone))), 2).eval()
+
+
+def export(folder, arch, model=NAMED, **values):
+    """An arch file and its weights; the subnet that they are of."""
+    net = named_supernet(model)
+    subnet = extract(net, arch)
+    file, weights = folder / "arch.yaml", folder / "subnet.safetensors"
+    values = {"backbone": {"model": model, "args": ARGS}, "input": INPUT} | values
+    save_arch(subnet.arch, file, shape=net.shape, **values)
+    save_weights(subnet, weights)
+    return file, weights, subnet
