@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from space.errors import InputError
 from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
-from supernet.sources import DatasetConfig, open_sources
+from supernet.sources import DatasetConfig, Source, open_sources
 
 LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct")
 
@@ -92,6 +92,7 @@ def open_data(
     backbone: VisionTransformer,
     seed: int,
     search_indices: Sequence[int] | None = None,
+    sources: tuple[Source, Source] | None = None,
 ) -> Data:
     """Open the data for a backbone: its input size, mean, std, crop and interpolation.
 
@@ -100,11 +101,12 @@ def open_data(
         backbone: decides what an image looks like.
         seed: of the order, the augmentation and the cut of the search split.
         search_indices: the search split that a run has stored; cut anew where None.
+        sources: training and test split, where they are open already.
 
     Raises:
         InputError: the data is not right; see `open_sources`.
     """
-    train, test = open_sources(config.dataset)
+    train, test = sources or open_sources(config.dataset)
     look = resolve_data_config(model=backbone, verbose=False)
     look["input_size"] = (backbone.in_chans, *backbone.patch_embed.img_size)
     pool, held = cut(train.targets, config, seed, search_indices)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from timm.optim import (
@@ -44,6 +44,8 @@ class Recipe:
         save_minutes: checkpoints inside an epoch, so many minutes apart.
     """
 
+    section: ClassVar[str] = "recipe"
+
     epochs: int = 30
     optimizer: str = "adamw"
     lr: float = 1e-3
@@ -65,12 +67,14 @@ class Recipe:
     def __post_init__(self) -> None:
         known = [str(name) for name in list_optimizers()]
         if self.optimizer not in known:
-            raise InputError(f"optimizer: unknown {self.optimizer!r}{near(self.optimizer, known)}")
+            hint = near(self.optimizer, known)
+            raise InputError(f"{self.section}.optimizer: unknown {self.optimizer!r}{hint}")
         for name in ("epochs", "accumulate"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name}: must be at least 1, got {getattr(self, name)}")
+                value = getattr(self, name)
+                raise InputError(f"{self.section}.{name}: must be at least 1, got {value}")
         if self.ema is not None and not 0 < self.ema < 1:
-            raise InputError(f"ema: must lie in (0, 1), got {self.ema}")
+            raise InputError(f"{self.section}.ema: must lie in (0, 1), got {self.ema}")
 
 
 def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:

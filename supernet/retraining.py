@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ class RetrainRecipe(Recipe):
     Args:
         teacher_share: share of the teacher, where there is one, in the loss.
     """
+
+    section: ClassVar[str] = "retrain"
 
     teacher_share: float = 0.5
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,21 +35,24 @@ class SupernetRecipe(Recipe):
 
     Args:
         random_archs: archs of a step beside the largest and the smallest.
-        full_epochs: first epochs, in which the full network learns alone.
+        full_epochs: first epochs, in which the full network learns alone; none for a tenth of
+            the epochs where weights came with another head, and for no such epochs elsewhere.
         teacher_share: share of the teacher, where there is one, in the full network's loss.
         watch: archs, spread over the MACs, whose accuracy is shown beside largest and smallest.
     """
 
+    section: ClassVar[str] = "supernet"
+
     random_archs: int = 2
-    full_epochs: int = 0
+    full_epochs: int | None = None
     teacher_share: float = 0.5
     watch: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.full_epochs < self.epochs:
+        if not 0 <= (self.full_epochs or 0) < self.epochs:
             raise InputError(
-                f"full_epochs: must lie in 0 to {self.epochs - 1}, so that some of the "
+                f"supernet.full_epochs: must lie in 0 to {self.epochs - 1}, so that some of the "
                 f"{self.epochs} epochs are left for the archs, got {self.full_epochs}"
             )
 
@@ -106,7 +109,7 @@ def train_supernet(
         teacher=None if teacher is None else frozen(teacher),
         teacher_share=recipe.teacher_share,
     )
-    alone = recipe.full_epochs * (batches.steps // recipe.accumulate)
+    alone = (recipe.full_epochs or 0) * (batches.steps // recipe.accumulate)
     trainer = Trainer(
         supernet,
         task=task,

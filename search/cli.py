@@ -1,0 +1,58 @@
+"""The command `tokennas`: reads the command line, calls the stage, says what went wrong."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+
+from search.parsing import Call, parse_call
+from space.errors import InputError
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code: 0, 2 for wrong input, 130 after Ctrl-C."""
+    _quiet()
+    try:
+        call = parse_call(sys.argv[1:] if argv is None else argv)
+        RUN[call.command.name](call)
+    except InputError as error:
+        print(f"tokennas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tokennas: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _train(call: Call) -> None:
+    from search.stages import train  # noqa: PLC0415 - --help must not wait for torch
+
+    assert call.config is not None
+    train(call.config, call.file)
+
+
+def _inspect(call: Call) -> None:
+    from search.inspecting import inspect_config, inspect_model  # noqa: PLC0415
+
+    console = Console()
+    if call.config is not None:
+        inspect_config(call.config, call.file, console)
+    elif call.options["model"]:
+        inspect_model(call.options["model"], console)
+    else:
+        raise InputError("tokennas inspect needs a config, or --model NAME")
+
+
+RUN: dict[str, Callable[[Call], None]] = {"train": _train, "inspect": _inspect}
+
+
+def _quiet() -> None:
+    """Silence what libraries warn of and users cannot change."""
+    warnings.filterwarnings("ignore", module=r"(torch|timm|jsonargparse)\b.*")
+    logging.getLogger("timm").setLevel(logging.ERROR)

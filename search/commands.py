@@ -1,0 +1,63 @@
+"""The subcommands: what each is called, teaches, and runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of one subcommand, beside the config's values."""
+
+    name: str
+    type: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand.
+
+    Args:
+        name: as it is typed.
+        help: one line for the list of commands.
+        teaches: for its own --help, with an example.
+        usage: what follows the name.
+        needs_config: whether it cannot do without a config.
+        options: its own options.
+    """
+
+    name: str
+    help: str
+    teaches: str
+    usage: str = "CONFIG [--section.key VALUE ...]"
+    needs_config: bool = True
+    options: tuple[Option, ...] = ()
+
+
+_ALL = (
+    Command(
+        "train",
+        help="train the supernet of a config",
+        teaches=(
+            "Trains one set of weights for every arch of the space. The same command goes on where "
+            "it stopped. Example: tokennas train configs/quickstart.yaml --supernet.epochs 20"
+        ),
+    ),
+    Command(
+        "inspect",
+        help="show a backbone, or the space of a config, before anything runs",
+        teaches=(
+            "Shows what a backbone costs and whether it can be served, and of a config the size of "
+            "the space, its range of MACs and the time to expect. Examples: "
+            "tokennas inspect --model deit_small_patch16_224; "
+            "tokennas inspect configs/quickstart.yaml"
+        ),
+        usage="[CONFIG | --model NAME] [--section.key VALUE ...]",
+        needs_config=False,
+        options=(Option("model", str | None, "a timm model, where no config is given"),),
+    ),
+)
+
+COMMANDS: dict[str, Command] = {command.name: command for command in _ALL}

@@ -1,0 +1,100 @@
+"""The folder of a run: what was asked for, beside what came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from search.config import Config
+from space.errors import InputError
+from space.yamlfile import read_yaml, write_text, write_yaml
+
+# Values that change how fast results come, or which are shown, but not the results.
+FREE = {
+    ("data", "workers"),
+    ("data", "eval_batch"),
+    ("data", "test_limit"),
+    ("supernet", "save_minutes"),
+    ("supernet", "grad_checkpointing"),
+    ("supernet", "watch"),
+}
+
+
+class RunFolder:
+    """A run's folder; made when the first stage claims it.
+
+    Args:
+        config: of the run.
+        file: the config's file, which names the folder where `run` does not.
+    """
+
+    def __init__(self, config: Config, file: Path | None) -> None:
+        name = file.stem if file is not None else "run"
+        self.config = config
+        self.path = Path(config.run) if config.run else Path("runs") / name
+
+    def stage(self, name: str) -> Path:
+        return self.path / name
+
+    def claim(self, stage: str, sections: tuple[str, ...]) -> Path:
+        """Take a stage's folder for the values of these sections.
+
+        Raises:
+            InputError: results of other values are there; nothing is touched.
+        """
+        whole = plain(asdict(self.config))
+        values = {name: whole[name] for name in ("seed", *sections)}
+        folder = self.stage(stage)
+        stored = folder / "config.yaml"
+        if stored.exists():
+            changed = _changes(read_yaml(stored).data, values)
+            if changed:
+                raise InputError(
+                    f"{folder}: holds results of other values ({'; '.join(changed)}); "
+                    "give the old values, or another folder with --run"
+                )
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_yaml(stored, values)
+        write_yaml(self.path / "config.yaml", whole)
+        return folder
+
+    def split(self) -> list[int] | None:
+        """The indices of the search split, once they are stored."""
+        path = self.path / "search_split.json"
+        if not path.exists():
+            return None
+        try:
+            indices = json.loads(path.read_text(encoding="utf-8"))["indices"]
+            return [int(index) for index in indices]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: no list of indices; delete the run to begin anew") from None
+
+    def store_split(self, indices: list[int]) -> None:
+        """Store the indices of the search split, for every later stage and restart."""
+        path = self.path / "search_split.json"
+        if not path.exists():
+            write_text(path, json.dumps({"indices": indices}) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Tuples as lists, for YAML."""
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value
+
+
+def _changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> list[str]:
+    """What differs, value by value, as `supernet.lr was 0.1, is 0.2`."""
+    if place in FREE:
+        return []
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [*old, *(key for key in new if key not in old)]
+        return [
+            change for key in keys for change in _changes(old.get(key), new.get(key), (*place, key))
+        ]
+    return [] if old == new else [f"{'.'.join(place)} was {old!r}, is {new!r}"]

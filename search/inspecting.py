@@ -1,0 +1,149 @@
+"""What a backbone costs and what a space holds, before anything long runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from search.config import Config
+from search.folder import RunFolder
+from search.stages import Setup, prepare
+from space.arch import Arch
+from space.bands import Bands, Count
+from space.cost import mac_cost, macs, params
+from space.shape import BackboneShape
+from space.tokens import start
+from supernet.backbone import backbone_shape, create_backbone
+from supernet.batches import Batch
+from supernet.sandwich import Sandwich, archs_of_step
+
+BARS = 12
+PROBE_BATCH = 8
+
+
+def inspect_model(name: str, console: Console) -> None:
+    """Show a timm model by its name: tokens, MACs and parameters.
+
+    Raises:
+        InputError: timm does not know it, or it cannot be served, with the reason.
+    """
+    show_shape(name, backbone_shape(create_backbone(name, {})), console)
+
+
+def inspect_config(config: Config, file: Path | None, console: Console) -> None:
+    """Show backbone, data, space and the time to expect of a config.
+
+    Raises:
+        InputError: what a run of this config would stop at.
+    """
+    setup = prepare(config, RunFolder(config, file))
+    show_shape(config.backbone.model, setup.supernet.shape, console)
+    data = setup.data
+    splits = {
+        "train": len(data.train.images),
+        "search": len(data.search_indices),
+        "test": len(data.test.dataset),  # type: ignore[arg-type]
+    }
+    sizes = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+    console.print(
+        f"[bold]data[/] {config.data.dataset.name}: {len(data.classes)} classes, {sizes} images"
+    )
+    show_space(setup.supernet.space.mac_bands, setup.supernet.space.size(), console)
+    seconds = seconds_to_train(config, setup)
+    console.print(
+        f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
+        f"{setup.device}"
+    )
+
+
+def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
+    """A table of what the parts of a backbone cost."""
+    full = Arch.full(shape.depth)
+    block, state = full.blocks[0], start(shape)
+    n = state.tokens + shape.prefix
+    product = shape.attention_width * n * n
+    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
+    for column in ("part", "tokens", "MACs", "parameters"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    rows = [
+        ("stem", None, shape.stem.macs, shape.stem.params),
+        ("query and key", n, n * shape.query_key.macs, shape.query_key.params),
+        ("attention maps", n, product, 0),
+        ("value and output", n, n * shape.value_output.macs + product, shape.value_output.params),
+        ("MLP", n, n * shape.mlp.macs, shape.mlp.params),
+        ("norms and the rest", n, 0, shape.rest.params),
+    ]
+    per_block = mac_cost(shape).block(state, block)
+    for part, tokens, cost, count in rows:
+        table.add_row(part, str(tokens or ""), quantity(cost), quantity(count))
+    all_params = sum(count for _, _, _, count in rows[1:])
+    table.add_row(f"a block, of {shape.depth}", str(n), quantity(per_block), quantity(all_params))
+    head = shape.head.macs + shape.head_per_token * state.tokens
+    table.add_row("head", "", quantity(head), quantity(shape.head.params))
+    total, all_ = macs(full, shape), params(full, shape)
+    table.add_row("[bold]whole[/]", str(n), f"[bold]{quantity(total)}[/]", quantity(all_))
+    console.print(table)
+    console.print(
+        f"{shape.grid[0]} x {shape.grid[1]} patch tokens and {shape.prefix} prefix tokens of "
+        f"{shape.width} channels, {shape.heads} heads; {total:,} MACs are {2 * total:,} FLOPs\n"
+    )
+
+
+def show_space(bands: Bands, size: int, console: Console) -> None:
+    """The size of a space, its range of MACs, and how its archs spread over them."""
+    console.print(f"[bold]space[/] {size:,} distinct archs")
+    console.print(
+        f"MACs from {quantity(bands.low)} to {quantity(bands.high)} "
+        f"({bands.low / bands.high:.0%} of the full network)"
+    )
+    counts = bands.histogram(BARS)
+    most = max(count.value for count in counts)
+    step = (bands.high - bands.low) / BARS
+    for i, count in enumerate(counts):
+        low = bands.low + i * step
+        bar = "█" * round(40 * count.value / most) if count.value else ""
+        console.print(f"{quantity(low):>8} {bar} {_count(count)}", highlight=False)
+
+
+def seconds_to_train(config: Config, setup: Setup) -> float:
+    """Seconds of the supernet's training, from a step on a few made-up images."""
+    recipe, supernet = config.supernet, setup.supernet.train()
+    images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
+    targets = torch.arange(PROBE_BATCH) % len(setup.task.classes)
+    draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
+    batch = Batch(images.to(setup.device), targets.to(setup.device), draws)
+    step = Sandwich(supernet, setup.task, recipe.amp, recipe.selector_share)
+    for repeat in range(2):
+        began = time.perf_counter()
+        step(batch, archs_of_step(supernet.space, config.seed, repeat, recipe.random_archs))
+        if setup.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - began
+    supernet.zero_grad()
+    return seconds / PROBE_BATCH * len(setup.data.train.images) * recipe.epochs
+
+
+def quantity(value: float) -> str:
+    """A number as people write it: 1.25G."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= size * 1.5:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _count(count: Count) -> str:
+    if not count.value:
+        return ""
+    return f"{count.value:,}" if count.exact else f"about {count.value:.2g}"

@@ -1,0 +1,171 @@
+"""Command lines and configs, read into typed values; what is wrong is told by file and line."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+from argparse import ArgumentError
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+
+from search.commands import COMMANDS, Command
+from search.config import Config
+from space.errors import InputError, near
+from space.yamlfile import Document, Place, dotted, read_yaml
+
+# A YAML value may never make the parser import or run what it names outside the three packages.
+set_parsing_settings(
+    docstring_parse_attribute_docstrings=True,
+    validate_defaults=True,
+    import_path_denylist=["*"],
+    import_path_allowlist=["space", "supernet", "search"],
+    instantiate_subclass_spec_in_any=False,
+)
+
+EPILOG = "Every value of the config is an option too, such as --supernet.epochs 50."
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a command line asks for.
+
+    Args:
+        command: the subcommand.
+        config: its config with the options applied; None where a command was given none.
+        file: the config's file.
+        options: the subcommand's own options.
+    """
+
+    command: Command
+    config: Config | None
+    file: Path | None
+    options: dict[str, Any]
+
+
+def parse_call(argv: Sequence[str]) -> Call:
+    """Read a command line.
+
+    Raises:
+        InputError: naming the option, or file, line and key, and what would be right.
+        SystemExit: after --help and --version.
+    """
+    parser, arguments = _parser(), _config_option(list(argv))
+    file = _config_file(arguments)
+    document = None if file is None else read_yaml(file)
+    if document is not None:
+        check_keys(document)
+    try:
+        parsed = parser.parse_args(arguments)
+        made = parser.instantiate(parsed)
+    except ArgumentError as error:
+        raise InputError(_explain(str(error), document)) from None
+    command = COMMANDS[made.subcommand]
+    values: Namespace = made[command.name]
+    options = {option.name: values[option.name] for option in command.options}
+    fields = {field.name: values[field.name] for field in dataclasses.fields(Config)}
+    config = Config(**fields) if file is not None else None
+    if config is None and command.needs_config:
+        raise InputError(f"tokennas {command.name} needs a config: tokennas {command.name} FILE")
+    return Call(command, config, file, options)
+
+
+def check_keys(document: Document) -> None:
+    """Refuse unknown keys, all of them at once.
+
+    Raises:
+        InputError: one line a key.
+    """
+    if not isinstance(document.data, dict):
+        raise document.error((), "a config must be a mapping of sections")
+    wrong = [
+        str(document.error(place, f"unknown key{near(str(place[-1]), known)}"))
+        for place, known in _unknown(document.data, Config, ())
+    ]
+    if wrong:
+        raise InputError("\n".join(wrong))
+
+
+def _unknown(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, list[str]]]:
+    """The places of unknown keys, and the keys that are known there."""
+    kind = _dataclass_of(kind)
+    if kind is None or not isinstance(data, dict):
+        return
+    hints = get_type_hints(kind)
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key, value in data.items():
+        if key in known:
+            yield from _unknown(value, hints[key], (*place, key))
+        else:
+            yield (*place, key), known
+
+
+def _dataclass_of(kind: Any) -> Any:
+    """The dataclass behind a type, optional or not."""
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((option for option in options if dataclasses.is_dataclass(option)), None)
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="tokennas",
+        description="Finds the most accurate Vision Transformer inside a budget.",
+        usage="tokennas COMMAND CONFIG [--section.key VALUE ...]",
+        exit_on_error=False,
+        allow_abbrev=False,
+        version=_version(),
+    )
+    commands = parser.add_subcommands(metavar="COMMAND")
+    for command in COMMANDS.values():
+        sub = ArgumentParser(
+            description=command.teaches,
+            usage=f"tokennas {command.name} {command.usage}",
+            epilog=EPILOG,
+            exit_on_error=False,
+            allow_abbrev=False,
+        )
+        sub.add_argument("--config", action="config", help="the config; FILE stands for it")
+        for option in command.options:
+            sub.add_argument(f"--{option.name}", type=option.type, default=None, help=option.help)
+        sub.add_class_arguments(Config)
+        commands.add_subcommand(command.name, sub, help=command.help)
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - costs 20 ms of each start
+
+    return version("tokennas")
+
+
+def _config_option(arguments: list[str]) -> list[str]:
+    """`train FILE ...` as `train --config FILE ...`, since a config cannot be positional there."""
+    if len(arguments) > 1 and arguments[0] in COMMANDS and not arguments[1].startswith("-"):
+        return [arguments[0], "--config", *arguments[1:]]
+    return arguments
+
+
+def _config_file(arguments: list[str]) -> Path | None:
+    for i, argument in enumerate(arguments):
+        if argument == "--config" and i + 1 < len(arguments):
+            return Path(arguments[i + 1])
+        if argument.startswith("--config="):
+            return Path(argument.removeprefix("--config="))
+    return None
+
+
+def _explain(message: str, document: Document | None) -> str:
+    """The parser's complaint in one line, with file and line where the value stands in the file."""
+    text = " ".join(message.split())
+    found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
+    if found is None:
+        return text
+    place = tuple(found.group(1).split("."))
+    reason = re.sub(r"<class '(\w+)'>", r"\1", found.group(2))
+    if document is not None and place in document.lines:
+        return str(document.error(place, reason))
+    return f"--{dotted(place)}: {reason}"
