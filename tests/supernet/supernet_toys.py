@@ -16,8 +16,10 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+import supernet.core
 from space import Arch, BlockArch, Pool, SearchSpace, save_arch
 from supernet import Supernet, backbone_shape, extract, save_weights
+from supernet.block import run_block
 
 WIDTH, HEADS, DEPTH, CLASSES = 32, 4, 6, 7
 
@@ -185,6 +187,19 @@ def images_for(model, count=2, seed=0, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     size = (count, model.in_chans, *model.patch_embed.img_size)
     return torch.randn(size, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def watch_blocks(monkeypatch):
+    """What every block is given and leaves, call by call: (tokens, maps, exposed)."""
+    seen = []
+
+    def run(block, x, maps, want):
+        y, exposed = run_block(block, x, maps, want)
+        seen.append((x, maps, exposed))
+        return y, exposed
+
+    monkeypatch.setattr(supernet.core, "run_block", run)
+    return seen
 
 
 def close(found, expected, relative=1e-9):

@@ -13,6 +13,7 @@ from supernet_toys import (
     images_for,
     skip,
     supernet_of,
+    watch_blocks,
 )
 from timm.layers import DropPath
 
@@ -118,22 +119,16 @@ def test_gradient_reaches_the_producer():
 
 
 def test_a_chain_uses_one_map(monkeypatch):
-    net, given = supernet_of("class token"), []
-
-    def run(block, x, maps, want):
-        y, exposed = run_block(block, x, maps, want)
-        given.append((maps, exposed.map))
-        return y, exposed
-
-    monkeypatch.setattr(supernet.core, "run_block", run)
+    net, seen = supernet_of("class token"), watch_blocks(monkeypatch)
     net(images_for(net), first(OWN, SHARED, SHARED, OWN, skip(), skip(shared=True)))
-    maps = [each for each, _ in given]
-    assert [each is None for each in maps] == [True, False, False, True, True, False]
-    assert maps[1] is maps[2] is given[0][1]
-    assert maps[5] is given[4][1]
-    assert maps[5].shape == (2, 4, 14, 14)
+    given = [maps for _, maps, _ in seen]
+    left = [exposed.map for _, _, exposed in seen]
+    assert [maps is None for maps in given] == [True, False, False, True, True, False]
+    assert given[1] is given[2] is left[0]
+    assert given[5] is left[4]
+    assert given[5].shape == (2, 4, 14, 14)
     # A map is made for those alone that a later block reuses.
-    assert [made is None for _, made in given] == [False, False, False, True, False, False]
+    assert [maps is None for maps in left] == [False, False, False, True, False, False]
 
 
 def test_attention_dropout_acts_on_the_reused_map():

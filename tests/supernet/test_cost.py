@@ -12,13 +12,12 @@ from supernet_toys import (
     images_for,
     some_archs,
     supernet_of,
+    watch_blocks,
 )
 from torch.utils.flop_counter import FlopCounterMode
 
-import supernet.core
 from space import Arch, macs, params, token_counts
 from supernet import backbone_shape, extract
-from supernet.block import run_block
 from supernet.extraction import subnet_of
 
 
@@ -62,17 +61,13 @@ def test_macs_are_for_one_image(name):
 
 
 def test_tokens_of_each_block(monkeypatch):
-    net, seen = supernet_of("registers"), []
-
-    def run(block, x, maps, want):
-        seen.append(x.shape[1] - net.num_prefix_tokens)
-        return run_block(block, x, maps, want)
-
-    monkeypatch.setattr(supernet.core, "run_block", run)
+    net, seen = supernet_of("registers"), watch_blocks(monkeypatch)
     for arch in some_archs(net.space, 5):
         seen.clear()
         net(images_for(net), arch)
-        assert seen == token_counts(arch, net.shape)
+        assert [x.shape[1] - net.num_prefix_tokens for x, _, _ in seen] == token_counts(
+            arch, net.shape
+        )
 
 
 NAMED = {
