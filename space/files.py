@@ -175,8 +175,8 @@ def _check_cost(document: Document, arch: Arch, shape: BackboneShape, given: obj
     values = _mapping(document, ("cost",), given, tuple(right))
     for key, value in right.items():
         got = values.get(key)
-        exact = is_integer(got) if key != "patch_tokens" else isinstance(got, list)
-        if not exact or got != value:
+        numbers = got if isinstance(got, list) else [got]
+        if got != value or not all(map(is_integer, numbers)):
             message = f"does not fit blocks and shape, which give {shown(value)}, got {shown(got)}"
             raise document.error(("cost", key), message)
 

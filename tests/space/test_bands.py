@@ -178,15 +178,16 @@ def test_estimates_past_64_bits_are_off_by_no_more_than_the_buckets_drift(deep, 
 def test_draws_past_64_bits_are_uniform_over_the_shared_blocks(deep, exact):
     rng, bands = np.random.default_rng(4), bands_of(deep)
     saved = (bands.high - bands.low) // 79
-    low, high = bands.high - 40 * saved, bands.high - 39 * saved
+    low, high = bands.high - 21 * saved, bands.high - 20 * saved
     draw = bands.halves.sample if exact else bands.sample
     drawn = [draw(rng, low, high) for _ in range(200)]
     shared = np.array([[block.shared for block in arch.blocks] for arch in drawn])
-    assert set(shared.sum(axis=1)) == {39, 40}
+    assert set(shared.sum(axis=1)) == {20, 21}
     assert not shared[:, 0].any()
-    # As many archs share 39 blocks as 40, so each block shares in half of the draws.
-    chi_square = ((shared[:, 1:].sum(axis=0) - 100) ** 2 / 50).sum()
-    assert abs(chi_square - 79) / math.sqrt(2 * 79) < 5
+    ways = math.comb(79, 20), math.comb(79, 21)
+    part = (20 * ways[0] + 21 * ways[1]) / sum(ways) / 79
+    deviations = (shared[:, 1:].sum(axis=0) - 200 * part) ** 2 / (200 * part * (1 - part))
+    assert abs(deviations.sum() - 79) / math.sqrt(2 * 79) < 5
 
 
 def test_draws_of_a_deep_space_with_every_axis_are_valid_and_inside_their_band():

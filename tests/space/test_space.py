@@ -1,6 +1,7 @@
 """Canonical form, membership, identity and violations of a space, on random archs."""
 
 import copy
+import dataclasses
 import pickle
 import random
 
@@ -138,6 +139,17 @@ def test_a_choice_that_changes_nothing_is_dropped():
     # 0.501 of 196 skips 98 tokens, as 0.5 does.
     assert canonical.blocks[:3] == (BlockArch(), BlockArch(), BlockArch(skip=0.5))
     assert canonical in space
+
+
+@pytest.mark.parametrize("kind", ["avg1d", "conv1d"])
+@pytest.mark.parametrize("first", [Pool("avg2d", grid=(1, 1)), Pool("avg1d", stride=2)])
+def test_pooling_the_last_token_along_the_sequence_changes_nothing(kind, first):
+    values = {"kinds": ["avg2d", "avg1d", "conv1d"], "grids": [1], "strides": [2]}
+    shape = dataclasses.replace(deit_small(depth=2), grid=(1, 2))
+    space = SearchSpace.from_dict({"pool": values}, shape)
+    again = Arch((BlockArch(pool=first), BlockArch(pool=Pool(kind, stride=2))))
+    assert again in space
+    assert space.canonical(again) == Arch((BlockArch(pool=first), BlockArch()))
 
 
 def test_the_selector_inside_a_run_counts_for_nothing():
