@@ -1,0 +1,89 @@
+"""Subnets compile to one graph and export with any batch size."""
+
+import pytest
+import torch
+from supernet_toys import (
+    FEW,
+    OWN,
+    SHARED,
+    build_supernet,
+    close,
+    first,
+    hand_made,
+    images_for,
+    pool,
+    skip,
+)
+
+from space import Arch
+from supernet import extract
+
+# Together they hold every operator.
+ARCHS = [
+    Arch((OWN, skip(), skip(shared=True), OWN, SHARED, pool("conv2d", (3, 3)))),
+    Arch((pool("avg2d", (3, 3)), skip(selector="cls"), pool("max2d", (2, 2)), OWN, SHARED, OWN)),
+    first(pool("max1d", 2), OWN, pool("avg1d", 2), SHARED, pool("conv1d", 2)),
+]
+
+
+def subnet_of(name, arch):
+    return extract(build_supernet(name, torch.float32), arch).requires_grad_(False)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_cache():
+    torch.compiler.reset()
+
+
+def one_graph(name, archs):
+    net = build_supernet(name, torch.float32).requires_grad_(False)
+    images = images_for(net, 3, dtype=torch.float32)
+    for arch in archs:
+        torch.compiler.reset()
+        subnet = extract(net, arch)
+        compiled = torch.compile(subnet, fullgraph=True, backend="aot_eager")
+        close(compiled(images), subnet(images), 1e-4)
+
+
+def test_every_operator_is_in_one_graph():
+    one_graph("class token", ARCHS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEW)
+def test_every_arch_is_one_graph(name):
+    one_graph(name, hand_made(build_supernet(name).shape))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ARCHS, ids=range(3))
+def test_compiled_code_gives_the_same_logits(arch):
+    subnet = subnet_of("class token", arch)
+    compiled = torch.compile(subnet, fullgraph=True)
+    for batch in (3, 2, 5):
+        images = images_for(subnet, batch, dtype=torch.float32)
+        close(compiled(images), subnet(images), 1e-4)
+
+
+def test_gradients_of_a_compiled_subnet():
+    subnet = extract(build_supernet("registers", torch.float32), ARCHS[0]).train()
+    compiled = torch.compile(subnet, fullgraph=True, backend="aot_eager")
+    found = []
+    for model in (subnet, compiled):
+        subnet.zero_grad()
+        model(images_for(subnet, dtype=torch.float32)).square().sum().backward()
+        found.append([p.grad for p in subnet.parameters() if p.grad is not None])
+    for ours, eager in zip(found[1], found[0], strict=True):
+        close(ours, eager, 1e-4)
+
+
+@pytest.mark.parametrize("arch", ARCHS, ids=range(3))
+@pytest.mark.parametrize("name", ["class token", "average pooling"])
+def test_an_exported_subnet_takes_any_batch(name, arch):
+    subnet = subnet_of(name, arch)
+    images = images_for(subnet, 3, dtype=torch.float32)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(subnet, (images,), dynamic_shapes={"x": {0: batch}})
+    for count in (1, 3, 7):
+        images = images_for(subnet, count, dtype=torch.float32)
+        close(program.module()(images), subnet(images), 1e-4)
