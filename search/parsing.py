@@ -9,7 +9,7 @@ from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
@@ -63,7 +63,7 @@ def parse_call(argv: Sequence[str]) -> Call:
         parsed = parser.parse_args(arguments)
         made = parser.instantiate(parsed)
     except ArgumentError as error:
-        raise InputError(_explain(str(error), document)) from None
+        raise InputError(_explain(str(error), document, arguments)) from None
     command = COMMANDS[made.subcommand]
     values: Namespace = made[command.name]
     options = {option.name: values[option.name] for option in command.options}
@@ -142,6 +142,18 @@ def _version() -> str:
     return version("tokennas")
 
 
+def _options(kind: Any = Config, prefix: str = "--") -> list[str]:
+    """All options that the values of a config are."""
+    found = []
+    for name, hint in get_type_hints(kind).items():
+        if get_origin(hint) is ClassVar:
+            continue
+        found.append(prefix + name)
+        inner = _dataclass_of(hint)
+        found += [] if inner is None else _options(inner, f"{prefix}{name}.")
+    return found
+
+
 def _config_option(arguments: list[str]) -> list[str]:
     """`train FILE ...` as `train --config FILE ...`, since a config cannot be positional there."""
     if len(arguments) > 1 and arguments[0] in COMMANDS and not arguments[1].startswith("-"):
@@ -158,14 +170,18 @@ def _config_file(arguments: list[str]) -> Path | None:
     return None
 
 
-def _explain(message: str, document: Document | None) -> str:
+def _explain(message: str, document: Document | None, arguments: list[str]) -> str:
     """The parser's complaint in one line, with file and line where the value stands in the file."""
     text = " ".join(message.split())
+    if text.startswith("unrecognized arguments: "):
+        option = text.removeprefix("unrecognized arguments: ").split()[0]
+        return f"unknown option {option}{near(option.split('=')[0], _options())}"
     found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
     if found is None:
         return text
     place = tuple(found.group(1).split("."))
     reason = re.sub(r"<class '(\w+)'>", r"\1", found.group(2))
-    if document is not None and place in document.lines:
+    as_option = any(each.split("=")[0] == f"--{dotted(place)}" for each in arguments)
+    if document is not None and place in document.lines and not as_option:
         return str(document.error(place, reason))
     return f"--{dotted(place)}: {reason}"

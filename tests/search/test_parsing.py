@@ -1,0 +1,103 @@
+from contextlib import suppress
+
+import pytest
+
+from search.parsing import parse_call
+from space import InputError
+
+TEXT = """seed: 3
+data:
+  batch: 64
+  augment: {crop_scale: [0.5, 1.0]}
+space:
+  pool: {kinds: [avg2d], grids: [4]}
+supernet: {epochs: 3}
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def refused(*argv):
+    with pytest.raises(InputError) as caught:
+        parse_call([str(each) for each in argv])
+    return str(caught.value)
+
+
+def test_values_of_the_file_and_options_over_them(config):
+    call = parse_call(["train", str(config), "--supernet.epochs", "7", "--data.augment.hflip=0"])
+    assert call.command.name == "train"
+    assert call.file == config
+    assert (call.config.seed, call.config.data.batch, call.config.supernet.epochs) == (3, 64, 7)
+    assert call.config.data.augment.crop_scale == (0.5, 1.0)
+    assert call.config.data.augment.hflip == 0
+    assert call.config.space == {"pool": {"kinds": ["avg2d"], "grids": [4]}}
+
+
+def test_unknown_keys_are_told_all_at_once_with_their_lines(config):
+    config.write_text(TEXT.replace("batch: 64", "bach: 64").replace("epochs: 3", "epoch: 3"))
+    assert refused("train", config).splitlines() == [
+        f"{config}:3: data.bach: unknown key; did you mean 'batch'?",
+        f"{config}:7: supernet.epoch: unknown key; did you mean 'epochs'?",
+    ]
+
+
+def test_a_wrong_type_is_told_with_file_line_and_value(config):
+    config.write_text(TEXT.replace("batch: 64", "batch: many"))
+    message = refused("train", config)
+    assert message.startswith(f"{config}:3: data.batch: ")
+    assert "int" in message
+    assert "many" in message
+    assert "\n" not in message
+
+
+def test_a_wrong_option_is_told_and_the_right_one_suggested(config):
+    assert refused("train", config, "--supernet.epoch", 3) == (
+        "unknown option --supernet.epoch; did you mean '--supernet.epochs'?"
+    )
+    assert refused("train", config, "--data.batch", "x").startswith("--data.batch: ")
+
+
+def test_a_value_out_of_range_names_its_section(config):
+    assert refused("train", config, "--supernet.epochs", 0) == (
+        "supernet.epochs: must be at least 1, got 0"
+    )
+    assert "did you mean 'adam'?" in refused("train", config, "--supernet.optimizer", "adamv")
+
+
+def test_missing_and_broken_files_are_one_line(tmp_path, config):
+    assert refused("train") == "tokennas train needs a config: tokennas train FILE"
+    assert "cannot be read" in refused("train", tmp_path / "gone.yaml")
+    config.write_text("seed: 1\nseed: 2\n")
+    assert refused("train", config) == f"{config}:2: seed: given twice"
+    config.write_text("- 1\n")
+    assert "must be a mapping" in refused("train", config)
+
+
+def test_a_value_cannot_make_the_parser_import_anything(tmp_path, config):
+    mark = tmp_path / "ran"
+    (tmp_path / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass K: pass\n")
+    evil = "{class_path: evil.K}"
+    for text in (
+        TEXT.replace("{kinds: [avg2d], grids: [4]}", evil),
+        f"backbone: {{args: {{x: {evil}}}}}\n",
+        f"backbone: {evil}\n",
+    ):
+        config.write_text(text)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(tmp_path)
+            with suppress(InputError):
+                parse_call(["train", str(config)])
+        assert not mark.exists()
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["train", "--help"], ["inspect", "--help"]])
+def test_help_teaches(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse_call(argv)
+    assert caught.value.code == 0
+    assert "tokennas" in capsys.readouterr().out

@@ -1,0 +1,112 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from search.cli import main
+
+CONFIG = """
+backbone:
+  model: vit_tiny_patch16_224
+  args: {img_size: 16, patch_size: 4, embed_dim: 16, depth: 3, num_heads: 2}
+data: {batch: 16, workers: 0, train_limit: 120, test_limit: 40, search_share: 0.3}
+space:
+  pool: {kinds: [avg2d], grids: [2], max_pools: 1}
+  skip: {ratios: [0.5], selectors: [map]}
+supernet: {epochs: 1, random_archs: 1}
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "toy.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_training_leaves_weights_a_log_a_split_and_the_resolved_config(config, tmp_path):
+    assert main(["train", str(config)]) == 0
+    run = tmp_path / "runs" / "toy"
+    assert "blocks.0.norm1.weight" in load_file(run / "supernet" / "supernet.safetensors")
+    rows = (run / "supernet" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(row)["epoch"] for row in rows] == [0]
+    assert len(json.loads((run / "search_split.json").read_text())["indices"]) == 35
+    assert "optimizer: adamw" in (run / "config.yaml").read_text()
+
+
+def test_the_same_command_does_not_train_again(config, tmp_path):
+    main(["train", str(config)])
+    weights = tmp_path / "runs" / "toy" / "supernet" / "supernet.safetensors"
+    before = weights.stat().st_mtime_ns
+    assert main(["train", str(config), "--data.eval_batch", "7"]) == 0
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_a_changed_value_is_refused_showing_old_and_new(config, tmp_path, capsys):
+    main(["train", str(config)])
+    before = (tmp_path / "runs" / "toy" / "config.yaml").read_bytes()
+    capsys.readouterr()
+    assert main(["train", str(config), "--supernet.lr", "0.5"]) == 2
+    error = capsys.readouterr().err
+    assert "supernet.lr was 0.001, is 0.5" in error
+    assert error.count("\n") == 1
+    assert (tmp_path / "runs" / "toy" / "config.yaml").read_bytes() == before
+    assert main(["train", str(config), "--supernet.lr", "0.5", "--run", "runs/other"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--data.batch", "500"], "data.batch: 500 is more than the"),
+        (["--device", "cuda:7"], "device: 'cuda:7' is not there"),
+        (["--backbone.model", "resnet18"], "resnet18"),
+        (["--data.dataset.name", "folder"], "dataset.root: missing"),
+        (["--data.augment.mixup", "0.8", "--data.batch", "15"], "even batch, got 15"),
+        (["--supernet.teacher.model", "vit_tiny_patch16_224"], "supernet.teacher"),
+        (["--space", "{pool: {kinds: [avg2d], grids: [9]}}"], "space.pool.grids[0]"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_anything_is_written(
+    config, tmp_path, capsys, options, words
+):
+    assert main(["train", str(config), *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs" / "toy" / "supernet" / "supernet.safetensors").exists()
+
+
+def test_inspect_shows_backbone_space_and_time(config, capsys):
+    assert main(["inspect", str(config)]) == 0
+    shown = capsys.readouterr().out
+    for words in ("query and key", "distinct archs", "MACs from", "85 train, 35 search, 40 test"):
+        assert words in shown
+    assert "1 epochs take about" in shown
+
+
+def test_inspect_says_which_models_are_served_and_why_not(capsys):
+    assert main(["inspect", "--model", "deit_tiny_patch16_224"]) == 0
+    assert "1,253,683,200" in capsys.readouterr().out
+    assert main(["inspect", "--model", "eva02_tiny_patch14_224"]) == 2
+    assert "rotary positions" in capsys.readouterr().err
+    assert main(["inspect"]) == 2
+    assert "a config, or --model NAME" in capsys.readouterr().err
+
+
+def test_interrupting_gives_the_shells_exit_code(config, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("search.stages.train", interrupted)
+    assert main(["train", str(config)]) == 130
+    assert "goes on from here" in capsys.readouterr().err

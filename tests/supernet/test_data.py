@@ -1,0 +1,165 @@
+import random
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
+
+from space import InputError
+from supernet.batches import UserBatches, seed_all
+from supernet.data import DataConfig, cut, open_data
+from supernet.sources import DatasetConfig, open_sources
+
+
+def test_batches_are_a_function_of_seed_epoch_and_image_in_any_worker():
+    supernet = toy_supernet()
+    alone, helped = (toy_data(supernet, workers, **EVERYTHING).train for workers in (0, 2))
+    whole = list(alone.epoch(2))
+    assert len(whole) == alone.steps > 2
+    torch.manual_seed(99)
+    for one, other in zip(whole[2:], helped.epoch(2, first=2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert not torch.equal(whole[0].images, next(iter(alone.epoch(3))).images)
+
+
+def test_every_training_image_comes_once_an_epoch_but_for_the_short_batch():
+    train = toy_data(toy_supernet()).train
+    order = np.random.default_rng((3, 0)).permutation(len(train.images))
+    labels = np.concatenate([batch.targets for batch in train.epoch(0)])
+    indices = train.images.indices[order[: train.steps * train.batch]]
+    assert (labels == train.images.source.targets[indices]).all()
+    assert len(set(indices)) == train.steps * train.batch
+
+
+def test_the_search_split_is_stratified_disjoint_and_stays():
+    targets = np.repeat(np.arange(5), [10, 20, 30, 40, 100])
+    config = DataConfig(search_share=0.2)
+    pool, held = cut(targets, config, 0, None)
+    assert np.bincount(targets[held]).tolist() == [2, 4, 6, 8, 20]
+    assert sorted([*pool, *held]) == list(range(200))
+    again, same = cut(targets, config, 0, held.tolist())
+    assert (same == held).all()
+    assert (again == pool).all()
+    _, other = cut(targets, config, 1, None)
+    assert held.tolist() != other.tolist()
+    assert len(cut(targets, DataConfig(search_share=0.5, search_limit=20), 0, None)[1]) == 20
+
+
+def test_seeding_covers_every_generator():
+    def draws():
+        return random.random(), np.random.rand(), float(torch.rand(1))
+
+    seed_all(1, 2)
+    first = draws()
+    seed_all(1, 2)
+    assert draws() == first
+    seed_all(1, 3)
+    assert not any(a == b for a, b in zip(draws(), first, strict=True))
+
+
+def test_digits_have_a_fixed_test_split():
+    train, test = open_sources(DatasetConfig())
+    assert len(train) + len(test) == 1797
+    assert len(train.classes) == 10
+    assert test.read(0).size == (8, 8)
+    assert np.bincount(test.targets).min() >= 43
+
+
+def test_a_users_loader_is_told_the_epoch():
+    class Sampler:
+        def set_epoch(self, epoch):
+            self.epoch = epoch
+
+    class Loader:
+        sampler = Sampler()
+
+        def __len__(self):
+            return 1
+
+        def __iter__(self):
+            yield torch.zeros(2, 3, 4, 4), torch.tensor([0, 1])
+
+    batches = list(UserBatches(Loader()).epoch(7))
+    assert Loader.sampler.epoch == 7
+    assert batches[0].draws is None
+
+
+def folder(root, splits=("train", "val"), classes=("cat", "dog"), count=6):
+    rng = np.random.default_rng(0)
+    for split in splits:
+        for name in classes:
+            (root / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{i}.png")
+    return DatasetConfig(name="folder", root=str(root))
+
+
+def test_an_image_folder_is_read_and_its_synonyms_found(tmp_path):
+    train, test = open_sources(folder(tmp_path))
+    assert train.classes == test.classes == ("cat", "dog")
+    assert len(train) == len(test) == 12
+    data = open_data(
+        DataConfig(dataset=folder(tmp_path / "b"), batch=4, workers=0, search_share=0.34),
+        toy_backbone(),
+        seed=0,
+    )
+    assert next(iter(data.train.epoch(0))).images.shape == (4, 3, 16, 16)
+
+
+def test_webp_and_tar_are_read(tmp_path):
+    config = folder(tmp_path / "a")
+    for split in ("train", "val"):
+        for file in sorted((tmp_path / "a" / split).rglob("*.png")):
+            Image.open(file).save(file.with_suffix(".webp"))
+            file.unlink()
+    assert len(open_sources(config)[0]) == 12
+    (tmp_path / "b").mkdir()
+    for split in ("train", "val"):
+        with tarfile.open(tmp_path / "b" / f"{split}.tar", "w") as tar:
+            for name in ("cat", "dog"):
+                tar.add(tmp_path / "a" / split / name, arcname=name)
+    train, test = open_sources(DatasetConfig(name="tar", root=str(tmp_path / "b")))
+    assert train.classes == test.classes == ("cat", "dog")
+    assert train.read(0).size == (20, 20)
+
+
+def refused(config):
+    with pytest.raises(InputError) as caught:
+        open_sources(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_wrong_with_a_folder_is_told_before_training(tmp_path):
+    assert "dataset.root: missing" in refused(DatasetConfig(name="folder"))
+    gone = DatasetConfig(name="folder", root=str(tmp_path / "gone"))
+    assert "does not exist" in refused(gone)
+    config = folder(tmp_path / "one", splits=("train",))
+    assert "has no split 'validation'; it holds train" in refused(config)
+    config = folder(tmp_path / "two")
+    for file in (tmp_path / "two" / "val" / "dog").iterdir():
+        file.unlink()
+    assert "the split 'validation' has no class dog" in refused(config)
+    (tmp_path / "three" / "train").mkdir(parents=True)
+    (tmp_path / "three" / "val").mkdir()
+    assert "Found 0 images" in refused(DatasetConfig(name="folder", root=str(tmp_path / "three")))
+    assert "none of digits, folder" in refused(DatasetConfig(name="digts"))
+    absent = DatasetConfig(name="torch/cifar10", root=str(tmp_path))
+    assert "torch/cifar10" in refused(absent)
+
+
+def test_an_unreadable_image_is_named_when_met(tmp_path):
+    config = folder(tmp_path)
+    broken = tmp_path / "train" / "cat" / "0.png"
+    broken.write_bytes(b"no image")
+    train, _ = open_sources(config)
+    with pytest.raises(InputError, match=r"cat/0\.png: image 0 of train cannot be read"):
+        train.read(0)
+
+
+def test_too_few_images_for_a_batch_are_refused():
+    with pytest.raises(InputError, match=r"data\.batch: 128 is more than the 80"):
+        open_data(DataConfig(train_limit=100, search_share=0.2), toy_backbone(), seed=0)

@@ -1,0 +1,182 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training_toys import EVERYTHING, same_weights, toy_data, toy_supernet, toy_task
+
+from space import InputError
+from supernet import extract
+from supernet.retraining import RetrainRecipe, retrain
+from supernet.sandwich import Sandwich
+from supernet.selecting import SelectorLearning
+from supernet.training import SupernetRecipe, train_supernet
+from supernet.weights import load_weights
+
+RECIPE = SupernetRecipe(epochs=2, lr=1e-3, ema=0.9, random_archs=1, save_minutes=0.0, watch=1)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def run(folder, workers=0, stop_at=None, monkeypatch=None, recipe=RECIPE):
+    supernet = toy_supernet(drop_path_rate=0.2)
+    data = toy_data(supernet, workers, **EVERYTHING)
+    if stop_at is not None:
+        call, calls = Sandwich.__call__, []
+
+        def stopping(self, *args):
+            calls.append(None)
+            if len(calls) > stop_at:
+                raise Killed
+            return call(self, *args)
+
+        monkeypatch.setattr(Sandwich, "__call__", stopping)
+    task = toy_task(mixup=0.8, cutmix=1.0)
+    return train_supernet(
+        supernet,
+        data.train,
+        task=task,
+        recipe=recipe,
+        held_out=data.search,
+        folder=folder,
+        seed=1,
+        quiet=True,
+    )
+
+
+@pytest.mark.parametrize("stop_at", [0, 3, 5, 7])
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path, monkeypatch, stop_at
+):
+    whole = run(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        run(tmp_path / "cut", stop_at=stop_at, monkeypatch=patch)
+    resumed = run(tmp_path / "cut", workers=2)
+    assert same_weights(whole, resumed)
+    rows = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "cut")
+    ]
+    timing = ("images_per_second", "seconds")
+    first, second = ([{k: v for k, v in row.items() if k not in timing} for row in r] for r in rows)
+    assert first == second
+    assert [row["epoch"] for row in first] == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "from pathlib import Path\n"
+        "from test_resuming import run\n"
+        "from supernet import save_weights\n"
+        "folder = Path(sys.argv[1])\n"
+        "save_weights(run(folder / 'run', workers=2), folder / 'end.safetensors')\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    rng, kills = np.random.default_rng(0), 0
+    while not (tmp_path / "end.safetensors").exists():
+        process = subprocess.Popen(command, start_new_session=True)
+        if kills < 5 and wait_for_progress(process, tmp_path / "run" / "checkpoint.pt"):
+            time.sleep(float(rng.uniform(0, 0.2)))
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        assert process.wait(timeout=120) in (0, -signal.SIGKILL)
+    assert kills >= 3
+    ended = toy_supernet(drop_path_rate=0.2)
+    load_weights(ended, tmp_path / "end.safetensors")
+    assert same_weights(ended, run(tmp_path / "whole"))
+
+
+def wait_for_progress(process, checkpoint):
+    """Whether the process wrote a checkpoint while it lived."""
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    while process.poll() is None:
+        if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_another_recipe_is_refused_and_nothing_changes(tmp_path):
+    run(tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match=r"lr was 0\.001, is 0\.01"):
+        run(tmp_path, recipe=SupernetRecipe(**{**vars(RECIPE), "lr": 0.01}))
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_torn_checkpoint_is_refused_in_one_line(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match="no whole checkpoint") as caught:
+        run(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stop_at", [None, 2])
+def test_retraining_goes_on_and_trains_the_subnets_selectors(tmp_path, monkeypatch, stop_at):
+    supernet = toy_supernet()
+    arch = next(
+        arch
+        for arch in map(supernet.space.graph.path, range(supernet.space.size()))
+        if any(block.skip and block.selector == "map" for block in arch.blocks)
+    )
+    recipe = RetrainRecipe(epochs=2, ema=0.9, save_minutes=0.0)
+
+    def again(folder):
+        torch.manual_seed(0)
+        subnet = extract(supernet, arch)
+        data = toy_data(supernet, **EVERYTHING)
+        return retrain(
+            subnet,
+            data.train,
+            task=toy_task(mixup=0.5),
+            recipe=recipe,
+            held_out=data.search,
+            teacher=toy_supernet_teacher(supernet),
+            folder=folder,
+            quiet=True,
+        )
+
+    whole = again(tmp_path / "whole")
+    start = extract(supernet, arch).state_dict()
+    learned = [name for name in start if name.startswith("selectors.")]
+    assert learned
+    assert any(not torch.equal(whole.state_dict()[name], start[name]) for name in learned)
+    if stop_at is not None:
+        call, calls = SelectorLearning.__init__, []
+
+        def stopping(self, *args):
+            calls.append(None)
+            if len(calls) > stop_at:
+                raise Killed
+            call(self, *args)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SelectorLearning, "__init__", stopping)
+            with pytest.raises(Killed):
+                again(tmp_path / "cut")
+        assert same_weights(whole, again(tmp_path / "cut"))
+
+
+def toy_supernet_teacher(supernet):
+    return extract(supernet, supernet.space.largest())
+
+
+def test_progress_is_kept_by_time_inside_an_epoch(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        run(tmp_path, stop_at=2, monkeypatch=patch)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["position"]["step"] == 2
+    assert time.time() - (tmp_path / "checkpoint.pt").stat().st_mtime < 60

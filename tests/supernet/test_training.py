@@ -1,0 +1,162 @@
+import json
+
+import pytest
+import torch
+from training_toys import (
+    random_loader,
+    toy_supernet,
+    toy_task,
+)
+
+from space import InputError
+from supernet.batches import Batch
+from supernet.sandwich import Sandwich, archs_of_step
+from supernet.selecting import divergence, selector_recall
+from supernet.training import SupernetRecipe, train_supernet
+
+
+def gradients(model):
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def batch(count=8, classes=10):
+    rng = torch.Generator().manual_seed(7)
+    images = torch.randn(count, 3, 16, 16, generator=rng, dtype=torch.float64)
+    draws = torch.arange(count) / count
+    return Batch(images, torch.randint(classes, (count,), generator=rng), draws)
+
+
+def test_a_sandwich_step_has_the_gradients_of_its_parts():
+    supernet, task = toy_supernet().double().train(), toy_task()
+    archs, data = archs_of_step(supernet.space, 0, 0, 3), batch()
+    Sandwich(supernet, task)(data, archs)
+    found = gradients(supernet)
+    supernet.zero_grad()
+    logits = supernet(data.images, supernet.space.largest())
+    total = task.loss(logits, data.targets)
+    for arch in archs:
+        teacher = logits.detach().log_softmax(-1)
+        student = supernet(data.images, arch).log_softmax(-1)
+        total = total + (teacher.exp() * (teacher - student)).sum(-1).mean()
+    (total / (1 + len(archs))).backward()
+    wanted = gradients(supernet)
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-9, atol=1e-12)
+    assert {name for name in found if name not in wanted} == {
+        name for name, _ in supernet.named_parameters() if name.startswith("selectors.")
+    }
+
+
+def test_selectors_learn_from_kl_to_the_true_maps_of_a_part_of_the_images():
+    supernet, data = toy_supernet().double().train(), batch()
+    losses = Sandwich(supernet, toy_task(), selector_share=0.5)(data, [])
+    found = {n: g for n, g in gradients(supernet).items() if n.startswith("selectors.")}
+    supernet.zero_grad()
+    maps = {}
+    part = data.images[:4]
+    supernet.forward_features(
+        part,
+        supernet.space.largest(),
+        observe=lambda i, q, k: maps.__setitem__(i, (q * supernet.blocks[i].attn.scale) @ k.mT),
+    )
+    kls = [
+        divergence(maps[int(i)], selector(maps[int(i) - 1]))
+        for i, selector in supernet.selectors.items()
+    ]
+    torch.stack(kls).sum().backward()
+    assert float(losses["selectors"]) == pytest.approx(torch.stack(kls).mean().item(), rel=1e-9)
+    assert found
+    for name, value in found.items():
+        torch.testing.assert_close(value, gradients(supernet)[name], rtol=1e-9, atol=1e-12)
+
+
+def test_divergence_is_torchs_kl():
+    rng = torch.Generator().manual_seed(0)
+    truth, guess = (torch.randn(2, 3, 5, 5, generator=rng, dtype=torch.float64) for _ in range(2))
+    wanted = (
+        torch.nn.functional.kl_div(guess.log_softmax(-1), truth.softmax(-1), reduction="none")
+        .sum(-1)
+        .mean()
+    )
+    torch.testing.assert_close(divergence(truth, guess.log_softmax(-1)), wanted)
+
+
+def test_archs_of_a_step_are_a_function_of_seed_and_step_and_cover_the_macs():
+    space = toy_supernet().space
+    assert archs_of_step(space, 4, 9, 3) == archs_of_step(space, 4, 9, 3)
+    assert archs_of_step(space, 4, 9, 3) != archs_of_step(space, 4, 10, 3)
+    assert archs_of_step(space, 4, 9, 3)[0] == space.smallest()
+    assert all(arch in space for arch in archs_of_step(space, 4, 9, 3))
+
+
+def test_the_full_network_learns_alone_in_the_first_epochs():
+    supernet, data = toy_supernet(), random_loader()
+    kinds = []
+    call = Sandwich.__call__
+
+    def noting(self, batch, archs, scale=1.0):
+        kinds.append(len(archs))
+        return call(self, batch, archs, scale)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sandwich, "__call__", noting)
+        recipe = SupernetRecipe(epochs=3, full_epochs=1, random_archs=1)
+        train_supernet(supernet, data, task=toy_task(), recipe=recipe, quiet=True)
+    assert kinds == [0] * 3 + [2] * 6
+
+
+def test_accumulated_batches_give_the_step_of_the_joined_batch():
+    def weights(batches, accumulate):
+        supernet = toy_supernet().double()
+        recipe = SupernetRecipe(
+            epochs=1,
+            random_archs=1,
+            accumulate=accumulate,
+            selector_share=1.0,
+            optimizer="sgd",
+            lr=0.1,
+            clip=None,
+        )
+        loader = random_loader(0)
+        loader.batches = batches
+        return train_supernet(supernet, loader, task=toy_task(), recipe=recipe, quiet=True)
+
+    images, targets, _ = batch(8)
+    halves = [(images[:4], targets[:4]), (images[4:], targets[4:])]
+    joined, parts = weights([(images, targets)], 1).state_dict(), weights(halves, 2).state_dict()
+    for name, value in joined.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_training_lowers_the_loss_of_every_kind_of_arch(tmp_path):
+    supernet, data = toy_supernet(), random_loader()
+    recipe = SupernetRecipe(epochs=60, lr=3e-3, random_archs=1)
+    train_supernet(
+        supernet,
+        data,
+        task=toy_task(smoothing=0.0),
+        recipe=recipe,
+        held_out=data,
+        folder=tmp_path,
+        quiet=True,
+    )
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["loss/largest"] < 0.3 * rows[0]["loss/largest"]
+    assert rows[-1]["cross_entropy/smallest"] < 0.5 * rows[0]["cross_entropy/smallest"]
+    rivals = {"recall/selector", "recall/previous map", "recall/class row", "recall/chance"}
+    assert rivals <= {*rows[-1]}
+
+
+def test_recall_of_untrained_selectors_is_that_of_the_previous_map():
+    supernet = toy_supernet().double()
+    recall = selector_recall(supernet, [batch().images])
+    assert recall["selector"] == recall["previous map"]
+    assert recall["chance"] == 0.5
+    assert 0 < recall["class row"] <= 1
+
+
+def test_a_head_of_other_classes_is_refused():
+    supernet = toy_supernet()
+    supernet.reset_classifier(3)
+    with pytest.raises(InputError, match="3 outputs, the data 10 classes"):
+        train_supernet(supernet, random_loader(), task=toy_task(), quiet=True)
