@@ -8,12 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.append(str(Path(__file__).parent))
 
 from space_toys import deit_small
 
 from space import Arch, BlockArch, InputError, Pool, load_arch, save_arch
+
+# A busy machine is no failure; where time matters, a test says so itself.
+settings.register_profile("space", deadline=None, print_blob=True)
+settings.load_profile("space")
 
 
 @pytest.fixture(scope="session")
