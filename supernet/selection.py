@@ -78,9 +78,16 @@ def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: b
 
 
 def choose(importance: Tensor, k: int) -> Tensor:
-    """Indices (B, K) of the K most important tokens, ascending; of equal ones the lower index."""
-    order = importance.detach().sort(dim=1, descending=True, stable=True).indices
-    return order[:, :k].sort(dim=1).values
+    """Indices (B, K) of the K most important tokens, ascending; of equal ones the lower index.
+
+    A stable sort would do the same, but has no form in ONNX; the order of ties in `topk` is open.
+    """
+    scores = importance.detach()
+    least = scores.topk(k, dim=1).values[:, -1:]
+    above, equal = scores > least, scores == least
+    chosen = above | (equal & (equal.cumsum(dim=1) <= k - above.sum(dim=1, keepdim=True)))
+    backwards = torch.arange(scores.shape[1], 0, -1, device=scores.device)
+    return (chosen * backwards).topk(k, dim=1).indices
 
 
 def take(x: Tensor, index: Tensor, prefix: int) -> Tensor:

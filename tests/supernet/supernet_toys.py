@@ -141,6 +141,14 @@ def hand_made(shape):
     return [Arch(blocks) for blocks in rows]
 
 
+# Three that hold every operator between them, for what is slow.
+ARCHS_WITH_ALL = [
+    Arch((OWN, skip(), skip(shared=True), OWN, SHARED, pool("conv2d", (3, 3)))),
+    Arch((pool("avg2d", (3, 3)), skip(selector="cls"), pool("max2d", (2, 2)), OWN, SHARED, OWN)),
+    first(pool("max1d", 2), OWN, pool("avg1d", 2), SHARED, pool("conv1d", 2)),
+]
+
+
 def drawn(space, count, seed=0):
     rng = np.random.default_rng(seed)
     return [space.sample(rng) for _ in range(count)]

@@ -3,27 +3,15 @@
 import pytest
 import torch
 from supernet_toys import (
+    ARCHS_WITH_ALL,
     FEW,
-    OWN,
-    SHARED,
     build_supernet,
     close,
-    first,
     hand_made,
     images_for,
-    pool,
-    skip,
 )
 
-from space import Arch
 from supernet import extract
-
-# Together they hold every operator.
-ARCHS = [
-    Arch((OWN, skip(), skip(shared=True), OWN, SHARED, pool("conv2d", (3, 3)))),
-    Arch((pool("avg2d", (3, 3)), skip(selector="cls"), pool("max2d", (2, 2)), OWN, SHARED, OWN)),
-    first(pool("max1d", 2), OWN, pool("avg1d", 2), SHARED, pool("conv1d", 2)),
-]
 
 
 def subnet_of(name, arch):
@@ -46,7 +34,7 @@ def one_graph(name, archs):
 
 
 def test_every_operator_is_in_one_graph():
-    one_graph("class token", ARCHS)
+    one_graph("class token", ARCHS_WITH_ALL)
 
 
 @pytest.mark.slow
@@ -56,7 +44,7 @@ def test_every_arch_is_one_graph(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arch", ARCHS, ids=range(3))
+@pytest.mark.parametrize("arch", ARCHS_WITH_ALL, ids=range(3))
 def test_compiled_code_gives_the_same_logits(arch):
     subnet = subnet_of("class token", arch)
     compiled = torch.compile(subnet, fullgraph=True)
@@ -66,7 +54,7 @@ def test_compiled_code_gives_the_same_logits(arch):
 
 
 def test_gradients_of_a_compiled_subnet():
-    subnet = extract(build_supernet("registers", torch.float32), ARCHS[0]).train()
+    subnet = extract(build_supernet("registers", torch.float32), ARCHS_WITH_ALL[0]).train()
     compiled = torch.compile(subnet, fullgraph=True, backend="aot_eager")
     found = []
     for model in (subnet, compiled):
@@ -77,7 +65,7 @@ def test_gradients_of_a_compiled_subnet():
         close(ours, eager, 1e-4)
 
 
-@pytest.mark.parametrize("arch", ARCHS, ids=range(3))
+@pytest.mark.parametrize("arch", ARCHS_WITH_ALL, ids=range(3))
 @pytest.mark.parametrize("name", ["class token", "average pooling"])
 def test_an_exported_subnet_takes_any_batch(name, arch):
     subnet = subnet_of(name, arch)

@@ -181,9 +181,9 @@ def test_what_is_refused_by_name():
         net(images)
 
 
-def test_observers_see_the_queries_and_keys_of_blocks_that_attend_by_themselves():
+def test_observers_see_blocks_that_attend_to_all_tokens_and_the_first_of_a_run():
     net = build_supernet("registers")
-    arch = first(OWN, skip(), skip(shared=True), OWN, SHARED, pool("avg2d", (3, 3)))
+    arch = first(OWN, skip(), skip(), OWN, SHARED, pool("avg2d", (3, 3)))
     images, seen = images_for(net), {}
     tokens = net.forward_features(
         images, arch, observe=lambda i, query, key: seen.update({i: (query, key)})
@@ -194,6 +194,8 @@ def test_observers_see_the_queries_and_keys_of_blocks_that_attend_by_themselves(
     query, key, _ = attn.qkv(x).reshape(2, 29, 3, 4, 8).permute(2, 0, 3, 1, 4)
     close(seen[0][0], attn.q_norm(query))
     close(seen[0][1], attn.k_norm(key))
-    kept = 4 + 25 - 12
-    assert [seen[i][0].shape[2] for i in seen] == [29, kept, 29, 13]
+    # Block 1 works on 17 tokens, and is seen as if it attended to all of them.
+    attn, x = net.blocks[1].attn, net.blocks[1].norm1(net.blocks[0](net.embed(images)))
+    close(seen[1][0], attn.q_norm(attn.qkv(x)[..., :32].unflatten(2, (4, 8)).transpose(1, 2)))
+    assert [seen[i][0].shape[2] for i in seen] == [29, 29, 29, 13]
     assert not any(each.requires_grad for pair in seen.values() for each in pair)
