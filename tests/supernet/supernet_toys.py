@@ -4,6 +4,7 @@ Weights are drawn anew, since initial ones hide what they multiply by 0 or 1 (bi
 LayerScale, class tokens, pooling kernels, selectors).
 """
 
+import copy
 from functools import cache, partial
 
 import numpy as np
@@ -179,16 +180,17 @@ def build(name, dtype=torch.float64):
     return randomise(BACKBONES[name](), len(name)).to(dtype).eval()
 
 
-def build_supernet(name, dtype=torch.float64, space_of=full_space):
-    backbone = build(name, dtype)
-    space = space_of(backbone_shape(backbone))
-    return randomise(Supernet(backbone, space), len(name)).eval()
-
-
 @cache
 def supernet_of(name):
     """One for all tests that only call it; float64, weights without gradients."""
-    return build_supernet(name).requires_grad_(False)
+    backbone = build(name)
+    net = Supernet(backbone, full_space(backbone_shape(backbone)))
+    return randomise(net, len(name)).requires_grad_(False)
+
+
+def build_supernet(name, dtype=torch.float64):
+    """One of a test's own, to train or change."""
+    return copy.deepcopy(supernet_of(name)).requires_grad_(True).to(dtype)
 
 
 def images_for(model, count=2, seed=0, dtype=torch.float64):

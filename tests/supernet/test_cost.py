@@ -5,7 +5,6 @@ import timm
 import torch
 from supernet_toys import (
     BACKBONES,
-    FEW,
     drawn,
     full_space,
     hand_made,
@@ -45,18 +44,17 @@ def equal(net, archs):
 @pytest.mark.parametrize("name", BACKBONES)
 def test_of_drawn_archs(name):
     net = supernet_of(name)
-    equal(net, [*drawn(net.space, 4, seed=3), net.space.largest()])
+    equal(net, [*drawn(net.space, 3, seed=3), net.space.largest()])
 
 
-@pytest.mark.parametrize("name", FEW)
+@pytest.mark.parametrize("name", ["registers", "gated", "not square"])
 def test_of_every_pair_of_operators(name):
     equal(supernet_of(name), hand_made(supernet_of(name).shape))
 
 
-@pytest.mark.parametrize("name", ["class token", "not square"])
-def test_macs_are_for_one_image(name):
-    net = supernet_of(name)
-    for arch in hand_made(net.shape):
+def test_macs_are_for_one_image():
+    net = supernet_of("attention pooling with prefix")
+    for arch in hand_made(net.shape)[::2]:
         assert counted(extract(net, arch), batch=3) == 3 * macs(arch, net.shape)
 
 

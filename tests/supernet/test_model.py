@@ -104,7 +104,8 @@ SPACES = [
 
 @pytest.mark.parametrize(("values", "pools", "selectors"), SPACES, ids=lambda v: str(v)[:60])
 def test_operators_are_where_the_space_can_choose_them(values, pools, selectors):
-    net = build_supernet("class token", space_of=lambda shape: SearchSpace.from_dict(values, shape))
+    backbone = build("class token")
+    net = Supernet(backbone, SearchSpace.from_dict(values, backbone_shape(backbone)))
     found = [(int(i), kind) for i, kinds in net.pools.items() for kind in kinds]
     assert sorted(found) == pools
     assert [int(i) for i in net.selectors] == selectors
