@@ -18,6 +18,7 @@ from space.arch import (
 )
 from space.errors import InputError, near, shown
 from space.shape import BackboneShape
+from space.tokens import halved
 
 T = TypeVar("T")
 
@@ -57,6 +58,12 @@ class PoolAxis:
                 raise InputError(f"{place}.{key}: {given}")
         if "conv1d" in kinds and strides != (2,):
             raise InputError(f"{place}.strides: conv1d has stride 2 only, got {list(strides)}")
+        if "conv2d" in kinds and not {halved(grid) for grid in (shape.grid, *grids)} & {*grids}:
+            half = halved(shape.grid)
+            raise InputError(
+                f"{place}.grids: conv2d halves a grid, but none listed is half of another or of "
+                f"the backbone's; that would be {half[0]}x{half[1]}"
+            )
         blocks = table.blocks(shape.depth, first=0)
         max_pools = table.one("max_pools", _integer(1), default=2)
         return cls(blocks, cast(tuple[PoolKind, ...], kinds), grids, strides, max_pools)

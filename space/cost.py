@@ -10,14 +10,15 @@ B images, P patch tokens, N = P + prefix tokens, A attention width, H heads.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from space.arch import Arch, BlockArch, Pool
 from space.errors import InputError
 from space.rules import broken
 from space.shape import BackboneShape
-from space.tokens import State, advance, pooled, start, starts_run, through
+from space.tokens import State, advance, effective, pooled, start, starts_run, through
 
+PLAIN = BlockArch()
 CONV_TAPS = {"conv2d": 9, "conv1d": 3}
 
 
@@ -75,25 +76,38 @@ def pool_params(pool: Pool, shape: BackboneShape) -> int:
     return CONV_TAPS.get(pool.kind, 0) * shape.width
 
 
+class Trace(NamedTuple):
+    """An arch along a backbone.
+
+    Args:
+        states: before each block, and after the last one.
+        blocks: the choices without what changes nothing.
+    """
+
+    states: tuple[State, ...]
+    blocks: tuple[BlockArch, ...]
+
+
 @lru_cache(maxsize=4096)
-def trace(arch: Arch, shape: BackboneShape) -> tuple[State, ...]:
-    """The states before each block and after the last one.
+def trace(arch: Arch, shape: BackboneShape) -> Trace:
+    """Follow an arch along a backbone.
 
     Raises:
         InputError: the arch has another depth than the backbone, or breaks a rule.
     """
     if arch.depth != shape.depth:
         raise InputError(f"the arch has {arch.depth} blocks, the backbone {shape.depth}")
-    state = start(shape)
-    states = [state]
-    for i, block in enumerate(arch.blocks):
-        if block.pool is not None or block.skip or block.attention != "own":
+    states, blocks = [start(shape)], []
+    for i, given in enumerate(arch.blocks):
+        state, block = states[-1], given
+        if block != PLAIN:
+            block = effective(state, block)
             reasons = broken(i, state, block)
             if reasons:
                 raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
-        state = advance(state, block)
-        states.append(state)
-    return tuple(states)
+        states.append(advance(state, block))
+        blocks.append(block)
+    return Trace(tuple(states), tuple(blocks))
 
 
 @lru_cache(maxsize=64)
@@ -103,8 +117,8 @@ def mac_cost(shape: BackboneShape) -> MacCost:
 
 def total(arch: Arch, shape: BackboneShape, cost: AdditiveCost) -> int:
     """The sum of `cost` along the arch."""
-    states = trace(arch, shape)
-    return sum(map(cost.block, states, arch.blocks)) + cost.rest(states[-1])
+    states, blocks = trace(arch, shape)
+    return sum(map(cost.block, states, blocks)) + cost.rest(states[-1])
 
 
 def macs(arch: Arch, shape: BackboneShape) -> int:
@@ -122,11 +136,11 @@ def params(arch: Arch, shape: BackboneShape) -> int:
     Raises:
         InputError: the arch does not fit the backbone or breaks a rule.
     """
-    states = trace(arch, shape)
+    states, blocks = trace(arch, shape)
     per_block = shape.query_key.params + shape.value_output.params
     per_block += shape.mlp.params + shape.rest.params
     count = shape.stem.params + shape.head.params + arch.depth * per_block
-    for state, block in zip(states, arch.blocks, strict=False):
+    for state, block in zip(states, blocks, strict=False):
         if block.attention == "shared":
             count -= shape.query_key.params
         if block.pool is not None:
@@ -142,8 +156,8 @@ def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
     Raises:
         InputError: the arch does not fit the backbone or breaks a rule.
     """
-    states = trace(arch, shape)
-    return [through(state, block) for state, block in zip(states, arch.blocks, strict=False)]
+    states, blocks = trace(arch, shape)
+    return [through(state, block) for state, block in zip(states, blocks, strict=False)]
 
 
 def _pool_macs(state: State, pool: Pool, shape: BackboneShape) -> int:

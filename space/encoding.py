@@ -34,11 +34,13 @@ class Genes:
 
     @cached_property
     def _values(self) -> dict[str, dict[str, object]]:
-        pool, share, skip = self.space.pool, self.space.share, self.space.skip
+        share, skip = self.space.share, self.space.skip
         genes: dict[str, dict[str, object]] = {}
-        for i in range(self.space.shape.depth):
-            if pool and i in pool.blocks:
-                genes[f"pool.{i}"] = {NONE: None, **{str(each): each for each in pool.pools}}
+        for i, choices in enumerate(self.space.graph.choices()):
+            # A pooling that no arch has here would be a value that always decodes to none.
+            pools = dict.fromkeys(block.pool for _, block in choices if block.pool)
+            if pools:
+                genes[f"pool.{i}"] = {NONE: None, **{str(pool): pool for pool in pools}}
             if skip and i in skip.blocks:
                 pairs = [(ratio, name) for ratio in skip.ratios for name in skip.selectors]
                 named = {f"{ratio}:{name}": (ratio, name) for ratio, name in pairs}

@@ -18,7 +18,7 @@ from space.cost import AdditiveCost, mac_cost
 from space.graph import Graph
 from space.rules import Limits, broken
 from space.shape import BackboneShape
-from space.tokens import State, advance, kept, pooled, start, starts_run
+from space.tokens import State, advance, effective, kept, pooled, start, starts_run
 
 
 @dataclass(frozen=True)
@@ -108,25 +108,21 @@ class SearchSpace:
         return Arch(tuple(blocks))
 
     def canonical_block(self, state: State, block: BlockArch) -> BlockArch:
-        """`block` without what changes nothing at `state`: pool first, then skip."""
-        pool, tokens = block.pool, state.tokens
-        if pool is not None and pooled(state, pool) in (state[:2], (None, tokens)):
-            pool = None
+        """`block` at `state` without what changes nothing, and by the smallest of equal numbers."""
+        block = effective(state, block)
+        pool, skip, tokens = block.pool, block.skip, state.tokens
         if pool is not None:
             tokens = pooled(state, pool)[1]
             if pool.stride is not None and self.pool and pool.kind in self.pool.kinds:
                 equal = [s for s in self.pool.strides if -(-state.tokens // s) == tokens]
                 pool = replace(pool, stride=min(equal, default=pool.stride))
-        skip, k = block.skip, kept(block.skip, tokens)
-        if k == tokens:
-            skip = 0.0
-        elif self.skip:
-            equal_ratios = [ratio for ratio in self.skip.ratios if kept(ratio, tokens) == k]
-            skip = min(equal_ratios, default=skip)
-        selector = block.selector if skip and not state.run else "map"
-        if (pool, skip, selector) == (block.pool, block.skip, block.selector):
+        if skip and self.skip:
+            k = kept(skip, tokens)
+            ratios = [ratio for ratio in self.skip.ratios if kept(ratio, tokens) == k]
+            skip = min(ratios, default=skip)
+        if (pool, skip) == (block.pool, block.skip):
             return block
-        return BlockArch(pool, skip, selector, block.attention)
+        return replace(block, pool=pool, skip=skip)
 
     def choices(self, i: int, state: State) -> tuple[BlockArch, ...]:
         """The canonical choices that block `i` has at `state`, in gene order."""

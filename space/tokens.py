@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
 
-from space.arch import BlockArch, Grid, Pool
+from space.arch import BlockArch, Grid, Pool, Selector
 from space.shape import BackboneShape
 
 
@@ -55,6 +55,24 @@ def pooled(state: State, pool: Pool) -> tuple[Grid | None, int]:
 def halved(grid: Grid) -> Grid:
     """The grid that a 2-D convolution of stride 2 gives."""
     return -(-grid[0] // 2), -(-grid[1] // 2)
+
+
+def effective(state: State, block: BlockArch) -> BlockArch:
+    """`block` without what changes nothing at `state`: pool first, then skip.
+
+    A pooling to the tokens that are there, a skip that keeps all of them, and a selector anywhere
+    but on the first block of a run count for nothing.
+    """
+    pool, tokens = block.pool, state.tokens
+    if pool is not None and pooled(state, pool) in (state[:2], (None, tokens)):
+        pool = None
+    if pool is not None:
+        tokens = pooled(state, pool)[1]
+    skip = 0.0 if kept(block.skip, tokens) == tokens else block.skip
+    selector: Selector = block.selector if skip and not state.run else "map"
+    if (pool, skip, selector) == (block.pool, block.skip, block.selector):
+        return block
+    return BlockArch(pool, skip, selector, block.attention)
 
 
 def starts_run(state: State, block: BlockArch) -> bool:

@@ -66,7 +66,7 @@ def create_subnet(
 
 def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> ElasticViT:
     """Run `arch` on `backbone`, which is taken over and cut to the weights that the arch uses."""
-    choices = [[choice] for choice in zip(trace(arch, shape), arch.blocks, strict=False)]
+    choices = [[choice] for choice in zip(*trace(arch, shape), strict=False)]
     subnet = ElasticViT(backbone, shape, choices, arch)
     subnet.__dict__.pop("space", None)
     for block, choice in zip(subnet.blocks, arch.blocks, strict=True):

@@ -44,11 +44,11 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
     Raises:
         InputError: the arch does not fit the backbone or breaks a rule.
     """
-    states = trace(arch, shape)
+    states, blocks = trace(arch, shape)
     steps = []
-    for i, block in enumerate(arch.blocks):
+    for i, block in enumerate(blocks):
         state, after = states[i], states[i + 1]
-        following = arch.blocks[i + 1] if i + 1 < arch.depth else None
+        following = blocks[i + 1] if i + 1 < arch.depth else None
         selects = following is not None and starts_run(after, following)
         selector = following.selector if following is not None and selects else None
         steps.append(

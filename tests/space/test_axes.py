@@ -24,7 +24,7 @@ def test_the_example_of_the_config_is_read_as_written():
             "pool": {
                 "blocks": [3, 6, 9],
                 "kinds": ["avg2d", "conv2d"],
-                "grids": [10, [7, 5]],
+                "grids": [10, [7, 7]],
                 "max_pools": 3,
             },
             "share": {"blocks": "all", "max_run": 3},
@@ -39,9 +39,9 @@ def test_the_example_of_the_config_is_read_as_written():
     assert space.pool.blocks == (3, 6, 9)
     assert space.pool.pools == (
         Pool("avg2d", grid=(10, 10)),
-        Pool("avg2d", grid=(7, 5)),
+        Pool("avg2d", grid=(7, 7)),
         Pool("conv2d", grid=(10, 10)),
-        Pool("conv2d", grid=(7, 5)),
+        Pool("conv2d", grid=(7, 7)),
     )
     assert space.share.blocks == tuple(range(1, 12))
     assert space.skip.blocks == (2, 5)
@@ -193,3 +193,9 @@ def test_a_space_belongs_to_its_backbone():
     values = {"share": {"blocks": "all"}}
     assert build(values).share.blocks[-1] == 11
     assert build(values, deit_small(depth=24)).share.blocks[-1] == 23
+
+
+def test_a_convolution_that_no_listed_grid_suits_is_refused():
+    with pytest.raises(InputError, match=r"space\.pool\.grids: conv2d halves.*would be 7x7"):
+        build({"pool": {"kinds": ["conv2d"], "grids": [10, [7, 5]]}})
+    assert build({"pool": {"kinds": ["conv2d"], "grids": [10, 5]}}).size() == 1

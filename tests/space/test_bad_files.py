@@ -91,7 +91,7 @@ CHANGES = [
     ("kind: avg2d", "kind: avg3d", "blocks[2].pool: pool kind must be one of avg2d, max2d"),
     ("grid: [10, 10]", "grid: 10", "blocks[2].pool: pool avg2d needs grid=(height, width) of"),
     ("grid: [10, 10]", "stride: 2", "blocks[2].pool: pool avg2d needs grid=(height, width) of"),
-    ("grid: [10, 10]", "grid: [14, 14]", "blocks: blocks[2]: pool avg2d:14x14 is not smaller than"),
+    ("grid: [10, 10]", "grid: [15, 14]", "blocks: blocks[2]: pool avg2d:15x14 is not smaller than"),
     (
         "- {attention: shared}",
         "- {skip: 0.5, attention: shared}",

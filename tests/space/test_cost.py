@@ -6,7 +6,7 @@ import random
 import pytest
 import space_reference as reference
 from hypothesis import given
-from space_toys import deit, random_genes, random_space, randoms, seeded_spaces
+from space_toys import deit, random_arch, random_genes, random_space, randoms, seeded_spaces
 
 from space import Arch, BlockArch, Genes, InputError, Part, Pool, macs, params, token_counts
 
@@ -132,3 +132,18 @@ def test_unequal_archs_are_never_mixed_up_by_the_cache():
         first = [macs(arch, space.shape) for arch in archs]
         assert [macs(arch, space.shape) for arch in reversed(archs)] == first[::-1]
         assert first == [reference.macs(arch, space.shape) for arch in archs]
+
+
+def test_costs_are_those_of_the_canonical_form():
+    rng = random.Random(8)
+    changed = 0
+    for space in seeded_spaces(60):
+        for _ in range(40):
+            arch = random_arch(rng, space)
+            if arch not in space:
+                continue
+            canonical = space.canonical(arch)
+            changed += arch != canonical
+            for cost in (macs, params, token_counts):
+                assert cost(arch, space.shape) == cost(canonical, space.shape)
+    assert changed > 50

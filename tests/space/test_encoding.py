@@ -141,3 +141,20 @@ def test_unknown_genes_and_values_are_refused_by_name(genes, gene, value, messag
     with pytest.raises(InputError) as caught:
         genes.decode({gene: value})
     assert str(caught.value).startswith(message)
+
+
+def test_every_pooling_among_the_genes_is_that_of_some_arch():
+    for space in seeded_spaces(40, most=3000):
+        used = {
+            (i, str(block.pool))
+            for rank in range(space.size())
+            for i, block in enumerate(space.graph.path(rank).blocks)
+            if block.pool
+        }
+        listed = {
+            (int(gene.removeprefix("pool.")), value)
+            for gene, values in Genes(space).categories.items()
+            if gene.startswith("pool.")
+            for value in values[1:]
+        }
+        assert listed == used
