@@ -1,0 +1,186 @@
+"""Budgets: how much an arch may cost at most.
+
+`macs=0.8G`, `flops=1.6G` (1 MAC = 2 FLOPs), `params=12M`, `macs=60%` of the full arch's. A budget
+on a free cost is kept before anything is evaluated; one on a metric is known only afterwards, and
+becomes a constraint.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from search.costs import FREE_COSTS
+from search.objectives import DIRECTIONS, NAME, Objective
+from space.arch import Arch
+from space.cost import AdditiveCost
+from space.errors import InputError, near, shown
+from space.space import SearchSpace
+
+Budgets = str | Iterable[str] | Mapping[str, float | str] | None
+
+NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMGT%]?)")
+SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget on a free cost: what archs inside it cost at most.
+
+    Args:
+        name: of the cost.
+        most: the limit, in the cost's own unit.
+        of: the cost of an arch.
+        additive: the same as a sum over blocks, where it is one.
+    """
+
+    name: str
+    most: float
+    of: Callable[[Arch], float]
+    additive: AdditiveCost | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.name}={quantity(self.most)}"
+        return f"{text} (flops={quantity(2 * self.most)})" if self.name == "macs" else text
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A budget on a metric: at most so much, or at least where more is better."""
+
+    name: str
+    limit: float
+    sign: int
+
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        """How far a metric is beyond the limit; 0 or less inside it."""
+        return self.sign * (metrics[self.name] - self.limit)
+
+    def __str__(self) -> str:
+        return f"{self.name}{'<=' if self.sign > 0 else '>='}{quantity(self.limit)}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """All budgets of a search."""
+
+    limits: tuple[Limit, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+
+    def inside(self, arch: Arch) -> bool:
+        """Whether the arch keeps every budget that is free to check."""
+        return all(limit.of(arch) <= limit.most for limit in self.limits)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, (*self.limits, *self.constraints))) or "none"
+
+
+def parse_budget(
+    values: Budgets,
+    space: SearchSpace,
+    objectives: Iterable[Objective] = (),
+    directions: Mapping[str, str] = DIRECTIONS,
+) -> Budget:
+    """Budgets from text (`macs=0.8G`, several with commas or as a list) or from a mapping.
+
+    Args:
+        values: the budgets; None for none.
+        space: what per cents and costs refer to.
+        objectives: their names may be budgeted too.
+        directions: the metrics that the evaluation is known to give.
+
+    Raises:
+        InputError: an unknown name, an amount that is none, or a cost given twice.
+    """
+    found: dict[str, Limit | Constraint] = {}
+    directions = {**directions, **{each.name: each.direction for each in objectives}}
+    functions = {each.name: each.function for each in objectives if each.function}
+    for name, amount in _pairs(values):
+        scale = 0.5 if name == "flops" else 1.0
+        cost = "macs" if name == "flops" else name
+        if cost in found:
+            raise InputError(f"budget: {cost!r} is given twice")
+        if cost in FREE_COSTS:
+            free = FREE_COSTS[cost]
+            of = free.at(space.shape)
+            additive = free.additive(space.shape) if free.additive else None
+            full = of(space.largest())
+            found[cost] = Limit(cost, amount_of(name, amount, full, scale), of, additive)
+        elif cost in functions:
+            function = functions[cost]
+            found[cost] = Limit(cost, amount_of(name, amount, function(space.largest())), function)
+        else:
+            _check_known(cost, directions)
+            sign = -1 if directions.get(cost) == "max" else 1
+            found[cost] = Constraint(cost, amount_of(name, amount, None), sign)
+    return Budget(
+        tuple(each for each in found.values() if isinstance(each, Limit)),
+        tuple(each for each in found.values() if isinstance(each, Constraint)),
+    )
+
+
+def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0) -> float:
+    """The limit that an amount names: 0.8G, 12M, 3.0 or 60%.
+
+    Args:
+        name: of the budget, for messages.
+        amount: a number, or text with a suffix.
+        full: the full arch's cost, for per cents; None where it is not known.
+        scale: what one unit of it counts.
+
+    Raises:
+        InputError: no such amount.
+    """
+    value, unit = amount, ""
+    if isinstance(amount, str):
+        match = NUMBER.fullmatch(amount.strip())
+        if match is None:
+            raise InputError(
+                f"budget {name}: must be a number such as 0.8G, 12M or 60%, got {shown(amount)}"
+            )
+        value, unit = float(match[1].replace("_", "")), match[2]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"budget {name}: must be a positive number, got {shown(amount)}")
+    if unit != "%":
+        return float(value) * SCALES[unit] * scale
+    if full is None:
+        raise InputError(f"budget {name}: per cent needs a cost that is free: {_names()}")
+    return full * float(value) / 100
+
+
+def quantity(value: float) -> str:
+    """A number as people write it: 0.8G, 12M, 3.1."""
+    for suffix in ("T", "G", "M", "K"):
+        if abs(value) >= SCALES[suffix]:
+            return f"{value / SCALES[suffix]:.4g}{suffix}"
+    return f"{value:.4g}"
+
+
+def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
+    if values is None:
+        return []
+    if isinstance(values, Mapping):
+        return [(str(name), amount) for name, amount in values.items()]
+    if not isinstance(values, Iterable):
+        raise InputError(f"budget: must be NAME=AMOUNT, one or several, got {shown(values)}")
+    texts = [values] if isinstance(values, str) else list(values)
+    pairs = []
+    for text in ",".join(map(str, texts)).split(","):
+        name, equals, amount = (part.strip() for part in text.partition("="))
+        if not equals or not NAME.fullmatch(name):
+            raise InputError(f"budget: must be NAME=AMOUNT such as macs=0.8G, got {shown(text)}")
+        pairs.append((name, amount))
+    return pairs
+
+
+def _check_known(name: str, directions: Mapping[str, str]) -> None:
+    """Refuse what looks like a slip of a name that is known; other names are the user's metrics."""
+    hint = near(name, [*FREE_COSTS, "flops", *directions])
+    if hint and name not in directions:
+        raise InputError(f"budget: unknown {shown(name)}{hint}; free costs are {_names()}")
+
+
+def _names() -> str:
+    return ", ".join((*FREE_COSTS, "flops"))

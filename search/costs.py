@@ -1,0 +1,98 @@
+"""Costs that are free: worked out from arch and shape, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from space.arch import Arch, BlockArch
+from space.cost import (
+    AdditiveCost,
+    mac_cost,
+    macs,
+    params,
+    pool_params,
+    selector_params,
+    token_counts,
+)
+from space.memory import activation_memory
+from space.shape import BackboneShape
+from space.tokens import State, starts_run, through
+
+
+@dataclass(frozen=True)
+class FreeCost:
+    """A cost that needs no evaluation.
+
+    Args:
+        name: as objectives and budgets call it.
+        of: its value for an arch.
+        additive: the same as a sum over blocks, where it is one.
+    """
+
+    name: str
+    of: Callable[[Arch, BackboneShape], int]
+    additive: Callable[[BackboneShape], AdditiveCost] | None = None
+
+    def at(self, shape: BackboneShape) -> Callable[[Arch], int]:
+        """The cost of archs of one backbone."""
+        return partial(_value, self.of, shape)
+
+
+class ParamCost:
+    """Parameters of the subnet as an additive cost."""
+
+    def __init__(self, shape: BackboneShape) -> None:
+        self.shape = shape
+        self._shared = shape.value_output.params + shape.mlp.params + shape.rest.params
+
+    def block(self, state: State, block: BlockArch) -> int:
+        count = self._shared
+        if not block.shared:
+            count += self.shape.query_key.params
+        if block.pool is not None:
+            count += pool_params(block.pool, self.shape)
+        elif starts_run(state, block) and block.selector == "map":
+            count += selector_params(self.shape)
+        return count
+
+    def rest(self, state: State) -> int:
+        return self.shape.stem.params + self.shape.head.params
+
+
+class TokenCost:
+    """Patch tokens that the blocks work on, summed over the blocks."""
+
+    def __init__(self, shape: BackboneShape) -> None:
+        self.shape = shape
+
+    def block(self, state: State, block: BlockArch) -> int:
+        return through(state, block)
+
+    def rest(self, state: State) -> int:
+        return 0
+
+
+def tokens(arch: Arch, shape: BackboneShape) -> int:
+    """Patch tokens that each block works on, summed over the blocks.
+
+    Raises:
+        InputError: the arch does not fit the backbone or breaks a rule.
+    """
+    return sum(token_counts(arch, shape))
+
+
+def _value(of: Callable[[Arch, BackboneShape], int], shape: BackboneShape, arch: Arch) -> int:
+    return of(arch, shape)
+
+
+FREE_COSTS = {
+    cost.name: cost
+    for cost in (
+        FreeCost("macs", macs, mac_cost),
+        FreeCost("params", params, ParamCost),
+        FreeCost("tokens", tokens, TokenCost),
+        FreeCost("activation_memory", activation_memory),
+    )
+}

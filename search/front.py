@@ -1,0 +1,195 @@
+"""The front: the non-dominated subnets that a search found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from search.budget import Constraint, amount_of
+from search.costs import FREE_COSTS
+from search.frontfile import read_front, write_front
+from search.hypervolume import Archive
+from search.objectives import Objective
+from search.problem import Problem
+from search.record import Record
+from space.arch import Arch
+from space.errors import InputError, near, shown
+from space.shape import BackboneShape
+
+
+@dataclass(frozen=True)
+class FrontEntry:
+    """A subnet of the front.
+
+    Args:
+        arch: canonical.
+        identity: `SearchSpace.identity` of it.
+        trial: number of its evaluation, in the order of finishing.
+        values: of the objectives, in their order.
+        metrics: all that is known of it by name: measured metrics and free costs.
+    """
+
+    arch: Arch
+    identity: str
+    trial: int
+    values: tuple[float, ...]
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Front:
+    """The non-dominated subnets of a search, best first objective first.
+
+    Args:
+        objectives: what was made large or small.
+        entries: the subnets.
+        shape: of the backbone.
+        full: free costs of the full arch, which per cents refer to.
+        evaluations: how many were finished, failed ones included.
+        failed: how many of them failed.
+        reference: the corner that bounds the hypervolume, in the objectives' own units: the worst
+            value of each among all evaluations.
+        steps: (evaluations, hypervolume) wherever the hypervolume grew.
+        ended: why the search ended, in a sentence.
+    """
+
+    objectives: tuple[Objective, ...]
+    entries: tuple[FrontEntry, ...]
+    shape: BackboneShape
+    full: Mapping[str, float]
+    evaluations: int
+    failed: int = 0
+    reference: tuple[float, ...] = ()
+    steps: tuple[tuple[int, float], ...] = ()
+    ended: str = ""
+
+    @classmethod
+    def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
+        """The front of finished evaluations; those beyond a constraint are not on it."""
+        objectives = problem.objectives
+        reference = worst_values(records, objectives)
+        archive, steps = _follow(records, objectives, reference)
+        points = set(archive.points)
+        chosen = {
+            (*signed(record.values, objectives), record.number): record
+            for record in records
+            if record.inside and record.values and signed(record.values, objectives) in points
+        }
+        space, full = problem.space, problem.space.largest()
+        return cls(
+            objectives,
+            tuple(
+                FrontEntry(each.arch, each.identity, each.number, each.values or (), each.metrics)
+                for _, each in sorted(chosen.items(), key=lambda pair: pair[0])
+            ),
+            space.shape,
+            {name: float(cost.at(space.shape)(full)) for name, cost in FREE_COSTS.items()},
+            len(records),
+            sum(record.error is not None for record in records),
+            reference,
+            tuple(steps),
+            ended,
+        )
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def best(self, **limits: float | str) -> FrontEntry | None:
+        """The entry of best first objective within limits such as `macs=0.8e9` or `macs="60%"`.
+
+        Raises:
+            InputError: a name that the front does not know, or an amount that is none.
+        """
+        constraints = [self._constraint(name, amount) for name, amount in limits.items()]
+        for entry in self.entries:
+            known = all(each.name in entry.metrics for each in constraints)
+            if known and all(each.excess(entry.metrics) <= 0 for each in constraints):
+                return entry
+        return None
+
+    @property
+    def history(self) -> list[float]:
+        """The hypervolume after each evaluation."""
+        grown = dict(self.steps)
+        volumes, volume = [], 0.0
+        for count in range(1, self.evaluations + 1):
+            volume = grown.get(count, volume)
+            volumes.append(volume)
+        return volumes
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A table: for each entry its trial, the objectives, and what else is known of it."""
+        names = dict.fromkeys(objective.name for objective in self.objectives)
+        for entry in self.entries:
+            names |= dict.fromkeys(entry.metrics)
+        return [
+            {"trial": entry.trial, **{name: entry.metrics.get(name) for name in names}}
+            for entry in self.entries
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write the front (schema tokennas/front/1)."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        write_front(path, values | {"entries": [vars(entry) for entry in self.entries]})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Front:
+        """Read a front.
+
+        Raises:
+            InputError: file, line, place, value and what would be right.
+        """
+        values = read_front(path)
+        entries = tuple(FrontEntry(**entry) for entry in values.pop("entries"))
+        return cls(entries=entries, **values)
+
+    def _constraint(self, name: str, amount: float | str) -> Constraint:
+        cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
+        signs = {objective.name: objective.sign for objective in self.objectives}
+        known = {*self.full, *signs, *(key for entry in self.entries for key in entry.metrics)}
+        if cost not in known:
+            hint = near(name, sorted(known)) or f"; known are {', '.join(sorted(known))}"
+            raise InputError(f"front: unknown {shown(name)}{hint}")
+        limit = amount_of(name, amount, self.full.get(cost), scale)
+        return Constraint(cost, limit, signs.get(cost, 1))
+
+
+def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """Values of objectives as a point to minimise; the same call turns it back."""
+    return tuple(each.sign * value for each, value in zip(objectives, values, strict=True))
+
+
+def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The worst value of each objective among the evaluations that succeeded; 0 for none."""
+    points = [signed(record.values, objectives) for record in records if record.values is not None]
+    if not points:
+        return (0.0,) * len(objectives)
+    return signed(map(max, zip(*points, strict=True)), objectives)
+
+
+def hypervolume_steps(
+    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
+) -> list[tuple[int, float]]:
+    """(evaluations, hypervolume) wherever the hypervolume grew.
+
+    Args:
+        records: finished evaluations; those beyond a constraint count, but add nothing.
+        objectives: what their values are of.
+        reference: in the objectives' own units; to compare searches, give them the same.
+    """
+    return _follow(records, objectives, reference)[1]
+
+
+def _follow(
+    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
+) -> tuple[Archive, list[tuple[int, float]]]:
+    archive, steps = Archive(signed(reference, objectives)), []
+    for count, record in enumerate(records, start=1):
+        before = archive.volume
+        if record.inside and record.values is not None:
+            archive.add(signed(record.values, objectives))
+        if archive.volume > before:
+            steps.append((count, archive.volume))
+    return archive, steps

@@ -1,0 +1,99 @@
+"""What a search judges archs by: metrics of the evaluation, free costs, functions of the arch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from search.costs import FREE_COSTS
+from space.arch import Arch, one_of
+from space.errors import InputError, near, shown
+
+Direction = Literal["max", "min"]
+Evaluate = Callable[[Arch], Mapping[str, float]]
+
+DEFAULT = ("top1", "macs")
+# What evaluators of this package measure; a task may have others.
+DIRECTIONS: Mapping[str, str] = {"top1": "max", "top5": "max", "cross_entropy": "min", "kl": "min"}
+NAME = re.compile(r"[A-Za-z_][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Something to make large or small.
+
+    Args:
+        name: of a free cost or of a metric that the evaluation gives, or any name for `function`.
+        direction: "max" or "min".
+        function: what works it out from the arch alone; None for costs and metrics.
+
+    Raises:
+        InputError: a name or a direction that is none.
+    """
+
+    name: str
+    direction: Direction
+    function: Callable[[Arch], float] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise InputError(f"objective: a name must be one word, got {shown(self.name)}")
+        one_of(f"objective {self.name}: direction", self.direction, ("max", "min"))
+
+    @property
+    def sign(self) -> int:
+        """What turns values into ones to minimise."""
+        return -1 if self.direction == "max" else 1
+
+    @property
+    def optuna_direction(self) -> Literal["maximize", "minimize"]:
+        return "maximize" if self.direction == "max" else "minimize"
+
+    @property
+    def measured(self) -> bool:
+        """Whether its value comes from the evaluation."""
+        return self.function is None and self.name not in FREE_COSTS
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.direction}"
+
+
+def parse_objectives(
+    values: str | Objective | Iterable[str | Objective],
+    directions: Mapping[str, str] = DIRECTIONS,
+) -> tuple[Objective, ...]:
+    """Objectives from names; a metric of one's own needs its direction: `latency_ms=min`.
+
+    Args:
+        values: one or several.
+        directions: the metrics that the evaluation is known to give.
+
+    Raises:
+        InputError: an unknown name, a direction that is none, a name given twice, or no objective.
+    """
+    given = [values] if isinstance(values, str | Objective) else list(values)
+    found = [each if isinstance(each, Objective) else _parse(each, directions) for each in given]
+    if not found:
+        raise InputError(f"objectives: at least one is needed, such as {', '.join(DEFAULT)}")
+    names = [objective.name for objective in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"objectives: {name!r} is given twice")
+    return tuple(found)
+
+
+def _parse(text: object, directions: Mapping[str, str]) -> Objective:
+    if not isinstance(text, str):
+        raise InputError(f"objectives: must be names, got {shown(text)}")
+    name, given, direction = (part.strip() for part in text.partition("="))
+    if given:
+        return Objective(name, direction)  # type: ignore[arg-type]
+    known = {**directions, **dict.fromkeys(FREE_COSTS, "min")}
+    if name in known:
+        return Objective(name, known[name])  # type: ignore[arg-type]
+    raise InputError(
+        f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own needs "
+        f"its direction: {name}=max or {name}=min"
+    )

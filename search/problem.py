@@ -1,0 +1,97 @@
+"""What a search looks for: how the metrics of an evaluation become values to compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from search.budget import Budget
+from search.costs import FREE_COSTS
+from search.objectives import Objective
+from search.record import Job, Outcome, Record, describe
+from space.arch import Arch
+from space.errors import InputError, near
+from space.space import SearchSpace
+
+# Kept of every arch, whatever the objectives are.
+COSTS = ("macs", "params", "tokens")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where a search looks, and for what.
+
+    Args:
+        space: the archs.
+        objectives: what is made large or small.
+        budget: what archs may cost.
+    """
+
+    space: SearchSpace
+    objectives: tuple[Objective, ...]
+    budget: Budget = field(default_factory=Budget)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Metrics that every evaluation must give."""
+        names = [objective.name for objective in self.objectives if objective.measured]
+        names += [constraint.name for constraint in self.budget.constraints]
+        return tuple(dict.fromkeys(names))
+
+    def costs(self, arch: Arch) -> dict[str, float]:
+        """What is known of an arch without evaluating it: free costs, functions, budgets."""
+        names = [*COSTS, *(each.name for each in self.objectives if each.name in FREE_COSTS)]
+        found = {name: float(FREE_COSTS[name].of(arch, self.space.shape)) for name in names}
+        for objective in self.objectives:
+            if objective.function is not None:
+                found[objective.name] = float(objective.function(arch))
+        return found | {limit.name: float(limit.of(arch)) for limit in self.budget.limits}
+
+    def judge(self, job: Job, outcome: Outcome, number: int, reused: bool = False) -> Record:
+        """The record of an outcome; a value that is NaN or infinite is a failure.
+
+        Raises:
+            InputError: the evaluation does not give a metric that the search needs.
+        """
+        error, metrics = outcome.error, dict(outcome.metrics)
+        if error is None:
+            self._check_complete(metrics)
+            try:
+                metrics |= self.costs(job.arch)
+            except Exception as raised:
+                error = describe(raised)
+            else:
+                error = self._not_finite(metrics)
+        if error is not None:
+            return Record(
+                number, job.identity, job.arch, {}, None, {}, outcome.seconds, error, reused
+            )
+        return Record(
+            number,
+            job.identity,
+            job.arch,
+            {name: value for name, value in metrics.items() if math.isfinite(value)},
+            tuple(metrics[objective.name] for objective in self.objectives),
+            {each.name: each.excess(metrics) for each in self.budget.constraints},
+            outcome.seconds,
+            None,
+            reused,
+        )
+
+    def complete(self, metrics: Mapping[str, float]) -> bool:
+        """Whether `metrics` holds every metric that the search needs."""
+        return all(name in metrics for name in self.measured)
+
+    def _check_complete(self, metrics: Mapping[str, float]) -> None:
+        for name in self.measured:
+            if name not in metrics:
+                given = ", ".join(metrics) or "nothing"
+                raise InputError(
+                    f"the evaluation gives no {name!r}, only {given}{near(name, list(metrics))}"
+                )
+
+    def _not_finite(self, metrics: Mapping[str, float]) -> str | None:
+        names = dict.fromkeys((*(each.name for each in self.objectives), *self.measured))
+        bad = [f"{name} is {metrics[name]}" for name in names if not math.isfinite(metrics[name])]
+        return ", ".join(bad) or None

@@ -1,0 +1,128 @@
+"""The Optuna study in memory that a sampler works on: it proposes genes and is told of results.
+
+It forgets nothing by itself, so what was refused or repeated piles up in it; `rebuild` starts it
+anew from the finished trials.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseGASampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search.objectives import Objective
+from search.record import Record
+from search.samplers import SamplerChoice
+
+FEWEST_PASSED = 1000
+
+
+class Proposals:
+    """Asks a sampler for genes and tells it what came of them.
+
+    Args:
+        categories: the values of each gene.
+        objectives: in the order in which values are told.
+        sampler: which one.
+        seed: with the number of finished trials, what the sampler's randomness starts from.
+        trials: finished ones, of an earlier run.
+    """
+
+    def __init__(
+        self,
+        categories: Mapping[str, Sequence[str]],
+        objectives: Sequence[Objective],
+        sampler: SamplerChoice,
+        seed: int,
+        trials: Iterable[FrozenTrial] = (),
+    ) -> None:
+        self.genes: dict[str, optuna.distributions.BaseDistribution] = {
+            gene: CategoricalDistribution(tuple(values)) for gene, values in categories.items()
+        }
+        self._directions = [objective.optuna_direction for objective in objectives]
+        self._sampler = sampler
+        self._seed = seed
+        self._rebuilds = 0
+        self._start(list(trials))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether what was passed over outnumbers what was finished, so that asking slows down."""
+        return self._passed > max(FEWEST_PASSED, len(self._finished))
+
+    def rebuild(self) -> None:
+        """Start anew from the finished trials; what was asked and not yet told is forgotten."""
+        trials = self._study.get_trials(deepcopy=False)
+        self._start([trials[number] for number in self._finished])
+
+    def _start(self, trials: list[FrozenTrial]) -> None:
+        # A new seed each time: with the old one the sampler would propose what it has already.
+        seed = (self._seed * 1_000_003 + len(trials) * 1009 + self._rebuilds) % (1 << 32)
+        self._rebuilds += 1
+        self._passed = 0
+        self._finished = list(range(len(trials)))
+        sampler = self._sampler.make(seed)
+        with quiet():
+            self._study = optuna.create_study(directions=self._directions, sampler=sampler)
+        self._study.add_trials(trials)
+        _select_parents(sampler, self._study, trials)
+
+    def ask(self, genes: Mapping[str, str] | None = None) -> optuna.Trial:
+        """A new trial: the sampler's proposal, or the given genes."""
+        if genes is not None:
+            self._study.enqueue_trial(dict(genes))
+        with self._sampler.thinking():
+            return self._study.ask(self.genes)
+
+    def finish(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
+        """Tell the values of an evaluation, or None where it failed."""
+        self._finished.append(trial.number)
+        return self._tell(trial, values)
+
+    def pass_over(self, trial: optuna.Trial, record: Record | None) -> None:
+        """Tell that a trial is not evaluated: its arch has a record already, or may have none."""
+        self._passed += 1
+        for name, excess in (record.excess if record else {}).items():
+            trial.set_constraint(name, excess)
+        self._tell(trial, record.values if record else None)
+
+    def _tell(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
+        if values is None:
+            return self._study.tell(trial, state=TrialState.FAIL)
+        return self._study.tell(trial, values)
+
+
+def _select_parents(
+    sampler: optuna.samplers.BaseSampler, study: optuna.Study, trials: Sequence[FrozenTrial]
+) -> None:
+    """Select the parents of each generation in order.
+
+    A genetic sampler does so by itself, but from the last generation down to the first, one call
+    inside another: hundreds of generations pass Python's recursion limit.
+    """
+    if not isinstance(sampler, BaseGASampler):
+        return
+    key = f"{type(sampler).__name__}:generation"
+    last = max((trial.system_attrs.get(key, 0) for trial in trials), default=0)
+    for generation in range(1, last + 1):
+        sampler.get_parent_population(study, generation)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No word from Optuna of studies that are made, nor of what is experimental in it."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        logger.setLevel(level)

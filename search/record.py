@@ -1,0 +1,113 @@
+"""What is evaluated, what comes of it, and what is kept of that."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from search.objectives import Evaluate
+from space.arch import Arch
+from space.errors import cut, shown
+
+LONGEST_ERROR = 300
+
+Source = Literal["initial", "sampler", "uniform"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An arch that is to be evaluated.
+
+    Args:
+        identity: `SearchSpace.identity` of the arch.
+        arch: canonical.
+        genes: an assignment that decodes to it.
+        source: who proposed it: the initial population, the sampler, or a uniform draw.
+    """
+
+    identity: str
+    arch: Arch
+    genes: Mapping[str, str]
+    source: Source
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation gave: metrics, or an error in one line.
+
+    Args:
+        metrics: by name; empty where it failed.
+        error: why it failed; None where it did not.
+        seconds: how long it took.
+    """
+
+    metrics: Mapping[str, float]
+    error: str | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished evaluation.
+
+    Args:
+        number: its place in the order of finishing, from 0.
+        identity: of its arch.
+        arch: canonical.
+        metrics: what was measured, and the free costs; empty where it failed.
+        values: of the objectives, in their order; None where it failed.
+        excess: how far each constrained metric is beyond its limit.
+        seconds: how long the evaluation took.
+        error: why it failed; None where it did not.
+        reused: whether the metrics were taken over from another search.
+    """
+
+    number: int
+    identity: str
+    arch: Arch
+    metrics: Mapping[str, float]
+    values: tuple[float, ...] | None
+    excess: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    error: str | None = None
+    reused: bool = False
+
+    @property
+    def inside(self) -> bool:
+        """Whether it succeeded and keeps every constraint."""
+        return self.values is not None and all(value <= 0 for value in self.excess.values())
+
+
+def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
+    """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome."""
+    started = time.perf_counter()
+    try:
+        metrics = _numbers(evaluate(arch))
+    except Exception as error:
+        return Outcome({}, describe(error), time.perf_counter() - started)
+    return Outcome(metrics, None, time.perf_counter() - started)
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the place that raised it."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return text[:LONGEST_ERROR] + place
+
+
+def _numbers(metrics: object) -> dict[str, float]:
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"an evaluation must give a mapping of metrics, got {shown(metrics)}")
+    return {str(name): _number(name, value) for name, value in metrics.items()}
+
+
+def _number(name: object, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"metric {cut(str(name))} must be a number, got {shown(value)}") from None

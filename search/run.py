@@ -1,0 +1,142 @@
+"""`run_search`: a search over any callable that evaluates archs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from search.budget import Budgets, parse_budget
+from search.front import Front
+from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective, parse_objectives
+from search.problem import Problem
+from search.record import attempt
+from search.samplers import DEFAULT as DEFAULT_SAMPLER
+from search.samplers import SamplerChoice, parse_sampler
+from search.session import OnProgress, Search
+from space.arch import Arch, is_integer
+from space.errors import InputError, shown
+from space.space import SearchSpace
+
+MakeEvaluate = Callable[[], Evaluate]
+FRONT = "front.yaml"
+
+
+def run_search(
+    *,
+    space: SearchSpace,
+    evaluate: Evaluate | None = None,
+    make_evaluate: MakeEvaluate | None = None,
+    objectives: str | Objective | Iterable[str | Objective] = DEFAULT,
+    budget: Budgets = None,
+    trials: int = 200,
+    sampler: str | Mapping[str, Any] | SamplerChoice = DEFAULT_SAMPLER,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    storage: str | None = None,
+    initial: Iterable[Arch] | None = None,
+    reuse: Iterable[str | Path] = (),
+    directions: Mapping[str, str] = DIRECTIONS,
+    origin: Mapping[str, Any] | None = None,
+    workers: int = 0,
+    on_event: OnProgress | None = None,
+) -> Front:
+    """Search a space for the best archs inside a budget.
+
+    With a folder the search can be stopped at any moment and goes on by the same call: no finished
+    evaluation is lost, none made twice.
+
+    Args:
+        space: the archs.
+        evaluate: gives the metrics of an arch by name: `{"top1": 0.79, ...}`. An exception or NaN
+            fails that arch alone.
+        make_evaluate: makes `evaluate`, once in each process that evaluates; with workers it is
+            sent to them.
+        objectives: names of metrics and of free costs (macs, params, tokens, activation_memory);
+            other metrics with their direction: `latency_ms=min`.
+        budget: `"macs=0.8G"`, `"macs=60%, params=12M"`, or `{"macs": 0.8e9}`. On metrics it becomes
+            a constraint.
+        trials: evaluations to finish, failed ones and those of earlier runs included.
+        sampler: name of one of Optuna's, or a mapping of `name` and its arguments.
+        seed: of everything random; without workers the same seed evaluates the same archs.
+        folder: where the search is kept; None for in memory.
+        storage: URL of a database for the trials, instead of a journal in the folder.
+        initial: archs to start from, instead of a ladder over the budget and hand-made archs.
+        reuse: folders of searches of the same origin, whose evaluations are not made again.
+        directions: which way the metrics of the evaluation are better, by name.
+        origin: plain values that say what evaluates; another origin in the same folder is refused.
+        workers: processes that evaluate, through Ray; 0 for this one.
+        on_event: called with the progress after evaluations.
+
+    Returns:
+        The front; with a folder it is saved there too, as `front.yaml`.
+
+    Raises:
+        InputError: what was asked for cannot be, in one line.
+        KeyboardInterrupt: all that was finished is stored.
+    """
+    made = _maker(evaluate, make_evaluate)
+    found = parse_objectives(objectives, directions)
+    problem = Problem(space, found, parse_budget(budget, space, found, directions))
+    search = Search(
+        problem,
+        parse_sampler(sampler),
+        _count("trials", trials, least=1),
+        _count("seed", seed, least=0),
+        None if folder is None else Path(folder),
+        storage,
+        None if initial is None else tuple(initial),
+        tuple(map(Path, reuse)),
+        dict(origin or {}),
+    )
+    if storage is not None and folder is None:
+        raise InputError("storage: a database needs a folder too, for what guards the search")
+    report = on_event or (lambda progress: None)
+    if _count("workers", workers, least=0) == 0:
+        front = search_here(search, made, report)
+    else:
+        # Ray is imported where it is used: without workers nobody needs to have it.
+        from search.tuning import search_with_workers  # noqa: PLC0415
+
+        front = search_with_workers(search, made, report, workers)
+    if search.folder is not None:
+        front.save(search.folder / FRONT)
+    return front
+
+
+def search_here(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
+    """The search in this process, one evaluation after the other."""
+    with search.open() as session:
+        study = session.study
+        job = study.next()
+        # A search that is at its end already has no use for weights.
+        evaluate = make_evaluate() if job else None
+        on_event(session.progress())
+        while job is not None and evaluate is not None:
+            study.finish(job, attempt(evaluate, job.arch))
+            job = study.next()
+            on_event(session.progress())
+        return Front.of(search.problem, study.records, study.ended or "")
+
+
+def _maker(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:
+    if (evaluate is None) == (make_evaluate is None):
+        raise InputError("run_search needs evaluate or make_evaluate, one of the two")
+    return make_evaluate or _Given(evaluate)
+
+
+class _Given:
+    """Makes a callable that is there already; a class, so that it can be sent to workers."""
+
+    def __init__(self, evaluate: Evaluate | None) -> None:
+        self.evaluate = evaluate
+
+    def __call__(self) -> Evaluate:
+        assert self.evaluate is not None
+        return self.evaluate
+
+
+def _count(name: str, value: object, least: int) -> int:
+    if not is_integer(value) or value < least:
+        raise InputError(f"{name} must be an integer of at least {least}, got {shown(value)}")
+    return value

@@ -1,0 +1,127 @@
+"""Optuna's samplers, by their Optuna names and with their arguments."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+
+from space.errors import InputError, near, shown
+
+# What differs from Optuna's defaults: measured to be better in spaces of this kind (NSGA-II, TPE),
+# or needed so that a search that goes on does not repeat its sequence (QMC).
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "NSGAIISampler": {"population_size": 20},
+    "NSGAIIISampler": {"population_size": 20},
+    "TPESampler": {"multivariate": True},
+    "GPSampler": {},
+    "RandomSampler": {},
+    "QMCSampler": {"scramble": True},
+}
+DEFAULT = "NSGAIISampler"
+# They learn nothing from results, so an initial population would only make them less random.
+BLIND = ("RandomSampler", "QMCSampler")
+REFUSED = {
+    "CmaEsSampler": "it takes no categorical genes and would draw every one at random, silently",
+}
+
+
+@dataclass(frozen=True)
+class SamplerChoice:
+    """A sampler and its arguments; the seed is the search's.
+
+    Args:
+        name: Optuna's class name.
+        arguments: keyword arguments of that class.
+
+    Raises:
+        InputError: an unknown name or argument, or a value that Optuna refuses.
+    """
+
+    name: str = DEFAULT
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InputError(f"sampler: a name must be text, got {shown(self.name)}")
+        if self.name in REFUSED:
+            raise InputError(f"sampler {self.name}: {REFUSED[self.name]}; use {DEFAULT}")
+        if self.name not in SAMPLERS:
+            known = ", ".join(SAMPLERS)
+            raise InputError(f"sampler must be one of {known}, got {shown(self.name)}{self._hint}")
+        names = [name for name in inspect.signature(self._kind).parameters if name != "seed"]
+        for name in self.arguments:
+            if name == "seed":
+                raise InputError(f"sampler {self.name}: the seed is the search's, give it there")
+            if name not in names:
+                raise InputError(
+                    f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}"
+                )
+        try:
+            self.make(0)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"sampler {self.name}: {' '.join(str(error).split())}") from None
+
+    @property
+    def learns(self) -> bool:
+        """Whether what it proposes depends on results."""
+        return self.name not in BLIND
+
+    def make(self, seed: int) -> optuna.samplers.BaseSampler:
+        """A new sampler, which remembers nothing."""
+        with warnings.catch_warnings():
+            # That an argument is experimental is for us to know, not for whoever runs a search.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler: optuna.samplers.BaseSampler = self._kind(
+                seed=seed, **{**SAMPLERS[self.name], **self.arguments}
+            )
+        return sampler
+
+    @contextmanager
+    def thinking(self) -> Iterator[None]:
+        """While it proposes: on several threads the GP's small tensors take ten times longer."""
+        if self.name != "GPSampler":
+            yield
+            return
+        import torch  # noqa: PLC0415 - the other samplers do without
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+    @property
+    def _kind(self) -> Any:
+        return getattr(optuna.samplers, self.name)
+
+    @property
+    def _hint(self) -> str:
+        # People write tpe, or nsga2.
+        plain = {name.lower().removesuffix("sampler"): name for name in SAMPLERS}
+        given = self.name.lower().removesuffix("sampler").replace("-", "").replace("2", "ii")
+        hint = f"; did you mean {plain[given]!r}?" if given in plain else ""
+        return hint or near(self.name, [*SAMPLERS])
+
+
+def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoice:
+    """A sampler from its name, or from a mapping of `name` and its arguments.
+
+    Raises:
+        InputError: see `SamplerChoice`.
+    """
+    if isinstance(value, SamplerChoice):
+        return value
+    if isinstance(value, str):
+        return SamplerChoice(value)
+    if not isinstance(value, Mapping) or "name" not in value:
+        raise InputError(
+            f"sampler must be a name, or a mapping of name and arguments, got {shown(value)}"
+        )
+    return SamplerChoice(value["name"], {key: each for key, each in value.items() if key != "name"})

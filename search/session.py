@@ -1,0 +1,163 @@
+"""A search from its opening to its end, wherever it is driven from: this process, or an actor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.problem import Problem
+from search.record import Record
+from search.samplers import SamplerChoice
+from search.searchfile import describe_search, origin_of
+from search.storage import Store, read_trials
+from search.study import Counts, Study
+from search.trials import read_metrics
+from space.arch import Arch
+from space.errors import InputError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Args:
+        done: finished evaluations, failed ones and those of earlier runs included.
+        total: at which it ends.
+        failed: of those that are done.
+        counts: proposals that were not evaluated, since this run began.
+        rate: evaluations a second, since this run began.
+        best: the finished evaluation of best first objective inside the constraints.
+        notes: what had to be repaired on opening.
+        ended: why it ended, in a sentence; None while it goes on.
+    """
+
+    done: int
+    total: int
+    failed: int
+    counts: Counts
+    rate: float
+    best: Record | None
+    notes: tuple[str, ...] = ()
+    ended: str | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest takes at the rate so far; None where nobody knows."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that a search is, apart from what evaluates.
+
+    Args:
+        problem: where to look and for what.
+        sampler: what proposes.
+        trials: finished evaluations at which it ends.
+        seed: of everything random.
+        folder: where it is kept; None for in memory.
+        storage: URL of a database for the trials, instead of a journal in the folder.
+        initial: archs to start from instead of the usual ones.
+        reuse: folders of searches whose evaluations are taken over.
+        origin: plain values that say what evaluates (a supernet's hash, a split): results that are
+            there must have the same.
+    """
+
+    problem: Problem
+    sampler: SamplerChoice = field(default_factory=SamplerChoice)
+    trials: int = 200
+    seed: int = 0
+    folder: Path | None = None
+    storage: str | None = None
+    initial: tuple[Arch, ...] | None = None
+    reuse: tuple[Path, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def open(self) -> Iterator[Session]:
+        """Take the folder, repair and read what is there, and give it back at the end.
+
+        Raises:
+            InputError: see `Store` and `Study`.
+        """
+        known = self._known()
+        store = None
+        if self.folder is not None:
+            description = describe_search(self.problem, self.sampler, self.seed, self.origin)
+            objectives = self.problem.objectives
+            store = Store(self.folder, description, objectives, self.storage)
+        try:
+            study = Study(
+                self.problem,
+                self.sampler,
+                self.trials,
+                seed=self.seed,
+                store=store,
+                initial=self.initial,
+                known=known,
+            )
+            yield Session(study, tuple(store.notes) if store else ())
+        finally:
+            if store:
+                store.close()
+
+    def _known(self) -> dict[str, dict[str, float]]:
+        """What the searches to reuse measured, by identity."""
+        found: dict[str, dict[str, float]] = {}
+        description = describe_search(self.problem, self.sampler, self.seed, self.origin)
+        mine = {name: description[name] for name in ("shape", "origin")}
+        for folder in self.reuse:
+            if origin_of(folder) != mine:
+                raise InputError(
+                    f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
+                )
+            found |= read_metrics(read_trials(folder))
+        return found
+
+
+class Session:
+    """A study that is open, and how far it is."""
+
+    def __init__(self, study: Study, notes: tuple[str, ...] = ()) -> None:
+        self.study = study
+        self._notes = notes
+        self._began = time.monotonic()
+        self._there = self._looked = len(study.records)
+        self._best = max(filter(_inside, study.records), key=self._rank, default=None)
+        self._failed = sum(record.error is not None for record in study.records)
+
+    def progress(self) -> Progress:
+        records = self.study.records
+        for record in records[self._looked :]:
+            self._failed += record.error is not None
+            if record.inside and (
+                self._best is None or self._rank(record) > self._rank(self._best)
+            ):
+                self._best = record
+        self._looked = len(records)
+        elapsed = time.monotonic() - self._began
+        return Progress(
+            done=len(records),
+            total=self.study.trials,
+            failed=self._failed,
+            counts=self.study.counts,
+            rate=(len(records) - self._there) / elapsed if elapsed > 0 else 0.0,
+            best=self._best,
+            notes=self._notes,
+            ended=self.study.ended,
+        )
+
+    def _rank(self, record: Record) -> float:
+        assert record.values is not None
+        return -self.study.problem.objectives[0].sign * record.values[0]
+
+
+def _inside(record: Record) -> bool:
+    return record.inside

@@ -1,0 +1,144 @@
+"""The durable storage of a search: one Optuna trial for each finished evaluation.
+
+Optuna's own formats, so that optuna-dashboard and Optuna's functions open them: a journal file in
+the search's folder, or any database that Optuna has a URL for. One process writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search.journal import read_storage, repair, write_storage
+from search.lock import FolderLock
+from search.objectives import Objective
+from search.proposals import quiet
+from search.searchfile import settle
+from space.errors import InputError, shown
+
+JOURNAL = "journal.log"
+FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
+
+
+class Store:
+    """The finished trials of a search, on disk or in a database.
+
+    Args:
+        folder: of the search; made where there is none.
+        description: what results depend on, see `search.searchfile`.
+        objectives: in the order of the values of a trial.
+        url: of a database, where the trials are not to lie in the folder.
+
+    Attributes:
+        trials: what was there on opening, in the order of finishing.
+        notes: what had to be repaired, in one line each.
+
+    Raises:
+        InputError: another search is running in the folder, its results belong to something else,
+            or the storage cannot be opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        description: Mapping[str, Any],
+        objectives: tuple[Objective, ...],
+        url: str | None = None,
+    ) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
+        self._lock = FolderLock(folder)
+        self.notes: list[str] = []
+        try:
+            self._open(folder, description, objectives, url)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(
+        self,
+        folder: Path,
+        description: Mapping[str, Any],
+        objectives: tuple[Objective, ...],
+        url: str | None,
+    ) -> None:
+        journal = folder / JOURNAL
+        storage = "journal" if url is None else url
+        there = journal.exists() and journal.stat().st_size > 0
+        name = settle(folder, {**description, "storage": _without_password(storage)}, there)
+        if url is None:
+            note = repair(journal)
+            self.notes += [note] if note else []
+            self.trials = _trials(read_storage(journal), name)
+            self._study = _create(write_storage(journal), name, objectives)
+        else:
+            database = _database(url)
+            self._study = _create(database, name, objectives)
+            self.trials = self._study.get_trials(deepcopy=False, states=FINISHED)
+
+    def add(self, trial: FrozenTrial) -> None:
+        """Store a finished trial; when this returns it is on the disk, or in the database."""
+        self._study.add_trial(trial)
+
+    def close(self) -> None:
+        """Let others write; calling it again does nothing."""
+        self._lock.release()
+
+
+def read_trials(folder: Path) -> list[FrozenTrial]:
+    """The finished trials of a search that another process may be running, from its journal.
+
+    Raises:
+        InputError: there is no journal, or it cannot be read.
+    """
+    journal = folder / JOURNAL
+    if not journal.exists():
+        raise InputError(f"{journal}: there is no such file")
+    storage = read_storage(journal)
+    names = [study.study_name for study in storage.get_all_studies()]
+    return _trials(storage, names[0]) if names else []
+
+
+def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
+    if name not in [study.study_name for study in storage.get_all_studies()]:
+        return []
+    with quiet():
+        study = optuna.load_study(study_name=name, storage=storage)
+    return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def _create(storage: BaseStorage, name: str, objectives: tuple[Objective, ...]) -> optuna.Study:
+    names = [objective.name for objective in objectives]
+    with quiet():
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=[objective.optuna_direction for objective in objectives],
+            load_if_exists=True,
+        )
+        if study.metric_names != names:
+            study.set_metric_names(names)
+    return study
+
+
+def _database(url: str) -> RDBStorage:
+    try:
+        with quiet():
+            # Asked before use, so that a connection that died while an arch was evaluated is none.
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"storage {_without_password(url)}: {shown(message)}") from None
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    scheme, separator, user = head.partition("://")
+    return f"{scheme}{separator}{user.split(':')[0]}@{tail}" if at else url

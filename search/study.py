@@ -1,0 +1,224 @@
+"""The search itself: which arch is evaluated next, and what is known of those that were.
+
+Every evaluation is spent on an arch that keeps the budgets and was not seen before. No Ray in here,
+and no evaluation: whoever drives it takes jobs and brings outcomes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+
+from search.feasible import Feasible
+from search.initial import initial_archs
+from search.problem import Problem
+from search.proposals import Proposals
+from search.record import Job, Outcome, Record, Source
+from search.samplers import SamplerChoice
+from search.storage import Store
+from search.trials import attributes, read_records
+from space.arch import Arch
+from space.encoding import Genes
+from space.errors import InputError
+
+MOST_IN_VAIN = 100
+MOST_FAILURES = 10
+
+
+@dataclass
+class Counts:
+    """What became of proposals that were not evaluated.
+
+    Args:
+        refused: over budget.
+        repeated: evaluated before, or being evaluated.
+        drawn: uniform draws that took the place of too many of those in a row.
+        reused: metrics taken over from another search.
+    """
+
+    refused: int = 0
+    repeated: int = 0
+    drawn: int = 0
+    reused: int = 0
+
+
+class Study:
+    """Jobs to evaluate, one after the other, until `trials` evaluations are finished.
+
+    Args:
+        problem: where to look and for what.
+        sampler: what proposes.
+        trials: finished evaluations, failed ones and those of earlier runs included.
+        seed: of everything random.
+        store: where finished evaluations are kept and found again; None for nowhere.
+        initial: archs to start from instead of the usual ladder and hand-made ones.
+        known: metrics that other searches measured, by identity: taken over, not evaluated again.
+
+    Attributes:
+        records: the finished evaluations, in the order of finishing.
+        ended: why there are no more jobs, in a sentence; None while there are.
+
+    Raises:
+        InputError: no arch keeps the budgets, an initial arch is not in the space, or what is
+            stored does not fit it.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        sampler: SamplerChoice,
+        trials: int,
+        *,
+        seed: int = 0,
+        store: Store | None = None,
+        initial: Iterable[Arch] | None = None,
+        known: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        self.problem = problem
+        self.trials = trials
+        self.seed = seed
+        self.counts = Counts()
+        self.ended: str | None = None
+        self._store = store
+        self._known = known or {}
+        self._genes = Genes(problem.space)
+        stored = store.trials if store else []
+        self.records = read_records(stored, problem)
+        self._seen: dict[str, Record | None] = {each.identity: each for each in self.records}
+        self._rng = np.random.default_rng([seed, 1, len(self.records)])
+        self._feasible = Feasible(problem.space, problem.budget)
+        self._feasible.check(self._rng)
+        self._proposals = Proposals(
+            self._genes.categories, problem.objectives, sampler, seed, stored
+        )
+        self._open: dict[str, tuple[Job, optuna.Trial]] = {}
+        if initial is None:
+            initial = initial_archs(problem, seed) if sampler.learns else ()
+        self._initial = deque(self._encoded(arch) for arch in initial)
+        self._failures = 0
+
+    @property
+    def open(self) -> tuple[Job, ...]:
+        """The jobs that were given out and have no outcome yet."""
+        return tuple(job for job, _ in self._open.values())
+
+    def next(self) -> Job | None:
+        """An arch to evaluate, never one twice; None where there is none, for now or for good."""
+        while self.ended is None:
+            if len(self.records) >= self.trials:
+                self.ended = f"{self.trials:,} evaluations are finished"
+            elif len(self.records) + len(self._open) >= self.trials:
+                return None
+            else:
+                job = self._propose()
+                if job is None and self._open:
+                    return None
+                if job is None:
+                    self.ended = self._exhausted()
+                elif not self._take_over(job):
+                    return job
+        return None
+
+    def finish(self, job: Job, outcome: Outcome, reused: bool = False) -> Record | None:
+        """Store the outcome of a job; None where the arch had one already.
+
+        Raises:
+            InputError: the evaluation does not give a metric that the search needs, or every
+                evaluation since the start failed.
+        """
+        known = self._seen.get(job.identity)
+        if known is not None:
+            return None
+        record = self.problem.judge(job, outcome, len(self.records), reused)
+        # After a restart of whoever holds the study a job may come back that it knows nothing of.
+        _, trial = self._open.pop(job.identity) if job.identity in self._open else self._ask(job)
+        for name, excess in record.excess.items():
+            trial.set_constraint(name, excess)
+        frozen = self._proposals.finish(trial, record.values)
+        if self._store:
+            frozen.user_attrs = attributes(record, job, self.seed)
+            self._store.add(frozen)
+        self.records.append(record)
+        self._seen[job.identity] = record
+        self._count_failures(record)
+        return record
+
+    def _propose(self) -> Job | None:
+        """What nobody has seen: of the initial archs, of the sampler, or drawn uniformly."""
+        while self._initial:
+            job = self._initial.popleft()
+            if not self.problem.budget.inside(job.arch):
+                self.counts.refused += 1
+            elif job.identity not in self._seen:
+                return self._give_out(job)
+        for _ in range(MOST_IN_VAIN):
+            trial = self._proposals.ask()
+            arch = self._genes.decode(trial.params)
+            identity = self.problem.space.identity(arch)
+            if identity in self._seen:
+                self.counts.repeated += 1
+                record = self._seen[identity]
+                self._proposals.pass_over(trial, record)
+            elif not self.problem.budget.inside(arch):
+                self.counts.refused += 1
+                self._proposals.pass_over(trial, None)
+            else:
+                return self._give_out(Job(identity, arch, trial.params, "sampler"), trial)
+            if self._proposals.crowded:
+                self._start_anew()
+        return self._draw()
+
+    def _draw(self) -> Job | None:
+        arch = self._feasible.draw(self._rng, self._seen)
+        if arch is None:
+            return None
+        self.counts.drawn += 1
+        return self._give_out(self._encoded(arch, "uniform"))
+
+    def _encoded(self, arch: Arch, source: Source = "initial") -> Job:
+        arch = self.problem.space.canonical(arch)
+        genes = self._genes.encode(arch)
+        return Job(self.problem.space.identity(arch), arch, genes, source)
+
+    def _give_out(self, job: Job, trial: optuna.Trial | None = None) -> Job:
+        self._open[job.identity] = (job, trial) if trial else self._ask(job)
+        self._seen[job.identity] = None
+        return job
+
+    def _ask(self, job: Job) -> tuple[Job, optuna.Trial]:
+        return job, self._proposals.ask(job.genes)
+
+    def _start_anew(self) -> None:
+        """Drop what was refused and repeated; open jobs go on in the new study."""
+        self._proposals.rebuild()
+        self._open = {job.identity: self._ask(job) for job in self.open}
+
+    def _take_over(self, job: Job) -> bool:
+        """Finish a job with what another search measured, where that is all that is needed."""
+        metrics = self._known.get(job.identity)
+        if metrics is None or not self.problem.complete(metrics):
+            return False
+        self.counts.reused += 1
+        self.finish(job, Outcome(metrics), reused=True)
+        return True
+
+    def _exhausted(self) -> str:
+        inside = "" if not self.problem.budget.limits else " inside the budget"
+        if self._feasible.exact:
+            return f"every arch{inside} has been evaluated"
+        return f"no arch{inside} was found that has not been evaluated"
+
+    def _count_failures(self, record: Record) -> None:
+        """Stop where nothing works: a callable that always fails would use up the trials."""
+        if record.error is None:
+            self._failures = -1
+        elif self._failures >= 0:
+            self._failures += 1
+            if self._failures == MOST_FAILURES:
+                raise InputError(
+                    f"the first {MOST_FAILURES} evaluations failed, the last with {record.error}"
+                )

@@ -1,0 +1,97 @@
+"""Finished evaluations as Optuna trials, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.problem import Problem
+from search.record import Job, Record
+from space.encoding import Genes
+from space.errors import InputError, shown
+from space.files import block_to_dict
+
+
+def attributes(record: Record, job: Job, seed: int) -> dict[str, Any]:
+    """What a stored trial says beside its parameters and values."""
+    found: dict[str, Any] = {
+        "identity": record.identity,
+        "arch": [block_to_dict(block) for block in record.arch.blocks],
+        "metrics": dict(record.metrics),
+        "seconds": round(record.seconds, 6),
+        "source": job.source,
+        "seed": seed,
+    }
+    if record.error is not None:
+        found["error"] = record.error
+    if record.reused:
+        found["reused"] = True
+    return found
+
+
+def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record]:
+    """The records of stored trials, in their order; a second one of the same arch is left out.
+
+    A database may hold a trial twice where the connection broke while the first was confirmed.
+
+    Raises:
+        InputError: a trial does not fit the space, or was not written by a search.
+    """
+    genes = Genes(problem.space)
+    found: dict[str, Record] = {}
+    for trial in trials:
+        record = _record(trial, problem, genes, len(found))
+        found.setdefault(record.identity, record)
+    return list(found.values())
+
+
+def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, dict[str, float]]:
+    """The metrics of the evaluations that succeeded, by identity of their arch."""
+    found = {}
+    for trial in trials:
+        identity, metrics = trial.user_attrs.get("identity"), trial.user_attrs.get("metrics")
+        if trial.state == TrialState.COMPLETE and isinstance(identity, str):
+            found[identity] = _metrics(metrics, trial)
+    return found
+
+
+def _record(trial: FrozenTrial, problem: Problem, genes: Genes, number: int) -> Record:
+    attrs = trial.user_attrs
+    try:
+        arch = genes.decode(trial.params)
+    except InputError as error:
+        raise InputError(f"stored trial {trial.number} does not fit the space: {error}") from None
+    identity = problem.space.identity(arch)
+    if attrs.get("identity") != identity:
+        raise InputError(
+            f"stored trial {trial.number} is of arch {shown(attrs.get('identity'))} "
+            f"where its genes give {identity}"
+        )
+    seconds = attrs.get("seconds", 0.0)
+    values = trial.values if trial.state == TrialState.COMPLETE else None
+    if values is not None and len(values) != len(problem.objectives):
+        raise InputError(
+            f"stored trial {trial.number} has {len(values)} values for "
+            f"{len(problem.objectives)} objectives"
+        )
+    return Record(
+        number,
+        identity,
+        arch,
+        _metrics(attrs.get("metrics", {}), trial),
+        None if values is None else tuple(values),
+        dict(trial.constraints),
+        float(seconds) if isinstance(seconds, int | float) else 0.0,
+        str(attrs.get("error", "failed")) if values is None else None,
+        attrs.get("reused") is True,
+    )
+
+
+def _metrics(metrics: object, trial: FrozenTrial) -> dict[str, float]:
+    if not isinstance(metrics, Mapping) or not all(
+        isinstance(value, int | float) for value in metrics.values()
+    ):
+        raise InputError(f"stored trial {trial.number}: metrics must be numbers by name")
+    return {str(name): float(value) for name, value in metrics.items()}
