@@ -36,6 +36,7 @@ class Journal:
         self.title = title
         self.console = Console(stderr=True, quiet=quiet)
         self.rows: list[Row] = []
+        self._columns: list[tuple[str, str]] = []
         self._board = _tensorboard(folder)
 
     def restore(self, epoch: int) -> None:
@@ -51,10 +52,17 @@ class Journal:
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
-        self.console.print(f"[bold]{self.title}[/] {_summary(row)}", highlight=False)
+        columns = [(group, name) for group, name, _ in _shown(row)]
+        if columns != self._columns:
+            self._print(f"[bold]{self.title}[/]\n{_heading(row)}")
+            self._columns = columns
+        self._print(_cells(row))
         if self._board is not None:
             for name, value in row.items():
                 self._board.add_scalar(name, value, row["epoch"])
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, total: int, done: int) -> Iterator[Any]:
@@ -86,13 +94,35 @@ def _parse(line: str) -> Row | None:
     return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 
 
-def _summary(row: Row) -> str:
-    shown = [f"epoch {row['epoch'] + 1}"]
-    for name, value in row.items():
-        if name.startswith(("loss/", "top1/", "recall/")):
-            text = f"{100 * value:.1f}%" if not name.startswith("loss/") else f"{value:.3f}"
-            shown.append(f"{name} {text}")
-    return "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
+def _shown(row: Row) -> list[tuple[str, str, str]]:
+    """What the terminal shows of a row: group, name and value of each column."""
+    found = [("", "epoch", str(row["epoch"] + 1))]
+    for key, value in row.items():
+        group, _, name = key.partition("/")
+        if group == "loss":
+            found.append((group, name, f"{value:.3f}"))
+        elif group in ("top1", "recall"):
+            found.append((f"{group} %", name, f"{100 * value:.1f}"))
+    return [*found, ("", "images/s", f"{row['images_per_second']:.0f}")]
+
+
+def _heading(row: Row) -> str:
+    """Two lines: the groups, each over its first column, and the names of the columns."""
+    groups, names, last = "", "", ""
+    for group, name, value in _shown(row):
+        width = _width(name, value)
+        groups += (group if group != last else "").ljust(width)
+        names += name.rjust(width - 2) + "  "
+        last = group
+    return f"{groups.rstrip()}\n{names.rstrip()}"
+
+
+def _cells(row: Row) -> str:
+    return "".join(value.rjust(_width(name, value) - 2) + "  " for _, name, value in _shown(row))
+
+
+def _width(name: str, value: str) -> int:
+    return max(len(name), len(value), 5) + 2
 
 
 def _tensorboard(folder: Path | None) -> Any:
