@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
+from search.config import Config
 from search.parsing import Call, parse_call
 from space.errors import InputError
 
@@ -31,10 +32,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(call: Call) -> None:
-    from search.stages import train  # noqa: PLC0415 - --help must not wait for torch
+    # --help must not wait for torch: each stage is imported where it runs.
+    from search.stages.training import train  # noqa: PLC0415
 
+    train(_config(call), call.file)
+
+
+def _search(call: Call) -> None:
+    from search.stages.searching import search  # noqa: PLC0415
+
+    search(_config(call), call.file, Console())
+
+
+def _export(call: Call) -> None:
+    from search.stages.exporting import export  # noqa: PLC0415
+
+    export(_config(call), call.file, Console())
+
+
+def _retrain(call: Call) -> None:
+    from search.stages.retraining import retrain  # noqa: PLC0415
+
+    retrain(_config(call), call.file, call.options.get("archs") or [], Console())
+
+
+def _evaluate(call: Call) -> None:
+    from search.stages.evaluating import evaluate  # noqa: PLC0415
+
+    if not call.options["archs"]:
+        raise InputError("tokennas evaluate needs arch files: --archs '[a.yaml, b.yaml]'")
+    evaluate(_config(call), call.file, call.options["archs"], Console())
+
+
+def _run(call: Call) -> None:
+    for stage in (_train, _search, _export, _retrain):
+        stage(call)
+
+
+def _config(call: Call) -> Config:
     assert call.config is not None
-    train(call.config, call.file)
+    return call.config
 
 
 def _inspect(call: Call) -> None:
@@ -49,7 +86,15 @@ def _inspect(call: Call) -> None:
         raise InputError("tokennas inspect needs a config, or --model NAME")
 
 
-RUN: dict[str, Callable[[Call], None]] = {"train": _train, "inspect": _inspect}
+RUN: dict[str, Callable[[Call], None]] = {
+    "run": _run,
+    "train": _train,
+    "search": _search,
+    "export": _export,
+    "retrain": _retrain,
+    "evaluate": _evaluate,
+    "inspect": _inspect,
+}
 
 
 def _quiet() -> None:

@@ -36,7 +36,17 @@ class Command:
     options: tuple[Option, ...] = ()
 
 
+ARCHS = Option("archs", list[str] | None, "arch files, instead of the front's; as [a.yaml, b.yaml]")
+
 _ALL = (
+    Command(
+        "run",
+        help="train, search, export, retrain: the whole way",
+        teaches=(
+            "Does all stages of a config and goes on where it stopped. "
+            "Example: tokennas run configs/quickstart.yaml"
+        ),
+    ),
     Command(
         "train",
         help="train the supernet of a config",
@@ -44,6 +54,42 @@ _ALL = (
             "Trains one set of weights for every arch of the space. The same command goes on where "
             "it stopped. Example: tokennas train configs/quickstart.yaml --supernet.epochs 20"
         ),
+    ),
+    Command(
+        "search",
+        help="search the space on the trained supernet",
+        teaches=(
+            "Finds the archs that trade the objectives best, inside a budget. The same command "
+            "goes on where it stopped; another budget is a search of its own. Example: "
+            "tokennas search configs/quickstart.yaml --search.name half --search.budget macs=50%"
+        ),
+    ),
+    Command(
+        "export",
+        help="write the front's archs as YAML",
+        teaches=(
+            "Writes one arch file for each point of the front, with its weights on request. "
+            "Example: tokennas export configs/quickstart.yaml --export.weights true"
+        ),
+    ),
+    Command(
+        "retrain",
+        help="retrain chosen subnets and the full network",
+        teaches=(
+            "Retrains the front's best within each budget, or given arch files, and the full "
+            "network by the same recipe. Example: "
+            "tokennas retrain configs/quickstart.yaml --retrain.budgets '[60%, 40%]'"
+        ),
+        options=(ARCHS,),
+    ),
+    Command(
+        "evaluate",
+        help="judge arch files on the test split",
+        teaches=(
+            "Gives accuracy on the test split, MACs, parameters and images/s of arch files. "
+            "Example: tokennas evaluate configs/quickstart.yaml --archs '[arch.yaml]'"
+        ),
+        options=(ARCHS,),
     ),
     Command(
         "inspect",

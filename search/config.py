@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from space.errors import InputError
 from supernet.data import DataConfig
 from supernet.pretrained import BackboneConfig
+from supernet.retraining import RetrainRecipe
 from supernet.training import SupernetRecipe
 
 
@@ -22,6 +24,74 @@ class SupernetConfig(SupernetRecipe):
 
 
 @dataclass(frozen=True)
+class SearchConfig:
+    """How the space is searched.
+
+    Args:
+        name: of the search; another budget, sampler or objective is a search of its own.
+        objectives: metrics (`top1`, `top5`, `cross_entropy`, `kl`) and costs (`macs`, `params`,
+            `tokens`, `activation_memory`), best traded against each other.
+        budget: such as `macs=0.8G`, `flops=1.6G`, `params=12M` or `macs=60%` of the full network;
+            one or several.
+        trials: evaluations, failed ones and those of earlier runs included.
+        sampler: one of Optuna's, by its name.
+        sampler_args: its arguments, such as `population_size`.
+        workers: processes that evaluate, through Ray; 0 for this one.
+        storage: URL of a database for the trials, instead of a journal in the run's folder.
+        reuse: names of other searches of this run, whose evaluations are not made again.
+    """
+
+    name: str = "main"
+    objectives: list[str] = field(default_factory=lambda: ["top1", "macs"])
+    budget: str | list[str] | None = None
+    trials: int = 200
+    sampler: str = "NSGAIISampler"
+    sampler_args: dict[str, Any] = field(default_factory=dict)
+    workers: int = 0
+    storage: str | None = None
+    reuse: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in (self.name, *self.reuse):
+            if not name or not name.replace("-", "").replace("_", "").isalnum():
+                raise InputError(
+                    f"search.name: must be letters, digits, - and _ alone, got {name!r}"
+                )
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What is exported of the front.
+
+    Args:
+        weights: also the weights of each subnet, as safetensors.
+    """
+
+    weights: bool = False
+
+
+@dataclass(frozen=True)
+class RetrainConfig(RetrainRecipe):
+    """Which subnets are retrained, from what, and how.
+
+    Args:
+        budgets: the front's best within each, in per cent of the full network's MACs or as
+            `0.8G`.
+        full: also the full network, by the same recipe, to compare with.
+        baselines: also the hand-made archs of the same budgets, where they get there.
+        weights: to begin with: of the supernet (`inherited`), none (`scratch`), or the backbone's
+            own checkpoint (`backbone`).
+        distill: learn from the full network of the supernet too.
+    """
+
+    budgets: list[str] = field(default_factory=lambda: ["70%", "50%", "35%"])
+    full: bool = True
+    baselines: bool = False
+    weights: Literal["inherited", "scratch", "backbone"] = "inherited"
+    distill: bool = True
+
+
+@dataclass(frozen=True)
 class Config:
     """A run: a backbone, data, and the stages that find networks inside a budget.
 
@@ -33,6 +103,9 @@ class Config:
         data: data set, augmentation, splits.
         space: what may be chosen at which blocks: `pool`, `share`, `skip`.
         supernet: how the supernet is trained.
+        search: how the space is searched.
+        export: what is exported of the front.
+        retrain: which subnets are retrained, and how.
     """
 
     run: str | None = None
@@ -42,3 +115,6 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     space: dict[str, Any] = field(default_factory=dict)
     supernet: SupernetConfig = field(default_factory=SupernetConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+    retrain: RetrainConfig = field(default_factory=RetrainConfig)

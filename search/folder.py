@@ -19,6 +19,11 @@ FREE = {
     ("supernet", "save_minutes"),
     ("supernet", "grad_checkpointing"),
     ("supernet", "watch"),
+    ("retrain", "save_minutes"),
+    ("retrain", "grad_checkpointing"),
+    ("retrain", "budgets"),
+    ("retrain", "full"),
+    ("retrain", "baselines"),
 }
 
 

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from search.config import Config
 from search.folder import RunFolder
-from search.stages import Setup, prepare
+from search.stages.setup import Setup, prepare
+from search.tables import duration, quantity
 from space.arch import Arch
 from space.bands import Bands, Count
 from space.cost import mac_cost, macs, params
@@ -125,22 +126,6 @@ def seconds_to_train(config: Config, setup: Setup) -> float:
         seconds = time.perf_counter() - began
     supernet.zero_grad()
     return seconds / PROBE_BATCH * len(setup.data.train.images) * recipe.epochs
-
-
-def quantity(value: float) -> str:
-    """A number as people write it: 1.25G."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= size * 1.5:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def _count(count: Count) -> str:

@@ -107,6 +107,6 @@ def test_interrupting_gives_the_shells_exit_code(config, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("search.stages.train", interrupted)
+    monkeypatch.setattr("search.stages.training.train", interrupted)
     assert main(["train", str(config)]) == 130
     assert "goes on from here" in capsys.readouterr().err

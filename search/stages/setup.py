@@ -1,13 +1,11 @@
-"""The stages of a run: each takes a config, goes on where it stopped, and leaves files."""
+"""What every stage of a run works with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from search.config import Config
 from search.folder import RunFolder
@@ -17,12 +15,12 @@ from supernet.backbone import backbone_shape
 from supernet.data import Data, open_data
 from supernet.evaluation import HeldOut
 from supernet.model import Supernet
-from supernet.pretrained import BackboneConfig, load_backbone
+from supernet.pretrained import load_backbone
 from supernet.sources import open_sources
 from supernet.task import Classification
-from supernet.training import train_supernet
-from supernet.weights import load_weights, save_weights
+from supernet.weights import load_weights
 
+WEIGHTS = "supernet.safetensors"
 TRAINED = ("backbone", "data", "space", "supernet")
 
 
@@ -43,6 +41,10 @@ class Setup:
     supernet: Supernet
     head_reset: bool
     device: torch.device
+
+    def held_out(self, amp: bool = True) -> HeldOut:
+        """The search split on the device."""
+        return HeldOut(self.data.search, self.task, self.device, amp)
 
 
 def prepare(config: Config, folder: RunFolder) -> Setup:
@@ -70,35 +72,21 @@ def prepare(config: Config, folder: RunFolder) -> Setup:
     return Setup(task, data, supernet, head_reset, device)
 
 
-def train(config: Config, file: Path | None) -> Supernet:
-    """Train the supernet of a config, or load it where it is trained already.
+def trained(config: Config, file: Path | None) -> Setup:
+    """The setup with the weights of the trained supernet.
 
     Raises:
-        InputError: the config or the data is not right, or the folder holds another run.
+        InputError: it is not trained yet, or by other values.
     """
     folder = RunFolder(config, file)
+    weights = folder.stage("supernet") / WEIGHTS
+    if not weights.exists():
+        raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
     setup = prepare(config, folder)
-    path = folder.claim("supernet", TRAINED)
-    folder.store_split(setup.data.search_indices.tolist())
-    weights = path / "supernet.safetensors"
-    if weights.exists():
-        load_weights(setup.supernet, weights)
-        return setup.supernet.eval()
-    recipe = config.supernet
-    if recipe.full_epochs is None and setup.head_reset:
-        recipe = replace(recipe, full_epochs=min(-(-recipe.epochs // 10), recipe.epochs - 1))
-    supernet = train_supernet(
-        setup.supernet,
-        setup.data.train,
-        task=setup.task,
-        recipe=recipe,
-        held_out=HeldOut(setup.data.search, setup.task, setup.device, recipe.amp),
-        teacher=_teacher(recipe.teacher, setup),
-        folder=path,
-        seed=config.seed,
-    )
-    save_weights(supernet, weights)
-    return supernet
+    folder.claim("supernet", TRAINED)
+    load_weights(setup.supernet, weights)
+    setup.supernet.eval()
+    return setup
 
 
 def find_device(name: str) -> torch.device:
@@ -115,22 +103,3 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise InputError(f"device: {name!r} is not there; give auto, cpu, cuda or cuda:N") from None
     return device
-
-
-def _teacher(config: BackboneConfig | None, setup: Setup) -> nn.Module | None:
-    if config is None:
-        return None
-    teacher: Any = load_backbone(config, setup.task, seed=0)
-    if teacher.head_reset or not (config.checkpoint or config.pretrained):
-        raise InputError(
-            f"supernet.teacher: {config.model} must come with weights for the "
-            f"{len(setup.task.classes)} classes of the data"
-        )
-    size, own = teacher.backbone.patch_embed.img_size, setup.supernet.patch_embed.img_size
-    if tuple(size) != tuple(own):
-        raise InputError(
-            f"supernet.teacher: {config.model} takes images of {size}, the backbone {own}; "
-            "set img_size in its args"
-        )
-    found: nn.Module = teacher.backbone.to(setup.device)
-    return found

@@ -1,0 +1,172 @@
+"""Stage four: chosen subnets, the full network and hand-made archs, retrained the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from torch import nn
+
+from search.budget import parse_budget
+from search.config import Config
+from search.folder import RunFolder
+from search.front import Front
+from search.stages.evaluating import images_per_second
+from search.stages.exporting import load_front, write_arch
+from search.stages.setup import Setup, trained
+from search.tables import show_rows
+from space.arch import Arch
+from space.baselines import baselines
+from space.cost import macs, params
+from space.errors import InputError
+from space.files import load_arch, load_arch_file
+from supernet.elastic import ElasticViT
+from supernet.evaluation import HeldOut
+from supernet.extraction import extract, subnet_of
+from supernet.pretrained import load_backbone
+from supernet.retraining import retrain as train_subnet
+from supernet.weights import save_weights
+
+ARCH, WEIGHTS = "arch.yaml", "subnet.safetensors"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network to retrain.
+
+    Args:
+        name: of its folder.
+        arch: what it is.
+    """
+
+    name: str
+    arch: Arch
+
+
+def retrain(
+    config: Config, file: Path | None, archs: list[str], console: Console
+) -> list[dict[str, Any]]:
+    """Retrain the front's best within each budget, or the given arch files.
+
+    Raises:
+        InputError: there is no front, no subnet within a budget, or an arch file is not right.
+    """
+    folder = RunFolder(config, file)
+    setup = trained(config, file)
+    if archs:
+        choices = [Choice(Path(path).stem, load_arch(path)) for path in archs]
+        for path, choice in zip(archs, choices, strict=True):
+            reasons = setup.supernet.space.violations(choice.arch)
+            if reasons:
+                raise InputError(f"{path}: not in the space of this run: {reasons[0]}")
+    else:
+        choices = list(choose(config, load_front(folder, config), setup))
+    target = Path("retrain") / config.search.name
+    one = _Retraining(config, setup, folder)
+    for choice in choices:
+        place = folder.claim(str(target / choice.name), ("backbone", "data", "retrain"))
+        if not (place / ARCH).exists():
+            one.run(choice, place)
+    rows = [_row(choice, folder.path / target / choice.name / ARCH) for choice in choices]
+    show_rows(rows, console, title="retrained, on the test split")
+    return rows
+
+
+def choose(config: Config, front: Front, setup: Setup) -> Iterator[Choice]:
+    """The full network, the front's best within each budget, and hand-made archs of the same.
+
+    Raises:
+        InputError: the front has nothing within a budget.
+    """
+    space, wanted = setup.supernet.space, config.retrain
+    if wanted.full:
+        yield Choice("full", space.largest())
+    seen = {space.largest()}
+    for budget in wanted.budgets:
+        limit = parse_budget(f"macs={budget}", space).limits[0].most
+        best = front.best(macs=limit)
+        if best is None:
+            least = min((entry.metrics["macs"] for entry in front.entries), default=None)
+            raise InputError(
+                f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
+                f"{least} MACs; search longer, or with a budget of macs={budget}"
+            )
+        if best.arch not in seen:
+            seen.add(best.arch)
+            yield Choice(budget, best.arch)
+        for baseline in baselines(space, macs=limit) if wanted.baselines else ():
+            if baseline.arch is not None and baseline.arch not in seen:
+                seen.add(baseline.arch)
+                yield Choice(f"baseline {baseline.name} {budget}", baseline.arch)
+
+
+@dataclass(frozen=True)
+class _Retraining:
+    """Retrains one choice after the other."""
+
+    config: Config
+    setup: Setup
+    folder: RunFolder
+
+    def run(self, choice: Choice, place: Path) -> None:
+        """Train, judge on the test split, and write weights and arch file."""
+        config, setup, recipe = self.config, self.setup, self.config.retrain
+        inherited = extract(setup.supernet, choice.arch).eval()
+        metrics: dict[str, Any] = {"inherited": self._test.measure(inherited)}
+        subnet = train_subnet(
+            self._begin(choice.arch),
+            setup.data.train,
+            task=setup.task,
+            recipe=recipe,
+            held_out=setup.held_out(recipe.amp),
+            teacher=self._teacher(),
+            folder=place,
+            seed=config.seed,
+            title=f"retrain {choice.name}",
+        )
+        save_weights(subnet, place / WEIGHTS)
+        metrics["retrained"] = self._test.measure(subnet)
+        metrics["images_per_second"] = images_per_second(subnet, recipe.amp)
+        origin = {"choice": choice.name, "weights": recipe.weights}
+        # Written last: an arch file says that its folder is complete.
+        write_arch(
+            place / ARCH, choice.arch, setup, config, self.folder, metrics=metrics, origin=origin
+        )
+
+    @cached_property
+    def _test(self) -> HeldOut:
+        setup = self.setup
+        return HeldOut(setup.data.test, setup.task, setup.device, self.config.retrain.amp)
+
+    def _teacher(self) -> nn.Module | None:
+        if not self.config.retrain.distill:
+            return None
+        supernet = self.setup.supernet
+        return extract(supernet, supernet.space.largest())
+
+    def _begin(self, arch: Arch) -> ElasticViT:
+        """The subnet with the weights that retraining begins with."""
+        source, backbone = self.config.retrain.weights, self.config.backbone
+        if source == "inherited":
+            return extract(self.setup.supernet, arch)
+        if source == "scratch":
+            backbone = replace(backbone, checkpoint=None, pretrained=False)
+        loaded = load_backbone(backbone, self.setup.task, self.config.seed).backbone
+        return subnet_of(loaded, self.setup.supernet.shape, arch).to(self.setup.device)
+
+
+def _row(choice: Choice, path: Path) -> dict[str, Any]:
+    file = load_arch_file(path)
+    inherited, retrained = file.metrics["inherited"], file.metrics["retrained"]
+    return {
+        "network": choice.name,
+        "top1 inherited": inherited["top1"],
+        "top1 retrained": retrained["top1"],
+        "MACs": macs(file.arch, file.shape),
+        "parameters": params(file.arch, file.shape),
+        "images/s": file.metrics["images_per_second"]["value"],
+    }

@@ -1,0 +1,106 @@
+"""Stage two: the search."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from search.config import Config
+from search.evaluator import RunEvaluator
+from search.folder import RunFolder
+from search.front import Front
+from search.run import run_search
+from search.session import OnProgress
+from search.session import Progress as State
+from search.stages.setup import WEIGHTS, trained
+from search.tables import cell, duration, show_rows
+
+
+def search(config: Config, file: Path | None, console: Console) -> Front:
+    """Search the space of a config on its trained supernet; `front.yaml` holds what was found.
+
+    Raises:
+        InputError: there is no trained supernet, or the search's values are not right.
+    """
+    folder, wanted = RunFolder(config, file), config.search
+    setup = trained(config, file)
+    weights = folder.stage("supernet") / WEIGHTS
+    split = folder.path / "search_split.json"
+    searches = folder.stage("search")
+    with shown_progress(console) as tell:
+        front = run_search(
+            space=setup.supernet.space,
+            make_evaluate=RunEvaluator(config, file),
+            objectives=wanted.objectives,
+            budget=wanted.budget,
+            trials=wanted.trials,
+            sampler={"name": wanted.sampler, **wanted.sampler_args},
+            seed=config.seed,
+            folder=searches / wanted.name,
+            storage=wanted.storage,
+            reuse=[searches / name for name in wanted.reuse],
+            directions=setup.task.directions,
+            origin={"supernet": digest(weights), "split": digest(split)},
+            workers=wanted.workers,
+            on_event=tell,
+        )
+    show_front(front, console)
+    return front
+
+
+def show_front(front: Front, console: Console) -> None:
+    """A table of the front, and how the search ended."""
+    full = front.full["macs"]
+    rows = [
+        {name: value for name, value in row.items() if name != "top5"}
+        | {"of full": f"{row['macs'] / full:.0%}"}
+        for row in front.rows()
+    ]
+    show_rows(rows, console, title="front")
+    console.print(f"{front.evaluations} evaluations, {front.failed} failed. {front.ended}")
+
+
+@contextmanager
+def shown_progress(console: Console) -> Iterator[OnProgress]:
+    """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
+    columns = (
+        TextColumn("[bold]search"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("search", total=None, state="")
+        noted: set[str] = set()
+
+        def tell(state: State) -> None:
+            for note in state.notes:
+                if note not in noted:
+                    noted.add(note)
+                    console.print(note)
+            bar.update(task, total=state.total, completed=state.done, state=_state(state))
+
+        yield tell
+
+
+def digest(path: Path) -> str:
+    """A short hash of a file, which says what results were made with."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _state(state: State) -> str:
+    words = [f"{state.rate:.1f}/s"]
+    if state.seconds_left is not None:
+        words.append(f"{duration(state.seconds_left)} left")
+    if state.best is not None:
+        name, value = next(iter(state.best.metrics.items()))
+        words.append(f"best {name} {cell(name, value)}")
+    words.append(f"{state.counts.refused} refused, {state.counts.repeated} repeated")
+    return "  ".join(words)

@@ -1,0 +1,51 @@
+"""Numbers and tables as people read them on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+SHARES = ("top1", "top5")
+COUNTS = ("trial",)
+
+
+def quantity(value: float) -> str:
+    """A number as people write it: 1.25G."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= size * 1.5:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def cell(name: str, value: object) -> str:
+    """A value of that name: shares in per cent, large numbers short, nothing for None."""
+    if not isinstance(value, int | float):
+        return "" if value is None else str(value)
+    if name in SHARES or name.startswith(SHARES):
+        return f"{100 * value:.2f}%"
+    if name in COUNTS:
+        return str(value)
+    return quantity(value) if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = "") -> None:
+    """Rows of the same names as a table; text stands left, numbers right."""
+    listed = list(rows)
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for name in listed[0] if listed else ():
+        text = any(isinstance(row[name], str) for row in listed)
+        table.add_column(name, justify="left" if text else "right")
+    for row in listed:
+        table.add_row(*(cell(name, value) for name, value in row.items()))
+    console.print(table)
