@@ -75,6 +75,7 @@ def test_the_full_arch_trains_as_the_backbone(name):
 
 VARIANTS = [
     {"indices": 2},
+    {"indices": [1]},
     {"indices": [1, -1], "norm": True, "return_prefix_tokens": True},
     {"indices": [0, 3], "stop_early": True, "output_fmt": "NLC"},
     {"indices": [2], "stop_early": True, "intermediates_only": True},
@@ -134,10 +135,11 @@ def test_intermediates_at_the_grid_of_each_block(name, place):
             expected = expected.transpose(1, 2).reshape(len(images), -1, *grid)
         assert patches.shape == expected.shape
         close(patches, expected)
-    early = subnet.forward_intermediates(
-        images, [1], stop_early=True, intermediates_only=True, norm=True, output_fmt="NLC"
+    early, (features,) = subnet.forward_intermediates(
+        images, [1], stop_early=True, norm=True, output_fmt="NLC"
     )
-    close(early[0], net.norm(blocks[1][0])[:, 1:])
+    close(early, net.norm(blocks[1][0]))
+    assert torch.equal(features, early[:, 1:])
 
 
 @pytest.mark.parametrize("last", range(DEPTH))

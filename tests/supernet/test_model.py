@@ -160,6 +160,17 @@ def test_gradient_checkpointing_changes_no_gradient(name):
             close(found[1][key], grad)
 
 
+def test_gradient_checkpointing_runs_blocks_again():
+    net, calls = build_supernet("class token"), []
+    net.set_grad_checkpointing()
+    for block in net.blocks:
+        block.norm1.register_forward_pre_hook(lambda *_: calls.append(1))
+    for train, runs in ((True, 12), (False, 6)):
+        calls.clear()
+        net.train(train)(images_for(net), hand_made(net.shape)[0]).sum().backward()
+        assert len(calls) == runs
+
+
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 @pytest.mark.parametrize("name", ["class token", "distilled"])
 def test_copies_and_pickles_compute_the_same(name, copied):
