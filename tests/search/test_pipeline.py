@@ -1,0 +1,199 @@
+"""One toy run through every stage, looked at from all sides."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from search.cli import main
+from search.config import Config
+from search.evaluator import RunEvaluator
+from search.front import Front
+from search.parsing import parse_call
+from search.stages.setup import trained
+from space import Arch, load_arch_file, macs
+from supernet import create_subnet, extract
+from supernet.evaluation import HeldOut
+
+CONFIG = """
+backbone:
+  model: vit_tiny_patch16_224
+  args: {img_size: 16, patch_size: 4, embed_dim: 16, depth: 4, num_heads: 2}
+data: {batch: 16, workers: 0, train_limit: 150, test_limit: 60, search_share: 0.3}
+space:
+  pool: {kinds: [avg2d, conv2d], grids: [3, 2], max_pools: 1}
+  share: {max_run: 1}
+  skip: {ratios: [0.5], selectors: [map, cls]}
+supernet: {epochs: 1, random_archs: 1}
+search: {trials: 16, budget: macs=80%, objectives: [cross_entropy, macs], sampler_args: {population_size: 6}}
+export: {weights: true}
+retrain: {epochs: 1, budgets: [70%, 45%], baselines: true}
+"""  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pipeline")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    file = folder / "toy.yaml"
+    file.write_text(CONFIG + f"run: {folder / 'run'}\n")
+    assert main(["run", str(file)]) == 0
+    yield file, folder / "run"
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def config(run) -> Config:
+    return parse_call(["run", str(run[0])]).config
+
+
+def test_the_front_keeps_the_budget_and_its_figures_are_those_of_the_supernet(run, config):
+    front = Front.load(run[1] / "search" / "main" / "front.yaml")
+    assert front.evaluations == 16
+    assert len(front) >= 2
+    evaluate = RunEvaluator(config, run[0])()
+    for entry in front.entries:
+        assert entry.metrics["macs"] == macs(entry.arch, front.shape) <= 0.8 * front.full["macs"]
+        found = evaluate(entry.arch)
+        assert found["cross_entropy"] == entry.metrics["cross_entropy"] == entry.values[0]
+    assert evaluate(Arch.full(4))["kl"] == pytest.approx(0, abs=1e-7)
+
+
+def test_every_point_of_the_front_is_exported_with_its_weights(run, config):
+    front = Front.load(run[1] / "search" / "main" / "front.yaml")
+    folder = run[1] / "export" / "main"
+    files = sorted(folder.glob("*_*.yaml"))
+    assert {load_arch_file(path).arch for path in files} == {each.arch for each in front.entries}
+    supernet = trained(config, run[0]).supernet
+    images = torch.randn(3, 3, 16, 16)
+    for path in files:
+        subnet = create_subnet(path, path.with_suffix(".safetensors")).eval()
+        arch = load_arch_file(path).arch
+        assert torch.equal(subnet(images), supernet(images, arch))
+    assert Front.load(folder / "front.yaml").rows() == front.rows()
+
+
+def test_an_exported_subnet_runs_in_a_fresh_process(run, config, tmp_path):
+    path = sorted((run[1] / "export" / "main").glob("*_*.yaml"))[0]
+    supernet = trained(config, run[0]).supernet
+    images = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)
+    script = (
+        "import sys, torch\n"
+        "from supernet import create_subnet\n"
+        "torch.set_num_threads(1)\n"
+        "subnet = create_subnet(sys.argv[1], sys.argv[2]).eval()\n"
+        "print(subnet(torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)).tolist())\n"
+    )
+    command = [sys.executable, "-c", script, str(path), str(path.with_suffix(".safetensors"))]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    wanted = supernet(images, load_arch_file(path).arch)
+    torch.testing.assert_close(torch.tensor(json.loads(printed)), wanted, rtol=1e-5, atol=1e-6)
+
+
+def choices(run):
+    return {path.name: path for path in (run[1] / "retrain" / "main").iterdir()}
+
+
+def test_the_full_network_the_best_of_each_budget_and_hand_made_archs_are_retrained(run):
+    found = choices(run)
+    assert {"full", "70%", "45%"} <= set(found)
+    assert any(name.startswith("baseline ") for name in found)
+    full = macs(load_arch_file(found["full"] / "arch.yaml").arch, shape(run))
+    for name, path in found.items():
+        file = load_arch_file(path / "arch.yaml")
+        share = macs(file.arch, file.shape) / full
+        limit = 1 if name == "full" else 0.7 if "70%" in name else 0.45
+        assert share <= limit
+        assert file.origin["choice"] == name
+
+
+def shape(run):
+    return load_arch_file(choices(run)["full"] / "arch.yaml").shape
+
+
+def test_reported_figures_are_those_of_the_test_split(run, config):
+    setup = trained(config, run[0])
+    test = HeldOut(setup.data.test, setup.task, setup.device)
+    for path in choices(run).values():
+        file = load_arch_file(path / "arch.yaml")
+        subnet = create_subnet(path / "arch.yaml", path / "subnet.safetensors").eval()
+        assert test.measure(subnet) == file.metrics["retrained"]
+        inherited = extract(setup.supernet, file.arch).eval()
+        assert test.measure(inherited) == file.metrics["inherited"]
+        assert file.metrics["images_per_second"]["value"] > 0
+
+
+def test_the_same_command_does_nothing_again(run, capsys):
+    stamps = {
+        path: path.stat().st_mtime_ns
+        for path in run[1].rglob("*")
+        if path.suffix in (".safetensors", ".pt") and "export" not in path.parts
+    }
+    before = load_file(run[1] / "supernet" / "supernet.safetensors")
+    assert main(["run", str(run[0])]) == 0
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    after = load_file(run[1] / "supernet" / "supernet.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    shown = capsys.readouterr().out
+    assert "retrained, on the test split" in shown
+
+
+def test_another_budget_needs_a_name_and_reuses_evaluations(run, capsys):
+    capsys.readouterr()
+    assert main(["search", str(run[0]), "--search.budget", "macs=60%"]) == 2
+    assert "budget" in capsys.readouterr().err
+    options = ["--search.budget", "macs=60%", "--search.name", "small", "--search.reuse", "[main]"]
+    assert main(["search", str(run[0]), *options]) == 0
+    front = Front.load(run[1] / "search" / "small" / "front.yaml")
+    assert all(each.metrics["macs"] <= 0.6 * front.full["macs"] for each in front.entries)
+
+
+def test_evaluate_gives_the_figures_of_any_arch_file(run, capsys):
+    path = choices(run)["45%"] / "arch.yaml"
+    exported = sorted((run[1] / "export" / "main").glob("*_*.yaml"))[0]
+    capsys.readouterr()
+    assert main(["evaluate", str(run[0]), "--archs", f"[{exported}]"]) == 0
+    assert exported.with_suffix(".safetensors").name[:8] in capsys.readouterr().out
+    assert main(["evaluate", str(run[0]), "--archs", f"[{path}]"]) == 0
+    assert main(["evaluate", str(run[0])]) == 2
+    assert "--archs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["search"], "train first"),
+        (["export"], "search first"),
+        (["retrain"], "train first"),
+    ],
+)
+def test_a_stage_that_comes_too_early_says_what_comes_first(tmp_path, capsys, argv, words):
+    file = tmp_path / "toy.yaml"
+    file.write_text(CONFIG + f"run: {tmp_path / 'run'}\n")
+    assert main([*argv, str(file)]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--search.sampler", "CmaEsSampler", "CmaEs"),
+        ("--search.sampler", "NSGAISampler", "did you mean"),
+        ("--search.budget", "macs=1%", "macs"),
+        ("--search.objectives", "[topone]", "topone"),
+        ("--search.name", "../x", "search.name"),
+    ],
+)
+def test_what_is_wrong_with_a_search_is_one_line(run, capsys, option, value, words):
+    name = [] if option == "--search.name" else ["--search.name", "wrong"]
+    capsys.readouterr()
+    assert main(["search", str(run[0]), *name, option, value]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
