@@ -108,10 +108,14 @@ def numel(parts: Iterable[nn.Module | nn.Parameter]) -> int:
 
 
 def shallow_copy(module: nn.Module) -> Any:
-    """Another module of the same class that holds the same parameters and submodules."""
+    """Another module of the same class that holds the same parameters and submodules.
+
+    What is added to either (a head, a hook) is its own.
+    """
     twin = copy.copy(module)
-    for name in ("_modules", "_parameters", "_buffers"):
-        twin.__dict__[name] = module.__dict__[name].copy()
+    for name, value in module.__dict__.items():
+        if isinstance(value, dict):
+            twin.__dict__[name] = value.copy()
     return twin
 
 

@@ -158,13 +158,14 @@ def test_pruning_cuts_the_arch(name, last):
         assert subnet(images).shape[-1] == subnet.embed_dim
 
 
-def test_pruning_can_keep_the_head_and_drop_the_norm():
-    net = supernet_of("class token")
-    subnet = extract(net, net.space.largest())
-    subnet.prune_intermediate_layers(6, prune_norm=True, prune_head=False)
-    images = images_for(net)
-    tokens = net.run_blocks(net.embed(images), net.steps(net.space.largest()))
-    assert torch.equal(subnet(images), net.head(tokens[:, 0]))
+@pytest.mark.parametrize("args", [{}, {"prune_norm": True}, {"prune_head": False}], ids=str)
+@pytest.mark.parametrize("name", ["class token", "average pooling", "attention pooling"])
+def test_pruning_the_full_arch_is_that_of_timm(name, args):
+    backbone, net = pair(name)
+    subnet, images = extract(net, net.space.largest()), images_for(net)
+    assert subnet.prune_intermediate_layers([2, -3], **args) == [2, 3]
+    backbone.prune_intermediate_layers([2, -3], **args)
+    assert torch.equal(subnet(images), backbone(images))
 
 
 def test_what_is_refused_by_name():

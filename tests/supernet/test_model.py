@@ -56,8 +56,11 @@ def test_parameters_are_shared_with_the_backbone():
     net = Supernet(backbone, full_space(backbone_shape(backbone)))
     ours = dict(net.named_parameters())
     assert all(ours[name] is parameter for name, parameter in backbone.named_parameters())
+
     net.reset_classifier(3)
-    assert backbone.head.out_features == 7
+    net.register_forward_pre_hook(lambda *_: pytest.fail("a hook of the supernet alone"))
+    assert backbone(images_for(backbone)).shape == (2, 7)
+    assert not hasattr(backbone, "pools")
 
 
 SPACES = [

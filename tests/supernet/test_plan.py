@@ -52,6 +52,11 @@ def test_grids():
     assert [step.grid_after for step in steps] == [(5, 5), (3, 3), (3, 3), None, None, None]
 
 
+def test_a_choice_that_changes_nothing_plans_nothing():
+    loose = first(pool("avg2d", (5, 5)), skip(0.01), OWN, skip(0.5), skip(0.5, "cls"))
+    assert plan(loose, shape()) == plan(first(OWN, OWN, OWN, skip(0.5), skip(0.5)), shape())
+
+
 def test_what_is_wanted_is_used_by_the_next_block():
     space = supernet_of("class token").space
     for arch in some_archs(space, 300):
