@@ -1,0 +1,161 @@
+"""The networks that a report is about: retrained ones, or else some of the front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.front import Front, FrontEntry
+from search.report.logs import Row, read_log
+from space.arch import Arch
+from space.cost import macs, params
+from space.errors import InputError, shown
+from space.files import load_arch_file
+from space.shape import BackboneShape
+
+Metrics = Mapping[str, float]
+
+ARCH = "arch.yaml"
+BASELINE = "baseline "
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network of the final table.
+
+    Args:
+        name: of its folder, or of its place on the front.
+        arch: what it is.
+        shape: of the backbone.
+        file: its arch file, relative to the run; None where it was not exported.
+        weights: beside it, relative to the run; None where there are none.
+        search: metrics on the search split.
+        inherited: metrics on the test split, with the supernet's weights.
+        retrained: metrics on the test split, after retraining.
+        speed: images/s, in inference; None where it was not measured.
+        speed_of: where that was measured: device, batch, dtype.
+        rows: the log of its retraining.
+    """
+
+    name: str
+    arch: Arch
+    shape: BackboneShape
+    file: Path | None = None
+    weights: Path | None = None
+    search: Metrics = field(default_factory=dict)
+    inherited: Metrics = field(default_factory=dict)
+    retrained: Metrics = field(default_factory=dict)
+    speed: float | None = None
+    speed_of: str = ""
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        return macs(self.arch, self.shape)
+
+    @property
+    def params(self) -> int:
+        return params(self.arch, self.shape)
+
+    @property
+    def of_full(self) -> float:
+        """Its MACs as a share of the full network's."""
+        return self.macs / macs(Arch.full(self.shape.depth), self.shape)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is the full network."""
+        return self.arch == Arch.full(self.shape.depth)
+
+    @property
+    def hand_made(self) -> bool:
+        return self.name.startswith(BASELINE)
+
+    @property
+    def label(self) -> str:
+        """Its name as pictures show it."""
+        return "full network" if self.full else self.name.removeprefix(BASELINE)
+
+
+def read_retrained(run: Path, name: str) -> tuple[list[Choice], list[str]]:
+    """The retrained networks, those of most MACs first, and the folders that are not complete.
+
+    Raises:
+        InputError: an arch file or a log is not right, in one line that names it.
+    """
+    folder = run / "retrain" / name
+    places = sorted(each for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    choices = [_retrained(run, place) for place in places if (place / ARCH).exists()]
+    open_ones = [place.name for place in places if not (place / ARCH).exists()]
+    return sorted(choices, key=lambda each: (not each.full, -each.macs, each.name)), open_ones
+
+
+def choices_of_front(run: Path, name: str, front: Front) -> list[Choice]:
+    """The best, the middle and the smallest subnet of a front, each once."""
+    entries = sorted(front.entries, key=lambda entry: -entry.metrics.get("macs", 0.0))
+    if not entries:
+        return []
+    picked = {"best of the front": front.entries[0], "middle of the front": _middle(entries)}
+    picked["smallest of the front"] = entries[-1]
+    found: dict[Arch, Choice] = {}
+    for title, entry in picked.items():
+        path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
+        file = None if path is None else path.relative_to(run)
+        choice = Choice(title, entry.arch, front.shape, file, search=dict(entry.metrics))
+        found.setdefault(entry.arch, choice)
+    return list(found.values())
+
+
+def _middle(entries: list[FrontEntry]) -> FrontEntry:
+    """The entry whose MACs are nearest to halfway between most and fewest."""
+    costs = [entry.metrics.get("macs", 0.0) for entry in entries]
+    half = (costs[0] + costs[-1]) / 2
+    return min(entries, key=lambda entry: abs(entry.metrics.get("macs", 0.0) - half))
+
+
+def _retrained(run: Path, place: Path) -> Choice:
+    path, log = place / ARCH, place / "log.jsonl"
+    file = load_arch_file(path)
+    speed, speed_of = _speed(path, file.metrics.get("images_per_second"))
+    weights = sorted(place.glob("*.safetensors"))
+    return Choice(
+        place.name,
+        file.arch,
+        file.shape,
+        path.relative_to(run),
+        weights[0].relative_to(run) if weights else None,
+        **{kind: _metrics(path, kind, file.metrics.get(kind)) for kind in KINDS},
+        speed=speed,
+        speed_of=speed_of,
+        rows=tuple(read_log(log)) if log.exists() else (),
+    )
+
+
+KINDS = ("search", "inherited", "retrained")
+
+
+def _metrics(path: Path, kind: str, given: Any) -> dict[str, float]:
+    values = {} if given is None else given
+    if not isinstance(values, dict) or not all(map(_is_number, values.values())):
+        raise InputError(f"{path}: metrics.{kind}: must be numbers by name, got {shown(given)}")
+    return {name: float(value) for name, value in values.items()}
+
+
+def _speed(path: Path, given: Any) -> tuple[float | None, str]:
+    if given is None:
+        return None, ""
+    values = given if isinstance(given, dict) else {"value": given}
+    if not _is_number(values.get("value")):
+        raise InputError(
+            f"{path}: metrics.images_per_second: must be a number with device, batch and dtype, "
+            f"got {shown(given)}"
+        )
+    words = [str(values[key]) for key in ("device", "dtype") if key in values]
+    batch = [f"batch {values['batch']}"] if "batch" in values else []
+    return float(values["value"]), ", ".join(words[:1] + batch + words[1:])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,177 @@
+"""Pictures of training: losses, accuracies, recall of the selectors, over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from search.report.choices import Choice
+from search.report.labels import Label, label_ends
+from search.report.logs import Curve, Row, curves
+from search.report.measures import Score
+from search.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    RC,
+    new_figure,
+    ramp,
+    whole_numbers,
+)
+
+KINDS = {"largest": INK, "smallest": ORANGE, "random": BLUE, "selectors": PURPLE, "subnet": BLUE}
+RECALLS = {"selector": PURPLE, "previous map": GREEN, "class row": ORANGE, "chance": GREY}
+WIDE_RANGE = 15
+
+
+class Line(NamedTuple):
+    """A curve as it is drawn."""
+
+    name: str
+    curve: Curve
+    color: str
+    dashed: bool = False
+    bold: bool = False
+
+
+class Panel(NamedTuple):
+    """Curves that share a y axis; empty ones are left out of the picture.
+
+    Args:
+        title: a few words.
+        unit: of the y axis.
+        lines: from the most important to the least.
+        factor: from the stored unit to the shown one.
+    """
+
+    title: str
+    unit: str
+    lines: list[Line]
+    factor: float = 1.0
+
+
+def training_panels(rows: Sequence[Row], score: Score) -> list[Panel]:
+    """Losses, accuracy of the watched archs, and recall of the selectors."""
+    return [
+        panel
+        for panel in (
+            Panel("Loss by kind of arch", "loss", _lines(curves(rows, "loss"), KINDS)),
+            _watched(rows, score),
+            Panel(
+                "Recall of the selectors",
+                "tokens found (%)",
+                _lines(curves(rows, "recall"), RECALLS, dashed="chance"),
+                100.0,
+            ),
+        )
+        if panel.lines
+    ]
+
+
+def retraining_panels(choices: Sequence[Choice], score: Score) -> list[Panel]:
+    """Loss and accuracy of each retrained network."""
+    found = []
+    for group, title, unit, factor in (
+        ("loss", "Loss on the training split", "loss", 1.0),
+        (
+            score.name,
+            "Accuracy on the search split" if score.percent else "On the search split",
+            score.title,
+            score.show(1.0),
+        ),
+    ):
+        lines = []
+        ranked = sorted(choices, key=lambda each: -each.macs)
+        found_ones = [each for each in ranked if not each.full and not each.hand_made]
+        colors = dict(zip((each.name for each in found_ones), ramp(len(found_ones)), strict=True))
+        for choice in ranked:
+            curve = curves(choice.rows, group).get("subnet")
+            if curve is not None:
+                color = INK if choice.full else colors.get(choice.name, "#8A8A8A")
+                lines.append(Line(choice.label, curve, color, choice.hand_made, choice.full))
+        if lines:
+            found.append(Panel(title, unit, lines, factor))
+    return found
+
+
+def draw_panels(panels: Sequence[Panel], across: bool) -> Figure:
+    """One picture of all panels: side by side, or one above the other."""
+    count = len(panels)
+    columns, rows = (count, 1) if across else (1, count)
+    width, height = (1.0 + 5.6 * columns, 4.6) if across else (10.0, 0.6 + 3.1 * rows)
+    figure = new_figure(width, height)
+    room = 1.75 if across else 1.6
+    with rc_context(RC):
+        for k, panel in enumerate(panels):
+            column, row = (k, 0) if across else (0, k)
+            low = height - (row + 1) * (height - 0.1) / rows + 0.65
+            x = 0.85 + column * (width / columns)
+            size = (width / columns - room - 0.85, (height - 0.1) / rows - 1.15)
+            box = (x / width, low / height, size[0] / width, size[1] / height)
+            _draw(figure.add_axes(box), panel)
+    return figure
+
+
+def _draw(axes: Axes, panel: Panel) -> None:
+    axes.set_title(panel.title, loc="left", fontsize=11.5, fontweight="bold", pad=9)
+    ends = []
+    for line in panel.lines:
+        values = [panel.factor * value for value in line.curve.values]
+        alone = len(values) == 1
+        axes.plot(
+            line.curve.epochs,
+            values,
+            color=line.color,
+            lw=2.2 if line.bold else 1.7,
+            ls=(0, (4, 2)) if line.dashed else "-",
+            marker="o" if alone else "",
+            ms=5,
+        )
+        ends.append(Label(line.curve.epochs[-1], values[-1], line.name, line.color, line.bold))
+    _choose_scale(axes, panel)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(panel.unit)
+    axes.margins(x=0.01)
+    whole_numbers(axes, 8)
+    label_ends(axes, ends)
+
+
+def _choose_scale(axes: Axes, panel: Panel) -> None:
+    """Losses of different kinds differ by powers of ten."""
+    values = [value for line in panel.lines for value in line.curve.values]
+    if panel.unit == "loss" and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
+        axes.set_yscale("log")
+        axes.set_ylabel("loss, logarithmic")
+
+
+def _watched(rows: Sequence[Row], score: Score) -> Panel:
+    found = curves(rows, score.name)
+    if not found:
+        score, found = Score("top1"), curves(rows, "top1")
+    between = [name for name in found if name not in ("largest", "smallest")]
+    between.sort(key=lambda name: -float(name.rstrip("%")) if name.rstrip("%").isdigit() else 0)
+    colors = {"largest": INK, "smallest": ORANGE}
+    colors |= dict(zip(between, ramp(len(between)), strict=True))
+    lines = [
+        line._replace(name=f"{line.name} of MACs" if line.name.endswith("%") else line.name)
+        for line in _lines(found, colors)
+    ]
+    title = "Accuracy of the watched archs" if score.percent else "The watched archs"
+    return Panel(f"{title}, search split", score.title, lines, score.show(1.0))
+
+
+def _lines(
+    found: Mapping[str, Curve], colors: Mapping[str, str], dashed: str | None = None
+) -> list[Line]:
+    order = {name: i for i, name in enumerate(colors)}
+    return [
+        Line(name, curve, colors.get(name, GREY), name == dashed, name in ("largest", "selector"))
+        for name, curve in sorted(found.items(), key=lambda item: order.get(item[0], len(order)))
+    ]

@@ -1,0 +1,257 @@
+"""The picture of a front, with all that it is to be seen against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from search.costs import FREE_COSTS
+from search.report.choices import Choice, Metrics
+from search.report.labels import Label, place_labels
+from search.report.measures import Score, cost_axis, score_of, title
+from search.report.searches import SearchResult
+from search.report.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, RC, new_figure, scale_of
+from space.baselines import baselines
+from space.cost import macs
+
+# Archs far below all else would press what matters into a strip.
+LOWEST = 0.05
+
+
+class Point(NamedTuple):
+    """A network on the plane: its cost, and its score in the unit that is shown."""
+
+    x: float
+    y: float
+    name: str = ""
+
+
+class Move(NamedTuple):
+    """A retrained network: from inherited to retrained, where both are known."""
+
+    before: Point | None
+    after: Point
+    hand_made: bool
+
+
+@dataclass(frozen=True)
+class FrontFigures:
+    """What the picture draws.
+
+    Args:
+        score: of the y axis.
+        cost: name of the x axis.
+        cloud: all evaluated networks.
+        front: in the order of their cost.
+        full: the full network, if it was evaluated.
+        hand_made: those that were evaluated.
+        moves: the retrained networks.
+        limit: the budget on the x axis, if there is one.
+        two: whether score and cost are all objectives, so that the front is a line.
+    """
+
+    score: Score
+    cost: str
+    cloud: tuple[Point, ...]
+    front: tuple[Point, ...]
+    full: Point | None
+    hand_made: tuple[Point, ...]
+    moves: tuple[Move, ...]
+    limit: float | None
+    two: bool
+
+
+def front_figures(search: SearchResult, choices: Sequence[Choice]) -> FrontFigures:
+    """Gather what the picture of a front draws."""
+    front = search.front
+    score = score_of(front.objectives)
+    cost = cost_axis(front.objectives, score)
+    named = {record.identity: record.metrics for record in search.records}
+    cloud = [_point(metrics, cost, score) for metrics in named.values()]
+    points = [_point(entry.metrics, cost, score) for entry in front.entries]
+    limit = search.limits.get(cost)
+    full, hand_made = None, []
+    if search.space is not None:
+        space = search.space
+        full = _point(named.get(space.identity(space.largest()), {}), cost, score)
+        top = search.limits.get("macs", macs(space.largest(), space.shape))
+        for each in baselines(space, top):
+            found = each.arch and named.get(space.identity(each.arch))
+            point = _point(found or {}, cost, score, each.name)
+            hand_made += [point] if point else []
+    return FrontFigures(
+        score,
+        cost,
+        tuple(point for point in cloud if point),
+        tuple(sorted(point for point in points if point)),
+        full,
+        _joined(hand_made),
+        tuple(_moves(choices, cost, score)),
+        limit,
+        len(front.objectives) <= 2,
+    )
+
+
+def draw_front(figures: FrontFigures) -> Figure:
+    """Score over cost: cloud, front, full network, hand-made archs, budget, retrained networks."""
+    figure = new_figure(10, 6)
+    with rc_context(RC):
+        axes = figure.add_axes((0.085, 0.11, 0.895, 0.85))
+        scale, prefix = scale_of([each.x for each in _all(figures)])
+        labels = [
+            *_draw_search(axes, figures, scale),
+            *_draw_moves(axes, figures.moves, scale),
+        ]
+        unit = f" ({prefix})" if prefix else ""
+        axes.set_xlabel(f"{title(figures.cost)}{unit} of one image")
+        axes.set_ylabel(figures.score.title)
+        _set_limits(axes, figures, scale)
+        labels += _draw_limit(axes, figures, scale)
+        points = [(each.x / scale, each.y) for each in _important(figures)]
+        place_labels(axes, labels, [*points, *_between(points[: len(figures.front)])])
+    return figure
+
+
+def _draw_search(axes: Axes, figures: FrontFigures, scale: float) -> list[Label]:
+    labels = []
+    cloud, front = _columns(figures.cloud, scale), _columns(figures.front, scale)
+    axes.scatter(*cloud, s=14, color=PALE, linewidths=0, zorder=1)
+    if figures.two:
+        axes.plot(*front, color=BLUE, lw=1.8, drawstyle="steps-post", zorder=3)
+    axes.plot(*front, "o", color=BLUE, ms=5, zorder=4)
+    if figures.full:
+        x, y = figures.full.x / scale, figures.full.y
+        axes.plot(x, y, "*", color=INK, ms=17, mec="white", mew=0.8, zorder=7)
+        labels.append(Label(x, y, "full network", INK, bold=True))
+    for point in figures.hand_made:
+        x, y = point.x / scale, point.y
+        axes.plot(x, y, "D", color=GREEN, ms=7, mec="white", mew=0.8, zorder=5)
+        labels.append(Label(x, y, point.name, GREEN))
+    if figures.front:
+        middle = figures.front[len(figures.front) // 3]
+        labels.insert(0, Label(middle.x / scale, middle.y, "front", BLUE, bold=True))
+    if figures.cloud:
+        far = min(figures.cloud, key=lambda each: _distance(each, figures))
+        labels.append(Label(far.x / scale, far.y, "all evaluated", GREY))
+    return labels
+
+
+def _draw_moves(axes: Axes, moves: Sequence[Move], scale: float) -> list[Label]:
+    labels = []
+    for before, after, hand_made in moves:
+        color, x = GREEN if hand_made else ORANGE, after.x / scale
+        axes.plot(x, after.y, "s", color=color, ms=8.5, mec="white", mew=0.8, zorder=8)
+        if before is not None:
+            axes.plot(x, before.y, "s", mfc="white", mec=color, mew=1.4, ms=7, zorder=6)
+            axes.annotate(
+                "",
+                (x, after.y),
+                (x, before.y),
+                arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 3},
+                zorder=6,
+            )
+        labels.append(Label(x, after.y, f"{after.name}, retrained", color, not hand_made))
+    return labels
+
+
+def _draw_limit(axes: Axes, figures: FrontFigures, scale: float) -> list[Label]:
+    if figures.limit is None:
+        return []
+    x = figures.limit / scale
+    axes.axvline(x, color=INK, lw=1.2, ls=(0, (5, 3)), zorder=2)
+    low, high = axes.get_ylim()
+    return [Label(x, low + 0.04 * (high - low), "budget", INK)]
+
+
+def _set_limits(axes: Axes, figures: FrontFigures, scale: float) -> None:
+    """Room for labels on all sides; the worst of the cloud may stay below."""
+    important = _important(figures)
+    ys = [each.y for each in important]
+    if figures.cloud:
+        edge = LOWEST if figures.score.better == "max" else 1 - LOWEST
+        cut = float(np.quantile([each.y for each in figures.cloud], edge))
+        ys.append(min(cut, *ys) if figures.score.better == "max" else max(cut, *ys))
+    xs = [each.x / scale for each in (*important, *figures.cloud)]
+    if figures.limit is not None:
+        xs.append(figures.limit / scale)
+    for values, set_limits, margin in ((xs, axes.set_xlim, 0.06), (ys, axes.set_ylim, 0.07)):
+        if values:
+            low, high = min(values), max(values)
+            room = margin * (high - low) or 0.05 * abs(high) or 1.0
+            set_limits(low - room, high + room)
+    _tell_hidden(axes, figures)
+
+
+def _tell_hidden(axes: Axes, figures: FrontFigures) -> None:
+    low, high = axes.get_ylim()
+    count = sum(not low <= each.y <= high for each in figures.cloud)
+    if count:
+        side = "below" if figures.score.better == "max" else "above"
+        text = f"{count:,} evaluated archs lie {side} the picture"
+        axes.text(
+            0.995, 0.012, text, transform=axes.transAxes, ha="right", color=GREY, fontsize=8.5
+        )
+
+
+def _point(metrics: Metrics, cost: str, score: Score, name: str = "") -> Point | None:
+    if cost not in metrics or score.name not in metrics:
+        return None
+    return Point(metrics[cost], score.show(metrics[score.name]), name)
+
+
+def _moves(choices: Sequence[Choice], cost: str, score: Score) -> Iterator[Move]:
+    if cost not in FREE_COSTS:
+        return
+    for choice in choices:
+        costs = {cost: float(FREE_COSTS[cost].of(choice.arch, choice.shape))}
+        before = _point({**choice.inherited, **costs}, cost, score)
+        after = _point({**choice.retrained, **costs}, cost, score, choice.label)
+        if after:
+            yield Move(before, after, choice.hand_made)
+
+
+def _joined(points: Sequence[Point]) -> tuple[Point, ...]:
+    """Families of the same arch as one point with all their names."""
+    names: dict[tuple[float, float], list[str]] = {}
+    for point in points:
+        names.setdefault((point.x, point.y), []).append(point.name)
+    return tuple(Point(x, y, ", ".join(each)) for (x, y), each in names.items())
+
+
+def _important(figures: FrontFigures) -> list[Point]:
+    """All but the cloud; the front comes first."""
+    ends = [point for move in figures.moves for point in (move.before, move.after) if point]
+    full = [figures.full] if figures.full else []
+    return [*figures.front, *full, *figures.hand_made, *ends]
+
+
+def _all(figures: FrontFigures) -> list[Point]:
+    return [*figures.cloud, *_important(figures)]
+
+
+def _columns(points: Sequence[Point], scale: float) -> tuple[list[float], list[float]]:
+    return [each.x / scale for each in points], [each.y for each in points]
+
+
+def _distance(point: Point, figures: FrontFigures) -> float:
+    """How far a point is from the middle of the cloud's upper right, in shares of its extent."""
+    xs, ys = zip(*((each.x, each.y) for each in figures.cloud), strict=True)
+    x = float(np.quantile(xs, 0.7))
+    y = float(np.quantile(ys, 0.3 if figures.score.better == "max" else 0.7))
+    wide, high = max(xs) - min(xs) or 1.0, max(ys) - min(ys) or 1.0
+    return ((point.x - x) / wide) ** 2 + ((point.y - y) / high) ** 2
+
+
+def _between(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Points along the steps of the front, so that labels keep off its line."""
+    found = []
+    for (x, y), (to, _) in pairwise(points):
+        found += [(x + (to - x) * share, y) for share in (0.25, 0.5, 0.75, 1.0)]
+    return found

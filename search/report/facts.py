@@ -1,0 +1,115 @@
+"""What was run, in words and numbers, for the head and the foot of a report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from search.budget import quantity
+from search.report.choices import Choice
+from search.report.contents import Contents
+from space.arch import Arch
+from space.cost import macs, params
+from space.shape import BackboneShape
+
+PACKAGES = ("tokennas", "torch", "timm", "optuna", "matplotlib")
+
+
+def what_was_run(contents: Contents) -> list[tuple[str, str]]:
+    """Backbone, data, space, training, search and budget, as far as they are known."""
+    shape = _shape(contents)
+    search, config = contents.search, contents.config
+    found = [
+        ("backbone", _backbone(config, shape)),
+        ("data", _data(config)),
+        ("space", _space(contents)),
+        ("supernet", f"{len(contents.training)} epochs" if contents.training else ""),
+    ]
+    if search is not None:
+        failed = f", {search.front.failed} failed" if search.front.failed else ""
+        sampler = f" by {search.sampler}" if search.sampler else ""
+        names = ", ".join(f"{each.name} ({each.direction})" for each in search.front.objectives)
+        found += [
+            ("search", f"{search.front.evaluations:,} evaluations{failed}{sampler}, for {names}"),
+            ("budget", _budget(search.limits, shape)),
+            ("front", f"{len(search.front)} subnets. {search.front.ended}"),
+        ]
+    return [(name, text) for name, text in found if text]
+
+
+def how_to_load(contents: Contents) -> str:
+    """Two lines of Python for the most interesting network that has a file; else nothing."""
+    ready = [each for each in contents.choices if each.file is not None]
+    ranked = sorted(ready, key=lambda each: (each.full, each.hand_made, -each.macs))
+    if not ranked:
+        return ""
+    best: Choice = ranked[0]
+    weights = f', weights="{best.weights}"' if best.weights else ""
+    return (
+        "from supernet import create_subnet\n"
+        f'subnet = create_subnet("{best.file}"{weights})   # {best.label}'
+    )
+
+
+def versions() -> str:
+    """Versions of what made the report."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return f"{', '.join(found)}, Python {platform.python_version()}"
+
+
+def _shape(contents: Contents) -> BackboneShape | None:
+    if contents.search is not None:
+        return contents.search.front.shape
+    return contents.choices[0].shape if contents.choices else None
+
+
+def _backbone(config: Mapping[str, Any], shape: BackboneShape | None) -> str:
+    given = _section(config, "backbone")
+    words = [str(given["model"])] if "model" in given else []
+    args = given.get("args")
+    if isinstance(args, dict) and args:
+        words.append(f"({', '.join(f'{name}={value}' for name, value in args.items())})")
+    text = " ".join(words)
+    if shape is None:
+        return text
+    full = Arch.full(shape.depth)
+    sizes = (
+        f"{shape.depth} blocks, {shape.grid[0]} x {shape.grid[1]} patch tokens of {shape.width} "
+        f"channels, {quantity(macs(full, shape))} MACs, {quantity(params(full, shape))} parameters"
+    )
+    return f"{text}: {sizes}" if text else sizes
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    dataset = _section(_section(config, "data"), "dataset")
+    return str(dataset.get("name", ""))
+
+
+def _space(contents: Contents) -> str:
+    if contents.space is None:
+        return ""
+    axes = [name for name, axis in contents.space.to_dict().items() if axis]
+    return f"{contents.space.size():,} distinct archs ({', '.join(axes) or 'nothing to choose'})"
+
+
+def _budget(limits: Mapping[str, float], shape: BackboneShape | None) -> str:
+    words = []
+    for name, most in limits.items():
+        text = f"{name} at most {quantity(most)}"
+        if name == "macs" and shape is not None:
+            share = most / macs(Arch.full(shape.depth), shape)
+            text += f" ({share:.0%} of the full network, {quantity(2 * most)} FLOPs)"
+        words.append(text)
+    return ", ".join(words) or "none"
+
+
+def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}

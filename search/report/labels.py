@@ -1,0 +1,184 @@
+"""Labels that stand beside what they name, and keep out of each other's way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.text import Annotation
+
+from search.report.style import GREY
+
+DIRECTIONS: tuple[tuple[float, float], ...] = (
+    *((1, 0.35), (1, -0.35), (-1, 0.35), (-1, -0.35)),
+    *((0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)),
+)
+DISTANCES = (9, 20, 34, 52, 74)
+
+
+class Label(NamedTuple):
+    """A text and the point that it names, in data units."""
+
+    x: float
+    y: float
+    text: str
+    color: str = GREY
+    bold: bool = False
+
+
+class _Box(NamedTuple):
+    """A rectangle in pixels."""
+
+    left: float
+    low: float
+    right: float
+    top: float
+
+    def overlap(self, other: _Box) -> float:
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.top, other.top) - max(self.low, other.low)
+        return max(width, 0.0) * max(height, 0.0)
+
+
+def place_labels(
+    axes: Axes, labels: Sequence[Label], obstacles: Iterable[tuple[float, float]]
+) -> None:
+    """Write each label where it covers least: of other labels, of points, of the frame.
+
+    Call it when the limits of the axes are final.
+
+    Args:
+        axes: to write on.
+        labels: the most important first.
+        obstacles: points that should stay in sight, in data units.
+    """
+    points = [*obstacles, *((label.x, label.y) for label in labels)]
+    pixels = axes.transData.transform(np.array(points)) if points else np.zeros((0, 2))
+    frame = _Box(*axes.bbox.extents)
+    taken: list[_Box] = []
+    for label in labels:
+        note = _write(axes, label)
+        best = min(_candidates(note, axes), key=lambda each: _cost(each, taken, pixels, frame))
+        offset, box = best
+        note.set_position(offset)
+        taken.append(box)
+        if np.hypot(*offset) > DISTANCES[1]:
+            _leader(axes, label, offset)
+
+
+def spread(places: Sequence[float], least: float, low: float, high: float) -> list[float]:
+    """Places moved as little as needs be so that neighbours are `least` apart, inside [low, high].
+
+    Where there is no room for that, they stand at even distances.
+    """
+    count = len(places)
+    if not count:
+        return []
+    if (count - 1) * least >= high - low:
+        least = (high - low) / max(count - 1, 1)
+    order = sorted(range(count), key=lambda i: places[i])
+    groups: list[tuple[float, int]] = []
+    for i in order:
+        # A group stands around the mean of what its members would like, the classic way to do it.
+        groups.append((min(max(places[i], low), high), 1))
+        while len(groups) > 1 and _touch(groups[-2], groups[-1], least):
+            (a, m), (b, n) = groups[-2:]
+            groups[-2:] = [((a * m + b * n) / (m + n), m + n)]
+        middle, size = groups[-1]
+        half = (size - 1) * least / 2
+        groups[-1] = (min(max(middle, low + half), high - half), size)
+    moved = [m + (k - (n - 1) / 2) * least for m, n in groups for k in range(n)]
+    found = [0.0] * count
+    for i, place in zip(order, moved, strict=True):
+        found[i] = place
+    return found
+
+
+def label_ends(axes: Axes, labels: Sequence[Label], size: float = 10.0) -> None:
+    """Write labels to the right of the axes, at the height where their lines end."""
+    pixel = axes.figure.dpi / 72
+    heights = [float(axes.transData.transform((label.x, label.y))[1]) for label in labels]
+    box = axes.bbox
+    moved = spread(heights, 1.25 * size * pixel, box.y0, box.y1)
+    for label, height, place in zip(labels, heights, moved, strict=True):
+        line = {"color": label.color, "lw": 0.7, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(
+            label.text,
+            (label.x, label.y),
+            (box.x1 + 12 * pixel, place),
+            textcoords="figure pixels",
+            ha="left",
+            va="center",
+            color=label.color,
+            fontsize=size,
+            fontweight="bold" if label.bold else "normal",
+            arrowprops={"arrowstyle": "-", **line} if abs(place - height) > 3 * pixel else None,
+            annotation_clip=False,
+        )
+
+
+def _touch(a: tuple[float, int], b: tuple[float, int], least: float) -> bool:
+    return b[0] - a[0] < (a[1] + b[1]) / 2 * least
+
+
+def _write(axes: Axes, label: Label) -> Annotation:
+    return axes.annotate(
+        label.text,
+        (label.x, label.y),
+        (0, 0),
+        textcoords="offset points",
+        ha="left",
+        va="bottom",
+        color=label.color,
+        fontsize=9.5,
+        fontweight="bold" if label.bold else "normal",
+        zorder=9,
+    )
+
+
+def _candidates(note: Annotation, axes: Axes) -> list[tuple[tuple[float, float], _Box]]:
+    """Offsets in points of the text's lower left corner, with the boxes that they give."""
+    figure: Any = axes.figure
+    pixel = figure.dpi / 72
+    extent = note.get_window_extent(figure.canvas.get_renderer())
+    width, height = extent.width / pixel, extent.height / pixel
+    found: list[tuple[tuple[float, float], _Box]] = []
+    for distance in DISTANCES:
+        for dx, dy in DIRECTIONS:
+            x = dx * distance - (0 if dx > 0 else width if dx < 0 else width / 2)
+            y = dy * distance - height / 2
+            left, low = extent.x0 + x * pixel, extent.y0 + y * pixel
+            box = _Box(left - 2, low - 2, left + extent.width + 2, low + extent.height + 2)
+            found.append(((x, y), box))
+    return found
+
+
+def _cost(
+    candidate: tuple[tuple[float, float], _Box],
+    taken: Sequence[_Box],
+    points: np.ndarray[Any, Any],
+    frame: _Box,
+) -> float:
+    offset, box = candidate
+    area = (box.right - box.left) * (box.top - box.low)
+    covered = sum(box.overlap(other) for other in taken) / area
+    inside = (points >= (box.left - 3, box.low - 3)) & (points <= (box.right + 3, box.top + 3))
+    outside = 1 - box.overlap(frame) / area
+    return float(
+        40 * covered + 60 * outside + 3 * inside.all(axis=1).sum() + np.hypot(*offset) / 40
+    )
+
+
+def _leader(axes: Axes, label: Label, offset: tuple[float, float]) -> None:
+    """A thin line from a label that stands apart to its point."""
+    width = 0.0 if offset[0] > 0 else 1.0
+    axes.annotate(
+        "",
+        (label.x, label.y),
+        (offset[0] - 1 if width == 0 else offset[0] / 6, offset[1] + 5),
+        textcoords="offset points",
+        arrowprops={"arrowstyle": "-", "color": label.color, "lw": 0.6, "shrinkB": 4},
+        zorder=4,
+    )

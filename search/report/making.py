@@ -1,0 +1,67 @@
+"""`make_report`: pictures, a page and a table of what a run has found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from search.report.contents import Contents, read_run
+from search.report.facts import how_to_load, versions, what_was_run
+from search.report.page import Page, write_page
+from search.report.pictures import write_pictures
+from search.report.table import final_table, show_table
+from space.errors import InputError
+from space.yamlfile import write_text
+
+PAGE = "report.html"
+
+
+def make_report(run: Path, name: str = "main", console: Console | None = None) -> Path:
+    """Write the report of a run into `RUN/report/NAME/`, and print its table.
+
+    What a run has not come to yet is left out, with a line that says so; the same call later gives
+    the fuller report.
+
+    Args:
+        run: folder of the run.
+        name: of the search.
+        console: for the table; standard output by default.
+
+    Returns:
+        The page, which needs no other file.
+
+    Raises:
+        InputError: there is nothing to report, or a file is not right, in one line that names it.
+    """
+    run, console = Path(run), console or Console()
+    contents = read_run(run, name)
+    folder = run / "report" / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
+    final = None
+    if contents.choices:
+        final = final_table(contents.choices, contents.score, contents.test)
+    page = Page(
+        title=f"{_called(contents)}: what was found",
+        subtitle=f"tokennas, search {name}",
+        facts=what_was_run(contents),
+        final=final,
+        pictures=write_pictures(contents, folder),
+        load=how_to_load(contents),
+        missing=contents.missing,
+        versions=versions(),
+    )
+    write_text(folder / PAGE, write_page(page))
+    if final is not None:
+        show_table(final, _called(contents), console)
+    for line in contents.missing:
+        console.print(line, highlight=False, style="dim")
+    console.print(f"report: {folder / PAGE}", highlight=False, soft_wrap=True)
+    return folder / PAGE
+
+
+def _called(contents: Contents) -> str:
+    return contents.run.resolve().name

@@ -1,0 +1,74 @@
+"""What the pictures and tables call a metric, and the unit that they show it in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from search.objectives import Objective
+from search.report.choices import Choice
+
+TITLES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "macs": "MACs",
+    "params": "parameters",
+    "tokens": "patch tokens over all blocks",
+    "activation_memory": "activation memory (bytes)",
+    "cross_entropy": "cross entropy",
+}
+SHARES = ("top1", "top5")
+
+
+class Score(NamedTuple):
+    """The metric that networks are judged by.
+
+    Args:
+        name: as searches call it.
+        better: "max" or "min".
+    """
+
+    name: str
+    better: str = "max"
+
+    @property
+    def title(self) -> str:
+        """With its unit: `top-1 (%)`."""
+        return f"{title(self.name)} (%)" if self.percent else title(self.name)
+
+    @property
+    def percent(self) -> bool:
+        return self.name in SHARES
+
+    def show(self, value: float) -> float:
+        """A value in the unit that is shown."""
+        return 100 * value if self.percent else value
+
+    def text(self, value: float | None) -> str:
+        """A value as it is written; nothing for None."""
+        if value is None:
+            return ""
+        return f"{100 * value:.1f} %" if self.percent else f"{value:.4g}"
+
+
+def title(name: str) -> str:
+    """A metric's name as it stands in a sentence."""
+    return TITLES.get(name, name)
+
+
+def score_of(objectives: Sequence[Objective]) -> Score:
+    """The first objective that is measured, or the first one; top-1 without any."""
+    measured = [each for each in objectives if each.measured] or list(objectives)
+    return Score(measured[0].name, measured[0].direction) if measured else Score("top1")
+
+
+def test_score(score: Score, choices: Sequence[Choice]) -> Score:
+    """The score, or top-1 where no test figure of the score is there but of top-1 is."""
+    names = {name for each in choices for name in (*each.inherited, *each.retrained)}
+    return score if score.name in names or "top1" not in names else Score("top1")
+
+
+def cost_axis(objectives: Sequence[Objective], score: Score) -> str:
+    """What stands along the front: MACs, or the other objective where MACs are none."""
+    others = [each.name for each in objectives if each.name != score.name]
+    return others[0] if others and "macs" not in others else "macs"

@@ -1,0 +1,138 @@
+"""All pictures of a report, with what each of them shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from search.report.contents import Contents
+from search.report.draw_arch import draw_arch
+from search.report.draw_curves import draw_panels, retraining_panels, training_panels
+from search.report.draw_front import FrontFigures, draw_front, front_figures
+from search.report.draw_search import draw_usage, draw_volumes
+from search.report.page import Picture
+from search.report.style import save_png
+from search.report.usage import usage, usage_of_space
+from search.report.volumes import volumes
+
+MOST_BASELINES = 6
+
+
+class Drawn(NamedTuple):
+    """A picture before it is written; see `Picture`."""
+
+    stem: str
+    title: str
+    says: str
+    figure: Figure
+
+
+def write_pictures(contents: Contents, folder: Path) -> list[Picture]:
+    """Draw and write all pictures that the run has figures for, and remove older ones."""
+    found: list[Picture] = []
+    for drawn in _drawn(contents):
+        stem, count = drawn.stem, sum(each.stem.startswith(drawn.stem) for each in found)
+        if any(each.stem == stem for each in found):
+            stem = f"{stem}-{count + 1}"
+        png = save_png(drawn.figure, folder / f"{stem}.png")
+        found.append(Picture(stem, drawn.title, drawn.says, png))
+    # A picture of what is no longer in the run would be taken for one of this report.
+    current = {f"{each.stem}.png" for each in found}
+    for path in folder.glob("arch-*.png"):
+        if path.name not in current:
+            path.unlink()
+    return found
+
+
+def _drawn(contents: Contents) -> Iterator[Drawn]:
+    yield from _front(contents)
+    yield from _archs(contents)
+    yield from _search(contents)
+    yield from _training(contents)
+
+
+def _front(contents: Contents) -> Iterator[Drawn]:
+    if contents.search is None:
+        return
+    figures = front_figures(contents.search, contents.choices)
+    if figures.front or figures.cloud:
+        yield Drawn("front", "The front", _says_front(figures), draw_front(figures))
+
+
+def _says_front(figures: FrontFigures) -> str:
+    says = "The blue line is the best that the search found for each cost"
+    if not figures.two:
+        says = "The blue points are the front; other objectives than these two count too"
+    says += ", measured on the search split"
+    if figures.moves:
+        says += "; squares are test figures, from inherited (hollow) to retrained (filled) weights"
+    return says + "."
+
+
+def _archs(contents: Contents) -> Iterator[Drawn]:
+    drawn = 0
+    for choice in contents.choices:
+        drawn += choice.hand_made
+        if (choice.full and len(contents.choices) > 1) or (
+            choice.hand_made and drawn > MOST_BASELINES
+        ):
+            continue
+        name = re.sub(r"[^a-z0-9]+", "-", choice.name.lower()).strip("-") or "subnet"
+        macs = f"{choice.of_full:.0%} of the full network's MACs"
+        says = f"{choice.name[:1].upper()}{choice.name[1:]}: what its blocks do, at {macs}."
+        figure = draw_arch(choice, contents.test if contents.retrained else contents.score)
+        yield Drawn(f"arch-{name}", "The chosen subnets", says, figure)
+
+
+def _search(contents: Contents) -> Iterator[Drawn]:
+    search = contents.search
+    if search is None:
+        return
+    title = "The search"
+    compared = [search, *contents.randoms]
+    named = dict(zip([_called(each.name) for each in compared], volumes(compared), strict=True))
+    first = next(iter(named))
+    if named[first].evaluations:
+        says = "A curve that is flat at its end: more evaluations would have found little."
+        if contents.randoms:
+            says = "The further above random search, the more the sampler has learned. " + says
+        says += (
+            " Of the box between the worst and the best value of each objective, the front "
+            "dominates so much."
+        )
+        yield Drawn("hypervolume", title, says, draw_volumes(named))
+    if search.front.entries:
+        made = usage([entry.arch for entry in search.front.entries])
+        others, drawn_from = None, "archs of the space"
+        if contents.space is not None:
+            limit = search.limits.get("macs")
+            others = usage_of_space(contents.space, limit)
+            if limit is not None:
+                drawn_from = "archs of the space inside the budget"
+        says = (
+            "Where a bar stands above its mark, the front makes the choice more often than chance "
+            "would."
+        )
+        figure = draw_usage(made, others, f"1,000 {drawn_from}, drawn uniformly")
+        yield Drawn("choices", "What the front chooses", says, figure)
+
+
+def _training(contents: Contents) -> Iterator[Drawn]:
+    panels = training_panels(contents.training, contents.score)
+    if panels:
+        says = "The supernet's archs learn together; selectors are of use above the previous map."
+        figure = draw_panels(panels, across=False)
+        yield Drawn("training", "Training of the supernet", says, figure)
+    panels = retraining_panels(contents.choices, contents.score)
+    if panels:
+        says = "The chosen subnets and the full network, retrained by the same recipe."
+        figure = draw_panels(panels, across=True)
+        yield Drawn("retraining", "Retraining", says, figure)
+
+
+def _called(name: str) -> str:
+    return f"{name} search" if name in ("main", "random") else f"search {name}"

@@ -1,0 +1,104 @@
+"""What lies in the folder of a search: its front, and all that it evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.front import Front
+from search.objectives import Objective, parse_objectives
+from search.problem import Problem
+from search.record import Record
+from search.searchfile import NAME as SEARCH_FILE
+from search.storage import JOURNAL, read_trials
+from search.trials import read_records
+from space.errors import InputError, shown
+from space.shape import BackboneShape
+from space.space import SearchSpace
+from space.yamlfile import read_yaml
+
+FRONT = "front.yaml"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A search as it lies on the disk.
+
+    Args:
+        name: of its folder.
+        front: as saved, or so far where the search has not ended.
+        records: all finished evaluations; empty where they are kept in a database.
+        space: that was searched; None where the folder does not say.
+        limits: budgets by the name of the cost, in its own unit.
+        sampler: Optuna's name of it, or nothing.
+        ended: whether the front was saved.
+    """
+
+    name: str
+    front: Front
+    records: tuple[Record, ...] = ()
+    space: SearchSpace | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    sampler: str = ""
+    ended: bool = True
+
+
+def find_searches(folder: Path) -> list[str]:
+    """Names of the searches of a run that have something to report."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        each.name
+        for each in folder.iterdir()
+        if (each / FRONT).exists() or ((each / JOURNAL).exists() and (each / SEARCH_FILE).exists())
+    )
+
+
+def read_search(folder: Path) -> SearchResult:
+    """Read the folder of a search.
+
+    Raises:
+        InputError: a file is not right, in one line that names it.
+    """
+    problem, limits, sampler = _description(folder / SEARCH_FILE)
+    records: list[Record] = []
+    if problem is not None and (folder / JOURNAL).exists():
+        try:
+            records = read_records(read_trials(folder), problem)
+        except InputError as error:
+            raise InputError(f"{folder / JOURNAL}: {error}") from None
+    ended = (folder / FRONT).exists()
+    if ended:
+        front = Front.load(folder / FRONT)
+    elif problem is not None:
+        front = Front.of(problem, records)
+    else:
+        raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
+    space = None if problem is None else problem.space
+    return SearchResult(folder.name, front, tuple(records), space, limits, sampler, ended)
+
+
+def _description(path: Path) -> tuple[Problem | None, dict[str, float], str]:
+    """Problem, limits and sampler of a search's description; nothing where there is none."""
+    if not path.exists():
+        return None, {}, ""
+    document = read_yaml(path)
+    data: Any = document.data if isinstance(document.data, dict) else {}
+    parts: dict[str, Any] = {}
+    for key, kind in (("shape", dict), ("space", dict), ("objectives", list), ("budget", dict)):
+        parts[key] = data.get(key)
+        if not isinstance(parts[key], kind):
+            raise document.error((key,), f"must be a {kind.__name__}, got {shown(parts[key])}")
+    try:
+        space = SearchSpace.from_dict(parts["space"], BackboneShape.from_dict(parts["shape"]))
+        objectives: tuple[Objective, ...] = parse_objectives(parts["objectives"])
+        limits = {str(name): float(most) for name, most in parts["budget"].items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (TypeError, ValueError):
+        raise document.error(("budget",), "must be numbers by name") from None
+    sampler = data.get("sampler")
+    name = sampler.get("name", "") if isinstance(sampler, dict) else ""
+    return Problem(space, objectives), limits, str(name)

@@ -1,0 +1,91 @@
+"""How the pictures look: colours that colour-blind people tell apart, and PNGs written whole."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+# Okabe and Ito's palette, apart from its yellow, which white paper swallows.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AA4499"
+SKY, AMBER = "#8CC8EC", "#E69F00"
+INK, GREY, PALE = "#1A1A1A", "#6B6B6B", "#C9C9C9"
+
+DPI = 120
+# Any: the names that matplotlib allows as keys are a type of its own that a plain dict is not.
+RC: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10.5,
+    "hatch.linewidth": 1.2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure with a canvas of its own; sizes in inches.
+
+    Styles count when axes are made, so axes are to be added inside `rc_context(RC)`.
+    """
+    with rc_context(RC):
+        figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_png(figure: Figure, path: Path) -> bytes:
+    """Draw a figure, write it beside the file and rename; gives the PNG's bytes."""
+    buffer = io.BytesIO()
+    with rc_context(RC):
+        # No software and date in the file: the same figures give the same bytes.
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    data = buffer.getvalue()
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return data
+
+
+def ramp(count: int) -> list[str]:
+    """So many colours from dark to light, even in brightness, for things that have an order."""
+    from matplotlib import colormaps  # noqa: PLC0415 - loads all maps
+
+    chosen = colormaps["viridis"]
+    return [to_hex(chosen(0.05 + 0.75 * i / max(count - 1, 1))) for i in range(count)]
+
+
+def whole_numbers(axes: Axes, most: int = 10) -> None:
+    """Ticks of the x axis at integers: epochs, evaluations."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def scale_of(values: list[float]) -> tuple[float, str]:
+    """What to divide values by, and the prefix that stands for it: (1e9, "G")."""
+    most = max(map(abs, values), default=0.0)
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if most >= size:
+            return size, prefix
+    return 1.0, ""

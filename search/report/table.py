@@ -1,0 +1,108 @@
+"""The final table: one row for each network, the same on the terminal and on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from search.budget import quantity
+from search.report.choices import Choice
+from search.report.measures import Score
+
+FILE = "file"
+
+
+class Column(NamedTuple):
+    """A column of the table.
+
+    Args:
+        title: with its unit.
+        cells: one for each network; empty where nothing is known.
+        text: whether it reads from the left.
+    """
+
+    title: str
+    cells: list[str]
+    text: bool = False
+
+
+class Final(NamedTuple):
+    """The table, with what stands beneath it."""
+
+    columns: list[Column]
+    notes: list[str]
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
+
+def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
+    """The table of the chosen networks; columns that nothing is known for are left out.
+
+    Args:
+        choices: the networks.
+        score: what searches rank by, on the search split.
+        test: what test figures are of.
+    """
+    devices = sorted({each.speed_of for each in choices if each.speed_of})
+    columns = [
+        Column("network", [_name(each) for each in choices], text=True),
+        Column("MACs", [quantity(each.macs) for each in choices]),
+        Column("of full", [f"{each.of_full:.0%}" for each in choices]),
+        Column("parameters", [quantity(each.params) for each in choices]),
+        Column(f"{_short(score)}, search split", [_of(each.search, score) for each in choices]),
+        Column("inherited", [_of(each.inherited, test) for each in choices]),
+        Column("retrained", [_of(each.retrained, test) for each in choices]),
+        Column("images/s", [_speed(each, len(devices) > 1) for each in choices]),
+        Column(FILE, [str(each.file or "") for each in choices], text=True),
+    ]
+    if any(each.retrained for each in choices):
+        # Test figures are what counts; those of the search split chose the networks.
+        del columns[4]
+    notes = []
+    if any(each.inherited or each.retrained for each in choices):
+        notes.append(f"inherited, retrained: {_short(test)} on the test split.")
+    if len(devices) == 1:
+        notes.append(f"images/s: in inference on {devices[0]}.")
+    notes.append("1 MAC = 2 FLOPs.")
+    return Final([each for each in columns if any(each.cells)], notes)
+
+
+def show_table(final: Final, title: str, console: Console) -> None:
+    """Print the table; files stand beneath it, whole, so that they can be copied."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    shown = [column for column in final.columns if column.title != FILE]
+    files = [column.cells for column in final.columns if column.title == FILE]
+    for column in shown:
+        side: Literal["left", "right"] = "left" if column.text else "right"
+        table.add_column(column.title, justify=side, no_wrap=not column.text)
+    for row in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*map(escape, row))
+    console.print(table, highlight=False)
+    for path in filter(None, (path for cells in files for path in cells)):
+        console.print(path, highlight=False, markup=False, soft_wrap=True)
+    console.print(" ".join(final.notes), highlight=False, style="dim")
+
+
+def _name(choice: Choice) -> str:
+    return "full network" if choice.full else choice.name
+
+
+def _short(score: Score) -> str:
+    return score.title.removesuffix(" (%)")
+
+
+def _of(metrics: object, score: Score) -> str:
+    return score.text(metrics.get(score.name)) if isinstance(metrics, dict) else ""
+
+
+def _speed(choice: Choice, named: bool) -> str:
+    if choice.speed is None:
+        return ""
+    text = f"{choice.speed:,.0f}"
+    return f"{text} ({choice.speed_of})" if named and choice.speed_of else text
