@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,17 @@ class Choice:
     @property
     def hand_made(self) -> bool:
         return self.name.startswith(BASELINE)
+
+    @property
+    def title(self) -> str:
+        """Its name as a heading."""
+        if self.full:
+            return "Full network"
+        if self.hand_made:
+            return f"Hand-made: {self.label}"
+        if re.fullmatch(r"[\d.]+%", self.name):
+            return f"Best within {self.name} of the MACs"
+        return self.name[:1].upper() + self.name[1:]
 
     @property
     def label(self) -> str:

@@ -135,9 +135,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
             ms=5,
         )
         ends.append(Label(line.curve.epochs[-1], values[-1], line.name, line.color, line.bold))
-    _choose_scale(axes, panel)
     axes.set_xlabel("epoch")
     axes.set_ylabel(panel.unit)
+    _choose_scale(axes, panel)
     axes.margins(x=0.01)
     whole_numbers(axes, 8)
     label_ends(axes, ends)
@@ -149,6 +149,7 @@ def _choose_scale(axes: Axes, panel: Panel) -> None:
     if panel.unit == "loss" and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
         axes.set_yscale("log")
         axes.set_ylabel("loss, logarithmic")
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _watched(rows: Sequence[Row], score: Score) -> Panel:

@@ -103,19 +103,18 @@ def draw_front(figures: FrontFigures) -> Figure:
     """Score over cost: cloud, front, full network, hand-made archs, budget, retrained networks."""
     figure = new_figure(10, 6)
     with rc_context(RC):
-        axes = figure.add_axes((0.085, 0.11, 0.895, 0.85))
+        axes = figure.add_axes((0.075, 0.155, 0.91, 0.825))
         scale, prefix = scale_of([each.x for each in _all(figures)])
-        labels = [
-            *_draw_search(axes, figures, scale),
-            *_draw_moves(axes, figures.moves, scale),
-        ]
+        labels = _draw_moves(axes, figures.moves, scale)
+        labels += _draw_search(axes, figures, scale)
         unit = f" ({prefix})" if prefix else ""
         axes.set_xlabel(f"{title(figures.cost)}{unit} of one image")
         axes.set_ylabel(figures.score.title)
         _set_limits(axes, figures, scale)
         labels += _draw_limit(axes, figures, scale)
-        points = [(each.x / scale, each.y) for each in _important(figures)]
-        place_labels(axes, labels, [*points, *_between(points[: len(figures.front)])])
+        cloud = zip(*_columns(figures.cloud, scale), strict=True)
+        place_labels(axes, labels, _obstacles(axes, figures, scale), cloud)
+        figure.text(0.01, 0.018, _caption(figures), fontsize=9, color=GREY)
     return figure
 
 
@@ -154,10 +153,16 @@ def _draw_moves(axes: Axes, moves: Sequence[Move], scale: float) -> list[Label]:
                 "",
                 (x, after.y),
                 (x, before.y),
-                arrowprops={"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 3},
+                arrowprops={
+                    "arrowstyle": "-|>",
+                    "color": color,
+                    "lw": 1.5,
+                    "shrinkA": 3,
+                    "shrinkB": 4,
+                },
                 zorder=6,
             )
-        labels.append(Label(x, after.y, f"{after.name}, retrained", color, not hand_made))
+        labels.append(Label(x, after.y, after.name, color, not hand_made))
     return labels
 
 
@@ -249,9 +254,24 @@ def _distance(point: Point, figures: FrontFigures) -> float:
     return ((point.x - x) / wide) ** 2 + ((point.y - y) / high) ** 2
 
 
-def _between(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Points along the steps of the front, so that labels keep off its line."""
-    found = []
-    for (x, y), (to, _) in pairwise(points):
-        found += [(x + (to - x) * share, y) for share in (0.25, 0.5, 0.75, 1.0)]
+def _obstacles(axes: Axes, figures: FrontFigures, scale: float) -> list[tuple[float, float]]:
+    """Markers, and points along lines, that labels keep off."""
+    found = [(each.x / scale, each.y) for each in _important(figures)]
+    for (x, y), (to, high) in pairwise(found[: len(figures.front)]):
+        found += [(x + (to - x) * share, y) for share in np.linspace(0, 1, 12)]
+        found += [(to, y + (high - y) * share) for share in np.linspace(0, 1, 5)]
+    for before, after, _ in figures.moves:
+        if before is not None:
+            found += [(after.x / scale, y) for y in np.linspace(before.y, after.y, 12)]
+    if figures.limit is not None:
+        found += [(figures.limit / scale, y) for y in np.linspace(*axes.get_ylim(), 50)]
     return found
+
+
+def _caption(figures: FrontFigures) -> str:
+    """Which images the figures are of."""
+    if not figures.moves:
+        return "All figures are of the search split."
+    inherited = any(each.before for each in figures.moves)
+    arrows = " (hollow: with inherited weights)" if inherited else ""
+    return f"Squares: retrained networks, on the test split{arrows}. All else: search split."

@@ -26,11 +26,11 @@ def draw_volumes(named: Mapping[str, Volumes]) -> Figure:
             ys = [0.0, *(100 * volume for _, volume in found.steps)]
             ys.append(ys[-1])
             axes.plot(xs, ys, color=color, lw=2.2 if i == 0 else 1.8, drawstyle="steps-post")
-            ends.append(Label(xs[-1], ys[-1], name, color, i == 0))
+            ends.append(Label(xs[-1], ys[-1], f"{name} {ys[-1]:.0f} %", color, i == 0))
         axes.set_xlabel("evaluations")
-        axes.set_ylabel("hypervolume (% of the box)")
+        axes.set_ylabel("hypervolume (% of the box, worst to best)")
         axes.set_ylim(0, 100)
-        axes.set_xlim(0, None)
+        axes.set_xlim(0, max(each.evaluations for each in named.values()))
         whole_numbers(axes)
         label_ends(axes, ends)
     return figure
@@ -43,8 +43,8 @@ def draw_usage(front: Usage, others: Usage | None, title: str) -> Figure:
     figure = new_figure(width, 6.6)
     with rc_context(RC):
         for k, name in enumerate(("pool", "share", "skip")):
-            low = 0.085 + (2 - k) * 0.285
-            axes = figure.add_axes((0.75 / width, low, 1 - 0.95 / width, 0.205))
+            low = 0.085 + (2 - k) * 0.3
+            axes = figure.add_axes((0.75 / width, low, 1 - 0.95 / width, 0.21))
             _draw_axis(axes, name, front, others)
             if k == 2:
                 axes.set_xlabel("block")

@@ -7,15 +7,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 
 from search.report.style import GREY
 
 DIRECTIONS: tuple[tuple[float, float], ...] = (
-    *((1, 0.35), (1, -0.35), (-1, 0.35), (-1, -0.35)),
-    *((0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)),
+    *((1, 0), (-1, 0), (1, 0.35), (1, -0.35), (-1, 0.35), (-1, -0.35)),
+    *((0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1), (0.4, 1), (-0.4, 1), (0.4, -1)),
 )
-DISTANCES = (9, 20, 34, 52, 74)
+DISTANCES = (9, 14, 22, 34, 50, 70, 95)
+# Pixels between a label and its point from which on a line joins them.
+APART = 15
+
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Label(NamedTuple):
@@ -36,14 +42,30 @@ class _Box(NamedTuple):
     right: float
     top: float
 
+    def nearest(self, x: float, y: float) -> tuple[float, float]:
+        """The place in it that is nearest to a point."""
+        return min(max(x, self.left), self.right), min(max(y, self.low), self.top)
+
     def overlap(self, other: _Box) -> float:
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.top, other.top) - max(self.low, other.low)
         return max(width, 0.0) * max(height, 0.0)
 
 
+class _Scene(NamedTuple):
+    """What labels keep off, in pixels: labels before them, points by weight, the frame."""
+
+    taken: list[_Box]
+    points: Floats
+    weights: Floats
+    frame: _Box
+
+
 def place_labels(
-    axes: Axes, labels: Sequence[Label], obstacles: Iterable[tuple[float, float]]
+    axes: Axes,
+    labels: Sequence[Label],
+    obstacles: Iterable[tuple[float, float]],
+    backdrop: Iterable[tuple[float, float]] = (),
 ) -> None:
     """Write each label where it covers least: of other labels, of points, of the frame.
 
@@ -53,19 +75,26 @@ def place_labels(
         axes: to write on.
         labels: the most important first.
         obstacles: points that should stay in sight, in data units.
+        backdrop: points that may be covered where there is no better place.
     """
-    points = [*obstacles, *((label.x, label.y) for label in labels)]
-    pixels = axes.transData.transform(np.array(points)) if points else np.zeros((0, 2))
-    frame = _Box(*axes.bbox.extents)
-    taken: list[_Box] = []
+    _settle(axes)
+    firm = [*obstacles, *((label.x, label.y) for label in labels)]
+    behind = list(backdrop)
+    points = axes.transData.transform(np.array([*firm, *behind]).reshape(-1, 2))
+    weights = np.array([3.0] * len(firm) + [0.3] * len(behind))
+    scene = _Scene([], points, weights, _Box(*axes.bbox.extents))
     for label in labels:
         note = _write(axes, label)
-        best = min(_candidates(note, axes), key=lambda each: _cost(each, taken, pixels, frame))
-        offset, box = best
+        at = tuple(axes.transData.transform((label.x, label.y)))
+        ranked = (
+            (_cost(box, at, scene), i, offset, box)
+            for i, (offset, box) in enumerate(_candidates(note, axes))
+        )
+        _, _, offset, box = min(ranked)
         note.set_position(offset)
-        taken.append(box)
-        if np.hypot(*offset) > DISTANCES[1]:
-            _leader(axes, label, offset)
+        scene.taken.append(box)
+        if np.hypot(*np.subtract(box.nearest(*at), at)) > APART:
+            _leader(axes, label, box.nearest(*at))
 
 
 def spread(places: Sequence[float], least: float, low: float, high: float) -> list[float]:
@@ -98,12 +127,13 @@ def spread(places: Sequence[float], least: float, low: float, high: float) -> li
 
 def label_ends(axes: Axes, labels: Sequence[Label], size: float = 10.0) -> None:
     """Write labels to the right of the axes, at the height where their lines end."""
+    _settle(axes)
     pixel = axes.figure.dpi / 72
     heights = [float(axes.transData.transform((label.x, label.y))[1]) for label in labels]
     box = axes.bbox
     moved = spread(heights, 1.25 * size * pixel, box.y0, box.y1)
     for label, height, place in zip(labels, heights, moved, strict=True):
-        line = {"color": label.color, "lw": 0.7, "shrinkA": 0, "shrinkB": 2}
+        line = {"color": label.color, "lw": 0.7, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)}
         axes.annotate(
             label.text,
             (label.x, label.y),
@@ -117,6 +147,12 @@ def label_ends(axes: Axes, labels: Sequence[Label], size: float = 10.0) -> None:
             arrowprops={"arrowstyle": "-", **line} if abs(place - height) > 3 * pixel else None,
             annotation_clip=False,
         )
+
+
+def _settle(axes: Axes) -> None:
+    """Have limits that follow the data worked out now: matplotlib puts it off until it draws."""
+    axes.get_xlim()
+    axes.get_ylim()
 
 
 def _touch(a: tuple[float, int], b: tuple[float, int], least: float) -> bool:
@@ -135,6 +171,7 @@ def _write(axes: Axes, label: Label) -> Annotation:
         fontsize=9.5,
         fontweight="bold" if label.bold else "normal",
         zorder=9,
+        path_effects=[withStroke(linewidth=2.5, foreground="white")],
     )
 
 
@@ -155,30 +192,26 @@ def _candidates(note: Annotation, axes: Axes) -> list[tuple[tuple[float, float],
     return found
 
 
-def _cost(
-    candidate: tuple[tuple[float, float], _Box],
-    taken: Sequence[_Box],
-    points: np.ndarray[Any, Any],
-    frame: _Box,
-) -> float:
-    offset, box = candidate
+def _cost(box: _Box, at: tuple[float, ...], scene: _Scene) -> float:
+    """How bad a place is: what it covers, and how far it is from its point."""
     area = (box.right - box.left) * (box.top - box.low)
-    covered = sum(box.overlap(other) for other in taken) / area
-    inside = (points >= (box.left - 3, box.low - 3)) & (points <= (box.right + 3, box.top + 3))
-    outside = 1 - box.overlap(frame) / area
-    return float(
-        40 * covered + 60 * outside + 3 * inside.all(axis=1).sum() + np.hypot(*offset) / 40
-    )
+    covered = sum(box.overlap(other) for other in scene.taken) / area
+    low, high = (box.left - 3, box.low - 3), (box.right + 3, box.top + 3)
+    inside = (scene.points >= low) & (scene.points <= high)
+    outside = 1 - box.overlap(scene.frame) / area
+    hidden = scene.weights[inside.all(axis=1)].sum()
+    away = np.hypot(*np.subtract(box.nearest(*at), at))
+    return float(40 * covered + 60 * outside + hidden + away / 12)
 
 
-def _leader(axes: Axes, label: Label, offset: tuple[float, float]) -> None:
-    """A thin line from a label that stands apart to its point."""
-    width = 0.0 if offset[0] > 0 else 1.0
+def _leader(axes: Axes, label: Label, start: tuple[float, float]) -> None:
+    """A thin line from the edge of a label that stands apart to its point."""
+    line = {"arrowstyle": "-", "color": label.color, "lw": 0.7, "shrinkA": 0, "shrinkB": 4}
     axes.annotate(
         "",
         (label.x, label.y),
-        (offset[0] - 1 if width == 0 else offset[0] / 6, offset[1] + 5),
-        textcoords="offset points",
-        arrowprops={"arrowstyle": "-", "color": label.color, "lw": 0.6, "shrinkB": 4},
+        start,
+        textcoords="figure pixels",
+        arrowprops=line,
         zorder=4,
     )

@@ -83,7 +83,7 @@ def _archs(contents: Contents) -> Iterator[Drawn]:
             continue
         name = re.sub(r"[^a-z0-9]+", "-", choice.name.lower()).strip("-") or "subnet"
         macs = f"{choice.of_full:.0%} of the full network's MACs"
-        says = f"{choice.name[:1].upper()}{choice.name[1:]}: what its blocks do, at {macs}."
+        says = f"{choice.title}: what its blocks do, at {macs}."
         figure = draw_arch(choice, contents.test if contents.retrained else contents.score)
         yield Drawn(f"arch-{name}", "The chosen subnets", says, figure)
 
