@@ -45,6 +45,8 @@ def test_the_shape_of_less_plain_ones():
     assert backbone_shape(build("gated")).attention_width == 48
     # Query and key norms go with the projections that shared attention drops.
     assert backbone_shape(build("registers")).query_key.params == 2 * (32 * 32 + 32) + 4 * 8
+    # A norm before the blocks belongs to the stem, whose patch embedding then has no bias.
+    assert backbone_shape(build("swiglu")).stem.params == 192 * 32 + (1 + 26) * 32 + 2 * 32
     # A pooling head reads keys and values of every patch token.
     assert backbone_shape(build("attention pooling")).head_per_token == 2 * 32 * 32 + 2 * 32
     assert backbone_shape(build("every token's logits")).head_per_token == 7 * 32

@@ -50,7 +50,7 @@ def test_the_k_most_important_in_ascending_order(k):
 
 
 def test_a_map_selector_starts_with_the_map_before():
-    logits = noise(2, HEADS, N, N).clamp(-7.9)
+    logits = (4 * noise(2, HEADS, N, N)).clamp(-7.9)
     log_maps = MapSelector(HEADS).double()(logits)
     close(log_maps, logits.log_softmax(-1))
     single = MapSelector(HEADS)(logits.float())
