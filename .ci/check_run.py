@@ -1,20 +1,26 @@
 """Checks the run folder that the README's first command leaves."""
 
-import json
 import sys
 from pathlib import Path
 
-from safetensors import safe_open
+from search import Front
+from space import load_arch_file, macs
 
 
 def main(run: Path) -> None:
-    rows = [json.loads(line) for line in (run / "supernet" / "log.jsonl").read_text().splitlines()]
-    assert [row["epoch"] for row in rows] == list(range(len(rows)))
-    assert rows[-1]["top1/largest"] > 0.7, rows[-1]
-    assert rows[-1]["top1/smallest"] > 0.5, rows[-1]
-    with safe_open(run / "supernet" / "supernet.safetensors", "pt") as weights:
-        assert "blocks.0.attn.qkv.weight" in weights.keys()
-    print("the run is complete:", {name: rows[-1][name] for name in rows[-1] if "top1" in name})
+    front = Front.load(run / "export" / "main" / "front.yaml")
+    archs = [path for path in (run / "export" / "main").glob("*.yaml") if path.stem != "front"]
+    assert len(archs) == len(front) > 3, (len(archs), len(front))
+    found = {}
+    for path in sorted((run / "retrain" / "main").glob("*/arch.yaml")):
+        file = load_arch_file(path)
+        share = macs(file.arch, file.shape) / front.full["macs"]
+        found[path.parent.name] = (share, file.metrics["retrained"]["top1"])
+    print("share of the MACs, top-1 on the test split:", found)
+    assert found["full"][1] > 0.85, found
+    halves = [top1 for share, top1 in found.values() if share <= 0.5]
+    assert halves, found
+    assert max(halves) > 0.8, found
 
 
 main(Path(sys.argv[1]))

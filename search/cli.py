@@ -64,8 +64,16 @@ def _evaluate(call: Call) -> None:
     evaluate(_config(call), call.file, call.options["archs"], Console())
 
 
+def _report(call: Call) -> None:
+    from search.folder import RunFolder  # noqa: PLC0415
+    from search.report import make_report  # noqa: PLC0415
+
+    config = _config(call)
+    make_report(RunFolder(config, call.file).path, config.search.name, Console())
+
+
 def _run(call: Call) -> None:
-    for stage in (_train, _search, _export, _retrain):
+    for stage in (_train, _search, _export, _retrain, _report):
         stage(call)
 
 
@@ -93,6 +101,7 @@ RUN: dict[str, Callable[[Call], None]] = {
     "export": _export,
     "retrain": _retrain,
     "evaluate": _evaluate,
+    "report": _report,
     "inspect": _inspect,
 }
 

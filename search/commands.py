@@ -92,6 +92,14 @@ _ALL = (
         options=(ARCHS,),
     ),
     Command(
+        "report",
+        help="draw what a run found: tables, pictures, one page",
+        teaches=(
+            "Writes pictures and one self-contained report.html of whatever a run's folder holds. "
+            "Example: tokennas report configs/quickstart.yaml"
+        ),
+    ),
+    Command(
         "inspect",
         help="show a backbone, or the space of a config, before anything runs",
         teaches=(
