@@ -146,7 +146,7 @@ def _draw_attention(axes: Axes, figures: Sequence[BlockFigures]) -> None:
             )
         )
         color = INK if own else GREY
-        text = "Q K" if own else "–" if _narrow(figures) else "no Q K"
+        text = "Q K" if own else "-" if _narrow(figures) else "no Q K"
         axes.text(i, 0.135, text, ha="center", va="center", fontsize=9, color=color)
         if each.producer is not None:
             _draw_arc(axes, each.producer, i)

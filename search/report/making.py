@@ -45,8 +45,8 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     if contents.choices:
         final = final_table(contents.choices, contents.score, contents.test)
     page = Page(
-        title=f"{_called(contents)}: what was found",
-        subtitle=f"tokennas, search {name}",
+        title=f"Report of {_called(contents)}",
+        subtitle=f"Made by tokennas from the search {name!r} and what was retrained of it.",
         facts=what_was_run(contents),
         final=final,
         pictures=write_pictures(contents, folder),

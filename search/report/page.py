@@ -25,8 +25,9 @@ p { margin: .3rem 0 .8rem; max-width: 46rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
 th, td { padding: .42rem .8rem .42rem 0; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; vertical-align: bottom; }
-th { font-weight: 600; white-space: normal; }
-th.text, td.text { text-align: left; }
+th { font-weight: 600; }
+th.text, td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+td.text { min-width: 9rem; }
 td:first-child { font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: 1rem 0; }
 dt { color: var(--quiet); } dd { margin: 0; overflow-wrap: anywhere; }
