@@ -6,12 +6,15 @@ import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from space.errors import InputError
 
 NAME = "lock"
+# The process that writes may outlive the one that started the search by seconds.
+PATIENCE_SECONDS = 10.0
 
 
 class FolderLock:
@@ -19,26 +22,26 @@ class FolderLock:
 
     Args:
         folder: what is locked.
+        driver: process that runs the search, which is named to others.
 
     Raises:
-        InputError: another process holds it; the message names that process and its host.
+        InputError: another search holds it; the message names its process and host.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, driver: int) -> None:
         path = folder / NAME
         try:
             # Never truncated on opening: until it is locked, what it says is the other process's.
             self._file: IO[str] | None = path.open("a+", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(self._file, driver):
             owner = _owner(self._file)
+            name = f"process {owner['pid']} on {owner['host']}" if owner else "just started"
             self._file.close()
-            raise InputError(f"{folder}: another search is running here ({owner})") from None
+            raise InputError(f"{folder}: another search is running here ({name})")
         self._file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, self._file)
+        json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
         self._file.flush()
         # A forked child (a loader's worker) would keep the lock after this process has died.
         os.register_at_fork(after_in_child=self._forget)
@@ -55,10 +58,40 @@ class FolderLock:
             self._file = None
 
 
-def _owner(file: IO[str]) -> str:
+def _locked(file: IO[str], driver: int) -> bool:
+    """Take the lock; where its owner has ended, wait for what it left behind to end too."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if not _abandoned(_owner(file), driver) or time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
+
+
+def _abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
+    """Whether the search that holds a lock has ended, or was an earlier one of this process."""
+    if owner is None or owner["host"] != socket.gethostname():
+        return False
+    if owner["pid"] == driver:
+        return True
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _owner(file: IO[str]) -> dict[str, Any] | None:
+    """Who wrote that it holds the lock; None before it has done so."""
     file.seek(0)
     try:
         owner = json.load(file)
-        return f"process {int(owner['pid'])} on {owner['host']}"
+        return {"pid": int(owner["pid"]), "host": str(owner["host"])}
     except (ValueError, KeyError, TypeError):
-        return "a process that has just started"
+        return None

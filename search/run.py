@@ -8,6 +8,7 @@ from typing import Any
 
 from search.budget import Budgets, parse_budget
 from search.front import Front
+from search.host import Workers
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective, parse_objectives
 from search.problem import Problem
 from search.record import attempt
@@ -38,7 +39,7 @@ def run_search(
     reuse: Iterable[str | Path] = (),
     directions: Mapping[str, str] = DIRECTIONS,
     origin: Mapping[str, Any] | None = None,
-    workers: int = 0,
+    workers: int | Workers = 0,
     on_event: OnProgress | None = None,
 ) -> Front:
     """Search a space for the best archs inside a budget.
@@ -65,7 +66,8 @@ def run_search(
         reuse: folders of searches of the same origin, whose evaluations are not made again.
         directions: which way the metrics of the evaluation are better, by name.
         origin: plain values that say what evaluates; another origin in the same folder is refused.
-        workers: processes that evaluate, through Ray; 0 for this one.
+        workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
+            them takes, and where.
         on_event: called with the progress after evaluations.
 
     Returns:
@@ -92,13 +94,14 @@ def run_search(
     if storage is not None and folder is None:
         raise InputError("storage: a database needs a folder too, for what guards the search")
     report = on_event or (lambda progress: None)
-    if _count("workers", workers, least=0) == 0:
+    if workers == 0:
         front = search_here(search, made, report)
     else:
-        # Ray is imported where it is used: without workers nobody needs to have it.
+        # Ray is imported where it is used: without workers nobody waits for it.
         from search.tuning import search_with_workers  # noqa: PLC0415
 
-        front = search_with_workers(search, made, report, workers)
+        wanted = workers if isinstance(workers, Workers) else Workers(workers)
+        front = search_with_workers(search, made, report, wanted)
     if search.folder is not None:
         front.save(search.folder / FRONT)
     return front

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -68,6 +69,7 @@ class Search:
         reuse: folders of searches whose evaluations are taken over.
         origin: plain values that say what evaluates (a supernet's hash, a split): results that are
             there must have the same.
+        driver: process that runs the search, wherever the study is.
     """
 
     problem: Problem
@@ -79,6 +81,7 @@ class Search:
     initial: tuple[Arch, ...] | None = None
     reuse: tuple[Path, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
+    driver: int = field(default_factory=os.getpid)
 
     @contextmanager
     def open(self) -> Iterator[Session]:
@@ -92,7 +95,9 @@ class Search:
         if self.folder is not None:
             description = describe_search(self.problem, self.sampler, self.seed, self.origin)
             objectives = self.problem.objectives
-            store = Store(self.folder, description, objectives, self.storage)
+            store = Store(
+                self.folder, description, objectives, url=self.storage, driver=self.driver
+            )
         try:
             study = Study(
                 self.problem,

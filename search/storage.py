@@ -6,6 +6,7 @@ the search's folder, or any database that Optuna has a URL for. One process writ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ class Store:
         description: what results depend on, see `search.searchfile`.
         objectives: in the order of the values of a trial.
         url: of a database, where the trials are not to lie in the folder.
+        driver: process that runs the search; None for this one.
 
     Attributes:
         trials: what was there on opening, in the order of finishing.
@@ -48,13 +50,15 @@ class Store:
         folder: Path,
         description: Mapping[str, Any],
         objectives: tuple[Objective, ...],
+        *,
         url: str | None = None,
+        driver: int | None = None,
     ) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
-        self._lock = FolderLock(folder)
+        self._lock = FolderLock(folder, os.getpid() if driver is None else driver)
         self.notes: list[str] = []
         try:
             self._open(folder, description, objectives, url)

@@ -100,11 +100,16 @@ class Study:
             initial = initial_archs(problem, seed) if sampler.learns else ()
         self._initial = deque(self._encoded(arch) for arch in initial)
         self._failures = 0
+        self._dry = False
 
     @property
     def open(self) -> tuple[Job, ...]:
         """The jobs that were given out and have no outcome yet."""
         return tuple(job for job, _ in self._open.values())
+
+    def awaits(self, job: Job) -> bool:
+        """Whether the outcome of a job is still wanted."""
+        return self._seen.get(job.identity) is None
 
     def next(self) -> Job | None:
         """An arch to evaluate, never one twice; None where there is none, for now or for good."""
@@ -114,10 +119,12 @@ class Study:
             elif len(self.records) + len(self._open) >= self.trials:
                 return None
             else:
-                job = self._propose()
-                if job is None and self._open:
-                    return None
+                job = None if self._dry else self._propose()
                 if job is None:
+                    # Once nothing is unseen nothing ever will be: asking again would be in vain.
+                    self._dry = True
+                    if self._open:
+                        return None
                     self.ended = self._exhausted()
                 elif not self._take_over(job):
                     return job

@@ -1,0 +1,130 @@
+"""What the processes of a search talk to, and how many of them there are. No Ray in here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from search.front import Front
+from search.leases import Leases, Result
+from search.record import Job
+from search.session import Progress, Search, Session
+from space.arch import is_integer
+from space.errors import InputError, shown
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes that evaluate.
+
+    Args:
+        count: how many.
+        cpus: cores of each.
+        gpus: GPUs of each; a share only as 1/k, and its memory is not kept apart.
+        address: of a Ray cluster to join; None for a Ray of our own on this machine, or the one
+            that this process is connected to already.
+    """
+
+    count: int
+    cpus: float = 1.0
+    gpus: float = 0.0
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.count) or self.count < 1:
+            raise InputError(f"workers must be a count, 0 for none, got {shown(self.count)}")
+        shares = 1 / self.gpus if 0 < self.gpus < 1 else 1.0
+        if self.gpus < 0 or not math.isclose(shares, round(shares)):
+            raise InputError(
+                f"workers: a share of a GPU must be 1/k such as 0.5 or 0.25, got {self.gpus}"
+            )
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the driver asks of the study.
+
+    Args:
+        progress: how far the search is.
+        error: why it cannot go on; None while it can.
+        broken: why workers gave up, one line each.
+        workers: how many there were at the start.
+    """
+
+    progress: Progress
+    error: InputError | None
+    broken: tuple[str, ...]
+    workers: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is something left to do, and somebody to do it."""
+        left = self.progress.ended is None and self.error is None
+        return left and len(self.broken) < self.workers
+
+
+class StudyHost:
+    """The study and its storage, in a process of their own that all workers talk to.
+
+    When that process dies, Ray starts it again and it reads what is stored; what was being
+    evaluated then is accepted when it arrives.
+    """
+
+    def __init__(self, search: Search, workers: int) -> None:
+        self._search = search
+        self._count = workers
+        self._stack = ExitStack()
+        self._opened: tuple[Session, Leases] | None = None
+        self._closed = False
+
+    def hello(self, worker: str) -> bool:
+        return not self._closed and self._leases.hello(worker)
+
+    def died(self, worker: str, reason: str) -> None:
+        self._leases.died(worker, reason)
+
+    def give_up(self, worker: str, reason: str) -> None:
+        self._leases.give_up(worker, reason)
+
+    def beat(self, worker: str) -> None:
+        self._leases.beat(worker)
+
+    def exchange(self, worker: str, results: Sequence[Result]) -> list[Job] | None:
+        return None if self._closed else self._leases.exchange(worker, results)
+
+    def status(self) -> Status:
+        """How far the search is; the first call opens it.
+
+        Raises:
+            InputError: it cannot be opened.
+        """
+        leases = self._leases
+        leases.expire()
+        return Status(
+            self._session.progress(), leases.error, tuple(leases.broken.values()), self._count
+        )
+
+    def front(self) -> Front:
+        study = self._session.study
+        return Front.of(study.problem, study.records, study.ended or "")
+
+    def close(self) -> None:
+        """Give the folder back; workers are told that there is nothing left."""
+        self._closed = True
+        self._stack.close()
+
+    @property
+    def _session(self) -> Session:
+        return self._open()[0]
+
+    @property
+    def _leases(self) -> Leases:
+        return self._open()[1]
+
+    def _open(self) -> tuple[Session, Leases]:
+        if self._opened is None:
+            session = self._stack.enter_context(self._search.open())
+            self._opened = session, Leases(session.study, self._count)
+        return self._opened

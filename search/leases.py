@@ -1,0 +1,173 @@
+"""Who evaluates what: jobs are lent to workers, and come back when a worker dies. No Ray here."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from search.record import Job, Outcome
+from search.study import Study
+from space.errors import InputError
+
+# A lease ends this long after the last sign of life of its worker.
+LEASE_SECONDS = 60.0
+BEAT_SECONDS = 5.0
+# Work that one lease holds: calls stay rare beside it, and little is lost when a worker dies.
+BATCH_SECONDS = 0.2
+MOST_BATCH = 64
+MOST_DEATHS = 3
+
+Result = tuple[Job, Outcome]
+
+
+@dataclass
+class _Worker:
+    """What is known of one worker.
+
+    Args:
+        seen: when it gave the last sign of life.
+        leased: what it is evaluating, by identity.
+        starts: how often in a row it started without asking for work afterwards.
+        greeted: whether it said hello since it last died.
+    """
+
+    seen: float
+    leased: dict[str, Job] = field(default_factory=dict)
+    starts: int = 0
+    greeted: bool = False
+
+
+class Leases:
+    """Lends a study's jobs to workers.
+
+    Args:
+        study: where jobs come from and outcomes go.
+        workers: how many there will be, so that the last jobs are shared out evenly.
+        clock: seconds that never go backwards.
+
+    Attributes:
+        error: why the search cannot go on; None while it can.
+        broken: why workers gave up, one line each, by name.
+    """
+
+    def __init__(
+        self, study: Study, workers: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.study = study
+        self.error: InputError | None = None
+        self.broken: dict[str, str] = {}
+        self._clock = clock
+        self._count = workers
+        self._workers: dict[str, _Worker] = {}
+        self._lost: deque[Job] = deque()
+        self._deaths: dict[str, int] = {}
+        self._seconds: float | None = None
+
+    @property
+    def leased(self) -> int:
+        """Jobs that workers have now."""
+        return sum(len(worker.leased) for worker in self._workers.values())
+
+    def hello(self, name: str) -> bool:
+        """A worker has started, or started again: what it had is lost. Whether it shall go on."""
+        worker = self._worker(name)
+        self._take_back(worker)
+        worker.greeted = True
+        self._count_start(name, worker, "")
+        return self.error is None and name not in self.broken
+
+    def died(self, name: str, reason: str) -> None:
+        """A worker has died and will be started again."""
+        worker = self._worker(name)
+        if not worker.greeted:
+            self._count_start(name, worker, reason)
+        worker.greeted = False
+
+    def give_up(self, name: str, reason: str) -> None:
+        """A worker cannot evaluate; the others go on."""
+        self._take_back(self._worker(name))
+        self.broken.setdefault(name, reason)
+
+    def beat(self, name: str) -> None:
+        """A worker is alive."""
+        self._worker(name)
+
+    def exchange(self, name: str, results: Sequence[Result]) -> list[Job] | None:
+        """Take a worker's results and give it new jobs: none for now, or None for good."""
+        worker = self._worker(name)
+        worker.starts = 0
+        for job, outcome in results:
+            worker.leased.pop(job.identity, None)
+            self._finish(job, outcome)
+            mean = self._seconds or outcome.seconds
+            self._seconds = 0.8 * mean + 0.2 * outcome.seconds
+        if self.error is not None:
+            return None
+        self.expire()
+        jobs = self._next(worker)
+        worker.leased.update({job.identity: job for job in jobs})
+        if not jobs and self.study.ended is not None:
+            return None
+        return jobs
+
+    def expire(self) -> None:
+        """Take back what workers hold that have been silent for too long."""
+        for worker in self._workers.values():
+            if worker.leased and self._clock() - worker.seen > LEASE_SECONDS:
+                self._take_back(worker)
+
+    def _count_start(self, name: str, worker: _Worker, reason: str) -> None:
+        worker.starts += 1
+        if worker.starts > MOST_DEATHS:
+            self.give_up(name, f"it died {MOST_DEATHS} times while it was set up {reason}".rstrip())
+
+    def _worker(self, name: str) -> _Worker:
+        worker = self._workers.setdefault(name, _Worker(self._clock()))
+        worker.seen = self._clock()
+        return worker
+
+    def _next(self, worker: _Worker) -> list[Job]:
+        if any(identity in self._deaths for identity in worker.leased):
+            return []
+        while self._lost and not worker.leased:
+            # Alone, so that the one that kills workers is found out.
+            job = self._lost.popleft()
+            if self.study.awaits(job):
+                return [job]
+        jobs: list[Job] = []
+        while len(jobs) < self._batch() and (job_or_none := self._ask()) is not None:
+            jobs.append(job_or_none)
+        return jobs
+
+    def _ask(self) -> Job | None:
+        try:
+            return self.study.next()
+        except InputError as error:
+            self.error = error
+            return None
+
+    def _batch(self) -> int:
+        """As many jobs as fill a batch's time, and no more than leave some for everybody."""
+        if not self._seconds:
+            return 1
+        left = self.study.trials - len(self.study.records) - self.leased
+        fair = max(1, left // (2 * self._count))
+        return max(1, min(int(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
+
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        try:
+            self.study.finish(job, outcome)
+        except InputError as error:
+            self.error = error
+
+    def _take_back(self, worker: _Worker) -> None:
+        for job in worker.leased.values():
+            deaths = self._deaths[job.identity] = self._deaths.get(job.identity, 0) + 1
+            if deaths < MOST_DEATHS:
+                self._lost.append(job)
+            else:
+                message = f"its worker died or fell silent {MOST_DEATHS} times"
+                self._finish(job, Outcome({}, message))
+        worker.leased.clear()
