@@ -144,7 +144,8 @@ def _draw_search(axes: Axes, figures: FrontFigures, scale: float) -> list[Label]
 
 def _draw_moves(axes: Axes, moves: Sequence[Move], scale: float) -> list[Label]:
     labels = []
-    for before, after, hand_made in moves:
+    # The found ones stand in front.
+    for before, after, hand_made in sorted(moves, key=lambda move: not move.hand_made):
         color, x = GREEN if hand_made else ORANGE, after.x / scale
         axes.plot(x, after.y, "s", color=color, ms=8.5, mec="white", mew=0.8, zorder=8)
         if before is not None:
@@ -163,7 +164,7 @@ def _draw_moves(axes: Axes, moves: Sequence[Move], scale: float) -> list[Label]:
                 zorder=6,
             )
         labels.append(Label(x, after.y, after.name, color, not hand_made))
-    return labels
+    return labels[::-1]
 
 
 def _draw_limit(axes: Axes, figures: FrontFigures, scale: float) -> list[Label]:

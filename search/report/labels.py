@@ -108,17 +108,25 @@ def spread(places: Sequence[float], least: float, low: float, high: float) -> li
     if (count - 1) * least >= high - low:
         least = (high - low) / max(count - 1, 1)
     order = sorted(range(count), key=lambda i: places[i])
+
+    def middle(group: tuple[float, int]) -> float:
+        """Where a group of labels, given the sum of their places, is centred."""
+        total, size = group
+        half = (size - 1) * least / 2
+        return min(max(total / size, low + half), high - half)
+
+    # Neighbours that would touch become a group, which stands around the mean of its places.
     groups: list[tuple[float, int]] = []
     for i in order:
-        # A group stands around the mean of what its members would like, the classic way to do it.
-        groups.append((min(max(places[i], low), high), 1))
-        while len(groups) > 1 and _touch(groups[-2], groups[-1], least):
-            (a, m), (b, n) = groups[-2:]
-            groups[-2:] = [((a * m + b * n) / (m + n), m + n)]
-        middle, size = groups[-1]
-        half = (size - 1) * least / 2
-        groups[-1] = (min(max(middle, low + half), high - half), size)
-    moved = [m + (k - (n - 1) / 2) * least for m, n in groups for k in range(n)]
+        groups.append((places[i], 1))
+        while len(groups) > 1:
+            before, last = groups[-2:]
+            if middle(last) - middle(before) >= (before[1] + last[1]) / 2 * least:
+                break
+            groups[-2:] = [(before[0] + last[0], before[1] + last[1])]
+    moved = [
+        middle(each) + (k - (each[1] - 1) / 2) * least for each in groups for k in range(each[1])
+    ]
     found = [0.0] * count
     for i, place in zip(order, moved, strict=True):
         found[i] = place
@@ -153,10 +161,6 @@ def _settle(axes: Axes) -> None:
     """Have limits that follow the data worked out now: matplotlib puts it off until it draws."""
     axes.get_xlim()
     axes.get_ylim()
-
-
-def _touch(a: tuple[float, int], b: tuple[float, int], least: float) -> bool:
-    return b[0] - a[0] < (a[1] + b[1]) / 2 * least
 
 
 def _write(axes: Axes, label: Label) -> Annotation:

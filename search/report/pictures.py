@@ -19,8 +19,6 @@ from search.report.style import save_png
 from search.report.usage import usage, usage_of_space
 from search.report.volumes import volumes
 
-MOST_BASELINES = 6
-
 
 class Drawn(NamedTuple):
     """A picture before it is written; see `Picture`."""
@@ -74,18 +72,21 @@ def _says_front(figures: FrontFigures) -> str:
 
 
 def _archs(contents: Contents) -> Iterator[Drawn]:
-    drawn = 0
-    for choice in contents.choices:
-        drawn += choice.hand_made
-        if (choice.full and len(contents.choices) > 1) or (
-            choice.hand_made and drawn > MOST_BASELINES
-        ):
+    """The found ones, then the hand-made ones; the full network only where it is alone."""
+    score = contents.test if contents.retrained else contents.score
+    several = len(contents.choices) > 1
+    for choice in sorted(contents.choices, key=lambda each: each.hand_made):
+        if choice.full and several:
             continue
         name = re.sub(r"[^a-z0-9]+", "-", choice.name.lower()).strip("-") or "subnet"
-        macs = f"{choice.of_full:.0%} of the full network's MACs"
-        says = f"{choice.title}: what its blocks do, at {macs}."
-        figure = draw_arch(choice, contents.test if contents.retrained else contents.score)
-        yield Drawn(f"arch-{name}", "The chosen subnets", says, figure)
+        says = (
+            f"{choice.title}: what its blocks do, at {choice.of_full:.0%} of the full network's "
+            "MACs."
+        )
+        title = (
+            "Hand-made archs, retrained to compare" if choice.hand_made else "The chosen subnets"
+        )
+        yield Drawn(f"arch-{name}", title, says, draw_arch(choice, score))
 
 
 def _search(contents: Contents) -> Iterator[Drawn]:
