@@ -9,6 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon
+from matplotlib.ticker import MaxNLocator
 
 from search.report.blocks import BlockFigures, block_figures, rest_macs
 from search.report.choices import Choice
@@ -22,7 +23,7 @@ NARROW = 17
 def draw_arch(choice: Choice, score: Score) -> Figure:
     """Bars of tokens, funnels of pooling, hatched bypasses, arcs of sharing; figures beneath."""
     figures = block_figures(choice.arch, choice.shape)
-    width = min(max(8.0, 0.82 * len(figures) + 1.6), 15.0)
+    width = min(max(9.0, 0.82 * len(figures) + 1.6), 15.0)
     stem = rest_macs(choice.arch, choice.shape)
     lines = textwrap.fill(_caption(figures, stem, choice.shape.prefix), int(width * 13.2))
     rows = _rows(figures)
@@ -83,6 +84,7 @@ def _draw_tokens(axes: Axes, figures: Sequence[BlockFigures]) -> None:
     axes.set_ylim(0, 1.04 * most)
     axes.set_ylabel("patch tokens")
     axes.set_xticks([])
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.tick_params(labelsize=9)
     for i, each in enumerate(figures):
         wide = 2 * HALF

@@ -39,7 +39,7 @@ def draw_volumes(named: Mapping[str, Volumes]) -> Figure:
 def draw_usage(front: Usage, others: Usage | None, title: str) -> Figure:
     """Three panels: how many archs pool, share and skip at each block."""
     depth = len(front.pool)
-    width = min(max(8.0, 0.62 * depth + 1.6), 14.0)
+    width = min(max(9.0, 0.62 * depth + 1.6), 14.0)
     figure = new_figure(width, 6.6)
     with rc_context(RC):
         for k, name in enumerate(("pool", "share", "skip")):

@@ -16,7 +16,7 @@ from search.report.draw_front import FrontFigures, draw_front, front_figures
 from search.report.draw_search import draw_usage, draw_volumes
 from search.report.page import Picture
 from search.report.style import save_png
-from search.report.usage import usage, usage_of_space
+from search.report.usage import DRAWS, usage, usage_of_space
 from search.report.volumes import volumes
 
 
@@ -108,17 +108,17 @@ def _search(contents: Contents) -> Iterator[Drawn]:
         yield Drawn("hypervolume", title, says, draw_volumes(named))
     if search.front.entries:
         made = usage([entry.arch for entry in search.front.entries])
-        others, drawn_from = None, "archs of the space"
+        others, drawn_from = None, "from the whole space"
         if contents.space is not None:
             limit = search.limits.get("macs")
             others = usage_of_space(contents.space, limit)
             if limit is not None:
-                drawn_from = "archs of the space inside the budget"
+                drawn_from = "inside the budget"
         says = (
             "Where a bar stands above its mark, the front makes the choice more often than chance "
             "would."
         )
-        figure = draw_usage(made, others, f"1,000 {drawn_from}, drawn uniformly")
+        figure = draw_usage(made, others, f"{DRAWS:,} archs drawn uniformly {drawn_from}")
         yield Drawn("choices", "What the front chooses", says, figure)
 
 
