@@ -136,8 +136,9 @@ def _draw_search(axes: Axes, figures: FrontFigures, scale: float) -> list[Label]
     if figures.front:
         middle = figures.front[len(figures.front) // 3]
         labels.insert(0, Label(middle.x / scale, middle.y, "front", BLUE, bold=True))
-    if figures.cloud:
-        far = min(figures.cloud, key=lambda each: _distance(each, figures))
+    behind = set(figures.cloud) - set(figures.front)
+    if behind:
+        far = min(behind, key=lambda each: (_distance(each, figures), each))
         labels.append(Label(far.x / scale, far.y, "all evaluated", GREY))
     return labels
 
