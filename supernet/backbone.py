@@ -195,7 +195,6 @@ def _head_macs(backbone: VisionTransformer, prefix: int, width: int) -> tuple[in
     head = shallow_copy(backbone)
     head.blocks = nn.Sequential()
     head = _on_meta(head)
-    head.distilled_training = False
     counts = [
         count_macs(partial(head.forward_head, _meta(1, prefix + n, width))) for n in (4, 8, 12)
     ]

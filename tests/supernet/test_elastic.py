@@ -23,7 +23,7 @@ from supernet_toys import (
 )
 
 from space import InputError
-from supernet import Supernet, extract
+from supernet import Supernet, backbone_shape, extract
 
 
 def pair(name):
@@ -71,6 +71,19 @@ def test_the_full_arch_trains_as_the_backbone(name):
     for timm, ours in zip(found[0], found[1], strict=False):
         assert torch.equal(ours, timm)
     assert all(grad is None for grad in found[1][len(found[0]) :])
+
+
+def test_distilled_training_gives_two_heads():
+    backbone, net = pair("distilled")
+    shape, images = net.shape, images_for(net)
+    for model in (backbone, net):
+        model.train().set_distilled_training()
+    both = net(images, net.space.largest())
+    assert all(torch.equal(*heads) for heads in zip(both, backbone(images), strict=True))
+    subnet = extract(net, hand_made(shape)[0])
+    assert len(subnet(images)) == 2
+    assert subnet.eval()(images).shape == (2, 7)
+    assert backbone_shape(backbone) == shape
 
 
 VARIANTS = [
