@@ -205,7 +205,7 @@ def _cost(box: _Box, at: tuple[float, ...], scene: _Scene) -> float:
     outside = 1 - box.overlap(scene.frame) / area
     hidden = scene.weights[inside.all(axis=1)].sum()
     away = np.hypot(*np.subtract(box.nearest(*at), at))
-    return float(40 * covered + 300 * outside + hidden + away / 12)
+    return float(40 * covered + 60 * outside + hidden + away / 12)
 
 
 def _leader(axes: Axes, label: Label, start: tuple[float, float]) -> None:
