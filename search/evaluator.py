@@ -16,6 +16,7 @@ from search.stages.setup import trained
 from space.arch import Arch
 from supernet.evaluation import HeldOut
 from supernet.model import Supernet
+from supernet.task import Classification
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 
@@ -36,6 +37,13 @@ class SupernetEvaluator:
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name, means over the images."""
         return self.held_out.measure(partial(self.supernet, arch=arch))
+
+
+def classification_evaluator(supernet: Supernet, loader: Iterable[Any]) -> SupernetEvaluator:
+    """Judges a supernet's archs as classifiers, on a user's own loader of (images, targets)."""
+    task = Classification([str(label) for label in range(supernet.num_classes)])
+    device = next(supernet.parameters()).device
+    return SupernetEvaluator(supernet, HeldOut(loader, task, device))
 
 
 class LoaderEvaluator:

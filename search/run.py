@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search.budget import Budgets, parse_budget
 from search.front import Front
@@ -19,13 +19,20 @@ from space.arch import Arch, is_integer
 from space.errors import InputError, shown
 from space.space import SearchSpace
 
+if TYPE_CHECKING:
+    from search.evaluator import Metric
+    from supernet.model import Supernet
+
 MakeEvaluate = Callable[[], Evaluate]
 FRONT = "front.yaml"
 
 
 def run_search(
+    supernet: Supernet | None = None,
+    space: SearchSpace | None = None,
     *,
-    space: SearchSpace,
+    loader: Iterable[Any] | None = None,
+    metric: Metric | None = None,
     evaluate: Evaluate | None = None,
     make_evaluate: MakeEvaluate | None = None,
     objectives: str | Objective | Iterable[str | Objective] = DEFAULT,
@@ -47,8 +54,14 @@ def run_search(
     With a folder the search can be stopped at any moment and goes on by the same call: no finished
     evaluation is lost, none made twice.
 
+    Give a supernet with a loader, or a space with anything that evaluates its archs.
+
     Args:
-        space: the archs.
+        supernet: trained, on its device.
+        space: the archs; that of the supernet, where there is one.
+        loader: batches of (images, targets) to judge the supernet's archs on; read once.
+        metric: given logits and targets of all images, gives metrics by name; by default top1,
+            top5, cross_entropy and kl to the full network.
         evaluate: gives the metrics of an arch by name: `{"top1": 0.79, ...}`. An exception or NaN
             fails that arch alone.
         make_evaluate: makes `evaluate`, once in each process that evaluates; with workers it is
@@ -77,6 +90,11 @@ def run_search(
         InputError: what was asked for cannot be, in one line.
         KeyboardInterrupt: all that was finished is stored.
     """
+    if supernet is not None:
+        evaluate = _on_supernet(supernet, loader, metric, evaluate or make_evaluate)
+        space = space or supernet.space
+    if space is None:
+        raise InputError("run_search needs a supernet or a space")
     made = _maker(evaluate, make_evaluate)
     found = parse_objectives(objectives, directions)
     problem = Problem(space, found, parse_budget(budget, space, found, directions))
@@ -120,6 +138,19 @@ def search_here(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgres
             job = study.next()
             on_event(session.progress())
         return Front.of(search.problem, study.records, study.ended or "")
+
+
+def _on_supernet(
+    supernet: Supernet, loader: Iterable[Any] | None, metric: Metric | None, other: object
+) -> Evaluate:
+    # torch is imported where it is used: a search over a callable needs none.
+    from search.evaluator import LoaderEvaluator, classification_evaluator  # noqa: PLC0415
+
+    if loader is None or other is not None:
+        raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
+    if metric is None:
+        return classification_evaluator(supernet, loader)
+    return LoaderEvaluator(supernet, loader, metric)
 
 
 def _maker(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:

@@ -1,0 +1,78 @@
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch.nn import functional as F
+
+from search import run_search
+from space import InputError, SearchSpace, macs
+from supernet import Supernet, backbone_shape
+
+
+@pytest.fixture(scope="module")
+def supernet():
+    torch.manual_seed(0)
+    backbone = VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=16, depth=4, num_heads=2, num_classes=7
+    )
+    config = {"pool": {"kinds": ["avg2d"], "grids": [2]}, "skip": {"ratios": [0.5]}}
+    return Supernet(backbone, SearchSpace.from_dict(config, backbone_shape(backbone)))
+
+
+@pytest.fixture(scope="module")
+def loader():
+    rng = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(6, 3, 16, 16, generator=rng), torch.randint(7, (6,), generator=rng))
+        for _ in range(2)
+    ]
+
+
+def joined(loader):
+    return tuple(torch.cat(parts) for parts in zip(*loader, strict=True))
+
+
+def test_a_supernet_is_searched_on_a_users_loader(supernet, loader):
+    front = run_search(
+        supernet, loader=loader, objectives=("cross_entropy", "macs"), budget="macs=90%", trials=8
+    )
+    images, targets = joined(loader)
+    assert front.evaluations == 8
+    for entry in front.entries:
+        with torch.no_grad():
+            logits = supernet.eval()(images, entry.arch)
+            full = supernet(images, supernet.space.largest())
+        assert entry.metrics["cross_entropy"] == pytest.approx(
+            F.cross_entropy(logits, targets).item(), rel=1e-5
+        )
+        kl = F.kl_div(logits.log_softmax(1), full.softmax(1), reduction="batchmean").item()
+        assert entry.metrics["kl"] == pytest.approx(kl, rel=1e-3, abs=1e-7)
+        assert entry.metrics["macs"] == macs(entry.arch, supernet.shape)
+
+
+def test_a_users_metric_takes_the_place_of_the_usual_ones(supernet, loader):
+    def metric(logits, targets):
+        assert logits.shape == (12, 7)
+        return {"margin": (logits.amax(1) - logits.mean(1)).mean()}
+
+    front = run_search(
+        supernet,
+        supernet.space,
+        loader=loader,
+        metric=metric,
+        objectives=("margin=max", "macs"),
+        trials=6,
+    )
+    images, targets = joined(loader)
+    for entry in front.entries:
+        with torch.no_grad():
+            wanted = metric(supernet(images, entry.arch), targets)["margin"].item()
+        assert entry.metrics["margin"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_what_is_missing_is_said(supernet, loader):
+    with pytest.raises(InputError, match="a supernet is judged on a loader"):
+        run_search(supernet)
+    with pytest.raises(InputError, match="needs a supernet or a space"):
+        run_search(evaluate=lambda arch: {"top1": 0.5})
+    with pytest.raises(InputError, match="and by nothing else"):
+        run_search(supernet, loader=loader, evaluate=lambda arch: {"top1": 0.5})
