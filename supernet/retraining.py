@@ -20,7 +20,7 @@ from supernet.sandwich import Teacher
 from supernet.selecting import SelectorLearning, learning_rows
 from supernet.task import Classification
 from supernet.trainer import Trainer
-from supernet.training import as_batches, frozen
+from supernet.training import as_batches, as_held_out, frozen, made_folder
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,8 @@ def retrain(
             f"the subnet's head has {subnet.num_classes} outputs, the data {len(task.classes)} "
             "classes; call subnet.reset_classifier first"
         )
-    device = next(subnet.parameters()).device
-    if held_out is not None and not isinstance(held_out, HeldOut):
-        held_out = HeldOut(held_out, task, device, recipe.amp)
-    path = None if folder is None else Path(folder)
-    if path is not None:
-        path.mkdir(parents=True, exist_ok=True)
+    held_out = as_held_out(held_out, task, subnet, recipe.amp)
+    path = made_folder(folder)
     trainer = Trainer(
         subnet,
         task=task,

@@ -94,28 +94,15 @@ def train_supernet(
             f"the supernet's head has {supernet.num_classes} outputs, the data "
             f"{len(task.classes)} classes; reset the head before the supernet is built"
         )
-    device = next(supernet.parameters()).device
-    if held_out is not None and not isinstance(held_out, HeldOut):
-        held_out = HeldOut(held_out, task, device, recipe.amp)
-    path = None if folder is None else Path(folder)
-    if path is not None:
-        path.mkdir(parents=True, exist_ok=True)
+    held_out = as_held_out(held_out, task, supernet, recipe.amp)
+    path = made_folder(folder)
     batches = as_batches(train)
-    sandwich = Sandwich(
-        supernet,
-        task,
-        amp=recipe.amp,
-        selector_share=recipe.selector_share,
-        teacher=None if teacher is None else frozen(teacher),
-        teacher_share=recipe.teacher_share,
-    )
-    alone = (recipe.full_epochs or 0) * (batches.steps // recipe.accumulate)
     trainer = Trainer(
         supernet,
         task=task,
         recipe=recipe,
         batches=batches,
-        step=_Step(sandwich, recipe.random_archs, alone, seed),
+        step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
         judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
         journal=Journal(path, "supernet", quiet),
         folder=path,
@@ -124,6 +111,23 @@ def train_supernet(
     trained = trainer.fit()
     supernet.load_state_dict(trained.state_dict())
     return supernet.eval()
+
+
+def as_held_out(
+    given: Iterable[Any] | HeldOut | None, task: Classification, model: nn.Module, amp: bool
+) -> HeldOut | None:
+    """Held-out images on the model's device, from whatever a user gave."""
+    if given is None or isinstance(given, HeldOut):
+        return given
+    return HeldOut(given, task, next(model.parameters()).device, amp)
+
+
+def made_folder(folder: str | Path | None) -> Path | None:
+    """The folder, which is there afterwards."""
+    if folder is None:
+        return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
 
 
 def as_batches(train: Any) -> Batches:
@@ -143,20 +147,34 @@ def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
     return archs
 
 
+def _sandwich(
+    supernet: Supernet, task: Classification, recipe: SupernetRecipe, teacher: nn.Module | None
+) -> Sandwich:
+    return Sandwich(
+        supernet,
+        task,
+        amp=recipe.amp,
+        selector_share=recipe.selector_share,
+        teacher=None if teacher is None else frozen(teacher),
+        teacher_share=recipe.teacher_share,
+    )
+
+
 @dataclass(frozen=True)
 class _Step:
-    """One batch of the sandwich; before step `alone` the full network learns alone."""
+    """One batch of the sandwich; in the first epochs the full network learns alone."""
 
     sandwich: Sandwich
-    random_archs: int
-    alone: int
+    recipe: SupernetRecipe
+    batches: int
     seed: int
 
     def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
         archs: list[Arch] = []
-        if step >= self.alone:
+        updates = self.batches // self.recipe.accumulate
+        if step >= (self.recipe.full_epochs or 0) * updates:
             space = self.sandwich.supernet.space
-            archs = archs_of_step(space, self.seed, step, self.random_archs)
+            archs = archs_of_step(space, self.seed, step, self.recipe.random_archs)
         return self.sandwich(batch, archs, scale)
 
 

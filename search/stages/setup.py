@@ -100,6 +100,6 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError):
         raise InputError(f"device: {name!r} is not there; give auto, cpu, cuda or cuda:N") from None
     return device
