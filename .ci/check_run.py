@@ -8,6 +8,7 @@ from space import load_arch_file, macs
 
 
 def main(run: Path) -> None:
+    """Fail unless the run went all the way and found a subnet worth having."""
     front = Front.load(run / "export" / "main" / "front.yaml")
     archs = [path for path in (run / "export" / "main").glob("*.yaml") if path.stem != "front"]
     assert len(archs) == len(front) > 3, (len(archs), len(front))
