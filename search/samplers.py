@@ -82,6 +82,11 @@ class SamplerChoice:
             )
         return sampler
 
+    @property
+    def patience(self) -> int:
+        """Proposals in a row that may be in vain; each of the GP's costs a second."""
+        return 10 if self.name == "GPSampler" else 100
+
     @contextmanager
     def thinking(self) -> Iterator[None]:
         """While it proposes: on several threads the GP's small tensors take ten times longer."""

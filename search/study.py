@@ -25,7 +25,9 @@ from space.arch import Arch
 from space.encoding import Genes
 from space.errors import InputError
 
-MOST_IN_VAIN = 100
+# After a draw the sampler has less credit, until it proposes something new: near the end of a
+# small space, each evaluation would cost as many asks as the first.
+MOST_AFTER_DRAW = 10
 MOST_FAILURES = 10
 
 
@@ -83,6 +85,7 @@ class Study:
         self.seed = seed
         self.counts = Counts()
         self.ended: str | None = None
+        self._sampler = sampler
         self._store = store
         self._known = known or {}
         self._genes = Genes(problem.space)
@@ -99,6 +102,7 @@ class Study:
         if initial is None:
             initial = initial_archs(problem, seed) if sampler.learns else ()
         self._initial = deque(self._encoded(arch) for arch in initial)
+        self._patience = sampler.patience
         self._failures = 0
         self._dry = False
 
@@ -162,7 +166,7 @@ class Study:
                 self.counts.refused += 1
             elif job.identity not in self._seen:
                 return self._give_out(job)
-        for _ in range(MOST_IN_VAIN):
+        for _ in range(self._patience):
             trial = self._proposals.ask()
             arch = self._genes.decode(trial.params)
             identity = self.problem.space.identity(arch)
@@ -174,6 +178,7 @@ class Study:
                 self.counts.refused += 1
                 self._proposals.pass_over(trial, None)
             else:
+                self._patience = self._sampler.patience
                 return self._give_out(Job(identity, arch, trial.params, "sampler"), trial)
             if self._proposals.crowded:
                 self._start_anew()
@@ -184,6 +189,7 @@ class Study:
         if arch is None:
             return None
         self.counts.drawn += 1
+        self._patience = MOST_AFTER_DRAW
         return self._give_out(self._encoded(arch, "uniform"))
 
     def _encoded(self, arch: Arch, source: Source = "initial") -> Job:

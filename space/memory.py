@@ -50,19 +50,18 @@ class PeakMemory:
         """Bytes that `block` at `state` needs at its peak."""
         shape = self.shape
         n = through(state, block) + shape.prefix
-        given = shape.heads * n * n if block.shared else 0
         run = (state.tokens + shape.prefix) * shape.width if block.skip else 0
-        most = run + max(
-            self._attention(n, shared=block.shared, mapped=False), self._mlp(n) + given
-        )
+        most = run + max(self._attention(n, shared=block.shared, mapped=False), self._mlp(n))
         if block.pool is not None:
             tokens = state.tokens + pooled(state, block.pool)[1] + 2 * shape.prefix
             most = max(most, tokens * shape.width)
         elif starts_run(state, block):
             most = max(most, self._selection(state, block))
         if block.shared and not state.shared:
+            # The map is alive from the block before, which makes it, to the last that shares it;
+            # they all work on the same tokens.
             produced = self._attention(n, shared=False, mapped=True)
-            most = max(most, run + max(produced, self._mlp(n) + given))
+            most = max(most, run + max(produced, self._mlp(n) + shape.heads * n * n))
         return most * self.element
 
     def _attention(self, n: int, shared: bool, mapped: bool) -> int:

@@ -1,0 +1,129 @@
+import logging
+import warnings
+
+import pytest
+from optuna.trial import TrialState
+
+from search.objectives import parse_objectives
+from search.proposals import FEWEST_PASSED, Proposals, quiet
+from search.record import Record
+from search.samplers import SAMPLERS, SamplerChoice
+
+GENES = {"a": ("none", "x", "y"), "b": ("own", "shared"), "c": tuple("0123456")}
+OBJECTIVES = parse_objectives(["top1", "macs"])
+
+
+def proposals_of(name="NSGAIISampler", trials=(), **arguments):
+    return Proposals(GENES, OBJECTIVES, SamplerChoice(name, arguments), 0, trials)
+
+
+def tell(proposals, count):
+    told = []
+    for i in range(count):
+        trial = proposals.ask()
+        told.append(proposals.finish(trial, [i % 7 / 7, float(len(trial.params["c"]) + i % 5)]))
+    return told
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_gene_gets_one_of_its_values_and_given_genes_are_kept(name):
+    proposals = proposals_of(name)
+    for i in range(6):
+        trial = proposals.ask()
+        assert set(trial.params) == set(GENES)
+        assert all(value in GENES[gene] for gene, value in trial.params.items())
+        proposals.finish(trial, [i / 6, 1.0])
+    wanted = {"a": "y", "b": "shared", "c": "4"}
+    assert proposals.ask(wanted).params == wanted
+
+
+def test_a_finished_trial_is_told_as_it_is():
+    proposals = proposals_of()
+    frozen = proposals.finish(proposals.ask(), [0.5, 2.0])
+    assert (frozen.state, frozen.values) == (TrialState.COMPLETE, [0.5, 2.0])
+    failed = proposals.finish(proposals.ask(), None)
+    assert failed.state == TrialState.FAIL
+
+
+def test_a_rebuilt_study_knows_what_was_finished_and_nothing_else():
+    proposals = proposals_of("TPESampler")
+    told = tell(proposals, 5)
+    for _ in range(7):
+        proposals.pass_over(proposals.ask(), None)
+    told += tell(proposals, 3)
+    proposals.rebuild()
+    trials = proposals._study.trials
+    assert [(each.params, each.values) for each in trials] == [(t.params, t.values) for t in told]
+    tell(proposals, 2)
+    proposals.rebuild()
+    assert len(proposals._study.trials) == 10
+
+
+def test_what_is_passed_over_crowds_a_study_until_it_is_rebuilt():
+    proposals = proposals_of("RandomSampler")
+    record = Record(0, "id", None, {}, (0.5, 1.0), {"latency": 0.2})
+    for _ in range(FEWEST_PASSED):
+        proposals.pass_over(proposals.ask(), record)
+    assert not proposals.crowded
+    proposals.pass_over(proposals.ask(), record)
+    assert proposals.crowded
+    assert proposals._study.trials[-1].constraints == {"latency": 0.2}
+    proposals.rebuild()
+    assert not proposals.crowded
+    assert proposals._study.trials == []
+
+
+def test_hundreds_of_generations_survive_a_rebuild():
+    """Optuna selects parents from the last generation down, one call inside another."""
+    proposals = proposals_of(population_size=2)
+    told = tell(proposals, 1300)
+    again = proposals_of(population_size=2, trials=told)
+    assert again.ask().params.keys() == GENES.keys()
+    key = "NSGAIISampler:generation"
+    assert told[-1].system_attrs[key] > 600
+    assert again.finish(again.ask(), [0.1, 0.1]).system_attrs[key] >= told[-1].system_attrs[key]
+
+
+def test_tpe_looks_at_genes_together():
+    proposals = proposals_of("TPESampler")
+    tell(proposals, 12)
+    study, trial = proposals._study, proposals.ask()
+    assert set(study.sampler.infer_relative_search_space(study, trial)) == set(GENES)
+
+
+def test_constraints_survive_a_rebuild():
+    proposals = proposals_of()
+    trial = proposals.ask()
+    trial.set_constraint("latency_ms", 0.5)
+    frozen = proposals.finish(trial, [0.5, 2.0])
+    assert frozen.constraints == {"latency_ms": 0.5}
+    proposals.rebuild()
+    assert proposals._study.trials[0].constraints == {"latency_ms": 0.5}
+
+
+def test_the_same_history_gives_the_same_proposals():
+    told = tell(proposals_of(), 30)
+    one, two = proposals_of(trials=told), proposals_of(trials=told)
+    assert [one.ask().params for _ in range(5)] == [two.ask().params for _ in range(5)]
+
+
+def test_another_history_gives_others():
+    told = tell(proposals_of("RandomSampler"), 30)
+    one, two = proposals_of("RandomSampler"), proposals_of("RandomSampler", trials=told)
+    assert [one.ask().params for _ in range(5)] != [two.ask().params for _ in range(5)]
+
+
+def test_nothing_is_said_and_optunas_logger_is_left_as_it_was(monkeypatch):
+    said = []
+    logger = logging.getLogger("optuna")
+    monkeypatch.setattr(logger, "handlers", [handler := logging.Handler()])
+    monkeypatch.setattr(handler, "emit", said.append)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in SAMPLERS:
+            tell(proposals_of(name), 3)
+        with pytest.raises(RuntimeError), quiet():
+            raise RuntimeError
+    assert said == []
+    assert logger.level == logging.INFO

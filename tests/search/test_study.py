@@ -1,0 +1,434 @@
+"""What a search promises of its evaluations, whatever proposes."""
+
+import itertools
+import math
+import random
+
+import pytest
+from search_toys import (
+    SAMPLERS,
+    Evaluate,
+    all_archs,
+    drive,
+    middle_space,
+    problem_of,
+    small_space,
+    study_of,
+    toy_space,
+)
+from space_toys import seeded_spaces
+
+from search.objectives import Objective
+from search.record import Job, Outcome, attempt
+from search.study import MOST_AFTER_DRAW, MOST_FAILURES, Study
+from space import BlockArch, Genes, InputError, macs
+from space.baselines import baselines
+
+SPACES = seeded_spaces(24, least=4, most=4000)
+
+
+def name_of(sampler):
+    return sampler if isinstance(sampler, str) else f"{sampler['name']}*"
+
+
+# Each proposal of the GP takes a second.
+CASES = [
+    pytest.param(sampler, case, id=f"{name_of(sampler)}-{case}")
+    for sampler in SAMPLERS
+    for case in range(2 if name_of(sampler).startswith("GP") else 6)
+]
+
+
+def check_promises(study, evaluate, jobs):
+    """No arch over budget, none twice, and every evaluation recorded as it was."""
+    space, budget = study.problem.space, study.problem.budget
+    assert len(evaluate.seen) == len(set(evaluate.seen)) == len(jobs) == len(study.records)
+    for job, record in zip(jobs, study.records, strict=True):
+        assert budget.inside(job.arch)
+        assert space.canonical(job.arch) == job.arch
+        assert job.arch in space
+        assert Genes(space).decode(job.genes) == job.arch
+        assert (record.arch, record.identity) == (job.arch, space.identity(job.arch))
+        assert record.metrics["macs"] == macs(job.arch, space.shape)
+        assert record.values == (evaluate(job.arch)["top1"], macs(job.arch, space.shape))
+
+
+@pytest.mark.parametrize(("sampler", "case"), CASES)
+def test_no_evaluation_is_spent_over_budget_or_twice(sampler, case):
+    gp = name_of(sampler).startswith("GP")
+    space = SPACES[case * 4 + len(name_of(sampler)) % 4]
+    rng = random.Random(case)
+    costs = sorted(macs(arch, space.shape) for arch in rng.choices(all_archs(space), k=9))
+    budget = None if case == 0 or costs[4] == 0 else {"macs": costs[4]}
+    study = study_of(space, 10 if gp else 40, sampler, budget, seed=case)
+    evaluate = Evaluate(space)
+    jobs = drive(study, evaluate)
+    seen = list(evaluate.seen)
+    inside = sum(map(study.problem.budget.inside, all_archs(space)))
+    assert len(jobs) == min(study.trials, inside)
+    check_promises(study, _Replay(evaluate, seen), jobs)
+
+
+class _Replay:
+    """Evaluates again without remembering that."""
+
+    def __init__(self, evaluate, seen):
+        self.evaluate, self.seen = evaluate, seen
+
+    def __call__(self, arch):
+        return self.evaluate(arch)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=name_of)
+def test_the_same_seed_evaluates_the_same_archs(sampler):
+    trials = 10 if name_of(sampler).startswith("GP") else 35
+    seen = []
+    for seed in (3, 3, 4):
+        evaluate = Evaluate(toy_space())
+        drive(study_of(toy_space(), trials, sampler, "macs=60%", seed), evaluate)
+        seen.append(evaluate.seen)
+    assert seen[0] == seen[1]
+    assert seen[0] != seen[2]
+
+
+@pytest.mark.parametrize("sampler", ["NSGAIISampler", "RandomSampler", "TPESampler"])
+@pytest.mark.parametrize("budget", [None, "macs=50%", "macs=70%, tokens=60%, params=99%"])
+def test_a_small_space_is_evaluated_whole_and_the_search_says_so(sampler, budget):
+    space = middle_space()
+    study, evaluate = study_of(space, 10_000, sampler, budget), Evaluate(space)
+    drive(study, evaluate)
+    inside = [space.identity(a) for a in all_archs(space) if study.problem.budget.inside(a)]
+    assert sorted(evaluate.seen) == sorted(inside)
+    assert len(inside) >= 10
+    where = " inside the budget" if budget else ""
+    assert study.ended == f"every arch{where} has been evaluated"
+    assert study.next() is None
+
+
+def test_a_space_of_one_arch():
+    space = SPACES[0]
+    one = type(space)(space.shape)
+    study, evaluate = study_of(one, 5), Evaluate(one)
+    assert [job.arch for job in drive(study, evaluate)] == [one.largest()]
+    assert study.ended == "every arch has been evaluated"
+
+
+def test_an_impossible_budget_is_told_before_anything_is_evaluated():
+    with pytest.raises(InputError, match="no arch is that cheap; the space reaches from macs="):
+        study_of(toy_space(), 5, budget="macs=1M")
+
+
+def test_proposals_are_counted_by_what_became_of_them():
+    study = study_of(toy_space(), 100, budget="macs=40%")
+    drive(study, Evaluate(toy_space()))
+    asked = [trial for trial in study._proposals._study.trials if trial.state.is_finished()]
+    assert study.counts.refused > 0
+    assert study.counts.repeated > 0
+    # None of the usual initial archs is over budget: they were made for it.
+    assert len(asked) == 100 + study.counts.refused + study.counts.repeated
+
+
+def test_a_study_that_is_crowded_is_rebuilt_and_goes_on(monkeypatch):
+    monkeypatch.setattr("search.proposals.FEWEST_PASSED", 20)
+    space = toy_space()
+    study, evaluate = study_of(space, 150, "RandomSampler", "macs=40%"), Evaluate(space)
+    open_job = study.next()
+    drive(study, evaluate, most=148)
+    assert study._proposals._passed <= max(20, len(study.records)) + 1
+    assert study.counts.refused > 200
+    study.finish(open_job, attempt(evaluate, open_job.arch))
+    assert len(set(evaluate.seen)) == len(evaluate.seen) == len(study.records) == 149
+
+
+def test_trials_count_finished_evaluations_failed_ones_included():
+    space = toy_space()
+    outcomes = iter([True, False] * 20)
+
+    def evaluate(arch):
+        if next(outcomes):
+            return {"top1": 0.5}
+        raise RuntimeError("out of memory")
+
+    study = study_of(space, 20)
+    jobs = drive(study, evaluate)
+    assert len(jobs) == len(study.records) == 20
+    assert sum(record.error is not None for record in study.records) == 10
+    assert study.ended == "20 evaluations are finished"
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        ({"top1": math.nan}, "top1 is nan"),
+        ({"top1": math.inf}, "top1 is inf"),
+        ({"top1": "high"}, "metric top1 must be a number, got 'high'"),
+        ({"top1": None}, "metric top1 must be a number, got None"),
+        (0.5, "must give a mapping of metrics, got 0.5"),
+        (None, "must give a mapping of metrics, got None"),
+        (ValueError("two\nlines"), "ValueError: two lines (test_study.py:"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (RecursionError("deep"), "RecursionError: deep"),
+    ],
+)
+def test_a_bad_evaluation_fails_that_arch_alone(result, error):
+    space = toy_space()
+    bad = [space.largest()]
+
+    def evaluate(arch):
+        if arch not in bad:
+            return {"top1": 0.5}
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    study = study_of(space, 12)
+    drive(study, evaluate)
+    failed = [record for record in study.records if record.error is not None]
+    assert [record.arch for record in failed] == bad
+    assert error in failed[0].error
+    assert "\n" not in failed[0].error
+    assert (failed[0].values, failed[0].metrics) == (None, {})
+    assert len(study.records) == 12
+
+
+def test_other_metrics_that_are_not_finite_are_left_out():
+    study = study_of(toy_space(), 1)
+    drive(study, lambda arch: {"top1": 0.5, "ece": math.nan, "speed": 3})
+    assert study.records[0].metrics.keys() == {"top1", "speed", "macs", "params", "tokens"}
+
+
+def test_where_nothing_works_the_search_stops():
+    study = study_of(toy_space(), 100)
+    with pytest.raises(
+        InputError, match=r"first 10 evaluations failed, the last with ZeroDivision"
+    ):
+        drive(study, lambda arch: 1 / 0)
+    assert len(study.records) == MOST_FAILURES
+
+
+def test_failures_after_a_success_stop_nothing():
+    study = study_of(toy_space(), 40)
+    first = study.next()
+    study.finish(first, Outcome({"top1": 0.5}))
+    drive(study, lambda arch: 1 / 0)
+    assert len(study.records) == 40
+
+
+def test_a_metric_that_is_missing_is_told_at_once():
+    study = study_of(toy_space(), 100)
+    with pytest.raises(InputError, match=r"gives no 'top1', only top_1.*did you mean 'top_1'"):
+        drive(study, lambda arch: {"top_1": 0.5})
+
+
+def test_metrics_that_only_a_budget_needs_must_be_there_too():
+    study = study_of(toy_space(), 100, budget="latency_ms=3")
+    with pytest.raises(InputError, match="gives no 'latency_ms', only top1"):
+        drive(study, lambda arch: {"top1": 0.5})
+
+
+def test_constraints_reach_the_sampler_and_the_record():
+    space = toy_space()
+    study = study_of(space, 80, budget="latency_ms=3, top1=0.7")
+    drive(study, Evaluate(space))
+    for record in study.records:
+        excess = {"latency_ms": record.metrics["latency_ms"] - 3, "top1": 0.7 - record.values[0]}
+        assert record.excess == pytest.approx(excess)
+        assert record.inside == (max(excess.values()) <= 0)
+    told = study._proposals._study.trials
+    assert all(trial.constraints.keys() == {"latency_ms", "top1"} for trial in told if trial.values)
+    assert {record.inside for record in study.records} == {True, False}
+
+
+def test_objectives_may_be_functions_of_the_arch():
+    space = toy_space()
+    shared = Objective("shared", "min", lambda arch: sum(block.shared for block in arch.blocks))
+    study = study_of(space, 30, objectives=["top1", shared])
+    jobs = drive(study, Evaluate(space))
+    for job, record in zip(jobs, study.records, strict=True):
+        count = sum(block.shared for block in job.arch.blocks)
+        assert (record.values[1], record.metrics["shared"]) == (count, count)
+
+
+def test_a_function_that_raises_fails_that_arch_alone():
+    space = toy_space()
+    depth = Objective("pools", "min", lambda arch: 1 / sum(bool(b.pool) for b in arch.blocks))
+    study = study_of(space, 30, objectives=["top1", depth])
+    drive(study, Evaluate(space))
+    for record in study.records:
+        pools = sum(bool(block.pool) for block in record.arch.blocks)
+        assert (record.error is None) == (pools > 0)
+    assert "ZeroDivisionError" in next(r.error for r in study.records if r.error)
+
+
+def test_a_search_that_learns_starts_from_a_ladder_and_from_hand_made_archs():
+    space = toy_space()
+    budget = {"macs": 0.6 * macs(space.largest(), space.shape)}
+    study = study_of(space, 60, budget=budget)
+    first = [job.arch for job in drive(study, Evaluate(space)) if job.source == "initial"]
+    made = {each.arch for each in baselines(space, budget["macs"]) if each.arch}
+    assert made <= set(first)
+    assert space.smallest() in first
+    assert len(first) == len(set(first)) >= 10
+    costs = sorted(macs(arch, space.shape) for arch in first)
+    low, high = macs(space.smallest(), space.shape), budget["macs"]
+    gaps = [b - a for a, b in itertools.pairwise(costs)]
+    assert max(gaps) < 0.25 * (high - low)
+    full = [job.arch for job in drive(study_of(space, 5), Evaluate(space))]
+    assert space.largest() in full, "inside the budget where there is none"
+
+
+@pytest.mark.parametrize("sampler", ["RandomSampler", "QMCSampler"])
+def test_what_learns_nothing_starts_at_random(sampler):
+    jobs = drive(study_of(toy_space(), 20, sampler), Evaluate(toy_space()))
+    assert {job.source for job in jobs} == {"sampler"}
+
+
+def test_given_archs_come_first_and_those_over_budget_are_refused():
+    space = toy_space()
+    some = all_archs(space)[5:8]
+    study = study_of(space, 6, initial=[*some, some[0]])
+    jobs = drive(study, Evaluate(space))
+    assert [job.arch for job in jobs[:3]] == some
+    assert [job.source for job in jobs].count("initial") == 3
+    study = study_of(space, 6, budget="macs=50%", initial=[space.largest()])
+    assert "initial" not in [job.source for job in drive(study, Evaluate(space))]
+    assert study.counts.refused >= 1
+
+
+def test_an_initial_arch_outside_the_space_is_refused():
+    space = small_space()
+    pooled = type(space.largest())((BlockArch(attention="own"), *space.largest().blocks[:1]))
+    with pytest.raises(InputError, match="not in the space"):
+        study_of(space, 6, initial=[pooled])
+
+
+def test_what_another_search_measured_is_not_evaluated_again():
+    space = toy_space()
+    before = study_of(space, 50, seed=1)
+    drive(before, Evaluate(space))
+    known = {record.identity: dict(record.metrics) for record in before.records}
+    study, evaluate = study_of(space, 50, seed=1, known=known), Evaluate(space)
+    drive(study, evaluate)
+    assert evaluate.seen == []
+    assert [record.values for record in study.records] == [r.values for r in before.records]
+    assert all(record.reused for record in study.records)
+    assert study.counts.reused == 50
+    other = study_of(space, 50, seed=2, known=known)
+    drive(other, evaluate)
+    assert 0 < other.counts.reused < 50
+    assert not set(evaluate.seen) & set(known)
+    assert len(evaluate.seen) + other.counts.reused == 50
+
+
+def test_metrics_that_are_not_enough_are_not_taken_over():
+    space = toy_space()
+    known = {space.identity(arch): {"top5": 0.9} for arch in all_archs(space)}
+    study, evaluate = study_of(space, 10, known=known), Evaluate(space)
+    drive(study, evaluate)
+    assert len(evaluate.seen) == 10
+
+
+def test_several_jobs_may_be_out_and_come_back_in_any_order():
+    space = toy_space()
+    rng = random.Random(0)
+    study, evaluate = study_of(space, 120, budget="macs=70%"), Evaluate(space)
+    out = []
+    while True:
+        while len(out) < 7 and (job := study.next()) is not None:
+            out.append(job)
+        assert {job.identity for job in out} == {job.identity for job in study.open}
+        if not out:
+            break
+        job = out.pop(rng.randrange(len(out)))
+        record = study.finish(job, attempt(evaluate, job.arch))
+        assert (record.number, record.identity) == (len(study.records) - 1, job.identity)
+    assert len(study.records) == len(set(evaluate.seen)) == 120
+
+
+def test_no_more_jobs_are_out_than_trials_are_left():
+    study = study_of(toy_space(), 5)
+    out = [study.next() for _ in range(5)]
+    assert None not in out
+    assert study.next() is None
+    assert study.ended is None
+    for job in out:
+        study.finish(job, Outcome({"top1": 0.5}))
+    assert study.next() is None
+    assert study.ended == "5 evaluations are finished"
+
+
+def test_a_second_outcome_of_an_arch_counts_for_nothing():
+    study = study_of(toy_space(), 5)
+    job = study.next()
+    assert study.awaits(job)
+    assert study.finish(job, Outcome({"top1": 0.5})) is not None
+    assert not study.awaits(job)
+    assert study.finish(job, Outcome({"top1": 0.9})) is None
+    assert [record.values[0] for record in study.records] == [0.5]
+
+
+def test_an_outcome_that_nobody_waits_for_is_taken_all_the_same():
+    """As after a restart of whoever holds the study: its leases are forgotten."""
+    space = toy_space()
+    arch = all_archs(space)[7]
+    job = Job(space.identity(arch), arch, Genes(space).encode(arch), "sampler")
+    study = study_of(space, 5)
+    assert study.finish(job, Outcome({"top1": 0.5})).identity == job.identity
+    assert len(study.records) == 1
+    assert job.identity not in [each.identity for each in drive(study, Evaluate(space))]
+
+
+def test_when_nothing_is_left_but_jobs_are_out_the_search_waits():
+    space = small_space()
+    study = study_of(space, 100)
+    out = [study.next() for _ in range(27)]
+    assert None not in out
+    repeated = study.counts.repeated
+    assert study.next() is None
+    assert study.next() is None
+    assert study.counts.repeated <= repeated + 100, "it does not ask for ever"
+    assert study.ended is None
+    for job in out:
+        study.finish(job, Outcome({"top1": 0.5}))
+    assert study.next() is None
+    assert study.ended == "every arch has been evaluated"
+
+
+def test_asking_in_vain_has_an_end(monkeypatch):
+    """A sampler that proposes one arch for ever costs 100 asks once, then 10 an evaluation."""
+    space = toy_space()
+    study, evaluate = study_of(space, 10, initial=[]), Evaluate(space)
+    same = Genes(space).encode(space.largest())
+    asked = []
+
+    def ask(genes=None, proposals=study._proposals):
+        asked.append(genes)
+        return type(proposals).ask(proposals, genes or same)
+
+    monkeypatch.setattr(study._proposals, "ask", ask)
+    jobs = drive(study, evaluate)
+    assert [job.source for job in jobs] == ["sampler"] + ["uniform"] * 9
+    vain = 100 + 8 * MOST_AFTER_DRAW
+    assert asked.count(None) == 1 + vain
+    assert (study.counts.drawn, study.counts.repeated) == (9, vain)
+
+
+def test_a_sampler_that_proposes_something_new_has_its_credit_back(monkeypatch):
+    space = toy_space()
+    study, evaluate = study_of(space, 8, initial=[]), Evaluate(space)
+    same, new = (Genes(space).encode(all_archs(space)[i]) for i in (0, 5))
+    asks = iter([same] * (1 + 100) + [new] + [same] * 1000)
+
+    def ask(genes=None, proposals=study._proposals):
+        return type(proposals).ask(proposals, genes or next(asks))
+
+    monkeypatch.setattr(study._proposals, "ask", ask)
+    sources = [job.source for job in drive(study, evaluate, most=5)]
+    assert sources == ["sampler", "uniform", "sampler", "uniform", "uniform"]
+    assert study.counts.repeated == 2 * 100 + MOST_AFTER_DRAW
+
+
+def test_a_problem_names_what_must_be_measured():
+    problem = problem_of(toy_space(), ["top1", "macs", "kl"], "latency_ms=3, macs=50%, kl=1")
+    assert problem.measured == ("top1", "kl", "latency_ms")
+    assert isinstance(study_of(toy_space(), 1), Study)
