@@ -41,7 +41,7 @@ def test_trials_count_finished_evaluations_failed_ones_included():
         ({"top1": None}, "metric top1 must be a number, got None"),
         (0.5, "must give a mapping of metrics, got 0.5"),
         (None, "must give a mapping of metrics, got None"),
-        (ValueError("two\nlines"), "ValueError: two lines (test_study.py:"),
+        (ValueError("two\nlines"), "ValueError: two lines (test_outcomes.py:"),
         (KeyError("x"), "KeyError: 'x'"),
         (RecursionError("deep"), "RecursionError: deep"),
     ],
