@@ -18,6 +18,9 @@ from space.arch import Arch
 from space.errors import InputError, near, shown
 from space.shape import BackboneShape
 
+# That a front's file may hold: some hundred subnets.
+MOST_BLOCKS = 8000
+
 
 @dataclass(frozen=True)
 class FrontEntry:
@@ -53,6 +56,7 @@ class Front:
             value of each among all evaluations.
         steps: (evaluations, hypervolume) wherever the hypervolume grew.
         ended: why the search ended, in a sentence.
+        left_out: subnets of the front that the file it was read from leaves out, see `save`.
     """
 
     objectives: tuple[Objective, ...]
@@ -64,6 +68,7 @@ class Front:
     reference: tuple[float, ...] = ()
     steps: tuple[tuple[int, float], ...] = ()
     ended: str = ""
+    left_out: int = 0
 
     @classmethod
     def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
@@ -130,9 +135,15 @@ class Front:
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write the front (schema tokennas/front/1)."""
+        """Write the front (schema tokennas/front/1).
+
+        Of a front too long for a file that people read, the best, the last and an even choice of
+        those between are written.
+        """
+        kept = _even(self.entries, max(2, MOST_BLOCKS // self.shape.depth))
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        write_front(path, values | {"entries": [vars(entry) for entry in self.entries]})
+        values["left_out"] = self.left_out + len(self.entries) - len(kept)
+        write_front(path, values | {"entries": [vars(entry) for entry in kept]})
 
     @classmethod
     def load(cls, path: str | Path) -> Front:
@@ -154,6 +165,13 @@ class Front:
             raise InputError(f"front: unknown {shown(name)}{hint}")
         limit = amount_of(name, amount, self.full.get(cost), scale)
         return Constraint(cost, limit, signs.get(cost, 1))
+
+
+def _even(entries: tuple[FrontEntry, ...], most: int) -> tuple[FrontEntry, ...]:
+    """At most so many entries, with the first and the last."""
+    if len(entries) <= most:
+        return entries
+    return tuple(entries[i * (len(entries) - 1) // (most - 1)] for i in range(most))
 
 
 def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:

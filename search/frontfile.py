@@ -18,6 +18,19 @@ from space.yamlfile import Document, Place, read_yaml, write_yaml
 T = TypeVar("T")
 
 SCHEMA = "tokennas/front/1"
+KEYS = (
+    "schema",
+    "objectives",
+    "evaluations",
+    "failed",
+    "ended",
+    "left_out",
+    "shape",
+    "full",
+    "reference",
+    "steps",
+    "entries",
+)
 ENTRY = ("trial", "identity", "values", "metrics", "blocks")
 
 
@@ -29,6 +42,7 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
         "evaluations": values["evaluations"],
         "failed": values["failed"],
         "ended": values["ended"],
+        "left_out": values["left_out"],
         "shape": values["shape"].to_dict(),
         "full": dict(values["full"]),
         "reference": list(values["reference"]),
@@ -55,8 +69,7 @@ def read_front(path: str | Path) -> dict[str, Any]:
     """
     document = read_yaml(path)
     reader = _Reader(document)
-    keys = ("objectives", "evaluations", "failed", "ended", "shape", "full", "reference", "steps")
-    data = reader.mapping((), document.data, ("schema", *keys, "entries"))
+    data = reader.mapping((), document.data, KEYS)
     if data["schema"] != SCHEMA:
         raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
     objectives = tuple(
@@ -70,6 +83,7 @@ def read_front(path: str | Path) -> dict[str, Any]:
         "evaluations": reader.count(("evaluations",), data["evaluations"]),
         "failed": reader.count(("failed",), data["failed"]),
         "ended": reader.text(("ended",), data["ended"]),
+        "left_out": reader.count(("left_out",), data["left_out"]),
         "shape": shape,
         "full": reader.numbers(("full",), data["full"]),
         "reference": reader.values(("reference",), data["reference"], len(objectives)),

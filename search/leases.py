@@ -154,7 +154,7 @@ class Leases:
             return 1
         left = self.study.trials - len(self.study.records) - self.leased
         fair = max(1, left // (2 * self._count))
-        return max(1, min(int(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
+        return max(1, min(round(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         try:

@@ -6,7 +6,9 @@ anew from the finished trials.
 
 from __future__ import annotations
 
+import copy
 import logging
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +23,23 @@ from search.record import Record
 from search.samplers import SamplerChoice
 
 FEWEST_PASSED = 1000
+
+Distributions = dict[str, optuna.distributions.BaseDistribution]
+
+
+class _Gene(CategoricalDistribution):
+    """One object for all trials: nearly all that they hold, and compared at each ask.
+
+    While old trials are not told, Optuna compares every gene of every trial after them, each time.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+    __hash__ = CategoricalDistribution.__hash__
+
+    def __deepcopy__(self, memo: object) -> _Gene:
+        return self
 
 
 class Proposals:
@@ -42,8 +61,9 @@ class Proposals:
         seed: int,
         trials: Iterable[FrozenTrial] = (),
     ) -> None:
-        self.genes: dict[str, optuna.distributions.BaseDistribution] = {
-            gene: CategoricalDistribution(tuple(values)) for gene, values in categories.items()
+        self._genes: Distributions = {gene: _Gene(each) for gene, each in categories.items()}
+        self._plain: Distributions = {
+            gene: CategoricalDistribution(each) for gene, each in categories.items()
         }
         self._directions = [objective.optuna_direction for objective in objectives]
         self._sampler = sampler
@@ -70,7 +90,8 @@ class Proposals:
         sampler = self._sampler.make(seed)
         with quiet():
             self._study = optuna.create_study(directions=self._directions, sampler=sampler)
-        self._study.add_trials(trials)
+        for trial in trials:
+            self._study.add_trial(self._lean(trial))
         _select_parents(sampler, self._study, trials)
 
     def ask(self, genes: Mapping[str, str] | None = None) -> optuna.Trial:
@@ -78,12 +99,15 @@ class Proposals:
         if genes is not None:
             self._study.enqueue_trial(dict(genes))
         with self._sampler.thinking():
-            return self._study.ask(self.genes)
+            return self._study.ask(self._genes)
 
     def finish(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
         """Tell the values of an evaluation, or None where it failed."""
         self._finished.append(trial.number)
-        return self._tell(trial, values)
+        frozen = self._tell(trial, values)
+        # For the storage, which knows Optuna's own classes alone.
+        frozen.distributions = self._plain
+        return frozen
 
     def pass_over(self, trial: optuna.Trial, record: Record | None) -> None:
         """Tell that a trial is not evaluated: its arch has a record already, or may have none."""
@@ -91,6 +115,14 @@ class Proposals:
         for name, excess in (record.excess if record else {}).items():
             trial.set_constraint(name, excess)
         self._tell(trial, record.values if record else None)
+
+    def _lean(self, trial: FrozenTrial) -> FrozenTrial:
+        """A stored trial with the genes and the texts that all trials share."""
+        lean = copy.copy(trial)
+        lean.params = {gene: sys.intern(value) for gene, value in trial.params.items()}
+        lean.distributions = self._genes
+        lean.user_attrs = {}
+        return lean
 
     def _tell(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
         if values is None:
