@@ -95,3 +95,7 @@ def drive(study, evaluate, most=1 << 30):
         jobs.append(job)
         study.finish(job, attempt(evaluate, job.arch))
     return jobs
+
+
+def identities(jobs):
+    return [job.identity for job in jobs]

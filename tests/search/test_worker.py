@@ -1,0 +1,64 @@
+"""The loop of a process that evaluates."""
+
+from search_toys import Evaluate, identities, study_of, toy_space
+
+from search.leases import Leases
+from search.worker import work
+
+
+class Desk:
+    """Lends jobs as `Leases` does, and notes what is asked and what is waited for."""
+
+    def __init__(self, leases, name="a"):
+        self.leases, self.name = leases, name
+        self.calls = []
+
+    def __call__(self, results):
+        self.calls.append(len(results))
+        jobs = self.leases.exchange(self.name, results)
+        return lambda: jobs
+
+
+def test_a_worker_evaluates_every_job_and_brings_every_result():
+    leases = Leases(study_of(toy_space(), 60), 1)
+    evaluate = Evaluate(toy_space())
+    desk = Desk(leases)
+    work(desk, evaluate)
+    assert identities(leases.study.records) == evaluate.seen
+    assert len(evaluate.seen) == 60
+    assert sum(desk.calls) == 60
+    assert max(desk.calls) > 1, "in batches"
+
+
+def test_quick_jobs_are_fetched_while_others_are_evaluated(monkeypatch):
+    leases = Leases(study_of(toy_space(), 30), 1)
+    order = []
+    evaluate = Evaluate(toy_space())
+
+    def noted(arch):
+        order.append("evaluate")
+        return evaluate(arch)
+
+    def exchange(results):
+        order.append("ask")
+        return desk(results)
+
+    desk = Desk(leases)
+    work(exchange, noted)
+    assert order[:2] == ["ask", "evaluate"]
+    assert order[2] == "ask", "the first batch tells how long one takes"
+    assert order[3] == "ask", "before the second is evaluated"
+    order.clear()
+    monkeypatch.setattr("search.worker.AHEAD_SECONDS", 0.0)
+    leases = Leases(study_of(toy_space(), 9), 1)
+    desk = Desk(leases)
+    work(exchange, noted)
+    assert "ask,ask" not in ",".join(order[:-1])
+
+
+def test_with_nothing_to_do_a_worker_waits(monkeypatch):
+    waited = []
+    monkeypatch.setattr("search.worker.time.sleep", waited.append)
+    answers = iter([[], [], None])
+    work(lambda results: lambda: next(answers), lambda arch: {})
+    assert len(waited) == 2
