@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from space.errors import InputError
 from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.sources import DatasetConfig, Source, open_sources
 
+Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "random"]
 LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct")
 
 
@@ -49,11 +50,38 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True)
+class InputConfig:
+    """What an image is made into for the network; what is none is the backbone's own.
+
+    Args:
+        mean: of each channel, subtracted from pixels in 0..1.
+        std: of each channel, by which they are divided then.
+        interpolation: of resizing: `bilinear`, `bicubic`, ...
+        crop_pct: share of each side that the centre crop of evaluation keeps.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    interpolation: Interpolation | None = None
+    crop_pct: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("mean", 0.0, 1.0), ("std", 1e-3, 1.0), ("crop_pct", 0.1, 1.0)):
+            given = getattr(self, name)
+            values = given if isinstance(given, tuple) else (given,)
+            if any(value is not None and not least <= value <= most for value in values):
+                raise InputError(
+                    f"data.input.{name}: must lie in {least:g} to {most:g}, got {given}"
+                )
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Data set, splits and batches.
 
     Args:
         dataset: what to read.
+        input: what an image is made into.
         augment: augmentation in training.
         batch: images of a training step.
         eval_batch: images of a batch in evaluation.
@@ -65,6 +93,7 @@ class DataConfig:
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    input: InputConfig = field(default_factory=InputConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     batch: int = 128
     eval_batch: int = 256
@@ -107,8 +136,7 @@ def open_data(
         InputError: the data is not right; see `open_sources`.
     """
     train, test = sources or open_sources(config.dataset)
-    look = resolve_data_config(model=backbone, verbose=False)
-    look["input_size"] = (backbone.in_chans, *backbone.patch_embed.img_size)
+    look = _look(config.input, backbone)
     pool, held = cut(train.targets, config, seed, search_indices)
     if len(pool) < config.batch:
         raise InputError(
@@ -132,6 +160,20 @@ def open_data(
         search_indices=held,
         input={"size": list(look["input_size"])} | {key: _plain(look[key]) for key in LOOK[1:]},
     )
+
+
+def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
+    """timm's settings of an image: the config's before the backbone's own."""
+    given = {key: value for key, value in asdict(config).items() if value is not None}
+    for key in {"mean", "std"} & set(given):
+        if len(given[key]) != backbone.in_chans:
+            raise InputError(
+                f"data.input.{key}: must have {backbone.in_chans} values, one for each channel, "
+                f"got {len(given[key])}"
+            )
+    look = dict(resolve_data_config(given, model=backbone, verbose=False))
+    look["input_size"] = (backbone.in_chans, *backbone.patch_embed.img_size)
+    return look
 
 
 def cut(
