@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -31,8 +34,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def command() -> NoReturn:
+    """The command of the distribution: `main`, and out.
+
+    Python would take down torch and its kind piece by piece, for more than a second.
+    """
+    code = main()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _train(call: Call) -> None:
-    # --help must not wait for torch: each stage is imported where it runs.
+    # Each stage is imported where it runs: none waits for what the others need.
     from search.stages.training import train  # noqa: PLC0415
 
     train(_config(call), call.file)

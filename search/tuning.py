@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
-from search.environment import OWN, RAY, TUNE, environment
+from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.front import Front
 from search.host import Status, StudyHost, Workers
 from search.leases import BEAT_SECONDS
@@ -207,8 +207,9 @@ def _put(make_evaluate: Callable[[], Evaluate]) -> Any:
 
     try:
         return ray.put(make_evaluate)
-    except TypeError as error:
-        # Ray's own message is a page; that of the pickler, which it comes from, a line.
+    except Exception as error:
+        # Of whatever kind the part is that cannot be pickled. Ray's own message is a page; that of
+        # the pickler, which it comes from, a line.
         cause = error.__cause__ or error
         raise InputError(f"what evaluates cannot be sent to workers: {cause}") from None
 
@@ -246,9 +247,11 @@ def _ray(workers: Workers) -> Iterator[bool]:
             try:
                 yield own
             finally:
-                if own:
-                    _end_monitor()
-                ray.shutdown()
+                # Ray's core tells the terminal what it could no longer send.
+                with silent_stderr():
+                    if own:
+                        _end_monitor()
+                    ray.shutdown()
     finally:
         _read_authentication()
 

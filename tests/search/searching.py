@@ -1,0 +1,68 @@
+"""A search as a program of its own, so that it can be stopped and killed.
+
+    python searching.py FOLDER --trials N --workers W --seconds S --kills K
+
+Each evaluation is noted in FOLDER's `evaluated.txt` when it ends. The arch of identity K kills the
+process that evaluates it.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from search_toys import Evaluate, toy_space
+
+from search.run import run_search
+
+SPACE = toy_space()
+BUDGET = "macs=80%"
+NOTES = "evaluated.txt"
+
+
+class Noting:
+    """Evaluates slowly, and notes in a file what it has evaluated."""
+
+    def __init__(self, notes, seconds, kills):
+        self.notes, self.seconds, self.kills = notes, seconds, kills
+        self.evaluate = Evaluate(SPACE)
+
+    def __call__(self, arch):
+        identity = SPACE.identity(arch)
+        if identity == self.kills:
+            os._exit(9)
+        time.sleep(self.seconds)
+        metrics = self.evaluate(arch)
+        with self.notes.open("a") as file:
+            file.write(f"{identity}\n")
+        return metrics
+
+
+def search(folder, trials, workers, seconds=0.0, kills=None, **others):
+    """The front, with the search's files in `folder`, and the notes too."""
+    folder = Path(folder)
+    folder.mkdir(exist_ok=True)
+    evaluate = Noting(folder / NOTES, seconds, kills)
+    return run_search(
+        space=SPACE,
+        evaluate=evaluate,
+        budget=BUDGET,
+        trials=trials,
+        workers=workers,
+        folder=folder / "search",
+        **others,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--kills")
+    search(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Searches with workers, through Ray: what holds without them holds here too."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from search_toys import all_archs, problem_of
+from searching import BUDGET, NOTES, SPACE, search
+
+from search.front import Front
+from search.run import run_search
+from search.storage import read_trials
+from search.trials import read_records
+from space import InputError
+
+pytestmark = pytest.mark.cluster
+
+HERE = Path(__file__).parent
+PROBLEM = problem_of(SPACE, budget=BUDGET)
+# A search with workers goes to Ray's own processes, which look modules up by these.
+PATHS = os.pathsep.join([str(HERE), str(HERE.parent / "space")])
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+
+
+def evaluated(folder):
+    """How often each arch was evaluated to the end."""
+    notes = folder / NOTES
+    return Counter(notes.read_text().split()) if notes.exists() else Counter()
+
+
+def stored(folder):
+    return read_records(read_trials(folder / "search"), PROBLEM)
+
+
+def start(folder, **options):
+    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    command = [sys.executable, str(HERE / "searching.py"), str(folder), *words]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": PATHS})
+
+
+def wait_for(condition, seconds=90):
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it took too long"
+        time.sleep(0.05)
+
+
+def holds(folder, trials):
+    """No trial is lost, over budget or a repetition."""
+    records = stored(folder)
+    identities = [record.identity for record in records]
+    assert len(records) == trials == len(set(identities))
+    assert all(PROBLEM.budget.inside(record.arch) for record in records)
+    return records
+
+
+def test_every_arch_is_evaluated_once_and_stored_once(tmp_path):
+    front = search(tmp_path, 60, workers=2)
+    records = holds(tmp_path, 60)
+    assert evaluated(tmp_path) == Counter(record.identity for record in records)
+    assert front == Front.of(PROBLEM, records, front.ended)
+    assert front == Front.load(tmp_path / "search" / "front.yaml")
+
+
+def test_a_search_goes_on_with_more_workers_and_without(tmp_path):
+    for trials, workers in ((20, 2), (30, 0), (40, 1)):
+        search(tmp_path, trials, workers)
+        holds(tmp_path, trials)
+    assert set(evaluated(tmp_path).values()) == {1}
+
+
+def test_a_space_is_searched_to_its_end(tmp_path):
+    fitting = [arch for arch in all_archs(SPACE) if PROBLEM.budget.inside(arch)]
+    search(tmp_path, 10_000, workers=2)
+    records = holds(tmp_path, len(fitting))
+    assert {r.identity for r in records} == {SPACE.identity(arch) for arch in fitting}
+
+
+def test_an_arch_that_kills_its_worker_fails_after_three_and_the_others_are_done(tmp_path):
+    killer = SPACE.identity(search(tmp_path / "first", 1, workers=0).entries[0].arch)
+    search(tmp_path, 12, workers=2, kills=killer)
+    failed = [record for record in holds(tmp_path, 12) if not record.metrics]
+    assert [record.identity for record in failed] == [killer]
+    assert "3 times" in failed[0].error
+    assert killer not in evaluated(tmp_path)
+
+
+def test_a_killed_driver_loses_nothing_that_was_stored(tmp_path):
+    for least in (6, 14):
+        process = start(tmp_path, trials=40, workers=2, seconds=0.2)
+        wait_for(lambda least=least: evaluated(tmp_path).total() >= least)
+        process.kill()
+        assert process.wait(timeout=10) == -signal.SIGKILL
+        wait_for(lambda: lock_is_free(tmp_path))
+        kept = {record.identity for record in stored(tmp_path)}
+        before = evaluated(tmp_path)
+        assert len(kept) >= least - 4, "at most what the workers had was not stored"
+        assert kept <= set(before)
+    process = start(tmp_path, trials=40, workers=2)
+    assert process.wait(timeout=90) == 0
+    holds(tmp_path, 40)
+    after = evaluated(tmp_path)
+    assert all(after[identity] == before[identity] for identity in kept), "none made twice"
+
+
+def lock_is_free(folder):
+    """Whether the orphaned processes of a killed driver have gone, tried as a user would."""
+    try:
+        search(folder, 1, workers=0)
+    except InputError:
+        return False
+    return True
+
+
+def test_what_cannot_be_made_in_workers_is_told_in_one_line(tmp_path):
+    def broken():
+        raise ValueError("no weights here")
+
+    with pytest.raises(InputError, match="no weights here") as caught:
+        run_search(space=SPACE, make_evaluate=broken, trials=4, workers=2, folder=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_sent_to_workers_is_told_in_one_line(tmp_path):
+    file = (tmp_path / "open.txt").open("w")
+    with file, pytest.raises(InputError, match="cannot be sent to workers") as caught:
+        run_search(space=SPACE, evaluate=lambda arch: file, trials=4, workers=2, folder=tmp_path)
+    assert "\n" not in str(caught.value)
