@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from rich.table import Table
 from search.config import Config
 from search.folder import RunFolder
 from search.stages.setup import Setup, prepare
+from search.stages.training import settled
 from search.tables import duration, quantity
 from space.arch import Arch
 from space.bands import Bands, Count
@@ -23,7 +25,7 @@ from supernet.batches import Batch
 from supernet.sandwich import Sandwich, archs_of_step
 
 BARS = 12
-PROBE_BATCH = 8
+PROBE_BATCH = 32
 
 
 def inspect_model(name: str, console: Console) -> None:
@@ -111,21 +113,28 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
 
 
 def seconds_to_train(config: Config, setup: Setup) -> float:
-    """Seconds of the supernet's training, from a step on a few made-up images."""
-    recipe, supernet = config.supernet, setup.supernet.train()
+    """Seconds of the supernet's training, from steps on a few made-up images."""
+    supernet = setup.supernet.train()
+    recipe = settled(config.supernet, setup.head_reset)
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
     targets = torch.arange(PROBE_BATCH) % len(setup.task.classes)
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
     batch = Batch(images.to(setup.device), targets.to(setup.device), draws)
     step = Sandwich(supernet, setup.task, recipe.amp, recipe.selector_share)
-    for repeat in range(2):
+
+    def seconds(archs: list[Arch]) -> float:
         began = time.perf_counter()
-        step(batch, archs_of_step(supernet.space, config.seed, repeat, recipe.random_archs))
+        step(batch, archs)
         if setup.device.type == "cuda":
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - began
+        return time.perf_counter() - began
+
+    draw = partial(archs_of_step, supernet.space, config.seed, random=recipe.random_archs)
+    seconds(draw(step=0))
+    alone = recipe.full_epochs or 0
+    per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
     supernet.zero_grad()
-    return seconds / PROBE_BATCH * len(setup.data.train.images) * recipe.epochs
+    return per_batch / PROBE_BATCH * len(setup.data.train.images)
 
 
 def _count(count: Count) -> str:

@@ -67,7 +67,10 @@ def show_front(front: Front, console: Console) -> None:
 
 @contextmanager
 def shown_progress(console: Console) -> Iterator[OnProgress]:
-    """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
+    """A bar over the evaluations: rate, time left, best so far, what was not evaluated.
+
+    Where the output is no terminal, a line for each tenth of them.
+    """
     columns = (
         TextColumn("[bold]search"),
         BarColumn(),
@@ -78,13 +81,19 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("search", total=None, state="")
         noted: set[str] = set()
+        told = 0
 
         def tell(state: State) -> None:
+            nonlocal told
             for note in state.notes:
                 if note not in noted:
                     noted.add(note)
                     console.print(note)
             bar.update(task, total=state.total, completed=state.done, state=_state(state))
+            tenth = 10 * state.done // state.total
+            if not console.is_terminal and tenth > told:
+                told = tenth
+                console.print(f"search {state.done}/{state.total}  {_state(state)}")
 
         yield tell
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import nn
 
-from search.config import Config
+from search.config import Config, SupernetConfig
 from search.folder import RunFolder
 from search.stages.setup import TRAINED, WEIGHTS, Setup, prepare
 from space.errors import InputError
 from supernet.model import Supernet
-from supernet.pretrained import BackboneConfig, load_backbone
+from supernet.pretrained import load_backbone
 from supernet.training import train_supernet
 from supernet.weights import load_weights, save_weights
 
@@ -26,22 +26,21 @@ def train(config: Config, file: Path | None) -> Supernet:
     """
     folder = RunFolder(config, file)
     setup = prepare(config, folder)
+    weights = folder.stage("supernet") / WEIGHTS
+    teacher = None if weights.exists() else _teacher(config, setup)
     path = folder.claim("supernet", TRAINED)
     folder.store_split(setup.data.search_indices.tolist())
-    weights = path / WEIGHTS
     if weights.exists():
         load_weights(setup.supernet, weights)
         return setup.supernet.eval()
-    recipe = config.supernet
-    if recipe.full_epochs is None and setup.head_reset:
-        recipe = replace(recipe, full_epochs=min(-(-recipe.epochs // 10), recipe.epochs - 1))
+    recipe = settled(config.supernet, setup.head_reset)
     supernet = train_supernet(
         setup.supernet,
         setup.data.train,
         task=setup.task,
         recipe=recipe,
         held_out=setup.held_out(recipe.amp),
-        teacher=_teacher(recipe.teacher, setup),
+        teacher=teacher,
         folder=path,
         seed=config.seed,
     )
@@ -49,20 +48,37 @@ def train(config: Config, file: Path | None) -> Supernet:
     return supernet
 
 
-def _teacher(config: BackboneConfig | None, setup: Setup) -> nn.Module | None:
-    if config is None:
+def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
+    """The recipe, with the epochs of the full network alone where none are given."""
+    if recipe.full_epochs is not None:
+        return recipe
+    tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
+    return replace(recipe, full_epochs=tenth if head_reset else 0)
+
+
+def _teacher(config: Config, setup: Setup) -> nn.Module | None:
+    wanted = config.supernet.teacher
+    if wanted is None:
         return None
-    teacher: Any = load_backbone(config, setup.task, seed=0)
-    if teacher.head_reset or not (config.checkpoint or config.pretrained):
+    teacher: Any = load_backbone(wanted, setup.task, seed=0)
+    if teacher.head_reset or not (wanted.checkpoint or wanted.pretrained):
         raise InputError(
-            f"supernet.teacher: {config.model} must come with weights for the "
+            f"supernet.teacher: {wanted.model} must come with weights for the "
             f"{len(setup.task.classes)} classes of the data"
         )
     size, own = teacher.backbone.patch_embed.img_size, setup.supernet.patch_embed.img_size
     if tuple(size) != tuple(own):
         raise InputError(
-            f"supernet.teacher: {config.model} takes images of {size}, the backbone {own}; "
+            f"supernet.teacher: {wanted.model} takes images of {size}, the backbone {own}; "
             "set img_size in its args"
         )
+    for key in ("mean", "std"):
+        expected = list(teacher.backbone.pretrained_cfg[key])
+        # Whoever gives the data's own knows what both networks were trained with.
+        if getattr(config.data.input, key) is None and setup.data.input[key] != expected:
+            raise InputError(
+                f"supernet.teacher: {wanted.model} takes images of {key} {expected}, the backbone "
+                f"{setup.data.input[key]}; set data.input.{key}"
+            )
     found: nn.Module = teacher.backbone.to(setup.device)
     return found

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file
 
@@ -84,6 +85,55 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "runs" / "toy" / "supernet" / "supernet.safetensors").exists()
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """Options of a teacher of another width, from a checkpoint of the data's ten classes."""
+    args = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=10, **args)
+    torch.save(model.state_dict(), tmp_path / "teacher.pth")
+    return {
+        "model": "vit_tiny_patch16_224",
+        "args": json.dumps(args),
+        "checkpoint": str(tmp_path / "teacher.pth"),
+    }
+
+
+def given(teacher):
+    return [f"--supernet.teacher.{key}={value}" for key, value in teacher.items()]
+
+
+def test_a_teacher_teaches(config, tmp_path, teacher):
+    assert main(["train", str(config), "--run", "alone"]) == 0
+    assert main(["train", str(config), "--run", "taught", *given(teacher)]) == 0
+    alone, taught = (
+        load_file(tmp_path / run / "supernet" / "supernet.safetensors")
+        for run in ("alone", "taught")
+    )
+    assert any(not torch.equal(alone[name], taught[name]) for name in alone)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"args": '{"img_size": 32, "patch_size": 4, "embed_dim": 24, "depth": 2}'}, "(32, 32)"),
+        ({"model": "deit_tiny_patch16_224"}, "of mean [0.485"),
+        ({"checkpoint": "nowhere.pth"}, "nowhere.pth does not exist"),
+    ],
+)
+def test_a_teacher_that_sees_other_images_is_refused_before_anything_is_written(
+    config, capsys, teacher, wrong, words
+):
+    assert main(["train", str(config), *given(teacher | wrong)]) == 2
+    assert words in capsys.readouterr().err
+    assert not (config.parent / "runs").exists()
+
+
+def test_whoever_gives_the_mean_of_the_data_vouches_for_the_teacher(config, teacher):
+    look = ["--data.input.mean=[0.1, 0.1, 0.1]", "--data.input.std=[0.3, 0.3, 0.3]"]
+    other = teacher | {"model": "deit_tiny_patch16_224"}
+    assert main(["train", str(config), *given(other), *look]) == 0
 
 
 def test_inspect_shows_backbone_space_and_time(config, capsys):

@@ -26,18 +26,27 @@ def batch(count=8, classes=10):
     return Batch(images, torch.randint(classes, (count,), generator=rng), draws)
 
 
-def test_a_sandwich_step_has_the_gradients_of_its_parts():
+def kl(teacher, student):
+    teacher, student = teacher.log_softmax(-1), student.log_softmax(-1)
+    return (teacher.exp() * (teacher - student)).sum(-1).mean()
+
+
+@pytest.mark.parametrize("share", [None, 0.3])
+def test_a_sandwich_step_has_the_gradients_of_its_parts(share):
     supernet, task = toy_supernet().double().train(), toy_task()
     archs, data = archs_of_step(supernet.space, 0, 0, 3), batch()
-    Sandwich(supernet, task)(data, archs)
+    rng = torch.Generator().manual_seed(3)
+    soft = torch.randn(8, 10, generator=rng, dtype=torch.float64)
+    teaching = {} if share is None else {"teacher": lambda images: soft, "teacher_share": share}
+    Sandwich(supernet, task, **teaching)(data, archs)
     found = gradients(supernet)
     supernet.zero_grad()
     logits = supernet(data.images, supernet.space.largest())
     total = task.loss(logits, data.targets)
+    if share is not None:
+        total = (1 - share) * total + share * kl(soft, logits)
     for arch in archs:
-        teacher = logits.detach().log_softmax(-1)
-        student = supernet(data.images, arch).log_softmax(-1)
-        total = total + (teacher.exp() * (teacher - student)).sum(-1).mean()
+        total = total + kl(logits.detach(), supernet(data.images, arch))
     (total / (1 + len(archs))).backward()
     wanted = gradients(supernet)
     for name, value in wanted.items():

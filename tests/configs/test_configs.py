@@ -1,0 +1,122 @@
+"""Every config that ships is read, says what it is, and runs from end to end at toy size."""
+
+import pickle
+from hashlib import md5
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torchvision.datasets import CIFAR10
+
+from search.cli import main
+from search.front import Front
+from search.parsing import parse_call
+
+FOLDER = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted(FOLDER.glob("*.yaml"))
+SMALL = {
+    "supernet.epochs": 2,
+    "supernet.full_epochs": 1,
+    "supernet.warmup_epochs": 0,
+    "search.trials": 6,
+    "retrain.epochs": 1,
+    "retrain.warmup_epochs": 0,
+    "data.workers": 0,
+    "data.batch": 8,
+    "data.search_share": 0.25,
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_is_read_and_says_what_it_is(path):
+    config = parse_call(["run", str(path)]).config
+    assert config.search.budget
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    for word in ("Command:", "Data:", "Source:", "Expect:"):
+        assert any(line.startswith(f"# {word}") for line in comments), word
+    (command,) = (line for line in comments if "Command:" in line)
+    assert f"tokennas run configs/{path.name}" in command
+
+
+def run(path, folder, **options):
+    """Run a config with toy values; its front and the rows of its retrained subnets."""
+    words = [f"--{key}={value}" for key, value in (SMALL | options).items()]
+    assert main(["run", str(path), "--run", str(folder), *words]) == 0
+    front = Front.load(folder / "search" / "main" / "front.yaml")
+    assert front.evaluations == 6
+    assert (folder / "report" / "main" / "report.html").exists()
+    return front
+
+
+def image(rng, size):
+    return Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
+
+
+def test_imagenet_at_toy_size_from_a_checkpoint_of_its_1000_classes(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 4)):
+        for wnid in ("n01440764", "n01443537"):
+            folder = tmp_path / "imagenet" / split / wnid
+            folder.mkdir(parents=True)
+            for i in range(count):
+                image(rng, 96).save(folder / f"{wnid}_{i}.JPEG")
+    args = {"embed_dim": 16, "num_heads": 2}
+    torch.save(
+        timm.create_model("deit_small_patch16_224", **args).state_dict(), tmp_path / "deit.pth"
+    )
+    front = run(
+        FOLDER / "deit_small_imagenet.yaml",
+        tmp_path / "run",
+        **{
+            "data.dataset.root": tmp_path / "imagenet",
+            "backbone.pretrained": "false",
+            "backbone.checkpoint": tmp_path / "deit.pth",
+            "backbone.args": "{embed_dim: 16, num_heads: 2, drop_path_rate: 0.1}",
+            "supernet.accumulate": 1,
+            "retrain.accumulate": 1,
+        },
+    )
+    assert (front.shape.depth, front.shape.grid) == (12, (14, 14))
+
+
+def test_cifar10_at_toy_size_from_torchvisions_folder(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    folder = tmp_path / CIFAR10.base_folder
+    folder.mkdir()
+
+    def dump(name, content):
+        data = pickle.dumps(content)
+        (folder / name).write_bytes(data)
+        return [name, md5(data).hexdigest()]
+
+    def batch(count):
+        pixels = rng.integers(0, 256, (count, 3 * 32 * 32), dtype=np.uint8)
+        return {"data": pixels, "labels": [i % 10 for i in range(count)]}
+
+    train = [dump(f"data_batch_{i}", batch(20)) for i in range(1, 6)]
+    monkeypatch.setattr(CIFAR10, "train_list", train)
+    monkeypatch.setattr(CIFAR10, "test_list", [dump("test_batch", batch(20))])
+    names = [f"class {i}" for i in range(10)]
+    name, digest = dump("batches.meta", {"label_names": names})
+    monkeypatch.setattr(CIFAR10, "meta", {"filename": name, "key": "label_names", "md5": digest})
+    front = run(
+        FOLDER / "cifar10.yaml",
+        tmp_path / "run",
+        **{
+            "data.dataset.root": tmp_path,
+            "backbone.args.embed_dim": 24,
+            "retrain.baselines": "false",
+        },
+    )
+    assert front.shape.grid == (8, 8)
