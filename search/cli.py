@@ -67,8 +67,10 @@ def _export(call: Call) -> None:
 
 def _retrain(call: Call) -> None:
     from search.stages.retraining import retrain  # noqa: PLC0415
+    from search.tables import show_rows  # noqa: PLC0415
 
-    retrain(_config(call), call.file, call.options.get("archs") or [], Console())
+    rows = retrain(_config(call), call.file, call.options.get("archs") or [])
+    show_rows(rows, Console(), title="retrained, on the test split")
 
 
 def _evaluate(call: Call) -> None:
@@ -88,8 +90,13 @@ def _report(call: Call) -> None:
 
 
 def _run(call: Call) -> None:
-    for stage in (_train, _search, _export, _retrain, _report):
+    from search.stages.retraining import retrain  # noqa: PLC0415
+
+    for stage in (_train, _search, _export):
         stage(call)
+    # The report's table has the retrained networks.
+    retrain(_config(call), call.file, [])
+    _report(call)
 
 
 def _config(call: Call) -> Config:

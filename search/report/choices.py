@@ -133,7 +133,7 @@ def _retrained(run: Path, place: Path) -> Choice:
     speed, speed_of = _speed(path, file.metrics.get("images_per_second"))
     weights = sorted(place.glob("*.safetensors"))
     return Choice(
-        place.name,
+        str(file.origin.get("choice", place.name)),
         file.arch,
         file.shape,
         path.relative_to(run),

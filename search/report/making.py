@@ -56,7 +56,7 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     )
     write_text(folder / PAGE, write_page(page))
     if final is not None:
-        show_table(final, _called(contents), console)
+        show_table(final, _called(contents), contents.run, console)
     for line in contents.missing:
         console.print(line, highlight=False, style="dim")
     console.print(f"report: {folder / PAGE}", highlight=False, soft_wrap=True)

@@ -63,9 +63,9 @@ def score_of(objectives: Sequence[Objective]) -> Score:
 
 
 def test_score(score: Score, choices: Sequence[Choice]) -> Score:
-    """The score, or top-1 where no test figure of the score is there but of top-1 is."""
+    """Top-1 where it is among the test figures: people read it, whatever ranked the archs."""
     names = {name for each in choices for name in (*each.inherited, *each.retrained)}
-    return score if score.name in names or "top1" not in names else Score("top1")
+    return Score("top1") if "top1" in names and not score.percent else score
 
 
 def cost_axis(objectives: Sequence[Objective], score: Score) -> str:

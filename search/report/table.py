@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from rich.console import Console
@@ -73,7 +74,7 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
     return Final([each for each in columns if any(each.cells)], notes)
 
 
-def show_table(final: Final, title: str, console: Console) -> None:
+def show_table(final: Final, title: str, run: Path, console: Console) -> None:
     """Print the table; files stand beneath it, whole, so that they can be copied."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     shown = [column for column in final.columns if column.title != FILE]
@@ -85,7 +86,7 @@ def show_table(final: Final, title: str, console: Console) -> None:
         table.add_row(*map(escape, row))
     console.print(table, highlight=False)
     for path in filter(None, (path for cells in files for path in cells)):
-        console.print(path, highlight=False, markup=False, soft_wrap=True)
+        console.print(str(run / path), highlight=False, markup=False, soft_wrap=True)
     console.print(" ".join(final.notes), highlight=False, style="dim")
 
 

@@ -1,18 +1,16 @@
-"""Figures on the test split, read once per reported network, and how fast a network is."""
+"""Figures of arch files on the test split."""
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-import torch
 from rich.console import Console
 from torch import nn
 
 from search.config import Config
 from search.stages.setup import Setup, trained
+from search.stages.speed import images_per_second
 from search.tables import show_rows
 from space.cost import macs, params
 from space.errors import InputError
@@ -20,10 +18,6 @@ from space.files import ArchFile, load_arch_file
 from supernet.evaluation import HeldOut
 from supernet.extraction import create_subnet, extract
 from supernet.model import check_shape
-from supernet.recipe import autocast
-
-SPEED_BATCH = 64
-SPEED_SECONDS = 1.0
 
 
 def evaluate(
@@ -40,48 +34,23 @@ def evaluate(
     files = {path: load_arch_file(path) for path in map(Path, archs)}
     setup = trained(config, file)
     test = HeldOut(setup.data.test, setup.task, setup.device, config.supernet.amp)
-    rows = []
-    for path, arch_file in files.items():
-        subnet, source = _subnet(path, arch_file, setup)
-        metrics = test.measure(subnet)
-        speed = images_per_second(subnet, config.supernet.amp)
-        shape, arch = arch_file.shape, arch_file.arch
-        rows.append(
-            {
-                "arch": path.name,
-                "weights": source,
-                **metrics,
-                "macs": macs(arch, shape),
-                "params": params(arch, shape),
-                "images/s": speed["value"],
-            }
-        )
+    found = {path: _subnet(path, arch_file, setup) for path, arch_file in files.items()}
+    speeds = images_per_second(
+        {str(path): subnet for path, (subnet, _) in found.items()}, config.supernet.amp
+    )
+    rows = [
+        {
+            "arch": path.name,
+            "weights": source,
+            **test.measure(subnet),
+            "macs": macs(files[path].arch, files[path].shape),
+            "params": params(files[path].arch, files[path].shape),
+            "images/s": speeds[str(path)]["value"],
+        }
+        for path, (subnet, source) in found.items()
+    ]
     show_rows(rows, console)
     return rows
-
-
-def images_per_second(subnet: nn.Module, amp: bool) -> dict[str, Any]:
-    """Images/s of a network in inference, median over about a second, after warm-up."""
-    parameter = next(subnet.parameters())
-    size = (SPEED_BATCH, subnet.in_chans, *subnet.patch_embed.img_size)  # type: ignore[union-attr, misc]
-    images = torch.randn(size, device=parameter.device, dtype=parameter.dtype)
-    times: list[float] = []
-    with torch.inference_mode(), autocast(parameter.device, amp):
-        for _ in range(3):
-            subnet(images)
-        while sum(times) < SPEED_SECONDS:
-            _wait(parameter.device)
-            began = time.perf_counter()
-            subnet(images)
-            _wait(parameter.device)
-            times.append(time.perf_counter() - began)
-    half = amp and parameter.device.type == "cuda"
-    return {
-        "value": round(SPEED_BATCH / median(times), 1),
-        "device": _device_name(parameter.device),
-        "batch": SPEED_BATCH,
-        "dtype": "bfloat16" if half else str(parameter.dtype).removeprefix("torch."),
-    }
 
 
 def _subnet(path: Path, file: ArchFile, setup: Setup) -> tuple[nn.Module, str]:
@@ -95,12 +64,3 @@ def _subnet(path: Path, file: ArchFile, setup: Setup) -> tuple[nn.Module, str]:
         return subnet, weights.name
     check_shape(setup.supernet.shape, file.shape, str(path))
     return extract(setup.supernet, file.arch).eval(), "supernet"
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

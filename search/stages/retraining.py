@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import nn
 
 from search.budget import parse_budget
 from search.config import Config
 from search.folder import RunFolder
 from search.front import Front
-from search.stages.evaluating import images_per_second
 from search.stages.exporting import load_front, write_arch
 from search.stages.setup import Setup, trained
-from search.tables import show_rows
+from search.stages.speed import images_per_second
 from space.arch import Arch
 from space.baselines import baselines
 from space.cost import macs, params
@@ -26,12 +25,13 @@ from space.errors import InputError
 from space.files import load_arch, load_arch_file
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
-from supernet.extraction import extract, subnet_of
+from supernet.extraction import create_subnet, extract, subnet_of
 from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights
 
 ARCH, WEIGHTS = "arch.yaml", "subnet.safetensors"
+SPEED = "images_per_second"
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,20 @@ class Choice:
     """A network to retrain.
 
     Args:
-        name: of its folder.
+        name: what people call it: `50%`.
         arch: what it is.
     """
 
     name: str
     arch: Arch
 
+    @property
+    def folder(self) -> str:
+        """The name without what a shell would take for its own: `baseline_two_pools_50`."""
+        return re.sub(r"[^\w.-]+", "_", self.name.replace("%", ""))
 
-def retrain(
-    config: Config, file: Path | None, archs: list[str], console: Console
-) -> list[dict[str, Any]]:
+
+def retrain(config: Config, file: Path | None, archs: list[str]) -> list[dict[str, Any]]:
     """Retrain the front's best within each budget, or the given arch files.
 
     Raises:
@@ -68,12 +71,12 @@ def retrain(
     target = Path("retrain") / config.search.name
     one = _Retraining(config, setup, folder)
     for choice in choices:
-        place = folder.claim(str(target / choice.name), ("backbone", "data", "retrain"))
+        place = folder.claim(str(target / choice.folder), ("backbone", "data", "retrain"))
         if not (place / ARCH).exists():
             one.run(choice, place)
-    rows = [_row(choice, folder.path / target / choice.name / ARCH) for choice in choices]
-    show_rows(rows, console, title="retrained, on the test split")
-    return rows
+    places = {choice.name: folder.path / target / choice.folder for choice in choices}
+    one.measure_speeds(places)
+    return [_row(choice, places[choice.name] / ARCH) for choice in choices]
 
 
 def choose(config: Config, front: Front, setup: Setup) -> Iterator[Choice]:
@@ -130,12 +133,32 @@ class _Retraining:
         )
         save_weights(subnet, place / WEIGHTS)
         metrics["retrained"] = self._test.measure(subnet)
-        metrics["images_per_second"] = images_per_second(subnet, recipe.amp)
         origin = {"choice": choice.name, "weights": recipe.weights}
         # Written last: an arch file says that its folder is complete.
         write_arch(
             place / ARCH, choice.arch, setup, config, self.folder, metrics=metrics, origin=origin
         )
+
+    def measure_speeds(self, places: Mapping[str, Path]) -> None:
+        """Images/s of all, beside each other, into their arch files; once."""
+        files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
+        if all(SPEED in file.metrics for file in files.values()):
+            return
+        setup = self.setup
+        subnets = {
+            name: create_subnet(place / ARCH, place / WEIGHTS).to(setup.device).eval()
+            for name, place in places.items()
+        }
+        for name, speed in images_per_second(subnets, self.config.retrain.amp).items():
+            write_arch(
+                places[name] / ARCH,
+                files[name].arch,
+                setup,
+                self.config,
+                self.folder,
+                metrics={**files[name].metrics, SPEED: speed},
+                origin=files[name].origin,
+            )
 
     @cached_property
     def _test(self) -> HeldOut:
@@ -168,5 +191,5 @@ def _row(choice: Choice, path: Path) -> dict[str, Any]:
         "top1 retrained": retrained["top1"],
         "MACs": macs(file.arch, file.shape),
         "parameters": params(file.arch, file.shape),
-        "images/s": file.metrics["images_per_second"]["value"],
+        "images/s": file.metrics[SPEED]["value"],
     }

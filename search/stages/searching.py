@@ -81,7 +81,7 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("search", total=None, state="")
         noted: set[str] = set()
-        told = 0
+        told: int | None = None
 
         def tell(state: State) -> None:
             nonlocal told
@@ -91,8 +91,9 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
                     console.print(note)
             bar.update(task, total=state.total, completed=state.done, state=_state(state))
             tenth = 10 * state.done // state.total
-            if not console.is_terminal and tenth > told:
-                told = tenth
+            news = told is not None and tenth > told
+            told = tenth
+            if news and not console.is_terminal:
                 console.print(f"search {state.done}/{state.total}  {_state(state)}")
 
         yield tell
