@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from space.errors import InputError
@@ -30,8 +30,10 @@ def write_tensors(
     try:
         # Tensors that share memory would be refused: each is stored by itself.
         own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        save_file(own, beside, metadata={"format": "pt", **(metadata or {})})
-        with beside.open("rb") as file:
+        # safetensors' own writer would make a file that nobody else may read.
+        with beside.open("wb") as file:
+            file.write(save(own, metadata={"format": "pt", **(metadata or {})}))
+            file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
     finally:
