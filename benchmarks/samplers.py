@@ -1,10 +1,10 @@
-"""Which sampler finds the best front in so many evaluations, on the trained supernet of a run.
+"""Which sampler finds the best archs in so many evaluations, on the trained supernet of a run.
 
     python benchmarks/samplers.py CONFIG [--run DIR] [SEEDS] [TRIALS]
 
-Each search evaluates for real; an arch that an earlier search has evaluated is looked up. Per
-sampler: the hypervolume after a quarter, a half and all of the evaluations, as a share of that of
-everything that any search has seen; mean and standard deviation over the seeds.
+Each arch is evaluated once, and looked up by every search that comes to it again. Per sampler,
+after a quarter, a half and all of the evaluations: the best cross entropy within a budget, as a
+mean over the budgets of 35, 40, ... 70 % of the MACs; mean and standard deviation over the seeds.
 """
 
 from __future__ import annotations
@@ -12,94 +12,92 @@ from __future__ import annotations
 import sys
 from statistics import mean, stdev
 
+import numpy as np
+
 from search.evaluator import RunEvaluator
-from search.hypervolume import hypervolume
 from search.parsing import parse_call
 from search.run import run_search
 from space import macs
 
+METRIC = "cross_entropy"
 SAMPLERS = {
     "random": "RandomSampler",
     "NSGA-II, population 50": {"name": "NSGAIISampler", "population_size": 50},
     "NSGA-II, population 20": {"name": "NSGAIISampler", "population_size": 20},
-    "NSGA-II, 20, mutation 0.1": {
-        "name": "NSGAIISampler",
-        "population_size": 20,
-        "mutation_prob": 0.1,
-    },
+    "NSGA-III, population 20": {"name": "NSGAIIISampler", "population_size": 20},
     "TPE": "TPESampler",
     "TPE, one gene at a time": {"name": "TPESampler", "multivariate": False},
 }
+BUDGETS = np.arange(0.35, 0.701, 0.05)
 
 
-class Looked:
-    """Evaluates each arch once, for all searches."""
+class Judged:
+    """Evaluates each arch once, and gives its MACs in shares of the full network's."""
 
-    def __init__(self, evaluate, identity):
-        self.evaluate, self.identity = evaluate, identity
+    def __init__(self, evaluate):
+        self.evaluate = evaluate
+        self.space = evaluate.supernet.space
+        self.full = macs(self.space.largest(), self.space.shape)
         self.known = {}
 
     def __call__(self, arch):
-        name = self.identity(arch)
-        if name not in self.known:
-            self.known[name] = self.evaluate(arch)
-        return self.known[name]
+        identity = self.space.identity(arch)
+        if identity not in self.known:
+            self.known[identity] = self.evaluate(arch)[METRIC]
+        return self.known[identity], macs(arch, self.space.shape) / self.full
+
+
+def search(judged, sampler, seed, trials):
+    """(cross entropy, share of MACs) of a search's evaluations, in their order."""
+    seen = []
+
+    def evaluate(arch):
+        seen.append(judged(arch))
+        return {METRIC: seen[-1][0]}
+
+    run_search(
+        space=judged.space,
+        evaluate=evaluate,
+        objectives=[METRIC, "macs"],
+        budget=f"macs={BUDGETS[-1]:.0%}",
+        trials=trials,
+        sampler=sampler,
+        seed=seed,
+    )
+    return seen
+
+
+def draw_evenly(judged, seed, trials):
+    """The same for archs drawn evenly over the MACs inside the budget, which learn nothing."""
+    rng, seen = np.random.default_rng(seed), []
+    while len(seen) < trials:
+        arch = judged.space.mac_bands.sample_evenly(rng)
+        if macs(arch, judged.space.shape) <= BUDGETS[-1] * judged.full:
+            seen.append(judged(arch))
+    return seen
+
+
+def show(name, runs):
+    trials, cells = len(runs[0]), []
+    for count in (trials // 4, trials // 2, trials):
+        found = [
+            mean(min(value for value, cost in run[:count] if cost <= most) for most in BUDGETS)
+            for run in runs
+        ]
+        cells.append(f"{mean(found):.4f} +- {stdev(found):.4f}")
+    print(f"{name:26} {'   '.join(cells)}", flush=True)
 
 
 def main() -> None:
     words = sys.argv[1:]
-    numbers = [words.pop() for word in words[::-1] if word.isdigit()][::-1]
-    seeds, trials = (int(number) for number in (numbers or ("5", "120")))
-    call = parse_call(["search", *words])
-    config = call.config
-    assert config is not None
-    made = RunEvaluator(config, call.file)()
-    space = made.supernet.space
-    evaluate = Looked(made, space.identity)
-    found: dict[str, list[list[tuple[float, ...]]]] = {}
-    for initial, kind in ((None, "ladder and hand-made archs first"), ((), "from nothing")):
-        for name, sampler in SAMPLERS.items():
-            for seed in range(seeds):
-                found.setdefault(f"{name}; {kind}", []).append(
-                    points_of(
-                        config, space, evaluate, sampler, seed=seed, trials=trials, initial=initial
-                    )
-                )
-            print(f"{name}; {kind}: {len(evaluate.known)} archs seen", file=sys.stderr)
-    everything = [point for runs in found.values() for run in runs for point in run]
-    corner = tuple(max(values) for values in zip(*everything, strict=True))
-    whole = hypervolume(everything, corner)
-    print(
-        f"{seeds} seeds, {trials} evaluations; hypervolume in % of all {len(evaluate.known)} archs"
-    )
-    for name, runs in found.items():
-        cells = []
-        for share in (4, 2, 1):
-            volumes = [100 * hypervolume(run[: trials // share], corner) / whole for run in runs]
-            cells.append(f"{mean(volumes):6.2f} +- {stdev(volumes):4.2f}")
-        print(f"{name:60} {'   '.join(cells)}")
-
-
-def points_of(config, space, evaluate, sampler, *, seed, trials, initial):
-    """Signed objectives of a search's evaluations, in their order; smaller is better."""
-    seen: list[tuple[float, ...]] = []
-
-    def noted(arch):
-        metrics = evaluate(arch)
-        seen.append((metrics["cross_entropy"], float(macs(arch, space.shape))))
-        return metrics
-
-    run_search(
-        space=space,
-        evaluate=noted,
-        objectives=["cross_entropy", "macs"],
-        budget=config.search.budget,
-        trials=trials,
-        sampler=sampler,
-        seed=seed,
-        initial=initial,
-    )
-    return seen
+    numbers = [int(word) for word in words if word.isdigit()]
+    seeds, trials = numbers or (5, 120)
+    call = parse_call(["search", *(word for word in words if not word.isdigit())])
+    assert call.config is not None
+    judged = Judged(RunEvaluator(call.config, call.file)())
+    show("drawn evenly over the MACs", [draw_evenly(judged, s, trials) for s in range(seeds)])
+    for name, sampler in SAMPLERS.items():
+        show(name, [search(judged, sampler, seed, trials) for seed in range(seeds)])
 
 
 if __name__ == "__main__":

@@ -90,8 +90,10 @@ def _report(call: Call) -> None:
 
 
 def _run(call: Call) -> None:
+    from search.stages.checking import check  # noqa: PLC0415
     from search.stages.retraining import retrain  # noqa: PLC0415
 
+    check(_config(call), call.file)
     for stage in (_train, _search, _export):
         stage(call)
     # The report's table has the retrained networks.

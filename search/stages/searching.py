@@ -94,7 +94,8 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
             news = told is not None and tenth > told
             told = tenth
             if news and not console.is_terminal:
-                console.print(f"search {state.done}/{state.total}  {_state(state)}")
+                line = f"search {state.done}/{state.total}  {_state(state)}"
+                console.print(line, soft_wrap=True)
 
         yield tell
 

@@ -87,6 +87,27 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
     assert not (tmp_path / "runs" / "toy" / "supernet" / "supernet.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--search.budget", "macs=5%"], "no arch is that cheap; the space reaches from"),
+        (["--search.budget", "mac=50%"], "'mac'"),
+        (["--search.sampler", "nsga2"], "did you mean 'NSGAIISampler'"),
+        (["--search.sampler_args", "{population: 9}"], "unknown argument 'population'"),
+        (["--search.objectives", "[top1, mac]"], "'mac'"),
+        (["--search.objectives", "[miou=max, macs]"], "'miou' is not measured"),
+        (["--retrain.budgets", "[70%, 5%]"], "retrain.budgets[1]: no arch is within 5%"),
+        (["--retrain.budgets", "[much]"], "must be a number such as"),
+    ],
+)
+def test_a_run_refuses_what_its_later_stages_would_before_it_trains(config, capsys, options, words):
+    assert main(["run", str(config), *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not (config.parent / "runs").exists()
+
+
 @pytest.fixture
 def teacher(tmp_path):
     """Options of a teacher of another width, from a checkpoint of the data's ten classes."""
