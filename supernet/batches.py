@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from space.errors import InputError
 from supernet.sources import Source
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -104,8 +105,14 @@ class UserBatches:
         set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
         if set_epoch is not None:
             set_epoch(epoch)
+        given = 0
         for images, targets, *_ in self.loader:
+            given += 1
             yield Batch(images, targets, None)
+        if given < self.steps:
+            raise InputError(
+                f"train: the loader gave {given} batches, but its len() says {self.steps}"
+            )
 
 
 def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:

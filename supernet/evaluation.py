@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from supernet.recipe import autocast
-from supernet.task import Classification
+from supernet.task import Classification, at_least_float32
 
 Network = Callable[[Tensor], Tensor]
 
@@ -56,7 +56,7 @@ class HeldOut:
         """A network's logits batch by batch, without gradients."""
         for batch in self.batches:
             with torch.inference_mode(), autocast(self.device, self.amp):
-                yield network(batch.images).float()
+                yield at_least_float32(network(batch.images))
 
     def measure(self, network: Network) -> dict[str, float]:
         """The task's metrics, means over all images."""

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from space.yamlfile import write_text
+
 Row = dict[str, Any]
 
 
@@ -44,7 +46,7 @@ class Journal:
         if self.path is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
             self.rows = [row for row in map(_parse, lines) if row and row["epoch"] < epoch]
-            self.path.write_text("".join(map(_line, self.rows)), encoding="utf-8")
+            write_text(self.path, "".join(map(_line, self.rows)))
 
     def add(self, row: Row) -> None:
         """Store and show the row of an epoch."""

@@ -54,7 +54,8 @@ class SelectorLearning:
         logits = _logits(self.model, i, query[self.rows], key[self.rows])
         if str(i) in selectors and self._before is not None:
             loss = divergence(logits, selectors[str(i)](self._before))
-            (loss * self.weight).backward()
+            if loss.requires_grad:
+                (loss * self.weight).backward()
             self.losses.append(loss.detach())
         self._before = logits
 

@@ -94,8 +94,7 @@ def _digits() -> tuple[Source, Source]:
     classes = tuple(str(name) for name in bunch.target_names)
 
     def source(which: np.ndarray[Any, Any]) -> Source:
-        chosen = pixels[which]
-        return Source(targets[which], classes, lambda i: Image.fromarray(chosen[i]).convert("RGB"))
+        return Source(targets[which], classes, _PixelReader(pixels[which]))
 
     return source(~test), source(test)
 
@@ -146,7 +145,9 @@ def _labels(
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise InputError(f"dataset.name: {config.name} is a stream; a data set must have a length")
     if reader is None:
-        targets = getattr(dataset, "targets", None) or getattr(dataset, "labels", None)
+        targets = getattr(dataset, "targets", None)
+        if targets is None:
+            targets = getattr(dataset, "labels", None)
         names = getattr(dataset, "classes", None)
     else:
         if hasattr(reader, "iter_targets"):
@@ -157,9 +158,9 @@ def _labels(
             targets = [target for _, target in reader.samples]
         index = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", {})
         names = sorted(index, key=index.__getitem__)
-    if targets is None or not targets:
+    labels = np.asarray([] if targets is None else targets, dtype=np.int64)
+    if not labels.size:
         raise InputError(f"dataset {config.name}, split {split!r}: no labelled images")
-    labels = np.asarray(targets, dtype=np.int64)
     found: Sequence[Any] = names or range(int(labels.max()) + 1)
     return labels, tuple(str(name) for name in found)
 

@@ -46,6 +46,7 @@ class Classification:
         """Mixup and CutMix, by numpy's global generator: targets (B,) become (B, classes)."""
         if not self.mixes:
             return images, targets
+        self.check_batch(len(images), "train")
         mixup: Any = Mixup(
             mixup_alpha=self.mixup,
             cutmix_alpha=self.cutmix,
@@ -54,13 +55,14 @@ class Classification:
             label_smoothing=self.smoothing,
             num_classes=len(self.classes),
         )
-        mixed: tuple[Tensor, Tensor] = mixup(images, targets)
+        # Mixup works in place, and the images may be a user's own.
+        mixed: tuple[Tensor, Tensor] = mixup(images.clone(), targets)
         return mixed
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy with labels (B,), smoothed, or mixed labels (B, classes)."""
         smoothing = self.smoothing if targets.ndim == 1 else 0.0
-        return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+        return F.cross_entropy(at_least_float32(logits), targets, label_smoothing=smoothing)
 
     def distillation(self, logits: Tensor, teacher: Tensor) -> Tensor:
         """Mean KL(teacher || network) over the batch; no gradient reaches the teacher."""
@@ -83,10 +85,14 @@ class Classification:
             reference: logits of the full network, for `kl`.
         """
         logits = at_least_float32(logits)
-        rank = (logits > logits.gather(1, targets[:, None])).sum(dim=1)
+        own = logits.gather(1, targets[:, None])
+        lower = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
+        # Of equal logits the lower label comes first, as in argmax.
+        rank = ((logits > own) | ((logits == own) & lower)).sum(dim=1).to(logits.dtype)
+        rank = rank.masked_fill(logits.isnan().any(dim=1), torch.nan)
         found = {
-            "top1": (logits.argmax(dim=1) == targets).to(logits.dtype),
-            "top5": (rank < 5).to(logits.dtype),
+            "top1": _among(rank, 1),
+            "top5": _among(rank, 5),
             "cross_entropy": F.cross_entropy(logits, targets, reduction="none"),
         }
         if reference is not None:
@@ -103,14 +109,19 @@ class Classification:
             torch.manual_seed(seed)
             backbone.reset_classifier(len(self.classes))
 
-    def check_batch(self, batch: int) -> None:
-        """Refuse what timm's Mixup cannot mix.
+    def check_batch(self, batch: int, place: str = "data.batch") -> None:
+        """Refuse what timm's Mixup cannot mix; `place` says where the batch comes from.
 
         Raises:
             InputError: mixing is on and the batch size is odd.
         """
         if self.mixes and batch % 2:
-            raise InputError(f"data.batch: mixup and cutmix need an even batch, got {batch}")
+            raise InputError(f"{place}: mixup and cutmix need an even batch, got {batch}")
+
+
+def _among(rank: Tensor, first: int) -> Tensor:
+    """1 where the label is among the first, else 0; NaN where there is no rank."""
+    return torch.where(rank.isnan(), rank, (rank < first).to(rank.dtype))
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ optimiser and a position: an interrupted run ends with the very weights of an un
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -30,11 +31,15 @@ Judge = Callable[[nn.Module], dict[str, float]]
 
 @dataclass
 class Position:
-    """How far a training is: optimiser steps of the epoch are done, and their losses so far."""
+    """How far a training is: optimiser steps of the epoch are done, and their losses so far.
+
+    Each loss is a sum, and `counts` says over how many steps: not every step has every loss.
+    """
 
     epoch: int = 0
     step: int = 0
     losses: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class Trainer:
@@ -101,11 +106,15 @@ class Trainer:
         began = saved = time.monotonic()
         first = at.step
         self.model.train()
+        if not self.batches.exact:
+            # A user's own loader draws its order from the global generators.
+            seed_all(self.seed, at.epoch, 0xE9)
         micro = self.batches.epoch(at.epoch, at.step * recipe.accumulate)
         while at.step < self.updates:
             losses = self._update(micro)
             for name, value in losses.items():
                 at.losses[name] = at.losses.get(name, 0.0) + value
+                at.counts[name] = at.counts.get(name, 0) + 1
             at.step += 1
             tell("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
             minutes = (time.monotonic() - saved) / 60
@@ -115,7 +124,7 @@ class Trainer:
         seconds = time.monotonic() - began
         images = (self.updates - first) * recipe.accumulate * self._batch_size
         row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
-        row |= {f"loss/{name}": total / self.updates for name, total in at.losses.items()}
+        row |= {f"loss/{name}": total / at.counts[name] for name, total in at.losses.items()}
         row |= self._judge(self.averaged.eval())
         self.journal.add(row | {"images_per_second": images / seconds, "seconds": seconds})
         self.position = Position(epoch=at.epoch + 1)
@@ -126,7 +135,7 @@ class Trainer:
         done = self.position.epoch * self.updates + self.position.step
         count = self.recipe.accumulate
         self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, Tensor] = {}
+        found: dict[str, list[Tensor]] = {}
         for part in range(count):
             batch = next(micro)
             seed_all(self.seed, done, part)
@@ -134,13 +143,13 @@ class Trainer:
             self._batch_size = len(images)
             batch = Batch(*self.task.mix(images, targets), batch.draws)
             for name, loss in self._step(batch, done, 1 / count).items():
-                sums[name] = sums[name] + loss / count if name in sums else loss / count
+                found.setdefault(name, []).append(loss)
         self._clip()
         self.optimizer.step()
         self.schedule.step_update(done + 1)
         if self.ema is not None:
             self.ema.update(self.model, step=done + 1)
-        return {name: loss.item() for name, loss in sums.items()}
+        return {name: torch.stack(losses).mean().item() for name, losses in found.items()}
 
     def _clip(self) -> None:
         if self.recipe.clip is None:
@@ -161,6 +170,7 @@ class Trainer:
             "position": asdict(self.position),
             "recipe": asdict(self.recipe),
             "seed": self.seed,
+            "identity": self._identity(),
         }
         save_checkpoint(state, self.path)
 
@@ -177,8 +187,20 @@ class Trainer:
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
 
+    def _identity(self) -> dict[str, str]:
+        """What is trained, for what, in how many steps; all as text, to compare and not to read."""
+        space = getattr(self.model, "space", None)
+        described = {
+            "arch": repr(self.model.arch),
+            "space": space and space.to_dict(),
+            "backbone shape": self.model.shape.to_dict(),
+            "task": asdict(self.task),
+            "number of steps in an epoch": self.updates,
+        }
+        return {name: json.dumps(value, default=str) for name, value in described.items()}
+
     def _check(self, state: dict[str, Any]) -> None:
-        """Refuse to go on by another recipe: the result would be neither's."""
+        """Refuse to go on with another training: the result would be neither's."""
         old = {**state["recipe"], "seed": state["seed"]}
         new = {**asdict(self.recipe), "seed": self.seed}
         changed = [
@@ -190,4 +212,13 @@ class Trainer:
             raise InputError(
                 f"{self.path}: was trained by another recipe ({'; '.join(changed)}); "
                 "give the old values or another folder"
+            )
+        # Checkpoints of earlier versions do not say what they are of.
+        was = state.get("identity", {})
+        now = self._identity()
+        other = [name for name in now if was.get(name, now[name]) != now[name]]
+        if other:
+            raise InputError(
+                f"{self.path}: the folder holds another training, of another {', '.join(other)}; "
+                "give another folder"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -35,8 +36,9 @@ class SupernetRecipe(Recipe):
 
     Args:
         random_archs: archs of a step beside the largest and the smallest.
-        full_epochs: first epochs, in which the full network learns alone; none for a tenth of
-            the epochs where weights came with another head, and for no such epochs elsewhere.
+        full_epochs: first epochs, in which the full network learns alone; with none the command
+            line gives a tenth of the epochs where weights came with another head, else 0; from
+            Python none is 0.
         teacher_share: share of the teacher, where there is one, in the full network's loss.
         watch: archs, spread over the MACs, whose accuracy is shown beside largest and smallest.
     """
@@ -117,9 +119,13 @@ def as_held_out(
     given: Iterable[Any] | HeldOut | None, task: Classification, model: nn.Module, amp: bool
 ) -> HeldOut | None:
     """Held-out images on the model's device, from whatever a user gave."""
-    if given is None or isinstance(given, HeldOut):
-        return given
-    return HeldOut(given, task, next(model.parameters()).device, amp)
+    if given is None:
+        return None
+    if not isinstance(given, HeldOut):
+        given = HeldOut(given, task, next(model.parameters()).device, amp)
+    if not len(given):
+        raise InputError("held_out: must hold images to judge on, got none")
+    return given
 
 
 def made_folder(folder: str | Path | None) -> Path | None:
@@ -200,8 +206,8 @@ class _Judge:
 
 
 def frozen(teacher: nn.Module) -> Teacher:
-    """A network that gives soft labels and learns nothing."""
-    teacher = teacher.eval().requires_grad_(False)
+    """A copy of a network, which gives soft labels and learns nothing; the network stays as is."""
+    teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
 
     def logits(images: Tensor) -> Tensor:
         with torch.no_grad():

@@ -1,3 +1,4 @@
+import pickle
 import random
 import tarfile
 
@@ -65,6 +66,35 @@ def test_digits_have_a_fixed_test_split():
     assert len(train.classes) == 10
     assert test.read(0).size == (8, 8)
     assert np.bincount(test.targets).min() >= 43
+
+
+def test_digits_are_read_in_workers_that_are_spawned():
+    train, _ = open_sources(DatasetConfig())
+    again = pickle.loads(pickle.dumps(train))
+    assert again.read(5).tobytes() == train.read(5).tobytes()
+
+
+@pytest.mark.parametrize("attribute", ["targets", "labels"])
+@pytest.mark.parametrize("kind", [list, np.asarray, torch.tensor])
+def test_labels_of_any_kind_are_read(monkeypatch, attribute, kind):
+    class Images:
+        classes = ("cat", "dog")
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            return Image.new("L", (4, 4)), i % 2
+
+    def of(labels):
+        dataset = Images()
+        setattr(dataset, attribute, kind(labels))
+        monkeypatch.setattr("supernet.sources.create_dataset", lambda *a, **k: dataset)
+        return open_sources(DatasetConfig(name="torch/mnist"))
+
+    assert of([0, 1, 0, 1])[0].targets.tolist() == [0, 1, 0, 1]
+    with pytest.raises(InputError, match="no labelled images"):
+        of([])
 
 
 def test_a_users_loader_is_told_the_epoch():

@@ -9,16 +9,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_toys import EVERYTHING, same_weights, toy_data, toy_supernet, toy_task
+from training_toys import (
+    EVERYTHING,
+    random_loader,
+    same_weights,
+    toy_backbone,
+    toy_data,
+    toy_supernet,
+    toy_task,
+)
 
-from space import InputError
-from supernet import extract
+from space import Arch, BlockArch, InputError, Pool, SearchSpace
+from supernet import Supernet, extract
+from supernet.data import DataConfig, open_data
 from supernet.retraining import RetrainRecipe, retrain
 from supernet.sandwich import Sandwich
 from supernet.selecting import SelectorLearning
 from supernet.training import SupernetRecipe, train_supernet
 from supernet.weights import load_weights
 
+OWN = BlockArch()
 RECIPE = SupernetRecipe(epochs=2, lr=1e-3, ema=0.9, random_archs=1, save_minutes=0.0, watch=1)
 
 
@@ -113,6 +123,72 @@ def test_another_recipe_is_refused_and_nothing_changes(tmp_path):
     with pytest.raises(InputError, match=r"lr was 0\.001, is 0\.01"):
         run(tmp_path, recipe=SupernetRecipe(**{**vars(RECIPE), "lr": 0.01}))
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_another_batch_size_is_refused(tmp_path):
+    def train(batch):
+        supernet = toy_supernet()
+        config = DataConfig(batch=batch, workers=0, train_limit=100, search_share=0.2)
+        data = open_data(config, supernet, seed=3)
+        recipe = SupernetRecipe(epochs=1, random_archs=0)
+        train_supernet(
+            supernet, data.train, task=toy_task(), recipe=recipe, folder=tmp_path, quiet=True
+        )
+
+    train(16)
+    with pytest.raises(InputError, match="another training, of another number of steps in an epo"):
+        train(32)
+
+
+def test_another_arch_space_or_task_is_refused(tmp_path):
+    supernet = toy_supernet()
+    archs = [
+        Arch(tuple(BlockArch(pool=Pool("avg2d", (2, 2))) if i == at else OWN for i in range(4)))
+        for at in (1, 3)
+    ]
+
+    def again(folder, arch, **task):
+        recipe = RetrainRecipe(epochs=1)
+        return retrain(
+            extract(supernet, arch),
+            random_loader(),
+            task=toy_task(**task),
+            recipe=recipe,
+            folder=tmp_path / folder,
+            quiet=True,
+        )
+
+    first = again("a", archs[0])
+    assert same_weights(first, again("a", archs[0]))
+    with pytest.raises(InputError, match="the folder holds another training, of another arch;"):
+        again("a", archs[1])
+    with pytest.raises(InputError, match="of another task;"):
+        again("a", archs[0], smoothing=0.3)
+
+    def train(supernet):
+        recipe = SupernetRecipe(epochs=1, random_archs=0)
+        train_supernet(
+            supernet,
+            random_loader(),
+            task=toy_task(),
+            recipe=recipe,
+            folder=tmp_path / "b",
+            quiet=True,
+        )
+
+    train(supernet)
+    space = SearchSpace.from_dict({"share": {"max_run": 1}}, supernet.shape)
+    with pytest.raises(InputError, match="of another space;"):
+        train(Supernet(toy_backbone(), space))
+
+
+def test_a_checkpoint_that_does_not_say_what_it_is_of_is_taken_up(tmp_path):
+    whole = run(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    del state["identity"]
+    torch.save(state, path)
+    assert same_weights(whole, run(tmp_path))
 
 
 def test_a_torn_checkpoint_is_refused_in_one_line(tmp_path):

@@ -26,13 +26,33 @@ def test_metrics_are_those_of_torch():
     torch.testing.assert_close(found["kl"], kl)
 
 
+def test_of_equal_logits_the_lower_label_comes_first():
+    targets = torch.tensor([0, 4, 5, 9])
+    found = toy_task().measure(torch.zeros(4, 10), targets)
+    assert found["top1"].tolist() == [1, 0, 0, 0]
+    assert found["top5"].tolist() == [1, 1, 0, 0]
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randint(3, (200, 10), generator=rng).float()
+    targets = torch.randint(10, (200,), generator=rng)
+    top1 = toy_task().measure(logits, targets)["top1"]
+    assert torch.equal(top1, (logits.argmax(1) == targets).float())
+
+
+def test_an_image_whose_logits_are_nan_has_no_accuracy():
+    logits, targets = tensors(3)
+    logits[1, 7] = torch.nan
+    for name in ("top1", "top5"):
+        found = toy_task().measure(logits, targets)[name]
+        assert found.isnan().tolist() == [False, True, False]
+
+
 def test_losses_smooth_labels_but_not_mixed_ones():
     logits, targets = tensors()
     task = toy_task(smoothing=0.2)
-    wanted = F.cross_entropy(logits.float(), targets, label_smoothing=0.2)
+    wanted = F.cross_entropy(logits, targets, label_smoothing=0.2)
     torch.testing.assert_close(task.loss(logits, targets), wanted)
     mixed = F.one_hot(targets, 10).double() * 0.7 + 0.03
-    torch.testing.assert_close(task.loss(logits, mixed), F.cross_entropy(logits.float(), mixed))
+    torch.testing.assert_close(task.loss(logits, mixed), F.cross_entropy(logits, mixed))
 
 
 def test_distillation_leaves_the_teacher_alone():
@@ -77,5 +97,6 @@ def test_held_out_means_do_not_depend_on_the_batches():
     for held in (whole, parts):
         held.set_reference(toy_backbone().double().eval())
     assert len(whole) == len(parts) == 10
-    assert whole.measure(model) == pytest.approx(parts.measure(model), rel=1e-6)
-    assert whole.measure(model)["kl"] == pytest.approx(0, abs=1e-6)
+    assert {logits.dtype for logits in whole.logits(model)} == {torch.float64}
+    assert whole.measure(model) == pytest.approx(parts.measure(model), rel=1e-12)
+    assert whole.measure(model)["kl"] == pytest.approx(0, abs=1e-12)
