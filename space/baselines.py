@@ -109,7 +109,9 @@ FAMILIES: dict[str, Family] = {
 
 
 def _place(space: SearchSpace, blocks: dict[int, BlockArch]) -> Arch:
-    return Arch(tuple(blocks.get(i, BlockArch()) for i in range(space.shape.depth)))
+    """The full arch but for `blocks`, of which those stand that the space lists there."""
+    listed = {i: block for i, block in blocks.items() if block in space.listed(i)}
+    return Arch(tuple(listed.get(i, BlockArch()) for i in range(space.shape.depth)))
 
 
 def _skips(space: SearchSpace) -> list[BlockArch]:

@@ -40,7 +40,7 @@ class ArchFile:
         arch: the choices.
         shape: the backbone's integers, against which the cost is checked without torch.
         backbone: `model` and `args` for `timm.create_model`.
-        input: size, mean, std, crop_pct and interpolation of the images.
+        input: size, mean, std, crop_pct, crop_mode and interpolation of the images.
         classes: names, where known.
         metrics: what was measured of it.
         origin: run, trial, seed, supernet and version that it comes from.

@@ -70,6 +70,10 @@ class SearchSpace:
 
     def smallest(self) -> Arch:
         """The arch of fewest MACs; ties go to the first choice in gene order."""
+        return self._smallest
+
+    @cached_property
+    def _smallest(self) -> Arch:
         return self.cheapest(mac_cost(self.shape))
 
     def cheapest(self, cost: AdditiveCost) -> Arch:

@@ -16,8 +16,8 @@ from space.errors import InputError
 from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.sources import DatasetConfig, Source, open_sources
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "random"]
-LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct")
+Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,15 @@ class DataConfig:
     search_limit: int = 20_000
     train_limit: int | None = None
     test_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = ("search_limit", "train_limit", "test_limit")
+        for name in ("batch", "eval_batch", "workers", *limits):
+            value, least = getattr(self, name), 0 if name == "workers" else 1
+            if value is not None and value < least:
+                raise InputError(f"data.{name}: must be at least {least}, got {value}")
+        if not 0 < self.search_share < 1:
+            raise InputError(f"data.search_share: must lie in (0, 1), got {self.search_share}")
 
 
 @dataclass(frozen=True)

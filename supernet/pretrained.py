@@ -55,10 +55,10 @@ def load_backbone(config: BackboneConfig, task: Classification, seed: int) -> Lo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = create_backbone(config.model, config.args)
+        if config.pretrained:
+            backbone = _download(config)
     if config.checkpoint:
         load_checkpoint_file(backbone, config.checkpoint)
-    if config.pretrained:
-        backbone = _download(config)
     fits = task.fits(backbone)
     if not fits:
         task.reset_head(backbone, seed)
@@ -105,8 +105,10 @@ def _read(path: str | Path) -> Mapping[str, Tensor]:
 
 
 def _download(config: BackboneConfig) -> VisionTransformer:
+    # Told of other classes, timm puts a random head over the weights and does not say so.
+    args = {key: value for key, value in config.args.items() if key != "num_classes"}
     try:
-        backbone: Any = timm.create_model(config.model, pretrained=True, **config.args)
+        backbone: Any = timm.create_model(config.model, pretrained=True, **args)
     except Exception as error:  # whatever the network, the hub or timm raise
         raise InputError(
             f"backbone.pretrained: no weights for {config.model}: {_shorten(error)}"

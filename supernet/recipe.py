@@ -16,8 +16,10 @@ from timm.optim import (
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 
-from space.errors import InputError, near
+from space.errors import InputError, near, shown
 from supernet.elastic import ElasticViT
+
+SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "constant")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Recipe:
         weight_decay: not on biases, norms, positions, prefix tokens and pooling kernels.
         layer_decay: factor of the learning rate from block to block, last to first; none for no.
         optimizer_args: more arguments for the optimiser, such as `betas`.
-        schedule: timm's name.
+        schedule: timm's name, of those that are stepped at every update.
         warmup_epochs: epochs of linear warm-up.
         min_lr: where the schedule ends.
         clip: greatest norm of the gradient; none for no clipping.
@@ -73,8 +75,24 @@ class Recipe:
             if getattr(self, name) < 1:
                 value = getattr(self, name)
                 raise InputError(f"{self.section}.{name}: must be at least 1, got {value}")
+        for name in ("lr", "clip"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise InputError(f"{self.section}.{name}: must be above 0, got {value}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise InputError(f"{self.section}.ema: must lie in (0, 1), got {self.ema}")
+        if not 0 <= self.selector_share <= 1:
+            raise InputError(
+                f"{self.section}.selector_share: must lie in 0 to 1, got {self.selector_share}"
+            )
+        if self.schedule not in SCHEDULES:
+            names = ", ".join(SCHEDULES)
+            raise InputError(
+                f"{self.section}.schedule: must be one of {names}, got {shown(self.schedule)}"
+            )
+        if self.optimizer_args:
+            # On a parameter that stands for all: a wrong name is found before any work is done.
+            _create_optimizer([{"params": [torch.nn.Parameter(torch.zeros(2, 2))]}], self)
 
 
 def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
@@ -98,25 +116,45 @@ def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     if others:
         groups.append({"params": others, "lr": recipe.selector_lr, "weight_decay": 0.0})
-    return create_optimizer_v2(
-        groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=0.0, **recipe.optimizer_args
-    )
+    return _create_optimizer(groups, recipe)
+
+
+def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    try:
+        return create_optimizer_v2(
+            groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=0.0, **recipe.optimizer_args
+        )
+    except (TypeError, ValueError, AssertionError, IndexError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"{recipe.section}.optimizer_args: {recipe.optimizer} cannot be built with "
+            f"{shown(recipe.optimizer_args)}: {reason}"
+        ) from None
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int) -> Scheduler:
-    """timm's schedule, stepped at every one of the `updates` of an epoch."""
-    schedule: Scheduler | None = create_scheduler_v2(
-        optimizer,
-        sched=recipe.schedule,
-        num_epochs=recipe.epochs,
-        warmup_epochs=recipe.warmup_epochs,
-        warmup_lr=recipe.min_lr,
-        min_lr=recipe.min_lr,
-        step_on_epochs=False,
-        updates_per_epoch=updates,
-    )[0]
-    if schedule is None:
-        raise InputError(f"schedule: {recipe.schedule!r} is none of timm's per-update schedules")
+    """timm's schedule, stepped at every one of the `updates` of an epoch.
+
+    Raises:
+        InputError: the schedule does not fit into the epochs.
+    """
+    try:
+        schedule: Scheduler = create_scheduler_v2(
+            optimizer,
+            sched=recipe.schedule,
+            num_epochs=recipe.epochs,
+            warmup_epochs=recipe.warmup_epochs,
+            warmup_lr=recipe.min_lr,
+            min_lr=recipe.min_lr,
+            step_on_epochs=False,
+            updates_per_epoch=updates,
+        )[0]
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{recipe.section}.schedule: {recipe.schedule} does not fit into {recipe.epochs} "
+            f"epochs with {recipe.warmup_epochs} of warm-up: {reason}"
+        ) from None
     return schedule
 
 

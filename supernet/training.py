@@ -52,6 +52,10 @@ class SupernetRecipe(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("random_archs", "watch"):
+            value = getattr(self, name)
+            if value < 0:
+                raise InputError(f"{self.section}.{name}: must be at least 0, got {value}")
         if not 0 <= (self.full_epochs or 0) < self.epochs:
             raise InputError(
                 f"supernet.full_epochs: must lie in 0 to {self.epochs - 1}, so that some of the "

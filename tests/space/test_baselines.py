@@ -38,6 +38,11 @@ def periodic(depth, first, plain, others, block):
     return Arch(tuple(OWN if i < first else next(pattern) for i in range(depth)))
 
 
+def listed(arch, blocks):
+    """The arch with plain blocks where the space lists none."""
+    return Arch(tuple(block if i in blocks else OWN for i, block in enumerate(arch.blocks)))
+
+
 def skipping(space, run):
     """Runs of that length, a full block before each."""
     if space.skip is None:
@@ -45,13 +50,13 @@ def skipping(space, run):
     for ratio, selector in itertools.product(space.skip.ratios, space.skip.selectors):
         block = BlockArch(skip=ratio, selector=selector)
         for first in range(space.shape.depth):
-            yield periodic(space.shape.depth, first, 1, run, block)
+            yield listed(periodic(space.shape.depth, first, 1, run, block), space.skip.blocks)
 
 
 def sharing(space, run):
     if space.share is not None:
         for first in range(space.shape.depth):
-            yield periodic(space.shape.depth, first, 1, run, SHARED)
+            yield listed(periodic(space.shape.depth, first, 1, run, SHARED), space.share.blocks)
 
 
 def pooling(space, wanted):
@@ -164,6 +169,20 @@ def test_all_poolings_are_as_many_as_blocks_and_targets_allow():
         for name in ("late pools", "early pools", "linear pools"):
             pools = [i for i, block in enumerate(found[name].blocks) if block.pool]
             assert len(pools) == 1
+
+
+@pytest.mark.parametrize("blocks", [[1, 3, 5, 7, 9], [2, 3, 4, 6, 7, 8], [5]])
+def test_families_keep_to_the_blocks_that_the_space_lists(blocks):
+    values = {
+        "skip": {"blocks": blocks, "ratios": [0.5], "max_run": 2},
+        "share": {"blocks": blocks, "max_run": 2},
+    }
+    space = space_of(values)
+    for baseline in baselines(space, FULL):
+        if AXIS_OF[baseline.name] != "pool":
+            changed = [i for i, block in enumerate(baseline.arch.blocks) if block != OWN]
+            assert changed
+            assert {*changed} <= {*blocks}
 
 
 def test_where_poolings_stand_tells_the_families_apart():

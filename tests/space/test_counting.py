@@ -1,12 +1,13 @@
 """The graph against brute force: every product of raw choices, canonicalised and filtered."""
 
+import pickle
 import random
 from collections import Counter
 from itertools import pairwise
 
 import pytest
 import space_reference as reference
-from space_toys import seeded_spaces
+from space_toys import deit_small, seeded_spaces
 
 from space import Arch, SearchSpace, macs
 from space.cost import mac_cost
@@ -74,6 +75,20 @@ def test_no_arch_outside_the_graph_is_in_the_space(brute):
             blocks = [rng.choice(archs).blocks for _ in range(space.shape.depth)]
             mixed = Arch(tuple(row[i] for i, row in enumerate(blocks)))
             assert (mixed in space) == (space.canonical(mixed) in right)
+
+
+def test_smallest_is_worked_out_once(monkeypatch):
+    space = SearchSpace.from_dict({"share": {"max_run": 1}}, deit_small())
+    calls, cheapest = [], SearchSpace.cheapest
+
+    def counting(self, cost):
+        calls.append(cost)
+        return cheapest(self, cost)
+
+    monkeypatch.setattr(SearchSpace, "cheapest", counting)
+    assert space.smallest() == space.smallest()
+    assert len(calls) == 1
+    assert pickle.loads(pickle.dumps(space)).smallest() == space.smallest()
 
 
 def test_smallest_has_the_fewest_macs_and_ties_go_to_the_first_in_gene_order(brute):

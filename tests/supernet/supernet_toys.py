@@ -226,6 +226,7 @@ INPUT = {
     "mean": [0.1, 0.2, 0.3],
     "std": [0.5, 0.6, 0.7],
     "crop_pct": 0.8,
+    "crop_mode": "squash",
     "interpolation": "bilinear",
 }
 

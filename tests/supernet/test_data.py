@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.data import create_transform, resolve_data_config
 from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 
 from space import InputError
@@ -188,6 +189,39 @@ def test_an_unreadable_image_is_named_when_met(tmp_path):
     train, _ = open_sources(config)
     with pytest.raises(InputError, match=r"cat/0\.png: image 0 of train cannot be read"):
         train.read(0)
+
+
+def test_images_are_cropped_as_the_backbone_says():
+    backbone = toy_backbone()
+    backbone.pretrained_cfg = {"crop_mode": "border", "crop_pct": 0.8}
+    data = open_data(DataConfig(train_limit=200), backbone, seed=0)
+    assert data.input["crop_mode"] == "border"
+    ours = data.test.dataset.transform
+    timms = create_transform(**resolve_data_config({}, model=backbone) | {"input_size": 16})
+    assert str(ours) == str(timms)
+    backbone.pretrained_cfg = {"crop_mode": "center", "crop_pct": 0.8}
+    center = open_data(DataConfig(train_limit=200), backbone, seed=0)
+    assert str(center.test.dataset.transform) != str(ours)
+    assert str(center.train.images.transform) == str(data.train.images.transform)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("batch", 0, "must be at least 1, got 0"),
+        ("eval_batch", 0, "must be at least 1, got 0"),
+        ("workers", -1, "must be at least 0, got -1"),
+        ("search_share", 0.0, r"must lie in \(0, 1\), got 0\.0"),
+        ("search_share", 1.0, r"must lie in \(0, 1\), got 1\.0"),
+        ("search_share", float("nan"), r"must lie in \(0, 1\), got nan"),
+        ("search_limit", 0, "must be at least 1, got 0"),
+        ("train_limit", 0, "must be at least 1, got 0"),
+        ("test_limit", -5, "must be at least 1, got -5"),
+    ],
+)
+def test_values_that_no_data_can_have_are_refused(name, value, message):
+    with pytest.raises(InputError, match=rf"^data\.{name}: {message}$"):
+        DataConfig(**{name: value})
 
 
 def test_too_few_images_for_a_batch_are_refused():

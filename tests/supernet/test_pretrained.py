@@ -58,6 +58,52 @@ def test_without_weights_a_new_head_is_no_reset():
     assert loaded.backbone.num_classes == 2
 
 
+def download(monkeypatch, path, classes=10, overlay=(), **args):
+    """Load a backbone whose download is the file at `path`."""
+    create = timm.create_model
+
+    def from_file(name, pretrained=False, **args):
+        if pretrained:
+            args["pretrained_cfg_overlay"] = {"file": str(path), **dict(overlay)}
+        return create(name, pretrained=pretrained, **args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(timm, "create_model", from_file)
+        config = BackboneConfig(MODEL, {**ARGS, **args}, pretrained=True)
+        return load_backbone(config, Classification([str(i) for i in range(classes)]), seed=0)
+
+
+@pytest.mark.parametrize("args", [{}, {"num_classes": 10}])
+def test_a_download_of_other_classes_has_its_head_reset(tmp_path, monkeypatch, args):
+    model = checkpoint(tmp_path / "a.pth", classes=1000)
+    state = torch.random.get_rng_state()
+    loaded = download(monkeypatch, tmp_path / "a.pth", **args)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert loaded.head_reset
+    torch.manual_seed(5)
+    again = download(monkeypatch, tmp_path / "a.pth", **args)
+    own, twin = loaded.backbone.state_dict(), again.backbone.state_dict()
+    assert all(torch.equal(own[k], twin[k]) for k in own)
+    assert own["head.weight"].shape[0] == 10
+    assert all(torch.equal(own[k], v) for k, v in model.state_dict().items() if "head" not in k)
+
+
+@pytest.mark.parametrize("args", [{}, {"num_classes": 3}])
+def test_a_download_keeps_a_head_that_fits_whatever_the_arguments_say(tmp_path, monkeypatch, args):
+    model = checkpoint(tmp_path / "a.pth", classes=1000)
+    loaded = download(monkeypatch, tmp_path / "a.pth", classes=1000, **args)
+    assert not loaded.head_reset
+    assert torch.equal(loaded.backbone.head.weight, model.head.weight)
+
+
+@pytest.mark.parametrize("args", [{}, {"num_classes": 10}])
+def test_a_download_without_a_head_gets_one(tmp_path, monkeypatch, args):
+    checkpoint(tmp_path / "a.pth", classes=0)
+    loaded = download(monkeypatch, tmp_path / "a.pth", overlay={"num_classes": 0}, **args)
+    assert loaded.head_reset
+    assert loaded.backbone.num_classes == 10
+
+
 class Evil:
     def __reduce__(self):
         return exec, ("raise SystemExit('a checkpoint ran code')",)

@@ -135,6 +135,7 @@ def test_its_input_is_that_of_the_file(tmp_path):
     assert config["input_size"] == tuple(INPUT["size"])
     assert (config["mean"], config["std"]) == (tuple(INPUT["mean"]), tuple(INPUT["std"]))
     assert (config["crop_pct"], config["interpolation"]) == (0.8, "bilinear")
+    assert config["crop_mode"] == "squash"
     assert subnet.pretrained_cfg is subnet.default_cfg
     assert timm.create_model(NAMED, **ARGS).default_cfg["crop_pct"] == 0.9
 
