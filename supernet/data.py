@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from timm.data import create_transform, resolve_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
 
-from space.errors import InputError
+from space.errors import InputError, shown
 from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.sources import DatasetConfig, Source, open_sources
 
@@ -66,6 +66,11 @@ class InputConfig:
     crop_pct: float | None = None
 
     def __post_init__(self) -> None:
+        if self.interpolation not in (None, *get_args(Interpolation)):
+            names = ", ".join(get_args(Interpolation))
+            raise InputError(
+                f"data.input.interpolation: must be one of {names}, got {shown(self.interpolation)}"
+            )
         for name, least, most in (("mean", 0.0, 1.0), ("std", 1e-3, 1.0), ("crop_pct", 0.1, 1.0)):
             given = getattr(self, name)
             values = given if isinstance(given, tuple) else (given,)

@@ -182,7 +182,7 @@ class Trainer:
             if self.ema is not None:
                 self.ema.module.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.position = Position(**state["position"])
+            self.position = _position(state["position"])
         at = self.position
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
@@ -222,3 +222,8 @@ class Trainer:
                 f"{self.path}: the folder holds another training, of another {', '.join(other)}; "
                 "give another folder"
             )
+
+
+def _position(values: dict[str, Any]) -> Position:
+    """The position of a checkpoint; those of earlier versions have no counts."""
+    return Position(**{"counts": dict.fromkeys(values["losses"], values["step"]), **values})

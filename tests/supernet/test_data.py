@@ -11,7 +11,7 @@ from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 
 from space import InputError
 from supernet.batches import UserBatches, seed_all
-from supernet.data import DataConfig, cut, open_data
+from supernet.data import DataConfig, InputConfig, cut, open_data
 from supernet.sources import DatasetConfig, open_sources
 
 
@@ -189,6 +189,11 @@ def test_an_unreadable_image_is_named_when_met(tmp_path):
     train, _ = open_sources(config)
     with pytest.raises(InputError, match=r"cat/0\.png: image 0 of train cannot be read"):
         train.read(0)
+
+
+def test_an_interpolation_that_differs_from_image_to_image_is_refused():
+    with pytest.raises(InputError, match=r"^data\.input\.interpolation: .*, got 'random'$"):
+        InputConfig(interpolation="random")
 
 
 def test_images_are_cropped_as_the_backbone_says():

@@ -182,13 +182,20 @@ def test_another_arch_space_or_task_is_refused(tmp_path):
         train(Supernet(toy_backbone(), space))
 
 
-def test_a_checkpoint_that_does_not_say_what_it_is_of_is_taken_up(tmp_path):
-    whole = run(tmp_path)
-    path = tmp_path / "checkpoint.pt"
+def test_a_checkpoint_of_an_earlier_version_is_taken_up(tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        run(tmp_path / "cut", stop_at=2, monkeypatch=patch)
+    path = tmp_path / "cut" / "checkpoint.pt"
     state = torch.load(path, weights_only=True)
-    del state["identity"]
+    del state["identity"], state["position"]["counts"]
     torch.save(state, path)
-    assert same_weights(whole, run(tmp_path))
+    assert same_weights(whole, run(tmp_path / "cut"))
+    rows = [
+        json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])
+        for name in ("whole", "cut")
+    ]
+    assert rows[0]["loss/largest"] == rows[1]["loss/largest"]
 
 
 def test_a_torn_checkpoint_is_refused_in_one_line(tmp_path):
