@@ -52,6 +52,11 @@ class SearchConfig:
     reuse: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        for key, least in (("trials", 1), ("workers", 0)):
+            if getattr(self, key) < least:
+                raise InputError(
+                    f"search.{key}: must be at least {least}, got {getattr(self, key)}"
+                )
         for name in (self.name, *self.reuse):
             if not name or not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(
