@@ -25,6 +25,7 @@ SAMPLERS = {
     "NSGA-II, population 50": {"name": "NSGAIISampler", "population_size": 50},
     "NSGA-II, population 20": {"name": "NSGAIISampler", "population_size": 20},
     "NSGA-III, population 20": {"name": "NSGAIIISampler", "population_size": 20},
+    "evolution": "EvolutionSampler",
     "TPE": "TPESampler",
     "TPE, one gene at a time": {"name": "TPESampler", "multivariate": False},
 }

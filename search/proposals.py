@@ -18,9 +18,10 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseGASampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.objectives import Objective
+from search.problem import Problem
 from search.record import Record
 from search.samplers import SamplerChoice
+from space.encoding import Genes
 
 FEWEST_PASSED = 1000
 
@@ -46,8 +47,7 @@ class Proposals:
     """Asks a sampler for genes and tells it what came of them.
 
     Args:
-        categories: the values of each gene.
-        objectives: in the order in which values are told.
+        problem: whose genes are proposed, and whose objectives are told, in their order.
         sampler: which one.
         seed: with the number of finished trials, what the sampler's randomness starts from.
         trials: finished ones, of an earlier run.
@@ -55,17 +55,17 @@ class Proposals:
 
     def __init__(
         self,
-        categories: Mapping[str, Sequence[str]],
-        objectives: Sequence[Objective],
+        problem: Problem,
         sampler: SamplerChoice,
         seed: int,
         trials: Iterable[FrozenTrial] = (),
     ) -> None:
+        categories = Genes(problem.space).categories
         self._genes: Distributions = {gene: _Gene(each) for gene, each in categories.items()}
         self._plain: Distributions = {
             gene: CategoricalDistribution(each) for gene, each in categories.items()
         }
-        self._directions = [objective.optuna_direction for objective in objectives]
+        self._problem = problem
         self._sampler = sampler
         self._seed = seed
         self._rebuilds = 0
@@ -87,9 +87,10 @@ class Proposals:
         self._rebuilds += 1
         self._passed = 0
         self._finished = list(range(len(trials)))
-        sampler = self._sampler.make(seed)
+        sampler = self._sampler.make(self._problem, seed)
+        directions = [objective.optuna_direction for objective in self._problem.objectives]
         with quiet():
-            self._study = optuna.create_study(directions=self._directions, sampler=sampler)
+            self._study = optuna.create_study(directions=directions, sampler=sampler)
         for trial in trials:
             self._study.add_trial(self._lean(trial))
         _select_parents(sampler, self._study, trials)

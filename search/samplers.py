@@ -1,4 +1,4 @@
-"""Optuna's samplers, by their Optuna names and with their arguments."""
+"""Optuna's samplers, by their Optuna names and with their arguments, and one of our own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 import optuna
 
+from search.evolution import EvolutionSampler
+from search.problem import Problem
 from space.errors import InputError, near, shown
 
 # What differs from Optuna's defaults: measured to be better in spaces of this kind (NSGA-II, TPE),
@@ -19,11 +21,16 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "NSGAIISampler": {"population_size": 20},
     "NSGAIIISampler": {"population_size": 20},
     "TPESampler": {"multivariate": True},
+    "EvolutionSampler": {},
     "GPSampler": {},
     "RandomSampler": {},
     "QMCSampler": {"scramble": True},
 }
 DEFAULT = "NSGAIISampler"
+OURS = {"EvolutionSampler": EvolutionSampler}
+# Proposals in a row that may be in vain: our own has looked at many before it gives one, and each
+# of the GP's costs a second.
+PATIENCE = {"EvolutionSampler": 2, "GPSampler": 10}
 # They learn nothing from results, so an initial population would only make them less random.
 BLIND = ("RandomSampler", "QMCSampler")
 REFUSED = {
@@ -36,8 +43,8 @@ class SamplerChoice:
     """A sampler and its arguments; the seed is the search's.
 
     Args:
-        name: Optuna's class name.
-        arguments: keyword arguments of that class.
+        name: Optuna's class name, or `EvolutionSampler`.
+        arguments: keyword arguments of Optuna's class; ours has none.
 
     Raises:
         InputError: an unknown name or argument, or a value that Optuna refuses.
@@ -54,7 +61,8 @@ class SamplerChoice:
         if self.name not in SAMPLERS:
             known = ", ".join(SAMPLERS)
             raise InputError(f"sampler must be one of {known}, got {shown(self.name)}{self._hint}")
-        names = [name for name in inspect.signature(self._kind).parameters if name != "seed"]
+        names = [] if self.name in OURS else [*inspect.signature(self._optunas).parameters]
+        names = [name for name in names if name != "seed"]
         for name in self.arguments:
             if name == "seed":
                 raise InputError(f"sampler {self.name}: the seed is the search's, give it there")
@@ -63,7 +71,8 @@ class SamplerChoice:
                     f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}"
                 )
         try:
-            self.make(0)
+            if self.name not in OURS:
+                self._make_optunas(0)
         except (TypeError, ValueError) as error:
             raise InputError(f"sampler {self.name}: {' '.join(str(error).split())}") from None
 
@@ -72,20 +81,25 @@ class SamplerChoice:
         """Whether what it proposes depends on results."""
         return self.name not in BLIND
 
-    def make(self, seed: int) -> optuna.samplers.BaseSampler:
+    def make(self, problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
         """A new sampler, which remembers nothing."""
+        if self.name in OURS:
+            return OURS[self.name](problem, seed)
+        return self._make_optunas(seed)
+
+    def _make_optunas(self, seed: int) -> optuna.samplers.BaseSampler:
         with warnings.catch_warnings():
             # That an argument is experimental is for us to know, not for whoever runs a search.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler: optuna.samplers.BaseSampler = self._kind(
+            sampler: optuna.samplers.BaseSampler = self._optunas(
                 seed=seed, **{**SAMPLERS[self.name], **self.arguments}
             )
         return sampler
 
     @property
     def patience(self) -> int:
-        """Proposals in a row that may be in vain; each of the GP's costs a second."""
-        return 10 if self.name == "GPSampler" else 100
+        """Proposals in a row that may be in vain before an arch is drawn uniformly."""
+        return PATIENCE.get(self.name, 100)
 
     @contextmanager
     def thinking(self) -> Iterator[None]:
@@ -103,7 +117,7 @@ class SamplerChoice:
             torch.set_num_threads(threads)
 
     @property
-    def _kind(self) -> Any:
+    def _optunas(self) -> Any:
         return getattr(optuna.samplers, self.name)
 
     @property

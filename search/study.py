@@ -95,9 +95,7 @@ class Study:
         self._rng = np.random.default_rng([seed, 1, len(self.records)])
         self._feasible = Feasible(problem.space, problem.budget)
         self._feasible.check(self._rng)
-        self._proposals = Proposals(
-            self._genes.categories, problem.objectives, sampler, seed, stored
-        )
+        self._proposals = Proposals(problem, sampler, seed, stored)
         self._open: dict[str, tuple[Job, optuna.Trial]] = {}
         if initial is None:
             initial = initial_archs(problem, seed) if sampler.learns else ()

@@ -19,6 +19,7 @@ SAMPLERS = (
     "NSGAIIISampler",
     "TPESampler",
     {"name": "TPESampler", "multivariate": False, "n_startup_trials": 4},
+    "EvolutionSampler",
     {"name": "GPSampler", "n_startup_trials": 8},
     "RandomSampler",
     "QMCSampler",

@@ -3,25 +3,28 @@ import warnings
 
 import pytest
 from optuna.trial import TrialState
+from search_toys import problem_of, toy_space
 
-from search.objectives import parse_objectives
 from search.proposals import FEWEST_PASSED, Proposals, quiet
 from search.record import Record
 from search.samplers import SAMPLERS, SamplerChoice
+from space import Genes
 
-GENES = {"a": ("none", "x", "y"), "b": ("own", "shared"), "c": tuple("0123456")}
-OBJECTIVES = parse_objectives(["top1", "macs"])
+PROBLEM = problem_of(toy_space())
+GENES = Genes(PROBLEM.space).categories
 
 
 def proposals_of(name="NSGAIISampler", trials=(), **arguments):
-    return Proposals(GENES, OBJECTIVES, SamplerChoice(name, arguments), 0, trials)
+    return Proposals(PROBLEM, SamplerChoice(name, arguments), 0, trials)
 
 
 def tell(proposals, count):
     told = []
     for i in range(count):
         trial = proposals.ask()
-        told.append(proposals.finish(trial, [i % 7 / 7, float(len(trial.params["c"]) + i % 5)]))
+        told.append(
+            proposals.finish(trial, [i % 7 / 7, float(len(trial.params["pool.2"]) + i % 5)])
+        )
     return told
 
 
@@ -33,7 +36,7 @@ def test_every_gene_gets_one_of_its_values_and_given_genes_are_kept(name):
         assert set(trial.params) == set(GENES)
         assert all(value in GENES[gene] for gene, value in trial.params.items())
         proposals.finish(trial, [i / 6, 1.0])
-    wanted = {"a": "y", "b": "shared", "c": "4"}
+    wanted = {gene: values[-1] for gene, values in GENES.items()}
     assert proposals.ask(wanted).params == wanted
 
 

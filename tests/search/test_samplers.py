@@ -1,21 +1,24 @@
 import pytest
 import torch
+from search_toys import problem_of, toy_space
 
 from search.samplers import SAMPLERS, SamplerChoice, parse_sampler
 from space import InputError
 
+PROBLEM = problem_of(toy_space())
+
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sampler_is_optunas_of_that_name(name):
+def test_a_sampler_is_of_the_class_of_that_name(name):
     choice = parse_sampler(name)
-    assert type(choice.make(3)).__name__ == name
+    assert type(choice.make(PROBLEM, 3)).__name__ == name
     assert choice.learns == (name not in ("RandomSampler", "QMCSampler"))
 
 
 def test_arguments_pass_through_and_ours_are_only_defaults():
-    assert SamplerChoice().make(0).population_size == 20
+    assert SamplerChoice().make(PROBLEM, 0).population_size == 20
     chosen = parse_sampler({"name": "NSGAIISampler", "population_size": 7})
-    assert chosen.make(0).population_size == 7
+    assert chosen.make(PROBLEM, 0).population_size == 7
     assert parse_sampler(chosen) is chosen
 
 
@@ -46,6 +49,9 @@ def test_the_gp_thinks_on_one_thread_and_gives_the_others_back():
         ({"name": ["TPESampler"]}, ["text"]),
         ({"name": "NSGAIISampler", "population": 3}, ["'population'", "'population_size'"]),
         ({"name": "NSGAIISampler", "seed": 3}, ["seed", "search's"]),
+        ("evolution", ["did you mean 'EvolutionSampler'"]),
+        ({"name": "EvolutionSampler", "population_size": 3}, ["unknown", "'population_size'"]),
+        ({"name": "EvolutionSampler", "seed": 3}, ["seed", "search's"]),
         ({"name": "NSGAIISampler", "population_size": 1}, ["greater than or equal to 2"]),
         ({"name": "NSGAIISampler", "population_size": "many"}, ["NSGAIISampler"]),
         ({"name": "QMCSampler", "qmc_type": "latin"}, ["latin"]),
