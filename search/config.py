@@ -34,7 +34,7 @@ class SearchConfig:
         budget: such as `macs=0.8G`, `flops=1.6G`, `params=12M` or `macs=60%` of the full network;
             one or several.
         trials: evaluations, failed ones and those of earlier runs included.
-        sampler: one of Optuna's, by its name.
+        sampler: one of Optuna's, by its name, or `EvolutionSampler`.
         sampler_args: its arguments, such as `population_size`.
         workers: processes that evaluate, through Ray; 0 for this one.
         storage: URL of a database for the trials, instead of a journal in the run's folder.

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from space.arch import Arch, BlockArch, Pool, is_integer
 from space.cost import macs, params, token_counts
 from space.errors import InputError, near, shown
+from space.images import check_input, check_inputs
 from space.shape import BackboneShape
 from space.yamlfile import Document, Place, read_yaml, write_yaml
 
@@ -40,7 +41,7 @@ class ArchFile:
         arch: the choices.
         shape: the backbone's integers, against which the cost is checked without torch.
         backbone: `model` and `args` for `timm.create_model`.
-        input: size, mean, std, crop_pct, crop_mode and interpolation of the images.
+        input: size, mean, std, crop_pct, crop_mode and interpolation of the images (`images`).
         classes: names, where known.
         metrics: what was measured of it.
         origin: run, trial, seed, supernet and version that it comes from.
@@ -84,6 +85,8 @@ def load_arch_file(path: str | Path) -> ArchFile:
     extras = {}
     for key in ("backbone", "input", "metrics", "origin"):
         extras[key] = _mapping(document, (key,), data.get(key, {}), None)
+    for key, value in extras["input"].items():
+        _at(document, ("input", key), check_input, key, value)
     classes = data.get("classes", [])
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise document.error(("classes",), f"must be a list of names, got {shown(classes)}")
@@ -104,9 +107,10 @@ def save_arch(
     """Write an arch file; see `ArchFile` for the arguments.
 
     Raises:
-        InputError: the arch does not fit the shape or breaks a rule, or a value is no plain one
-            that a file can hold; nothing is written.
+        InputError: the arch does not fit the shape or breaks a rule, `input` is not right, or a
+            value is no plain one that a file can hold; nothing is written.
     """
+    check_inputs(input or {})
     extras = {"backbone": backbone, "input": input, "classes": classes}
     later = {"metrics": metrics, "origin": origin}
     data: dict[str, Any] = {

@@ -89,6 +89,12 @@ class ElasticViT(ElasticCore):
         kernels = {name for name, _ in self.named_parameters() if name.startswith("pools.")}
         return set(super().no_weight_decay()) | kernels
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """timm's, with the operators before a block in the block's layer."""
+        matcher: dict[str, Any] = super().group_matcher(coarse)
+        operators = (r"^(?:pools|selectors)\.(\d+)", None)
+        return {**matcher, "blocks": [operators, *matcher["blocks"]]}
+
     def prune_intermediate_layers(
         self,
         indices: int | list[int] = 1,

@@ -105,8 +105,8 @@ def _searches(run: Path, name: str) -> tuple[SearchResult | None, list[SearchRes
         missing.append(f"search/{name} has not ended: the front is what it has found so far.")
     if not search.records and search.front.evaluations:
         missing.append(
-            f"search/{name} has no readable journal: only the front is shown, not all that was "
-            "evaluated."
+            f"search/{name} keeps no journal here (a database does, or it was removed): only the "
+            "front is shown, not all that was evaluated."
         )
     others = [read_search(folder / each) for each in names if each != name]
     randoms = comparable(search, others)

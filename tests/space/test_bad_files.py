@@ -15,6 +15,31 @@ CHANGES = [
     ("metrics:", "metric:", "metric: unknown key; did you mean 'metrics'?"),
     ("metrics:", "zzz:", "zzz: unknown key; known are schema, backbone, input, classes, shape"),
     ("metrics: {top1: 0.5}", "metrics: false", "metrics: must be a mapping, got False"),
+    (
+        "metrics: {top1: 0.5}",
+        "input: {sizes: [3, 8, 8]}",
+        "input.sizes: unknown key; did you mean 'size'?",
+    ),
+    (
+        "metrics: {top1: 0.5}",
+        "input: {crop_mode: middle}",
+        "input.crop_mode: must be one of center, squash, border, got 'middle'",
+    ),
+    (
+        "metrics: {top1: 0.5}",
+        "input: {size: [3, 8]}",
+        "input.size: must be channels, height and width, got [3, 8]",
+    ),
+    (
+        "metrics: {top1: 0.5}",
+        "input: {std: [0.2, .nan]}",
+        "input.std: must be a number for each channel, got [0.2, nan]",
+    ),
+    (
+        "metrics: {top1: 0.5}",
+        "input: {crop_pct: 0}",
+        "input.crop_pct: must be a number above 0, got 0",
+    ),
     ("metrics: {top1: 0.5}", "metrics: {top1: 0.5, top1: 1}", "metrics.top1: given twice"),
     ("metrics: {top1: 0.5}", "metrics: {1: 0.5}", "metrics: a key must be text, got '1'"),
     ("metrics: {top1: 0.5}", "metrics: {yes: 0.5}", "metrics: a key must be text, got 'yes'"),

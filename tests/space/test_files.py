@@ -62,7 +62,21 @@ def test_an_arch_is_loaded_as_it_was_saved(path, rng):
     assert load_arch_file(path) == ArchFile(arch, space.shape)
 
 
-@given(st.tuples(*[mappings] * 4), st.lists(text, max_size=5))
+channels = st.lists(st.floats(0, 1), min_size=1, max_size=4)
+inputs = st.fixed_dictionaries(
+    {},
+    optional={
+        "size": st.lists(st.integers(1, 512), min_size=3, max_size=3),
+        "mean": channels,
+        "std": channels,
+        "crop_pct": st.floats(0.1, 1),
+        "crop_mode": st.sampled_from(["center", "squash", "border"]),
+        "interpolation": st.sampled_from(["bicubic", "bilinear", "nearest", "lanczos"]),
+    },
+)
+
+
+@given(st.tuples(mappings, inputs, mappings, mappings), st.lists(text, max_size=5))
 def test_all_that_is_said_beside_the_arch_is_loaded_as_saved(path, given, classes):
     arch, shape = Arch.full(12), deit_small()
     extras = dict(zip(("backbone", "input", "metrics", "origin"), given, strict=True))
@@ -77,6 +91,14 @@ def test_every_skip_ratio_survives(path, skip):
     arch = Arch((BlockArch(), BlockArch(skip=skip)))
     save_arch(arch, path, shape=shape)
     assert load_arch(path) == arch
+
+
+@pytest.mark.parametrize("values", [{"crop": 0.9}, {"size": [3, 0, 32]}, {"mean": [True]}])
+def test_an_input_that_cannot_be_is_not_saved(tmp_path, arch, values):
+    path, (key,) = tmp_path / "arch.yaml", values
+    with pytest.raises(InputError, match=rf"^input\.{key}: "):
+        save_arch(arch, path, shape=deit_small(), input=values)
+    assert not path.exists()
 
 
 def test_the_file_is_what_the_format_says(path, arch):

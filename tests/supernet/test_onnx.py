@@ -8,6 +8,7 @@ from supernet import extract
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import pytest
+import torch
+from supernet_toys import build_supernet
 from training_toys import random_loader, toy_supernet, toy_task
 
 from space import InputError
-from supernet.recipe import SCHEDULES, Recipe
+from supernet.recipe import SCHEDULES, Recipe, make_optimizer
 from supernet.retraining import RetrainRecipe
 from supernet.training import SupernetRecipe, train_supernet
 
@@ -55,3 +57,17 @@ def test_a_schedule_that_does_not_fit_into_the_epochs_is_refused():
 def test_every_schedule_trains(schedule):
     recipe = SupernetRecipe(epochs=2, warmup_epochs=1, schedule=schedule, random_archs=0, watch=0)
     train_supernet(toy_supernet(), random_loader(), task=toy_task(), recipe=recipe, quiet=True)
+
+
+def test_under_layer_decay_operators_learn_at_the_rate_of_their_block():
+    net = build_supernet("class token", torch.float32)
+    optimizer = make_optimizer(net, SupernetRecipe(lr=1.0, layer_decay=0.5, selector_lr=0.1))
+    scales = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    named = dict(net.named_parameters())
+    operators = [name for name in named if name.startswith("pools.")]
+    assert operators
+    for name in operators:
+        block = named[f"blocks.{name.split('.')[1]}.mlp.fc1.weight"]
+        assert scales[id(named[name])]["lr_scale"] == scales[id(block)]["lr_scale"] < 1
+    selectors = [scales[id(p)] for p in net.selectors.parameters()]
+    assert {(group["lr"], group["weight_decay"]) for group in selectors} == {(0.1, 0.0)}
