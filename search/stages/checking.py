@@ -13,6 +13,7 @@ from search.folder import RunFolder
 from search.objectives import parse_objectives
 from search.problem import Problem
 from search.samplers import parse_sampler
+from search.searchfile import NAME as SEARCH_FILE
 from search.stages.setup import prepare
 from space.errors import InputError
 
@@ -23,7 +24,8 @@ def check(config: Config, file: Path | None) -> None:
     Raises:
         InputError: the key, its value, and what would be right.
     """
-    setup = prepare(config, RunFolder(config, file))
+    folder = RunFolder(config, file)
+    setup = prepare(config, folder)
     space, wanted = setup.supernet.space, config.search
     parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     directions = setup.task.directions
@@ -35,6 +37,10 @@ def check(config: Config, file: Path | None) -> None:
         known = ", ".join(setup.task.directions)
         raise InputError(f"search.objectives: {unknown[0]!r} is not measured; these are: {known}")
     Feasible(space, budget).check(np.random.default_rng(config.seed))
+    searches = folder.stage("search")
+    for name in wanted.reuse:
+        if not (searches / name / SEARCH_FILE).exists():
+            raise InputError(f"search.reuse: there is no search {name!r} in {searches}")
     for number, text in enumerate(config.retrain.budgets):
         (limit,) = parse_budget(f"macs={text}", space).limits
         low = space.mac_bands.low

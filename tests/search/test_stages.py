@@ -97,6 +97,7 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
         (["--search.sampler_args", "{population: 9}"], "unknown argument 'population'"),
         (["--search.objectives", "[top1, mac]"], "'mac'"),
         (["--search.objectives", "[miou=max, macs]"], "'miou' is not measured"),
+        (["--search.reuse", "[other]"], "search.reuse: there is no search 'other' in "),
         (["--search.trials", "0"], "search.trials: must be at least 1, got 0"),
         (["--search.workers=-1"], "search.workers: must be at least 0, got -1"),
         (["--retrain.budgets", "[70%, 5%]"], "retrain.budgets[1]: no arch is within 5%"),
