@@ -38,13 +38,10 @@ retrain: {epochs: 1, budgets: [70%, 45%], baselines: true}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     file = folder / "toy.yaml"
     file.write_text(CONFIG + f"run: {folder / 'run'}\n")
     assert main(["run", str(file)]) == 0
-    yield file, folder / "run"
-    torch.set_num_threads(threads)
+    return file, folder / "run"
 
 
 @pytest.fixture
