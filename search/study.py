@@ -187,7 +187,7 @@ class Study:
         if arch is None:
             return None
         self.counts.drawn += 1
-        self._patience = MOST_AFTER_DRAW
+        self._patience = min(MOST_AFTER_DRAW, self._sampler.patience)
         return self._give_out(self._encoded(arch, "uniform"))
 
     def _encoded(self, arch: Arch, source: Source = "initial") -> Job:

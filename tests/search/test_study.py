@@ -18,6 +18,7 @@ from search_toys import (
 from space_toys import seeded_spaces
 
 from search.record import attempt
+from search.samplers import PATIENCE
 from search.study import MOST_AFTER_DRAW, Study
 from space import BlockArch, Genes, InputError, macs
 from space.baselines import baselines
@@ -223,6 +224,20 @@ def test_asking_in_vain_has_an_end(monkeypatch):
     vain = 100 + 8 * MOST_AFTER_DRAW
     assert asked.count(None) == 1 + vain
     assert (study.counts.drawn, study.counts.repeated) == (9, vain)
+
+
+def test_a_sampler_of_little_patience_has_no_more_after_a_draw(monkeypatch):
+    space = toy_space()
+    study = study_of(space, 4, "EvolutionSampler", initial=[])
+    same = Genes(space).encode(space.largest())
+
+    def ask(genes=None, proposals=study._proposals):
+        return type(proposals).ask(proposals, genes or same)
+
+    monkeypatch.setattr(study._proposals, "ask", ask)
+    jobs = drive(study, Evaluate(space))
+    assert [job.source for job in jobs] == ["sampler"] + ["uniform"] * 3
+    assert study.counts.repeated == 3 * PATIENCE["EvolutionSampler"]
 
 
 def test_a_sampler_that_proposes_something_new_has_its_credit_back(monkeypatch):
