@@ -110,6 +110,7 @@ def main(folder: Path, epochs: int, trials: int) -> None:
     targets = torch.cat([targets for _, targets in test])
     share = macs(best.arch, shape) / macs(space.largest(), shape)
     print(f"at {share:.0%} of the MACs, on the test data: {accuracy(logits, targets)}")
+    print(f"arch file, weights, supernet and search are in {folder}")
 
 
 if __name__ == "__main__":

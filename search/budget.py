@@ -21,8 +21,8 @@ from space.space import SearchSpace
 
 Budgets = str | Iterable[str] | Mapping[str, float | str] | None
 
-NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([KMGT%]?)")
-SCALES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKMGT%]?)")
+SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0)
 
 def quantity(value: float) -> str:
     """A number as people write it: 0.8G, 12M, 3.1."""
-    for suffix in ("T", "G", "M", "K"):
+    for suffix in ("T", "G", "M", "k"):
         if abs(value) >= SCALES[suffix]:
             return f"{value / SCALES[suffix]:.4g}{suffix}"
     return f"{value:.4g}"
@@ -179,7 +179,7 @@ def _check_known(name: str, directions: Mapping[str, str]) -> None:
     """Refuse what looks like a slip of a name that is known; other names are the user's metrics."""
     hint = near(name, [*FREE_COSTS, "flops", *directions])
     if hint and name not in directions:
-        raise InputError(f"budget: unknown {shown(name)}{hint}; free costs are {_names()}")
+        raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {_names()}")
 
 
 def _names() -> str:

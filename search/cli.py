@@ -56,20 +56,20 @@ def _train(call: Call) -> None:
 def _search(call: Call) -> None:
     from search.stages.searching import search  # noqa: PLC0415
 
-    search(_config(call), call.file, Console())
+    search(_config(call), call.file, _console())
 
 
 def _export(call: Call) -> None:
     from search.stages.exporting import export  # noqa: PLC0415
 
-    export(_config(call), call.file, Console())
+    export(_config(call), call.file, _console())
 
 
 def _retrain(call: Call) -> None:
     from search.stages.retraining import retrain  # noqa: PLC0415
     from search.tables import show_rows  # noqa: PLC0415
 
-    rows = retrain(_config(call), call.file, call.options.get("archs") or [])
+    rows = retrain(_config(call), call.file, call.options.get("archs") or [], _console())
     show_rows(rows, Console(), title="retrained, on the test split")
 
 
@@ -78,7 +78,7 @@ def _evaluate(call: Call) -> None:
 
     if not call.options["archs"]:
         raise InputError("tokennas evaluate needs arch files: --archs '[a.yaml, b.yaml]'")
-    evaluate(_config(call), call.file, call.options["archs"], Console())
+    evaluate(_config(call), call.file, call.options["archs"], _console())
 
 
 def _report(call: Call) -> None:
@@ -86,7 +86,7 @@ def _report(call: Call) -> None:
     from search.report import make_report  # noqa: PLC0415
 
     config = _config(call)
-    make_report(RunFolder(config, call.file).path, config.search.name, Console())
+    make_report(RunFolder(config, call.file).path, config.search.name, _console())
 
 
 def _run(call: Call) -> None:
@@ -97,7 +97,7 @@ def _run(call: Call) -> None:
     for stage in (_train, _search, _export):
         stage(call)
     # The report's table has the retrained networks.
-    retrain(_config(call), call.file, [])
+    retrain(_config(call), call.file, [], _console())
     _report(call)
 
 
@@ -109,7 +109,7 @@ def _config(call: Call) -> Config:
 def _inspect(call: Call) -> None:
     from search.inspecting import inspect_config, inspect_model  # noqa: PLC0415
 
-    console = Console()
+    console = _console()
     if call.config is not None:
         inspect_config(call.config, call.file, console)
     elif call.options["model"]:
@@ -128,6 +128,12 @@ RUN: dict[str, Callable[[Call], None]] = {
     "report": _report,
     "inspect": _inspect,
 }
+
+
+def _console() -> Console:
+    """Standard output; where it is no terminal, wide enough for every table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
 
 
 def _quiet() -> None:

@@ -26,6 +26,7 @@ class Command:
         usage: what follows the name.
         needs_config: whether it cannot do without a config.
         options: its own options.
+        sections: of the config that its help shows.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Command:
     usage: str = "CONFIG [--section.key VALUE ...]"
     needs_config: bool = True
     options: tuple[Option, ...] = ()
+    sections: tuple[str, ...] = ()
 
 
 ARCHS = Option("archs", list[str] | None, "arch files, instead of the front's; as [a.yaml, b.yaml]")
@@ -41,11 +43,12 @@ ARCHS = Option("archs", list[str] | None, "arch files, instead of the front's; a
 _ALL = (
     Command(
         "run",
-        help="train, search, export, retrain: the whole way",
+        help="train, search, export, retrain, report: the whole way",
         teaches=(
             "Does all stages of a config and goes on where it stopped. "
             "Example: tokennas run configs/quickstart.yaml"
         ),
+        sections=("backbone", "data", "space", "supernet", "search", "export", "retrain"),
     ),
     Command(
         "train",
@@ -54,6 +57,7 @@ _ALL = (
             "Trains one set of weights for every arch of the space. The same command goes on where "
             "it stopped. Example: tokennas train configs/quickstart.yaml --supernet.epochs 20"
         ),
+        sections=("backbone", "data", "space", "supernet"),
     ),
     Command(
         "search",
@@ -63,6 +67,7 @@ _ALL = (
             "goes on where it stopped; another budget is a search of its own. Example: "
             "tokennas search configs/quickstart.yaml --search.name half --search.budget macs=50%"
         ),
+        sections=("search",),
     ),
     Command(
         "export",
@@ -71,6 +76,7 @@ _ALL = (
             "Writes one arch file for each point of the front, with its weights on request. "
             "Example: tokennas export configs/quickstart.yaml --export.weights true"
         ),
+        sections=("search.name", "export"),
     ),
     Command(
         "retrain",
@@ -81,6 +87,7 @@ _ALL = (
             "tokennas retrain configs/quickstart.yaml --retrain.budgets '[60%, 40%]'"
         ),
         options=(ARCHS,),
+        sections=("search.name", "retrain"),
     ),
     Command(
         "evaluate",
@@ -90,6 +97,7 @@ _ALL = (
             "Example: tokennas evaluate configs/quickstart.yaml --archs '[arch.yaml]'"
         ),
         options=(ARCHS,),
+        sections=("data",),
     ),
     Command(
         "report",
@@ -98,6 +106,7 @@ _ALL = (
             "Writes pictures and one self-contained report.html of whatever a run's folder holds. "
             "Example: tokennas report configs/quickstart.yaml"
         ),
+        sections=("search.name",),
     ),
     Command(
         "inspect",
@@ -111,6 +120,7 @@ _ALL = (
         usage="[CONFIG | --model NAME] [--section.key VALUE ...]",
         needs_config=False,
         options=(Option("model", str | None, "a timm model, where no config is given"),),
+        sections=("backbone", "data", "space"),
     ),
 )
 

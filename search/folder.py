@@ -49,22 +49,32 @@ class RunFolder:
         Raises:
             InputError: results of other values are there; nothing is touched.
         """
-        whole = plain(asdict(self.config))
-        values = {name: whole[name] for name in ("seed", *sections)}
-        folder = self.stage(stage)
+        self.check(stage, sections)
+        folder, whole = self.stage(stage), plain(asdict(self.config))
         stored = folder / "config.yaml"
-        if stored.exists():
-            changed = _changes(read_yaml(stored).data, values)
-            if changed:
-                raise InputError(
-                    f"{folder}: holds results of other values ({'; '.join(changed)}); "
-                    "give the old values, or another folder with --run"
-                )
-        else:
+        if not stored.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            write_yaml(stored, values)
+            write_yaml(stored, {name: whole[name] for name in ("seed", *sections)})
         write_yaml(self.path / "config.yaml", whole)
         return folder
+
+    def check(self, stage: str, sections: tuple[str, ...]) -> None:
+        """Look whether a stage's folder can be taken; nothing is touched.
+
+        Raises:
+            InputError: results of other values are there.
+        """
+        folder, whole = self.stage(stage), plain(asdict(self.config))
+        stored = folder / "config.yaml"
+        if not stored.exists():
+            return
+        values = {name: whole[name] for name in ("seed", *sections)}
+        changed = changes(read_yaml(stored).data, values)
+        if changed:
+            raise InputError(
+                f"{folder}: holds results of other values ({'; '.join(changed)}); give the old "
+                "values, delete that folder, or begin another run with --run"
+            )
 
     def split(self) -> list[int] | None:
         """The indices of the search split, once they are stored."""
@@ -93,13 +103,13 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> list[str]:
+def changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> list[str]:
     """What differs, value by value, as `supernet.lr was 0.1, is 0.2`."""
     if place in FREE:
         return []
     if isinstance(old, dict) and isinstance(new, dict):
         keys = [*old, *(key for key in new if key not in old)]
         return [
-            change for key in keys for change in _changes(old.get(key), new.get(key), (*place, key))
+            change for key in keys for change in changes(old.get(key), new.get(key), (*place, key))
         ]
     return [] if old == new else [f"{'.'.join(place)} was {old!r}, is {new!r}"]

@@ -100,8 +100,8 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
     """The size of a space, its range of MACs, and how its archs spread over them."""
     console.print(f"[bold]space[/] {size:,} distinct archs")
     console.print(
-        f"MACs from {quantity(bands.low)} to {quantity(bands.high)} "
-        f"({bands.low / bands.high:.0%} of the full network)"
+        f"MACs from {quantity(bands.low)} ({bands.low / bands.high:.0%} of the full network) to "
+        f"{quantity(bands.high)}; archs from so many MACs on:"
     )
     counts = bands.histogram(BARS)
     most = max(count.value for count in counts)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from search.budget import quantity
 from search.problem import Problem
 from search.samplers import SamplerChoice
 from space.errors import InputError, cut, shown
@@ -62,8 +63,8 @@ def settle(folder: Path, description: Mapping[str, Any], results: bool) -> str:
     there = {key: value for key, value in data.items() if key not in ("schema", "study")}
     for place, old, new in _differences(there, dict(description), ""):
         raise InputError(
-            f"{folder}: {place} was {old} in the results that are there and is {new} now; "
-            "use another folder, or the old value"
+            f"{folder}: {place} was {old} in the results that are there, and is {new}; give the "
+            "old value, or search under another name (--search.name; in Python, folder)"
         )
     return str(data["study"])
 
@@ -89,7 +90,13 @@ def _differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, str, str
             else:
                 yield from _differences(old[key], new[key], name)
     elif old != new:
-        yield place, _shown(old), _shown(new)
+        short = _short(old), _short(new)
+        yield place, *(short if short[0] != short[1] else (_shown(old), _shown(new)))
+
+
+def _short(value: Any) -> str:
+    """Budgets as people write them."""
+    return quantity(value) if isinstance(value, float) else _shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -31,7 +31,8 @@ class Progress:
         failed: of those that are done.
         counts: proposals that were not evaluated, since this run began.
         rate: evaluations a second, since this run began.
-        best: the finished evaluation of best first objective inside the constraints.
+        objective: name of the first one.
+        best: the finished evaluation that is best in it, inside the constraints.
         notes: what had to be repaired on opening.
         ended: why it ended, in a sentence; None while it goes on.
     """
@@ -41,6 +42,7 @@ class Progress:
     failed: int
     counts: Counts
     rate: float
+    objective: str
     best: Record | None
     notes: tuple[str, ...] = ()
     ended: str | None = None
@@ -154,6 +156,7 @@ class Session:
             failed=self._failed,
             counts=self.study.counts,
             rate=(len(records) - self._there) / elapsed if elapsed > 0 else 0.0,
+            objective=self.study.problem.objectives[0].name,
             best=self._best,
             notes=self._notes,
             ended=self.study.ended,

@@ -117,7 +117,7 @@ class Study:
         """An arch to evaluate, never one twice; None where there is none, for now or for good."""
         while self.ended is None:
             if len(self.records) >= self.trials:
-                self.ended = f"{self.trials:,} evaluations are finished"
+                self.ended = f"the {self.trials:,} evaluations that were asked for are finished"
             elif len(self.records) + len(self._open) >= self.trials:
                 return None
             else:

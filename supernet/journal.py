@@ -30,12 +30,16 @@ class Journal:
     Args:
         folder: where `log.jsonl` (and TensorBoard's events) go; None keeps rows in memory.
         title: what is trained.
+        legend: what the columns mean, said once.
         quiet: show nothing.
     """
 
-    def __init__(self, folder: Path | None, title: str, quiet: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None, title: str, legend: str = "", quiet: bool = False
+    ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
         self.title = title
+        self.legend = legend
         self.console = Console(stderr=True, quiet=quiet)
         self.rows: list[Row] = []
         self._columns: list[tuple[str, str]] = []
@@ -56,6 +60,8 @@ class Journal:
                 file.write(_line(row))
         columns = [(group, name) for group, name, _ in _shown(row)]
         if columns != self._columns:
+            if not self._columns and self.legend:
+                self._print(f"[dim]{self.legend}[/]")
             self._print(f"[bold]{self.title}[/]\n{_heading(row)}")
             self._columns = columns
         self._print(_cells(row))

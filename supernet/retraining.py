@@ -84,7 +84,7 @@ def retrain(
         batches=as_batches(train),
         step=_Step(subnet, task, recipe, None if teacher is None else frozen(teacher)),
         judge=_Judge(held_out),
-        journal=Journal(path, title, quiet),
+        journal=Journal(path, title, "top1 on the search split", quiet),
         folder=path,
         seed=seed,
     )

@@ -113,7 +113,7 @@ def _open(config: DatasetConfig, split: str) -> Source:
         dataset: Any = create_dataset(
             name, root=root, split=split, search_split=False, **config.args
         )
-    except (AssertionError, RuntimeError, FileNotFoundError, ValueError, ImportError) as error:
+    except (AssertionError, RuntimeError, OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split()) or "timm cannot read it"
         raise InputError(f"dataset {config.name}, split {split!r}, root {root}: {reason}") from None
     targets, classes = _labels(dataset, config, split)

@@ -110,7 +110,7 @@ def train_supernet(
         batches=batches,
         step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
         judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
-        journal=Journal(path, "supernet", quiet),
+        journal=Journal(path, "supernet", _legend(recipe), quiet),
         folder=path,
         seed=seed,
     )
@@ -155,6 +155,16 @@ def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
         if bands.count(low, high).value:
             archs[f"{(low + high) / 2 / full:.0%}"] = space.sample(rng, macs=(low, high))
     return archs
+
+
+def _legend(recipe: SupernetRecipe) -> str:
+    """What the columns of the log mean."""
+    alone = f"the full network learns alone for {recipe.full_epochs} epochs, then all archs; "
+    return (
+        f"{alone if recipe.full_epochs else ''}top1 on the search split, of the largest and the "
+        "smallest arch and of some with so many per cent of the MACs; recall: how many of the "
+        "tokens that matter most the selectors and simpler guesses find"
+    )
 
 
 def _sandwich(

@@ -15,11 +15,14 @@ from space.cost import macs, params
 from space.errors import InputError, shown
 from space.files import load_arch_file
 from space.shape import BackboneShape
+from space.yamlfile import read_yaml
 
 Metrics = Mapping[str, float]
+Metadata = Mapping[str, Any]
 
 ARCH = "arch.yaml"
 BASELINE = "baseline "
+PERCENT = re.compile(r"[\d.]+ ?%")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Choice:
         speed: images/s, in inference; None where it was not measured.
         speed_of: where that was measured: device, batch, dtype.
         rows: the log of its retraining.
+        images: how many the test metrics are of; None where nothing says.
+        recipe: the values that it was retrained by.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Choice:
     speed: float | None = None
     speed_of: str = ""
     rows: tuple[Row, ...] = ()
+    images: int | None = None
+    recipe: Metadata = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
@@ -81,14 +88,18 @@ class Choice:
             return "Full network"
         if self.hand_made:
             return f"Hand-made: {self.label}"
-        if re.fullmatch(r"[\d.]+%", self.name):
+        if PERCENT.fullmatch(self.name):
             return f"Best within {self.name} of the MACs"
         return self.name[:1].upper() + self.name[1:]
 
     @property
     def label(self) -> str:
-        """Its name as pictures show it."""
-        return "full network" if self.full else self.name.removeprefix(BASELINE)
+        """Its name as pictures show it: the budget of a found one is not its size."""
+        if self.full:
+            return "full network"
+        if self.hand_made:
+            return PERCENT.sub("", self.name.removeprefix(BASELINE)).strip()
+        return f"within {self.name}" if PERCENT.fullmatch(self.name) else self.name
 
 
 def read_retrained(run: Path, name: str) -> tuple[list[Choice], list[str]]:
@@ -131,7 +142,7 @@ def _retrained(run: Path, place: Path) -> Choice:
     path, log = place / ARCH, place / "log.jsonl"
     file = load_arch_file(path)
     speed, speed_of = _speed(path, file.metrics.get("images_per_second"))
-    weights = sorted(place.glob("*.safetensors"))
+    weights, images = sorted(place.glob("*.safetensors")), file.metrics.get("test_images")
     return Choice(
         str(file.origin.get("choice", place.name)),
         file.arch,
@@ -142,7 +153,15 @@ def _retrained(run: Path, place: Path) -> Choice:
         speed=speed,
         speed_of=speed_of,
         rows=tuple(read_log(log)) if log.exists() else (),
+        images=images if isinstance(images, int) else None,
+        recipe=_recipe(place / "config.yaml"),
     )
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    values = read_yaml(path).data if path.exists() else {}
+    found = values.get("retrain") if isinstance(values, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 KINDS = ("search", "inherited", "retrained")

@@ -111,7 +111,10 @@ def _searches(run: Path, name: str) -> tuple[SearchResult | None, list[SearchRes
     others = [read_search(folder / each) for each in names if each != name]
     randoms = comparable(search, others)
     if not randoms:
-        missing.append("No random search of the same objectives and budget to compare with.")
+        missing.append(
+            "No random search of the same objectives and budget to compare with; this makes one: "
+            "tokennas search CONFIG --search.name random --search.sampler RandomSampler"
+        )
     return search, randoms, missing
 
 

@@ -34,7 +34,7 @@ def what_was_run(contents: Contents) -> list[tuple[str, str]]:
         found += [
             ("search", f"{search.front.evaluations:,} evaluations{failed}{sampler}, for {names}"),
             ("budget", _budget(search.limits, shape)),
-            ("front", f"{len(search.front)} subnets. {search.front.ended}"),
+            ("front", f"{len(search.front)} subnets: {search.front.ended}"),
         ]
     return [(name, text) for name, text in found if text]
 
@@ -48,8 +48,9 @@ def how_to_load(contents: Contents) -> str:
     best: Choice = ranked[0]
     weights = f', weights="{best.weights}"' if best.weights else ""
     return (
+        f"# from {contents.run}\n"
         "from supernet import create_subnet\n"
-        f'subnet = create_subnet("{best.file}"{weights})   # {best.label}'
+        f'subnet = create_subnet("{best.file}"{weights}).eval()   # {best.label}'
     )
 
 

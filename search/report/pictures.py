@@ -68,6 +68,11 @@ def _says_front(figures: FrontFigures) -> str:
     says += ", measured on the search split"
     if figures.moves:
         says += "; squares are test figures, from inherited (hollow) to retrained (filled) weights"
+    if figures.hand_made:
+        says += (
+            "; green diamonds are archs as people build them by hand, with poolings early, late or "
+            "evenly, or with skipping or sharing alone"
+        )
     return says + "."
 
 
@@ -130,7 +135,7 @@ def _training(contents: Contents) -> Iterator[Drawn]:
         yield Drawn("training", "Training of the supernet", says, figure)
     panels = retraining_panels(contents.choices, contents.score)
     if panels:
-        says = "The chosen subnets and the full network, retrained by the same recipe."
+        says = "The networks of the table, on the search split, epoch by epoch."
         figure = draw_panels(panels, across=True)
         yield Drawn("retraining", "Retraining", says, figure)
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.budget import quantity
+from search.folder import changes
 from search.report.choices import Choice
 from search.report.measures import Score
 
@@ -67,7 +68,8 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
         del columns[4]
     notes = []
     if any(each.inherited or each.retrained for each in choices):
-        notes.append(f"inherited, retrained: {_short(test)} on the test split.")
+        notes.append(f"inherited, retrained: {_short(test)} on the test split{_noise(choices)}.")
+    notes += _strangers(choices)
     if len(devices) == 1:
         notes.append(f"images/s: in inference on {devices[0]}.")
     notes.append("1 MAC = 2 FLOPs.")
@@ -88,6 +90,27 @@ def show_table(final: Final, title: str, run: Path, console: Console) -> None:
     for path in filter(None, (path for cells in files for path in cells)):
         console.print(str(run / path), highlight=False, markup=False, soft_wrap=True)
     console.print(" ".join(final.notes), highlight=False, style="dim")
+
+
+def _noise(choices: Sequence[Choice]) -> str:
+    """How far a top-1 on so many images may be from the truth, by chance alone."""
+    known = [(each.images, each.retrained.get("top1")) for each in choices]
+    found = [(count, share) for count, share in known if count and share is not None]
+    if not found:
+        return ""
+    count, share = found[0]
+    error = 100 * (share * (1 - share) / count) ** 0.5
+    return f", {count:,} images (one standard error of a top-1 is {error:.1f} points)"
+
+
+def _strangers(choices: Sequence[Choice]) -> list[str]:
+    """Networks that were retrained by other values than the first one."""
+    known = [each for each in choices if each.recipe]
+    return [
+        f"{_name(each)} was retrained by other values ({'; '.join(differing)})."
+        for each in known[1:]
+        if (differing := changes(known[0].recipe, each.recipe, ("retrain",)))
+    ]
 
 
 def _name(choice: Choice) -> str:

@@ -14,6 +14,8 @@ from search.objectives import parse_objectives
 from search.problem import Problem
 from search.samplers import parse_sampler
 from search.searchfile import NAME as SEARCH_FILE
+from search.stages.places import VALUES
+from search.stages.retraining import Choice, stage_of
 from search.stages.setup import prepare
 from space.errors import InputError
 
@@ -41,6 +43,10 @@ def check(config: Config, file: Path | None) -> None:
     for name in wanted.reuse:
         if not (searches / name / SEARCH_FILE).exists():
             raise InputError(f"search.reuse: there is no search {name!r} in {searches}")
+    # Which archs the choices are is not known yet; the folders that they go to are.
+    names = ["full"] * config.retrain.full + config.retrain.budgets
+    for name in names:
+        folder.check(stage_of(config, Choice(name, space.largest())), VALUES)
     for number, text in enumerate(config.retrain.budgets):
         (limit,) = parse_budget(f"macs={text}", space).limits
         low = space.mac_bands.low

@@ -65,8 +65,8 @@ def write_arch(
     config: Config,
     folder: RunFolder,
     *,
-    metrics: Mapping[str, Any],
     origin: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None = None,
 ) -> None:
     """An arch file with the run's backbone, input and classes."""
     classes = list(setup.data.classes)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from torch import nn
 
 from search.budget import parse_budget
@@ -16,6 +17,7 @@ from search.config import Config
 from search.folder import RunFolder
 from search.front import Front
 from search.stages.exporting import load_front, write_arch
+from search.stages.places import ARCH, STARTED, take
 from search.stages.setup import Setup, trained
 from search.stages.speed import images_per_second
 from space.arch import Arch
@@ -30,7 +32,7 @@ from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights
 
-ARCH, WEIGHTS = "arch.yaml", "subnet.safetensors"
+WEIGHTS = "subnet.safetensors"
 SPEED = "images_per_second"
 
 
@@ -52,8 +54,10 @@ class Choice:
         return re.sub(r"[^\w.-]+", "_", self.name.replace("%", ""))
 
 
-def retrain(config: Config, file: Path | None, archs: list[str]) -> list[dict[str, Any]]:
-    """Retrain the front's best within each budget, or the given arch files.
+def retrain(
+    config: Config, file: Path | None, archs: list[str], console: Console
+) -> list[dict[str, Any]]:
+    """Retrain the front's best within each budget, or the given arch files; a row for each.
 
     Raises:
         InputError: there is no front, no subnet within a budget, or an arch file is not right.
@@ -68,15 +72,20 @@ def retrain(config: Config, file: Path | None, archs: list[str]) -> list[dict[st
                 raise InputError(f"{path}: not in the space of this run: {reasons[0]}")
     else:
         choices = list(choose(config, load_front(folder, config), setup))
-    target = Path("retrain") / config.search.name
-    one = _Retraining(config, setup, folder)
+    one, places = _Retraining(config, setup, folder), {}
     for choice in choices:
-        place = folder.claim(str(target / choice.folder), ("backbone", "data", "retrain"))
-        if not (place / ARCH).exists():
+        stage, space = stage_of(config, choice), setup.supernet.space
+        place, finished = take(folder, stage, choice.arch, space, console)
+        if not finished:
             one.run(choice, place)
-    places = {choice.name: folder.path / target / choice.folder for choice in choices}
+        places[choice.name] = place
     one.measure_speeds(places)
     return [_row(choice, places[choice.name] / ARCH) for choice in choices]
+
+
+def stage_of(config: Config, choice: Choice) -> str:
+    """The stage of the run whose folder a choice has."""
+    return f"retrain/{config.search.name}/{choice.folder}"
 
 
 def choose(config: Config, front: Front, setup: Setup) -> Iterator[Choice]:
@@ -120,6 +129,9 @@ class _Retraining:
         config, setup, recipe = self.config, self.setup, self.config.retrain
         inherited = extract(setup.supernet, choice.arch).eval()
         metrics: dict[str, Any] = {"inherited": self._test.measure(inherited)}
+        metrics["test_images"] = len(setup.data.test.dataset)  # type: ignore[arg-type]
+        origin = {"choice": choice.name, "weights": recipe.weights}
+        write_arch(place / STARTED, choice.arch, setup, config, self.folder, origin=origin)
         subnet = train_subnet(
             self._begin(choice.arch),
             setup.data.train,
@@ -133,11 +145,11 @@ class _Retraining:
         )
         save_weights(subnet, place / WEIGHTS)
         metrics["retrained"] = self._test.measure(subnet)
-        origin = {"choice": choice.name, "weights": recipe.weights}
-        # Written last: an arch file says that its folder is complete.
+        # Written last: this arch file says that its folder is complete.
         write_arch(
             place / ARCH, choice.arch, setup, config, self.folder, metrics=metrics, origin=origin
         )
+        (place / STARTED).unlink()
 
     def measure_speeds(self, places: Mapping[str, Path]) -> None:
         """Images/s of all, beside each other, into their arch files; once."""

@@ -15,6 +15,7 @@ from search.evaluator import RunEvaluator
 from search.folder import RunFolder
 from search.front import Front
 from search.run import run_search
+from search.samplers import parse_sampler
 from search.session import OnProgress
 from search.session import Progress as State
 from search.stages.setup import WEIGHTS, trained
@@ -28,6 +29,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         InputError: there is no trained supernet, or the search's values are not right.
     """
     folder, wanted = RunFolder(config, file), config.search
+    sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     setup = trained(config, file)
     weights = folder.stage("supernet") / WEIGHTS
     split = folder.path / "search_split.json"
@@ -39,7 +41,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             objectives=wanted.objectives,
             budget=wanted.budget,
             trials=wanted.trials,
-            sampler={"name": wanted.sampler, **wanted.sampler_args},
+            sampler=sampler,
             seed=config.seed,
             folder=searches / wanted.name,
             storage=wanted.storage,
@@ -62,7 +64,7 @@ def show_front(front: Front, console: Console) -> None:
         for row in front.rows()
     ]
     show_rows(rows, console, title="front")
-    console.print(f"{front.evaluations} evaluations, {front.failed} failed. {front.ended}")
+    console.print(f"{front.evaluations} evaluations, {front.failed} failed: {front.ended}.")
 
 
 @contextmanager
@@ -78,7 +80,9 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
         TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    # Where it is none, an empty bar would still leave an empty line.
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task("search", total=None, state="")
         noted: set[str] = set()
         told: int | None = None
@@ -93,7 +97,7 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
             tenth = 10 * state.done // state.total
             news = told is not None and tenth > told
             told = tenth
-            if news and not console.is_terminal:
+            if news and quiet:
                 line = f"search {state.done}/{state.total}  {_state(state)}"
                 console.print(line, soft_wrap=True)
 
@@ -110,8 +114,7 @@ def _state(state: State) -> str:
     words = [f"{state.rate:.1f}/s"]
     if state.seconds_left is not None:
         words.append(f"{duration(state.seconds_left)} left")
-    if state.best is not None:
-        name, value = next(iter(state.best.metrics.items()))
-        words.append(f"best {name} {cell(name, value)}")
+    if state.best is not None and state.best.values is not None:
+        words.append(f"best {state.objective} {cell(state.objective, state.best.values[0])}")
     words.append(f"{state.counts.refused} refused, {state.counts.repeated} repeated")
     return "  ".join(words)

@@ -24,6 +24,7 @@ def limits(values, **others):
         ("macs=60%", {"macs": FULL * 0.6}),
         ("flops=60%", {"macs": FULL * 0.6}),
         ("params=12M, tokens=1.5K", {"params": 12e6, "tokens": 1500}),
+        ("params=300k", {"params": 300e3}),
         (["params=12M", "macs=1T"], {"params": 12e6, "macs": 1e12}),
         ({"macs": 0.8e9, "tokens": "50%"}, {"macs": 0.8e9, "tokens": 6 * 196 / 2}),
         ("activation_memory=.5M", {"activation_memory": 5e5}),

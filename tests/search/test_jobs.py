@@ -41,7 +41,7 @@ def test_no_more_jobs_are_out_than_trials_are_left():
     for job in out:
         study.finish(job, Outcome({"top1": 0.5}))
     assert study.next() is None
-    assert study.ended == "5 evaluations are finished"
+    assert study.ended == "the 5 evaluations that were asked for are finished"
 
 
 def test_a_second_outcome_of_an_arch_counts_for_nothing():

@@ -29,7 +29,7 @@ def test_trials_count_finished_evaluations_failed_ones_included():
     jobs = drive(study, evaluate)
     assert len(jobs) == len(study.records) == 20
     assert sum(record.error is not None for record in study.records) == 10
-    assert study.ended == "20 evaluations are finished"
+    assert study.ended == "the 20 evaluations that were asked for are finished"
 
 
 @pytest.mark.parametrize(

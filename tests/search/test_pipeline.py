@@ -153,6 +153,42 @@ def test_another_budget_needs_a_name_and_reuses_evaluations(run, capsys):
     assert all(each.metrics["macs"] <= 0.6 * front.full["macs"] for each in front.entries)
 
 
+def test_a_search_that_goes_on_retrains_its_new_best_and_keeps_the_old_one(run, capsys):
+    """The stale network would else stand there as the best within the budget."""
+    options = ["--search.name", "grown", "--retrain.budgets", "70%", "--retrain.full", "false"]
+    options += ["--retrain.baselines", "false"]
+    place = run[1] / "retrain" / "grown" / "70"
+    archs = []
+    for trials in ("4", "24"):
+        assert main(["search", str(run[0]), *options, "--search.trials", trials]) == 0
+        assert main(["retrain", str(run[0]), *options]) == 0
+        front = Front.load(run[1] / "search" / "grown" / "front.yaml")
+        archs.append(load_arch_file(place / "arch.yaml").arch)
+        assert archs[-1] == front.best(macs="70%").arch
+    assert archs[0] != archs[1]
+    (earlier,) = (place / "earlier").iterdir()
+    assert load_arch_file(earlier / "arch.yaml").arch == archs[0]
+    assert "no longer its choice" in capsys.readouterr().out
+
+
+def test_a_run_refuses_another_recipe_of_retraining_before_it_searches(run, capsys):
+    capsys.readouterr()
+    journal = (run[1] / "search" / "main" / "journal.log").read_bytes()
+    assert main(["run", str(run[0]), "--search.trials", "30", "--retrain.epochs", "2"]) == 2
+    assert "retrain.epochs was 1, is 2" in capsys.readouterr().err
+    assert (run[1] / "search" / "main" / "journal.log").read_bytes() == journal
+
+
+def test_the_progress_shows_the_best_of_the_first_objective(run, capsys):
+    capsys.readouterr()
+    assert main(["search", str(run[0]), "--search.name", "told", "--search.trials", "20"]) == 0
+    told = re.findall(r"best cross_entropy ([\d.]+)", capsys.readouterr().out)
+    best = Front.load(run[1] / "search" / "told" / "front.yaml").entries[0].values[0]
+    assert len(told) > 3
+    assert [float(each) for each in told] == sorted(map(float, told), reverse=True)
+    assert float(told[-1]) == pytest.approx(best, rel=1e-3)
+
+
 def test_speeds_of_all_come_from_one_measurement(run, config):
     """Whichever lacks its own, all are measured anew, beside each other."""
     paths = {name: path / "arch.yaml" for name, path in choices(run).items()}

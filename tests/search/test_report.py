@@ -109,8 +109,9 @@ def test_rows_are_the_figures_of_the_arch_files(copy: Path) -> None:
 
 def test_two_lines_load_the_best_subnet(whole: Path) -> None:
     lines = how_to_load(read_run(whole, "main")).splitlines()
-    assert len(lines) == 2
-    files = re.findall(r'"([^"]+)"', lines[1])
+    assert lines[0] == f"# from {whole}"
+    assert len(lines) == 3
+    files = re.findall(r'"([^"]+)"', lines[2])
     assert files == ["retrain/main/70%/arch.yaml", "retrain/main/70%/subnet.safetensors"]
 
 

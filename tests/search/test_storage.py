@@ -115,7 +115,7 @@ CHANGES = [
     ({"seed": 1}, "seed was 0"),
     ({"objectives": ["top1", "params"]}, "objectives was ['top1=max', 'macs=min']"),
     ({"budget": "macs=70%"}, "budget.macs was"),
-    ({"budget": None}, "and is not set now"),
+    ({"budget": None}, "and is not set;"),
     ({"sampler": "TPESampler"}, "sampler.name was 'NSGAIISampler'"),
     ({"sampler": {"name": "NSGAIISampler", "population_size": 9}}, "population_size was not set"),
     ({"origin": {"supernet": "b"}}, "origin.supernet was 'a' in the results"),
@@ -132,7 +132,7 @@ def test_a_changed_value_is_refused_showing_old_and_new(tmp_path, change, words)
         search(tmp_path, trials=9, **(same | change))
     message = str(caught.value)
     assert words in message
-    assert "another folder" in message
+    assert "under another name" in message
     assert "\n" not in message
     assert (tmp_path / JOURNAL).read_bytes() == before
     search(tmp_path, trials=9, **same)

@@ -1,0 +1,61 @@
+"""The folders of retrained networks: each holds one arch, and an older one is set aside in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from search.folder import RunFolder
+from search.tables import quantity
+from space.arch import Arch
+from space.cost import macs
+from space.files import load_arch
+from space.space import SearchSpace
+
+# The arch file of a finished network, and of one that is being trained.
+ARCH, STARTED = "arch.yaml", "started.yaml"
+EARLIER = "earlier"
+VALUES = ("backbone", "data", "retrain")
+
+
+def take(
+    folder: RunFolder, stage: str, arch: Arch, space: SearchSpace, console: Console
+) -> tuple[Path, bool]:
+    """The folder of a choice, for `arch`, and whether that is retrained already.
+
+    A search that went on may have found a better arch for a choice: what the folder holds of the
+    one before then moves into `earlier/` inside it.
+
+    Raises:
+        InputError: results of other values are there, or a file is not right; nothing is touched.
+    """
+    place = folder.claim(stage, VALUES)
+    held = next((place / name for name in (ARCH, STARTED) if (place / name).exists()), None)
+    if held is not None:
+        before = load_arch(held)
+        if space.identity(before) != space.identity(arch):
+            aside = _set_aside(place, before, space)
+            console.print(
+                f"{place} held another arch, of {quantity(macs(before, space.shape))} MACs, that "
+                f"is no longer its choice: kept in {aside}",
+                soft_wrap=True,
+                highlight=False,
+            )
+    return place, (place / ARCH).exists()
+
+
+def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
+    """Move what a folder holds, but its values, into a folder of its own inside."""
+    stem = f"{quantity(macs(arch, space.shape))}_{space.identity(arch)[:6]}"
+    aside, count = place / EARLIER / stem, 1
+    while aside.exists():
+        count += 1
+        aside = place / EARLIER / f"{stem}_{count}"
+    aside.mkdir(parents=True)
+    # The arch file goes first: without it the folder is not taken for a finished one.
+    names = sorted((each.name for each in place.iterdir()), key=lambda name: name != ARCH)
+    for name in names:
+        if name not in (EARLIER, "config.yaml"):
+            (place / name).replace(aside / name)
+    return aside
