@@ -40,7 +40,7 @@ def what_was_run(contents: Contents) -> list[tuple[str, str]]:
 
 
 def how_to_load(contents: Contents) -> str:
-    """Two lines of Python for the most interesting network that has a file; else nothing."""
+    """Lines of Python for the most interesting network that has a file; else nothing."""
     ready = [each for each in contents.choices if each.file is not None]
     ranked = sorted(ready, key=lambda each: (each.full, each.hand_made, -each.macs))
     if not ranked:
@@ -48,7 +48,7 @@ def how_to_load(contents: Contents) -> str:
     best: Choice = ranked[0]
     weights = f', weights="{best.weights}"' if best.weights else ""
     return (
-        f"# from {contents.run}\n"
+        f"# in the folder of the run, {contents.run.name}/\n"
         "from supernet import create_subnet\n"
         f'subnet = create_subnet("{best.file}"{weights}).eval()   # {best.label}'
     )

@@ -85,7 +85,7 @@ def write_page(page: Page) -> str:
             parts.append(f"<h2>{escape(title)}</h2>")
         parts.append(_picture(picture))
     if page.load:
-        parts.append("<h2>Load it</h2><p>From the folder of the run:</p>")
+        parts.append("<h2>Load it</h2><p>In Python:</p>")
         parts.append(f"<pre><code>{escape(page.load)}</code></pre>")
     if page.missing:
         items = "".join(f"<li>{escape(each)}</li>" for each in page.missing)

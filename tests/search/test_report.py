@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,7 +110,7 @@ def test_rows_are_the_figures_of_the_arch_files(copy: Path) -> None:
 
 def test_two_lines_load_the_best_subnet(whole: Path) -> None:
     lines = how_to_load(read_run(whole, "main")).splitlines()
-    assert lines[0] == f"# from {whole}"
+    assert lines[0] == f"# in the folder of the run, {whole.name}/"
     assert len(lines) == 3
     files = re.findall(r'"([^"]+)"', lines[2])
     assert files == ["retrain/main/70%/arch.yaml", "retrain/main/70%/subnet.safetensors"]
@@ -280,3 +281,16 @@ def test_names_cannot_break_the_page(copy: Path) -> None:
     page, _ = report(copy)
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_the_table_tells_the_noise_and_who_was_retrained_by_another_recipe(copy: Path) -> None:
+    choices = read_run(copy, "main").choices
+    plain = final_table(choices, Score("top1"), Score("top1")).notes
+    assert not any("standard error" in note or "other values" in note for note in plain)
+    known = {"epochs": 5, "budgets": ["70%"]}
+    given = [replace(each, images=400, recipe=known) for each in choices]
+    given[-1] = replace(given[-1], recipe={"epochs": 1, "budgets": ["50%"]})
+    given[0] = replace(given[0], retrained={**given[0].retrained, "top1": 0.9})
+    notes = final_table(given, Score("top1"), Score("top1")).notes
+    assert "400 images (one standard error of a top-1 is 1.5 points)" in notes[0]
+    assert f"{given[-1].name} was retrained by other values (retrain.epochs was 5, is 1)." in notes

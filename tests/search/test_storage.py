@@ -143,7 +143,7 @@ def test_another_space_is_refused(tmp_path):
     values = SPACE.to_dict()
     values["share"]["max_run"] = 2
     other = type(SPACE).from_dict(values, SPACE.shape)
-    with pytest.raises(InputError, match=r"space\.share\.max_run was 1 .* is 2 now"):
+    with pytest.raises(InputError, match=r"space\.share\.max_run was 1 .* is 2;"):
         search(tmp_path, space=other, evaluate=Evaluate(other))
 
 
