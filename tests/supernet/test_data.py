@@ -241,5 +241,5 @@ def test_a_download_without_a_network_is_one_line(monkeypatch, tmp_path):
 
     monkeypatch.setattr("supernet.sources.create_dataset", create_dataset)
     config = DatasetConfig("torch/cifar10", root=str(tmp_path), args={"download": True})
-    with pytest.raises(InputError, match="dataset torch/cifar10, .*Name or service not known"):
+    with pytest.raises(InputError, match=r"dataset torch/cifar10, .*Name or service not known"):
         open_sources(config)
