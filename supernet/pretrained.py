@@ -111,7 +111,8 @@ def _download(config: BackboneConfig) -> VisionTransformer:
         backbone: Any = timm.create_model(config.model, pretrained=True, **args)
     except Exception as error:  # whatever the network, the hub or timm raise
         raise InputError(
-            f"backbone.pretrained: no weights for {config.model}: {_shorten(error)}"
+            f"backbone.pretrained: no weights for {config.model} from timm's hub (a local file is "
+            f"read by backbone.checkpoint): {_shorten(error)}"
         ) from None
     check_backbone(backbone)
     return backbone  # type: ignore[no-any-return]
