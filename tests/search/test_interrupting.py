@@ -27,6 +27,14 @@ COMMAND = [sys.executable, "-c", "from search.cli import command; command()"]
 LEAVES_IN = 2.0
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def config(tmp_path):
     file = tmp_path / "toy.yaml"
