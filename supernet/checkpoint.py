@@ -1,41 +1,133 @@
-"""Training state on disk: written beside and renamed, so that there is always a whole one."""
+"""Training state on disk: the last two, each with its checksum, so that a whole one is left.
+
+A file is what torch writes, then a mark and the SHA-256 of what stands before it. torch reads past
+the end and would load a file with a flipped bit without a word.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
 from space.errors import InputError
 
+MARK = b"tokennas-sha256:"
+DIGEST = hashlib.sha256().digest_size
+
+
+@dataclass
+class Found:
+    """What was found where checkpoints lie.
+
+    Args:
+        state: of the newest that is whole; None where there is none at all.
+        notes: a line on each that is not whole.
+    """
+
+    state: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the one at `path` lies."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values."""
+    """Write tensors and plain values; what lay there becomes the previous one."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with beside.open("wb") as file:
-            torch.save(state, file)
+            hashing = _Hashing(file)
+            torch.save(state, cast(BinaryIO, hashing))
+            file.write(MARK + hashing.digest())
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            path.replace(previous(path))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read it back, running no code; None where there is none.
+def load_checkpoint(path: Path, device: torch.device) -> Found:
+    """Read the newest whole one back, running no code.
+
+    One that is not whole is set aside, as `*.broken`, so that the next does not push out a whole
+    one in its favour.
 
     Raises:
-        InputError: the file is torn or no checkpoint.
+        InputError: there are files, and none is a whole checkpoint.
     """
-    if not path.exists():
-        return None
+    found, broken = Found(), []
+    for each in (path, previous(path)):
+        if not each.exists():
+            continue
+        try:
+            found.state = _read(each, device)
+        except InputError as error:
+            found.notes.append(f"{each}: no whole checkpoint: {error}")
+            broken.append(each)
+        else:
+            break
+    if broken and found.state is None:
+        raise InputError(f"{found.notes[0]}; delete it to go anew")
+    for each in broken:
+        each.replace(each.with_name(f"{each.name}.broken"))
+    return found
+
+
+class _Hashing:
+    """A file that knows the checksum of what was written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self._hash.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
     try:
+        _check_sum(path)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: no whole checkpoint: {reason}; delete it to go anew") from None
+        raise InputError(" ".join(str(error).split())[:120]) from None
     return state
+
+
+def _check_sum(path: Path) -> None:
+    """Compare the checksum.
+
+    Raises:
+        ValueError: there is none, or another one.
+    """
+    length = path.stat().st_size - len(MARK) - DIGEST
+    with path.open("rb") as file:
+        file.seek(max(0, length))
+        mark, given = file.read(len(MARK)), file.read()
+        if mark != MARK:
+            raise ValueError(
+                "it does not end with its checksum, so it was cut, or is no checkpoint"
+            )
+        file.seek(0)
+        digest = hashlib.sha256()
+        while length > 0 and (chunk := file.read(min(length, 1 << 20))):
+            digest.update(chunk)
+            length -= len(chunk)
+    if digest.digest() != given:
+        raise ValueError("its checksum does not fit, so it was changed")

@@ -69,6 +69,11 @@ class Journal:
             for name, value in row.items():
                 self._board.add_scalar(name, value, row["epoch"])
 
+    def note(self, *lines: str) -> None:
+        """Show what happened beside the epochs."""
+        for line in lines:
+            self._print(line)
+
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from space.errors import InputError
 from supernet.batches import Batch, Batches, seed_all
-from supernet.checkpoint import load_checkpoint, save_checkpoint
+from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.elastic import ElasticViT
 from supernet.journal import Journal
 from supernet.recipe import Recipe, make_optimizer, make_schedule
@@ -175,14 +175,17 @@ class Trainer:
         save_checkpoint(state, self.path)
 
     def _restore(self) -> None:
-        state = None if self.path is None else load_checkpoint(self.path, self.device)
+        found = Found() if self.path is None else load_checkpoint(self.path, self.device)
+        state = found.state
+        if found.notes:
+            self.journal.note(*found.notes, "going on from the checkpoint before")
         if state is not None:
             self._check(state)
             self.model.load_state_dict(state["model"])
             if self.ema is not None:
                 self.ema.module.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.position = _position(state["position"])
+            self.position = Position(**state["position"])
         at = self.position
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
@@ -213,17 +216,10 @@ class Trainer:
                 f"{self.path}: was trained by another recipe ({'; '.join(changed)}); "
                 "give the old values or another folder"
             )
-        # Checkpoints of earlier versions do not say what they are of.
-        was = state.get("identity", {})
-        now = self._identity()
-        other = [name for name in now if was.get(name, now[name]) != now[name]]
+        was, now = state["identity"], self._identity()
+        other = [name for name in now if was.get(name) != now[name]]
         if other:
             raise InputError(
                 f"{self.path}: the folder holds another training, of another {', '.join(other)}; "
                 "give another folder"
             )
-
-
-def _position(values: dict[str, Any]) -> Position:
-    """The position of a checkpoint; those of earlier versions have no counts."""
-    return Position(**{"counts": dict.fromkeys(values["losses"], values["step"]), **values})

@@ -21,6 +21,7 @@ from training_toys import (
 
 from space import Arch, BlockArch, InputError, Pool, SearchSpace
 from supernet import Supernet, extract
+from supernet.checkpoint import previous
 from supernet.data import DataConfig, open_data
 from supernet.retraining import RetrainRecipe, retrain
 from supernet.sandwich import Sandwich
@@ -36,7 +37,7 @@ class Killed(BaseException):
     """Stands for a kill: nothing catches it."""
 
 
-def run(folder, workers=0, stop_at=None, monkeypatch=None, recipe=RECIPE):
+def run(folder, workers=0, stop_at=None, monkeypatch=None, **values):
     supernet = toy_supernet(drop_path_rate=0.2)
     data = toy_data(supernet, workers, **EVERYTHING)
     if stop_at is not None:
@@ -54,11 +55,10 @@ def run(folder, workers=0, stop_at=None, monkeypatch=None, recipe=RECIPE):
         supernet,
         data.train,
         task=task,
-        recipe=recipe,
         held_out=data.search,
         folder=folder,
         seed=1,
-        quiet=True,
+        **{"recipe": RECIPE, "quiet": True, **values},
     )
 
 
@@ -182,29 +182,23 @@ def test_another_arch_space_or_task_is_refused(tmp_path):
         train(Supernet(toy_backbone(), space))
 
 
-def test_a_checkpoint_of_an_earlier_version_is_taken_up(tmp_path, monkeypatch):
+def test_after_a_torn_checkpoint_training_goes_on_from_the_one_before(
+    tmp_path, monkeypatch, capsys
+):
     whole = run(tmp_path / "whole")
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        run(tmp_path / "cut", stop_at=2, monkeypatch=patch)
+        run(tmp_path / "cut", stop_at=3, monkeypatch=patch)
     path = tmp_path / "cut" / "checkpoint.pt"
-    state = torch.load(path, weights_only=True)
-    del state["identity"], state["position"]["counts"]
-    torch.save(state, path)
-    assert same_weights(whole, run(tmp_path / "cut"))
-    rows = [
-        json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])
-        for name in ("whole", "cut")
-    ]
-    assert rows[0]["loss/largest"] == rows[1]["loss/largest"]
-
-
-def test_a_torn_checkpoint_is_refused_in_one_line(tmp_path):
-    run(tmp_path)
-    path = tmp_path / "checkpoint.pt"
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match="no whole checkpoint") as caught:
-        run(tmp_path)
-    assert "\n" not in str(caught.value)
+    before = torch.load(previous(path), weights_only=True)["position"]
+    newest = torch.load(path, weights_only=True)["position"]
+    assert (before["epoch"], before["step"]) < (newest["epoch"], newest["step"])
+    torn = path.read_bytes()[:1000]
+    path.write_bytes(torn)
+    assert same_weights(whole, run(tmp_path / "cut", quiet=False))
+    said = capsys.readouterr().err
+    assert "no whole checkpoint" in said
+    assert "going on from the checkpoint before" in said
+    assert path.with_name("checkpoint.pt.broken").read_bytes() == torn
 
 
 @pytest.mark.parametrize("stop_at", [None, 2])
