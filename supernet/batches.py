@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from space.errors import InputError
+from supernet.parallel import Processes
 from supernet.sources import Source
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -27,7 +28,8 @@ class Batch(NamedTuple):
     Args:
         images: (B, C, H, W).
         targets: (B,).
-        draws: a uniform number for each sample and epoch, (B,); None from a user's own loader.
+        draws: a uniform number for each sample and epoch, (B,); None from a user's own loader,
+            for which the training draws them.
     """
 
     images: Tensor
@@ -68,23 +70,43 @@ class Images(Dataset[tuple[Tensor, int, float]]):
 
 
 class ShuffledBatches:
-    """Training batches in an order that is a function of (seed, epoch), whole ones only."""
+    """Training batches in an order that is a function of (seed, epoch), whole ones only.
+
+    Args:
+        images: of the training split.
+        batch: images of a batch of one process.
+        workers: processes that load.
+        pin: copy into pinned memory.
+        processes: that train together; each gets its share of every step.
+    """
 
     exact = True
 
-    def __init__(self, images: Images, batch: int, workers: int, pin: bool = False) -> None:
+    def __init__(
+        self,
+        images: Images,
+        batch: int,
+        workers: int,
+        pin: bool = False,
+        processes: Processes | None = None,
+    ) -> None:
         self.images = images
         self.batch = batch
         self.workers = workers
         self.pin = pin
-        self.steps = len(images) // batch
+        self.processes = processes or Processes()
+        self.steps = len(images) // (batch * self.processes.count)
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from step `first` on."""
         order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
-        batches = [
-            [(epoch, int(place)) for place in order[step * self.batch : (step + 1) * self.batch]]
+        # The processes' batches of a step, joined, are the batch that one process would have.
+        starts = [
+            (step * self.processes.count + self.processes.rank) * self.batch
             for step in range(first, self.steps)
+        ]
+        batches = [
+            [(epoch, int(place)) for place in order[start : start + self.batch]] for start in starts
         ]
         for images, targets, draws in _loader(self.images, batches, self.workers, self.pin):
             yield Batch(images, targets, draws)

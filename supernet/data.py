@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from space.errors import InputError, shown
 from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
+from supernet.parallel import Processes
 from supernet.sources import DatasetConfig, Source, open_sources
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
@@ -165,7 +166,11 @@ def open_data(
     return Data(
         classes=train.classes,
         train=ShuffledBatches(
-            Images(train, pool, augmented, seed), config.batch, config.workers, pin
+            Images(train, pool, augmented, seed),
+            config.batch,
+            config.workers,
+            pin,
+            Processes.current(),
         ),
         search=evaluation_loader(
             Images(train, held, plain, seed), config.eval_batch, config.workers

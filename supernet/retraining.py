@@ -14,13 +14,12 @@ from space.errors import InputError
 from supernet.batches import Batch
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
-from supernet.journal import Journal
 from supernet.recipe import Recipe, autocast
 from supernet.sandwich import Teacher
 from supernet.selecting import SelectorLearning, learning_rows
 from supernet.task import Classification
 from supernet.trainer import Trainer
-from supernet.training import as_batches, as_held_out, frozen, made_folder
+from supernet.training import as_batches, as_held_out, as_journal, frozen, made_folder
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def retrain(
         batches=as_batches(train),
         step=_Step(subnet, task, recipe, None if teacher is None else frozen(teacher)),
         judge=_Judge(held_out),
-        journal=Journal(path, title, "top1 on the search split", quiet),
+        journal=as_journal(path, title, "top1 on the search split", quiet),
         folder=path,
         seed=seed,
     )
@@ -104,7 +103,7 @@ class _Step:
     def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
         share = self.recipe.teacher_share
         rows = learning_rows(batch, self.recipe.selector_share)
-        learning = SelectorLearning(self.subnet, rows, scale)
+        learning = SelectorLearning(self.subnet, rows)
         with autocast(batch.images.device, self.recipe.amp):
             features = self.subnet.forward_features(batch.images, observe=learning.observer)
             logits = self.subnet.forward_head(features)

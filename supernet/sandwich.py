@@ -54,14 +54,16 @@ class Sandwich:
     def __call__(self, batch: Batch, archs: list[Arch], scale: float = 1.0) -> dict[str, Tensor]:
         """Propagate the losses of one batch; returns the mean loss of each kind of arch.
 
+        Gradients are of means over the images, those of the selectors of sums.
+
         Args:
             batch: images, labels (B,) or mixed labels (B, classes), and draws.
             archs: the smallest and the random ones; where empty, the largest learns alone.
-            scale: factor of all losses, for accumulation.
+            scale: factor of the losses of archs, for accumulation.
         """
         weight = scale / (1 + len(archs))
         rows = learning_rows(batch, self.selector_share)
-        learning = SelectorLearning(self.supernet, rows, scale)
+        learning = SelectorLearning(self.supernet, rows)
         logits, loss = self._largest(batch, learning)
         (loss * weight).backward()
         losses = {"largest": [loss.detach()]}

@@ -30,18 +30,17 @@ RIVALS = ("selector", "previous map", "class row", "chance")
 class SelectorLearning:
     """Watches the full network's blocks and trains the selectors on what it sees.
 
-    Each selector's loss is propagated at once, so that one pair of maps is alive at a time.
+    Each selector's loss is propagated at once, so that one pair of maps is alive at a time: as a
+    sum over the images, since only the end of a step tells how many all its batches have.
 
     Args:
         model: the supernet, or a subnet, whose selectors learn.
         rows: the images of the batch to learn from, (B,) of bool; a part of them is enough.
-        weight: factor of the loss.
     """
 
-    def __init__(self, model: ElasticViT, rows: Tensor, weight: float) -> None:
+    def __init__(self, model: ElasticViT, rows: Tensor) -> None:
         self.model = model
         self.rows = rows
-        self.weight = weight
         self.losses: list[Tensor] = []
         self._before: Tensor | None = None
 
@@ -55,7 +54,7 @@ class SelectorLearning:
         if str(i) in selectors and self._before is not None:
             loss = divergence(logits, selectors[str(i)](self._before))
             if loss.requires_grad:
-                (loss * self.weight).backward()
+                (loss * self.rows.sum()).backward()
             self.losses.append(loss.detach())
         self._before = logits
 
@@ -125,12 +124,9 @@ def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:
 
 
 def learning_rows(batch: Batch, share: float) -> Tensor:
-    """The images that selectors learn from, (B,) of bool: chosen by sample and epoch.
-
-    A user's own loader gives no draws; there they are chosen at random.
-    """
-    draws = torch.rand(len(batch.images)) if batch.draws is None else batch.draws
-    return (draws < share).to(batch.images.device)
+    """The images that selectors learn from, (B,) of bool: chosen by sample and epoch."""
+    assert batch.draws is not None
+    return (batch.draws < share).to(batch.images.device)
 
 
 def _logits(model: ElasticViT, i: int, query: Tensor, key: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.elastic import ElasticViT
 from supernet.journal import Journal
+from supernet.parallel import Processes
 from supernet.recipe import Recipe, make_optimizer, make_schedule
 from supernet.task import Classification
 
@@ -73,6 +74,7 @@ class Trainer:
     ) -> None:
         self.model, self.task, self.recipe, self.batches = model, task, recipe, batches
         self._step, self._judge, self.journal, self.seed = step, judge, journal, seed
+        self.processes = Processes.current()
         self.device = next(model.parameters()).device
         self.updates = batches.steps // recipe.accumulate
         if self.updates < 1:
@@ -125,8 +127,10 @@ class Trainer:
         images = (self.updates - first) * recipe.accumulate * self._batch_size
         row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
         row |= {f"loss/{name}": total / at.counts[name] for name, total in at.losses.items()}
-        row |= self._judge(self.averaged.eval())
-        self.journal.add(row | {"images_per_second": images / seconds, "seconds": seconds})
+        if self.processes.first:
+            row |= self._judge(self.averaged.eval())
+            speed = self.processes.count * images / seconds
+            self.journal.add(row | {"images_per_second": speed, "seconds": seconds})
         self.position = Position(epoch=at.epoch + 1)
         self._save()
 
@@ -136,14 +140,22 @@ class Trainer:
         count = self.recipe.accumulate
         self.optimizer.zero_grad(set_to_none=True)
         found: dict[str, list[Tensor]] = {}
+        learned = torch.zeros(())
+        # The first process draws what one alone would.
+        others = (self.processes.rank,) if self.processes.rank else ()
         for part in range(count):
             batch = next(micro)
-            seed_all(self.seed, done, part)
+            seed_all(self.seed, done, part, *others)
             images, targets = (x.to(self.device, non_blocking=True) for x in batch[:2])
             self._batch_size = len(images)
-            batch = Batch(*self.task.mix(images, targets), batch.draws)
+            images, targets = self.task.mix(images, targets)
+            draws = torch.rand(len(images)) if batch.draws is None else batch.draws
+            batch = Batch(images, targets, draws)
+            learned += (draws < self.recipe.selector_share).sum()
             for name, loss in self._step(batch, done, 1 / count).items():
                 found.setdefault(name, []).append(loss)
+        rest, selectors = self._parameters()
+        self.processes.reduce(rest, selectors, learned)
         self._clip()
         self.optimizer.step()
         self.schedule.step_update(done + 1)
@@ -154,14 +166,17 @@ class Trainer:
     def _clip(self) -> None:
         if self.recipe.clip is None:
             return
-        selectors = list(self.model.selectors.parameters())
-        taken = {id(parameter) for parameter in selectors}
-        rest = [p for p in self.model.parameters() if id(p) not in taken]
-        for parameters in (rest, selectors):
+        for parameters in self._parameters():
             torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
 
+    def _parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Those of the network, and those of its selectors."""
+        selectors = list(self.model.selectors.parameters())
+        taken = {id(parameter) for parameter in selectors}
+        return [each for each in self.model.parameters() if id(each) not in taken], selectors
+
     def _save(self) -> None:
-        if self.path is None:
+        if self.path is None or not self.processes.first:
             return
         state = {
             "model": self.model.state_dict(),
@@ -171,24 +186,43 @@ class Trainer:
             "recipe": asdict(self.recipe),
             "seed": self.seed,
             "identity": self._identity(),
+            "processes": self.processes.count,
+            "updates": self.updates,
         }
         save_checkpoint(state, self.path)
 
     def _restore(self) -> None:
-        found = Found() if self.path is None else load_checkpoint(self.path, self.device)
-        state = found.state
+        # The first process reads: the others may stand on nodes that do not have the file.
+        found = Found()
+        if self.path is not None and self.processes.first:
+            found = load_checkpoint(self.path, self.device)
         if found.notes:
             self.journal.note(*found.notes, "going on from the checkpoint before")
+        state = self.processes.told(found.state)
         if state is not None:
             self._check(state)
             self.model.load_state_dict(state["model"])
             if self.ema is not None:
                 self.ema.module.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.position = Position(**state["position"])
+            self.position = self._placed(state)
         at = self.position
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
+        for model in {self.model, self.averaged}:
+            self.processes.equalise(model)
+
+    def _placed(self, state: dict[str, Any]) -> Position:
+        """The position; with another number of processes the same share of the epoch is done."""
+        at = Position(**state["position"])
+        if state["processes"] != self.processes.count:
+            at.step = at.step * self.updates // state["updates"]
+            at.counts = dict.fromkeys(at.losses, max(at.step, 1))
+            self.journal.note(
+                f"going on with {self.processes.count} processes instead of {state['processes']}: "
+                "the weights will not be those of an uninterrupted training, bit for bit"
+            )
+        return at
 
     def _identity(self) -> dict[str, str]:
         """What is trained, for what, in how many steps; all as text, to compare and not to read."""
@@ -217,6 +251,8 @@ class Trainer:
                 "give the old values or another folder"
             )
         was, now = state["identity"], self._identity()
+        if state["processes"] != self.processes.count:
+            del now["number of steps in an epoch"]
         other = [name for name in now if was.get(name) != now[name]]
         if other:
             raise InputError(

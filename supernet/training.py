@@ -21,6 +21,7 @@ from supernet.batches import Batch, Batches, ShuffledBatches, UserBatches
 from supernet.evaluation import HeldOut
 from supernet.journal import Journal
 from supernet.model import Supernet
+from supernet.parallel import Processes
 from supernet.recipe import Recipe
 from supernet.sandwich import Sandwich, Teacher, archs_of_step
 from supernet.selecting import selector_recall
@@ -110,7 +111,7 @@ def train_supernet(
         batches=batches,
         step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
         judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
-        journal=Journal(path, "supernet", _legend(recipe), quiet),
+        journal=as_journal(path, "supernet", _legend(recipe), quiet),
         folder=path,
         seed=seed,
     )
@@ -138,6 +139,12 @@ def made_folder(folder: str | Path | None) -> Path | None:
         return None
     Path(folder).mkdir(parents=True, exist_ok=True)
     return Path(folder)
+
+
+def as_journal(folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
+    """What training shows; of several processes the first does."""
+    first = Processes.current().first
+    return Journal(folder if first else None, title, legend, quiet or not first)
 
 
 def as_batches(train: Any) -> Batches:

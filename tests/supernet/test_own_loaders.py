@@ -164,6 +164,6 @@ def test_the_loss_of_selectors_is_the_mean_over_steps_that_have_one(
 
 def test_selectors_that_are_frozen_are_watched_and_not_taught():
     supernet = toy_supernet().requires_grad_(False)
-    learning = SelectorLearning(supernet, torch.ones(2, dtype=torch.bool), 1.0)
+    learning = SelectorLearning(supernet, torch.ones(2, dtype=torch.bool))
     supernet.forward_features(torch.zeros(2, 3, 16, 16), supernet.space.largest(), observe=learning)
     assert len(learning.losses) == len(supernet.selectors)

@@ -1,0 +1,105 @@
+"""Data parallel training: every process trains the same archs on its share of each batch.
+
+DistributedDataParallel averages at every backward pass, and a step of the sandwich has several;
+here the gradients that exist are added up once, when all passes are done. A parameter that no arch
+of the step uses keeps no gradient, so the optimiser leaves it alone, as in one process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the training has ended, so that this one cannot go on."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a training, and which of them this is.
+
+    Args:
+        rank: of this process; the first one judges, shows and saves.
+        count: of all.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def current(cls) -> Processes:
+        """Those of torch's default process group; one where there is none."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def equalise(self, model: nn.Module) -> None:
+        """Give every process the weights of the first."""
+        if self.count > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                dist.broadcast(tensor.detach(), src=0)
+
+    def told(self, value: Any) -> Any:
+        """What the first process has for `value`."""
+        if self.count == 1:
+            return value
+        held = [value if self.first else None]
+        dist.broadcast_object_list(held, src=0)
+        return held[0]
+
+    def reduce(
+        self, parameters: list[nn.Parameter], learners: list[nn.Parameter], images: Tensor
+    ) -> None:
+        """Make the gradients those of the joined batch.
+
+        Args:
+            parameters: whose gradients are of a mean over this process's images.
+            learners: whose gradients are of a sum over those `images` of this process that they
+                learned from; a process without any has none.
+            images: how many those are, a scalar.
+        """
+        used = [parameter for parameter in parameters if parameter.grad is not None]
+        if self.count > 1:
+            images = self._add_up(used, learners, images)
+        if images.item() > 0:
+            for parameter in learners:
+                if parameter.grad is not None:
+                    parameter.grad /= images
+        for parameter in used if self.count > 1 else ():
+            assert parameter.grad is not None
+            parameter.grad /= self.count
+
+    def _add_up(
+        self, used: list[nn.Parameter], learners: list[nn.Parameter], images: Tensor
+    ) -> Tensor:
+        """Sum gradients and images over the processes, in one reduction."""
+        for parameter in learners:
+            if parameter.grad is None and parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [each.grad for each in (*used, *learners) if each.grad is not None]
+        flat = torch.cat(
+            [each.flatten() for each in gradients] + [images.reshape(1).to(gradients[0])]
+        )
+        try:
+            dist.all_reduce(flat)
+        except RuntimeError as error:
+            raise ProcessLostError(
+                "another process of the training has ended; start all of them again, and they go "
+                f"on from the last checkpoint ({' '.join(str(error).split())[:100]})"
+            ) from None
+        parts = flat[:-1].split([each.numel() for each in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        if flat[-1].item() == 0:
+            for parameter in learners:
+                parameter.grad = None
+        return flat[-1]

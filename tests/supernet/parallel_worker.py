@@ -1,0 +1,95 @@
+"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS [loud]].
+
+Alone it is given the batches of `SHARES` processes, joined. Leaves gradients of the first step, the
+weights at the end, and their average, in FOLDER.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from training_toys import toy_supernet, toy_task
+
+from supernet.batches import Batch, ShuffledBatches
+from supernet.parallel import Processes
+from supernet.trainer import Trainer
+from supernet.training import SupernetRecipe, train_supernet
+
+SHARES, STEPS, ACCUMULATE, SIZE = 2, 10, 2, 6
+RECIPE = {
+    "lr": 1e-3,
+    "ema": 0.9,
+    "clip": 0.05,
+    "accumulate": ACCUMULATE,
+    "selector_share": 0.4,
+    "random_archs": 2,
+    "save_minutes": 0.0,
+}
+
+
+class Made(ShuffledBatches):
+    """Images and mixed labels that are a function of (epoch, step, share)."""
+
+    def __init__(self, shares, dtype):
+        self.shares = shares
+        self.dtype = dtype
+        self.steps = STEPS * ACCUMULATE
+
+    def epoch(self, epoch, first=0):
+        for step in range(first, self.steps):
+            parts = zip(*(self.part(epoch, step, share) for share in self.shares), strict=True)
+            yield Batch(*map(torch.cat, parts))
+
+    def part(self, epoch, step, share):
+        rng = torch.Generator().manual_seed(1000 * epoch + 10 * step + share)
+        images = torch.randn(SIZE, 3, 16, 16, generator=rng, dtype=self.dtype)
+        targets = torch.randn(SIZE, 10, generator=rng, dtype=self.dtype).softmax(-1)
+        # In some steps one share has no image that selectors learn from, in some none has.
+        draws = torch.rand(SIZE, generator=rng)
+        return images, targets, draws + (step % 5 == share) + (step % 7 == 3)
+
+
+def main():
+    rank, count, dtype, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+    epochs = int(sys.argv[5]) if len(sys.argv) > 5 else 2
+    dtype = getattr(torch, dtype)
+    torch.set_num_threads(1)
+    if count > 1:
+        file = f"file://{folder}/meeting-{count}"
+        dist.init_process_group("gloo", init_method=file, rank=rank, world_size=count)
+    shares = [rank] if count > 1 else range(SHARES)
+    seen = {}
+    clip = Trainer._clip
+
+    def noting(self):
+        if not seen:
+            named = self.model.named_parameters()
+            seen.update({n: p.grad.clone() for n, p in named if p.grad is not None})
+        clip(self)
+
+    Trainer._clip = noting
+    supernet = toy_supernet()
+    if rank:
+        # Others begin with the weights of the first, whatever their own are.
+        torch.nn.init.zeros_(supernet.head.weight)
+    supernet = supernet.to(dtype)
+    recipe = SupernetRecipe(epochs=epochs, **RECIPE)
+    batches = Made(shares, dtype)
+    kept = folder / "training"
+    trained = train_supernet(
+        supernet,
+        batches,
+        task=toy_task(),
+        recipe=recipe,
+        folder=kept,
+        seed=4,
+        quiet="loud" not in sys.argv,
+    )
+    torch.save({"gradients": seen, "weights": trained.state_dict()}, folder / f"{rank}-{count}.pt")
+    print(json.dumps({"rank": Processes.current().rank}))
+
+
+if __name__ == "__main__":
+    main()
