@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -14,9 +15,12 @@ from rich.console import Console
 
 from search.config import Config
 from search.parsing import Call, parse_call
+from search.processes import Launched, joined, leads
 from space.errors import InputError
+from supernet.parallel import ProcessLostError
 
 INTERRUPTED = 130
+SPEAKS_IN = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,10 +28,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     _quiet()
     try:
         call = parse_call(sys.argv[1:] if argv is None else argv)
+        if call.command.name != "train" and Launched.read(os.environ) is not None:
+            raise InputError(
+                f"tokennas {call.command.name} is for one process; several can train the supernet "
+                "together, and the other stages then go on alone"
+            )
         RUN[call.command.name](call)
     except InputError as error:
-        print(f"tokennas: {error}", file=sys.stderr)
+        if leads():
+            print(f"tokennas: {error}", file=sys.stderr)
+        else:
+            # A launcher ends all processes when one has ended: the first is to speak before.
+            time.sleep(SPEAKS_IN)
         return 2
+    except ProcessLostError as error:
+        print(f"tokennas: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tokennas: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
@@ -50,7 +66,8 @@ def _train(call: Call) -> None:
     # Each stage is imported where it runs: none waits for what the others need.
     from search.stages.training import train  # noqa: PLC0415
 
-    train(_config(call), call.file)
+    with joined():
+        train(_config(call), call.file)
 
 
 def _search(call: Call) -> None:

@@ -89,7 +89,7 @@ class DataConfig:
         dataset: what to read.
         input: what an image is made into.
         augment: augmentation in training.
-        batch: images of a training step.
+        batch: images of a training step, of each process where several train together.
         eval_batch: images of a batch in evaluation.
         workers: processes that load images.
         search_share: share of the training split that is cut off to rank archs; stratified.
@@ -153,9 +153,11 @@ def open_data(
     train, test = sources or open_sources(config.dataset)
     look = _look(config.input, backbone)
     pool, held = cut(train.targets, config, seed, search_indices)
-    if len(pool) < config.batch:
+    processes = Processes.current()
+    if len(pool) < config.batch * processes.count:
+        times = f" for each of {processes.count} processes" if processes.count > 1 else ""
         raise InputError(
-            f"data.batch: {config.batch} is more than the {len(pool)} training images left"
+            f"data.batch: {config.batch}{times} is more than the {len(pool)} training images left"
         )
     plain = create_transform(**{key: look[key] for key in LOOK})
     augmented = create_transform(
@@ -170,7 +172,7 @@ def open_data(
             config.batch,
             config.workers,
             pin,
-            Processes.current(),
+            processes,
         ),
         search=evaluation_loader(
             Images(train, held, plain, seed), config.eval_batch, config.workers

@@ -7,6 +7,8 @@ of the step uses keeps no gradient, so the optimiser leaves it alone, as in one 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,17 @@ from torch import Tensor, nn
 
 class ProcessLostError(RuntimeError):
     """Another process of the training has ended, so that this one cannot go on."""
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLostError(
+            "another process of the training has ended; start all of them again, and they go on "
+            f"from the last checkpoint ({' '.join(str(error).split())[:100]})"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -45,16 +58,26 @@ class Processes:
     def equalise(self, model: nn.Module) -> None:
         """Give every process the weights of the first."""
         if self.count > 1:
-            for tensor in (*model.parameters(), *model.buffers()):
-                dist.broadcast(tensor.detach(), src=0)
+            with _lost():
+                for tensor in (*model.parameters(), *model.buffers()):
+                    dist.broadcast(tensor.detach(), src=0)
 
     def told(self, value: Any) -> Any:
         """What the first process has for `value`."""
         if self.count == 1:
             return value
         held = [value if self.first else None]
-        dist.broadcast_object_list(held, src=0)
+        with _lost():
+            dist.broadcast_object_list(held, src=0)
         return held[0]
+
+    def told_by_all(self, value: Any) -> list[Any]:
+        """What each process has for `value`, in the order of their ranks."""
+        held = [value] * self.count
+        if self.count > 1:
+            with _lost():
+                dist.all_gather_object(held, value)
+        return held
 
     def reduce(
         self, parameters: list[nn.Parameter], learners: list[nn.Parameter], images: Tensor
@@ -89,13 +112,8 @@ class Processes:
         flat = torch.cat(
             [each.flatten() for each in gradients] + [images.reshape(1).to(gradients[0])]
         )
-        try:
+        with _lost():
             dist.all_reduce(flat)
-        except RuntimeError as error:
-            raise ProcessLostError(
-                "another process of the training has ended; start all of them again, and they go "
-                f"on from the last checkpoint ({' '.join(str(error).split())[:100]})"
-            ) from None
         parts = flat[:-1].split([each.numel() for each in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))

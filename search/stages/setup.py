@@ -15,6 +15,7 @@ from supernet.backbone import backbone_shape
 from supernet.data import Data, open_data
 from supernet.evaluation import HeldOut
 from supernet.model import Supernet
+from supernet.parallel import Processes
 from supernet.pretrained import load_backbone
 from supernet.sources import open_sources
 from supernet.task import Classification
@@ -96,7 +97,10 @@ def find_device(name: str) -> torch.device:
         InputError: there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and Processes.current().count > 1:
+        # Each process of a node has a GPU of its own.
+        return torch.device("cuda", torch.cuda.current_device())
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)

@@ -10,9 +10,11 @@ from torch import nn
 
 from search.config import Config, SupernetConfig
 from search.folder import RunFolder
+from search.processes import all_do, first_does
 from search.stages.setup import TRAINED, WEIGHTS, Setup, prepare
 from space.errors import InputError
 from supernet.model import Supernet
+from supernet.parallel import Processes
 from supernet.pretrained import load_backbone
 from supernet.training import train_supernet
 from supernet.weights import load_weights, save_weights
@@ -21,30 +23,33 @@ from supernet.weights import load_weights, save_weights
 def train(config: Config, file: Path | None) -> Supernet:
     """Train the supernet of a config, or load it where it is trained already.
 
+    Processes that were launched together train it together, each with batches of its own.
+
     Raises:
         InputError: the config or the data is not right, or the folder holds another run.
     """
-    folder = RunFolder(config, file)
-    setup = prepare(config, folder)
+    folder, first = RunFolder(config, file), Processes.current().first
+    setup = all_do(lambda: prepare(config, folder))
     weights = folder.stage("supernet") / WEIGHTS
-    teacher = None if weights.exists() else _teacher(config, setup)
-    path = folder.claim("supernet", TRAINED)
-    folder.store_split(setup.data.search_indices.tolist())
-    if weights.exists():
+    if first_does(weights.exists):
+        first_does(lambda: folder.claim("supernet", TRAINED))
         load_weights(setup.supernet, weights)
         return setup.supernet.eval()
+    teacher = all_do(lambda: _teacher(config, setup))
+    path = first_does(lambda: folder.claim("supernet", TRAINED))
+    first_does(lambda: folder.store_split(setup.data.search_indices.tolist()))
     recipe = settled(config.supernet, setup.head_reset)
     supernet = train_supernet(
         setup.supernet,
         setup.data.train,
         task=setup.task,
         recipe=recipe,
-        held_out=setup.held_out(recipe.amp),
+        held_out=setup.held_out(recipe.amp) if first else None,
         teacher=teacher,
         folder=path,
         seed=config.seed,
     )
-    save_weights(supernet, weights)
+    first_does(lambda: save_weights(supernet, weights))
     return supernet
 
 

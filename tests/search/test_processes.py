@@ -1,0 +1,115 @@
+"""Processes that were launched together train one supernet."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from safetensors.torch import load_file
+from stages_config import CONFIG
+
+from search.processes import Launched, first_host
+from space import InputError
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_PORT": "29500"}
+SLURM = {
+    "SLURM_PROCID": "5",
+    "SLURM_STEP_NUM_TASKS": "8",
+    "SLURM_LOCALID": "1",
+    "SLURM_STEP_NODELIST": "gpu[07-08,12]",
+    "SLURM_JOB_ID": "123456",
+}
+
+
+def test_torchruns_environment():
+    given = TORCHRUN | {"MASTER_ADDR": "head"}
+    assert Launched.read(given) == Launched(1, 4, 1, "head:29500")
+
+
+def test_slurms_environment():
+    assert Launched.read(SLURM) == Launched(5, 8, 1, "gpu07:23456")
+    own = SLURM | {"MASTER_ADDR": "head", "MASTER_PORT": "4000"}
+    assert Launched.read(own) == Launched(5, 8, 1, "head:4000")
+
+
+@pytest.mark.parametrize("environ", [{}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}])
+def test_a_process_alone(environ):
+    assert Launched.read(environ) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        (TORCHRUN, "MASTER_ADDR and MASTER_PORT not set"),
+        ({"WORLD_SIZE": "2"}, "RANK, LOCAL_RANK not set"),
+        (SLURM | {"SLURM_PROCID": ""}, "SLURM_PROCID not set"),
+    ],
+)
+def test_half_an_environment_is_refused(environ, words):
+    with pytest.raises(InputError, match=words):
+        Launched.read(environ)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("gpu07", "gpu07"),
+        ("a,b", "a"),
+        ("gpu[07-09,12],x", "gpu07"),
+        ("n[3,5]", "n3"),
+        ("rack2-n[11-12]", "rack2-n11"),
+        ("", ""),
+    ],
+)
+def test_the_first_host_of_slurms_list(nodes, first):
+    assert first_host(nodes) == first
+
+
+def launched(folder, count, *argv):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
+    command += ["--local-addr", "127.0.0.1", "-m", "search", *argv]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.cluster
+def test_torchrun_trains_one_supernet_and_one_process_speaks(tmp_path):
+    (tmp_path / "toy.yaml").write_text(CONFIG)
+    done = launched(tmp_path, 2, "train", "toy.yaml")
+    assert done.returncode == 0, done.stderr
+    stage = tmp_path / "runs" / "toy" / "supernet"
+    assert len((stage / "log.jsonl").read_text().splitlines()) == 1
+    assert done.stderr.count("images/s") == 1
+    weights = load_file(stage / "supernet.safetensors")
+    stamp = (stage / "supernet.safetensors").stat().st_mtime_ns
+    again = launched(tmp_path, 2, "train", "toy.yaml")
+    assert again.returncode == 0, again.stderr
+    assert (stage / "supernet.safetensors").stat().st_mtime_ns == stamp
+    assert weights
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (
+            ["train", "toy.yaml", "--data.batch", "1000"],
+            "tokennas: data.batch: 1000 for each of 2 processes is more than",
+        ),
+        (["train", "toy.yaml", "--supernet.lrr", "1"], "tokennas: unknown option --supernet.lrr"),
+        (["run", "toy.yaml"], "tokennas: tokennas run is for one process;"),
+    ],
+)
+def test_what_is_wrong_is_said_once(tmp_path, argv, words):
+    (tmp_path / "toy.yaml").write_text(CONFIG)
+    done = launched(tmp_path, 2, *argv)
+    assert done.returncode != 0
+    assert done.stderr.count(words) == 1
