@@ -76,6 +76,15 @@ def _search(call: Call) -> None:
     search(_config(call), call.file, _console())
 
 
+def _status(call: Call) -> None:
+    from search.folder import RunFolder  # noqa: PLC0415
+    from search.status import described, read_status  # noqa: PLC0415
+
+    config = _config(call)
+    folder = RunFolder(config, call.file).stage("search") / config.search.name
+    _console().print(described(read_status(folder)), highlight=False, soft_wrap=True)
+
+
 def _export(call: Call) -> None:
     from search.stages.exporting import export  # noqa: PLC0415
 
@@ -139,6 +148,7 @@ RUN: dict[str, Callable[[Call], None]] = {
     "run": _run,
     "train": _train,
     "search": _search,
+    "status": _status,
     "export": _export,
     "retrain": _retrain,
     "evaluate": _evaluate,

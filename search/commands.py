@@ -70,6 +70,16 @@ _ALL = (
         sections=("search",),
     ),
     Command(
+        "status",
+        help="how far a search is, also one that runs in another shell",
+        teaches=(
+            "Shows what a search of a config is at: evaluations done, their rate, the best so far, "
+            "workers alive, archs being evaluated. "
+            "Example: tokennas status configs/quickstart.yaml --search.name main"
+        ),
+        sections=("search.name",),
+    ),
+    Command(
         "export",
         help="write the front's archs as YAML",
         teaches=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.front import Front
 from search.leases import Leases, Result
@@ -102,9 +102,8 @@ class StudyHost:
         """
         leases = self._leases
         leases.expire()
-        return Status(
-            self._session.progress(), leases.error, tuple(leases.broken.values()), self._count
-        )
+        progress = replace(self._session.progress(), workers=leases.alive, leased=leases.leased)
+        return Status(progress, leases.error, tuple(leases.broken.values()), self._count)
 
     def front(self) -> Front:
         study = self._session.study

@@ -14,6 +14,7 @@ from space.errors import InputError
 # A lease ends this long after the last sign of life of its worker.
 LEASE_SECONDS = 60.0
 BEAT_SECONDS = 5.0
+SILENT_SECONDS = 3 * BEAT_SECONDS
 # Work that one lease holds: calls stay rare beside it, and little is lost when a worker dies.
 BATCH_SECONDS = 0.2
 MOST_BATCH = 64
@@ -69,6 +70,15 @@ class Leases:
     def leased(self) -> int:
         """Jobs that workers have now."""
         return sum(len(worker.leased) for worker in self._workers.values())
+
+    @property
+    def alive(self) -> int:
+        """Workers that gave a sign of life not long ago."""
+        now = self._clock()
+        return sum(
+            worker.greeted and name not in self.broken and now - worker.seen < SILENT_SECONDS
+            for name, worker in self._workers.items()
+        )
 
     def hello(self, name: str) -> bool:
         """A worker has started, or started again: what it had is lost. Whether it shall go on."""

@@ -15,6 +15,7 @@ from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
+from search.status import told
 from space.arch import Arch, is_integer
 from space.errors import InputError, shown
 from space.space import SearchSpace
@@ -111,7 +112,7 @@ def run_search(
     )
     if storage is not None and folder is None:
         raise InputError("storage: a database needs a folder too, for what guards the search")
-    report = on_event or (lambda progress: None)
+    report = told(search.folder, on_event or (lambda progress: None))
     if workers == 0:
         front = search_here(search, made, report)
     else:

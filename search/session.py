@@ -35,6 +35,8 @@ class Progress:
         best: the finished evaluation that is best in it, inside the constraints.
         notes: what had to be repaired on opening.
         ended: why it ended, in a sentence; None while it goes on.
+        workers: processes that evaluate and are alive; None where this one does.
+        leased: archs that they are evaluating.
     """
 
     done: int
@@ -46,6 +48,8 @@ class Progress:
     best: Record | None
     notes: tuple[str, ...] = ()
     ended: str | None = None
+    workers: int | None = None
+    leased: int = 0
 
     @property
     def seconds_left(self) -> float | None:

@@ -189,6 +189,16 @@ def test_the_progress_shows_the_best_of_the_first_objective(run, capsys):
     assert float(told[-1]) == pytest.approx(best, rel=1e-3)
 
 
+def test_the_status_of_a_search_is_shown(run, capsys):
+    capsys.readouterr()
+    assert main(["status", str(run[0])]) == 0
+    shown = capsys.readouterr().out
+    assert "16 of 16 evaluations (100%)" in shown
+    assert "best cross_entropy: " in shown
+    assert main(["status", str(run[0]), "--search.name", "none"]) == 2
+    assert "no search has begun" in capsys.readouterr().err
+
+
 def test_speeds_of_all_come_from_one_measurement(run, config):
     """Whichever lacks its own, all are measured anew, beside each other."""
     paths = {name: path / "arch.yaml" for name, path in choices(run).items()}

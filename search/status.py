@@ -1,0 +1,146 @@
+"""How far a search is, for whoever asks from another shell: a small file beside its results."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from search.session import OnProgress, Progress
+from space.errors import InputError
+from space.yamlfile import write_text
+
+NAME = "status.json"
+EVERY_SECONDS = 2.0
+# The driver of another host cannot be asked whether it lives; its file can be too old.
+SILENT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a search said of itself last.
+
+    Args:
+        pid, host: of its driver.
+        time: when, in seconds of the epoch.
+        done, total, failed: evaluations.
+        rate: of them in a second.
+        objective: name of the first one.
+        best: its best value; None before there is one.
+        workers: processes that evaluate and are alive; None without any, in the driver itself.
+        leased: archs that they are evaluating.
+        ended: why the search ended, in a sentence; None while it has not.
+    """
+
+    pid: int
+    host: str
+    time: float
+    done: int
+    total: int
+    failed: int
+    rate: float
+    objective: str
+    best: float | None
+    workers: int | None
+    leased: int
+    ended: str | None
+
+    @property
+    def running(self) -> bool:
+        """Whether its driver is alive, as far as can be seen from here."""
+        if self.ended is not None:
+            return False
+        if self.host != socket.gethostname():
+            return time.time() - self.time < SILENT_SECONDS
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return True
+
+
+def told(folder: Path | None, on_event: OnProgress) -> OnProgress:
+    """`on_event`, which also keeps the status in the folder, every few seconds."""
+    return on_event if folder is None else _Telling(folder, on_event)
+
+
+class _Telling:
+    def __init__(
+        self, folder: Path, on_event: OnProgress, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder = folder
+        self._on_event = on_event
+        self._clock = clock
+        self._next = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = self._clock()
+        if now >= self._next or progress.ended is not None:
+            self._next = now + EVERY_SECONDS
+            write_status(self._folder, progress)
+        self._on_event(progress)
+
+
+def write_status(folder: Path, progress: Progress) -> None:
+    """Write what a search is at into its folder."""
+    best = progress.best.values[0] if progress.best and progress.best.values else None
+    status = Status(
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        time=time.time(),
+        done=progress.done,
+        total=progress.total,
+        failed=progress.failed,
+        rate=progress.rate,
+        objective=progress.objective,
+        best=best,
+        workers=progress.workers,
+        leased=progress.leased,
+        ended=progress.ended,
+    )
+    write_text(folder / NAME, json.dumps(asdict(status)) + "\n")
+
+
+def read_status(folder: Path) -> Status:
+    """Read what a search said last.
+
+    Raises:
+        InputError: it has said nothing, or the file is not one of these.
+    """
+    path = folder / NAME
+    try:
+        return Status(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not there: no search has begun in this folder") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+
+
+def described(status: Status) -> str:
+    """A status in a line or two, for people."""
+    state = "running" if status.running else "not running"
+    where = f"process {status.pid} on {status.host}"
+    percent = status.done / status.total
+    lines = [
+        f"{state} ({where}): {status.done:,} of {status.total:,} evaluations ({percent:.0%}), "
+        f"{status.failed:,} failed, {status.rate:.2f} a second"
+    ]
+    if status.best is not None:
+        lines.append(f"best {status.objective}: {status.best:.6g}")
+    if status.workers is not None:
+        lines.append(f"{status.workers} workers alive, {status.leased} archs being evaluated")
+    if status.ended is not None:
+        lines.append(status.ended)
+    elif status.running:
+        left = status.total - status.done
+        if status.rate > 0:
+            lines.append(f"about {left / status.rate / 60:.0f} minutes left")
+    else:
+        lines.append("the same command goes on from here")
+    return "\n".join(lines)

@@ -1,0 +1,101 @@
+"""What a search says of itself to other shells."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from search_toys import Evaluate, toy_space
+from searching import search as slow_search
+
+from search.run import run_search
+from search.status import NAME, SILENT_SECONDS, described, read_status
+from space import InputError
+
+SPACE = toy_space()
+
+
+def search(folder, **values):
+    return run_search(space=SPACE, evaluate=Evaluate(SPACE), folder=folder, trials=30, **values)
+
+
+def test_a_search_that_has_ended_says_so(tmp_path):
+    front = search(tmp_path)
+    status = read_status(tmp_path)
+    assert (status.done, status.total, status.failed) == (30, 30, 0)
+    assert (status.objective, status.best) == ("top1", front.entries[0].values[0])
+    assert status.ended == front.ended
+    assert not status.running
+    assert front.ended in described(status)
+
+
+def test_a_running_search_is_seen_from_another_process(tmp_path):
+    seen = []
+
+    def evaluate(arch):
+        if len(seen) < 3 and (tmp_path / NAME).exists():
+            code = (
+                "import sys; from search.status import *; from pathlib import Path\n"
+                "print(described(read_status(Path(sys.argv[1]))))"
+            )
+            command = [sys.executable, "-c", code, tmp_path]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            seen.append(done.stdout)
+        return Evaluate(SPACE)(arch)
+
+    run_search(space=SPACE, evaluate=evaluate, folder=tmp_path, trials=10)
+    assert len(seen) == 3
+    assert all(each.startswith(f"running (process {os.getpid()} on ") for each in seen)
+    assert " of 10 evaluations" in seen[0]
+
+
+def test_a_search_that_was_killed_is_not_running(tmp_path):
+    search(tmp_path)
+    status = replace(read_status(tmp_path), ended=None)
+    assert status.running
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    killed = replace(status, pid=child.pid)
+    assert not killed.running
+    assert described(killed).splitlines()[-1] == "the same command goes on from here"
+    elsewhere = replace(status, host="elsewhere")
+    assert elsewhere.running
+    assert not replace(elsewhere, time=time.time() - SILENT_SECONDS - 1).running
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"pid": 1}', "\x00"])
+def test_a_file_that_is_no_status_is_one_line(tmp_path, content):
+    (tmp_path / NAME).write_text(content)
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        read_status(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_where_no_search_has_begun(tmp_path):
+    with pytest.raises(InputError, match="no search has begun"):
+        read_status(tmp_path)
+
+
+def test_it_is_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr("search.status.write_text", lambda path, text: written.append(text))
+    search(tmp_path)
+    done = [json.loads(each)["done"] for each in written]
+    assert done[0] == 0
+    assert done[-1] == 30
+    assert len(done) < 10
+
+
+@pytest.mark.cluster
+def test_with_workers_it_counts_them_and_what_they_evaluate(tmp_path, monkeypatch):
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "space")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
+    seen = []
+    slow_search(tmp_path, trials=40, workers=2, seconds=0.1, on_event=seen.append)
+    assert max(each.workers for each in seen) == 2
+    assert 1 <= max(each.leased for each in seen) <= 40
+    assert read_status(tmp_path / "search").ended is not None
