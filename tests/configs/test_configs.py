@@ -1,6 +1,7 @@
 """Every config that ships is read, says what it is, and runs from end to end at toy size."""
 
 import pickle
+import re
 from hashlib import md5
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torchvision.datasets import CIFAR10
 from search.cli import main
 from search.front import Front
 from search.parsing import parse_call
+from search.samplers import parse_sampler
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -112,3 +114,14 @@ def test_cifar10_at_toy_size_from_torchvisions_folder(tmp_path, monkeypatch):
         },
     )
     assert front.shape.grid == (8, 8)
+
+
+def test_the_readmes_config_is_read(tmp_path):
+    readme = (CONFIGS[0].parents[1] / "README.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    config = parse_call(["run", str(path)]).config
+    assert config.data.dataset.name == "folder"
+    assert config.retrain.budgets == ["70%", "50%"]
+    parse_sampler(config.search.sampler)
