@@ -39,14 +39,14 @@ class Launched:
         Raises:
             InputError: the environment is that of a launcher, but not whole.
         """
-        if int(environ.get("WORLD_SIZE", "1")) > 1:
+        if _number(environ, "WORLD_SIZE") > 1:
             keys = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
             host, port = environ.get("MASTER_ADDR", ""), environ.get("MASTER_PORT", "")
-        elif int(environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        elif _number(environ, "SLURM_STEP_NUM_TASKS") > 1:
             keys = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
             host = environ.get("MASTER_ADDR") or first_host(environ.get("SLURM_STEP_NODELIST", ""))
-            job = int(environ.get("SLURM_JOB_ID", "0"))
-            port = environ.get("MASTER_PORT") or str(PORTS + job % PORTS)
+            port = environ.get("MASTER_PORT", "")
+            port = port or str(PORTS + _number(environ, "SLURM_JOB_ID") % PORTS)
         else:
             return None
         missing = [key for key in keys if not environ.get(key, "").isdigit()]
@@ -57,6 +57,12 @@ class Launched:
             )
         rank, count, local = (int(environ[key]) for key in keys)
         return cls(rank, count, local, f"{host}:{port}")
+
+
+def _number(environ: Mapping[str, str], key: str) -> int:
+    """A count that a launcher set; 0 where it set none."""
+    text = environ.get(key, "")
+    return int(text) if text.isdigit() else 0
 
 
 def first_host(nodes: str) -> str:
@@ -77,7 +83,8 @@ def joined() -> Iterator[None]:
 
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(launched.local)
+        # Where the launcher shows each process its own GPU alone, that is its first.
+        torch.cuda.set_device(launched.local % torch.cuda.device_count())
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
         # torchrun holds the port itself; elsewhere the first process opens it.
@@ -136,5 +143,8 @@ def _processes() -> Any:
 
 def leads() -> bool:
     """Whether this process is alone or the first, which speaks for all."""
-    launched = Launched.read(os.environ)
+    try:
+        launched = Launched.read(os.environ)
+    except InputError:
+        return True
     return launched is None or launched.rank == 0

@@ -48,14 +48,14 @@ def take(
 def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
     """Move what a folder holds, but its values, into a folder of its own inside."""
     stem = f"{quantity(macs(arch, space.shape))}_{space.identity(arch)[:6]}"
-    aside, count = place / EARLIER / stem, 1
-    while aside.exists():
+    files, count = (ARCH, STARTED), 1
+    aside = place / EARLIER / stem
+    while any((aside / name).exists() for name in files):
         count += 1
         aside = place / EARLIER / f"{stem}_{count}"
-    aside.mkdir(parents=True)
-    # The arch file goes first: without it the folder is not taken for a finished one.
-    names = sorted((each.name for each in place.iterdir()), key=lambda name: name != ARCH)
-    for name in names:
+    aside.mkdir(parents=True, exist_ok=True)
+    # The arch file goes last: a move that was interrupted then goes on, into the same folder.
+    for name in sorted((each.name for each in place.iterdir()), key=lambda name: name in files):
         if name not in (EARLIER, "config.yaml"):
             (place / name).replace(aside / name)
     return aside

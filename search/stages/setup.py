@@ -98,10 +98,10 @@ def find_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and Processes.current().count > 1:
-        # Each process of a node has a GPU of its own.
-        return torch.device("cuda", torch.cuda.current_device())
     try:
+        if name == "cuda" and Processes.current().count > 1:
+            # Each process of a node has a GPU of its own.
+            name = f"cuda:{torch.cuda.current_device()}"
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):

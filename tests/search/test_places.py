@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -62,6 +63,29 @@ def test_another_arch_is_set_aside_whole_and_it_is_said(folder, name):
     fill(place, ONE)
     taken(folder, TWO)
     assert len(list((place / "earlier").iterdir())) == 3
+
+
+def test_a_move_that_was_interrupted_goes_on(folder, monkeypatch):
+    place, _, _ = taken(folder, ONE)
+    fill(place, ONE)
+    before = {each.name for each in place.iterdir()} - {"config.yaml"}
+    replace, moved = Path.replace, []
+
+    def stopping(self, target):
+        if self.parent == place:
+            moved.append(self)
+        if len(moved) == 3:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            taken(folder, TWO)
+    taken(folder, TWO)
+    (aside,) = (place / "earlier").iterdir()
+    assert {each.name for each in aside.iterdir()} == before
+    assert {each.name for each in place.iterdir()} == {"config.yaml", "earlier"}
 
 
 def test_other_values_are_refused_and_nothing_moves(folder, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 from stages_config import CONFIG
 
+from search.cli import main
 from search.processes import Launched, first_host
 from space import InputError
 
@@ -32,7 +33,10 @@ def test_slurms_environment():
     assert Launched.read(own) == Launched(5, 8, 1, "head:4000")
 
 
-@pytest.mark.parametrize("environ", [{}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}])
+ALONE = [{}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}, {"WORLD_SIZE": "many"}]
+
+
+@pytest.mark.parametrize("environ", ALONE)
 def test_a_process_alone(environ):
     assert Launched.read(environ) is None
 
@@ -48,6 +52,16 @@ def test_a_process_alone(environ):
 def test_half_an_environment_is_refused(environ, words):
     with pytest.raises(InputError, match=words):
         Launched.read(environ)
+
+
+def test_half_an_environment_is_one_line_of_the_command(monkeypatch, tmp_path, capsys):
+    (tmp_path / "toy.yaml").write_text(CONFIG)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    assert main(["train", str(tmp_path / "toy.yaml")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tokennas: RANK, LOCAL_RANK not set")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
