@@ -10,6 +10,7 @@ from training_toys import (
 
 from space import InputError
 from supernet.batches import Batch
+from supernet.parallel import Processes
 from supernet.sandwich import Sandwich, archs_of_step
 from supernet.selecting import divergence, selector_recall
 from supernet.training import SupernetRecipe, train_supernet
@@ -170,3 +171,28 @@ def test_a_head_of_other_classes_is_refused():
     supernet.reset_classifier(3)
     with pytest.raises(InputError, match="3 outputs, the data 10 classes"):
         train_supernet(supernet, random_loader(), task=toy_task(), quiet=True)
+
+
+def test_gradients_of_selectors_are_divided_by_the_images_that_they_learned_from(monkeypatch):
+    network, learner, idle = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
+    network.grad, learner.grad = torch.full((2,), 8.0), torch.full((2,), 8.0)
+    Processes().reduce([network, idle], [learner], torch.tensor(4))
+    assert network.grad.tolist() == [8.0, 8.0]
+    assert learner.grad.tolist() == [2.0, 2.0]
+    assert idle.grad is None
+    learner.grad = None
+    Processes().reduce([network], [learner], torch.tensor(0))
+    assert learner.grad is None
+    # And the training counts the images of all batches of a step.
+    counted, reduce = [], Processes.reduce
+
+    def noting(self, parameters, learners, images):
+        counted.append(int(images))
+        reduce(self, parameters, learners, images)
+
+    monkeypatch.setattr(Processes, "reduce", noting)
+    for share, images in ((1.0, 16), (0.0, 0)):
+        recipe = SupernetRecipe(epochs=1, accumulate=2, selector_share=share, random_archs=0)
+        loader = random_loader(count=2, batch=8)
+        train_supernet(toy_supernet(), loader, task=toy_task(), recipe=recipe, quiet=True)
+        assert counted.pop() == images
