@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search.front import Front, FrontEntry
-    from search.host import Workers
     from search.objectives import Objective
     from search.run import run_search
     from search.session import Progress
+    from search.workers import RayConfig, Workers
 
-__all__ = ["Front", "FrontEntry", "Objective", "Progress", "Workers", "run_search"]
+__all__ = ["Front", "FrontEntry", "Objective", "Progress", "RayConfig", "Workers", "run_search"]
 
 # Imported when they are asked for: the command line must not wait for Optuna to print its help.
 _HOMES = {
@@ -20,7 +20,8 @@ _HOMES = {
     "FrontEntry": "search.front",
     "Objective": "search.objectives",
     "Progress": "search.session",
-    "Workers": "search.host",
+    "RayConfig": "search.workers",
+    "Workers": "search.workers",
     "run_search": "search.run",
 }
 

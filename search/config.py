@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from search.workers import RayConfig, Workers
 from space.errors import InputError
 from supernet.data import DataConfig
 from supernet.pretrained import BackboneConfig
@@ -36,7 +37,13 @@ class SearchConfig:
         trials: evaluations, failed ones and those of earlier runs included.
         sampler: one of Optuna's, by its name, or `EvolutionSampler`.
         sampler_args: its arguments, such as `population_size`.
-        workers: processes that evaluate, through Ray; 0 for this one.
+        workers: processes that evaluate, through Ray; 0 for this one. Those that find no place wait
+            for nodes to join.
+        cpus_per_worker: cores of each.
+        gpus_per_worker: GPUs of each, such as 1, 0.5 or 0.25; by default an even share of those
+            that are there.
+        ray: which Ray they run on.
+        time_limit: seconds after which an evaluation has failed; none for no limit.
         storage: URL of a database for the trials, instead of a journal in the run's folder.
         reuse: names of other searches of this run, whose evaluations are not made again.
     """
@@ -48,6 +55,10 @@ class SearchConfig:
     sampler: str = "NSGAIISampler"
     sampler_args: dict[str, Any] = field(default_factory=dict)
     workers: int = 0
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float | None = None
+    ray: RayConfig = field(default_factory=RayConfig)
+    time_limit: float | None = None
     storage: str | None = None
     reuse: list[str] = field(default_factory=list)
 
@@ -57,11 +68,20 @@ class SearchConfig:
                 raise InputError(
                     f"search.{key}: must be at least {least}, got {getattr(self, key)}"
                 )
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise InputError(f"search.time_limit: must be over 0, got {self.time_limit}")
+        self.evaluators()
         for name in (self.name, *self.reuse):
             if not name or not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(
                     f"search.name: must be letters, digits, - and _ alone, got {name!r}"
                 )
+
+    def evaluators(self) -> int | Workers:
+        """What evaluates: this process, or workers."""
+        if self.workers == 0:
+            return 0
+        return Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker, self.ray)
 
 
 @dataclass(frozen=True)

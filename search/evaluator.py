@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from search.config import Config
-from search.stages.setup import trained
+from search.stages.setup import find_device, trained
 from space.arch import Arch
+from space.space import SearchSpace
+from supernet.backbone import backbone_shape
 from supernet.evaluation import HeldOut
 from supernet.model import Supernet
+from supernet.pretrained import load_backbone
 from supernet.task import Classification
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
@@ -72,7 +77,10 @@ class LoaderEvaluator:
 
 @dataclass(frozen=True)
 class RunEvaluator:
-    """Makes the evaluator of a run from its folder, in whichever process evaluates."""
+    """Makes the evaluator of a run from its folder.
+
+    Pickled, it turns into `CarriedEvaluator`: other machines need neither the folder nor the data.
+    """
 
     config: Config
     file: Path | None
@@ -81,3 +89,53 @@ class RunEvaluator:
         """Load weights and images."""
         setup = trained(self.config, self.file)
         return SupernetEvaluator(setup.supernet, setup.held_out(self.config.supernet.amp))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        config = replace(self.config, device="cpu")
+        setup = trained(config, self.file)
+        batches = setup.held_out().batches
+        return CarriedEvaluator, (
+            self.config,
+            setup.task,
+            {name: tensor.numpy() for name, tensor in setup.supernet.state_dict().items()},
+            [(batch.images.numpy(), batch.targets.numpy()) for batch in batches],
+        )
+
+
+@dataclass(frozen=True)
+class CarriedEvaluator:
+    """Makes the evaluator of a run from arrays, which Ray brings to a node once for all workers.
+
+    Args:
+        config: of the run.
+        task: what archs are judged for.
+        weights: the supernet's state dict.
+        batches: images (B, C, H, W) and targets (B,) of the search split.
+    """
+
+    config: Config
+    task: Classification
+    weights: Mapping[str, NDArray[Any]]
+    batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
+
+    def __call__(self) -> SupernetEvaluator:
+        """Build the supernet around the weights, on this worker's device."""
+        config = self.config
+        # Of the GPUs of a node, a worker sees its own alone.
+        device = find_device(config.device.partition(":")[0])
+        plain = replace(config.backbone, checkpoint=None, pretrained=False)
+        backbone = load_backbone(plain, self.task, config.seed).backbone
+        space = SearchSpace.from_dict(config.space, backbone_shape(backbone))
+        supernet = Supernet(backbone, space)
+        weights = {name: shared(array) for name, array in self.weights.items()}
+        supernet.load_state_dict(weights, assign=True)
+        batches = [(shared(images), shared(targets)) for images, targets in self.batches]
+        held_out = HeldOut(batches, self.task, device, config.supernet.amp)
+        return SupernetEvaluator(supernet.to(device), held_out)
+
+
+def shared(array: NDArray[Any]) -> Tensor:
+    """A tensor over memory that others read too, and that nobody may write."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)

@@ -1,8 +1,7 @@
-"""What the processes of a search talk to, and how many of them there are. No Ray in here."""
+"""What the processes of a search talk to. No Ray in here."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,35 +10,7 @@ from search.front import Front
 from search.leases import Leases, Result
 from search.record import Job
 from search.session import Progress, Search, Session
-from space.arch import is_integer
-from space.errors import InputError, shown
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Processes that evaluate.
-
-    Args:
-        count: how many.
-        cpus: cores of each.
-        gpus: GPUs of each; a share only as 1/k, and its memory is not kept apart.
-        address: of a Ray cluster to join; None for a Ray of our own on this machine, or the one
-            that this process is connected to already.
-    """
-
-    count: int
-    cpus: float = 1.0
-    gpus: float = 0.0
-    address: str | None = None
-
-    def __post_init__(self) -> None:
-        if not is_integer(self.count) or self.count < 1:
-            raise InputError(f"workers must be a count, 0 for none, got {shown(self.count)}")
-        shares = 1 / self.gpus if 0 < self.gpus < 1 else 1.0
-        if self.gpus < 0 or not math.isclose(shares, round(shares)):
-            raise InputError(
-                f"workers: a share of a GPU must be 1/k such as 0.5 or 0.25, got {self.gpus}"
-            )
+from space.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -91,6 +62,9 @@ class StudyHost:
     def beat(self, worker: str) -> None:
         self._leases.beat(worker)
 
+    def leave(self, worker: str, results: Sequence[Result]) -> None:
+        self._leases.leave(worker, results)
+
     def exchange(self, worker: str, results: Sequence[Result]) -> list[Job] | None:
         return None if self._closed else self._leases.exchange(worker, results)
 
@@ -104,6 +78,12 @@ class StudyHost:
         leases.expire()
         progress = replace(self._session.progress(), workers=leases.alive, leased=leases.leased)
         return Status(progress, leases.error, tuple(leases.broken.values()), self._count)
+
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        if self._closed:
+            return True
+        return self._leases.error is not None or self._session.study.ended is not None
 
     def front(self) -> Front:
         study = self._session.study

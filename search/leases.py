@@ -104,15 +104,15 @@ class Leases:
         """A worker is alive."""
         self._worker(name)
 
+    def leave(self, name: str, results: Sequence[Result]) -> None:
+        """Take a worker's last results before it ends itself; what else it has is not to blame."""
+        worker = self._take(name, results)
+        self._lost.extend(worker.leased.values())
+        worker.leased.clear()
+
     def exchange(self, name: str, results: Sequence[Result]) -> list[Job] | None:
         """Take a worker's results and give it new jobs: none for now, or None for good."""
-        worker = self._worker(name)
-        worker.starts = 0
-        for job, outcome in results:
-            worker.leased.pop(job.identity, None)
-            self._finish(job, outcome)
-            mean = self._seconds or outcome.seconds
-            self._seconds = 0.8 * mean + 0.2 * outcome.seconds
+        worker = self._take(name, results)
         if self.error is not None:
             return None
         self.expire()
@@ -132,6 +132,16 @@ class Leases:
         worker.starts += 1
         if worker.starts > MOST_DEATHS:
             self.give_up(name, f"it died {MOST_DEATHS} times while it was set up {reason}".rstrip())
+
+    def _take(self, name: str, results: Sequence[Result]) -> _Worker:
+        worker = self._worker(name)
+        worker.starts = 0
+        for job, outcome in results:
+            worker.leased.pop(job.identity, None)
+            self._finish(job, outcome)
+            mean = self._seconds or outcome.seconds
+            self._seconds = 0.8 * mean + 0.2 * outcome.seconds
+        return worker
 
     def _worker(self, name: str) -> _Worker:
         worker = self._workers.setdefault(name, _Worker(self._clock()))

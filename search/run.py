@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from search.budget import Budgets, parse_budget
 from search.front import Front
-from search.host import Workers
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective, parse_objectives
 from search.problem import Problem
 from search.record import attempt
@@ -16,6 +15,8 @@ from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
 from search.status import told
+from search.timelimit import limited
+from search.workers import Workers
 from space.arch import Arch, is_integer
 from space.errors import InputError, shown
 from space.space import SearchSpace
@@ -48,6 +49,7 @@ def run_search(
     directions: Mapping[str, str] = DIRECTIONS,
     origin: Mapping[str, Any] | None = None,
     workers: int | Workers = 0,
+    time_limit: float | None = None,
     on_event: OnProgress | None = None,
 ) -> Front:
     """Search a space for the best archs inside a budget.
@@ -82,6 +84,7 @@ def run_search(
         origin: plain values that say what evaluates; another origin in the same folder is refused.
         workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
             them takes, and where.
+        time_limit: seconds after which an evaluation has failed; none for no limit.
         on_event: called with the progress after evaluations.
 
     Returns:
@@ -114,25 +117,30 @@ def run_search(
         raise InputError("storage: a database needs a folder too, for what guards the search")
     report = told(search.folder, on_event or (lambda progress: None))
     if workers == 0:
-        front = search_here(search, made, report)
+        front = search_here(search, made, report, time_limit)
     else:
         # Ray is imported where it is used: without workers nobody waits for it.
-        from search.tuning import search_with_workers  # noqa: PLC0415
+        from search.cluster.tuning import search_with_workers  # noqa: PLC0415
 
         wanted = workers if isinstance(workers, Workers) else Workers(workers)
-        front = search_with_workers(search, made, report, wanted)
+        front = search_with_workers(search, made, report, wanted, time_limit)
     if search.folder is not None:
         front.save(search.folder / FRONT)
     return front
 
 
-def search_here(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
+def search_here(
+    search: Search,
+    make_evaluate: MakeEvaluate,
+    on_event: OnProgress,
+    time_limit: float | None = None,
+) -> Front:
     """The search in this process, one evaluation after the other."""
     with search.open() as session:
         study = session.study
         job = study.next()
         # A search that is at its end already has no use for weights.
-        evaluate = make_evaluate() if job else None
+        evaluate = limited(make_evaluate(), time_limit) if job else None
         on_event(session.progress())
         while job is not None and evaluate is not None:
             study.finish(job, attempt(evaluate, job.arch))

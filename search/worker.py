@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from search.leases import Result
 from search.objectives import Evaluate
-from search.record import Job, attempt
+from search.record import Job, Outcome, attempt
+from search.timelimit import too_long
 
 # While there is nothing to do; others may die and leave some.
 IDLE_SECONDS = 0.2
@@ -17,14 +18,52 @@ AHEAD_SECONDS = 2.0
 Exchange = Callable[[list[Result]], Callable[[], list[Job] | None]]
 
 
-def work(exchange: Exchange, evaluate: Evaluate) -> None:
+class Watch:
+    """Knows what a worker is evaluating, and whether it takes too long. For another thread to look.
+
+    Args:
+        limit: seconds after which an evaluation has failed; None for no limit.
+        clock: seconds that never go backwards.
+    """
+
+    def __init__(self, limit: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._now: tuple[Job, float] | None = None
+        self._done: list[Result] = []
+
+    def step(self, most: float) -> float:
+        """Seconds between two looks."""
+        return most if self._limit is None else min(most, self._limit / 4)
+
+    def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
+        """Evaluate jobs one after the other."""
+        self._done = []
+        for job in jobs:
+            self._now = job, self._clock()
+            outcome = attempt(evaluate, job.arch)
+            self._now = None
+            self._done.append((job, outcome))
+        return self._done
+
+    def overdue(self) -> list[Result]:
+        """The batch as far as it came, where what is evaluated now takes too long: it failed."""
+        now = self._now
+        if now is None or self._limit is None or self._clock() - now[1] <= self._limit:
+            return []
+        return [*self._done, (now[0], Outcome({}, too_long(self._limit), self._limit))]
+
+
+def work(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> None:
     """Evaluate until there is nothing left; while a quick batch runs, the next one is fetched.
 
     Args:
         exchange: starts bringing results and asking for jobs; what it gives waits for the jobs, and
             gives None where there will be none any more.
         evaluate: gives the metrics of an arch.
+        watch: is told what is evaluated when.
     """
+    watch = watch or Watch(None)
     results: list[Result] = []
     jobs = exchange(results)()
     ahead = False
@@ -33,7 +72,7 @@ def work(exchange: Exchange, evaluate: Evaluate) -> None:
             time.sleep(IDLE_SECONDS)
         following = exchange(results) if ahead else None
         started = time.monotonic()
-        done = [(job, attempt(evaluate, job.arch)) for job in jobs]
+        done = watch.batch(jobs, evaluate)
         if following is None:
             following, results = exchange(results + done), []
         else:

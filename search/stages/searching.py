@@ -48,7 +48,8 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             reuse=[searches / name for name in wanted.reuse],
             directions=setup.task.directions,
             origin={"supernet": digest(weights), "split": digest(split)},
-            workers=wanted.workers,
+            workers=wanted.evaluators(),
+            time_limit=wanted.time_limit,
             on_event=tell,
         )
     show_front(front, console)

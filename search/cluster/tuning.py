@@ -1,4 +1,4 @@
-"""The search on several processes: Ray Tune runs the evaluators. The only module that imports ray.
+"""The search on several processes: Ray Tune runs the evaluators.
 
 A search of N archs is not N Tune trials, which would start a process for each. W long-lived trials
 load what they need once and lease archs from one actor, which holds the study and its storage. Tune
@@ -7,10 +7,7 @@ itself runs in a process of its own, so that this one only looks on, and ends at
 
 from __future__ import annotations
 
-import logging
-import math
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -18,43 +15,50 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
-from search.environment import OWN, RAY, TUNE, environment, silent_stderr
+from search.cluster.connecting import connected, gpus_there, here
+from search.environment import TUNE
 from search.front import Front
-from search.host import Status, StudyHost, Workers
+from search.host import Status, StudyHost
 from search.leases import BEAT_SECONDS
 from search.objectives import Evaluate
 from search.record import describe
 from search.session import OnProgress, Search
-from search.worker import work
+from search.worker import Watch, work
+from search.workers import Workers
 from space.errors import InputError
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
+LOOK_SECONDS = 0.5
 RETRIES = 10
 
 
 def search_with_workers(
-    search: Search, make_evaluate: Callable[[], Evaluate], on_event: OnProgress, workers: Workers
+    search: Search,
+    make_evaluate: Callable[[], Evaluate],
+    on_event: OnProgress,
+    workers: Workers,
+    time_limit: float | None = None,
 ) -> Front:
     """The search with evaluators in processes of their own.
 
     Args:
         search: what is searched.
-        make_evaluate: sent to every worker and called there once.
+        make_evaluate: sent once to every node, and called in every worker there.
         on_event: called with the progress, a few times a second.
         workers: how many, where, and what each takes.
+        time_limit: seconds after which an evaluation has failed.
 
     Raises:
         InputError: the search cannot be opened or go on, or no worker can evaluate.
         KeyboardInterrupt: all that was finished is stored.
     """
-    # What still writes into the folder when it goes, is Ray's to end.
-    folder = tempfile.TemporaryDirectory(prefix="tokennas-tune-", ignore_cleanup_errors=True)
-    with folder as results, _ray(workers) as own, _study(search, workers) as study:
+    with connected(workers) as own, _study(search, workers, own) as study:
         # Tune needs as long to start as the study to open: they do so side by side.
-        with _tuning(study, make_evaluate, workers, results, own) as alive:
+        with _tuning(study, make_evaluate, workers, time_limit, own) as alive:
             status: Status = _ask(study.status)
             on_event(status.progress)
             while status.goes_on and alive():
@@ -69,23 +73,39 @@ def search_with_workers(
         return cast(Front, _ask(study.front))
 
 
-def evaluate_leases(config: Mapping[str, Any], study: Any = None, made: Any = None) -> None:
+def evaluate_leases(
+    config: Mapping[str, Any],
+    study: Any = None,
+    made: Any = None,
+    gpus: float = 0.0,
+    time_limit: float | None = None,
+) -> None:
     """One Tune trial: evaluates what it leases until there is nothing left.
 
     Args:
         config: Tune's; not used.
         study: handle of the `StudyHost`.
         made: a list of the reference to what makes `evaluate`.
+        gpus: its share.
+        time_limit: seconds after which an evaluation has failed.
     """
     import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
 
+    if not gpus:
+        # Those of the node are others'.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     name = tune.get_context().get_trial_id()
-    ended = threading.Event()
+    watch, ended = Watch(time_limit), threading.Event()
 
     def beat() -> None:
-        while not ended.wait(BEAT_SECONDS):
+        while not ended.wait(watch.step(BEAT_SECONDS)):
             study.beat.remote(name)
+            results = watch.overdue()
+            if results:
+                # Whatever hangs may hang for ever: this process ends, and is started again.
+                ray.get(study.leave.remote(name, results))
+                os._exit(1)
 
     try:
         if not ray.get(study.hello.remote(name)):
@@ -97,7 +117,9 @@ def evaluate_leases(config: Mapping[str, Any], study: Any = None, made: Any = No
         except Exception as error:
             ray.get(study.give_up.remote(name, describe(error)))
             return
-        work(lambda results: partial(ray.get, study.exchange.remote(name, results)), evaluate)
+        work(
+            lambda results: partial(ray.get, study.exchange.remote(name, results)), evaluate, watch
+        )
     except ray.exceptions.RayActorError:
         # The study is gone for good: the search has ended without us.
         return
@@ -105,18 +127,21 @@ def evaluate_leases(config: Mapping[str, Any], study: Any = None, made: Any = No
         ended.set()
 
 
-def run_tune(study: Any, made: Any, workers: Workers, results: str) -> None:
+def run_tune(
+    study: Any, made: Any, workers: Workers, time_limit: float | None, results: str
+) -> None:
     """Tune's run of the evaluators; its own results say nothing that the search does not know.
 
     Args:
-        study, made: see `evaluate_leases`.
+        study, made, time_limit: see `evaluate_leases`.
         workers: how many, and what each takes.
         results: folder for what Tune writes.
     """
+    import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
     from ray.tune.progress_reporter import TrialProgressCallback  # noqa: PLC0415
 
-    class Watch(TrialProgressCallback):
+    class Tell(TrialProgressCallback):
         """Tells the study of trials that died. Takes the place of what prints about them."""
 
         def on_trial_complete(self, *_: Any, **__: Any) -> None:
@@ -128,15 +153,39 @@ def run_tune(study: Any, made: Any, workers: Workers, results: str) -> None:
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             study.give_up.remote(trial.trial_id, _last_line(trial))
 
-    trainable = tune.with_parameters(evaluate_leases, study=study, made=made)
-    resources = {"cpu": workers.cpus, **({"gpu": workers.gpus} if workers.gpus else {})}
+    class Over(tune.Stopper):
+        """Ends all trials with the study, those too that have found no place yet."""
+
+        def __init__(self) -> None:
+            self._looks_at = 0.0
+
+        def __call__(self, *_: Any) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            if time.monotonic() < self._looks_at:
+                return False
+            self._looks_at = time.monotonic() + LOOK_SECONDS
+            try:
+                return bool(ray.get(study.over.remote()))
+            except ray.exceptions.RayActorError:
+                return True
+
+    gpus = workers.share(gpus_there())
+    trainable = tune.with_parameters(
+        evaluate_leases, study=study, made=made, gpus=gpus, time_limit=time_limit
+    )
+    labels = [workers.ray.placement] if workers.ray.placement else None
+    place = tune.PlacementGroupFactory([workers.bundle(gpus)], bundle_label_selector=labels)
     tune.Tuner(
-        tune.with_resources(trainable, resources),
+        tune.with_resources(trainable, place),
         tune_config=tune.TuneConfig(num_samples=workers.count),
         run_config=tune.RunConfig(
             storage_path=results,
+            name=f"tokennas-{uuid.uuid4().hex[:8]}",
             verbose=0,
-            callbacks=[Watch()],
+            callbacks=[Tell()],
+            stop=Over(),
             # Without end: what dies without any progress is counted by the leases.
             failure_config=tune.FailureConfig(max_failures=-1),
         ),
@@ -153,7 +202,7 @@ def _tuning(
     study: Any,
     make_evaluate: Callable[[], Evaluate],
     workers: Workers,
-    results: str,
+    time_limit: float | None,
     own: bool,
 ) -> Iterator[Callable[[], bool]]:
     """Tune, in a process on this node; gives whether it is alive."""
@@ -161,21 +210,40 @@ def _tuning(
 
     made = [_put(make_evaluate)]
     remote: Any = ray.remote
-    # Our own Ray has this environment already.
-    environment = {} if own else {"runtime_env": {"env_vars": TUNE}}
-    task = (
-        remote(run_tune)
-        .options(**_here(), max_retries=RETRIES, **environment)
-        .remote(study, made, workers, results)
-    )
-    yield lambda: not ray.wait([task], timeout=0)[0]
-    if not own:
-        # Elsewhere nothing ends the evaluators but themselves.
-        ray.wait([task], timeout=PATIENCE_SECONDS)
+    with _results(workers) as results:
+        task = (
+            remote(run_tune)
+            .options(**here(), max_retries=RETRIES, **_runtime_env(workers, own))
+            .remote(study, made, workers, time_limit, results)
+        )
+        yield lambda: not ray.wait([task], timeout=0)[0]
+        if not own:
+            # Here nothing ends Tune but itself, when it sees that the study is over.
+            ray.wait([task], timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
-def _study(search: Search, workers: Workers) -> Iterator[Any]:
+def _results(workers: Workers) -> Iterator[str]:
+    """The folder for what Tune writes."""
+    path = workers.ray.storage_path
+    if path is not None:
+        yield path if "://" in path else str(Path(path).absolute())
+        return
+    # What still writes into the folder when it goes, is Ray's to end.
+    with tempfile.TemporaryDirectory(prefix="tokennas-tune-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+def _runtime_env(workers: Workers, own: bool) -> dict[str, Any]:
+    """What Ray sets up for processes; our own Ray has our environment already."""
+    wanted = dict(workers.ray.runtime_env)
+    if not own:
+        wanted["env_vars"] = {**TUNE, **wanted.get("env_vars", {})}
+    return {"runtime_env": wanted} if wanted else {}
+
+
+@contextmanager
+def _study(search: Search, workers: Workers, own: bool) -> Iterator[Any]:
     """The actor that holds the study, on this node."""
     import ray  # noqa: PLC0415
 
@@ -183,7 +251,8 @@ def _study(search: Search, workers: Workers) -> Iterator[Any]:
     study = (
         remote(StudyHost)
         .options(
-            **_here(),
+            **here(),
+            **_runtime_env(workers, own),
             name=f"study-{uuid.uuid4().hex[:8]}",
             max_restarts=-1,
             max_task_retries=-1,
@@ -212,67 +281,6 @@ def _put(make_evaluate: Callable[[], Evaluate]) -> Any:
         # the pickler, which it comes from, a line.
         cause = error.__cause__ or error
         raise InputError(f"what evaluates cannot be sent to workers: {cause}") from None
-
-
-def _here() -> dict[str, Any]:
-    """Options of what runs on this node and takes none of its cores."""
-    import ray  # noqa: PLC0415
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
-
-    node = ray.get_runtime_context().get_node_id()
-    here = NodeAffinitySchedulingStrategy(node, soft=False)
-    return {"num_cpus": 0, "scheduling_strategy": here}
-
-
-@contextmanager
-def _ray(workers: Workers) -> Iterator[bool]:
-    """The Ray that this process is connected to, or the one at the address, or one of our own.
-
-    Gives whether it is our own, which ends with the search.
-    """
-    own = workers.address is None
-    try:
-        with environment(RAY | (TUNE | OWN if own else {})):
-            _read_authentication()
-            import ray  # noqa: PLC0415
-
-            if ray.is_initialized():
-                yield False
-                return
-            arguments: dict[str, Any] = {"address": workers.address}
-            if own:
-                cores = max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus))
-                arguments = {"address": "local", "num_cpus": cores, "include_dashboard": False}
-            ray.init(**arguments, log_to_driver=False, logging_level=logging.CRITICAL)
-            try:
-                yield own
-            finally:
-                # Ray's core tells the terminal what it could no longer send.
-                with silent_stderr():
-                    if own:
-                        _end_monitor()
-                    ray.shutdown()
-    finally:
-        _read_authentication()
-
-
-def _end_monitor() -> None:
-    """End the autoscaler's monitor, for which Ray's shutdown would wait a second."""
-    import ray  # noqa: PLC0415
-
-    node = getattr(ray._private.worker, "_global_node", None)
-    if node is not None and hasattr(node, "kill_monitor"):
-        node.kill_monitor(check_alive=False)
-
-
-def _read_authentication() -> None:
-    """Make Ray read mode and token anew: it keeps what it found when it was imported."""
-    if "ray" in sys.modules:
-        from ray import _raylet  # noqa: PLC0415
-
-        raylet: Any = _raylet
-        raylet.Config.initialize("")
-        raylet.AuthenticationTokenLoader.instance().reset_cache()
 
 
 def _ask(method: Any) -> Any:

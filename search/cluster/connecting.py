@@ -1,0 +1,138 @@
+"""Joining a Ray, or starting one of our own."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from search.environment import OWN, RAY, TUNE, environment, silent_stderr
+from search.workers import Workers
+from space.errors import InputError, shown
+
+ANSWERS_IN = 5.0
+
+
+@contextmanager
+def connected(workers: Workers) -> Iterator[bool]:
+    """The Ray that this process is connected to, or the one at the address, or one of our own.
+
+    Gives whether it is our own, which ends with what it was started for.
+
+    Raises:
+        InputError: nothing answers at the address, or it does not let us in.
+    """
+    address = workers.ray.address
+    own = address is None
+    try:
+        with environment(RAY | (TUNE | OWN if own else {})):
+            _read_authentication()
+            import ray  # noqa: PLC0415
+
+            if ray.is_initialized():
+                yield False
+                return
+            _start(workers) if own else _join(str(address))
+            try:
+                yield own
+            finally:
+                # Ray's core tells the terminal what it could no longer send.
+                with silent_stderr():
+                    if own:
+                        _end_monitor()
+                    ray.shutdown()
+    finally:
+        _read_authentication()
+
+
+def here() -> dict[str, Any]:
+    """Options of what runs on this node and takes none of its cores."""
+    import ray  # noqa: PLC0415
+
+    return {"num_cpus": 0, **on(ray.get_runtime_context().get_node_id())}
+
+
+def on(node: str) -> dict[str, Any]:
+    """Options of what runs on a node, and on no other."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
+
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+
+
+def gpus_there() -> float:
+    """GPUs of all nodes that are there now."""
+    import ray  # noqa: PLC0415
+
+    resources: Any = ray.cluster_resources
+    return float(resources().get("GPU", 0.0))
+
+
+def _start(workers: Workers) -> None:
+    """A Ray on this machine, which listens on the loopback interface alone."""
+    import ray  # noqa: PLC0415
+
+    custom = {name: amount * workers.count for name, amount in workers.ray.resources.items()}
+    ray.init(
+        address="local",
+        num_cpus=max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus)),
+        resources=custom or None,
+        labels=workers.ray.placement or None,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.CRITICAL,
+    )
+
+
+def _join(address: str) -> None:
+    import ray  # noqa: PLC0415
+
+    _check_answers(address)
+    try:
+        with silent_stderr():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        with silent_stderr():
+            ray.shutdown()
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"search.ray.address: no Ray cluster can be joined at {address}: {shown(reason)}; this "
+            "machine must be one of its nodes (ray start --address HOST:PORT), and have its token, "
+            "where it asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)"
+        ) from None
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would try for minutes."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_IN).close()
+    except OSError as error:
+        raise InputError(
+            f"search.ray.address: nothing answers at {address}: {error.strerror or error}"
+        ) from None
+
+
+def _end_monitor() -> None:
+    """End the autoscaler's monitor, for which Ray's shutdown would wait a second."""
+    import ray  # noqa: PLC0415
+
+    node = getattr(ray._private.worker, "_global_node", None)
+    if node is not None and hasattr(node, "kill_monitor"):
+        node.kill_monitor(check_alive=False)
+
+
+def _read_authentication() -> None:
+    """Make Ray read mode and token anew: it keeps what it found when it was imported."""
+    if "ray" in sys.modules:
+        from ray import _raylet  # noqa: PLC0415
+
+        raylet: Any = _raylet
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()

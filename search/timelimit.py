@@ -1,0 +1,54 @@
+"""The time limit of an evaluation."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+from search.objectives import Evaluate
+from space.arch import Arch
+from space.errors import InputError
+
+
+def too_long(limit: float) -> str:
+    """Why an evaluation failed that met the limit."""
+    return f"it took longer than the time limit of {limit:g} s"
+
+
+def limited(evaluate: Evaluate, limit: float | None) -> Evaluate:
+    """`evaluate`, interrupted in this thread after `limit` seconds by a TimeoutError.
+
+    Code that never comes back to Python is not interrupted: workers are ended, this process is not.
+
+    Raises:
+        InputError: this is not the main thread, which alone hears the clock.
+    """
+    if limit is None:
+        return evaluate
+    if threading.current_thread() is not threading.main_thread():
+        raise InputError("time_limit: without workers a search must run in the main thread")
+
+    def timed(arch: Arch) -> Mapping[str, float]:
+        with _Alarm(limit):
+            return evaluate(arch)
+
+    return timed
+
+
+class _Alarm:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._before: Callable[..., object] | int | None = None
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGALRM, self._ring)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._before)
+
+    def _ring(self, *_: object) -> NoReturn:
+        raise TimeoutError(too_long(self._seconds))

@@ -1,0 +1,111 @@
+"""Processes that work beside each other, and where they find their places. No Ray in here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from space.arch import is_integer
+from space.errors import InputError, shown
+
+
+@dataclass(frozen=True)
+class RayConfig:
+    """Which Ray the workers run on, and what it is asked for.
+
+    Args:
+        address: of the cluster: `auto` for the one that this node belongs to, or `HOST:PORT` of its
+            head; none for a Ray of our own on this machine.
+        storage_path: folder for what Ray Tune keeps of a search; by default a temporary one.
+        runtime_env: what Ray sets up for the workers, such as `env_vars`.
+        resources: custom resources that each worker takes.
+        placement: labels of the nodes that workers may run on, such as
+            `{ray.io/accelerator-type: H100}`.
+    """
+
+    address: str | None = None
+    storage_path: str | None = None
+    runtime_env: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
+    placement: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.address is not None:
+            check_address(self.address)
+        for name, amount in self.resources.items():
+            if name.lower() in ("cpu", "gpu", "memory"):
+                raise InputError(
+                    f"search.ray.resources: {name} is not a custom one; give cpus_per_worker or "
+                    "gpus_per_worker"
+                )
+            if not amount > 0:
+                raise InputError(f"search.ray.resources.{name}: must be over 0, got {amount}")
+
+
+def check_address(address: str) -> None:
+    """Refuse what no driver can join.
+
+    Raises:
+        InputError: what is wrong with it, and what would be right.
+    """
+    if address.startswith("ray://"):
+        raise InputError(
+            f"search.ray.address: {address} joins from outside the cluster, where the study could "
+            "not run beside its files; run the command on a node of the cluster with the address "
+            "`auto`, or send it there by `ray job submit`"
+        )
+    host, colon, port = address.rpartition(":")
+    if address != "auto" and not (host and colon and port.isdigit() and 0 < int(port) < 65536):
+        raise InputError(
+            f"search.ray.address: must be `auto` or HOST:PORT, got {shown(address)}; without it "
+            "a Ray of our own is started"
+        )
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Processes that evaluate, or retrain.
+
+    Args:
+        count: how many; those that find no place wait for nodes to join.
+        cpus: cores of each.
+        gpus: GPUs of each; a share only as 1/k, and its memory is not kept apart. None for what the
+            GPUs that are there give each worker.
+        ray: where they run.
+        section: of the config, for messages.
+    """
+
+    count: int
+    cpus: float = 1.0
+    gpus: float | None = None
+    ray: RayConfig = field(default_factory=RayConfig)
+    section: str = "search"
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.count) or self.count < 1:
+            raise InputError(
+                f"{self.section}.workers: must be a count, 0 for none, got {shown(self.count)}"
+            )
+        if not self.cpus >= 0:
+            raise InputError(f"{self.section}.cpus_per_worker: must be at least 0, got {self.cpus}")
+        gpus = self.gpus or 0.0
+        parts = 1 / gpus if 0 < gpus < 1 else gpus
+        if gpus < 0 or not math.isclose(parts, round(parts), rel_tol=1e-3):
+            raise InputError(
+                f"{self.section}.gpus_per_worker: must be 1/k such as 0.5 or 0.25, or a whole "
+                f"number, got {self.gpus}"
+            )
+
+    def share(self, there: float) -> float:
+        """GPUs of each worker, where `there` of them are in all: 1/k, so that all have a place."""
+        if self.gpus is not None:
+            return self.gpus
+        if there < 1:
+            return 0.0
+        return 1 / max(1, math.ceil(self.count / there))
+
+    def bundle(self, gpus: float) -> dict[str, float]:
+        """What each worker takes, in Ray's names."""
+        own = {"CPU": float(self.cpus), "GPU": gpus, **self.ray.resources}
+        return {name: amount for name, amount in own.items() if amount}
