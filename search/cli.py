@@ -95,8 +95,9 @@ def _retrain(call: Call) -> None:
     from search.stages.retraining import retrain  # noqa: PLC0415
     from search.tables import show_rows  # noqa: PLC0415
 
-    rows = retrain(_config(call), call.file, call.options.get("archs") or [], _console())
-    show_rows(rows, Console(), title="retrained, on the test split")
+    found = retrain(_config(call), call.file, call.options.get("archs") or [], _console())
+    show_rows(found.rows, Console(), title="retrained, on the test split")
+    found.check()
 
 
 def _evaluate(call: Call) -> None:
@@ -123,8 +124,9 @@ def _run(call: Call) -> None:
     for stage in (_train, _search, _export):
         stage(call)
     # The report's table has the retrained networks.
-    retrain(_config(call), call.file, [], _console())
+    found = retrain(_config(call), call.file, [], _console())
     _report(call)
+    found.check()
 
 
 def _config(call: Call) -> Config:

@@ -77,7 +77,7 @@ class SearchConfig:
                     f"search.name: must be letters, digits, - and _ alone, got {name!r}"
                 )
 
-    def evaluators(self) -> int | Workers:
+    def evaluators(self) -> Literal[0] | Workers:
         """What evaluates: this process, or workers."""
         if self.workers == 0:
             return 0
@@ -107,6 +107,11 @@ class RetrainConfig(RetrainRecipe):
         weights: to begin with: of the supernet (`inherited`), none (`scratch`), or the backbone's
             own checkpoint (`backbone`).
         distill: learn from the full network of the supernet too.
+        workers: networks that are retrained side by side, through the search's Ray; 0 for one after
+            the other, in this process.
+        cpus_per_worker: cores of each.
+        gpus_per_worker: GPUs of each, such as 1 or 0.5; by default an even share of those that are
+            there.
     """
 
     budgets: list[str] = field(default_factory=lambda: ["70%", "50%", "35%"])
@@ -114,6 +119,9 @@ class RetrainConfig(RetrainRecipe):
     baselines: bool = False
     weights: Literal["inherited", "scratch", "backbone"] = "inherited"
     distill: bool = True
+    workers: int = 0
+    cpus_per_worker: float = 1.0
+    gpus_per_worker: float | None = None
 
 
 @dataclass(frozen=True)
@@ -147,3 +155,19 @@ class Config:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise InputError(f"seed: must be at least 0, got {self.seed}")
+        if self.retrain.workers < 0:
+            raise InputError(f"retrain.workers: must be at least 0, got {self.retrain.workers}")
+        self.retrainers()
+
+    def retrainers(self) -> Literal[0] | Workers:
+        """What retrains: this process, or workers."""
+        wanted = self.retrain
+        if wanted.workers == 0:
+            return 0
+        return Workers(
+            wanted.workers,
+            wanted.cpus_per_worker,
+            wanted.gpus_per_worker,
+            self.search.ray,
+            section="retrain",
+        )

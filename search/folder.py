@@ -24,6 +24,9 @@ FREE = {
     ("retrain", "budgets"),
     ("retrain", "full"),
     ("retrain", "baselines"),
+    ("retrain", "workers"),
+    ("retrain", "cpus_per_worker"),
+    ("retrain", "gpus_per_worker"),
 }
 
 

@@ -1,4 +1,4 @@
-"""One writer for a search's folder: a lock that the kernel frees when its process ends."""
+"""One writer for a folder of results: a lock that the kernel frees when its process ends."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ PATIENCE_SECONDS = 10.0
 
 
 class FolderLock:
-    """Held by the process that writes a search's results, from its making to `release`.
+    """Held by the process that writes the results of a folder, from its making to `release`.
 
     Args:
         folder: what is locked.
-        driver: process that runs the search, which is named to others.
+        driver: process of the command, which is named to others; None for this one.
 
     Raises:
-        InputError: another search holds it; the message names its process and host.
+        InputError: another command holds it; the message names its process and host.
     """
 
-    def __init__(self, folder: Path, driver: int) -> None:
+    def __init__(self, folder: Path, driver: int | None = None) -> None:
+        driver = os.getpid() if driver is None else driver
         path = folder / NAME
         try:
             # Never truncated on opening: until it is locked, what it says is the other process's.
@@ -39,7 +40,7 @@ class FolderLock:
             owner = _owner(self._file)
             name = f"process {owner['pid']} on {owner['host']}" if owner else "just started"
             self._file.close()
-            raise InputError(f"{folder}: another search is running here ({name})")
+            raise InputError(f"{folder}: another command is at work here ({name})")
         self._file.truncate(0)
         json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
         self._file.flush()
@@ -51,6 +52,12 @@ class FolderLock:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def _forget(self) -> None:
         if self._file is not None:

@@ -6,7 +6,6 @@ the search's folder, or any database that Optuna has a URL for. One process writ
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ class Store:
         notes: what had to be repaired, in one line each.
 
     Raises:
-        InputError: another search is running in the folder, its results belong to something else,
+        InputError: another command is at work in the folder, its results belong to something else,
             or the storage cannot be opened.
     """
 
@@ -58,7 +57,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
-        self._lock = FolderLock(folder, os.getpid() if driver is None else driver)
+        self._lock = FolderLock(folder, driver)
         self.notes: list[str] = []
         try:
             self._open(folder, description, objectives, url)

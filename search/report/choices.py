@@ -10,6 +10,7 @@ from typing import Any
 
 from search.front import Front, FrontEntry
 from search.report.logs import Row, read_log
+from search.stages.places import failure
 from space.arch import Arch
 from space.cost import macs, params
 from space.errors import InputError, shown
@@ -103,7 +104,8 @@ class Choice:
 
 
 def read_retrained(run: Path, name: str) -> tuple[list[Choice], list[str]]:
-    """The retrained networks, those of most MACs first, and the folders that are not complete.
+    """The retrained networks, those of most MACs first, and what is to be said of those that
+    are not complete.
 
     Raises:
         InputError: an arch file or a log is not right, in one line that names it.
@@ -111,8 +113,16 @@ def read_retrained(run: Path, name: str) -> tuple[list[Choice], list[str]]:
     folder = run / "retrain" / name
     places = sorted(each for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
     choices = [_retrained(run, place) for place in places if (place / ARCH).exists()]
-    open_ones = [place.name for place in places if not (place / ARCH).exists()]
+    open_ones = [_open(place) for place in places if not (place / ARCH).exists()]
     return sorted(choices, key=lambda each: (not each.full, -each.macs, each.name)), open_ones
+
+
+def _open(place: Path) -> str:
+    """What is said of a folder that is not complete."""
+    reason = failure(place)
+    if reason is None:
+        return f"{place.name} is not finished: left out."
+    return f"{place.name} could not be retrained, and is left out: {reason}"
 
 
 def choices_of_front(run: Path, name: str, front: Front) -> list[Choice]:

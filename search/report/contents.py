@@ -74,7 +74,7 @@ def read_run(run: Path, name: str) -> Contents:
         instead = "; the table shows points of the front" if search else ""
         missing.append(f"retrain/{name} has no retrained network{instead}.")
         choices = [] if search is None else choices_of_front(run, name, search.front)
-    missing += [f"retrain/{name}/{each} is not finished: left out." for each in unfinished]
+    missing += [f"retrain/{name}/{each}" for each in unfinished]
     config = _config(run / "config.yaml")
     if not config:
         missing.append("config.yaml is not there: what was run is known only in part.")

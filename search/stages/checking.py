@@ -14,8 +14,8 @@ from search.objectives import parse_objectives
 from search.problem import Problem
 from search.samplers import parse_sampler
 from search.searchfile import NAME as SEARCH_FILE
+from search.stages.choosing import Choice, stage_of
 from search.stages.places import VALUES
-from search.stages.retraining import Choice, stage_of
 from search.stages.setup import prepare
 from space.errors import InputError
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
 from search.folder import RunFolder
+from search.lock import NAME as LOCK
 from search.tables import quantity
 from space.arch import Arch
 from space.cost import macs
+from space.errors import InputError
 from space.files import load_arch
 from space.space import SearchSpace
+from space.yamlfile import write_text
 
 # The arch file of a finished network, and of one that is being trained.
 ARCH, STARTED = "arch.yaml", "started.yaml"
 EARLIER = "earlier"
+# Why a choice could not be retrained, until it is tried again.
+FAILED = "failed.json"
 VALUES = ("backbone", "data", "retrain")
 
 
@@ -45,6 +52,25 @@ def take(
     return place, (place / ARCH).exists()
 
 
+def note_failure(place: Path, reason: str) -> None:
+    """Say in a choice's folder why it could not be retrained, where that can be written."""
+    with suppress(OSError, InputError):
+        write_text(place / FAILED, json.dumps({"error": reason}) + "\n")
+
+
+def forgive(place: Path) -> None:
+    """Forget why a choice could not be retrained: it is tried again."""
+    (place / FAILED).unlink(missing_ok=True)
+
+
+def failure(place: Path) -> str | None:
+    """Why a choice could not be retrained; None where nothing says so."""
+    try:
+        return str(json.loads((place / FAILED).read_text(encoding="utf-8"))["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
     """Move what a folder holds, but its values, into a folder of its own inside."""
     stem = f"{quantity(macs(arch, space.shape))}_{space.identity(arch)[:6]}"
@@ -56,6 +82,6 @@ def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
     aside.mkdir(parents=True, exist_ok=True)
     # The arch file goes last: a move that was interrupted then goes on, into the same folder.
     for name in sorted((each.name for each in place.iterdir()), key=lambda name: name in files):
-        if name not in (EARLIER, "config.yaml"):
+        if name not in (EARLIER, LOCK, "config.yaml"):
             (place / name).replace(aside / name)
     return aside

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +11,19 @@ from typing import Any
 from rich.console import Console
 from torch import nn
 
-from search.budget import parse_budget
 from search.config import Config
 from search.folder import RunFolder
-from search.front import Front
+from search.lock import FolderLock
+from search.record import describe
+from search.stages.choosing import Choice, choose, given, stage_of
 from search.stages.exporting import load_front, write_arch
-from search.stages.places import ARCH, STARTED, take
+from search.stages.places import ARCH, STARTED, VALUES, forgive, note_failure, take
 from search.stages.setup import Setup, trained
 from search.stages.speed import images_per_second
 from space.arch import Arch
-from space.baselines import baselines
 from space.cost import macs, params
 from space.errors import InputError
-from space.files import load_arch, load_arch_file
+from space.files import load_arch_file
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
 from supernet.extraction import create_subnet, extract, subnet_of
@@ -37,92 +36,109 @@ SPEED = "images_per_second"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A network to retrain.
+class Retrained:
+    """What came of the choices.
 
     Args:
-        name: what people call it: `50%`.
-        arch: what it is.
+        rows: one for each that is retrained, for a table.
+        failed: why each other one is not, in a line, by name.
     """
 
-    name: str
-    arch: Arch
+    rows: list[dict[str, Any]]
+    failed: dict[str, str]
 
-    @property
-    def folder(self) -> str:
-        """The name without what a shell would take for its own: `baseline_two_pools_50`."""
-        return re.sub(r"[^\w.-]+", "_", self.name.replace("%", ""))
+    def check(self) -> None:
+        """Name those that failed, once all that could be done is done.
+
+        Raises:
+            InputError: some did.
+        """
+        if self.failed:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
+            raise InputError(
+                f"{len(self.failed)} of {len(self.rows) + len(self.failed)} networks could not be "
+                f"retrained ({reasons}); the same command tries again"
+            )
 
 
-def retrain(
-    config: Config, file: Path | None, archs: list[str], console: Console
-) -> list[dict[str, Any]]:
-    """Retrain the front's best within each budget, or the given arch files; a row for each.
+def retrain(config: Config, file: Path | None, archs: list[str], console: Console) -> Retrained:
+    """Retrain the front's best within each budget, or the given arch files.
 
     Raises:
         InputError: there is no front, no subnet within a budget, or an arch file is not right.
     """
     folder = RunFolder(config, file)
     setup = trained(config, file)
-    if archs:
-        choices = [Choice(Path(path).stem, load_arch(path)) for path in archs]
-        for path, choice in zip(archs, choices, strict=True):
-            reasons = setup.supernet.space.violations(choice.arch)
-            if reasons:
-                raise InputError(f"{path}: not in the space of this run: {reasons[0]}")
-    else:
-        choices = list(choose(config, load_front(folder, config), setup))
-    one, places = _Retraining(config, setup, folder), {}
+    space = setup.supernet.space
+    choices = given(archs, space) if archs else []
+    choices = choices or list(choose(config, load_front(folder, config), space))
     for choice in choices:
-        stage, space = stage_of(config, choice), setup.supernet.space
-        place, finished = take(folder, stage, choice.arch, space, console)
-        if not finished:
-            one.run(choice, place)
+        folder.check(stage_of(config, choice), VALUES)
+    places, todo = {}, []
+    for choice in choices:
+        place, finished = take(folder, stage_of(config, choice), choice.arch, space, console)
         places[choice.name] = place
-    one.measure_speeds(places)
-    return [_row(choice, places[choice.name] / ARCH) for choice in choices]
+        if not finished:
+            todo.append(choice)
+    one = Retraining(config, setup, folder)
+    failed = _retrain_all(one, file, {choice: places[choice.name] for choice in todo}, console)
+    done = {name: place for name, place in places.items() if name not in failed}
+    one.measure_speeds(done)
+    rows = [_row(choice, done[choice.name] / ARCH) for choice in choices if choice.name in done]
+    return Retrained(rows, failed)
 
 
-def stage_of(config: Config, choice: Choice) -> str:
-    """The stage of the run whose folder a choice has."""
-    return f"retrain/{config.search.name}/{choice.folder}"
+def _retrain_all(
+    one: Retraining, file: Path | None, places: Mapping[Choice, Path], console: Console
+) -> dict[str, str]:
+    """Retrain choices, one after the other or side by side; gives why some are not, by name."""
+    workers = one.config.retrainers()
+    if workers == 0 or not places:
+        run: Callable[[Choice, Path], str | None] = one.attempt
+        found = {choice.name: run(choice, place) for choice, place in places.items()}
+    else:
+        # Ray is imported where it is used.
+        from search.cluster.retraining import retrain_side_by_side  # noqa: PLC0415
+
+        found = retrain_side_by_side(one.config, file, places, workers, console)
+    return {name: reason for name, reason in found.items() if reason is not None}
 
 
-def choose(config: Config, front: Front, setup: Setup) -> Iterator[Choice]:
-    """The full network, the front's best within each budget, and hand-made archs of the same.
-
-    Raises:
-        InputError: the front has nothing within a budget.
-    """
-    space, wanted = setup.supernet.space, config.retrain
-    if wanted.full:
-        yield Choice("full", space.largest())
-    seen = {space.largest()}
-    for budget in wanted.budgets:
-        limit = parse_budget(f"macs={budget}", space).limits[0].most
-        best = front.best(macs=limit)
-        if best is None:
-            least = min((entry.metrics["macs"] for entry in front.entries), default=None)
-            raise InputError(
-                f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
-                f"{least} MACs; search longer, or with a budget of macs={budget}"
-            )
-        if best.arch not in seen:
-            seen.add(best.arch)
-            yield Choice(budget, best.arch)
-        for baseline in baselines(space, macs=limit) if wanted.baselines else ():
-            if baseline.arch is not None and baseline.arch not in seen:
-                seen.add(baseline.arch)
-                yield Choice(f"baseline {baseline.name} {budget}", baseline.arch)
+def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) -> str | None:
+    """Retrain a choice in a process of its own; gives why it could not be done, if so."""
+    try:
+        setup = trained(config, file)
+    except InputError as error:
+        return str(error)
+    return Retraining(config, setup, RunFolder(config, file), quiet=True).attempt(choice, place)
 
 
 @dataclass(frozen=True)
-class _Retraining:
-    """Retrains one choice after the other."""
+class Retraining:
+    """Retrains choices.
+
+    Args:
+        config, setup, folder: of the run.
+        quiet: show nothing.
+    """
 
     config: Config
     setup: Setup
     folder: RunFolder
+    quiet: bool = False
+
+    def attempt(self, choice: Choice, place: Path) -> str | None:
+        """Retrain a choice; gives why it could not be done, which its folder says then too."""
+        try:
+            with FolderLock(place):
+                forgive(place)
+                self.run(choice, place)
+        except Exception as error:
+            # The others can be retrained all the same.
+            reason = str(error) if isinstance(error, InputError) else describe(error)
+            note_failure(place, reason)
+            return reason
+        return None
 
     def run(self, choice: Choice, place: Path) -> None:
         """Train, judge on the test split, and write weights and arch file."""
@@ -142,6 +158,7 @@ class _Retraining:
             folder=place,
             seed=config.seed,
             title=f"retrain {choice.name}",
+            quiet=self.quiet,
         )
         save_weights(subnet, place / WEIGHTS)
         metrics["retrained"] = self._test.measure(subnet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import nn
 
 from search.config import Config, SupernetConfig
 from search.folder import RunFolder
+from search.lock import FolderLock
 from search.processes import all_do, first_does
 from search.stages.setup import TRAINED, WEIGHTS, Setup, prepare
 from space.errors import InputError
@@ -39,17 +41,18 @@ def train(config: Config, file: Path | None) -> Supernet:
     path = first_does(lambda: folder.claim("supernet", TRAINED))
     first_does(lambda: folder.store_split(setup.data.search_indices.tolist()))
     recipe = settled(config.supernet, setup.head_reset)
-    supernet = train_supernet(
-        setup.supernet,
-        setup.data.train,
-        task=setup.task,
-        recipe=recipe,
-        held_out=setup.held_out(recipe.amp) if first else None,
-        teacher=teacher,
-        folder=path,
-        seed=config.seed,
-    )
-    first_does(lambda: save_weights(supernet, weights))
+    with all_do(lambda: FolderLock(path) if first else nullcontext()):
+        supernet = train_supernet(
+            setup.supernet,
+            setup.data.train,
+            task=setup.task,
+            recipe=recipe,
+            held_out=setup.held_out(recipe.amp) if first else None,
+            teacher=teacher,
+            folder=path,
+            seed=config.seed,
+        )
+        first_does(lambda: save_weights(supernet, weights))
     return supernet
 
 

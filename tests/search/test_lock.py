@@ -39,7 +39,7 @@ def holder(folder, mode="plain"):
 def test_a_second_search_on_a_folder_is_refused_by_name_of_the_first(tmp_path):
     first = holder(tmp_path)
     try:
-        with pytest.raises(InputError, match=rf"another search .* \(process {first.pid} on "):
+        with pytest.raises(InputError, match=rf"another command .* \(process {first.pid} on "):
             search(tmp_path)
     finally:
         first.kill()

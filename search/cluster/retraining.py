@@ -1,0 +1,212 @@
+"""Retraining networks side by side: a Ray task for each, which Ray starts again when it dies."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from search.cluster.connecting import connected, gpus_there, on
+from search.config import Config
+from search.environment import silent_stderr
+from search.folder import RunFolder
+from search.stages.choosing import Choice
+from search.stages.retraining import retrain_one
+from search.workers import Workers
+from space.errors import InputError
+from supernet.sources import open_sources
+
+POLL_SECONDS = 1.0
+RETRIES = 3
+# For checkpoints, after Ctrl-C.
+LEAVE_SECONDS = 8.0
+
+Places = Mapping[Choice, Path]
+
+
+def retrain_side_by_side(
+    config: Config, file: Path | None, places: Places, workers: Workers, console: Console
+) -> dict[str, str | None]:
+    """Retrain choices in processes of their own, at most `workers.count` at a time.
+
+    Returns:
+        Why each could not be retrained, by name; None for those that are.
+
+    Raises:
+        InputError: Ray cannot be joined, or a node does not reach the run's folder or the data.
+        KeyboardInterrupt: checkpoints are written.
+    """
+    import ray  # noqa: PLC0415
+
+    found: dict[str, str | None] = {}
+    waiting, running = list(places), dict[Any, Choice]()
+    with connected(workers) as own:
+        gpus = workers.share(gpus_there())
+        if not own:
+            _check_nodes(config, file, workers, workers.bundle(gpus))
+        task = _task(workers, gpus)
+        with _shown(places, config.retrain.epochs, console) as tell:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < workers.count:
+                        choice = waiting.pop(0)
+                        ref = task.remote(str(Path.cwd()), config, file, choice, places[choice])
+                        running[ref] = choice
+                    done, _ = ray.wait([*running], timeout=POLL_SECONDS)
+                    for ref in done:
+                        name = running.pop(ref).name
+                        found[name] = _result(ref)
+                    tell(found)
+            except KeyboardInterrupt:
+                with silent_stderr():
+                    for ref in running:
+                        ray.cancel(ref)
+                    ray.wait([*running], num_returns=len(running), timeout=LEAVE_SECONDS)
+                raise
+    return found
+
+
+def retrain_there(
+    folder: str, config: Config, file: Path | None, choice: Choice, place: Path
+) -> str | None:
+    """One Ray task: retrains a choice from where the driver stands; gives why not, if so."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        return f"{folder}: cannot be reached: {error.strerror}"
+    return retrain_one(config, file, choice, place)
+
+
+def reached(folder: str, probe: str, config: Config) -> str | None:
+    """Whether a node reaches what retraining reads and writes; gives what it does not."""
+    try:
+        os.chdir(folder)
+        Path(probe).with_suffix(f".{uuid.uuid4().hex[:8]}").touch()
+    except OSError:
+        return f"cannot write {Path(folder, probe).parent}"
+    if not Path(probe).exists():
+        return f"has another folder {Path(folder, probe).parent}, not the run's"
+    checkpoint = config.backbone.checkpoint
+    if checkpoint is not None and not Path(checkpoint).exists():
+        return f"backbone.checkpoint: {checkpoint} is not there"
+    try:
+        open_sources(config.data.dataset)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _task(workers: Workers, gpus: float) -> Any:
+    """The Ray task, bound to what each worker takes."""
+    import ray  # noqa: PLC0415
+
+    remote: Any = ray.remote
+    options: dict[str, Any] = {
+        "num_cpus": workers.cpus,
+        "num_gpus": gpus,
+        "resources": dict(workers.ray.resources),
+        "max_retries": RETRIES,
+        "retry_exceptions": False,
+    }
+    if workers.ray.placement:
+        options["label_selector"] = dict(workers.ray.placement)
+    runtime_env = dict(workers.ray.runtime_env)
+    if not gpus:
+        # Those of the node are others'.
+        runtime_env["env_vars"] = {"CUDA_VISIBLE_DEVICES": "", **runtime_env.get("env_vars", {})}
+    return remote(retrain_there).options(**options, runtime_env=runtime_env)
+
+
+def _check_nodes(
+    config: Config, file: Path | None, workers: Workers, bundle: Mapping[str, float]
+) -> None:
+    """Ask every node that could be given work for the data and the run's folder.
+
+    Raises:
+        InputError: naming the nodes that do not reach them, and what.
+    """
+    import ray  # noqa: PLC0415
+
+    remote: Any = ray.remote
+    probe = RunFolder(config, file).path / f".probe-{uuid.uuid4().hex[:8]}"
+    there: Any = ray.nodes
+    nodes = [node for node in there() if _fits(node, workers, bundle)]
+    probe.touch()
+    try:
+        asked = {
+            node["NodeManagerAddress"]: remote(reached)
+            .options(num_cpus=0, **on(node["NodeID"]))
+            .remote(str(Path.cwd()), str(probe), config)
+            for node in nodes
+        }
+        said = {address: _result(ref) for address, ref in asked.items()}
+    finally:
+        for path in probe.parent.glob(f"{probe.name}*"):
+            path.unlink()
+    reasons = [f"node {address}: {reason}" for address, reason in said.items() if reason]
+    if reasons:
+        raise InputError(
+            f"retrain.workers: {'; '.join(reasons)}; the run's folder and the data must be there "
+            "on every node"
+        )
+
+
+def _fits(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]) -> bool:
+    """Whether a node is alive and has what a worker takes."""
+    has, labels = node.get("Resources", {}), node.get("Labels", {})
+    return bool(
+        node["Alive"]
+        and all(has.get(name, 0) >= amount for name, amount in bundle.items())
+        and all(labels.get(name) == value for name, value in workers.ray.placement.items())
+    )
+
+
+def _result(ref: Any) -> str | None:
+    """What a task gives, or how it died."""
+    import ray  # noqa: PLC0415
+
+    try:
+        found: str | None = ray.get(ref)
+    except ray.exceptions.RayError as error:
+        lines = str(error).strip().splitlines()
+        return f"its process died {RETRIES + 1} times: {lines[0] if lines else error}"
+    return found
+
+
+def _epochs(place: Path) -> int:
+    """How many epochs a training has logged."""
+    log = place / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+@contextmanager
+def _shown(places: Places, epochs: int, console: Console) -> Iterator[Any]:
+    """A bar for each network, by the epochs that its log has; a line where it ends."""
+    columns = (
+        TextColumn("[bold]retrain {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bars:
+        tasks = {choice: bars.add_task(choice.name, total=epochs) for choice in places}
+        told: set[str] = set()
+
+        def tell(found: Mapping[str, str | None]) -> None:
+            for choice, task in tasks.items():
+                if not quiet:
+                    bars.update(task, completed=_epochs(places[choice]))
+                if choice.name in found and choice.name not in told:
+                    told.add(choice.name)
+                    what = "failed" if found[choice.name] else "done"
+                    line = f"retrain {choice.name}: {what}, {len(told)} of {len(places)}"
+                    console.print(line, soft_wrap=True, highlight=False)
+
+        yield tell

@@ -1,0 +1,82 @@
+"""Which networks are retrained: the full one, the best within each budget, hand-made ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.budget import parse_budget
+from search.config import Config
+from search.front import Front
+from space.arch import Arch
+from space.baselines import baselines
+from space.errors import InputError
+from space.files import load_arch
+from space.space import SearchSpace
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network to retrain.
+
+    Args:
+        name: what people call it: `50%`.
+        arch: what it is.
+    """
+
+    name: str
+    arch: Arch
+
+    @property
+    def folder(self) -> str:
+        """The name without what a shell would take for its own: `baseline_two_pools_50`."""
+        return re.sub(r"[^\w.-]+", "_", self.name.replace("%", ""))
+
+
+def given(paths: list[str], space: SearchSpace) -> list[Choice]:
+    """Arch files as choices, called as they are.
+
+    Raises:
+        InputError: one is not right, or not in the space.
+    """
+    choices = [Choice(Path(path).stem, load_arch(path)) for path in paths]
+    for path, choice in zip(paths, choices, strict=True):
+        reasons = space.violations(choice.arch)
+        if reasons:
+            raise InputError(f"{path}: not in the space of this run: {reasons[0]}")
+    return choices
+
+
+def stage_of(config: Config, choice: Choice) -> str:
+    """The stage of the run whose folder a choice has."""
+    return f"retrain/{config.search.name}/{choice.folder}"
+
+
+def choose(config: Config, front: Front, space: SearchSpace) -> Iterator[Choice]:
+    """The full network, the front's best within each budget, and hand-made archs of the same.
+
+    Raises:
+        InputError: the front has nothing within a budget.
+    """
+    wanted = config.retrain
+    if wanted.full:
+        yield Choice("full", space.largest())
+    seen = {space.largest()}
+    for budget in wanted.budgets:
+        limit = parse_budget(f"macs={budget}", space).limits[0].most
+        best = front.best(macs=limit)
+        if best is None:
+            least = min((entry.metrics["macs"] for entry in front.entries), default=None)
+            raise InputError(
+                f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
+                f"{least} MACs; search longer, or with a budget of macs={budget}"
+            )
+        if best.arch not in seen:
+            seen.add(best.arch)
+            yield Choice(budget, best.arch)
+        for baseline in baselines(space, macs=limit) if wanted.baselines else ():
+            if baseline.arch is not None and baseline.arch not in seen:
+                seen.add(baseline.arch)
+                yield Choice(f"baseline {baseline.name} {budget}", baseline.arch)
