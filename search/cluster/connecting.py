@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,7 +39,8 @@ def connected(workers: Workers) -> Iterator[bool]:
             if ray.is_initialized():
                 yield False
                 return
-            _start(workers) if own else _join(str(address))
+            with _handlers_kept():
+                _start(workers) if own else _join(str(address))
             try:
                 yield own
             finally:
@@ -70,6 +73,21 @@ def gpus_there() -> float:
 
     resources: Any = ray.cluster_resources
     return float(resources().get("GPU", 0.0))
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Ray's own handlers end this process on SIGTERM with a page of its state."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 def _start(workers: Workers) -> None:
