@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from search.config import Config
-from space.errors import InputError
+from space.arch import is_integer
+from space.errors import InputError, shown
 from space.yamlfile import read_yaml, write_text, write_yaml
 
 # Values that change how fast results come, or which are shown, but not the results.
@@ -83,9 +84,11 @@ class RunFolder:
             return None
         try:
             indices = json.loads(path.read_text(encoding="utf-8"))["indices"]
-            return [int(index) for index in indices]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: no list of indices; delete the run to begin anew") from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            indices = None
+        if not isinstance(indices, list) or not all(map(is_integer, indices)):
+            raise InputError(f"{path}: no list of indices; delete the run to begin anew")
+        return indices
 
     def store_split(self, indices: list[int]) -> None:
         """Store the indices of the search split, for every later stage and restart."""
@@ -112,4 +115,4 @@ def changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> list[str]:
         return [
             change for key in keys for change in changes(old.get(key), new.get(key), (*place, key))
         ]
-    return [] if old == new else [f"{'.'.join(place)} was {old!r}, is {new!r}"]
+    return [] if old == new else [f"{'.'.join(place)} was {shown(old)}, is {shown(new)}"]

@@ -98,7 +98,7 @@ def check_keys(document: Document) -> None:
         for place, known in _unknown(document.data, Config, ())
     ]
     if wrong:
-        raise InputError("\n".join(wrong))
+        raise InputError(*wrong)
 
 
 def _unknown(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, list[str]]]:
@@ -127,6 +127,7 @@ def _dataclass_of(kind: Any) -> Any:
     return next((option for option in options if dataclasses.is_dataclass(option)), None)
 
 
+@cache
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="tokennas",

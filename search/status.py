@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from search.session import OnProgress, Progress
-from space.errors import InputError
+from space.errors import InputError, shown
 from space.yamlfile import write_text
 
 NAME = "status.json"
 EVERY_SECONDS = 2.0
+# Greater numbers count nothing, and a pid must fit into the kernel's.
+MOST = 1 << 31
 # The driver of another host cannot be asked whether it lives; its file can be too old.
 SILENT_SECONDS = 30.0
 
@@ -49,6 +52,17 @@ class Status:
     leased: int
     ended: str | None
 
+    def __post_init__(self) -> None:
+        """Refuse what a file may hold instead, with a ValueError that names the value."""
+        for name, kinds in KINDS.items():
+            value = getattr(self, name)
+            right = isinstance(value, kinds) and not isinstance(value, bool)
+            if not right or (isinstance(value, int | float) and not abs(value) < MOST):
+                raise ValueError(f"{name} cannot be {shown(value)}")
+        # A pid of 0 or less would ask after groups of processes.
+        if self.pid < 1 or self.total < 1:
+            raise ValueError("pid and total must be at least 1")
+
     @property
     def running(self) -> bool:
         """Whether its driver is alive, as far as can be seen from here."""
@@ -63,6 +77,16 @@ class Status:
         except OSError:
             return True
         return True
+
+
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("pid", "done", "total", "failed", "leased"), int),
+    **dict.fromkeys(("host", "objective"), str),
+    **dict.fromkeys(("time", "rate"), int | float),
+    "best": int | float | None,
+    "workers": int | None,
+    "ended": str | None,
+}
 
 
 def told(folder: Path | None, on_event: OnProgress) -> OnProgress:
@@ -118,7 +142,7 @@ def read_status(folder: Path) -> Status:
         return Status(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"{path}: not there: no search has begun in this folder") from None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
 
 

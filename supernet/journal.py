@@ -48,7 +48,7 @@ class Journal:
     def restore(self, epoch: int) -> None:
         """Take up the rows of the epochs before `epoch`; later ones were never checkpointed."""
         if self.path is not None and self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             self.rows = [row for row in map(_parse, lines) if row and row["epoch"] < epoch]
             write_text(self.path, "".join(map(_line, self.rows)))
 
@@ -102,7 +102,7 @@ def _parse(line: str) -> Row | None:
     """A row, or nothing for a line that was cut off."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 
