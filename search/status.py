@@ -17,10 +17,19 @@ from space.yamlfile import write_text
 
 NAME = "status.json"
 EVERY_SECONDS = 2.0
-# Greater numbers count nothing, and a pid must fit into the kernel's.
-MOST = 1 << 31
 # The driver of another host cannot be asked whether it lives; its file can be too old.
 SILENT_SECONDS = 30.0
+MOST = 1 << 62
+# A pid of 0 or less would ask after groups of processes; a greater one the kernel does not have.
+MOST_PID = 1 << 31
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("pid", "done", "total", "failed", "leased"), int),
+    **dict.fromkeys(("host", "objective"), str),
+    **dict.fromkeys(("time", "rate"), int | float),
+    "best": int | float | None,
+    "workers": int | None,
+    "ended": str | None,
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,8 @@ class Status:
             right = isinstance(value, kinds) and not isinstance(value, bool)
             if not right or (isinstance(value, int | float) and not abs(value) < MOST):
                 raise ValueError(f"{name} cannot be {shown(value)}")
-        # A pid of 0 or less would ask after groups of processes.
-        if self.pid < 1 or self.total < 1:
-            raise ValueError("pid and total must be at least 1")
+        if not 0 < self.pid < MOST_PID or self.total < 1:
+            raise ValueError(f"pid {self.pid} of {self.total} evaluations cannot be")
 
     @property
     def running(self) -> bool:
@@ -77,16 +85,6 @@ class Status:
         except OSError:
             return True
         return True
-
-
-KINDS: dict[str, Any] = {
-    **dict.fromkeys(("pid", "done", "total", "failed", "leased"), int),
-    **dict.fromkeys(("host", "objective"), str),
-    **dict.fromkeys(("time", "rate"), int | float),
-    "best": int | float | None,
-    "workers": int | None,
-    "ended": str | None,
-}
 
 
 def told(folder: Path | None, on_event: OnProgress) -> OnProgress:

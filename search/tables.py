@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 SHARES = ("top1", "top5")
@@ -45,7 +46,7 @@ def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = 
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for name in listed[0] if listed else ():
         text = any(isinstance(row[name], str) for row in listed)
-        table.add_column(name, justify="left" if text else "right")
+        table.add_column(escape(name), justify="left" if text else "right")
     for row in listed:
-        table.add_row(*(cell(name, value) for name, value in row.items()))
+        table.add_row(*(escape(cell(name, value)) for name, value in row.items()))
     console.print(table)

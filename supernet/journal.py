@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -38,7 +39,8 @@ class Journal:
         self, folder: Path | None, title: str, legend: str = "", quiet: bool = False
     ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
-        self.title = title
+        # Names of files may look like markup.
+        self.title = escape(title)
         self.legend = legend
         self.console = Console(stderr=True, quiet=quiet)
         self.rows: list[Row] = []
@@ -72,7 +74,7 @@ class Journal:
     def note(self, *lines: str) -> None:
         """Show what happened beside the epochs."""
         for line in lines:
-            self._print(line)
+            self._print(escape(line))
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """The kinds of files that the tool reads: valid ones, inputs made of them, and the real readers."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -134,7 +135,8 @@ def _bent_lines(rng: random.Random, seed: bytes) -> bytes:
         elif way == 1 and len(lines) > 1:
             del lines[i]
         else:
-            lines[i] = _bent_json(rng, lines[i]) if lines[i].startswith(b"{") else lines[i]
+            with contextlib.suppress(ValueError, RecursionError):  # bent already
+                lines[i] = _bent_json(rng, lines[i])
     return b"".join(lines)
 
 

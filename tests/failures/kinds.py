@@ -114,7 +114,7 @@ def _read_config(run):
 def _read_options(run):
     try:
         given = json.loads((run / "options.json").read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return
     pairs = given.items() if isinstance(given, dict) else ()
     arguments = [f"{name}={value}".replace("\0", "") for name, value in pairs]

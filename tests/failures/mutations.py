@@ -225,7 +225,7 @@ def _bend(rng, parent, key, raw):
 
 
 def _is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and abs(value) < 1e300 and not isinstance(value, bool)
 
 
 def _hostile(rng, raw):

@@ -199,7 +199,8 @@ def _once(place, data, example, hook, outcome):
 def _bad_message(message, file, named):
     found = []
     # The unknown keys of a config are told all at once, a line each.
-    lines = message.split("\n") if "unknown key" in message else [message]
+    several = "unknown key" in message or "must be a mapping of" in message
+    lines = message.split("\n") if several else [message]
     if not all(line.isprintable() for line in lines):
         found.append(f"not one line: {message!r}")
     if named and not all(str(file.parent) in line for line in lines):
