@@ -28,6 +28,9 @@ FREE = {
 }
 
 
+MOST_SHOWN = 8
+
+
 class RunFolder:
     """A run's folder; made when the first stage claims it.
 
@@ -37,7 +40,8 @@ class RunFolder:
     """
 
     def __init__(self, config: Config, file: Path | None) -> None:
-        name = file.stem if file is not None else "run"
+        # A file called `...yaml` is not to name the folder above.
+        name = (file.stem.strip(".") if file is not None else "") or "run"
         self.config = config
         self.path = Path(config.run) if config.run else Path("runs") / name
 
@@ -72,8 +76,10 @@ class RunFolder:
         values = {name: whole[name] for name in ("seed", *sections)}
         changed = changes(read_yaml(stored).data, values)
         if changed:
+            more = f"; and {len(changed) - MOST_SHOWN} more" if len(changed) > MOST_SHOWN else ""
             raise InputError(
-                f"{folder}: holds results of other values ({'; '.join(changed)}); give the old "
+                f"{folder}: holds results of other values "
+                f"({'; '.join(changed[:MOST_SHOWN])}{more}); give the old "
                 "values, delete that folder, or begin another run with --run"
             )
 
