@@ -54,7 +54,8 @@ def inspect_config(config: Config, file: Path | None, console: Console) -> None:
     }
     sizes = ", ".join(f"{count:,} {split}" for split, count in splits.items())
     console.print(
-        f"[bold]data[/] {escape(config.data.dataset.name)}: {len(data.classes)} classes, {sizes} images"
+        f"[bold]data[/] {escape(config.data.dataset.name)}: {len(data.classes)} classes, "
+        f"{sizes} images"
     )
     show_space(setup.supernet.space.mac_bands, setup.supernet.space.size(), console)
     seconds = seconds_to_train(config, setup)

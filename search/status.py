@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search.session import OnProgress, Progress
-from space.errors import InputError, shown
+from space.errors import InputError, printable, shown
 from space.yamlfile import write_text
 
 NAME = "status.json"
@@ -165,4 +165,4 @@ def described(status: Status) -> str:
             lines.append(f"about {left / status.rate / 60:.0f} minutes left")
     else:
         lines.append("the same command goes on from here")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

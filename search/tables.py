@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from space.errors import printable
+
 SHARES = ("top1", "top5")
 COUNTS = ("trial",)
 
@@ -32,7 +34,7 @@ def duration(seconds: float) -> str:
 def cell(name: str, value: object) -> str:
     """A value of that name: shares in per cent, large numbers short, nothing for None."""
     if not isinstance(value, int | float):
-        return "" if value is None else str(value)
+        return "" if value is None else printable(str(value))
     if name in SHARES or name.startswith(SHARES):
         return f"{100 * value:.2f}%"
     if name in COUNTS:

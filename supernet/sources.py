@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ DIGITS_TEST_SHARE = 4
 # Streams have no length. What opens them also runs shell commands that a root names (wds), or
 # code that comes with a data set (tfds).
 STREAMS = ("hfids", "tfds", "wds")
+SCRIPTLESS = 4  # version of datasets
 RANDOM_ACCESS = ("torch", "hfds")
 # What runs code, unpickles, or is given elsewhere, is not for a config to say.
 REFUSED_ARGS = (
@@ -131,6 +133,8 @@ def _open(config: DatasetConfig, split: str) -> Source:
             )
         root = str(_split_folder(config, split))
     _check_args(config)
+    if kind.lower() == "hfds":
+        _check_scriptless()
     add_img_extensions(".webp")
     try:
         dataset: Any = create_dataset(
@@ -141,6 +145,19 @@ def _open(config: DatasetConfig, split: str) -> Source:
         raise InputError(f"dataset {config.name}, split {split!r}, root {root}: {reason}") from None
     targets, classes = _labels(dataset, config, split)
     return Source(targets, classes, _DatasetReader(dataset, split))
+
+
+def _check_scriptless() -> None:
+    """Refuse versions that run the script which comes with a data set."""
+    try:
+        found = version("datasets")
+    except PackageNotFoundError:
+        raise InputError("dataset.name: hfds/NAME needs the package datasets") from None
+    if int(found.split(".")[0]) < SCRIPTLESS:
+        raise InputError(
+            f"dataset.name: hfds/NAME needs datasets {SCRIPTLESS} or later, where no script of a "
+            f"data set is run; {found} is installed"
+        )
 
 
 def _check_args(config: DatasetConfig) -> None:

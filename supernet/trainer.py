@@ -206,7 +206,8 @@ class Trainer:
                 raise
             except Exception as error:  # whatever torch raises at a state that is not one of these
                 raise InputError(
-                    f"{self.path}: no state of a training: {shown(str(error))}; delete it to go anew"
+                    f"{self.path}: no state of a training: {shown(str(error))}; "
+                    "delete it to go anew"
                 ) from None
         at = self.position
         self.journal.restore(at.epoch)

@@ -64,7 +64,9 @@ def show_front(front: Front, console: Console) -> None:
         for row in front.rows()
     ]
     show_rows(rows, console, title="front")
-    console.print(f"{front.evaluations} evaluations, {front.failed} failed: {front.ended}.", markup=False)
+    console.print(
+        f"{front.evaluations} evaluations, {front.failed} failed: {front.ended}.", markup=False
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Inputs that are nearly right, or not at all: damaged bytes, damaged trees, trees of hypothesis."""
+"""Inputs that are nearly right, or not at all: damaged bytes and trees, hypothesis' trees."""
 
 import copy
 import json
@@ -209,7 +209,7 @@ def _bend(rng, parent, key, raw):
     if way == 0:
         del parent[key]
     elif way == 1 and isinstance(parent, list):
-        parent[:] = parent * rng.choice((2, 3)) if rng.random() < 0.5 else parent + [parent[key]]
+        parent[:] = parent * rng.choice((2, 3)) if rng.random() < 0.5 else [*parent, parent[key]]
     elif way == 2 and isinstance(parent, dict):
         value = parent.pop(key)
         known = [*map(str, parent), "zzz", str(key) + "s", "../x", "a.b", "\n", "class_path", "<<"]

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fuzzing import Maker, Place
+from fuzzing import WHOLE, Maker, Place
 from mutations import CANARY, MODULE
 
 from space import InputError
@@ -19,6 +19,7 @@ from space import InputError
 SECONDS = 1.0
 HANGS = 60.0
 MEGABYTES = 500
+LONGEST = 2000
 ENOUGH = 10
 # What no reader has a reason to do; `open` and `import` are looked at more closely.
 FORBIDDEN = (
@@ -138,16 +139,14 @@ def _child(maker, numbers, folder, pipe, at):
 def _read_all(maker, numbers, folder, at):
     place, outcome = Place(maker, folder / "place"), Outcome()
     hook = Hook(folder)
-    for example, valid in enumerate(maker.seeds):
+    for number in range(WHOLE - 1, 8 * WHOLE, WHOLE):
         # What is imported or compiled once is, with what nobody has damaged.
-        place.read(valid, example)
-        place.read(valid, example)
+        place.read(number)
     base = _peak()
     for number in numbers:
         at.value = number
-        data, example = maker.input(number), maker.example(number)
-        hook.data, hook.seen = data, []
-        wrong = _wrong(place, data, example, hook, outcome, number)
+        hook.data, hook.seen = maker.input(number), []
+        wrong = _wrong(place, number, hook, outcome)
         outcome.read += 1
         outcome.megabytes = _peak() - base
         if outcome.megabytes > MEGABYTES:
@@ -163,20 +162,20 @@ def _read_all(maker, numbers, folder, at):
     return outcome
 
 
-def _wrong(place, data, example, hook, outcome, number):
+def _wrong(place, number, hook, outcome):
     """What is wrong with how one input was read."""
-    wrong, seconds = _once(place, data, example, hook, outcome)
+    wrong, seconds = _once(place, number, hook, outcome)
     if seconds > SECONDS:
         # The machine may have been busy with something else.
-        seconds = min(seconds, _once(place, data, example, hook, Outcome())[1])
+        seconds = min(seconds, _once(place, number, hook, Outcome())[1])
         if seconds > SECONDS:
             wrong.append(f"took {seconds:.1f} seconds")
     outcome.slowest = max(outcome.slowest, (seconds, number))
     return wrong + [f"ran code: {each}" for each in hook.seen]
 
 
-def _once(place, data, example, hook, outcome):
-    file = place.lay(data, example)
+def _once(place, number, hook, outcome):
+    file = place.lay(number, hook.data)
     wrong, kind = [], place.maker.kind
     hook.armed, began = True, time.perf_counter()
     try:
@@ -205,8 +204,8 @@ def _bad_message(message, file, named):
         found.append(f"not one line: {message!r}")
     if named and not all(str(file.parent) in line for line in lines):
         found.append(f"names no file: {message!r}")
-    if len(message) > 2000:
-        found.append(f"{len(message)} characters: {message[:100]!r}")
+    if max(map(len, lines)) > LONGEST:
+        found.append(f"{max(map(len, lines))} characters in a line: {message[:100]!r}")
     return found
 
 
