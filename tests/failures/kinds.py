@@ -217,7 +217,7 @@ FRONT = "search/main/front.yaml"
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("arch", ARCH, "yaml", _read_arch, 22),
+        Kind("arch", ARCH, "yaml", _read_arch, 20),
         Kind("config", "mine.yaml", "yaml", _read_config, 8),
         Kind("options", "options.json", "json", _read_options, 2, named=False),
         Kind("front", FRONT, "yaml", _read_front, 10),

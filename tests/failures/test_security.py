@@ -7,28 +7,22 @@ import pickle
 import tarfile
 import zipfile
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from fuzzing import signed
 from mutations import MODULE
-from report_runs import make_run
 from search_toys import Evaluate, problem_of, small_space
+from security import in_a_line
 from training_toys import CLASSES, toy_backbone
 
-from search.cli import main
-from search.config import Config, SearchConfig
-from search.folder import RunFolder
 from search.front import Front
 from search.journal import read_storage
 from search.parsing import parse_call
-from search.report import make_report
 from search.run import run_search
 from search.samplers import parse_sampler
 from search.searchfile import describe_search
-from search.stages.retraining import Choice, stage_of
 from search.storage import Store, read_trials
 from search.trials import read_records
 from space import Arch, InputError, load_arch_file, save_arch
@@ -63,14 +57,6 @@ class Runs:
 
     def __reduce__(self):
         return os.system, (self.command,)
-
-
-def in_a_line(call, *args, **kwargs):
-    with pytest.raises(InputError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert message.isprintable()
-    return message
 
 
 def zipped(payload, state):
@@ -313,66 +299,3 @@ def test_a_journal_of_odd_operations_is_read_or_refused(tmp_path, code):
         read_storage(journal)
         records = read_records(read_trials(folder), problem_of(SPACE))
     assert len(records) <= 5
-
-
-NAMES = ("../x", "..", ".", "/etc", "a/b", "a\\b", "a\nb", "", "~", "$HOME", "a b", "\x00")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_name_of_a_search_is_no_path(name):
-    assert "search.name: must be letters" in in_a_line(SearchConfig, name=name)
-    assert "search.name: must be letters" in in_a_line(SearchConfig, reuse=[name])
-
-
-@pytest.mark.parametrize("name", [*NAMES, "...", "a/../../b", "50%/../.."])
-def test_the_folder_of_a_retrained_network_lies_in_that_of_its_search(tmp_path, name):
-    config = Config(run=str(tmp_path))
-    stage = stage_of(config, Choice(name, SPACE.largest()))
-    place = RunFolder(config, None).stage(stage).resolve()
-    assert place.parent == tmp_path / "retrain" / "main"
-
-
-@pytest.mark.parametrize("file", ["...yaml", "..yaml", "a/b.yaml", "../c.yaml", ".yaml"])
-def test_the_folder_of_a_run_lies_in_runs_where_the_config_names_none(file):
-    path = RunFolder(Config(), Path(file)).path
-    assert path.parent == Path("runs")
-    assert path.name.strip(".")
-
-
-def test_a_run_is_the_folder_that_is_named_and_nothing_is_expanded():
-    assert RunFolder(Config(run="~/$HOME/`id`"), None).path == Path("~/$HOME/`id`")
-
-
-def test_the_identity_of_a_front_is_no_path(tmp_path):
-    run_search(space=SPACE, evaluate=Evaluate(SPACE), trials=5, folder=tmp_path / "search")
-    path = tmp_path / "search" / "front.yaml"
-    front = Front.load(path)
-    text = path.read_text().replace(front.entries[0].identity, "../../../../evil")
-    path.write_text(text)
-    assert "must be 16 hexadecimal digits" in in_a_line(Front.load, path)
-
-
-def test_names_that_look_like_markup_or_html_are_shown_as_they_are(tmp_path, capsys):
-    run = tmp_path / "run[/red]"
-    make_run(run, SPACE, trials=5, random=False, hand_made=False)
-    places = list((run / "retrain" / "main").iterdir())
-    places[0].rename(places[0].with_name("[bold]<script>alert(1)<"))
-    page = make_report(run).read_text()
-    assert "<script>alert(1)" not in page
-    assert "[bold]" in page
-    assert "run[/red]" in capsys.readouterr().out.replace("\n", "")
-
-
-def test_the_status_of_a_search_cannot_speak_to_the_terminal(tmp_path, capsys):
-    config = tmp_path / "mine.yaml"
-    config.write_text(f"run: {tmp_path}\n")
-    folder = tmp_path / "search" / "main"
-    run_search(space=SPACE, evaluate=Evaluate(SPACE), trials=5, folder=folder)
-    status = json.loads((folder / "status.json").read_text())
-    (folder / "status.json").write_text(json.dumps({**status, "ended": "[/red] \x1b[2J", "pid": 0}))
-    assert main(["status", str(config)]) == 2
-    (folder / "status.json").write_text(json.dumps({**status, "ended": "[/red] \x1b[2J"}))
-    assert main(["status", str(config)]) == 0
-    out = capsys.readouterr().out
-    assert "[/red]" in out
-    assert "\x1b" not in out
