@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from search.session import OnProgress, Progress
-from space.errors import InputError, printable, shown
+from space.errors import InputError, cut, printable, shown
 from space.yamlfile import write_text
 
 NAME = "status.json"
@@ -69,7 +69,7 @@ class Status:
             if not right or (isinstance(value, int | float) and not abs(value) < MOST):
                 raise ValueError(f"{name} cannot be {shown(value)}")
         if not 0 < self.pid < MOST_PID or self.total < 1:
-            raise ValueError(f"pid {self.pid} of {self.total} evaluations cannot be")
+            raise ValueError(f"pid {self.pid} or total {self.total} cannot be")
 
     @property
     def running(self) -> bool:
@@ -141,7 +141,7 @@ def read_status(folder: Path) -> Status:
     except FileNotFoundError:
         raise InputError(f"{path}: not there: no search has begun in this folder") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: cannot be read: {cut(str(error))}") from None
 
 
 def described(status: Status) -> str:
