@@ -82,7 +82,7 @@ def _status(call: Call) -> None:
 
     config = _config(call)
     folder = RunFolder(config, call.file).stage("search") / config.search.name
-    _console().print(described(read_status(folder)), highlight=False, soft_wrap=True)
+    _console().print(described(read_status(folder)), highlight=False, markup=False, soft_wrap=True)
 
 
 def _export(call: Call) -> None:

@@ -22,6 +22,7 @@ from search.searchfile import settle
 from space.errors import InputError, shown
 
 JOURNAL = "journal.log"
+DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
 
 
@@ -132,6 +133,13 @@ def _create(storage: BaseStorage, name: str, objectives: tuple[Objective, ...]) 
 
 
 def _database(url: str) -> RDBStorage:
+    scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
+    # Others load a driver from wherever the URL says, and `plugin` loads an entry point.
+    if scheme not in DATABASES or "plugin" in query:
+        raise InputError(
+            f"storage {_without_password(url)}: must be the URL of one of {', '.join(DATABASES)}, "
+            "without plugins"
+        )
     try:
         with quiet():
             # Asked before use, so that a connection that died while an arch was evaluated is none.

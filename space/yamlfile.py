@@ -75,7 +75,7 @@ def _parse(path: Path, raw: bytes) -> Document:
         raise InputError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no such file is")
     try:
         text = raw.decode("utf-8")
-        _check_size(path, text)
+        check_size(path, text)
         node = yaml.compose(text, Loader=Loader)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is no UTF-8 text") from None
@@ -130,8 +130,13 @@ def write_yaml(path: str | Path, data: Any) -> None:
     write_text(path, text)
 
 
-def _check_size(path: Path, text: str) -> None:
-    """Count nesting and values on the event stream, which needs no recursion and no memory."""
+def check_size(path: Path | str, text: str) -> None:
+    """Count nesting and values on the event stream, which needs no recursion and no memory.
+
+    Raises:
+        InputError: there are more than any file or option has; nothing else reads them then.
+        yaml.YAMLError: it is no YAML.
+    """
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=Loader)):
         if isinstance(event, yaml.CollectionStartEvent):

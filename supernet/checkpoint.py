@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
 
-from space.errors import InputError
+from space.errors import InputError, shown
 
 MARK = b"tokennas-sha256:"
 DIGEST = hashlib.sha256().digest_size
@@ -104,9 +103,11 @@ class _Hashing:
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         _check_sum(path)
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        state: Any = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # whatever torch raises at bytes that nobody saved
         raise InputError(" ".join(str(error).split())[:120]) from None
+    if not isinstance(state, dict):
+        raise InputError(f"it holds no state but {shown(state)}")
     return state
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -38,7 +39,8 @@ class Journal:
         self, folder: Path | None, title: str, legend: str = "", quiet: bool = False
     ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
-        self.title = title
+        # Names of files may look like markup.
+        self.title = escape(title)
         self.legend = legend
         self.console = Console(stderr=True, quiet=quiet)
         self.rows: list[Row] = []
@@ -48,7 +50,7 @@ class Journal:
     def restore(self, epoch: int) -> None:
         """Take up the rows of the epochs before `epoch`; later ones were never checkpointed."""
         if self.path is not None and self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             self.rows = [row for row in map(_parse, lines) if row and row["epoch"] < epoch]
             write_text(self.path, "".join(map(_line, self.rows)))
 
@@ -72,7 +74,7 @@ class Journal:
     def note(self, *lines: str) -> None:
         """Show what happened beside the epochs."""
         for line in lines:
-            self._print(line)
+            self._print(escape(line))
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
@@ -102,7 +104,7 @@ def _parse(line: str) -> Row | None:
     """A row, or nothing for a line that was cut off."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 

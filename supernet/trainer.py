@@ -17,7 +17,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from space.errors import InputError
+from space.errors import InputError, shown
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.elastic import ElasticViT
@@ -200,21 +200,40 @@ class Trainer:
             self.journal.note(*found.notes, "going on from the checkpoint before")
         state = self.processes.told(found.state)
         if state is not None:
-            self._check(state)
-            self.model.load_state_dict(state["model"])
-            if self.ema is not None:
-                self.ema.module.load_state_dict(state["ema"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.position = self._placed(state)
+            try:
+                self._take(state)
+            except InputError:
+                raise
+            except Exception as error:  # whatever torch raises at a state that is not one of these
+                raise InputError(
+                    f"{self.path}: no state of a training: {shown(str(error))}; "
+                    "delete it to go anew"
+                ) from None
         at = self.position
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
         for model in {self.model, self.averaged}:
             self.processes.equalise(model)
 
+    def _take(self, state: dict[str, Any]) -> None:
+        self._check(state)
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        groups = [group.keys() for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if [group.keys() for group in self.optimizer.param_groups] != groups:
+            raise ValueError("the optimiser's groups have other keys")
+        self.position = self._placed(state)
+
     def _placed(self, state: dict[str, Any]) -> Position:
         """The position; with another number of processes the same share of the epoch is done."""
         at = Position(**state["position"])
+        steps = max(self.updates, state["updates"])
+        if at.epoch not in range(self.recipe.epochs + 1) or at.step not in range(steps):
+            raise ValueError(f"there is no epoch {at.epoch}, step {at.step}")
+        if at.losses.keys() != at.counts.keys():
+            raise ValueError("its losses are not those that were counted")
         if state["processes"] != self.processes.count:
             at.step = at.step * self.updates // state["updates"]
             at.counts = dict.fromkeys(at.losses, max(at.step, 1))

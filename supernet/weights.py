@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from space.errors import InputError
+from space.errors import InputError, cut
 
 
 def save_weights(
@@ -54,7 +54,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
-        raise InputError(f"{path}: no whole safetensors file: {error}") from None
+        raise InputError(f"{path}: no whole safetensors file: {cut(str(error))}") from None
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -74,5 +74,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     for what, names in (("misses", missing), ("has unknown", unknown), ("has", sorted(sizes))):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise InputError(f"{path}: {what} {', '.join(names[:3])}{more}")
-    model.load_state_dict(given)
+            raise InputError(f"{path}: {what} {', '.join(map(cut, names[:3]))}{more}")
+    try:
+        model.load_state_dict(given)
+    except RuntimeError as error:
+        # A kind of number that torch does not copy into another.
+        raise InputError(f"{path}: cannot be loaded: {cut(str(error))}") from None

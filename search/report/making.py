@@ -58,8 +58,8 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     if final is not None:
         show_table(final, _called(contents), contents.run, console)
     for line in contents.missing:
-        console.print(line, highlight=False, style="dim")
-    console.print(f"report: {folder / PAGE}", highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, style="dim")
+    console.print(f"report: {folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
     return folder / PAGE
 
 

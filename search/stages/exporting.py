@@ -42,7 +42,8 @@ def export(config: Config, file: Path | None, console: Console) -> list[Path]:
             save_weights(extract(setup.supernet, entry.arch), path.with_suffix(".safetensors"))
         paths.append(path)
     front.save(target / "front.yaml")
-    console.print(f"exported {len(paths)} {'arch' if len(paths) == 1 else 'archs'} to {target}")
+    noun = "arch" if len(paths) == 1 else "archs"
+    console.print(f"exported {len(paths)} {noun} to {target}", markup=False)
     return paths
 
 

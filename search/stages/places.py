@@ -48,6 +48,7 @@ def take(
                 f"is no longer its choice: kept in {aside}",
                 soft_wrap=True,
                 highlight=False,
+                markup=False,
             )
     return place, (place / ARCH).exists()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "search", HERE.parent / "space"):
+for folder in (HERE, *(HERE.parent / name for name in ("search", "space", "supernet"))):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
