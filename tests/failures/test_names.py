@@ -14,7 +14,7 @@ from search.folder import RunFolder
 from search.front import Front
 from search.report import make_report
 from search.run import run_search
-from search.stages.retraining import Choice, stage_of
+from search.stages.choosing import Choice, stage_of
 
 SPACE = small_space()
 
