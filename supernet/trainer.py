@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
@@ -21,8 +22,9 @@ from space.errors import InputError
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.elastic import ElasticViT
+from supernet.interruption import Stop, stoppable
 from supernet.journal import Journal
-from supernet.parallel import Processes
+from supernet.parallel import Processes, ProcessLostError
 from supernet.recipe import Recipe, make_optimizer, make_schedule
 from supernet.task import Classification
 
@@ -85,6 +87,7 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, recipe, self.updates)
         self.ema = None if recipe.ema is None else ModelEmaV3(model, recipe.ema, use_warmup=True)
         self.position = Position()
+        self._stop, self._all_stop, self._batch_size = Stop(), False, 0
         self.path = None if folder is None else folder / "checkpoint.pt"
         model.set_grad_checkpointing(recipe.grad_checkpointing)
 
@@ -94,13 +97,26 @@ class Trainer:
         return self.model if self.ema is None else self.ema.module
 
     def fit(self) -> nn.Module:
-        """Train to the end of the recipe, from the checkpoint if there is one."""
+        """Train to the end of the recipe, from the checkpoint if there is one.
+
+        Ctrl-C and SIGTERM end the step and leave a checkpoint, where batches go on from any step.
+
+        Raises:
+            KeyboardInterrupt: it was stopped; the same call goes on from there.
+        """
         self._restore()
         total = self.recipe.epochs * self.updates
         done = self.position.epoch * self.updates + self.position.step
-        with self.journal.progress(total, done) as tell:
+        # Elsewhere nothing but the end of an epoch is worth a wait, and that is too long.
+        stopping = stoppable(self.batches.exact, patient=self.processes.count > 1)
+        with self.journal.progress(total, done) as tell, stopping as self._stop:
             while self.position.epoch < self.recipe.epochs:
-                self._epoch(tell)
+                try:
+                    self._epoch(tell)
+                except ProcessLostError:
+                    # All were asked to stop, and one was faster.
+                    self._stop.check()
+                    raise
         return self.averaged
 
     def _epoch(self, tell: Callable[[str], None]) -> None:
@@ -111,28 +127,47 @@ class Trainer:
         if not self.batches.exact:
             # A user's own loader draws its order from the global generators.
             seed_all(self.seed, at.epoch, 0xE9)
-        micro = self.batches.epoch(at.epoch, at.step * recipe.accumulate)
-        while at.step < self.updates:
-            losses = self._update(micro)
-            for name, value in losses.items():
-                at.losses[name] = at.losses.get(name, 0.0) + value
-                at.counts[name] = at.counts.get(name, 0) + 1
-            at.step += 1
-            tell("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
-            minutes = (time.monotonic() - saved) / 60
-            if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
-                self._save()
-                saved = time.monotonic()
+        # Closed: processes that load must not outlive an exception that somebody keeps.
+        with closing(self.batches.epoch(at.epoch, at.step * recipe.accumulate)) as micro:
+            while at.step < self.updates:
+                losses = self._update(micro)
+                for name, value in losses.items():
+                    at.losses[name] = at.losses.get(name, 0.0) + value
+                    at.counts[name] = at.counts.get(name, 0) + 1
+                at.step += 1
+                tell("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+                if self._all_stop or (self._stop.wanted and self.processes.count == 1):
+                    self._leave()
+                minutes = (time.monotonic() - saved) / 60
+                if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
+                    self._save()
+                    saved = time.monotonic()
         seconds = time.monotonic() - began
         images = (self.updates - first) * recipe.accumulate * self._batch_size
         row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
         row |= {f"loss/{name}": total / at.counts[name] for name, total in at.losses.items()}
         if self.processes.first:
-            row |= self._judge(self.averaged.eval())
+            row |= self._judged()
             speed = self.processes.count * images / seconds
             self.journal.add(row | {"images_per_second": speed, "seconds": seconds})
         self.position = Position(epoch=at.epoch + 1)
         self._save()
+
+    def _judged(self) -> dict[str, float]:
+        """The metrics of the epoch; a signal does not wait for them."""
+        try:
+            with self._stop.at_once():
+                return self._judge(self.averaged.eval())
+        except KeyboardInterrupt:
+            self._save()
+            raise
+
+    def _leave(self) -> NoReturn:
+        """End inside an epoch, by a signal to this process or to another one."""
+        self._save()
+        # Launchers end all processes when one has ended: nobody leaves before all is stored.
+        self.processes.told(None)
+        self._stop.leave()
 
     def _update(self, micro: Any) -> dict[str, float]:
         """One optimiser step over `accumulate` batches."""
@@ -155,7 +190,7 @@ class Trainer:
             for name, loss in self._step(batch, done, 1 / count).items():
                 found.setdefault(name, []).append(loss)
         rest, selectors = self._parameters()
-        self.processes.reduce(rest, selectors, learned)
+        self._all_stop = self.processes.reduce(rest, selectors, learned, self._stop.wanted)
         self._clip()
         self.optimizer.step()
         self.schedule.step_update(done + 1)

@@ -12,6 +12,7 @@ from space.arch import Arch
 from space.cost import macs
 from space.files import load_arch
 from space.space import SearchSpace
+from space.writing import make_folder, writing
 
 # The arch file of a finished network, and of one that is being trained.
 ARCH, STARTED = "arch.yaml", "started.yaml"
@@ -53,9 +54,10 @@ def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
     while any((aside / name).exists() for name in files):
         count += 1
         aside = place / EARLIER / f"{stem}_{count}"
-    aside.mkdir(parents=True, exist_ok=True)
+    make_folder(aside)
     # The arch file goes last: a move that was interrupted then goes on, into the same folder.
     for name in sorted((each.name for each in place.iterdir()), key=lambda name: name in files):
         if name not in (EARLIER, "config.yaml"):
-            (place / name).replace(aside / name)
+            with writing(aside / name):
+                (place / name).replace(aside / name)
     return aside

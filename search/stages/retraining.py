@@ -25,6 +25,7 @@ from space.baselines import baselines
 from space.cost import macs, params
 from space.errors import InputError
 from space.files import load_arch, load_arch_file
+from space.writing import writing
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
 from supernet.extraction import create_subnet, extract, subnet_of
@@ -149,7 +150,8 @@ class _Retraining:
         write_arch(
             place / ARCH, choice.arch, setup, config, self.folder, metrics=metrics, origin=origin
         )
-        (place / STARTED).unlink()
+        with writing(place / STARTED):
+            (place / STARTED).unlink()
 
     def measure_speeds(self, places: Mapping[str, Path]) -> None:
         """Images/s of all, beside each other, into their arch files; once."""
