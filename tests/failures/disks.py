@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-
 # Says so once it has mounted, and keeps the namespace until nobody writes to it any more.
 MOUNT = 'mount -t tmpfs -o "$1" tmpfs "$0" && echo && exec cat'
 
