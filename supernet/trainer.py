@@ -244,7 +244,8 @@ class Trainer:
         at = self.position
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
-        for model in {self.model, self.averaged}:
+        # No set: its order may differ between processes, which would get each other's weights.
+        for model in dict.fromkeys((self.model, self.averaged)):
             self.processes.equalise(model)
 
     def _placed(self, state: dict[str, Any]) -> Position:
