@@ -52,6 +52,13 @@ def replacing(path: str | Path, previous: Path | None = None) -> Iterator[Binary
             beside.unlink()
 
 
+def remove_half_written(folder: Path) -> None:
+    """Remove what a process that was killed left beside files; call it as the one that writes."""
+    for left in folder.glob(".*.part"):
+        with suppress(OSError):
+            left.unlink()
+
+
 def make_folder(path: Path) -> Path:
     """The folder, which is there afterwards.
 

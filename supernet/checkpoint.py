@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, cast
 import torch
 
 from space.errors import InputError
-from space.writing import replacing, writing
+from space.writing import remove_half_written, replacing, writing
 
 MARK = b"tokennas-sha256:"
 DIGEST = hashlib.sha256().digest_size
@@ -56,11 +56,12 @@ def load_checkpoint(path: Path, device: torch.device) -> Found:
     """Read the newest whole one back, running no code.
 
     One that is not whole is set aside, as `*.broken`, so that the next does not push out a whole
-    one in its favour.
+    one in its favour. What a killed process has left half written is removed.
 
     Raises:
         InputError: there are files, and none is a whole checkpoint.
     """
+    remove_half_written(path.parent)
     found, broken = Found(), []
     for each in (path, previous(path)):
         if not each.exists():
