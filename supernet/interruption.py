@@ -25,15 +25,33 @@ def terminable() -> Iterator[None]:
 
     Only in the main thread, and only where nobody else handles SIGTERM.
     """
-    theirs = signal.getsignal(signal.SIGTERM)
-    if threading.current_thread() is not threading.main_thread() or theirs is not signal.SIG_DFL:
+    with handlers_kept():
+        if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, terminate)
         yield
-        return
-    signal.signal(signal.SIGTERM, terminate)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """What is done inside may take the handlers for its own; afterwards they are as before."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, theirs)
+        for number, handler in before.items():
+            # None is a handler that is not Python's, which it could not set again.
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Ctrl-C and SIGTERM do nothing, for what is short and must not be cut."""
+    with handlers_kept():
+        for number in (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ():
+            signal.signal(number, signal.SIG_IGN)
+        yield
 
 
 class Stop:
@@ -102,14 +120,11 @@ def stoppable(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
     stop = Stop(patient)
     before = _free_handlers() if wanted else {}
     try:
-        try:
+        with handlers_kept():
             for number in before:
                 signal.signal(number, stop.hear)
             yield stop
             stop.check()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
     except KeyboardInterrupt:
         if stop.signal is not None and before.get(stop.signal) is signal.SIG_DFL:
             # Who leaves SIGTERM to the system expects a process that ends by it, and no exception.
@@ -119,7 +134,7 @@ def stoppable(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
 
 def _free_handlers() -> dict[int, Any]:
     """The handlers, by signal, that nobody misses for a while."""
-    if threading.current_thread() is not threading.main_thread():
+    if not _in_main_thread():
         return {}
     usual: dict[int, tuple[Any, ...]] = {
         signal.SIGINT: (signal.default_int_handler,),
@@ -127,3 +142,8 @@ def _free_handlers() -> dict[int, Any]:
     }
     found = {number: signal.getsignal(number) for number in usual}
     return {number: handler for number, handler in found.items() if handler in usual[number]}
+
+
+def _in_main_thread() -> bool:
+    """Python lets no other thread handle signals."""
+    return threading.current_thread() is threading.main_thread()

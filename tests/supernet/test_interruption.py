@@ -13,7 +13,7 @@ import torch
 from test_resuming import RECIPE, run
 from training_toys import random_loader, same_weights, toy_supernet, toy_task
 
-from supernet.interruption import Terminated, stoppable, terminable
+from supernet.interruption import Terminated, handlers_kept, stoppable, terminable, unheard
 from supernet.sandwich import Sandwich
 from supernet.training import SupernetRecipe, train_supernet
 
@@ -142,6 +142,22 @@ def test_handlers_of_the_users_own_stay():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_who_takes_the_handlers_gives_them_back():
+    before = [signal.getsignal(number) for number in WHAT_FOLLOWS]
+    with handlers_kept():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(signal.SIGTERM))
+    assert [signal.getsignal(number) for number in WHAT_FOLLOWS] == before
+
+
+def test_what_is_unheard_changes_nothing():
+    done = []
+    with unheard():
+        for number in WHAT_FOLLOWS:
+            signal.raise_signal(number)
+            done.append(number)
+    assert done == list(WHAT_FOLLOWS)
 
 
 def test_other_threads_leave_signals_alone():
