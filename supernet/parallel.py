@@ -118,8 +118,8 @@ class Processes:
             if parameter.grad is None and parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [each.grad for each in (*used, *learners) if each.grad is not None]
-        counts = torch.stack([images, torch.tensor(float(stop))]).to(gradients[0])
-        flat = torch.cat([*(each.flatten() for each in gradients), counts])
+        counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
+        flat = torch.cat([*(each.flatten() for each in gradients), *counts])
         with _lost():
             dist.all_reduce(flat)
         parts = flat[:-2].split([each.numel() for each in gradients])
