@@ -12,8 +12,8 @@ from space.errors import InputError
 
 
 @contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """Name the file, or folder, that what is done inside cannot write.
+def writing(path: str | Path, verb: str = "written") -> Iterator[None]:
+    """Name the file that what is done inside cannot write, or make, as the verb says.
 
     Raises:
         InputError: it cannot be written, and why: the disk is full, or may only be read.
@@ -21,7 +21,7 @@ def writing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be {verb}: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -65,6 +65,6 @@ def make_folder(path: Path) -> Path:
     Raises:
         InputError: it cannot be made.
     """
-    with writing(path):
+    with writing(path, "made"):
         path.mkdir(parents=True, exist_ok=True)
     return path
