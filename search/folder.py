@@ -10,6 +10,7 @@ from typing import Any
 from search.config import Config
 from space.arch import is_integer
 from space.errors import InputError, shown
+from space.writing import make_folder
 from space.yamlfile import read_yaml, write_text, write_yaml
 
 # Values that change how fast results come, or which are shown, but not the results.
@@ -55,13 +56,14 @@ class RunFolder:
         """Take a stage's folder for the values of these sections.
 
         Raises:
-            InputError: results of other values are there; nothing is touched.
+            InputError: results of other values are there, and nothing is touched; or the folder
+                cannot be written.
         """
         self.check(stage, sections)
         folder, whole = self.stage(stage), plain(asdict(self.config))
         stored = folder / "config.yaml"
         if not stored.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_yaml(stored, {name: whole[name] for name in ("seed", *sections)})
         write_yaml(self.path / "config.yaml", whole)
         return folder

@@ -6,7 +6,6 @@ and bytes that are no text are refused in one line. Writing goes beside the file
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from space.errors import InputError, cut, shown
+from space.writing import replacing
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 40
@@ -94,24 +94,20 @@ def _parse(path: Path, raw: bytes) -> Document:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write beside the file, flush to the disk, and rename: there is never half a file."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write a file whole: there is never half a one.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def write_yaml(path: str | Path, data: Any) -> None:
     """Write plain values as YAML, in the order given; innermost collections on one line.
 
     Raises:
-        InputError: a value that `read_yaml` would refuse; nothing is written.
+        InputError: a value that `read_yaml` would refuse, or a file that cannot be written.
     """
     try:
         text = yaml.dump(

@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from space.writing import writing
 from space.yamlfile import write_text
 
 Row = dict[str, Any]
@@ -58,7 +59,7 @@ class Journal:
         """Store and show the row of an epoch."""
         self.rows.append(row)
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
+            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
         columns = [(group, name) for group, name, _ in _shown(row)]
         if columns != self._columns:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import Workers
 from space.errors import InputError, shown
+from supernet.interruption import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
 
@@ -39,13 +38,14 @@ def connected(workers: Workers) -> Iterator[bool]:
             if ray.is_initialized():
                 yield False
                 return
-            with _handlers_kept():
+            # Ray has handlers of its own, which end this process with a page of its state.
+            with handlers_kept():
                 _start(workers) if own else _join(str(address))
             try:
                 yield own
             finally:
                 # Ray's core tells the terminal what it could no longer send.
-                with silent_stderr():
+                with silent_stderr(), unheard():
                     if own:
                         _end_monitor()
                     ray.shutdown()
@@ -73,21 +73,6 @@ def gpus_there() -> float:
 
     resources: Any = ray.cluster_resources
     return float(resources().get("GPU", 0.0))
-
-
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Ray's own handlers end this process on SIGTERM with a page of its state."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
 
 
 def _start(workers: Workers) -> None:
