@@ -96,12 +96,30 @@ class Proposals:
         directions = [objective.optuna_direction for objective in self._problem.objectives]
         with quiet():
             self._study = optuna.create_study(directions=directions, sampler=sampler)
+        self._remember_genes(sampler)
         self._genetic = isinstance(sampler, BaseGASampler)
         trials = [self._lean(trial) for trial in trials]
         if isinstance(sampler, BaseGASampler):
             trials = _fittest(sampler, trials, directions)
         self._study.add_trials(trials)
         self._finished = list(range(len(trials)))
+
+    def _remember_genes(self, sampler: optuna.samplers.BaseSampler) -> None:
+        """Keep Optuna from looking at each ask for the genes that all trials have in common.
+
+        It looks through all trials that were asked after the oldest open one: many, with workers.
+        """
+        infer = sampler.infer_relative_search_space
+        whole = sum(not gene.single() for gene in self._genes.values())
+        known: Distributions = {}
+
+        def remembered(study: optuna.Study, trial: FrozenTrial) -> Distributions:
+            nonlocal known
+            if len(known) < whole:
+                known = infer(study, trial)
+            return known
+
+        sampler.infer_relative_search_space = remembered  # type: ignore[method-assign]
 
     def ask(self, genes: Mapping[str, str] | None = None) -> optuna.Trial:
         """A new trial: the sampler's proposal, or the given genes."""
