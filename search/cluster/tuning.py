@@ -61,7 +61,10 @@ def search_with_workers(
         with _tuning(study, make_evaluate, workers, time_limit, own) as alive:
             status: Status = _ask(study.status)
             on_event(status.progress)
-            while status.goes_on and alive():
+            going = True
+            while status.goes_on and going:
+                # Asked before the study is: Tune ends soon after the search, and not before.
+                going = alive()
                 time.sleep(POLL_SECONDS)
                 status = _ask(study.status)
                 on_event(status.progress)

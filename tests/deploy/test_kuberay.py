@@ -122,10 +122,7 @@ def test_a_field_that_nobody_knows_is_found():
         kubernetes.validate(pod, KUBERNETES, strict=True)
 
 
-AWAITED = pytest.mark.xfail(reason="search.ray and search.gpus_per_worker to come", strict=True)
-
-
-@pytest.mark.parametrize("name", [pytest.param("rayjob", marks=AWAITED), "train"])
+@pytest.mark.parametrize("name", ["rayjob", "train"])
 def test_the_commands_are_read_by_the_command_line(name):
     spec = read(name)["spec"]
     if name == "rayjob":
