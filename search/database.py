@@ -16,11 +16,12 @@ from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext, make_url
 
 from search.proposals import quiet
-from space.errors import InputError, shown
+from space.errors import InputError
 
 # Longer than a restart of a server, and than the recovery after a crash of one.
 AWAY_SECONDS = 60.0
 LONGEST_WAIT = 2.0
+LONGEST_REASON = 200
 # A server notices within milliseconds that the process which held a lock is dead.
 HANDOVER_SECONDS = 2.0
 # Else a server holds a lock for two hours after the power of its owner's machine went.
@@ -155,4 +156,4 @@ def _stored(study: optuna.Study, trial: FrozenTrial) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    return shown(" ".join(str(error.__cause__ or error).split()))
+    return " ".join(str(error.__cause__ or error).split())[:LONGEST_REASON]

@@ -19,7 +19,8 @@ PROBLEM = problem_of(SPACE, budget=BUDGET)
 PATHS = os.pathsep.join([str(HERE.parent.parent), str(HERE), str(HERE.parent / "space")])
 
 
-def start(folder, environ=None, **options):
+def start(folder, environ=None, piped=False, **options):
+    """The program; what it says can be read where it is piped."""
     words = [
         word
         for key, value in options.items()
@@ -29,7 +30,12 @@ def start(folder, environ=None, **options):
     command = [sys.executable, str(HERE / "searching.py"), str(folder), *words]
     environ = environ or {}
     paths = os.pathsep.join([*environ.get("PYTHONPATH", "").split(os.pathsep), PATHS]).strip(":")
-    return subprocess.Popen(command, env=os.environ | environ | {"PYTHONPATH": paths})
+    return subprocess.Popen(
+        command,
+        env=os.environ | environ | {"PYTHONPATH": paths},
+        stderr=subprocess.PIPE if piped else None,
+        text=True,
+    )
 
 
 def wait_for(condition, seconds=90):
