@@ -17,7 +17,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from space.errors import InputError
+from space.errors import InputError, shown
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.elastic import ElasticViT
@@ -28,6 +28,8 @@ from supernet.task import Classification
 
 Step = Callable[[Batch, int, float], dict[str, Tensor]]
 Judge = Callable[[nn.Module], dict[str, float]]
+
+SCHEMA = "tokennas/training/1"
 
 
 @dataclass
@@ -179,6 +181,7 @@ class Trainer:
         if self.path is None or not self.processes.first:
             return
         state = {
+            "schema": SCHEMA,
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -238,6 +241,11 @@ class Trainer:
 
     def _check(self, state: dict[str, Any]) -> None:
         """Refuse to go on with another training: the result would be neither's."""
+        if state.get("schema") != SCHEMA:
+            raise InputError(
+                f"{self.path}: must be {SCHEMA}, got {shown(state.get('schema'))}: "
+                "another version of tokennas wrote it; go on with that one, or give another folder"
+            )
         old = {**state["recipe"], "seed": state["seed"]}
         new = {**asdict(self.recipe), "seed": self.seed}
         changed = [

@@ -35,10 +35,10 @@ def in_journal(folder):
     return [trial.user_attrs["identity"] for trial in read_trials(folder / "search")]
 
 
-def kill_and_go_on(folder, seed, workers, storage=None, stored=in_journal, environ=None):
+def kill_and_go_on(folder, seed, workers, storage=None, stored=in_journal):
     """Kill the driver once, at a random moment, and finish the search."""
     rng = random.Random(seed)
-    options = {"trials": TRIALS, "workers": workers, "storage": storage, "environ": environ}
+    options = {"trials": TRIALS, "workers": workers, "storage": storage}
     first = start(folder, seconds=SECONDS, **options)
     least = rng.randrange(0, TRIALS // 2)
     wait_for(lambda: evaluated(folder).total() >= least)
@@ -47,8 +47,7 @@ def kill_and_go_on(folder, seed, workers, storage=None, stored=in_journal, envir
     assert first.poll() is None
     first.kill()
     assert first.wait(timeout=10) == -signal.SIGKILL
-    began = (folder / "search").exists()
-    before = stored(folder) if began else []
+    before = stored(folder)
     notes = folder / NOTES
     kept = notes.stat().st_size if notes.exists() else 0
     began = time.monotonic()

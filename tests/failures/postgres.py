@@ -62,6 +62,8 @@ class Server:
         """Of the stored trials of a study, doubled ones too."""
         storage = optuna.storages.RDBStorage(self.url)
         try:
+            if name not in optuna.get_all_study_names(storage):
+                return []
             trials = optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
             return [trial.user_attrs["identity"] for trial in trials]
         finally:

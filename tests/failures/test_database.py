@@ -44,7 +44,9 @@ def study_of(folder):
 
 
 def in_database(server, folder):
-    return server.identities(study_of(folder))
+    """Identities of the stored trials, doubled ones too."""
+    begun = (folder / "search" / SEARCH_FILE).exists()
+    return server.identities(study_of(folder)) if begun else []
 
 
 def missing_and_doubled(server, folder, before):
