@@ -29,7 +29,6 @@ def test_a_clock_that_steps_back_loses_nothing(tmp_path, ledger, workers):
     first.kill()
     first.wait()
     before, search = in_journal(tmp_path), tmp_path / "search"
-    last = read_trials(search)[-1].datetime_complete
     steps = tmp_path / "steps"
     began = time.monotonic()
     environ = {"PYTHONPATH": str(CLOCKS), "CLOCK_STEPS_WITH": str(steps)}
@@ -45,11 +44,13 @@ def test_a_clock_that_steps_back_loses_nothing(tmp_path, ledger, workers):
         time.sleep(0.1)
     assert second.returncode == 0
     assert all(map(sane, seen))
-    after, ends = in_journal(tmp_path), [each.datetime_complete for each in read_trials(search)]
+    after = in_journal(tmp_path)
     assert len(set(after)) == TRIALS
-    # The clock did step, twice, in what writes the trials.
-    assert (last - min(ends)).total_seconds() > 1.5 * HOUR
-    assert any((last - end).total_seconds() // (HOUR / 2) in (1, 2) for end in ends)
+    hours = {round((time.time() - status.time) / HOUR) for status in seen}
+    assert hours >= {1, 2}, "it did step"
+    if workers == 0:
+        ends = [each.datetime_complete for each in read_trials(search)]
+        assert ends != sorted(ends)
     ledger.add(
         53,
         f"clock set back by an hour between two runs and in one, {workers} workers",

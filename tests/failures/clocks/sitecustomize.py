@@ -6,6 +6,7 @@ when somebody sets the clock of a machine.
 
 import datetime
 import os
+import sys
 import time
 
 STEP = 3600.0
@@ -19,6 +20,9 @@ def behind():
 
 
 class Stepping(datetime.datetime):
+    # Of the size of its base: extensions in C look at that.
+    __slots__ = ()
+
     @classmethod
     def now(cls, tz=None):
         return super().now(tz) - datetime.timedelta(seconds=behind())
@@ -26,4 +30,6 @@ class Stepping(datetime.datetime):
 
 time.time = lambda: _time() - behind()
 time.time_ns = lambda: _time_ns() - int(behind() * 1e9)
-datetime.datetime = Stepping
+# What Ray's workers load in C crashes over another class.
+if not any(word.endswith("default_worker.py") for word in sys.orig_argv):
+    datetime.datetime = Stepping
