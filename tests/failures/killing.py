@@ -5,9 +5,9 @@ import signal
 import time
 from dataclasses import dataclass
 
-from searching import NOTES
 from started import evaluated, start, wait_for
 
+from search.lock import NAME as LOCK
 from search.storage import JOURNAL, read_trials
 
 TRIALS = 40
@@ -35,6 +35,14 @@ def in_journal(folder):
     return [trial.user_attrs["identity"] for trial in read_trials(folder / "search")]
 
 
+def wait_for_evaluation(folder, process):
+    """Wait for the first that a search finishes; workers of one before it may still be at work."""
+    lock = folder / "search" / LOCK
+    wait_for(lambda: lock.exists() and f'"pid": {process.pid},' in lock.read_text())
+    done = evaluated(folder).total()
+    wait_for(lambda: evaluated(folder).total() > done or process.poll() is not None)
+
+
 def kill_and_go_on(folder, seed, workers, storage=None, stored=in_journal):
     """Kill the driver once, at a random moment, and finish the search."""
     rng = random.Random(seed)
@@ -48,11 +56,9 @@ def kill_and_go_on(folder, seed, workers, storage=None, stored=in_journal):
     first.kill()
     assert first.wait(timeout=10) == -signal.SIGKILL
     before = stored(folder)
-    notes = folder / NOTES
-    kept = notes.stat().st_size if notes.exists() else 0
     began = time.monotonic()
     second = start(folder, seconds=SECONDS, **options)
-    wait_for(lambda: notes.exists() and notes.stat().st_size > kept)
+    wait_for_evaluation(folder, second)
     seconds = time.monotonic() - began
     assert second.wait(timeout=120) == 0
     after = stored(folder)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from killing import in_journal
+from killing import in_journal, wait_for_evaluation
 from started import evaluated, start, wait_for
 
 from search.status import NAME, described, read_status
@@ -33,8 +33,7 @@ def test_a_clock_that_steps_back_loses_nothing(tmp_path, ledger, workers):
     began = time.monotonic()
     environ = {"PYTHONPATH": str(CLOCKS), "CLOCK_STEPS_WITH": str(steps)}
     second = start(tmp_path, environ, **options)
-    done = evaluated(tmp_path).total()
-    wait_for(lambda: evaluated(tmp_path).total() > done)
+    wait_for_evaluation(tmp_path, second)
     seconds, seen = time.monotonic() - began, []
     while second.poll() is None:
         if (search / NAME).exists():
@@ -43,6 +42,7 @@ def test_a_clock_that_steps_back_loses_nothing(tmp_path, ledger, workers):
             steps.touch()
         time.sleep(0.1)
     assert second.returncode == 0
+    seen.append(read_status(search))
     assert all(map(sane, seen))
     after = in_journal(tmp_path)
     assert len(set(after)) == TRIALS
