@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -17,23 +18,25 @@ from search.config import Config
 from search.parsing import Call, parse_call
 from search.processes import Launched, joined, leads
 from space.errors import InputError
+from supernet.interruption import Terminated, terminable
 from supernet.parallel import ProcessLostError
 
-INTERRUPTED = 130
+# What a shell says of a command that a signal has ended.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 SPEAKS_IN = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit code: 0, 2 for wrong input, 130 after Ctrl-C."""
+    """Run a command line.
+
+    Returns:
+        Its exit code: 0, 1 where another process of a training has ended, 2 for wrong input and
+        for what cannot be written, 130 after Ctrl-C, 143 after SIGTERM.
+    """
     _quiet()
     try:
-        call = parse_call(sys.argv[1:] if argv is None else argv)
-        if call.command.name != "train" and Launched.read(os.environ) is not None:
-            raise InputError(
-                f"tokennas {call.command.name} is for one process; several can train the supernet "
-                "together, and the other stages then go on alone"
-            )
-        RUN[call.command.name](call)
+        with terminable():
+            _run_command(sys.argv[1:] if argv is None else argv)
     except InputError as error:
         if leads():
             print(f"tokennas: {error}", file=sys.stderr)
@@ -44,9 +47,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ProcessLostError as error:
         print(f"tokennas: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("tokennas: interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        what, code = ("interrupted", INTERRUPTED)
+        if isinstance(error, Terminated):
+            what, code = ("terminated", TERMINATED)
+        if leads():
+            print(f"tokennas: {what}; the same command goes on from here", file=sys.stderr)
+        return code
     return 0
 
 
@@ -56,10 +63,23 @@ def command() -> NoReturn:
     Python would take down torch and its kind piece by piece, for more than a second.
     """
     code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # There is nothing left to interrupt, only to leave sooner.
+        signal.signal(number, lambda *_: os._exit(code))
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def _run_command(argv: Sequence[str]) -> None:
+    call = parse_call(argv)
+    if call.command.name != "train" and Launched.read(os.environ) is not None:
+        raise InputError(
+            f"tokennas {call.command.name} is for one process; several can train the supernet "
+            "together, and the other stages then go on alone"
+        )
+    RUN[call.command.name](call)
 
 
 def _train(call: Call) -> None:
@@ -82,7 +102,7 @@ def _status(call: Call) -> None:
 
     config = _config(call)
     folder = RunFolder(config, call.file).stage("search") / config.search.name
-    _console().print(described(read_status(folder)), highlight=False, soft_wrap=True)
+    _console().print(described(read_status(folder)), highlight=False, markup=False, soft_wrap=True)
 
 
 def _export(call: Call) -> None:

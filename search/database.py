@@ -13,11 +13,12 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy import event
-from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.engine import ExceptionContext
 
 from search.proposals import quiet
 from space.errors import InputError
 
+DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 # Longer than a restart of a server, and than the recovery after a crash of one.
 AWAY_SECONDS = 60.0
 LONGEST_WAIT = 2.0
@@ -41,11 +42,18 @@ def open_database(url: str, study: str, driver: int | None) -> RDBStorage:
         driver: process that is named to others; None for this one.
 
     Raises:
-        InputError: another search writes the study.
+        InputError: another search writes the study, or it is no URL of a database that is known.
     """
+    scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
+    # Others load a driver from wherever the URL says, and `plugin` loads an entry point.
+    if scheme not in DATABASES or "plugin" in query:
+        raise InputError(
+            f"storage {without_password(url)}: must be the URL of one of {', '.join(DATABASES)}, "
+            "without plugins"
+        )
     with quiet():
         storage = RDBStorage(url)
-        if make_url(url).get_backend_name() == "postgresql":
+        if scheme == "postgresql":
             # Optuna needs two connections at a time to make and check tables, and one from then on.
             storage.engine.dispose()
             lock = _StudyLock(study, os.getpid() if driver is None else driver)

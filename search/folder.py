@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from search.config import Config
-from space.errors import InputError
+from space.arch import is_integer
+from space.errors import InputError, shown
+from space.writing import make_folder
 from space.yamlfile import read_yaml, write_text, write_yaml
 
 # Values that change how fast results come, or which are shown, but not the results.
@@ -30,6 +32,9 @@ FREE = {
 }
 
 
+MOST_SHOWN = 8
+
+
 class RunFolder:
     """A run's folder; made when the first stage claims it.
 
@@ -39,7 +44,8 @@ class RunFolder:
     """
 
     def __init__(self, config: Config, file: Path | None) -> None:
-        name = file.stem if file is not None else "run"
+        # A file called `...yaml` is not to name the folder above.
+        name = (file.stem.strip(".") if file is not None else "") or "run"
         self.config = config
         self.path = Path(config.run) if config.run else Path("runs") / name
 
@@ -50,13 +56,14 @@ class RunFolder:
         """Take a stage's folder for the values of these sections.
 
         Raises:
-            InputError: results of other values are there; nothing is touched.
+            InputError: results of other values are there, and nothing is touched; or the folder
+                cannot be written.
         """
         self.check(stage, sections)
         folder, whole = self.stage(stage), plain(asdict(self.config))
         stored = folder / "config.yaml"
         if not stored.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             write_yaml(stored, {name: whole[name] for name in ("seed", *sections)})
         write_yaml(self.path / "config.yaml", whole)
         return folder
@@ -74,8 +81,10 @@ class RunFolder:
         values = {name: whole[name] for name in ("seed", *sections)}
         changed = changes(read_yaml(stored).data, values)
         if changed:
+            more = f"; and {len(changed) - MOST_SHOWN} more" if len(changed) > MOST_SHOWN else ""
             raise InputError(
-                f"{folder}: holds results of other values ({'; '.join(changed)}); give the old "
+                f"{folder}: holds results of other values "
+                f"({'; '.join(changed[:MOST_SHOWN])}{more}); give the old "
                 "values, delete that folder, or begin another run with --run"
             )
 
@@ -86,9 +95,11 @@ class RunFolder:
             return None
         try:
             indices = json.loads(path.read_text(encoding="utf-8"))["indices"]
-            return [int(index) for index in indices]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: no list of indices; delete the run to begin anew") from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            indices = None
+        if not isinstance(indices, list) or not all(map(is_integer, indices)):
+            raise InputError(f"{path}: no list of indices; delete the run to begin anew")
+        return indices
 
     def store_split(self, indices: list[int]) -> None:
         """Store the indices of the search split, for every later stage and restart."""
@@ -115,4 +126,4 @@ def changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> list[str]:
         return [
             change for key in keys for change in changes(old.get(key), new.get(key), (*place, key))
         ]
-    return [] if old == new else [f"{'.'.join(place)} was {old!r}, is {new!r}"]
+    return [] if old == new else [f"{'.'.join(place)} was {shown(old)}, is {shown(new)}"]

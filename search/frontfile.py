@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ KEYS = (
     "steps",
     "entries",
 )
+IDENTITY = re.compile(r"[0-9a-f]{16}")
 ENTRY = ("trial", "identity", "values", "metrics", "blocks")
 
 
@@ -120,7 +122,7 @@ class _Reader:
                 raise self.document.error((*place, "metrics", name), message)
         return {
             "arch": arch,
-            "identity": self.text((*place, "identity"), data["identity"]),
+            "identity": self.identity((*place, "identity"), data["identity"]),
             "trial": self.count((*place, "trial"), data["trial"]),
             "values": self.values((*place, "values"), data["values"], objectives),
             "metrics": metrics,
@@ -168,12 +170,21 @@ class _Reader:
     def numbers(self, place: Place, value: object) -> dict[str, float]:
         if not isinstance(value, dict) or not all(map(_finite, value.values())):
             raise self.document.error(place, f"must be numbers by name, got {shown(value)}")
+        if "macs" not in value:
+            raise self.document.error(place, "missing 'macs'")
         return {name: float(number) for name, number in value.items()}
 
     def count(self, place: Place, value: object) -> int:
         if not is_integer(value) or value < 0:
             raise self.document.error(place, f"must be a count, got {shown(value)}")
         return value
+
+    def identity(self, place: Place, value: object) -> str:
+        """Files are named after it, so that it may be nothing but a hash."""
+        text = self.text(place, value)
+        if not IDENTITY.fullmatch(text):
+            raise self.document.error(place, f"must be 16 hexadecimal digits, got {shown(text)}")
+        return text
 
     def text(self, place: Place, value: object) -> str:
         if not isinstance(value, str):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from search.config import Config
@@ -53,7 +54,8 @@ def inspect_config(config: Config, file: Path | None, console: Console) -> None:
     }
     sizes = ", ".join(f"{count:,} {split}" for split, count in splits.items())
     console.print(
-        f"[bold]data[/] {config.data.dataset.name}: {len(data.classes)} classes, {sizes} images"
+        f"[bold]data[/] {escape(config.data.dataset.name)}: {len(data.classes)} classes, "
+        f"{sizes} images"
     )
     show_space(setup.supernet.space.mac_bands, setup.supernet.space.size(), console)
     seconds = seconds_to_train(config, setup)

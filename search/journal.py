@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -82,26 +83,25 @@ def _last_entry(path: Path) -> tuple[int, bool]:
     """Where the last line that is an entry ends, and whether its newline is there."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            line = _line_before(file, end)
+        for line in _lines_backwards(file, end):
             if _entry(line) is not None:
                 return end, line.endswith(b"\n")
             end -= len(line)
     return 0, True
 
 
-def _line_before(file: BinaryIO, end: int) -> bytes:
-    """The line that ends at `end`, with its newline if it has one."""
-    start, found = end, b""
-    while start > 0:
-        step = min(CHUNK, start)
-        file.seek(start - step)
-        found = file.read(step) + found
-        start -= step
-        at = found.rfind(b"\n", 0, len(found) - 1)
-        if at >= 0:
-            return found[at + 1 :]
-    return found
+def _lines_backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """The lines from the last to the first, each with its newline if it has one."""
+    left, step = b"", CHUNK
+    while end > 0:
+        size = min(step, end)
+        end = file.seek(end - size)
+        left, *lines = re.findall(rb"[^\n]*\n|[^\n]+", file.read(size) + left)
+        yield from reversed(lines)
+        # Of a line without end, more each time: joining it is not to take quadratic time.
+        step = CHUNK if lines else 2 * step
+    if left:
+        yield left
 
 
 def _check(path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from space.errors import InputError
+from space.writing import writing
 
 NAME = "lock"
 # The process that writes may outlive the one that started the search by seconds.
@@ -31,19 +32,18 @@ class FolderLock:
     def __init__(self, folder: Path, driver: int | None = None) -> None:
         driver = os.getpid() if driver is None else driver
         path = folder / NAME
-        try:
+        with writing(path):
             # Never truncated on opening: until it is locked, what it says is the other process's.
             self._file: IO[str] | None = path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror}") from None
         if not _locked(self._file, driver):
             owner = _owner(self._file)
             name = f"process {owner['pid']} on {owner['host']}" if owner else "just started"
             self._file.close()
             raise InputError(f"{folder}: another command is at work here ({name})")
-        self._file.truncate(0)
-        json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
-        self._file.flush()
+        with writing(path):
+            self._file.truncate(0)
+            json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
+            self._file.flush()
         # A forked child (a loader's worker) would keep the lock after this process has died.
         os.register_at_fork(after_in_child=self._forget)
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import types
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from yaml import YAMLError
 
 from search.commands import COMMANDS, Command
+from search.complaints import explain, options, placed, section_of
 from search.config import Config
-from space.errors import InputError, near
-from space.yamlfile import Document, Place, dotted, read_yaml
+from space.errors import InputError, cut, near, shown
+from space.yamlfile import MOST_DEPTH, Document, Place, check_size, dotted, read_yaml
 
 # A YAML value may never make the parser import or run what it names outside the three packages.
 set_parsing_settings(
@@ -28,13 +30,7 @@ set_parsing_settings(
     instantiate_subclass_spec_in_any=False,
 )
 
-KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "list": "a list such as [a, b]",
-    "dict": "a mapping such as {a: 1}",
-}
+MOST_TOLD = 20
 EPILOG = (
     "Every value of the config is an option too, such as --supernet.epochs 50: "
     "tokennas run --help shows them all."
@@ -70,49 +66,89 @@ def parse_call(argv: Sequence[str]) -> Call:
     document = None if file is None else read_yaml(file)
     if document is not None:
         check_keys(document)
+    _check_sizes(arguments, document)
     try:
         parsed = parser.parse_args(arguments)
+        _check_given(parsed[parsed.subcommand], Config)
         made = parser.instantiate(parsed)
+        values: Namespace = made[made.subcommand]
+        fields = {field.name: values[field.name] for field in dataclasses.fields(Config)}
+        config = Config(**fields) if file is not None else None
     except ArgumentError as error:
-        raise InputError(_explain(str(error), document, arguments)) from None
+        raise InputError(explain(str(error), document, arguments)) from None
+    except InputError as error:
+        raise InputError(placed(str(error), document, arguments)) from None
     command = COMMANDS[made.subcommand]
-    values: Namespace = made[command.name]
-    options = {option.name: values[option.name] for option in command.options}
-    fields = {field.name: values[field.name] for field in dataclasses.fields(Config)}
-    config = Config(**fields) if file is not None else None
+    own = {option.name: values[option.name] for option in command.options}
     if config is None and command.needs_config:
         raise InputError(f"tokennas {command.name} needs a config: tokennas {command.name} FILE")
-    return Call(command, config, file, options)
+    return Call(command, config, file, own)
 
 
 def check_keys(document: Document) -> None:
-    """Refuse unknown keys, all of them at once.
+    """Refuse unknown keys and sections that are none, as many at once as people read.
 
     Raises:
         InputError: one line a key.
     """
     if not isinstance(document.data, dict):
         raise document.error((), "a config must be a mapping of sections")
-    wrong = [
-        str(document.error(place, f"unknown key{near(str(place[-1]), known)}"))
-        for place, known in _unknown(document.data, Config, ())
-    ]
+    wrong = [str(document.error(*each)) for each in _wrong(document.data, Config, ())]
     if wrong:
-        raise InputError("\n".join(wrong))
+        more = [f"{document.path}: {len(wrong) - MOST_TOLD} more"] * (len(wrong) > MOST_TOLD)
+        raise InputError(*wrong[:MOST_TOLD], *more)
 
 
-def _unknown(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, list[str]]]:
-    """The places of unknown keys, and the keys that are known there."""
-    kind = _dataclass_of(kind)
-    if kind is None or not isinstance(data, dict):
+def _wrong(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    """The places of unknown keys and of what is no section, and what is wrong there."""
+    kind = section_of(kind)
+    if kind is None or data is None:
+        return
+    known = [field.name for field in dataclasses.fields(kind)]
+    if not isinstance(data, dict):
+        # Text would be taken for the name of another file, which nobody has checked.
+        yield place, f"must be a mapping of {', '.join(known)}, got {shown(data)}"
         return
     hints = get_type_hints(kind)
-    known = [field.name for field in dataclasses.fields(kind)]
     for key, value in data.items():
         if key in known:
-            yield from _unknown(value, hints[key], (*place, key))
+            yield from _wrong(value, hints[key], (*place, key))
         else:
-            yield (*place, key), known
+            yield (*place, key), f"unknown key{near(str(key), known)}"
+
+
+def _check_sizes(arguments: list[str], document: Document | None) -> None:
+    """Refuse text so deep that reading it would end the process: the parser takes it for YAML."""
+    texts = [argument.rpartition("=")[::2] for argument in arguments]
+    if document is not None:
+        texts += [(f"{document.path}: {dotted(at)}", text) for at, text in _texts(document.data)]
+    for name, text in texts:
+        if len(text) > MOST_DEPTH:
+            with suppress(YAMLError, UnicodeEncodeError):  # text as good as any
+                check_size(name or "options", text)
+
+
+def _texts(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """Every text in a tree of plain values."""
+    if isinstance(data, str):
+        yield place, data
+    elif isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from _texts(value, (*place, key))
+
+
+def _check_given(values: Any, kind: Any, place: Place = ()) -> None:
+    """Refuse nothing where something is needed; the parser takes it for any type."""
+    for name, hint in get_type_hints(kind).items():
+        if get_origin(hint) is ClassVar:
+            continue
+        here, value, section = (*place, name), values[name], section_of(hint)
+        if value is None and types.NoneType not in get_args(hint):
+            raise InputError(f"{dotted(here)}: nothing is given; without the key it has a default")
+        if value is not None and section is not None:
+            if not isinstance(value, Namespace):
+                raise InputError(f"{dotted(here)}: must be a mapping, got {shown(value)}")
+            _check_given(value, section, here)
 
 
 def _is_list(kind: Any) -> bool:
@@ -121,12 +157,7 @@ def _is_list(kind: Any) -> bool:
     return all(get_origin(option) is list or option is types.NoneType for option in options)
 
 
-def _dataclass_of(kind: Any) -> Any:
-    """The dataclass behind a type, optional or not."""
-    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return next((option for option in options if dataclasses.is_dataclass(option)), None)
-
-
+@cache
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="tokennas",
@@ -169,18 +200,6 @@ def _version() -> str:
     return version("tokennas")
 
 
-def _options(kind: Any = Config, prefix: str = "--") -> dict[str, Any]:
-    """All options that the values of a config are, and their types."""
-    found: dict[str, Any] = {}
-    for name, hint in get_type_hints(kind).items():
-        if get_origin(hint) is ClassVar:
-            continue
-        found[prefix + name] = hint
-        inner = _dataclass_of(hint)
-        found |= {} if inner is None else _options(inner, f"{prefix}{name}.")
-    return found
-
-
 def _config_option(arguments: list[str]) -> list[str]:
     """`train FILE ...` as `train --config FILE ...`, since a config cannot be positional there."""
     if len(arguments) > 1 and arguments[0] in COMMANDS and not arguments[1].startswith("-"):
@@ -206,38 +225,16 @@ def _listed(arguments: list[str]) -> list[str]:
 @cache
 def _lists() -> frozenset[str]:
     """The options that take a list and nothing else."""
-    options = [option for command in COMMANDS.values() for option in command.options]
-    own = {f"--{option.name}": option.type for option in options}
-    return frozenset(name for name, kind in (own | _options()).items() if _is_list(kind))
+    own = {f"--{each.name}": each.type for one in COMMANDS.values() for each in one.options}
+    return frozenset(name for name, kind in (own | options()).items() if _is_list(kind))
 
 
 def _config_file(arguments: list[str]) -> Path | None:
-    for i, argument in enumerate(arguments):
-        if argument == "--config" and i + 1 < len(arguments):
-            return Path(arguments[i + 1])
-        if argument.startswith("--config="):
-            return Path(argument.removeprefix("--config="))
-    return None
-
-
-def _plainly(found: re.Match[str]) -> str:
-    kind, value = found.groups()
-    return f"must be {KINDS.get(kind, kind)}, got {value}"
-
-
-def _explain(message: str, document: Document | None, arguments: list[str]) -> str:
-    """The parser's complaint in one line, with file and line where the value stands in the file."""
-    text = " ".join(message.split())
-    if text.startswith("unrecognized arguments: "):
-        option = text.removeprefix("unrecognized arguments: ").split()[0]
-        return f"unknown option {option}{near(option.split('=')[0], [*_options()])}"
-    found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
-    if found is None:
-        return text
-    place = tuple(found.group(1).split("."))
-    reason = re.sub(r"<class '(\w+)'>", r"\1", found.group(2))
-    reason = re.sub(r"Expected a (\w+)\. Got value: (.*)", _plainly, reason)
-    as_option = any(each.split("=")[0] == f"--{dotted(place)}" for each in arguments)
-    if document is not None and place in document.lines and not as_option:
-        return str(document.error(place, reason))
-    return f"--{dotted(place)}: {reason}"
+    found = [
+        argument.removeprefix("--config=") if argument != "--config" else following
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if argument == "--config" or argument.startswith("--config=")
+    ]
+    if len(found) > 1:
+        raise InputError(f"--config: give one config, got {' and '.join(map(cut, found))}")
+    return Path(found[0]) if found and found[0] else None

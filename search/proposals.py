@@ -1,7 +1,7 @@
 """The Optuna study in memory that a sampler works on: it proposes genes and is told of results.
 
 It forgets nothing by itself, so what was refused or repeated piles up in it; `rebuild` starts it
-anew from the finished trials.
+anew from the finished trials, of which a genetic sampler needs the fittest alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Literal
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -24,7 +25,10 @@ from search.samplers import SamplerChoice
 from space.encoding import Genes
 
 FEWEST_PASSED = 1000
+# A genetic sampler goes through all trials at each ask.
+MOST_GENETIC = 1000
 
+Direction = Literal["minimize", "maximize"]
 Distributions = dict[str, optuna.distributions.BaseDistribution]
 
 
@@ -73,7 +77,9 @@ class Proposals:
 
     @property
     def crowded(self) -> bool:
-        """Whether what was passed over outnumbers what was finished, so that asking slows down."""
+        """Whether the study holds much that nobody needs, so that asking slows down."""
+        if self._genetic:
+            return self._passed + len(self._finished) > MOST_GENETIC
         return self._passed > max(FEWEST_PASSED, len(self._finished))
 
     def rebuild(self) -> None:
@@ -86,14 +92,34 @@ class Proposals:
         seed = (self._seed * 1_000_003 + len(trials) * 1009 + self._rebuilds) % (1 << 32)
         self._rebuilds += 1
         self._passed = 0
-        self._finished = list(range(len(trials)))
         sampler = self._sampler.make(self._problem, seed)
         directions = [objective.optuna_direction for objective in self._problem.objectives]
         with quiet():
             self._study = optuna.create_study(directions=directions, sampler=sampler)
-        for trial in trials:
-            self._study.add_trial(self._lean(trial))
-        _select_parents(sampler, self._study, trials)
+        self._remember_genes(sampler)
+        self._genetic = isinstance(sampler, BaseGASampler)
+        trials = [self._lean(trial) for trial in trials]
+        if isinstance(sampler, BaseGASampler):
+            trials = _fittest(sampler, trials, directions)
+        self._study.add_trials(trials)
+        self._finished = list(range(len(trials)))
+
+    def _remember_genes(self, sampler: optuna.samplers.BaseSampler) -> None:
+        """Keep Optuna from looking at each ask for the genes that all trials have in common.
+
+        It looks through all trials that were asked after the oldest open one: many, with workers.
+        """
+        infer = sampler.infer_relative_search_space
+        whole = sum(not gene.single() for gene in self._genes.values())
+        known: Distributions = {}
+
+        def remembered(study: optuna.Study, trial: FrozenTrial) -> Distributions:
+            nonlocal known
+            if len(known) < whole:
+                known = infer(study, trial)
+            return known
+
+        sampler.infer_relative_search_space = remembered  # type: ignore[method-assign]
 
     def ask(self, genes: Mapping[str, str] | None = None) -> optuna.Trial:
         """A new trial: the sampler's proposal, or the given genes."""
@@ -131,20 +157,24 @@ class Proposals:
         return self._study.tell(trial, values)
 
 
-def _select_parents(
-    sampler: optuna.samplers.BaseSampler, study: optuna.Study, trials: Sequence[FrozenTrial]
-) -> None:
-    """Select the parents of each generation in order.
+def _fittest(
+    sampler: BaseGASampler, trials: Sequence[FrozenTrial], directions: Sequence[Direction]
+) -> list[FrozenTrial]:
+    """What a genetic sampler needs of the finished trials: a first generation of the fittest.
 
-    A genetic sampler does so by itself, but from the last generation down to the first, one call
-    inside another: hundreds of generations pass Python's recursion limit.
+    Optuna would go through all generations that there were, one call inside another, and their
+    numbers say little after a restart, when the repetitions that filled them are gone.
     """
-    if not isinstance(sampler, BaseGASampler):
-        return
-    key = f"{type(sampler).__name__}:generation"
-    last = max((trial.system_attrs.get(key, 0) for trial in trials), default=0)
-    for generation in range(1, last + 1):
-        sampler.get_parent_population(study, generation)
+    found = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    for trial in found:
+        key = f"{type(sampler).__name__}:generation"
+        trial.system_attrs = {**trial.system_attrs, key: 0}
+    if len(found) <= (sampler.population_size or 0):
+        return found
+    with quiet():
+        study = optuna.create_study(directions=directions, sampler=sampler)
+    study.add_trials(found)
+    return sampler.get_parent_population(study, 1)
 
 
 @contextmanager

@@ -9,15 +9,27 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from search.session import OnProgress, Progress
-from space.errors import InputError
+from space.errors import InputError, cut, printable, shown
 from space.yamlfile import write_text
 
 NAME = "status.json"
 EVERY_SECONDS = 2.0
 # The driver of another host cannot be asked whether it lives; its file can be too old.
 SILENT_SECONDS = 30.0
+MOST = 1 << 62
+# A pid of 0 or less would ask after groups of processes; a greater one the kernel does not have.
+MOST_PID = 1 << 31
+KINDS: dict[str, Any] = {
+    **dict.fromkeys(("pid", "done", "total", "failed", "leased"), int),
+    **dict.fromkeys(("host", "objective"), str),
+    **dict.fromkeys(("time", "rate"), int | float),
+    "best": int | float | None,
+    "workers": int | None,
+    "ended": str | None,
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,16 @@ class Status:
     workers: int | None
     leased: int
     ended: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse what a file may hold instead, with a ValueError that names the value."""
+        for name, kinds in KINDS.items():
+            value = getattr(self, name)
+            right = isinstance(value, kinds) and not isinstance(value, bool)
+            if not right or (isinstance(value, int | float) and not abs(value) < MOST):
+                raise ValueError(f"{name} cannot be {shown(value)}")
+        if not 0 < self.pid < MOST_PID or self.total < 1:
+            raise ValueError(f"pid {self.pid} or total {self.total} cannot be")
 
     @property
     def running(self) -> bool:
@@ -119,8 +141,8 @@ def read_status(folder: Path) -> Status:
         return Status(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"{path}: not there: no search has begun in this folder") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read: {cut(str(error))}") from None
 
 
 def described(status: Status) -> str:
@@ -144,4 +166,4 @@ def described(status: Status) -> str:
             lines.append(f"about {left / status.rate / 60:.0f} minutes left")
     else:
         lines.append("the same command goes on from here")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

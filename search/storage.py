@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -20,7 +21,8 @@ from search.lock import FolderLock
 from search.objectives import Objective
 from search.proposals import quiet
 from search.searchfile import settle
-from space.errors import InputError
+from space.errors import InputError, shown
+from space.writing import make_folder, writing
 
 JOURNAL = "journal.log"
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
@@ -54,10 +56,7 @@ class Store:
         url: str | None = None,
         driver: int | None = None,
     ) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
+        make_folder(folder)
         self._lock = FolderLock(folder, driver)
         self._database: RDBStorage | None = None
         self.notes: list[str] = []
@@ -81,10 +80,11 @@ class Store:
         there = journal.exists() and journal.stat().st_size > 0
         name = settle(folder, {**description, "storage": storage}, there)
         if url is None:
-            note = repair(journal)
-            self.notes += [note] if note else []
-            self.trials = _trials(read_storage(journal), name)
-            self._study = _create(write_storage(journal), name, objectives)
+            with writing(journal):
+                note = repair(journal)
+                self.notes += [note] if note else []
+                self.trials = _trials(read_storage(journal), name)
+                self._study = _create(write_storage(journal), name, objectives)
         else:
             with opening(self._place):
                 self._database = open_database(url, name, driver)
@@ -92,8 +92,17 @@ class Store:
                 self.trials = self._study.get_trials(deepcopy=False, states=FINISHED)
 
     def add(self, trial: FrozenTrial) -> None:
-        """Store a finished trial; when this returns it is on the disk, or in the database."""
-        add_trial(self._study, trial, self._place)
+        """Store a finished trial; when this returns it is on the disk, or in the database.
+
+        Raises:
+            InputError: it cannot be stored; what was stored before is.
+        """
+        try:
+            with writing(self._place):
+                add_trial(self._study, trial, self._place)
+        except StorageInternalError as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise InputError(f"{self._place}: cannot be written: {shown(reason)}") from None
 
     def close(self) -> None:
         """Let others write; calling it again does nothing."""

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from space.errors import printable
 
 SHARES = ("top1", "top5")
 COUNTS = ("trial",)
@@ -31,7 +34,7 @@ def duration(seconds: float) -> str:
 def cell(name: str, value: object) -> str:
     """A value of that name: shares in per cent, large numbers short, nothing for None."""
     if not isinstance(value, int | float):
-        return "" if value is None else str(value)
+        return "" if value is None else printable(str(value))
     if name in SHARES or name.startswith(SHARES):
         return f"{100 * value:.2f}%"
     if name in COUNTS:
@@ -45,7 +48,7 @@ def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = 
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for name in listed[0] if listed else ():
         text = any(isinstance(row[name], str) for row in listed)
-        table.add_column(name, justify="left" if text else "right")
+        table.add_column(escape(name), justify="left" if text else "right")
     for row in listed:
-        table.add_row(*(cell(name, value) for name, value in row.items()))
+        table.add_row(*(escape(cell(name, value)) for name, value in row.items()))
     console.print(table)

@@ -42,6 +42,7 @@ def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record
     genes = Genes(problem.space)
     found: dict[str, Record] = {}
     for trial in trials:
+        _check(trial)
         record = _record(trial, problem, genes, len(found))
         found.setdefault(record.identity, record)
     return list(found.values())
@@ -51,10 +52,25 @@ def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, dict[str, float]]:
     """The metrics of the evaluations that succeeded, by identity of their arch."""
     found = {}
     for trial in trials:
+        _check(trial)
         identity, metrics = trial.user_attrs.get("identity"), trial.user_attrs.get("metrics")
         if trial.state == TrialState.COMPLETE and isinstance(identity, str):
             found[identity] = _metrics(metrics, trial)
     return found
+
+
+def _check(trial: FrozenTrial) -> None:
+    """Refuse what no search has stored: Optuna replays whatever a journal says."""
+    parts = (trial.user_attrs, trial.system_attrs, trial.params)
+    if all(isinstance(part, Mapping) for part in parts):
+        values = trial.values if isinstance(trial.values, list) else [trial.values or 0.0]
+        if all(map(_is_number, (*values, *trial.constraints.values()))):
+            return
+    raise InputError(f"stored trial {trial.number} was not written by a search")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 62)
 
 
 def _record(trial: FrozenTrial, problem: Problem, genes: Genes, number: int) -> Record:
@@ -90,8 +106,6 @@ def _record(trial: FrozenTrial, problem: Problem, genes: Genes, number: int) -> 
 
 
 def _metrics(metrics: object, trial: FrozenTrial) -> dict[str, float]:
-    if not isinstance(metrics, Mapping) or not all(
-        isinstance(value, int | float) for value in metrics.values()
-    ):
+    if not isinstance(metrics, Mapping) or not all(map(_is_number, metrics.values())):
         raise InputError(f"stored trial {trial.number}: metrics must be numbers by name")
     return {str(name): float(value) for name, value in metrics.items()}

@@ -155,9 +155,11 @@ class Table:
             got = "missing" if values is None else f"must be a list, not empty, got {shown(values)}"
             raise InputError(f"{place}: {got}")
         found = tuple(_read(f"{place}[{i}]", read, value) for i, value in enumerate(values))
+        seen: set[object] = set()
         for i, value in enumerate(found):
-            if value in found[:i]:
+            if value in seen:
                 raise InputError(f"{place}[{i}]: {shown(values[i])} is listed twice")
+            seen.add(value)
         return found
 
     def blocks(self, depth: int, first: int) -> tuple[int, ...]:

@@ -12,7 +12,18 @@ _brief.maxstring = _brief.maxother = _brief.maxlong = LONGEST
 
 
 class InputError(ValueError):
-    """What was given is not right; the message is one line: place, value, what would be right."""
+    """What was given is not right; the message is one line: place, value, what would be right.
+
+    Args:
+        lines: the message; several only where several things are told at once.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        # Names and values come from files: none may break the line, or speak to the terminal.
+        super().__init__(*map(printable, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 def near(value: str, known: list[str]) -> str:
@@ -26,7 +37,14 @@ def shown(value: object) -> str:
     return cut(_brief.repr(value))
 
 
-def cut(text: str) -> str:
+def printable(text: str) -> str:
+    """`text` with what is no visible character escaped."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
     """`text` with its middle left out where it is long."""
-    half = (LONGEST - 3) // 2
-    return text if len(text) <= LONGEST else f"{text[:half]}...{text[-half:]}"
+    half = (longest - 3) // 2
+    return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from space.arch import Grid, is_integer
 from space.errors import InputError, near, shown
 
+MOST_DEPTH = 1000
+
 
 class Part(NamedTuple):
     """What one part of a backbone costs."""
@@ -56,6 +58,9 @@ class BackboneShape:
     def __post_init__(self) -> None:
         for name in ("depth", "width", "heads", "attention_width"):
             _check(name, getattr(self, name), least=1)
+        if self.depth > MOST_DEPTH:
+            # An arch has an entry for each block: a number in a file would fill the memory.
+            raise InputError(f"depth must be at most {MOST_DEPTH}, got {shown(self.depth)}")
         for name in ("prefix", "head_per_token"):
             _check(name, getattr(self, name), least=0)
         if not isinstance(self.grid, tuple) or len(self.grid) != 2:

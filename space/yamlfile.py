@@ -6,7 +6,6 @@ and bytes that are no text are refused in one line. Writing goes beside the file
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from space.errors import InputError, cut, shown
+from space.writing import replacing
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 40
@@ -85,7 +85,7 @@ def _parse(path: Path, raw: bytes) -> Document:
         raise InputError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no such file is")
     try:
         text = raw.decode("utf-8")
-        _check_size(path, text)
+        check_size(path, text)
         node = yaml.compose(text, Loader=Loader)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is no UTF-8 text") from None
@@ -104,24 +104,20 @@ def _parse(path: Path, raw: bytes) -> Document:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write beside the file, flush to the disk, and rename: there is never half a file."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write a file whole: there is never half a one.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def write_yaml(path: str | Path, data: Any) -> None:
     """Write plain values as YAML, in the order given; innermost collections on one line.
 
     Raises:
-        InputError: a value that `read_yaml` would refuse; nothing is written.
+        InputError: a value that `read_yaml` would refuse, or a file that cannot be written.
     """
     try:
         text = yaml.dump(
@@ -140,8 +136,13 @@ def write_yaml(path: str | Path, data: Any) -> None:
     write_text(path, text)
 
 
-def _check_size(path: Path, text: str) -> None:
-    """Count nesting and values on the event stream, which needs no recursion and no memory."""
+def check_size(path: Path | str, text: str) -> None:
+    """Count nesting and values on the event stream, which needs no recursion and no memory.
+
+    Raises:
+        InputError: there are more than any file or option has; nothing else reads them then.
+        yaml.YAMLError: it is no YAML.
+    """
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=Loader)):
         if isinstance(event, yaml.CollectionStartEvent):

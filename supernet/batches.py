@@ -7,7 +7,8 @@ sample seeds all generators before it is augmented, in whichever worker.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -43,7 +44,7 @@ class Batches(Protocol):
     steps: int
     exact: bool
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from step `first` on."""
 
 
@@ -97,7 +98,7 @@ class ShuffledBatches:
         self.processes = processes or Processes()
         self.steps = len(images) // (batch * self.processes.count)
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from step `first` on."""
         order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
         # The processes' batches of a step, joined, are the batch that one process would have.
@@ -108,7 +109,8 @@ class ShuffledBatches:
         batches = [
             [(epoch, int(place)) for place in order[start : start + self.batch]] for start in starts
         ]
-        for images, targets, draws in _loader(self.images, batches, self.workers, self.pin):
+        loader = _loader(self.images, batches, self.workers, self.pin, _ignore_signals)
+        for images, targets, draws in loader:
             yield Batch(images, targets, draws)
 
 
@@ -121,7 +123,7 @@ class UserBatches:
         self.loader = loader
         self.steps = len(loader)
 
-    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         """All batches of an epoch; a sampler with `set_epoch` is told which."""
         assert first == 0
         set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
@@ -153,8 +155,18 @@ def seed_all(*key: int) -> np.random.Generator:
     return np.random.default_rng(int(words[3]))
 
 
+def _ignore_signals(worker: int) -> None:
+    """Terminals and schedulers signal every process; the one that trains ends its step first."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _loader(
-    images: Images, batches: list[list[tuple[int, int]]], workers: int, pin: bool
+    images: Images,
+    batches: list[list[tuple[int, int]]],
+    workers: int,
+    pin: bool,
+    begin: Callable[[int], None] | None = None,
 ) -> DataLoader[Any]:
     # Loading must not touch the generators of the process that trains.
     generator = torch.Generator().manual_seed(0)
@@ -165,6 +177,7 @@ def _loader(
         pin_memory=pin,
         generator=generator,
         collate_fn=_collate,
+        worker_init_fn=begin,
     )
 
 

@@ -7,15 +7,14 @@ the end and would load a file with a flipped bit without a word.
 from __future__ import annotations
 
 import hashlib
-import os
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import torch
 
-from space.errors import InputError
+from space.errors import InputError, shown
+from space.writing import remove_half_written, replacing, writing
 
 MARK = b"tokennas-sha256:"
 DIGEST = hashlib.sha256().digest_size
@@ -40,31 +39,28 @@ def previous(path: Path) -> Path:
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values; what lay there becomes the previous one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            hashing = _Hashing(file)
-            torch.save(state, cast(BinaryIO, hashing))
-            file.write(MARK + hashing.digest())
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            path.replace(previous(path))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write tensors and plain values; what lay there becomes the previous one.
+
+    Raises:
+        InputError: it cannot be written; what lay there still does.
+    """
+    with replacing(path, previous(path)) as file:
+        hashing = _Hashing(file)
+        torch.save(state, cast(BinaryIO, hashing))
+        hashing.check()
+        file.write(MARK + hashing.digest())
 
 
 def load_checkpoint(path: Path, device: torch.device) -> Found:
     """Read the newest whole one back, running no code.
 
     One that is not whole is set aside, as `*.broken`, so that the next does not push out a whole
-    one in its favour.
+    one in its favour. What a killed process has left half written is removed.
 
     Raises:
         InputError: there are files, and none is a whole checkpoint.
     """
+    remove_half_written(path.parent)
     found, broken = Found(), []
     for each in (path, previous(path)):
         if not each.exists():
@@ -79,7 +75,8 @@ def load_checkpoint(path: Path, device: torch.device) -> Found:
     if broken and found.state is None:
         raise InputError(f"{found.notes[0]}; delete it to go anew")
     for each in broken:
-        each.replace(each.with_name(f"{each.name}.broken"))
+        with writing(each):
+            each.replace(each.with_name(f"{each.name}.broken"))
     return found
 
 
@@ -89,13 +86,25 @@ class _Hashing:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._hash = hashlib.sha256()
+        self._failure: BaseException | None = None
 
     def write(self, data: Any) -> int:
-        self._hash.update(data)
-        return self._file.write(data)
+        """Write, unless that has failed: torch would hide why behind an error of its own."""
+        if self._failure is None:
+            try:
+                self._file.write(data)
+                self._hash.update(data)
+            except BaseException as error:
+                self._failure = error
+        return memoryview(data).nbytes
 
     def flush(self) -> None:
-        self._file.flush()
+        """Nothing: the file is flushed once it is whole."""
+
+    def check(self) -> None:
+        """Raise what made a write fail."""
+        if self._failure is not None:
+            raise self._failure
 
     def digest(self) -> bytes:
         return self._hash.digest()
@@ -104,9 +113,11 @@ class _Hashing:
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         _check_sum(path)
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError) as error:
+        state: Any = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # whatever torch raises at bytes that nobody saved
         raise InputError(" ".join(str(error).split())[:120]) from None
+    if not isinstance(state, dict):
+        raise InputError(f"it holds no state but {shown(state)}")
     return state
 
 

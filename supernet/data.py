@@ -212,6 +212,11 @@ def cut(
             for members in [rng.permutation(pool[targets[pool] == label])]
             for index in members[: round(share * len(members))]
         ]
+    if not all(0 <= index < len(targets) for index in held):
+        raise InputError(
+            f"the stored search split is of other data: it has images beyond the {len(targets)} "
+            "that there are"
+        )
     chosen = np.sort(np.asarray(held, dtype=np.int64))
     if not len(chosen):
         raise InputError(

@@ -38,6 +38,7 @@ class HeldOut:
         self.task = task
         self.device = device
         self.amp = amp
+        self._parts = 1
         self.batches = [
             Held(images.to(device), targets.to(device), None) for images, targets, *_ in batches
         ]
@@ -56,7 +57,28 @@ class HeldOut:
         """A network's logits batch by batch, without gradients."""
         for batch in self.batches:
             with torch.inference_mode(), autocast(self.device, self.amp):
-                yield at_least_float32(network(batch.images))
+                yield at_least_float32(self._run(network, batch.images))
+
+    def _run(self, network: Network, images: Tensor) -> Tensor:
+        """A network's output, in as many parts as it takes to fit into the device's memory.
+
+        Raises:
+            torch.OutOfMemoryError: not even one image fits.
+        """
+        parts = self._parts
+        while True:
+            try:
+                size = -(-len(images) // parts)
+                found = [network(part) for part in images.split(size)]
+            except torch.OutOfMemoryError:
+                if parts >= len(images):
+                    raise
+            else:
+                self._parts = parts
+                return torch.cat(found)
+            parts *= 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def measure(self, network: Network) -> dict[str, float]:
         """The task's metrics, means over all images."""

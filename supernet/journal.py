@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from space.writing import writing
 from space.yamlfile import write_text
 
 Row = dict[str, Any]
@@ -38,7 +40,8 @@ class Journal:
         self, folder: Path | None, title: str, legend: str = "", quiet: bool = False
     ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
-        self.title = title
+        # Names of files may look like markup.
+        self.title = escape(title)
         self.legend = legend
         self.console = Console(stderr=True, quiet=quiet)
         self.rows: list[Row] = []
@@ -48,7 +51,7 @@ class Journal:
     def restore(self, epoch: int) -> None:
         """Take up the rows of the epochs before `epoch`; later ones were never checkpointed."""
         if self.path is not None and self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             self.rows = [row for row in map(_parse, lines) if row and row["epoch"] < epoch]
             write_text(self.path, "".join(map(_line, self.rows)))
 
@@ -56,7 +59,7 @@ class Journal:
         """Store and show the row of an epoch."""
         self.rows.append(row)
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
+            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
         columns = [(group, name) for group, name, _ in _shown(row)]
         if columns != self._columns:
@@ -72,7 +75,7 @@ class Journal:
     def note(self, *lines: str) -> None:
         """Show what happened beside the epochs."""
         for line in lines:
-            self._print(line)
+            self._print(escape(line))
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
@@ -102,7 +105,7 @@ def _parse(line: str) -> Row | None:
     """A row, or nothing for a line that was cut off."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 

@@ -80,8 +80,12 @@ class Processes:
         return held
 
     def reduce(
-        self, parameters: list[nn.Parameter], learners: list[nn.Parameter], images: Tensor
-    ) -> None:
+        self,
+        parameters: list[nn.Parameter],
+        learners: list[nn.Parameter],
+        images: Tensor,
+        stop: bool = False,
+    ) -> bool:
         """Make the gradients those of the joined batch.
 
         Args:
@@ -89,10 +93,14 @@ class Processes:
             learners: whose gradients are of a sum over those `images` of this process that they
                 learned from; a process without any has none.
             images: how many those are, a scalar.
+            stop: whether this process was asked to stop.
+
+        Returns:
+            Whether any process was asked to: they stop together, at the same step.
         """
         used = [parameter for parameter in parameters if parameter.grad is not None]
         if self.count > 1:
-            images = self._add_up(used, learners, images)
+            images, stop = self._add_up(used, learners, images, stop)
         if images.item() > 0:
             for parameter in learners:
                 if parameter.grad is not None:
@@ -100,24 +108,25 @@ class Processes:
         for parameter in used if self.count > 1 else ():
             assert parameter.grad is not None
             parameter.grad /= self.count
+        return stop
 
     def _add_up(
-        self, used: list[nn.Parameter], learners: list[nn.Parameter], images: Tensor
-    ) -> Tensor:
-        """Sum gradients and images over the processes, in one reduction."""
+        self, used: list[nn.Parameter], learners: list[nn.Parameter], images: Tensor, stop: bool
+    ) -> tuple[Tensor, bool]:
+        """Sum gradients, images and who is to stop over the processes, in one reduction."""
         for parameter in learners:
             if parameter.grad is None and parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
         gradients = [each.grad for each in (*used, *learners) if each.grad is not None]
-        flat = torch.cat(
-            [each.flatten() for each in gradients] + [images.reshape(1).to(gradients[0])]
-        )
+        counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
+        flat = torch.cat([*(each.flatten() for each in gradients), *counts])
         with _lost():
             dist.all_reduce(flat)
-        parts = flat[:-1].split([each.numel() for each in gradients])
+        parts = flat[:-2].split([each.numel() for each in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-        if flat[-1].item() == 0:
+        learned, stopping = flat[-2:].tolist()
+        if learned == 0:
             for parameter in learners:
                 parameter.grad = None
-        return flat[-1]
+        return flat[-2], stopping > 0

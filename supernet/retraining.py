@@ -66,7 +66,9 @@ def retrain(
         The subnet with the trained weights (averaged, where the recipe says so).
 
     Raises:
-        InputError: the head is not of the task's classes, or the folder holds another training.
+        InputError: the head is not of the task's classes, the folder holds another training, or a
+            file cannot be written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call goes on from the checkpoint it left.
     """
     recipe = recipe or RetrainRecipe()
     if not task.fits(subnet):

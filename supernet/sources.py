@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from PIL import Image
 from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
-from space.errors import InputError
+from space.errors import InputError, shown
 
 SYNONYMS = (
     ("train", "training"),
@@ -25,6 +26,26 @@ SYNONYMS = (
     ("test", "testing"),
 )
 DIGITS_TEST_SHARE = 4
+# Streams have no length. What opens them also runs shell commands that a root names (wds), or
+# code that comes with a data set (tfds).
+STREAMS = ("hfids", "tfds", "wds")
+SCRIPTLESS = 4  # version of datasets
+RANDOM_ACCESS = ("torch", "hfds")
+# What runs code, unpickles, or is given elsewhere, is not for a config to say.
+REFUSED_ARGS = (
+    "trust_remote_code",
+    "cache_tarinfo",
+    "loader",
+    "is_valid_file",
+    "reader",
+    "transform",
+    "transforms",
+    "target_transform",
+    "name",
+    "root",
+    "split",
+    "search_split",
+)
 
 
 @dataclass(frozen=True)
@@ -102,22 +123,52 @@ def _digits() -> tuple[Source, Source]:
 def _open(config: DatasetConfig, split: str) -> Source:
     name = "" if config.name in ("folder", "tar") else config.name
     root = config.root
-    if "/" not in name:
+    kind, slash, _ = name.partition("/")
+    if slash and kind.lower() in STREAMS:
+        raise InputError(f"dataset.name: {name} is a stream; a data set must have a length")
+    if kind.lower() not in RANDOM_ACCESS or not slash:
         if name:
             raise InputError(
                 f"dataset.name: {name!r} is none of digits, folder, tar, torch/NAME, hfds/NAME"
             )
         root = str(_split_folder(config, split))
+    _check_args(config)
+    if kind.lower() == "hfds":
+        _check_scriptless()
     add_img_extensions(".webp")
     try:
         dataset: Any = create_dataset(
             name, root=root, split=split, search_split=False, **config.args
         )
-    except (AssertionError, RuntimeError, OSError, ValueError, ImportError) as error:
+    except Exception as error:  # whatever timm and those who made the data set raise
         reason = " ".join(str(error).split()) or "timm cannot read it"
         raise InputError(f"dataset {config.name}, split {split!r}, root {root}: {reason}") from None
     targets, classes = _labels(dataset, config, split)
     return Source(targets, classes, _DatasetReader(dataset, split))
+
+
+def _check_scriptless() -> None:
+    """Refuse versions that run the script which comes with a data set."""
+    try:
+        found = version("datasets")
+    except PackageNotFoundError:
+        raise InputError("dataset.name: hfds/NAME needs the package datasets") from None
+    if int(found.split(".")[0]) < SCRIPTLESS:
+        raise InputError(
+            f"dataset.name: hfds/NAME needs datasets {SCRIPTLESS} or later, where no script of a "
+            f"data set is run; {found} is installed"
+        )
+
+
+def _check_args(config: DatasetConfig) -> None:
+    """Refuse arguments that would make timm run, or read, more than data."""
+    for key, value in config.args.items():
+        if key in REFUSED_ARGS:
+            raise InputError(f"dataset.args: {key!r} is not allowed here")
+        if key == "class_map" and not (isinstance(value, dict) or str(value).endswith(".txt")):
+            raise InputError(
+                f"dataset.args: class_map must be a mapping or a .txt file, got {shown(value)}"
+            )
 
 
 def _split_folder(config: DatasetConfig, split: str) -> Path:

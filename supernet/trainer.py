@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from timm.utils.model_ema import ModelEmaV3
@@ -21,28 +22,15 @@ from space.errors import InputError, shown
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.elastic import ElasticViT
+from supernet.interruption import Stop, stoppable
 from supernet.journal import Journal
-from supernet.parallel import Processes
+from supernet.parallel import Processes, ProcessLostError
 from supernet.recipe import Recipe, make_optimizer, make_schedule
+from supernet.resuming import SCHEMA, STEPS, Position, check_same, placed
 from supernet.task import Classification
 
 Step = Callable[[Batch, int, float], dict[str, Tensor]]
 Judge = Callable[[nn.Module], dict[str, float]]
-
-SCHEMA = "tokennas/training/1"
-
-
-@dataclass
-class Position:
-    """How far a training is: optimiser steps of the epoch are done, and their losses so far.
-
-    Each loss is a sum, and `counts` says over how many steps: not every step has every loss.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    losses: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 class Trainer:
@@ -87,6 +75,7 @@ class Trainer:
         self.schedule = make_schedule(self.optimizer, recipe, self.updates)
         self.ema = None if recipe.ema is None else ModelEmaV3(model, recipe.ema, use_warmup=True)
         self.position = Position()
+        self._stop, self._all_stop, self._batch_size = Stop(), False, 0
         self.path = None if folder is None else folder / "checkpoint.pt"
         model.set_grad_checkpointing(recipe.grad_checkpointing)
 
@@ -96,13 +85,26 @@ class Trainer:
         return self.model if self.ema is None else self.ema.module
 
     def fit(self) -> nn.Module:
-        """Train to the end of the recipe, from the checkpoint if there is one."""
+        """Train to the end of the recipe, from the checkpoint if there is one.
+
+        Ctrl-C and SIGTERM end the step and leave a checkpoint, where batches go on from any step.
+
+        Raises:
+            KeyboardInterrupt: it was stopped; the same call goes on from there.
+        """
         self._restore()
         total = self.recipe.epochs * self.updates
         done = self.position.epoch * self.updates + self.position.step
-        with self.journal.progress(total, done) as tell:
+        # Elsewhere nothing but the end of an epoch is worth a wait, and that is too long.
+        stopping = stoppable(self.batches.exact, patient=self.processes.count > 1)
+        with self.journal.progress(total, done) as tell, stopping as self._stop:
             while self.position.epoch < self.recipe.epochs:
-                self._epoch(tell)
+                try:
+                    self._epoch(tell)
+                except ProcessLostError:
+                    # All were asked to stop, and one was faster.
+                    self._stop.check()
+                    raise
         return self.averaged
 
     def _epoch(self, tell: Callable[[str], None]) -> None:
@@ -113,28 +115,47 @@ class Trainer:
         if not self.batches.exact:
             # A user's own loader draws its order from the global generators.
             seed_all(self.seed, at.epoch, 0xE9)
-        micro = self.batches.epoch(at.epoch, at.step * recipe.accumulate)
-        while at.step < self.updates:
-            losses = self._update(micro)
-            for name, value in losses.items():
-                at.losses[name] = at.losses.get(name, 0.0) + value
-                at.counts[name] = at.counts.get(name, 0) + 1
-            at.step += 1
-            tell("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
-            minutes = (time.monotonic() - saved) / 60
-            if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
-                self._save()
-                saved = time.monotonic()
+        # Closed: processes that load must not outlive an exception that somebody keeps.
+        with closing(self.batches.epoch(at.epoch, at.step * recipe.accumulate)) as micro:
+            while at.step < self.updates:
+                losses = self._update(micro)
+                for name, value in losses.items():
+                    at.losses[name] = at.losses.get(name, 0.0) + value
+                    at.counts[name] = at.counts.get(name, 0) + 1
+                at.step += 1
+                tell("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+                if self._all_stop or (self._stop.wanted and self.processes.count == 1):
+                    self._leave()
+                minutes = (time.monotonic() - saved) / 60
+                if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
+                    self._save()
+                    saved = time.monotonic()
         seconds = time.monotonic() - began
         images = (self.updates - first) * recipe.accumulate * self._batch_size
         row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
         row |= {f"loss/{name}": total / at.counts[name] for name, total in at.losses.items()}
         if self.processes.first:
-            row |= self._judge(self.averaged.eval())
+            row |= self._judged()
             speed = self.processes.count * images / seconds
             self.journal.add(row | {"images_per_second": speed, "seconds": seconds})
         self.position = Position(epoch=at.epoch + 1)
         self._save()
+
+    def _judged(self) -> dict[str, float]:
+        """The metrics of the epoch; a signal does not wait for them."""
+        try:
+            with self._stop.at_once():
+                return self._judge(self.averaged.eval())
+        except KeyboardInterrupt:
+            self._save()
+            raise
+
+    def _leave(self) -> NoReturn:
+        """End inside an epoch, by a signal to this process or to another one."""
+        self._save()
+        # Launchers end all processes when one has ended: nobody leaves before all is stored.
+        self.processes.told(None)
+        self._stop.leave()
 
     def _update(self, micro: Any) -> dict[str, float]:
         """One optimiser step over `accumulate` batches."""
@@ -157,7 +178,7 @@ class Trainer:
             for name, loss in self._step(batch, done, 1 / count).items():
                 found.setdefault(name, []).append(loss)
         rest, selectors = self._parameters()
-        self.processes.reduce(rest, selectors, learned)
+        self._all_stop = self.processes.reduce(rest, selectors, learned, self._stop.wanted)
         self._clip()
         self.optimizer.step()
         self.schedule.step_update(done + 1)
@@ -203,29 +224,38 @@ class Trainer:
             self.journal.note(*found.notes, "going on from the checkpoint before")
         state = self.processes.told(found.state)
         if state is not None:
-            self._check(state)
-            self.model.load_state_dict(state["model"])
-            if self.ema is not None:
-                self.ema.module.load_state_dict(state["ema"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.position = self._placed(state)
+            try:
+                self._take(state)
+            except InputError:
+                raise
+            except Exception as error:  # whatever torch raises at a state that is not one of these
+                raise InputError(
+                    f"{self.path}: no state of a training: {shown(str(error))}; "
+                    "delete it to go anew"
+                ) from None
         at = self.position
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
-        for model in {self.model, self.averaged}:
+        # No set: its order may differ between processes, which would get each other's weights.
+        for model in dict.fromkeys((self.model, self.averaged)):
             self.processes.equalise(model)
 
-    def _placed(self, state: dict[str, Any]) -> Position:
-        """The position; with another number of processes the same share of the epoch is done."""
-        at = Position(**state["position"])
+    def _take(self, state: dict[str, Any]) -> None:
+        recipe = {**asdict(self.recipe), "seed": self.seed}
+        check_same(self.path, state, recipe, self._identity(), self.processes.count)
+        self.model.load_state_dict(state["model"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(state["ema"])
+        groups = [group.keys() for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        if [group.keys() for group in self.optimizer.param_groups] != groups:
+            raise ValueError("the optimiser's groups have other keys")
+        self.position = placed(state, self.recipe.epochs, self.updates, self.processes.count)
         if state["processes"] != self.processes.count:
-            at.step = at.step * self.updates // state["updates"]
-            at.counts = dict.fromkeys(at.losses, max(at.step, 1))
             self.journal.note(
                 f"going on with {self.processes.count} processes instead of {state['processes']}: "
                 "the weights will not be those of an uninterrupted training, bit for bit"
             )
-        return at
 
     def _identity(self) -> dict[str, str]:
         """What is trained, for what, in how many steps; all as text, to compare and not to read."""
@@ -235,35 +265,6 @@ class Trainer:
             "space": space and space.to_dict(),
             "backbone shape": self.model.shape.to_dict(),
             "task": asdict(self.task),
-            "number of steps in an epoch": self.updates,
+            STEPS: self.updates,
         }
         return {name: json.dumps(value, default=str) for name, value in described.items()}
-
-    def _check(self, state: dict[str, Any]) -> None:
-        """Refuse to go on with another training: the result would be neither's."""
-        if state.get("schema") != SCHEMA:
-            raise InputError(
-                f"{self.path}: must be {SCHEMA}, got {shown(state.get('schema'))}: "
-                "another version of tokennas wrote it; go on with that one, or give another folder"
-            )
-        old = {**state["recipe"], "seed": state["seed"]}
-        new = {**asdict(self.recipe), "seed": self.seed}
-        changed = [
-            f"{key} was {old[key]!r}, is {new[key]!r}"
-            for key in new
-            if key != "save_minutes" and old.get(key) != new[key]
-        ]
-        if changed:
-            raise InputError(
-                f"{self.path}: was trained by another recipe ({'; '.join(changed)}); "
-                "give the old values or another folder"
-            )
-        was, now = state["identity"], self._identity()
-        if state["processes"] != self.processes.count:
-            del now["number of steps in an epoch"]
-        other = [name for name in now if was.get(name) != now[name]]
-        if other:
-            raise InputError(
-                f"{self.path}: the folder holds another training, of another {', '.join(other)}; "
-                "give another folder"
-            )

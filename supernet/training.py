@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from space.arch import Arch
 from space.errors import InputError
 from space.space import SearchSpace
+from space.writing import make_folder
 from supernet.batches import Batch, Batches, ShuffledBatches, UserBatches
 from supernet.evaluation import HeldOut
 from supernet.journal import Journal
@@ -93,7 +94,9 @@ def train_supernet(
         The supernet with the trained weights (averaged, where the recipe says so).
 
     Raises:
-        InputError: the head is not of the task's classes, or the folder holds another training.
+        InputError: the head is not of the task's classes, the folder holds another training, or a
+            file cannot be written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call goes on from the checkpoint it left.
     """
     recipe = recipe or SupernetRecipe()
     if not task.fits(supernet):
@@ -134,11 +137,8 @@ def as_held_out(
 
 
 def made_folder(folder: str | Path | None) -> Path | None:
-    """The folder, which is there afterwards."""
-    if folder is None:
-        return None
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return Path(folder)
+    """The folder, which is there afterwards, or None."""
+    return None if folder is None else make_folder(Path(folder))
 
 
 def as_journal(folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,13 +9,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from space.errors import InputError
+from space.errors import InputError, cut
+from space.writing import replacing
 
 
 def save_weights(
     model: nn.Module, path: str | Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a model's state dict as safetensors."""
+    """Write a model's state dict as safetensors.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     write_tensors(tensors, path, metadata)
 
@@ -24,20 +28,16 @@ def save_weights(
 def write_tensors(
     tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors beside `path`, flush them to the disk and rename."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        # Tensors that share memory would be refused: each is stored by itself.
-        own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        # safetensors' own writer would make a file that nobody else may read.
-        with beside.open("wb") as file:
-            file.write(save(own, metadata={"format": "pt", **(metadata or {})}))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Write tensors, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    # Tensors that share memory would be refused: each is stored by itself.
+    own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+    # safetensors' own writer would make a file that nobody else may read.
+    with replacing(path) as file:
+        file.write(save(own, metadata={"format": "pt", **(metadata or {})}))
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except SafetensorError as error:
-        raise InputError(f"{path}: no whole safetensors file: {error}") from None
+        raise InputError(f"{path}: no whole safetensors file: {cut(str(error))}") from None
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -74,5 +74,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     for what, names in (("misses", missing), ("has unknown", unknown), ("has", sorted(sizes))):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise InputError(f"{path}: {what} {', '.join(names[:3])}{more}")
-    model.load_state_dict(given)
+            raise InputError(f"{path}: {what} {', '.join(map(cut, names[:3]))}{more}")
+    try:
+        model.load_state_dict(given)
+    except RuntimeError as error:
+        # A kind of number that torch does not copy into another.
+        raise InputError(f"{path}: cannot be loaded: {cut(str(error))}") from None

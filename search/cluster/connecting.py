@@ -14,6 +14,7 @@ from typing import Any
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import Workers
 from space.errors import InputError, shown
+from supernet.interruption import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
 
@@ -37,12 +38,14 @@ def connected(workers: Workers) -> Iterator[bool]:
             if ray.is_initialized():
                 yield False
                 return
-            _start(workers) if own else _join(str(address))
+            # Ray has handlers of its own, which end this process with a page of its state.
+            with handlers_kept():
+                _start(workers) if own else _join(str(address))
             try:
                 yield own
             finally:
                 # Ray's core tells the terminal what it could no longer send.
-                with silent_stderr():
+                with silent_stderr(), unheard():
                     if own:
                         _end_monitor()
                     ray.shutdown()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from search.cluster.connecting import connected, gpus_there, on
@@ -196,7 +197,7 @@ def _shown(places: Places, epochs: int, console: Console) -> Iterator[Any]:
     )
     quiet = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet) as bars:
-        tasks = {choice: bars.add_task(choice.name, total=epochs) for choice in places}
+        tasks = {choice: bars.add_task(escape(choice.name), total=epochs) for choice in places}
         told: set[str] = set()
 
         def tell(found: Mapping[str, str | None]) -> None:
@@ -207,6 +208,6 @@ def _shown(places: Places, epochs: int, console: Console) -> Iterator[Any]:
                     told.add(choice.name)
                     what = "failed" if found[choice.name] else "done"
                     line = f"retrain {choice.name}: {what}, {len(told)} of {len(places)}"
-                    console.print(line, soft_wrap=True, highlight=False)
+                    console.print(line, soft_wrap=True, highlight=False, markup=False)
 
         yield tell

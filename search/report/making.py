@@ -11,7 +11,7 @@ from search.report.facts import how_to_load, versions, what_was_run
 from search.report.page import Page, write_page
 from search.report.pictures import write_pictures
 from search.report.table import final_table, show_table
-from space.errors import InputError
+from space.writing import make_folder
 from space.yamlfile import write_text
 
 PAGE = "report.html"
@@ -36,11 +36,7 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     """
     run, console = Path(run), console or Console()
     contents = read_run(run, name)
-    folder = run / "report" / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
+    folder = make_folder(run / "report" / name)
     final = None
     if contents.choices:
         final = final_table(contents.choices, contents.score, contents.test)
@@ -58,8 +54,8 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     if final is not None:
         show_table(final, _called(contents), contents.run, console)
     for line in contents.missing:
-        console.print(line, highlight=False, style="dim")
-    console.print(f"report: {folder / PAGE}", highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, style="dim")
+    console.print(f"report: {folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
     return folder / PAGE
 
 

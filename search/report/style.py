@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from space.writing import replacing
 
 # Okabe and Ito's palette, apart from its yellow, which white paper swallows.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AA4499"
@@ -50,21 +51,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_png(figure: Figure, path: Path) -> bytes:
-    """Draw a figure, write it beside the file and rename; gives the PNG's bytes."""
+    """Draw a figure and write it; gives the PNG's bytes."""
     buffer = io.BytesIO()
     with rc_context(RC):
         # No software and date in the file: the same figures give the same bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})
     data = buffer.getvalue()
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(data)
     return data
 
 

@@ -78,7 +78,7 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
 
 def show_table(final: Final, title: str, run: Path, console: Console) -> None:
     """Print the table; files stand beneath it, whole, so that they can be copied."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
     shown = [column for column in final.columns if column.title != FILE]
     files = [column.cells for column in final.columns if column.title == FILE]
     for column in shown:
@@ -89,7 +89,7 @@ def show_table(final: Final, title: str, run: Path, console: Console) -> None:
     console.print(table, highlight=False)
     for path in filter(None, (path for cells in files for path in cells)):
         console.print(str(run / path), highlight=False, markup=False, soft_wrap=True)
-    console.print(" ".join(final.notes), highlight=False, style="dim")
+    console.print(" ".join(final.notes), highlight=False, markup=False, style="dim")
 
 
 def _noise(choices: Sequence[Choice]) -> str:

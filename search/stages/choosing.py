@@ -32,7 +32,7 @@ class Choice:
     @property
     def folder(self) -> str:
         """The name without what a shell would take for its own: `baseline_two_pools_50`."""
-        return re.sub(r"[^\w.-]+", "_", self.name.replace("%", ""))
+        return re.sub(r"[^\w.-]+|^\.*$", "_", self.name.replace("%", ""))
 
 
 def given(paths: list[str], space: SearchSpace) -> list[Choice]:

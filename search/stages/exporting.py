@@ -17,6 +17,7 @@ from search.stages.setup import WEIGHTS, Setup, trained
 from space.arch import Arch
 from space.errors import InputError
 from space.files import save_arch
+from space.writing import make_folder
 from supernet.extraction import extract
 from supernet.weights import save_weights
 
@@ -25,13 +26,12 @@ def export(config: Config, file: Path | None, console: Console) -> list[Path]:
     """Write one arch file for each point of the front, and `front.yaml` beside them.
 
     Raises:
-        InputError: there is no front, or no trained supernet.
+        InputError: there is no front, or no trained supernet, or a file cannot be written.
     """
     folder = RunFolder(config, file)
     front = load_front(folder, config)
     setup = trained(config, file)
-    target = folder.stage("export") / config.search.name
-    target.mkdir(parents=True, exist_ok=True)
+    target = make_folder(folder.stage("export") / config.search.name)
     paths = []
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
@@ -42,7 +42,8 @@ def export(config: Config, file: Path | None, console: Console) -> list[Path]:
             save_weights(extract(setup.supernet, entry.arch), path.with_suffix(".safetensors"))
         paths.append(path)
     front.save(target / "front.yaml")
-    console.print(f"exported {len(paths)} {'arch' if len(paths) == 1 else 'archs'} to {target}")
+    noun = "arch" if len(paths) == 1 else "archs"
+    console.print(f"exported {len(paths)} {noun} to {target}", markup=False)
     return paths
 
 

@@ -16,6 +16,7 @@ from space.cost import macs
 from space.errors import InputError
 from space.files import load_arch
 from space.space import SearchSpace
+from space.writing import make_folder, writing
 from space.yamlfile import write_text
 
 # The arch file of a finished network, and of one that is being trained.
@@ -48,6 +49,7 @@ def take(
                 f"is no longer its choice: kept in {aside}",
                 soft_wrap=True,
                 highlight=False,
+                markup=False,
             )
     return place, (place / ARCH).exists()
 
@@ -79,9 +81,10 @@ def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
     while any((aside / name).exists() for name in files):
         count += 1
         aside = place / EARLIER / f"{stem}_{count}"
-    aside.mkdir(parents=True, exist_ok=True)
+    make_folder(aside)
     # The arch file goes last: a move that was interrupted then goes on, into the same folder.
     for name in sorted((each.name for each in place.iterdir()), key=lambda name: name in files):
         if name not in (EARLIER, LOCK, "config.yaml"):
-            (place / name).replace(aside / name)
+            with writing(aside / name):
+                (place / name).replace(aside / name)
     return aside

@@ -24,6 +24,7 @@ from space.arch import Arch
 from space.cost import macs, params
 from space.errors import InputError
 from space.files import load_arch_file
+from space.writing import writing
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
 from supernet.extraction import create_subnet, extract, subnet_of
@@ -166,7 +167,8 @@ class Retraining:
         write_arch(
             place / ARCH, choice.arch, setup, config, self.folder, metrics=metrics, origin=origin
         )
-        (place / STARTED).unlink()
+        with writing(place / STARTED):
+            (place / STARTED).unlink()
 
     def measure_speeds(self, places: Mapping[str, Path]) -> None:
         """Images/s of all, beside each other, into their arch files; once."""

@@ -65,7 +65,9 @@ def show_front(front: Front, console: Console) -> None:
         for row in front.rows()
     ]
     show_rows(rows, console, title="front")
-    console.print(f"{front.evaluations} evaluations, {front.failed} failed: {front.ended}.")
+    console.print(
+        f"{front.evaluations} evaluations, {front.failed} failed: {front.ended}.", markup=False
+    )
 
 
 @contextmanager
@@ -93,14 +95,14 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
             for note in state.notes:
                 if note not in noted:
                     noted.add(note)
-                    console.print(note)
+                    console.print(note, markup=False)
             bar.update(task, total=state.total, completed=state.done, state=_state(state))
             tenth = 10 * state.done // state.total
             news = told is not None and tenth > told
             told = tenth
             if news and quiet:
                 line = f"search {state.done}/{state.total}  {_state(state)}"
-                console.print(line, soft_wrap=True)
+                console.print(line, markup=False, soft_wrap=True)
 
         yield tell
 

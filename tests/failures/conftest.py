@@ -1,4 +1,4 @@
-"""The helpers of these tests, of the search's and of the space's become modules."""
+"""The helpers of these tests and of the packages' become modules."""
 
 import signal
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "search", HERE.parent / "space"):
+for folder in (HERE, *(HERE.parent / name for name in ("search", "space", "supernet"))):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
 from ledger import Ledger  # noqa: E402
+from toy_runs import ran, write_config  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,13 @@ def heard():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A config, and the folder of its run, whole and never interrupted."""
+    folder = tmp_path_factory.mktemp("toy")
+    config, run = write_config(folder), folder / "run"
+    for stage in ("train", "search", "retrain"):
+        ran(stage, config, "--run", run)
+    return config, run

@@ -18,6 +18,8 @@ from search.run import run_search
 SPACE = toy_space()
 BUDGET = "macs=80%"
 NOTES = "evaluated.txt"
+# Once there is a file of this name beside the notes, evaluations take no time.
+QUICK = "quick"
 
 
 class Noting:
@@ -31,7 +33,8 @@ class Noting:
         identity = SPACE.identity(arch)
         if identity == self.kills:
             os._exit(9)
-        time.sleep(self.seconds)
+        if not self.notes.with_name(QUICK).exists():
+            time.sleep(self.seconds)
         metrics = self.evaluate(arch)
         with self.notes.open("a") as file:
             file.write(f"{identity}\n")

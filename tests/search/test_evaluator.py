@@ -1,9 +1,17 @@
+import pickle
+import shutil
+
+import numpy as np
 import pytest
 import torch
+from stages_config import CONFIG
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
 from search import run_search
+from search.cli import main
+from search.evaluator import CarriedEvaluator, RunEvaluator, shared
+from search.parsing import parse_call
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
 
@@ -76,3 +84,28 @@ def test_what_is_missing_is_said(supernet, loader):
         run_search(evaluate=lambda arch: {"top1": 0.5})
     with pytest.raises(InputError, match="and by nothing else"):
         run_search(supernet, loader=loader, evaluate=lambda arch: {"top1": 0.5})
+
+
+def test_a_carried_evaluator_measures_what_that_of_the_run_measures(tmp_path):
+    config = tmp_path / "toy.yaml"
+    config.write_text(CONFIG + f"run: {tmp_path / 'run'}\n")
+    assert main(["train", str(config)]) == 0
+    made = RunEvaluator(parse_call(["search", str(config)]).config, config)
+    carried = pickle.loads(pickle.dumps(made))
+    assert isinstance(carried, CarriedEvaluator)
+    shutil.rmtree(tmp_path / "run")
+    config.unlink()
+    there = carried()
+    assert not (tmp_path / "run").exists()
+    config.write_text(CONFIG + f"run: {tmp_path / 'run'}\n")
+    assert main(["train", str(config)]) == 0
+    here, rng = made(), np.random.default_rng(0)
+    space = here.supernet.space
+    for arch in [space.sample(rng) for _ in range(8)]:
+        assert there(arch) == here(arch)
+
+
+def test_carried_weights_are_those_that_everybody_reads():
+    array = np.arange(6.0)
+    array.flags.writeable = False
+    assert shared(array).data_ptr() == array.ctypes.data

@@ -156,8 +156,11 @@ def test_a_saved_front_loads_as_it_was(front, tmp_path):
 
 def test_a_front_too_long_for_a_file_is_written_in_part(tmp_path):
     shape, arch = SPACE.shape, SPACE.largest()
-    entries = tuple(FrontEntry(arch, str(i), i, (1 - i / 1e5, 0.0), {}) for i in range(10_000))
-    long = Front(parse_objectives(["top1", "kl"]), entries, shape, {}, 10_000, reference=(0, 0))
+    known = {"macs": float(macs(arch, shape))}
+    entries = tuple(
+        FrontEntry(arch, f"{i:016x}", i, (1 - i / 1e5, 0.0), known) for i in range(10_000)
+    )
+    long = Front(parse_objectives(["top1", "kl"]), entries, shape, known, 10_000, reference=(0, 0))
     long.save(tmp_path / "front.yaml")
     short = Front.load(tmp_path / "front.yaml")
     assert 500 < len(short) <= 8000 // 6

@@ -61,6 +61,18 @@ def test_a_long_torn_line_is_found_from_the_end(tmp_path):
         assert journal.read_bytes() == good
 
 
+def test_very_many_empty_lines_are_cut_in_no_time(tmp_path):
+    search(tmp_path, trials=5)
+    journal = tmp_path / JOURNAL
+    whole = journal.read_bytes()
+    for torn in (b"\n" * 500_000, b"x" * 2_000_000, b"x\ny" * 30_000):
+        journal.write_bytes(whole + torn)
+        started = time.process_time()
+        assert f"the last {len(torn)} bytes were cut off" in repair(journal)
+        assert journal.read_bytes() == whole
+        assert time.process_time() - started < 5
+
+
 def test_locks_and_names_that_a_killed_writer_left_do_not_stop_the_next(tmp_path):
     search(tmp_path, trials=6)
     lock = tmp_path / f"{JOURNAL}.lock"

@@ -210,6 +210,21 @@ def test_a_worker_that_gives_up_leaves_its_jobs_to_others():
     assert identities(leases.exchange("b", [])) == identities(lost)
 
 
+def test_who_leaves_after_a_hanging_arch_brings_the_rest_back_and_none_is_to_blame():
+    leases, _ = leases_of(trials=200, workers=1)
+    batch = leases.exchange("a", done(leases.exchange("a", []), 1e-3))
+    hung = (batch[2], Outcome({}, "it took too long", 5.0))
+    leases.leave("a", [*done(batch[:2], 1e-3), hung])
+    assert [record.error for record in leases.study.records[-3:]] == [None, None, hung[1].error]
+    assert leases.leased == 0
+    for _ in range(2 * MOST_DEATHS):
+        assert leases.hello("a"), "it was not the worker's fault either"
+        jobs = leases.exchange("a", [])
+        leases.leave("a", [])
+    assert identities(jobs) == [batch[3 + 2 * MOST_DEATHS - 1].identity]
+    assert sum(record.error is not None for record in leases.study.records) == 1
+
+
 def test_an_error_of_the_search_ends_it_for_all():
     leases, _ = leases_of()
     jobs = leases.exchange("a", [])

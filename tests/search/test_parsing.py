@@ -124,3 +124,42 @@ def test_the_help_of_a_command_shows_what_it_uses_and_that_of_run_shows_all(caps
     assert "search.trials" in shown["search"]
     assert not {name for name in shown["export"] if name.startswith(("supernet.l", "retrain"))}
     assert shown["run"] >= shown["train"] | shown["search"] | shown["export"] | shown["retrain"]
+
+
+@pytest.mark.parametrize("text", ["seed: null", "supernet: {epochs: ~}", "data: ~"])
+def test_nothing_where_something_is_needed_is_told(config, text):
+    config.write_text(text + "\n")
+    message = refused("train", config)
+    assert message.startswith(f"{config}:1: {text.split(': ')[0]}")
+    assert message.endswith("nothing is given; without the key it has a default")
+
+
+@pytest.mark.parametrize("value", ["5", "[]", "other.yaml", '"{batch: 5}"'])
+def test_a_section_is_a_mapping_of_its_keys(config, value):
+    config.write_text(f"seed: 1\ndata: {value}\n")
+    message = refused("train", config)
+    assert message.startswith(f"{config}:2: data: must be a mapping of dataset, input, ")
+
+
+def test_a_value_out_of_range_is_told_with_its_line_where_no_option_says_more(config):
+    config.write_text(TEXT.replace("epochs: 3", "epochs: 0"))
+    message = "supernet.epochs: must be at least 1, got 0"
+    assert refused("train", config) == f"{config}:7: {message}"
+    config.write_text("seed: -1\n")
+    assert refused("train", config) == f"{config}:1: seed: must be at least 0, got -1"
+
+
+def test_text_that_the_parser_would_take_for_deep_yaml_is_refused(config):
+    deep = "[" * 100_000
+    config.write_text(f"search: {{sampler_args: {{a: '{deep}'}}}}\n")
+    assert "search.sampler_args.a:1: nested deeper than 40 levels" in refused("train", config)
+    config.write_text(TEXT)
+    for argv in ([f"--space={deep}"], ["--space", deep]):
+        assert "nested deeper than 40 levels" in refused("train", config, *argv)
+
+
+def test_of_very_many_unknown_keys_the_first_are_told(config):
+    config.write_text("".join(f"k{i}: 1\n" for i in range(1000)))
+    lines = refused("train", config).splitlines()
+    assert lines[-1] == f"{config}: 980 more"
+    assert len(lines) == 21

@@ -77,6 +77,22 @@ def test_a_file_that_is_no_status_is_one_line(tmp_path, content):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("pid", 0), ("pid", 1 << 40), ("total", 0), ("done", []), ("done", 1 << 80)],
+        *[("rate", "x"), ("time", float("nan")), ("best", {}), ("failed", True)],
+        *[("ended", 5), ("host", None)],
+    ],
+)
+def test_a_value_that_no_search_says_is_refused_by_name(tmp_path, name, value):
+    search(tmp_path)
+    said = json.loads((tmp_path / NAME).read_text())
+    (tmp_path / NAME).write_text(json.dumps(said | {name: value}))
+    with pytest.raises(InputError, match=f"cannot be read: .*{name}.* cannot be"):
+        read_status(tmp_path)
+
+
 def test_where_no_search_has_begun(tmp_path):
     with pytest.raises(InputError, match="no search has begun"):
         read_status(tmp_path)

@@ -3,7 +3,8 @@
 from search_toys import Evaluate, identities, study_of, toy_space
 
 from search.leases import Leases
-from search.worker import work
+from search.record import Outcome
+from search.worker import Watch, work
 
 
 class Desk:
@@ -62,3 +63,47 @@ def test_with_nothing_to_do_a_worker_waits(monkeypatch):
     answers = iter([[], [], None])
     work(lambda results: lambda: next(answers), lambda arch: {})
     assert len(waited) == 2
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_watch_sees_what_takes_too_long_and_what_was_done_before():
+    leases = Leases(study_of(toy_space(), 60), 1)
+    clock, seen = Clock(), []
+    watch = Watch(5.0, clock)
+    jobs = [leases.exchange(str(i), [])[0] for i in range(3)]
+
+    def evaluate(arch):
+        seen.append(watch.overdue())
+        clock.now += 4.0 if len(seen) < 5 else 6.0
+        seen.append(watch.overdue())
+        return {"top1": 0.5}
+
+    done = watch.batch(jobs, evaluate)
+    assert [job for job, _ in done] == jobs
+    assert seen[:5] == [[]] * 5
+    *before, (late, outcome) = seen[5]
+    assert before == done[:2]
+    assert late == jobs[2]
+    assert outcome == Outcome({}, "it took longer than the time limit of 5 s", 5.0)
+    assert watch.overdue() == []
+
+
+def test_without_a_limit_nothing_takes_too_long():
+    clock = Clock()
+    watch = Watch(None, clock)
+    found = []
+
+    def evaluate(arch):
+        clock.now += 1e9
+        found.append(watch.overdue())
+        return {}
+
+    watch.batch(Leases(study_of(toy_space(), 9), 1).exchange("a", []), evaluate)
+    assert found == [[]]
+    assert (watch.step(5.0), Watch(1.0).step(5.0)) == (5.0, 0.25)

@@ -28,6 +28,7 @@ def test_patch_tokens_are_those_of_the_grid():
 
 WRONG = [
     ({"depth": 0}, "depth must be an integer of at least 1, got 0"),
+    ({"depth": 10**9}, "depth must be at most 1000, got 1000000000"),
     ({"depth": True}, "depth must be an integer of at least 1, got True"),
     ({"depth": "12"}, "depth must be an integer of at least 1, got '12'"),
     ({"width": 384.0}, "width must be an integer of at least 1, got 384.0"),

@@ -1,0 +1,79 @@
+"""What a parser complains of, in one line that says where the value stands."""
+
+from __future__ import annotations
+
+import re
+import types
+from dataclasses import is_dataclass
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+from search.config import Config
+from space.errors import cut, near
+from space.yamlfile import Document, dotted
+
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list such as [a, b]",
+    "dict": "a mapping such as {a: 1}",
+    "str": "text",
+    "list[str]": "a list such as [a, b]",
+    "NoneType": "nothing",
+}
+UNION = re.compile(r"Does not validate .* Subtypes: \[(.*?)\] Errors: .* Given value: (.*)")
+LONGEST = 400
+
+
+def options(kind: Any = Config, prefix: str = "--") -> dict[str, Any]:
+    """All options that the values of a config are, and their types."""
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        if get_origin(hint) is ClassVar:
+            continue
+        found[prefix + name] = hint
+        inner = section_of(hint)
+        found |= {} if inner is None else options(inner, f"{prefix}{name}.")
+    return found
+
+
+def section_of(kind: Any) -> Any:
+    """The dataclass behind a type, optional or not."""
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((option for option in options if is_dataclass(option)), None)
+
+
+def _plainly(found: re.Match[str]) -> str:
+    kinds, value = found.groups()
+    named = " or ".join(KINDS.get(kind, kind) for kind in kinds.split(", "))
+    return f"must be {named}, got {cut(value)}"
+
+
+def placed(message: str, document: Document | None, arguments: list[str]) -> str:
+    """A section's own complaint, with file and line where no option has a part in it."""
+    name, _, reason = message.partition(": ")
+    section = name.split(".")[0]
+    if document is None or any(each.startswith(f"--{section}") for each in arguments):
+        return message
+    if f"--{name}" not in options():
+        return f"{document.path}: {message}"
+    return str(document.error(tuple(name.split(".")), reason))
+
+
+def explain(message: str, document: Document | None, arguments: list[str]) -> str:
+    """The parser's complaint in one line, with file and line where the value stands in the file."""
+    text = " ".join(message.split())
+    if text.startswith("unrecognized arguments: "):
+        option = cut(text.removeprefix("unrecognized arguments: ").split()[0])
+        return f"unknown option {option}{near(option.split('=')[0], [*options()])}"
+    found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
+    if found is None:
+        return cut(text, LONGEST)
+    place = tuple(found.group(1).split("."))
+    reason = re.sub(r"<class '(\w+)'>", r"\1", found.group(2))
+    reason = re.sub(r"Expected a (\w+)\. Got value: (.*)", _plainly, reason)
+    reason = cut(UNION.sub(_plainly, reason), LONGEST)
+    as_option = any(each.split("=")[0] == f"--{dotted(place)}" for each in arguments)
+    if document is not None and place in document.lines and not as_option:
+        return str(document.error(place, reason))
+    return f"--{dotted(place)}: {reason}"

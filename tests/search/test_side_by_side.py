@@ -1,0 +1,195 @@
+"""Retraining several networks at once, each in a process of its own."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from ray_cluster import Cluster, children_of, new_token
+from safetensors.torch import load_file
+from stages_config import CONFIG
+
+from search.cli import main
+from search.stages.places import FAILED, failure
+
+pytestmark = pytest.mark.cluster
+
+NETWORKS = {"full", "60"}
+OPTIONS = ["--retrain.epochs", "3", "--retrain.budgets", "[60%]"]
+SIDE_BY_SIDE = [*OPTIONS, "--retrain.workers", "2"]
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The config of a run up to its front."""
+    folder = tmp_path_factory.mktemp("searched")
+    config = folder / "toy.yaml"
+    config.write_text(CONFIG + f"run: {folder / 'run'}\nsearch: {{trials: 12}}\n")
+    for command in ("train", "search"):
+        assert main([command, str(config)]) == 0
+    return config
+
+
+@pytest.fixture(scope="module")
+def alone(searched, tmp_path_factory):
+    """The run, retrained by one process."""
+    run = copied(searched, tmp_path_factory.mktemp("alone"))
+    assert main(["retrain", str(searched), "--run", str(run), *OPTIONS]) == 0
+    return run
+
+
+@pytest.fixture
+def run(searched, tmp_path):
+    return copied(searched, tmp_path)
+
+
+def copied(searched, folder):
+    return Path(shutil.copytree(searched.parent / "run", folder / "run"))
+
+
+def weights(run):
+    return {
+        place.name: load_file(place / "subnet.safetensors")
+        for place in (run / "retrain" / "main").iterdir()
+        if (place / "arch.yaml").exists()
+    }
+
+
+def equal(run, other):
+    mine, theirs = weights(run), weights(other)
+    assert mine.keys() == theirs.keys() == NETWORKS
+    for name, tensors in mine.items():
+        assert all(tensor.equal(theirs[name][key]) for key, tensor in tensors.items())
+
+
+def test_networks_retrained_side_by_side_are_those_of_one_process(searched, alone, run, capsys):
+    assert main(["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]) == 0
+    equal(run, alone)
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "2 of 2" in said.out
+    assert "60%" in said.out
+
+
+def test_a_network_that_fails_is_named_and_the_others_are_done(searched, alone, run, capsys):
+    place = run / "retrain" / "main" / "60"
+    place.mkdir(parents=True)
+    # Stands where the checkpoint is to go.
+    (place / "checkpoint.pt" / "x").mkdir(parents=True)
+    words = ["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tokennas: 1 of 2 networks could not be retrained (60%: ")
+    assert error.count("\n") == 1
+    assert weights(run).keys() == NETWORKS - {"60"}
+    reason = failure(place)
+    assert reason is not None
+    assert reason in error
+    assert main(["report", str(searched), "--run", str(run)]) == 0
+    page = (run / "report" / "main" / "report.html").read_text()
+    assert "60 could not be retrained" in page
+    shutil.rmtree(place / "checkpoint.pt")
+    assert main(words) == 0
+    assert not (place / FAILED).exists()
+    equal(run, alone)
+
+
+def test_a_process_that_is_killed_is_started_again_and_goes_on(searched, alone, run):
+    killed = []
+
+    def kill():
+        ends = time.monotonic() + 90
+        while time.monotonic() < ends and not killed:
+            for pid in children_of(os.getpid()):
+                if "retrain_there" in _title(pid) and checkpoints(run):
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+                    return
+            time.sleep(0.02)
+
+    killing = threading.Thread(target=kill)
+    killing.start()
+    words = [*SIDE_BY_SIDE, "--retrain.save_minutes", "0"]
+    assert main(["retrain", str(searched), "--run", str(run), *words]) == 0
+    killing.join()
+    assert killed
+    equal(run, alone)
+
+
+def checkpoints(run):
+    return [*run.glob("retrain/main/*/checkpoint.pt")]
+
+
+def _title(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(searched, alone, run):
+    words = ["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from search.cli import command; command()", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    ends = time.monotonic() + 90
+    while not checkpoints(run):
+        assert time.monotonic() < ends
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, error = process.communicate(timeout=30)
+    assert (process.returncode, time.monotonic() - began < 10) == (130, True)
+    assert error == "tokennas: interrupted; the same command goes on from here\n"
+    assert main(words) == 0
+    equal(run, alone)
+
+
+def test_a_node_that_does_not_reach_the_run_is_named_before_anything_starts(
+    searched, run, monkeypatch, capsys
+):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", new_token())
+    hidden = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {run} && exec "$@"', "sh"]
+    with Cluster() as cluster:
+        cluster.join(1)
+        cluster.join(1, prefix=hidden)
+        words = [*SIDE_BY_SIDE, "--search.ray.address", cluster.address]
+        assert main(["retrain", str(searched), "--run", str(run), *words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tokennas: retrain.workers: node 127.0.0.4: ")
+    assert "127.0.0.3" not in error
+    assert error.count("\n") == 1
+    assert not checkpoints(run)
+    assert [*run.glob(".probe*")] == []
+
+
+def test_a_search_needs_neither_the_run_nor_the_data_on_other_nodes(searched, run, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", new_token())
+    hidden = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs none {run} && exec "$@"', "sh"]
+    with Cluster() as cluster:
+        cluster.join(2, prefix=hidden)
+        words = ["--search.name", "far", "--search.workers", "2", "--search.trials", "14"]
+        words += ["--search.ray.address", cluster.address]
+        assert main(["search", str(searched), "--run", str(run), *words]) == 0
+    assert main(["search", str(searched), "--run", str(run), "--search.trials", "14"]) == 0
+    far, near = measured(run, "far"), measured(run, "main")
+    both = far.keys() & near.keys()
+    assert len(both) >= 5
+    assert all(far[identity] == pytest.approx(near[identity], rel=1e-5) for identity in both)
+
+
+def measured(run, name):
+    from search.storage import read_trials  # noqa: PLC0415
+    from search.trials import read_metrics  # noqa: PLC0415
+
+    return read_metrics(read_trials(run / "search" / name))
