@@ -71,6 +71,7 @@ def read_front(path: str | Path) -> dict[str, Any]:
     """
     document = read_yaml(path)
     reader = _Reader(document)
+    document.check_schema(SCHEMA)
     data = reader.mapping((), document.data, KEYS)
     if data["schema"] != SCHEMA:
         raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")

@@ -177,10 +177,15 @@ class Leases:
         return max(1, min(round(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
+        began = self._clock()
         try:
             self.study.finish(job, outcome)
         except InputError as error:
             self.error = error
+        # While a storage was waited for, nobody listened: that is no silence of the workers.
+        waited = self._clock() - began
+        for worker in self._workers.values():
+            worker.seen += waited
 
     def _take_back(self, worker: _Worker) -> None:
         for job in worker.leased.values():

@@ -77,7 +77,8 @@ class Status:
         if self.ended is not None:
             return False
         if self.host != socket.gethostname():
-            return time.time() - self.time < SILENT_SECONDS
+            # A clock that was set back must not let it live until the old time comes again.
+            return abs(time.time() - self.time) < SILENT_SECONDS
         try:
             os.kill(self.pid, 0)
         except ProcessLookupError:

@@ -15,6 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from search.database import add_trial, open_database, opening, without_password
 from search.journal import read_storage, repair, write_storage
 from search.lock import FolderLock
 from search.objectives import Objective
@@ -24,7 +25,6 @@ from space.errors import InputError, shown
 from space.writing import make_folder, writing
 
 JOURNAL = "journal.log"
-DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
 
 
@@ -58,11 +58,12 @@ class Store:
     ) -> None:
         make_folder(folder)
         self._lock = FolderLock(folder, driver)
+        self._database: RDBStorage | None = None
         self.notes: list[str] = []
         try:
-            self._open(folder, description, objectives, url)
+            self._open(folder, description, objectives, url, driver)
         except BaseException:
-            self._lock.release()
+            self.close()
             raise
 
     def _open(
@@ -71,12 +72,13 @@ class Store:
         description: Mapping[str, Any],
         objectives: tuple[Objective, ...],
         url: str | None,
+        driver: int | None,
     ) -> None:
         journal = folder / JOURNAL
-        storage = "journal" if url is None else url
+        storage = "journal" if url is None else without_password(url)
+        self._place = str(journal) if url is None else f"storage {storage}"
         there = journal.exists() and journal.stat().st_size > 0
-        name = settle(folder, {**description, "storage": _without_password(storage)}, there)
-        self._place = str(journal) if url is None else f"storage {_without_password(url)}"
+        name = settle(folder, {**description, "storage": storage}, there)
         if url is None:
             with writing(journal):
                 note = repair(journal)
@@ -84,9 +86,10 @@ class Store:
                 self.trials = _trials(read_storage(journal), name)
                 self._study = _create(write_storage(journal), name, objectives)
         else:
-            database = _database(url)
-            self._study = _create(database, name, objectives)
-            self.trials = self._study.get_trials(deepcopy=False, states=FINISHED)
+            with opening(self._place):
+                self._database = open_database(url, name, driver)
+                self._study = _create(self._database, name, objectives)
+                self.trials = self._study.get_trials(deepcopy=False, states=FINISHED)
 
     def add(self, trial: FrozenTrial) -> None:
         """Store a finished trial; when this returns it is on the disk, or in the database.
@@ -96,13 +99,15 @@ class Store:
         """
         try:
             with writing(self._place):
-                self._study.add_trial(trial)
+                add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
             reason = " ".join(str(error.__cause__ or error).split())
             raise InputError(f"{self._place}: cannot be written: {shown(reason)}") from None
 
     def close(self) -> None:
         """Let others write; calling it again does nothing."""
+        if self._database is not None:
+            self._database.engine.dispose()
         self._lock.release()
 
 
@@ -140,26 +145,3 @@ def _create(storage: BaseStorage, name: str, objectives: tuple[Objective, ...]) 
         if study.metric_names != names:
             study.set_metric_names(names)
     return study
-
-
-def _database(url: str) -> RDBStorage:
-    scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
-    # Others load a driver from wherever the URL says, and `plugin` loads an entry point.
-    if scheme not in DATABASES or "plugin" in query:
-        raise InputError(
-            f"storage {_without_password(url)}: must be the URL of one of {', '.join(DATABASES)}, "
-            "without plugins"
-        )
-    try:
-        with quiet():
-            # Asked before use, so that a connection that died while an arch was evaluated is none.
-            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    except Exception as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"storage {_without_password(url)}: {shown(message)}") from None
-
-
-def _without_password(url: str) -> str:
-    head, at, tail = url.rpartition("@")
-    scheme, separator, user = head.partition("://")
-    return f"{scheme}{separator}{user.split(':')[0]}@{tail}" if at else url

@@ -72,6 +72,7 @@ def load_arch_file(path: str | Path) -> ArchFile:
         InputError: file, line, place, value and what would be right.
     """
     document = read_yaml(path)
+    document.check_schema(SCHEMA)
     given = _mapping(document, (), document.data, KEYS)
     data = {key: value for key, value in given.items() if value is not None}
     for key in REQUIRED:

@@ -44,6 +44,16 @@ class Document(NamedTuple):
         where = f"{self.path}:{self.lines.get(known, 1)}: {dotted(place)}".rstrip(": ")
         return InputError(f"{where}: {message}")
 
+    def check_schema(self, schema: str) -> None:
+        """Refuse another version's file before its keys are looked at, which are others.
+
+        Raises:
+            InputError: the file says that it is of another schema.
+        """
+        given = self.data.get("schema") if isinstance(self.data, dict) else None
+        if isinstance(given, str) and given != schema:
+            raise self.error(("schema",), f"must be {schema}, got {shown(given)}")
+
 
 def dotted(place: Place) -> str:
     """A place as people write it: `blocks[3].pool.grid`."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from space.errors import InputError
+from space.errors import InputError, shown
 
+SCHEMA = "tokennas/training/1"
 STEPS = "number of steps in an epoch"
 
 
@@ -66,8 +67,13 @@ def check_same(
         processes: of this training.
 
     Raises:
-        InputError: what differs, old and new.
+        InputError: what differs, old and new; or the checkpoint is another version's.
     """
+    if state.get("schema") != SCHEMA:
+        raise InputError(
+            f"{path}: must be {SCHEMA}, got {shown(state.get('schema'))}: another version of "
+            "tokennas wrote it; go on with that one, or give another folder"
+        )
     old = {**state["recipe"], "seed": state["seed"]}
     changed = [
         f"{key} was {old[key]!r}, is {recipe[key]!r}"

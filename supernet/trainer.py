@@ -26,7 +26,7 @@ from supernet.interruption import Stop, stoppable
 from supernet.journal import Journal
 from supernet.parallel import Processes, ProcessLostError
 from supernet.recipe import Recipe, make_optimizer, make_schedule
-from supernet.resuming import STEPS, Position, check_same, placed
+from supernet.resuming import SCHEMA, STEPS, Position, check_same, placed
 from supernet.task import Classification
 
 Step = Callable[[Batch, int, float], dict[str, Tensor]]
@@ -202,6 +202,7 @@ class Trainer:
         if self.path is None or not self.processes.first:
             return
         state = {
+            "schema": SCHEMA,
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),

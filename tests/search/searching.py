@@ -1,6 +1,6 @@
 """A search as a program of its own, so that it can be stopped and killed.
 
-    python searching.py FOLDER --trials N --workers W --seconds S --kills K
+    python searching.py FOLDER --trials N --workers W --seconds S --kills K --storage URL
 
 Each evaluation is noted in FOLDER's `evaluated.txt` when it ends. The arch of identity K kills the
 process that evaluates it.
@@ -64,6 +64,7 @@ def main():
     parser.add_argument("--workers", type=int)
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--kills")
+    parser.add_argument("--storage")
     search(**vars(parser.parse_args()))
 
 

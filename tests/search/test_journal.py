@@ -1,18 +1,17 @@
 """The journal, cut and damaged."""
 
 import json
-import random
-import shutil
 import time
 
 import pytest
 import yaml
+from cutting import cut_and_go_on
 from search_toys import Evaluate
 from stored import SPACE, search
 
 from search.journal import repair
 from search.searchfile import NAME as SEARCH_FILE
-from search.storage import JOURNAL, read_trials
+from search.storage import JOURNAL
 from space import InputError
 
 
@@ -20,34 +19,14 @@ def test_everything_complete_before_a_cut_survives_and_the_loss_is_told(tmp_path
     search(tmp_path / "whole", trials=15)
     raw = (tmp_path / "whole" / JOURNAL).read_bytes()
     ends = [i + 1 for i, byte in enumerate(raw) if byte == ord("\n")]
-    rng = random.Random(0)
     cuts = [0, 1, len(raw) - 1, len(raw), *ends[:3], *(end - 1 for end in ends[-3:])]
-    for cut in cuts + [rng.randrange(len(raw)) for _ in range(30)]:
-        folder = tmp_path / f"cut-{cut}"
-        shutil.copytree(tmp_path / "whole", folder, dirs_exist_ok=True)
-        (folder / JOURNAL).write_bytes(raw[:cut])
-        # A trial is a line; the two before them are of the study. A newline may be all that lacks.
-        lines = raw[:cut].split(b"\n")
-        whole = [line for line in lines if line and line + b"\n" in raw]
-        complete = sum(json.loads(line)["op_code"] == 4 for line in whole if _parses(line))
-        notes = []
-        front, evaluate = search(folder, trials=15, on_event=lambda p, n=notes: n.append(p.notes))
-        assert len(evaluate.seen) == 15 - complete, cut
-        assert front.evaluations == 15
-        torn = raw[:cut] and not _parses(lines[-1] or b"{}")
-        assert bool(notes[0]) == bool(torn), cut
-        if torn:
-            assert f"the last {len(lines[-1])} bytes were cut off" in notes[0][0]
-        identities = [trial.user_attrs["identity"] for trial in read_trials(folder)]
-        assert len(identities) == len(set(identities)) == 15
-
-
-def _parses(line):
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
+    for cut in sorted(set(cuts)):
+        found = cut_and_go_on(tmp_path / "whole", tmp_path / f"cut-{cut}", cut, trials=15)
+        assert found.evaluated == 15 - found.complete, cut
+        assert len(found.identities) == len(set(found.identities)) == 15
+        assert bool(found.notes) == bool(found.torn), cut
+        if found.torn:
+            assert f"the last {found.torn} bytes were cut off" in found.notes[0]
 
 
 def test_garbage_at_the_end_is_cut_and_in_the_middle_refused(tmp_path):

@@ -277,3 +277,24 @@ def test_through_any_disorder_every_arch_is_finished_once(seed):
     ]
     assert len(found) == len(set(found)) == min(trials, len(inside))
     assert leases.leased == 0
+
+
+def test_while_a_storage_is_waited_for_no_worker_falls_silent(monkeypatch):
+    leases, clock = leases_of()
+    assert leases.hello("a")
+    assert leases.hello("b")
+    one, _ = leases.exchange("a", []), leases.exchange("b", [])
+    finish = leases.study.finish
+
+    def slow(job, outcome):
+        clock.now += 2 * LEASE_SECONDS
+        return finish(job, outcome)
+
+    monkeypatch.setattr(leases.study, "finish", slow)
+    leases.exchange("a", done(one))
+    leases.expire()
+    assert leases.alive == 2
+    assert leases.leased == 2, "what b has is still its own"
+    clock.now += LEASE_SECONDS + 1
+    leases.expire()
+    assert leases.leased == 0, "a silence of its own still counts"

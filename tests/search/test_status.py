@@ -65,6 +65,8 @@ def test_a_search_that_was_killed_is_not_running(tmp_path):
     elsewhere = replace(status, host="elsewhere")
     assert elsewhere.running
     assert not replace(elsewhere, time=time.time() - SILENT_SECONDS - 1).running
+    # A clock that was set back by an hour.
+    assert not replace(elsewhere, time=time.time() + 3600).running
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"pid": 1}', "\x00"])

@@ -1,57 +1,23 @@
 """Searches with workers, through Ray: what holds without them holds here too."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
-from search_toys import all_archs, problem_of
-from searching import BUDGET, NOTES, SPACE, search
+from search_toys import all_archs
+from searching import SPACE, search
+from started import PATHS, PROBLEM, evaluated, start, stored, wait_for
 
 from search.front import Front
 from search.run import run_search
-from search.storage import read_trials
-from search.trials import read_records
 from space import InputError
 
 pytestmark = pytest.mark.cluster
-
-HERE = Path(__file__).parent
-PROBLEM = problem_of(SPACE, budget=BUDGET)
-# A search with workers goes to Ray's own processes, which look modules up by these.
-PATHS = os.pathsep.join([str(HERE), str(HERE.parent / "space")])
 
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", PATHS)
-
-
-def evaluated(folder):
-    """How often each arch was evaluated to the end."""
-    notes = folder / NOTES
-    return Counter(notes.read_text().split()) if notes.exists() else Counter()
-
-
-def stored(folder):
-    return read_records(read_trials(folder / "search"), PROBLEM)
-
-
-def start(folder, **options):
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    command = [sys.executable, str(HERE / "searching.py"), str(folder), *words]
-    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": PATHS})
-
-
-def wait_for(condition, seconds=90):
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it took too long"
-        time.sleep(0.05)
 
 
 def holds(folder, trials):
