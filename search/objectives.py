@@ -9,7 +9,7 @@ from typing import Literal
 
 from search.costs import FREE_COSTS
 from space.arch import Arch, one_of
-from space.errors import InputError, near, shown
+from space.errors import InputError, cut, near, shown
 
 Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]
@@ -93,7 +93,8 @@ def _parse(text: object, directions: Mapping[str, str]) -> Objective:
     known = {**directions, **dict.fromkeys(FREE_COSTS, "min")}
     if name in known:
         return Objective(name, known[name])  # type: ignore[arg-type]
+    own = cut(name)
     raise InputError(
         f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own needs "
-        f"its direction: {name}=max or {name}=min"
+        f"its direction: {own}=max or {own}=min"
     )

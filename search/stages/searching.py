@@ -20,6 +20,7 @@ from search.session import OnProgress
 from search.session import Progress as State
 from search.stages.setup import WEIGHTS, trained
 from search.tables import cell, duration, show_rows
+from space.errors import cut
 
 
 def search(config: Config, file: Path | None, console: Console) -> Front:
@@ -66,7 +67,7 @@ def show_front(front: Front, console: Console) -> None:
     ]
     show_rows(rows, console, title="front")
     console.print(
-        f"{front.evaluations} evaluations, {front.failed} failed: {front.ended}.", markup=False
+        f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}.", markup=False
     )
 
 

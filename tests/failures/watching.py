@@ -177,7 +177,7 @@ def _wrong(place, number, hook, outcome):
 def _once(place, number, hook, outcome):
     file = place.lay(number, hook.data)
     wrong, kind = [], place.maker.kind
-    hook.armed, began = True, time.perf_counter()
+    hook.armed, began, wall = True, time.process_time(), time.perf_counter()
     try:
         with contextlib.redirect_stdout(None):
             kind.read(place.folder)
@@ -192,7 +192,8 @@ def _once(place, number, hook, outcome):
         wrong.append(f"{type(error).__name__}: {str(error)[:200]!r} at {where}")
     finally:
         hook.armed = False
-    return wrong, time.perf_counter() - began
+    # Of a machine that others use too, a tenth may be ours.
+    return wrong, max(time.process_time() - began, (time.perf_counter() - wall) / 10)
 
 
 def _bad_message(message, file, named):
