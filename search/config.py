@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from search.workers import RayConfig, Workers
 from space.errors import InputError
@@ -113,6 +113,15 @@ class RetrainConfig(RetrainRecipe):
         gpus_per_worker: GPUs of each, such as 1 or 0.5; by default an even share of those that are
             there.
     """
+
+    free: ClassVar[frozenset[str]] = RetrainRecipe.free | {
+        "budgets",
+        "full",
+        "baselines",
+        "workers",
+        "cpus_per_worker",
+        "gpus_per_worker",
+    }
 
     budgets: list[str] = field(default_factory=lambda: ["70%", "50%", "35%"])
     full: bool = True

@@ -91,8 +91,7 @@ class RunEvaluator:
         return SupernetEvaluator(setup.supernet, setup.held_out(self.config.supernet.amp))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        config = replace(self.config, device="cpu")
-        setup = trained(config, self.file)
+        setup = trained(self.config, self.file, device="cpu")
         batches = setup.held_out().batches
         return CarriedEvaluator, (
             self.config,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from search.config import Config
+from search.config import Config, RetrainConfig, SupernetConfig
 from space.arch import is_integer
 from space.errors import InputError, shown
 from space.writing import make_folder
@@ -18,17 +18,8 @@ FREE = {
     ("data", "workers"),
     ("data", "eval_batch"),
     ("data", "test_limit"),
-    ("supernet", "save_minutes"),
-    ("supernet", "grad_checkpointing"),
-    ("supernet", "watch"),
-    ("retrain", "save_minutes"),
-    ("retrain", "grad_checkpointing"),
-    ("retrain", "budgets"),
-    ("retrain", "full"),
-    ("retrain", "baselines"),
-    ("retrain", "workers"),
-    ("retrain", "cpus_per_worker"),
-    ("retrain", "gpus_per_worker"),
+    *(("supernet", name) for name in SupernetConfig.free),
+    *(("retrain", name) for name in RetrainConfig.free),
 }
 
 

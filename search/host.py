@@ -53,20 +53,30 @@ class StudyHost:
     def hello(self, worker: str) -> bool:
         return not self._closed and self._leases.hello(worker)
 
+    def begin(self) -> None:
+        if not self._closed:
+            self._leases.begin()
+
     def died(self, worker: str, reason: str) -> None:
-        self._leases.died(worker, reason)
+        if not self._closed:
+            self._leases.died(worker, reason)
 
     def give_up(self, worker: str, reason: str) -> None:
-        self._leases.give_up(worker, reason)
+        if not self._closed:
+            self._leases.give_up(worker, reason)
 
     def beat(self, worker: str) -> None:
-        self._leases.beat(worker)
+        if not self._closed:
+            self._leases.beat(worker)
 
     def leave(self, worker: str, results: Sequence[Result]) -> None:
-        self._leases.leave(worker, results)
+        if not self._closed:
+            self._leases.leave(worker, results)
 
-    def exchange(self, worker: str, results: Sequence[Result]) -> list[Job] | None:
-        return None if self._closed else self._leases.exchange(worker, results)
+    def exchange(
+        self, worker: str, results: Sequence[Result], held: Sequence[Job]
+    ) -> list[Job] | None:
+        return None if self._closed else self._leases.exchange(worker, results, held)
 
     def status(self) -> Status:
         """How far the search is; the first call opens it.

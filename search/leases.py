@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from search.record import Job, Outcome
@@ -104,17 +105,35 @@ class Leases:
         """A worker is alive."""
         self._worker(name)
 
+    def begin(self) -> None:
+        """All workers start anew, under other names."""
+        for worker in self._workers.values():
+            self._lost.extend(worker.leased.values())
+        self._workers.clear()
+        self.broken.clear()
+
     def leave(self, name: str, results: Sequence[Result]) -> None:
         """Take a worker's last results before it ends itself; what else it has is not to blame."""
         worker = self._take(name, results)
         self._lost.extend(worker.leased.values())
         worker.leased.clear()
 
-    def exchange(self, name: str, results: Sequence[Result]) -> list[Job] | None:
-        """Take a worker's results and give it new jobs: none for now, or None for good."""
+    def exchange(
+        self, name: str, results: Sequence[Result], held: Sequence[Job] | None = None
+    ) -> list[Job] | None:
+        """Take a worker's results and give it new jobs: none for now, or None for good.
+
+        Args:
+            name: of the worker.
+            results: what it has finished.
+            held: what else it has, as it says itself: an answer may not have reached it, and
+                whoever holds the study may have been started again. None for what is known here.
+        """
         worker = self._take(name, results)
         if self.error is not None:
             return None
+        if held is not None:
+            self._settle(worker, held)
         self.expire()
         jobs = self._next(worker)
         worker.leased.update({job.identity: job for job in jobs})
@@ -127,6 +146,15 @@ class Leases:
         for worker in self._workers.values():
             if worker.leased and self._clock() - worker.seen > LEASE_SECONDS:
                 self._take_back(worker)
+
+    def _settle(self, worker: _Worker, held: Sequence[Job]) -> None:
+        """Believe a worker about what it has; nobody is to blame for the rest."""
+        has = {job.identity: job for job in held}
+        self._lost.extend(job for name, job in worker.leased.items() if name not in has)
+        self._lost = deque(job for job in self._lost if job.identity not in has)
+        worker.leased = {name: job for name, job in has.items() if self.study.awaits(job)}
+        for job in worker.leased.values():
+            self.study.adopt(job)
 
     def _count_start(self, name: str, worker: _Worker, reason: str) -> None:
         worker.starts += 1
@@ -162,11 +190,12 @@ class Leases:
         return jobs
 
     def _ask(self) -> Job | None:
-        try:
-            return self.study.next()
-        except InputError as error:
-            self.error = error
-            return None
+        with self._unheard():
+            try:
+                return self.study.next()
+            except InputError as error:
+                self.error = error
+                return None
 
     def _batch(self) -> int:
         """As many jobs as fill a batch's time, and no more than leave some for everybody."""
@@ -177,12 +206,17 @@ class Leases:
         return max(1, min(round(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
+        with self._unheard():
+            try:
+                self.study.finish(job, outcome)
+            except InputError as error:
+                self.error = error
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """While a storage or a sampler is waited for, nobody listens: that is no silence."""
         began = self._clock()
-        try:
-            self.study.finish(job, outcome)
-        except InputError as error:
-            self.error = error
-        # While a storage was waited for, nobody listened: that is no silence of the workers.
+        yield
         waited = self._clock() - began
         for worker in self._workers.values():
             worker.seen += waited

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.problem import Problem
 from search.record import Record
-from search.samplers import SamplerChoice
+from search.samplers import OURS, SamplerChoice
 from space.encoding import Genes
 
 FEWEST_PASSED = 1000
@@ -96,7 +96,8 @@ class Proposals:
         directions = [objective.optuna_direction for objective in self._problem.objectives]
         with quiet():
             self._study = optuna.create_study(directions=directions, sampler=sampler)
-        self._remember_genes(sampler)
+        if self._sampler.name not in OURS:
+            self._remember_genes(sampler)
         self._genetic = isinstance(sampler, BaseGASampler)
         trials = [self._lean(trial) for trial in trials]
         if isinstance(sampler, BaseGASampler):

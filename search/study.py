@@ -132,6 +132,11 @@ class Study:
                     return job
         return None
 
+    def adopt(self, job: Job) -> None:
+        """Take note of a job that was given out before a restart of whoever holds the study."""
+        if job.identity not in self._seen:
+            self._give_out(job)
+
     def finish(self, job: Job, outcome: Outcome, reused: bool = False) -> Record | None:
         """Store the outcome of a job; None where the arch had one already.
 
@@ -140,11 +145,12 @@ class Study:
                 evaluation since the start failed.
         """
         known = self._seen.get(job.identity)
-        if known is not None:
+        unknown = job.identity not in self._open
+        if known is not None or (unknown and len(self.records) >= self.trials):
             return None
         record = self.problem.judge(job, outcome, len(self.records), reused)
         # After a restart of whoever holds the study a job may come back that it knows nothing of.
-        _, trial = self._open.pop(job.identity) if job.identity in self._open else self._ask(job)
+        _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
         for name, excess in record.excess.items():
             trial.set_constraint(name, excess)
         frozen = self._proposals.finish(trial, record.values)

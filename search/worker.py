@@ -15,7 +15,7 @@ IDLE_SECONDS = 0.2
 # Slower batches are not fetched ahead: at the end of a search others would wait for them.
 AHEAD_SECONDS = 2.0
 
-Exchange = Callable[[list[Result]], Callable[[], list[Job] | None]]
+Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
 
 
 class Watch:
@@ -58,24 +58,29 @@ def work(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> 
     """Evaluate until there is nothing left; while a quick batch runs, the next one is fetched.
 
     Args:
-        exchange: starts bringing results and asking for jobs; what it gives waits for the jobs, and
-            gives None where there will be none any more.
+        exchange: given results, and the jobs that are held beside them, starts bringing the one and
+            asking for more of the other; what it gives waits for the jobs, and gives None where
+            there will be none any more.
         evaluate: gives the metrics of an arch.
         watch: is told what is evaluated when.
     """
     watch = watch or Watch(None)
     results: list[Result] = []
-    jobs = exchange(results)()
+    jobs = exchange(results, [])()
     ahead = False
     while jobs is not None:
         if not jobs and not results:
             time.sleep(IDLE_SECONDS)
-        following = exchange(results) if ahead else None
+        following = exchange(results, jobs) if ahead else None
         started = time.monotonic()
         done = watch.batch(jobs, evaluate)
+        ahead = bool(jobs) and time.monotonic() - started < AHEAD_SECONDS
         if following is None:
-            following, results = exchange(results + done), []
+            following, results = exchange(done, []), []
         else:
             results = done
-        ahead = bool(jobs) and time.monotonic() - started < AHEAD_SECONDS
         jobs = following()
+        if jobs is not None and results and not ahead:
+            # Brought before the next ones are begun, which may take long, or never end.
+            more, results = exchange(results, jobs)(), []
+            jobs = None if more is None else jobs + more

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,7 +37,8 @@ def replacing(path: str | Path, previous: Path | None = None) -> Iterator[Binary
         InputError: it cannot be written; what lay there still does, and nothing beside it.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Processes of other machines may write here too, under the same numbers.
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with writing(path):
             with beside.open("wb") as file:

@@ -47,6 +47,8 @@ class Recipe:
     """
 
     section: ClassVar[str] = "recipe"
+    # Values that change how fast results come, or which are shown, but not the results.
+    free: ClassVar[frozenset[str]] = frozenset({"save_minutes", "grad_checkpointing"})
 
     epochs: int = 30
     optimizer: str = "adamw"

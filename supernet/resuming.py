@@ -62,7 +62,7 @@ def check_same(
     Args:
         path: of the checkpoint, for messages.
         state: of the checkpoint.
-        recipe: of this training, with its seed.
+        recipe: of this training, those values that its results depend on, with its seed.
         identity: what is trained, for what.
         processes: of this training.
 
@@ -76,9 +76,9 @@ def check_same(
         )
     old = {**state["recipe"], "seed": state["seed"]}
     changed = [
-        f"{key} was {old[key]!r}, is {recipe[key]!r}"
+        f"{key} was {old.get(key)!r}, is {recipe[key]!r}"
         for key in recipe
-        if key != "save_minutes" and old.get(key) != recipe[key]
+        if old.get(key) != recipe[key]
     ]
     if changed:
         raise InputError(

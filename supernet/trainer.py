@@ -241,7 +241,9 @@ class Trainer:
             self.processes.equalise(model)
 
     def _take(self, state: dict[str, Any]) -> None:
-        recipe = {**asdict(self.recipe), "seed": self.seed}
+        values = asdict(self.recipe).items()
+        recipe = {name: value for name, value in values if name not in self.recipe.free}
+        recipe["seed"] = self.seed
         check_same(self.path, state, recipe, self._identity(), self.processes.count)
         self.model.load_state_dict(state["model"])
         if self.ema is not None:

@@ -46,6 +46,7 @@ class SupernetRecipe(Recipe):
     """
 
     section: ClassVar[str] = "supernet"
+    free: ClassVar[frozenset[str]] = Recipe.free | {"watch"}
 
     random_archs: int = 2
     full_epochs: int | None = None

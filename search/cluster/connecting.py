@@ -35,6 +35,7 @@ def connected(workers: Workers) -> Iterator[bool]:
             _read_authentication()
             import ray  # noqa: PLC0415
 
+            _check_runtime_env(workers)
             if ray.is_initialized():
                 yield False
                 return
@@ -107,6 +108,16 @@ def _join(address: str) -> None:
             "machine must be one of its nodes (ray start --address HOST:PORT), and have its token, "
             "where it asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)"
         ) from None
+
+
+def _check_runtime_env(workers: Workers) -> None:
+    from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
+
+    make: Any = RuntimeEnv
+    try:
+        make(**workers.ray.runtime_env)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"search.ray.runtime_env: {' '.join(str(error).split())}") from None
 
 
 def _check_answers(address: str) -> None:

@@ -13,18 +13,19 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+from search.cluster.calling import ask, put
 from search.cluster.connecting import connected, gpus_there, here
 from search.environment import TUNE
 from search.front import Front
 from search.host import Status, StudyHost
-from search.leases import BEAT_SECONDS
+from search.leases import BEAT_SECONDS, Result
 from search.objectives import Evaluate
-from search.record import describe
+from search.record import Job, describe
 from search.session import OnProgress, Search
 from search.worker import Watch, work
 from search.workers import Workers
@@ -59,21 +60,21 @@ def search_with_workers(
     with connected(workers) as own, _study(search, workers, own) as study:
         # Tune needs as long to start as the study to open: they do so side by side.
         with _tuning(study, make_evaluate, workers, time_limit, own) as alive:
-            status: Status = _ask(study.status)
+            status: Status = ask(study.status)
             on_event(status.progress)
             going = True
             while status.goes_on and going:
                 # Asked before the study is: Tune ends soon after the search, and not before.
                 going = alive()
                 time.sleep(POLL_SECONDS)
-                status = _ask(study.status)
+                status = ask(study.status)
                 on_event(status.progress)
         if status.error is not None:
             raise status.error
         if status.progress.ended is None:
             reason = "; ".join(dict.fromkeys(status.broken)) or "Ray Tune has ended"
             raise InputError(f"no worker is left to evaluate: {reason}")
-        return cast(Front, _ask(study.front))
+        return cast(Front, ask(study.front))
 
 
 def evaluate_leases(
@@ -120,9 +121,11 @@ def evaluate_leases(
         except Exception as error:
             ray.get(study.give_up.remote(name, describe(error)))
             return
-        work(
-            lambda results: partial(ray.get, study.exchange.remote(name, results)), evaluate, watch
-        )
+
+        def exchange(results: list[Result], held: list[Job]) -> Callable[[], list[Job] | None]:
+            return partial(ray.get, study.exchange.remote(name, results, held))
+
+        work(exchange, evaluate, watch)
     except ray.exceptions.RayActorError:
         # The study is gone for good: the search has ended without us.
         return
@@ -174,6 +177,7 @@ def run_tune(
             except ray.exceptions.RayActorError:
                 return True
 
+    study.begin.remote()
     gpus = workers.share(gpus_there())
     trainable = tune.with_parameters(
         evaluate_leases, study=study, made=made, gpus=gpus, time_limit=time_limit
@@ -211,7 +215,7 @@ def _tuning(
     """Tune, in a process on this node; gives whether it is alive."""
     import ray  # noqa: PLC0415
 
-    made = [_put(make_evaluate)]
+    made = [put(make_evaluate)]
     remote: Any = ray.remote
     with _results(workers) as results:
         task = (
@@ -269,30 +273,7 @@ def _study(search: Search, workers: Workers, own: bool) -> Iterator[Any]:
         study.close.remote()
         raise
     except BaseException:
-        ray.get(study.close.remote())
+        with suppress(ray.exceptions.RayError):
+            ray.get(study.close.remote())
         raise
     ray.get(study.close.remote())
-
-
-def _put(make_evaluate: Callable[[], Evaluate]) -> Any:
-    import ray  # noqa: PLC0415
-
-    try:
-        return ray.put(make_evaluate)
-    except Exception as error:
-        # Of whatever kind the part is that cannot be pickled. Ray's own message is a page; that of
-        # the pickler, which it comes from, a line.
-        cause = error.__cause__ or error
-        raise InputError(f"what evaluates cannot be sent to workers: {cause}") from None
-
-
-def _ask(method: Any) -> Any:
-    """Call a method of the study; an error of ours comes back as it was raised."""
-    import ray  # noqa: PLC0415
-
-    try:
-        return ray.get(method.remote())
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise error.cause from None
-        raise

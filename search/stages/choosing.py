@@ -46,6 +46,10 @@ def given(paths: list[str], space: SearchSpace) -> list[Choice]:
         reasons = space.violations(choice.arch)
         if reasons:
             raise InputError(f"{path}: not in the space of this run: {reasons[0]}")
+    folders = [choice.folder for choice in choices]
+    for path, folder in zip(paths, folders, strict=True):
+        if folders.count(folder) > 1:
+            raise InputError(f"{path}: another of the files is called {folder} too; rename one")
     return choices
 
 

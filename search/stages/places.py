@@ -10,6 +10,7 @@ from rich.console import Console
 
 from search.folder import RunFolder
 from search.lock import NAME as LOCK
+from search.lock import FolderLock
 from search.tables import quantity
 from space.arch import Arch
 from space.cost import macs
@@ -43,7 +44,8 @@ def take(
     if held is not None:
         before = load_arch(held)
         if space.identity(before) != space.identity(arch):
-            aside = _set_aside(place, before, space)
+            with FolderLock(place):
+                aside = _set_aside(place, before, space)
             console.print(
                 f"{place} held another arch, of {quantity(macs(before, space.shape))} MACs, that "
                 f"is no longer its choice: kept in {aside}",

@@ -108,7 +108,8 @@ def _retrain_all(
 def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) -> str | None:
     """Retrain a choice in a process of its own; gives why it could not be done, if so."""
     try:
-        setup = trained(config, file)
+        # Of the GPUs of a node, a worker sees its own alone.
+        setup = trained(config, file, device=config.device.partition(":")[0])
     except InputError as error:
         return str(error)
     return Retraining(config, setup, RunFolder(config, file), quiet=True).attempt(choice, place)
@@ -131,14 +132,18 @@ class Retraining:
     def attempt(self, choice: Choice, place: Path) -> str | None:
         """Retrain a choice; gives why it could not be done, which its folder says then too."""
         try:
-            with FolderLock(place):
-                forgive(place)
+            lock = FolderLock(place)
+        except InputError as error:
+            return str(error)
+        with lock:
+            forgive(place)
+            try:
                 self.run(choice, place)
-        except Exception as error:
-            # The others can be retrained all the same.
-            reason = str(error) if isinstance(error, InputError) else describe(error)
-            note_failure(place, reason)
-            return reason
+            except Exception as error:
+                # The others can be retrained all the same.
+                reason = str(error) if isinstance(error, InputError) else describe(error)
+                note_failure(place, reason)
+                return reason
         return None
 
     def run(self, choice: Choice, place: Path) -> None:

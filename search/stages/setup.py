@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -73,8 +73,13 @@ def prepare(config: Config, folder: RunFolder) -> Setup:
     return Setup(task, data, supernet, head_reset, device)
 
 
-def trained(config: Config, file: Path | None) -> Setup:
+def trained(config: Config, file: Path | None, device: str | None = None) -> Setup:
     """The setup with the weights of the trained supernet.
+
+    Args:
+        config, file: of the run.
+        device: another one than the config's, for a process that works for another one: it does not
+            write down what the config is.
 
     Raises:
         InputError: it is not trained yet, or by other values.
@@ -83,8 +88,9 @@ def trained(config: Config, file: Path | None) -> Setup:
     weights = folder.stage("supernet") / WEIGHTS
     if not weights.exists():
         raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
-    setup = prepare(config, folder)
-    folder.claim("supernet", TRAINED)
+    setup = prepare(config if device is None else replace(config, device=device), folder)
+    claim = folder.claim if device is None else folder.check
+    claim("supernet", TRAINED)
     load_weights(setup.supernet, weights)
     setup.supernet.eval()
     return setup

@@ -125,6 +125,17 @@ def optuna_front(trials):
     ]
 
 
+def test_our_own_sampler_learns_from_all_that_is_told():
+    proposals = proposals_of("EvolutionSampler")
+    sampler = proposals._study.sampler
+    sizes = []
+    for _ in range(4):
+        tell(proposals, 10)
+        proposals.ask()
+        sizes.append(len(sampler._candidates))
+    assert sizes == sorted(set(sizes))
+
+
 def test_tpe_looks_at_genes_together():
     proposals = proposals_of("TPESampler")
     tell(proposals, 12)

@@ -14,9 +14,9 @@ class Desk:
         self.leases, self.name = leases, name
         self.calls = []
 
-    def __call__(self, results):
+    def __call__(self, results, held):
         self.calls.append(len(results))
-        jobs = self.leases.exchange(self.name, results)
+        jobs = self.leases.exchange(self.name, results, held)
         return lambda: jobs
 
 
@@ -40,9 +40,9 @@ def test_quick_jobs_are_fetched_while_others_are_evaluated(monkeypatch):
         order.append("evaluate")
         return evaluate(arch)
 
-    def exchange(results):
+    def exchange(results, held):
         order.append("ask")
-        return desk(results)
+        return desk(results, held)
 
     desk = Desk(leases)
     work(exchange, noted)
@@ -61,7 +61,7 @@ def test_with_nothing_to_do_a_worker_waits(monkeypatch):
     waited = []
     monkeypatch.setattr("search.worker.time.sleep", waited.append)
     answers = iter([[], [], None])
-    work(lambda results: lambda: next(answers), lambda arch: {})
+    work(lambda results, held: lambda: next(answers), lambda arch: {})
     assert len(waited) == 2
 
 
@@ -107,3 +107,27 @@ def test_without_a_limit_nothing_takes_too_long():
     watch.batch(Leases(study_of(toy_space(), 9), 1).exchange("a", []), evaluate)
     assert found == [[]]
     assert (watch.step(5.0), Watch(1.0).step(5.0)) == (5.0, 0.25)
+
+
+def test_what_is_finished_is_brought_before_a_slow_job_is_begun(monkeypatch):
+    """The slow one may never end: what was finished before is not to be lost with it."""
+    leases = Leases(study_of(toy_space(), 60), 1)
+    desk, batches = Desk(leases), []
+
+    class Watching(Watch):
+        def batch(self, jobs, evaluate):
+            batches.append((sum(desk.calls), sum(size for _, size in batches)))
+            batches[-1] = (*batches[-1][:1], len(jobs))
+            done = super().batch(jobs, evaluate)
+            if len(batches) > 3:
+                monkeypatch.setattr("search.worker.AHEAD_SECONDS", 0.0)
+            return done
+
+    work(desk, Evaluate(toy_space()), Watching(None))
+    begun = 0
+    for number, (brought, size) in enumerate(batches):
+        if number > 4:
+            assert brought == begun, "all that was evaluated before"
+        begun += size
+    assert len(batches) > 5
+    assert sum(desk.calls) == len(leases.study.records) == 60
