@@ -18,7 +18,7 @@ from search.config import Config
 from search.parsing import Call, parse_call
 from search.processes import Launched, joined, leads
 from space.errors import InputError
-from supernet.interruption import Terminated, terminable
+from space.interruption import Terminated, terminable
 from supernet.parallel import ProcessLostError
 
 # What a shell says of a command that a signal has ended.

@@ -19,10 +19,10 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from space.errors import InputError, shown
+from space.interruption import Stop, stoppable
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.elastic import ElasticViT
-from supernet.interruption import Stop, stoppable
 from supernet.journal import Journal
 from supernet.parallel import Processes, ProcessLostError
 from supernet.recipe import Recipe, make_optimizer, make_schedule

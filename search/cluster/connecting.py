@@ -14,7 +14,7 @@ from typing import Any
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import Workers
 from space.errors import InputError, shown
-from supernet.interruption import handlers_kept, unheard
+from space.interruption import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
 

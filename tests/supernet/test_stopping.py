@@ -13,7 +13,7 @@ import torch
 from test_resuming import RECIPE, run
 from training_toys import random_loader, same_weights, toy_supernet, toy_task
 
-from supernet.interruption import Terminated, handlers_kept, stoppable, terminable, unheard
+from space.interruption import Terminated, handlers_kept, stoppable, terminable, unheard
 from supernet.sandwich import Sandwich
 from supernet.training import SupernetRecipe, train_supernet
 
@@ -177,7 +177,7 @@ def test_other_threads_leave_signals_alone():
 def test_a_script_that_handles_no_sigterm_still_ends_by_it():
     script = (
         "import signal\n"
-        "from supernet.interruption import stoppable\n"
+        "from space.interruption import stoppable\n"
         "with stoppable() as stop:\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    print('waited for', flush=True)\n"

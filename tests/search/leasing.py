@@ -1,0 +1,25 @@
+"""Leases over toy studies, with a clock that tests turn."""
+
+from search_toys import study_of, toy_space
+
+from search.leases import Leases
+from search.record import Outcome
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def leases_of(trials=20, workers=2, space=None, **others):
+    clock = Clock()
+    space = space or toy_space()
+    leases = Leases(study_of(space, trials, **others), workers, clock)
+    return leases, clock
+
+
+def done(jobs, seconds=1.0):
+    return [(job, Outcome({"top1": 0.5}, None, seconds)) for job in jobs]
