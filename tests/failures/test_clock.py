@@ -47,7 +47,7 @@ def test_a_clock_that_steps_back_loses_nothing(tmp_path, ledger, workers):
     after = in_journal(tmp_path)
     assert len(set(after)) == TRIALS
     hours = {round((time.time() - status.time) / HOUR) for status in seen}
-    assert hours >= {1, 2}, "it did step"
+    assert 2 in hours, "it did step, after a start that was an hour behind"
     if workers == 0:
         ends = [each.datetime_complete for each in read_trials(search)]
         assert ends != sorted(ends)

@@ -10,12 +10,13 @@ from toy_runs import identities, last_line, ran, start, wait_until, write_config
 pytestmark = pytest.mark.cluster
 
 
-def test_a_killed_driver_loses_nothing_that_was_stored(tmp_path, ledger):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_driver_loses_nothing_that_was_stored(tmp_path, ledger, workers):
     kills = [
-        kill_and_go_on(tmp_path / str(number), number, workers=2 * (number % 2))
-        for number in range(ledger.times(20, few=2))
+        kill_and_go_on(tmp_path / str(number), seed=number + workers, workers=workers)
+        for number in range(ledger.times(10, few=1))
     ]
-    ledger.add(1, "kill -9 of the driver of a search, with 0 and 2 workers", **summed(kills))
+    ledger.add(1, f"kill -9 of the driver of a search, {workers} workers", **summed(kills))
 
 
 def test_a_second_command_on_a_folder_is_refused_by_name_of_the_first(tmp_path, ledger):
