@@ -149,7 +149,9 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(searched, alone,
     _, error = process.communicate(timeout=30)
     assert (process.returncode, time.monotonic() - began < 10) == (130, True)
     assert error == "tokennas: interrupted; the same command goes on from here\n"
-    assert main(words) == 0
+    # In this process, and with a budget more: neither changes what a network becomes.
+    more = ["--retrain.epochs", "3", "--retrain.budgets", "[60%, 61%]"]
+    assert main(["retrain", str(searched), "--run", str(run), *more]) == 0
     equal(run, alone)
 
 
@@ -181,6 +183,7 @@ def test_a_search_needs_neither_the_run_nor_the_data_on_other_nodes(searched, ru
         words = ["--search.name", "far", "--search.workers", "2", "--search.trials", "14"]
         words += ["--search.ray.address", cluster.address]
         assert main(["search", str(searched), "--run", str(run), *words]) == 0
+    assert "device: auto" in (run / "config.yaml").read_text()
     assert main(["search", str(searched), "--run", str(run), "--search.trials", "14"]) == 0
     far, near = measured(run, "far"), measured(run, "main")
     both = far.keys() & near.keys()
