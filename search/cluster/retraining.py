@@ -26,7 +26,7 @@ from supernet.sources import open_sources
 POLL_SECONDS = 1.0
 RETRIES = 3
 # For checkpoints, after Ctrl-C.
-LEAVE_SECONDS = 8.0
+LEAVE_SECONDS = 6.0
 
 Places = Mapping[Choice, Path]
 
