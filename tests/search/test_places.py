@@ -52,7 +52,7 @@ def test_another_arch_is_set_aside_whole_and_it_is_said(folder, name):
     _, finished, told = taken(folder, TWO)
     assert not finished
     assert "is no longer its choice: kept in" in told
-    assert {each.name for each in place.iterdir()} == {"config.yaml", "earlier"}
+    assert {each.name for each in place.iterdir()} == {"config.yaml", "earlier", "lock"}
     (aside,) = (place / "earlier").iterdir()
     assert str(aside) in told
     kept = {each.name: each.read_bytes() for each in aside.iterdir()}
@@ -85,7 +85,7 @@ def test_a_move_that_was_interrupted_goes_on(folder, monkeypatch):
     taken(folder, TWO)
     (aside,) = (place / "earlier").iterdir()
     assert {each.name for each in aside.iterdir()} == before
-    assert {each.name for each in place.iterdir()} == {"config.yaml", "earlier"}
+    assert {each.name for each in place.iterdir()} == {"config.yaml", "earlier", "lock"}
 
 
 def test_other_values_are_refused_and_nothing_moves(folder, tmp_path):
