@@ -71,7 +71,7 @@ def joins(address, token):
         stderr=subprocess.DEVNULL,
     )
     try:
-        return process.wait(timeout=60) == 0
+        return process.wait(timeout=120) == 0
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
