@@ -22,6 +22,7 @@ from search.objectives import Objective
 from search.proposals import quiet
 from search.searchfile import settle
 from space.errors import InputError, shown
+from space.interruption import stoppable
 from space.writing import make_folder, writing
 
 JOURNAL = "journal.log"
@@ -84,7 +85,9 @@ class Store:
                 note = repair(journal)
                 self.notes += [note] if note else []
                 self.trials = _trials(read_storage(journal), name)
-                self._study = _create(write_storage(journal), name, objectives)
+                # Optuna's lock, interrupted, hides why behind an error of its own.
+                with stoppable():
+                    self._study = _create(write_storage(journal), name, objectives)
         else:
             with opening(self._place):
                 self._database = open_database(url, name, driver)
@@ -98,7 +101,8 @@ class Store:
             InputError: it cannot be stored; what was stored before is.
         """
         try:
-            with writing(self._place):
+            # A database may be waited for, which can be interrupted.
+            with writing(self._place), stoppable(wanted=self._database is None):
                 add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
             reason = " ".join(str(error.__cause__ or error).split())

@@ -79,17 +79,23 @@ def gpus_there() -> float:
 def _start(workers: Workers) -> None:
     """A Ray on this machine, which listens on the loopback interface alone."""
     import ray  # noqa: PLC0415
+    from ray._private import ray_constants  # noqa: PLC0415
 
+    # Ray keeps what the environment said when it was imported; without it, it listens everywhere.
+    clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     custom = {name: amount * workers.count for name, amount in workers.ray.resources.items()}
-    ray.init(
-        address="local",
-        num_cpus=max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus)),
-        resources=custom or None,
-        labels=workers.ray.placement or None,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus)),
+            resources=custom or None,
+            labels=workers.ray.placement or None,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+        )
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
 
 
 def _join(address: str) -> None:

@@ -43,6 +43,14 @@ def alone(searched, tmp_path_factory):
     return run
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def run(searched, tmp_path):
     return copied(searched, tmp_path)
