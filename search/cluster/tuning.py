@@ -143,6 +143,33 @@ def run_tune(
         workers: how many, and what each takes.
         results: folder for what Tune writes.
     """
+    from ray import tune  # noqa: PLC0415
+
+    tell, over = _observers(study)
+    study.begin.remote()
+    gpus = workers.share(gpus_there())
+    trainable = tune.with_parameters(
+        evaluate_leases, study=study, made=made, gpus=gpus, time_limit=time_limit
+    )
+    labels = [workers.ray.placement] if workers.ray.placement else None
+    place = tune.PlacementGroupFactory([workers.bundle(gpus)], bundle_label_selector=labels)
+    tune.Tuner(
+        tune.with_resources(trainable, place),
+        tune_config=tune.TuneConfig(num_samples=workers.count),
+        run_config=tune.RunConfig(
+            storage_path=results,
+            name=f"tokennas-{uuid.uuid4().hex[:8]}",
+            verbose=0,
+            callbacks=[tell],
+            stop=over,
+            # Without end: what dies without any progress is counted by the leases.
+            failure_config=tune.FailureConfig(max_failures=-1),
+        ),
+    ).fit()
+
+
+def _observers(study: Any) -> tuple[Any, Any]:
+    """What tells the study of trials that died, and what ends Tune with the study."""
     import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
     from ray.tune.progress_reporter import TrialProgressCallback  # noqa: PLC0415
@@ -177,26 +204,7 @@ def run_tune(
             except ray.exceptions.RayActorError:
                 return True
 
-    study.begin.remote()
-    gpus = workers.share(gpus_there())
-    trainable = tune.with_parameters(
-        evaluate_leases, study=study, made=made, gpus=gpus, time_limit=time_limit
-    )
-    labels = [workers.ray.placement] if workers.ray.placement else None
-    place = tune.PlacementGroupFactory([workers.bundle(gpus)], bundle_label_selector=labels)
-    tune.Tuner(
-        tune.with_resources(trainable, place),
-        tune_config=tune.TuneConfig(num_samples=workers.count),
-        run_config=tune.RunConfig(
-            storage_path=results,
-            name=f"tokennas-{uuid.uuid4().hex[:8]}",
-            verbose=0,
-            callbacks=[Tell()],
-            stop=Over(),
-            # Without end: what dies without any progress is counted by the leases.
-            failure_config=tune.FailureConfig(max_failures=-1),
-        ),
-    ).fit()
+    return Tell(), Over()
 
 
 def _last_line(trial: Any) -> str:
