@@ -1,8 +1,12 @@
 """For all tests: how many threads torch has, and the option that runs the failure ledger whole."""
 
+import os
+
 import torch
 
-# Networks this small are slower on several threads, and sums differ with them.
+# Networks this small are slower on several threads, and sums differ with them. Processes that a
+# test starts compute with as many, so that what they give can be compared bit for bit.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
