@@ -26,11 +26,11 @@ KEYS = (
     "failed",
     "ended",
     "left_out",
-    "shape",
     "full",
     "reference",
     "steps",
     "entries",
+    "shape",
 )
 IDENTITY = re.compile(r"[0-9a-f]{16}")
 ENTRY = ("trial", "identity", "values", "metrics", "blocks")
@@ -45,7 +45,6 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
         "failed": values["failed"],
         "ended": values["ended"],
         "left_out": values["left_out"],
-        "shape": values["shape"].to_dict(),
         "full": dict(values["full"]),
         "reference": list(values["reference"]),
         "steps": [list(step) for step in values["steps"]],
@@ -59,6 +58,8 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
             }
             for entry in values["entries"]
         ],
+        # Last, where the costs of the entries show that it is whole: a file that was cut is noticed.
+        "shape": values["shape"].to_dict(),
     }
     write_yaml(path, plain)
 

@@ -22,11 +22,11 @@ KEYS = (
     "backbone",
     "input",
     "classes",
+    "metrics",
+    "origin",
     "shape",
     "blocks",
     "cost",
-    "metrics",
-    "origin",
 )
 REQUIRED = ("schema", "shape", "blocks", "cost")
 BLOCK_KEYS = ("pool", "skip", "selector", "attention")
@@ -112,15 +112,20 @@ def save_arch(
             value is no plain one that a file can hold; nothing is written.
     """
     check_inputs(input or {})
-    extras = {"backbone": backbone, "input": input, "classes": classes}
-    later = {"metrics": metrics, "origin": origin}
+    extras = {
+        "backbone": backbone,
+        "input": input,
+        "classes": classes,
+        "metrics": metrics,
+        "origin": origin,
+    }
+    # The cost comes last: it is there whole or the file was cut off, and whoever reads it notices.
     data: dict[str, Any] = {
         "schema": SCHEMA,
         **{key: value for key, value in extras.items() if value},
         "shape": shape.to_dict(),
         "blocks": [block_to_dict(block) for block in arch.blocks],
         "cost": cost_to_dict(arch, shape),
-        **{key: value for key, value in later.items() if value},
     }
     write_yaml(path, data)
 

@@ -1,11 +1,19 @@
-"""Checkpoints that were cut, emptied or changed on the disk."""
+"""Files that were cut, emptied or changed on the disk."""
 
 import random
+import shutil
 
+import pytest
 import torch
 from checkpoint_toys import damage, number_of, saved, state_of
 
+from search.cli import main
+from search.frontfile import read_front
+from space.errors import InputError
+from space.files import load_arch_file
 from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
+
+pytestmark = pytest.mark.cluster
 
 CPU = torch.device("cpu")
 
@@ -33,3 +41,31 @@ def test_the_checkpoint_before_a_damaged_one_is_read(tmp_path, ledger):
         is_noticed(tmp_path / str(seed), seed)
     told = "the file and what is wrong, one line; on from the one before"
     ledger.add(31, "checkpoint cut, emptied or changed", times, told=told)
+
+
+# Each with what reads it, and a command that does.
+YAML = {
+    "arch": ("retrain/main/80/arch.yaml", load_arch_file, "retrain"),
+    "front": ("search/main/front.yaml", read_front, "export"),
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_a_file_that_was_cut_is_not_taken_for_a_shorter_one(tmp_path, toy, capsys, ledger, name):
+    config, whole = toy
+    inside, read, command = YAML[name]
+    run = shutil.copytree(whole, tmp_path / "run")
+    path, rng, times = run / inside, random.Random(name), ledger.times(100, few=100)
+    content = path.read_bytes()
+    for _ in range(times):
+        # What ends with the last line, but for its end, is whole.
+        path.write_bytes(content[: rng.randrange(len(content) - 1)])
+        with pytest.raises(InputError) as raised:
+            read(path)
+        assert str(raised.value).startswith(f"{path}:")
+        assert "\n" not in str(raised.value)
+    assert main([command, str(config), "--run", str(run)]) == 2
+    assert capsys.readouterr().err == f"tokennas: {raised.value}\n"
+    path.write_bytes(content)
+    assert main([command, str(config), "--run", str(run)]) == 0
+    ledger.add(32, f"{name} file cut at a random byte", times, told="file, place and what is wrong")
