@@ -58,7 +58,7 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
             }
             for entry in values["entries"]
         ],
-        # Last, where the costs of the entries show that it is whole: a file that was cut is noticed.
+        # Last, where the costs of the entries check it: a file that was cut is noticed.
         "shape": values["shape"].to_dict(),
     }
     write_yaml(path, plain)

@@ -115,7 +115,7 @@ def test_the_file_is_what_the_format_says(path, arch):
     )
     data = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert list(data) == (
-        ["schema", "backbone", "input", "classes", "shape", "blocks", "cost", "metrics", "origin"]
+        ["schema", "backbone", "input", "classes", "metrics", "origin", "shape", "blocks", "cost"]
     )
     assert data["schema"] == "tokennas/arch/1"
     assert data["shape"] == shape.to_dict()
