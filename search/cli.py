@@ -16,7 +16,7 @@ from rich.console import Console
 
 from search.config import Config
 from search.parsing import Call, parse_call
-from search.processes import Launched, joined, leads
+from search.processes import Launched, OwnError, joined, leads
 from space.errors import InputError
 from space.interruption import Terminated, terminable
 from supernet.parallel import ProcessLostError
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with terminable():
             _run_command(sys.argv[1:] if argv is None else argv)
     except InputError as error:
-        if leads():
+        if leads() or isinstance(error, OwnError):
             print(f"tokennas: {error}", file=sys.stderr)
         else:
             # A launcher ends all processes when one has ended: the first is to speak before.

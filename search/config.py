@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from search.timelimit import check_limit
+from search.urls import check_url
 from search.workers import RayConfig, Workers
 from space.errors import InputError
 from supernet.data import DataConfig
@@ -68,20 +70,14 @@ class SearchConfig:
                 raise InputError(
                     f"search.{key}: must be at least {least}, got {getattr(self, key)}"
                 )
-        if self.time_limit is not None and not self.time_limit > 0:
-            raise InputError(f"search.time_limit: must be over 0, got {self.time_limit}")
-        self.evaluators()
+        check_limit(self.time_limit, "search.time_limit")
+        if self.storage is not None:
+            check_url(self.storage, "search.storage")
         for name in (self.name, *self.reuse):
             if not name or not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(
                     f"search.name: must be letters, digits, - and _ alone, got {name!r}"
                 )
-
-    def evaluators(self) -> Literal[0] | Workers:
-        """What evaluates: this process, or workers."""
-        if self.workers == 0:
-            return 0
-        return Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker, self.ray)
 
 
 @dataclass(frozen=True)
@@ -166,17 +162,31 @@ class Config:
             raise InputError(f"seed: must be at least 0, got {self.seed}")
         if self.retrain.workers < 0:
             raise InputError(f"retrain.workers: must be at least 0, got {self.retrain.workers}")
+        self.evaluators()
         self.retrainers()
+
+    def evaluators(self) -> Literal[0] | Workers:
+        """What evaluates: this process, or workers."""
+        return self._workers("search", self.search)
 
     def retrainers(self) -> Literal[0] | Workers:
         """What retrains: this process, or workers."""
-        wanted = self.retrain
+        return self._workers("retrain", self.retrain)
+
+    def _workers(self, section: str, wanted: SearchConfig | RetrainConfig) -> Literal[0] | Workers:
         if wanted.workers == 0:
             return 0
-        return Workers(
-            wanted.workers,
-            wanted.cpus_per_worker,
-            wanted.gpus_per_worker,
-            self.search.ray,
-            section="retrain",
-        )
+        kind, colon, _ = self.device.partition(":")
+        gpus = wanted.gpus_per_worker
+        if kind == "cpu":
+            if gpus:
+                raise InputError(
+                    f"{section}.gpus_per_worker: none with `device: {self.device}`, got {gpus}"
+                )
+            gpus = 0.0
+        elif colon:
+            raise InputError(
+                f"device: {self.device!r} with {section}.workers, to which Ray gives GPUs; give "
+                f"`{kind}`, and set CUDA_VISIBLE_DEVICES where it may not take all"
+            )
+        return Workers(wanted.workers, wanted.cpus_per_worker, gpus, self.search.ray, section)

@@ -12,13 +12,13 @@ from typing import Any
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy import event
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from search.proposals import quiet
+from search.urls import check_url, without_password
 from space.errors import InputError
 
-DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 # Longer than a restart of a server, and than the recovery after a crash of one.
 AWAY_SECONDS = 60.0
 LONGEST_WAIT = 2.0
@@ -44,16 +44,10 @@ def open_database(url: str, study: str, driver: int | None) -> RDBStorage:
     Raises:
         InputError: another search writes the study, or it is no URL of a database that is known.
     """
-    scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
-    # Others load a driver from wherever the URL says, and `plugin` loads an entry point.
-    if scheme not in DATABASES or "plugin" in query:
-        raise InputError(
-            f"storage {without_password(url)}: must be the URL of one of {', '.join(DATABASES)}, "
-            "without plugins"
-        )
+    check_url(url)
     with quiet():
         storage = RDBStorage(url)
-        if scheme == "postgresql":
+        if url.startswith("postgresql"):
             # Optuna needs two connections at a time to make and check tables, and one from then on.
             storage.engine.dispose()
             lock = _StudyLock(study, os.getpid() if driver is None else driver)
@@ -66,6 +60,16 @@ def open_database(url: str, study: str, driver: int | None) -> RDBStorage:
             )
     event.listen(storage.engine, "handle_error", _tell_lost)
     return storage
+
+
+def check_driver(url: str) -> None:
+    """Import what a URL needs, without going there.
+
+    Raises:
+        InputError: it is not installed, or the URL is not right.
+    """
+    with opening(f"storage {without_password(url)}"):
+        create_engine(url).dispose()
 
 
 def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
@@ -100,13 +104,6 @@ def opening(place: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(f"{place}: {_one_line(error)}") from None
-
-
-def without_password(url: str) -> str:
-    """A URL that may be shown."""
-    head, at, tail = url.rpartition("@")
-    scheme, separator, user = head.partition("://")
-    return f"{scheme}{separator}{user.split(':')[0]}@{tail}" if at else url
 
 
 class _StudyLock:

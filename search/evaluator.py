@@ -120,8 +120,7 @@ class CarriedEvaluator:
     def __call__(self) -> SupernetEvaluator:
         """Build the supernet around the weights, on this worker's device."""
         config = self.config
-        # Of the GPUs of a node, a worker sees its own alone.
-        device = find_device(config.device.partition(":")[0])
+        device = find_device(config.device)
         plain = replace(config.backbone, checkpoint=None, pretrained=False)
         backbone = load_backbone(plain, self.task, config.seed).backbone
         space = SearchSpace.from_dict(config.space, backbone_shape(backbone))

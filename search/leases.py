@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from search.record import Job, Outcome
+from search.record import Job, Outcome, describe
 from search.study import Study
 from space.errors import InputError
 
@@ -102,8 +102,8 @@ class Leases:
         self.broken.setdefault(name, reason)
 
     def beat(self, name: str) -> None:
-        """A worker is alive."""
-        self._worker(name)
+        """A worker is alive, and may have said hello to a study that is no more."""
+        self._worker(name).greeted = True
 
     def begin(self) -> None:
         """All workers start anew, under other names."""
@@ -137,7 +137,7 @@ class Leases:
         self.expire()
         jobs = self._next(worker)
         worker.leased.update({job.identity: job for job in jobs})
-        if not jobs and self.study.ended is not None:
+        if not jobs and (self.study.ended is not None or self.error is not None):
             return None
         return jobs
 
@@ -164,6 +164,7 @@ class Leases:
     def _take(self, name: str, results: Sequence[Result]) -> _Worker:
         worker = self._worker(name)
         worker.starts = 0
+        worker.greeted = True
         for job, outcome in results:
             worker.leased.pop(job.identity, None)
             self._finish(job, outcome)
@@ -190,12 +191,9 @@ class Leases:
         return jobs
 
     def _ask(self) -> Job | None:
-        with self._unheard():
-            try:
-                return self.study.next()
-            except InputError as error:
-                self.error = error
-                return None
+        with self._study_asked():
+            return self.study.next()
+        return None
 
     def _batch(self) -> int:
         """As many jobs as fill a batch's time, and no more than leave some for everybody."""
@@ -206,17 +204,22 @@ class Leases:
         return max(1, min(round(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
-        with self._unheard():
-            try:
+        # Where one cannot be stored, each of the others would be waited for as long.
+        if self.error is None:
+            with self._study_asked():
                 self.study.finish(job, outcome)
-            except InputError as error:
-                self.error = error
 
     @contextmanager
-    def _unheard(self) -> Iterator[None]:
-        """While a storage or a sampler is waited for, nobody listens: that is no silence."""
+    def _study_asked(self) -> Iterator[None]:
+        """What goes wrong ends the search. Meanwhile nobody listens: that is no silence."""
         began = self._clock()
-        yield
+        try:
+            yield
+        except InputError as error:
+            self.error = error
+        except Exception as error:
+            # A sampler's, or an objective's of the user: no worker could mend it.
+            self.error = InputError(f"the search cannot go on: {describe(error)}")
         waited = self._clock() - began
         for worker in self._workers.values():
             worker.seen += waited

@@ -26,7 +26,8 @@ class FolderLock:
         driver: process of the command, which is named to others; None for this one.
 
     Raises:
-        InputError: another command holds it; the message names its process and host.
+        InputError: another command holds it, which the message names by process and host; or the
+            file system has no locks.
     """
 
     def __init__(self, folder: Path, driver: int | None = None) -> None:
@@ -35,7 +36,9 @@ class FolderLock:
         with writing(path):
             # Never truncated on opening: until it is locked, what it says is the other process's.
             self._file: IO[str] | None = path.open("a+", encoding="utf-8")
-        if not _locked(self._file, driver):
+        with writing(path, "locked"):
+            locked = _locked(self._file, driver)
+        if not locked:
             owner = _owner(self._file)
             name = f"process {owner['pid']} on {owner['host']}" if owner else "just started"
             self._file.close()
@@ -71,7 +74,7 @@ def _locked(file: IO[str], driver: int) -> bool:
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             if not _abandoned(_owner(file), driver) or time.monotonic() > end:
                 return False
             time.sleep(0.1)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from space.errors import InputError
@@ -14,6 +15,16 @@ from space.errors import InputError
 T = TypeVar("T")
 
 PORTS = 20_000
+# The others wait while the first process judges. Where one dies, its connections say so at once.
+PATIENCE = timedelta(hours=2)
+
+
+class SharedError(InputError):
+    """An error that all processes raise, of which the first one speaks."""
+
+
+class OwnError(InputError):
+    """An error that the other processes do not know of."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,11 @@ def first_host(nodes: str) -> str:
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Torch's process group of the processes that were launched together, for a while."""
+    """Torch's process group of the processes that were launched together, for a while.
+
+    Raises:
+        OwnError: what this process alone has met, with its rank.
+    """
     launched = Launched.read(os.environ)
     if launched is None:
         yield
@@ -93,9 +108,14 @@ def joined() -> Iterator[None]:
         else f"tcp://{launched.address}",
         rank=launched.rank,
         world_size=launched.count,
+        timeout=PATIENCE,
     )
     try:
         yield
+    except SharedError:
+        raise
+    except InputError as error:
+        raise OwnError(f"process {launched.rank} of {launched.count}: {error}") from None
     finally:
         dist.destroy_process_group()
 
@@ -104,13 +124,13 @@ def all_do(action: Callable[[], T]) -> T:
     """Do something in every process; where one meets an error, all raise it.
 
     Raises:
-        InputError: of the first process that met one, with its rank.
+        SharedError: of the first process that met one, with its rank.
     """
     value, message = _tried(action)
     processes = _processes()
     for rank, met in enumerate(processes.told_by_all(message)):
         if met is not None:
-            raise InputError(met if rank == 0 else f"process {rank} of {processes.count}: {met}")
+            raise SharedError(met if rank == 0 else f"process {rank} of {processes.count}: {met}")
     return value  # type: ignore[return-value]
 
 
@@ -118,12 +138,12 @@ def first_does(action: Callable[[], T]) -> T:
     """Do something in the first process alone; all get what it returns, or its error.
 
     Raises:
-        InputError: as the first process met it.
+        SharedError: as the first process met it.
     """
     processes = _processes()
     value, message = processes.told(_tried(action) if processes.first else None)
     if message is not None:
-        raise InputError(message)
+        raise SharedError(message)
     return value  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,8 @@ from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
 from search.status import told
-from search.timelimit import limited
+from search.timelimit import check_limit, limited
+from search.urls import check_url
 from search.workers import Workers
 from space.arch import Arch, is_integer
 from space.errors import InputError, shown
@@ -113,6 +114,9 @@ def run_search(
         tuple(map(Path, reuse)),
         dict(origin or {}),
     )
+    check_limit(time_limit)
+    if storage is not None:
+        check_url(storage)
     if storage is not None and folder is None:
         raise InputError("storage: a database needs a folder too, for what guards the search")
     report = told(search.folder, on_event or (lambda progress: None))

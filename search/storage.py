@@ -15,12 +15,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.database import add_trial, open_database, opening, without_password
+from search.database import add_trial, open_database, opening
 from search.journal import read_storage, repair, write_storage
 from search.lock import FolderLock
 from search.objectives import Objective
 from search.proposals import quiet
 from search.searchfile import settle
+from search.urls import without_password
 from space.errors import InputError, shown
 from space.interruption import stoppable
 from space.writing import make_folder, writing

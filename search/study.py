@@ -103,6 +103,7 @@ class Study:
         self._patience = sampler.patience
         self._failures = 0
         self._dry = False
+        self._end_if_done()
 
     @property
     def open(self) -> tuple[Job, ...]:
@@ -115,22 +116,19 @@ class Study:
 
     def next(self) -> Job | None:
         """An arch to evaluate, never one twice; None where there is none, for now or for good."""
-        while self.ended is None:
-            if len(self.records) >= self.trials:
-                self.ended = f"the {self.trials:,} evaluations that were asked for are finished"
-            elif len(self.records) + len(self._open) >= self.trials:
+        while True:
+            self._end_if_done()
+            if self.ended is not None or len(self.records) + len(self._open) >= self.trials:
                 return None
-            else:
-                job = None if self._dry else self._propose()
-                if job is None:
-                    # Once nothing is unseen nothing ever will be: asking again would be in vain.
-                    self._dry = True
-                    if self._open:
-                        return None
-                    self.ended = self._exhausted()
-                elif not self._take_over(job):
-                    return job
-        return None
+            job = None if self._dry else self._propose()
+            if job is None:
+                # Once nothing is unseen nothing ever will be: asking again would be in vain.
+                self._dry = True
+                if self._open:
+                    return None
+                self.ended = self._exhausted()
+            elif not self._take_over(job):
+                return job
 
     def adopt(self, job: Job) -> None:
         """Take note of a job that was given out before a restart of whoever holds the study."""
@@ -213,6 +211,10 @@ class Study:
         """Drop what was refused and repeated; open jobs go on in the new study."""
         self._proposals.rebuild()
         self._open = {job.identity: self._ask(job) for job in self.open}
+
+    def _end_if_done(self) -> None:
+        if len(self.records) >= self.trials:
+            self.ended = f"the {self.trials:,} evaluations that were asked for are finished"
 
     def _take_over(self, job: Job) -> bool:
         """Finish a job with what another search measured, where that is all that is needed."""

@@ -39,7 +39,7 @@ class RayConfig:
                     f"search.ray.resources: {name} is not a custom one; give cpus_per_worker or "
                     "gpus_per_worker"
                 )
-            if not amount > 0:
+            if not 0 < amount < math.inf:
                 raise InputError(f"search.ray.resources.{name}: must be over 0, got {amount}")
 
 
@@ -87,11 +87,11 @@ class Workers:
             raise InputError(
                 f"{self.section}.workers: must be a count, 0 for none, got {shown(self.count)}"
             )
-        if not self.cpus >= 0:
+        if not 0 <= self.cpus < math.inf:
             raise InputError(f"{self.section}.cpus_per_worker: must be at least 0, got {self.cpus}")
         gpus = self.gpus or 0.0
         parts = 1 / gpus if 0 < gpus < 1 else gpus
-        if gpus < 0 or not math.isclose(parts, round(parts), rel_tol=1e-3):
+        if not 0 <= parts < math.inf or not math.isclose(parts, round(parts), rel_tol=1e-3):
             raise InputError(
                 f"{self.section}.gpus_per_worker: must be 1/k such as 0.5 or 0.25, or a whole "
                 f"number, got {self.gpus}"

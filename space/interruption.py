@@ -124,7 +124,8 @@ def stoppable(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
             for number in before:
                 signal.signal(number, stop.hear)
             yield stop
-            stop.check()
+        # Outside, where whatever is heard now does what it did before.
+        stop.check()
     except KeyboardInterrupt:
         if stop.signal is not None and before.get(stop.signal) is signal.SIG_DFL:
             # Who leaves SIGTERM to the system expects a process that ends by it, and no exception.

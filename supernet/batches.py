@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -48,8 +48,15 @@ class Batches(Protocol):
         """The batches of an epoch from step `first` on."""
 
 
-class Images(Dataset[tuple[Tensor, int, float]]):
-    """Some images of a source through a transform; a key is (epoch, place), -1 for evaluation."""
+Sample = tuple[Tensor, int, float]
+
+
+class Images(Dataset[Sample | InputError]):
+    """Some images of a source through a transform; a key is (epoch, place), -1 for evaluation.
+
+    An image that cannot be read is its error: raised where images are loaded, it would come with
+    the traceback of another process.
+    """
 
     def __init__(self, source: Source, indices: Indices, transform: Any, seed: int) -> None:
         self.source = source
@@ -60,8 +67,13 @@ class Images(Dataset[tuple[Tensor, int, float]]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, float]:
-        epoch, place = key
+    def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
+        try:
+            return self._sample(*key)
+        except InputError as error:
+            return error
+
+    def _sample(self, epoch: int, place: int) -> Sample:
         index = int(self.indices[place])
         draw = 0.0
         if epoch >= 0:
@@ -155,6 +167,16 @@ def seed_all(*key: int) -> np.random.Generator:
     return np.random.default_rng(int(words[3]))
 
 
+class _Loader(DataLoader[Any]):
+    """Raises what could not be loaded, in the process that iterates."""
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
+
 def _ignore_signals(worker: int) -> None:
     """Terminals and schedulers signal every process; the one that trains ends its step first."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -170,7 +192,7 @@ def _loader(
 ) -> DataLoader[Any]:
     # Loading must not touch the generators of the process that trains.
     generator = torch.Generator().manual_seed(0)
-    return DataLoader(
+    return _Loader(
         images,
         batch_sampler=batches,
         num_workers=workers,
@@ -181,6 +203,9 @@ def _loader(
     )
 
 
-def _collate(samples: list[tuple[Tensor, int, float]]) -> tuple[Tensor, Tensor, Tensor]:
-    images, targets, draws = zip(*samples, strict=True)
+def _collate(samples: list[Sample | InputError]) -> tuple[Tensor, Tensor, Tensor] | InputError:
+    for sample in samples:
+        if isinstance(sample, InputError):
+            return sample
+    images, targets, draws = zip(*cast(list[Sample], samples), strict=True)
     return torch.stack(images), torch.tensor(targets), torch.tensor(draws, dtype=torch.float64)

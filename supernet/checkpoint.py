@@ -51,8 +51,10 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
         file.write(MARK + hashing.digest())
 
 
-def load_checkpoint(path: Path, device: torch.device) -> Found:
-    """Read the newest whole one back, running no code.
+def load_checkpoint(path: Path) -> Found:
+    """Read the newest whole one back into this machine's memory, running no code.
+
+    From a GPU's memory it would be told to other processes into that of the same GPU.
 
     One that is not whole is set aside, as `*.broken`, so that the next does not push out a whole
     one in its favour. What a killed process has left half written is removed.
@@ -66,7 +68,7 @@ def load_checkpoint(path: Path, device: torch.device) -> Found:
         if not each.exists():
             continue
         try:
-            found.state = _read(each, device)
+            found.state = _read(each)
         except InputError as error:
             found.notes.append(f"{each}: no whole checkpoint: {error}")
             broken.append(each)
@@ -110,10 +112,10 @@ class _Hashing:
         return self._hash.digest()
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         _check_sum(path)
-        state: Any = torch.load(path, map_location=device, weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch raises at bytes that nobody saved
         raise InputError(" ".join(str(error).split())[:120]) from None
     if not isinstance(state, dict):

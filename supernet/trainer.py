@@ -219,7 +219,7 @@ class Trainer:
         # The first process reads: the others may stand on nodes that do not have the file.
         found = Found()
         if self.path is not None and self.processes.first:
-            found = load_checkpoint(self.path, self.device)
+            found = load_checkpoint(self.path)
         if found.notes:
             self.journal.note(*found.notes, "going on from the checkpoint before")
         state = self.processes.told(found.state)

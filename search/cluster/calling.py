@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from search.record import describe
 from space.errors import InputError
 
 
@@ -40,6 +41,12 @@ def ask(method: Any) -> Any:
         raise
     except ray.exceptions.RayError as error:
         raise InputError(f"Ray cannot start or reach the study: {one_line(error)}") from None
+
+
+def cause_of(error: BaseException) -> str:
+    """What a task or an actor raised, in a line; or how Ray lost it."""
+    cause = getattr(error, "cause", None)
+    return describe(cause) if isinstance(cause, Exception) else one_line(error)
 
 
 def one_line(error: BaseException) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from search.cluster.calling import one_line
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
-from search.workers import Workers
+from search.workers import RayConfig, Workers
 from space.errors import InputError, shown
 from space.interruption import handlers_kept, unheard
 
@@ -35,7 +36,7 @@ def connected(workers: Workers) -> Iterator[bool]:
             _read_authentication()
             import ray  # noqa: PLC0415
 
-            _check_runtime_env(workers)
+            _check_runtime_env(workers.ray)
             if ray.is_initialized():
                 yield False
                 return
@@ -68,12 +69,30 @@ def on(node: str) -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def gpus_there() -> float:
-    """GPUs of all nodes that are there now."""
+def gpus_each(workers: Workers, own: bool) -> float:
+    """GPUs of each worker.
+
+    Args:
+        workers: how many, and what each takes.
+        own: whether Ray is our own, which no other node joins.
+
+    Raises:
+        InputError: no worker could ever have them, or takes nothing at all.
+    """
     import ray  # noqa: PLC0415
 
     resources: Any = ray.cluster_resources
-    return float(resources().get("GPU", 0.0))
+    there = float(resources().get("GPU", 0.0))
+    gpus = workers.share(there)
+    if own and gpus > there:
+        raise InputError(
+            f"{workers.section}.gpus_per_worker: {gpus:g} for each, but this machine has {there:g}"
+        )
+    if not workers.bundle(gpus):
+        raise InputError(
+            f"{workers.section}.cpus_per_worker: must be over 0 where workers take no GPU"
+        )
+    return gpus
 
 
 def _start(workers: Workers) -> None:
@@ -94,6 +113,11 @@ def _start(workers: Workers) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        with silent_stderr():
+            ray.shutdown()
+        reason = shown(one_line(error))
+        raise InputError(f"{workers.section}.workers: Ray cannot be started: {reason}") from None
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
 
@@ -108,20 +132,33 @@ def _join(address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         with silent_stderr():
             ray.shutdown()
-        reason = " ".join(str(error).split())
+        reason = shown(one_line(error))
         raise InputError(
-            f"search.ray.address: no Ray cluster can be joined at {address}: {shown(reason)}; this "
+            f"search.ray.address: no Ray cluster can be joined at {address}: {reason}; this "
             "machine must be one of its nodes (ray start --address HOST:PORT), and have its token, "
             "where it asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)"
         ) from None
 
 
-def _check_runtime_env(workers: Workers) -> None:
+def check_ray(config: RayConfig) -> None:
+    """What can be known to be wrong of a Ray before it is joined.
+
+    Raises:
+        InputError: nothing answers at its address, or it could not set up what is wanted.
+    """
+    if config.address is not None:
+        _check_answers(config.address)
+    if config.runtime_env:
+        with environment(RAY):
+            _check_runtime_env(config)
+
+
+def _check_runtime_env(config: RayConfig) -> None:
     from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
 
     make: Any = RuntimeEnv
     try:
-        make(**workers.ray.runtime_env)
+        make(**config.runtime_env)
     except (TypeError, ValueError) as error:
         raise InputError(f"search.ray.runtime_env: {' '.join(str(error).split())}") from None
 
@@ -133,10 +170,9 @@ def _check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_IN).close()
-    except OSError as error:
-        raise InputError(
-            f"search.ray.address: nothing answers at {address}: {error.strerror or error}"
-        ) from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"search.ray.address: nothing answers at {address}: {reason}") from None
 
 
 def _end_monitor() -> None:

@@ -13,11 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from search.cluster.connecting import connected, gpus_there, on
+from search.cluster.calling import cause_of
+from search.cluster.connecting import connected, gpus_each, on
 from search.config import Config
 from search.environment import silent_stderr
 from search.folder import RunFolder
 from search.stages.choosing import Choice
+from search.stages.places import note_failure
 from search.stages.retraining import retrain_one
 from search.workers import Workers
 from space.errors import InputError
@@ -48,7 +50,7 @@ def retrain_side_by_side(
     found: dict[str, str | None] = {}
     waiting, running = list(places), dict[Any, Choice]()
     with connected(workers) as own:
-        gpus = workers.share(gpus_there())
+        gpus = gpus_each(workers, own)
         if not own:
             _check_nodes(config, file, workers, workers.bundle(gpus))
         task = _task(workers, gpus)
@@ -61,8 +63,8 @@ def retrain_side_by_side(
                         running[ref] = choice
                     done, _ = ray.wait([*running], timeout=POLL_SECONDS)
                     for ref in done:
-                        name = running.pop(ref).name
-                        found[name] = _result(ref)
+                        choice = running.pop(ref)
+                        found[choice.name] = _result(ref, places[choice])
                     tell(found)
             except KeyboardInterrupt:
                 with silent_stderr():
@@ -142,11 +144,11 @@ def _check_nodes(
     try:
         asked = {
             node["NodeManagerAddress"]: remote(reached)
-            .options(num_cpus=0, **on(node["NodeID"]))
+            .options(num_cpus=0, runtime_env=dict(workers.ray.runtime_env), **on(node["NodeID"]))
             .remote(str(Path.cwd()), str(probe), config)
             for node in nodes
         }
-        said = {address: _result(ref) for address, ref in asked.items()}
+        said = {address: _said(ref) for address, ref in asked.items()}
     finally:
         for path in probe.parent.glob(f"{probe.name}*"):
             path.unlink()
@@ -168,15 +170,30 @@ def _fits(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]
     )
 
 
-def _result(ref: Any) -> str | None:
-    """What a task gives, or how it died."""
+def _result(ref: Any, place: Path) -> str | None:
+    """Why a choice could not be retrained, if so; its folder says it too."""
+    import ray  # noqa: PLC0415
+
+    try:
+        found: str | None = ray.get(ref)
+    except ray.exceptions.RayTaskError as error:
+        found = cause_of(error)
+    except ray.exceptions.RayError as error:
+        found = f"its process died {RETRIES + 1} times: {cause_of(error)}"
+    else:
+        return found
+    note_failure(place, found)
+    return found
+
+
+def _said(ref: Any) -> str | None:
+    """What a node says, or why it says nothing."""
     import ray  # noqa: PLC0415
 
     try:
         found: str | None = ray.get(ref)
     except ray.exceptions.RayError as error:
-        lines = str(error).strip().splitlines()
-        return f"its process died {RETRIES + 1} times: {lines[0] if lines else error}"
+        return cause_of(error)
     return found
 
 

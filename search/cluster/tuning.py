@@ -7,27 +7,22 @@ itself runs in a process of its own, so that this one only looks on, and ends at
 
 from __future__ import annotations
 
-import os
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from search.cluster.calling import ask, put
-from search.cluster.connecting import connected, gpus_there, here
+from search.cluster.calling import ask, cause_of, put
+from search.cluster.connecting import connected, gpus_each, here
+from search.cluster.evaluating import Evaluation, evaluate_leases
 from search.environment import TUNE
 from search.front import Front
 from search.host import Status, StudyHost
-from search.leases import BEAT_SECONDS, Result
 from search.objectives import Evaluate
-from search.record import Job, describe
 from search.session import OnProgress, Search
-from search.worker import Watch, work
 from search.workers import Workers
 from space.errors import InputError
 
@@ -57,102 +52,69 @@ def search_with_workers(
         InputError: the search cannot be opened or go on, or no worker can evaluate.
         KeyboardInterrupt: all that was finished is stored.
     """
-    with connected(workers) as own, _study(search, workers, own) as study:
-        # Tune needs as long to start as the study to open: they do so side by side.
-        with _tuning(study, make_evaluate, workers, time_limit, own) as alive:
+    # What Tune writes goes when Ray has ended, and with it whoever writes there.
+    with _results(workers) as results, connected(workers) as own:
+        gpus = gpus_each(workers, own)
+        with _study(search, workers, own) as study:
+            # A search that cannot be opened, or is at its end, has no use for weights and images.
             status: Status = ask(study.status)
             on_event(status.progress)
-            going = True
-            while status.goes_on and going:
-                # Asked before the study is: Tune ends soon after the search, and not before.
-                going = alive()
-                time.sleep(POLL_SECONDS)
-                status = ask(study.status)
-                on_event(status.progress)
-        if status.error is not None:
-            raise status.error
-        if status.progress.ended is None:
-            reason = "; ".join(dict.fromkeys(status.broken)) or "Ray Tune has ended"
-            raise InputError(f"no worker is left to evaluate: {reason}")
-        return cast(Front, ask(study.front))
+            if status.goes_on:
+                evaluation = Evaluation(study, [put(make_evaluate)], gpus, time_limit)
+                with _tuning(evaluation, workers, results, own) as task:
+                    _look_on(study, task, on_event)
+            return cast(Front, ask(study.front))
 
 
-def evaluate_leases(
-    config: Mapping[str, Any],
-    study: Any = None,
-    made: Any = None,
-    gpus: float = 0.0,
-    time_limit: float | None = None,
-) -> None:
-    """One Tune trial: evaluates what it leases until there is nothing left.
+def _look_on(study: Any, task: Any, on_event: OnProgress) -> None:
+    """Tell of the progress until there is no more.
 
-    Args:
-        config: Tune's; not used.
-        study: handle of the `StudyHost`.
-        made: a list of the reference to what makes `evaluate`.
-        gpus: its share.
-        time_limit: seconds after which an evaluation has failed.
+    Raises:
+        InputError: the search cannot go on, or there is nobody to go on with it.
     """
     import ray  # noqa: PLC0415
-    from ray import tune  # noqa: PLC0415
 
-    if not gpus:
-        # Those of the node are others'.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    name = tune.get_context().get_trial_id()
-    watch, ended = Watch(time_limit), threading.Event()
+    going, status = True, cast(Status, ask(study.status))
+    while status.goes_on and going:
+        # Asked before the study is: Tune ends soon after the search, and not before.
+        going = not ray.wait([task], timeout=0)[0]
+        time.sleep(POLL_SECONDS)
+        status = ask(study.status)
+        on_event(status.progress)
+    if status.error is not None:
+        raise status.error
+    if status.progress.ended is None:
+        reason = "; ".join(dict.fromkeys(status.broken)) or f"Ray Tune has ended{_why(task)}"
+        raise InputError(f"no worker is left to evaluate: {reason}")
 
-    def beat() -> None:
-        while not ended.wait(watch.step(BEAT_SECONDS)):
-            study.beat.remote(name)
-            results = watch.overdue()
-            if results:
-                # Whatever hangs may hang for ever: this process ends, and is started again.
-                ray.get(study.leave.remote(name, results))
-                os._exit(1)
+
+def _why(task: Any) -> str:
+    """Why a task has ended that should not have."""
+    import ray  # noqa: PLC0415
 
     try:
-        if not ray.get(study.hello.remote(name)):
-            return
-        threading.Thread(target=beat, daemon=True).start()
-        try:
-            # Fetched here, where a module that this machine lacks is told and not tried for ever.
-            evaluate = ray.get(made[0])()
-        except Exception as error:
-            ray.get(study.give_up.remote(name, describe(error)))
-            return
-
-        def exchange(results: list[Result], held: list[Job]) -> Callable[[], list[Job] | None]:
-            return partial(ray.get, study.exchange.remote(name, results, held))
-
-        work(exchange, evaluate, watch)
-    except ray.exceptions.RayActorError:
-        # The study is gone for good: the search has ended without us.
-        return
-    finally:
-        ended.set()
+        ray.get(task)
+    except ray.exceptions.RayError as error:
+        return f": {cause_of(error)}"
+    return ""
 
 
-def run_tune(
-    study: Any, made: Any, workers: Workers, time_limit: float | None, results: str
-) -> None:
+def run_tune(evaluation: Evaluation, workers: Workers, results: str) -> None:
     """Tune's run of the evaluators; its own results say nothing that the search does not know.
 
     Args:
-        study, made, time_limit: see `evaluate_leases`.
-        workers: how many, and what each takes.
+        evaluation: what they evaluate, and for whom.
+        workers: how many, and where.
         results: folder for what Tune writes.
     """
     from ray import tune  # noqa: PLC0415
 
-    tell, over = _observers(study)
-    study.begin.remote()
-    gpus = workers.share(gpus_there())
-    trainable = tune.with_parameters(
-        evaluate_leases, study=study, made=made, gpus=gpus, time_limit=time_limit
-    )
+    tell, over = _observers(evaluation.study)
+    evaluation.study.begin.remote()
+    trainable = tune.with_parameters(evaluate_leases, evaluation=evaluation)
     labels = [workers.ray.placement] if workers.ray.placement else None
-    place = tune.PlacementGroupFactory([workers.bundle(gpus)], bundle_label_selector=labels)
+    bundle = workers.bundle(evaluation.gpus)
+    place = tune.PlacementGroupFactory([bundle], bundle_label_selector=labels)
     tune.Tuner(
         tune.with_resources(trainable, place),
         tune_config=tune.TuneConfig(num_samples=workers.count),
@@ -213,28 +175,20 @@ def _last_line(trial: Any) -> str:
 
 
 @contextmanager
-def _tuning(
-    study: Any,
-    make_evaluate: Callable[[], Evaluate],
-    workers: Workers,
-    time_limit: float | None,
-    own: bool,
-) -> Iterator[Callable[[], bool]]:
-    """Tune, in a process on this node; gives whether it is alive."""
+def _tuning(evaluation: Evaluation, workers: Workers, results: str, own: bool) -> Iterator[Any]:
+    """Tune, in a task on this node."""
     import ray  # noqa: PLC0415
 
-    made = [put(make_evaluate)]
     remote: Any = ray.remote
-    with _results(workers) as results:
-        task = (
-            remote(run_tune)
-            .options(**here(), max_retries=RETRIES, **_runtime_env(workers, own))
-            .remote(study, made, workers, time_limit, results)
-        )
-        yield lambda: not ray.wait([task], timeout=0)[0]
-        if not own:
-            # Here nothing ends Tune but itself, when it sees that the study is over.
-            ray.wait([task], timeout=PATIENCE_SECONDS)
+    task = (
+        remote(run_tune)
+        .options(**here(), max_retries=RETRIES, **_runtime_env(workers, own))
+        .remote(evaluation, workers, results)
+    )
+    yield task
+    if not own:
+        # Here nothing ends Tune but itself, when it sees that the study is over.
+        ray.wait([task], timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -244,7 +198,7 @@ def _results(workers: Workers) -> Iterator[str]:
     if path is not None:
         yield path if "://" in path else str(Path(path).absolute())
         return
-    # What still writes into the folder when it goes, is Ray's to end.
+    # Of a cluster, what still writes into the folder when it goes is not ours to end.
     with tempfile.TemporaryDirectory(prefix="tokennas-tune-", ignore_cleanup_errors=True) as folder:
         yield folder
 

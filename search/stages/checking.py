@@ -8,6 +8,7 @@ import numpy as np
 
 from search.budget import parse_budget
 from search.config import Config
+from search.database import check_driver
 from search.feasible import Feasible
 from search.folder import RunFolder
 from search.objectives import parse_objectives
@@ -39,6 +40,14 @@ def check(config: Config, file: Path | None) -> None:
         known = ", ".join(setup.task.directions)
         raise InputError(f"search.objectives: {unknown[0]!r} is not measured; these are: {known}")
     Feasible(space, budget).check(np.random.default_rng(config.seed))
+    if wanted.storage is not None:
+        check_driver(wanted.storage)
+    for workers in (config.evaluators(), config.retrainers()):
+        if workers:
+            # Ray is imported where it is used.
+            from search.cluster.connecting import check_ray  # noqa: PLC0415
+
+            check_ray(workers.ray)
     searches = folder.stage("search")
     for name in wanted.reuse:
         if not (searches / name / SEARCH_FILE).exists():

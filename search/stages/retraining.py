@@ -108,9 +108,9 @@ def _retrain_all(
 def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) -> str | None:
     """Retrain a choice in a process of its own; gives why it could not be done, if so."""
     try:
-        # Of the GPUs of a node, a worker sees its own alone.
-        setup = trained(config, file, device=config.device.partition(":")[0])
+        setup = trained(config, file, device=config.device)
     except InputError as error:
+        note_failure(place, str(error))
         return str(error)
     return Retraining(config, setup, RunFolder(config, file), quiet=True).attempt(choice, place)
 

@@ -49,7 +49,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             reuse=[searches / name for name in wanted.reuse],
             directions=setup.task.directions,
             origin={"supernet": digest(weights), "split": digest(split)},
-            workers=wanted.evaluators(),
+            workers=config.evaluators(),
             time_limit=wanted.time_limit,
             on_event=tell,
         )

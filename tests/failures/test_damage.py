@@ -4,7 +4,6 @@ import random
 import shutil
 
 import pytest
-import torch
 from checkpoint_toys import damage, number_of, saved, state_of
 
 from search.cli import main
@@ -15,15 +14,13 @@ from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
 
 pytestmark = pytest.mark.cluster
 
-CPU = torch.device("cpu")
-
 
 def is_noticed(folder, seed):
     """Whatever happens to the newest, the one before is read and it is said."""
     path = saved(folder)
     damaged = damage(random.Random(seed), path.read_bytes())
     path.write_bytes(damaged)
-    found = load_checkpoint(path, CPU)
+    found = load_checkpoint(path)
     assert number_of(found) == 1
     (note,) = found.notes
     assert note.startswith(f"{path}: no whole checkpoint: ")
@@ -31,8 +28,8 @@ def is_noticed(folder, seed):
     assert path.with_name("checkpoint.pt.broken").read_bytes() == damaged
     # What comes next does not push out the whole one in favour of the broken one.
     save_checkpoint(state_of(3), path)
-    assert number_of(load_checkpoint(path, CPU)) == 3
-    assert number_of(load_checkpoint(previous(path), CPU)) == 1
+    assert number_of(load_checkpoint(path)) == 3
+    assert number_of(load_checkpoint(previous(path))) == 1
 
 
 def test_the_checkpoint_before_a_damaged_one_is_read(tmp_path, ledger):

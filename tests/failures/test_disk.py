@@ -7,7 +7,6 @@ import shutil
 import time
 
 import pytest
-import torch
 from disks import Disk
 from toy_runs import PATIENCE, STAGES, half_written, identities, last_line, ran, start
 
@@ -81,7 +80,7 @@ def test_a_training_that_fills_the_disk_goes_on_bit_for_bit(disk, toy, ledger, s
         leave_room(disk, 3 * size if count == 0 else size, rng)
         refused(disk, "full", stage, config)
         for path in (checkpoint, previous(checkpoint)):
-            assert load_checkpoint(path, torch.device("cpu")).notes == []
+            assert load_checkpoint(path).notes == []
     seconds = went_on(disk, stage, config)
     assert (disk.path / STAGES[stage]).read_bytes() == (whole / STAGES[stage]).read_bytes()
     told = "the file and why, exit code 2; bit-equal once there is space"

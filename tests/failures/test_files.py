@@ -6,7 +6,6 @@ import shutil
 import time
 
 import pytest
-import torch
 import yaml
 from cutting import cut_and_go_on
 from stored import search
@@ -148,7 +147,7 @@ def newer_yaml(path):
 
 
 def newer_checkpoint(path):
-    state = load_checkpoint(path, torch.device("cpu")).state
+    state = load_checkpoint(path).state
     schema = state["schema"].removesuffix("1") + "2"
     save_checkpoint({**state, "schema": schema}, path)
     return ["must be tokennas/training/1", schema]

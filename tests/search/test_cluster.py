@@ -1,5 +1,6 @@
 """Searches on a Ray cluster of several nodes, which join and leave."""
 
+import math
 import os
 import threading
 import time
@@ -13,7 +14,7 @@ from search_toys import problem_of
 from searching import BUDGET, NOTES, QUICK, SPACE, Noting
 
 from search import RayConfig, Workers
-from search.config import SearchConfig
+from search.config import Config, RetrainConfig, SearchConfig
 from search.run import run_search
 from search.storage import read_trials
 from search.trials import read_records
@@ -168,7 +169,7 @@ def test_an_address_that_cannot_be_joined_is_refused_when_it_is_read(address, wo
         RayConfig(address)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:9", "auto"])
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "a..b:9", "auto"])
 def test_an_address_where_no_cluster_is_is_refused_in_a_line(tmp_path, address):
     began = time.monotonic()
     with pytest.raises(InputError, match=r"search\.ray\.address") as caught:
@@ -188,20 +189,37 @@ def test_an_address_where_no_cluster_is_is_refused_in_a_line(tmp_path, address):
     [
         ({"gpus_per_worker": 0.3}, "gpus_per_worker: must be 1/k"),
         ({"gpus_per_worker": 1.5}, "gpus_per_worker: must be 1/k"),
+        ({"gpus_per_worker": math.nan}, "gpus_per_worker: must be 1/k"),
+        ({"gpus_per_worker": math.inf}, "gpus_per_worker: must be 1/k"),
         ({"cpus_per_worker": -1}, "cpus_per_worker: must be at least 0"),
-        ({"time_limit": 0}, "time_limit: must be over 0"),
+        ({"cpus_per_worker": math.inf}, "cpus_per_worker: must be at least 0"),
     ],
 )
 def test_what_workers_cannot_take_is_refused(values, words):
-    with pytest.raises(InputError, match=words):
-        SearchConfig(workers=2, **values)
+    with pytest.raises(InputError, match=rf"^search\.{words}"):
+        Config(search=SearchConfig(workers=2, **values))
+    with pytest.raises(InputError, match=rf"^retrain\.{words}"):
+        Config(retrain=RetrainConfig(workers=2, **values))
+
+
+def test_workers_have_the_gpus_that_ray_gives_them():
+    workers = SearchConfig(workers=2)
+    assert Config(search=workers).evaluators() == Workers(2)
+    assert Config(search=workers, device="cuda").evaluators() == Workers(2)
+    assert Config(search=workers, device="cpu").evaluators() == Workers(2, gpus=0.0)
+    assert Config(device="cuda:1").evaluators() == 0
+    with pytest.raises(InputError, match=r"^device: 'cuda:1' with search\.workers"):
+        Config(search=workers, device="cuda:1")
+    with pytest.raises(InputError, match=r"^search\.gpus_per_worker: none with `device: cpu`"):
+        Config(search=SearchConfig(workers=2, gpus_per_worker=1), device="cpu")
 
 
 def test_resources_of_our_own_names_are_refused():
     with pytest.raises(InputError, match="not a custom one"):
         RayConfig(resources={"GPU": 1})
-    with pytest.raises(InputError, match="fast: must be over 0"):
-        RayConfig(resources={"fast": 0})
+    for amount in (0, math.nan, math.inf):
+        with pytest.raises(InputError, match="fast: must be over 0"):
+            RayConfig(resources={"fast": amount})
 
 
 def test_gpus_are_shared_out_evenly():

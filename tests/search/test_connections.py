@@ -4,7 +4,8 @@ import pytest
 from stored import search, study_in
 
 from search import database
-from search.database import ConnectionLostError, add_trial, without_password
+from search.database import ConnectionLostError, add_trial
+from search.urls import without_password
 from space import InputError
 
 

@@ -264,3 +264,37 @@ def test_while_a_storage_is_waited_for_no_worker_falls_silent(monkeypatch):
     clock.now += LEASE_SECONDS + 1
     leases.expire()
     assert leases.leased == 0, "a silence of its own still counts"
+
+
+def test_a_storage_that_is_away_is_waited_for_once():
+    leases, _ = leases_of(workers=1)
+    jobs, asked = leases.exchange("a", []) + leases.exchange("a", []), []
+
+    def away(job, outcome):
+        asked.append(job)
+        raise InputError("storage x: away for 60 seconds")
+
+    leases.study.finish = away
+    assert leases.exchange("a", done(jobs)) is leases.exchange("b", done(jobs)) is None
+    assert len(asked) == 1
+    assert str(leases.error) == "storage x: away for 60 seconds"
+
+
+@pytest.mark.parametrize("method", ["next", "finish"])
+def test_what_a_sampler_or_an_objective_raises_ends_the_search(method):
+    leases, _ = leases_of()
+    jobs = leases.exchange("a", [])
+
+    def raises(*_):
+        raise RuntimeError("no gene")
+
+    setattr(leases.study, method, raises)
+    assert leases.exchange("a", done(jobs)) is None
+    assert str(leases.error).startswith("the search cannot go on: RuntimeError: no gene (test_")
+
+
+def test_workers_of_a_study_that_was_started_again_are_alive():
+    leases, _ = leases_of(workers=3)
+    leases.exchange("a", [])
+    leases.beat("b")
+    assert leases.alive == 2

@@ -1,5 +1,6 @@
 """One writer for a folder."""
 
+import errno
 import json
 import os
 import signal
@@ -78,3 +79,12 @@ def test_the_lock_is_free_after_a_search_and_after_one_that_failed(tmp_path):
     with pytest.raises(InputError):
         search(tmp_path, trials=9, evaluate=lambda arch: {"wrong": 1.0})
     FolderLock(tmp_path, os.getpid()).release()
+
+
+def test_a_file_system_without_locks_is_named_and_nobody_is_waited_for(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("search.lock.fcntl.flock", refuse)
+    with pytest.raises(InputError, match=r"lock: cannot be locked: Function not implemented$"):
+        FolderLock(tmp_path)

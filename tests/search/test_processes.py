@@ -1,10 +1,12 @@
 """Processes that were launched together train one supernet."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 from stages_config import CONFIG
 
@@ -127,3 +129,24 @@ def test_what_is_wrong_is_said_once(tmp_path, argv, words):
     done = launched(tmp_path, 2, *argv)
     assert done.returncode != 0
     assert done.stderr.count(words) == 1
+
+
+@pytest.mark.cluster
+def test_what_one_process_alone_has_met_is_told(tmp_path):
+    (tmp_path / "toy.yaml").write_text(CONFIG)
+    for split, name in (("train", "a"), ("train", "b"), ("val", "a"), ("val", "b")):
+        place = tmp_path / "images" / split / name
+        place.mkdir(parents=True)
+        for number in range(40):
+            Image.new("RGB", (16, 16), (number, 9, 9)).save(place / f"{number}.png")
+    for path in (tmp_path / "images" / "train" / "a").iterdir():
+        path.write_bytes(b"no image")
+    options = ["--data.dataset.name", "folder", "--data.dataset.root", str(tmp_path / "images")]
+    done = launched(tmp_path, 2, "train", "toy.yaml", *options, "--data.search_share", "0.1")
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if "cannot be read" in line]
+    assert said
+    for line in said:
+        assert re.fullmatch(
+            r"tokennas: process [01] of 2: .*/a/\d+\.png: image \d+ of train cannot be read.*", line
+        )

@@ -15,7 +15,10 @@ from safetensors.torch import load_file
 from stages_config import CONFIG
 
 from search.cli import main
+from search.cluster.connecting import connected
+from search.cluster.retraining import _result
 from search.stages.places import FAILED, failure
+from search.workers import Workers
 
 pytestmark = pytest.mark.cluster
 
@@ -127,6 +130,27 @@ def test_a_process_that_is_killed_is_started_again_and_goes_on(searched, alone, 
     killing.join()
     assert killed
     equal(run, alone)
+
+
+def test_why_a_network_is_not_there_is_told_and_noted(tmp_path):
+    import ray  # noqa: PLC0415
+
+    def raises():
+        raise ValueError("no such weights")
+
+    def dies():
+        os._exit(1)
+
+    with connected(Workers(1)):
+        for work, words in (
+            (raises, "ValueError: no such weights"),
+            (dies, "its process died"),
+        ):
+            ref = ray.remote(work).options(max_retries=0).remote()
+            reason = _result(ref, tmp_path)
+            assert reason.startswith(words)
+            assert "\n" not in reason
+            assert failure(tmp_path) == reason
 
 
 def checkpoints(run):

@@ -82,6 +82,8 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
         (["--search.reuse", "[other]"], "search.reuse: there is no search 'other' in "),
         (["--search.trials", "0"], "search.trials: must be at least 1, got 0"),
         (["--search.workers=-1"], "search.workers: must be at least 0, got -1"),
+        (["--search.storage", "postgres://a/b"], "search.storage: must be the URL of one of"),
+        (["--search.storage", "mysql+nobody://a:secret@b/c"], "storage mysql+nobody://a@b/c: "),
         (["--retrain.budgets", "[70%, 5%]"], "retrain.budgets[1]: no arch is within 5%"),
         (["--retrain.budgets", "[much]"], "must be a number such as"),
     ],

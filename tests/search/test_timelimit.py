@@ -1,5 +1,6 @@
 """The time limit of evaluations in this process."""
 
+import math
 import signal
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 from search_toys import Evaluate, small_space
 
+from search.config import SearchConfig
 from search.run import run_search
 from search.timelimit import limited
 from space import InputError
@@ -59,3 +61,11 @@ def test_outside_the_main_thread_there_is_no_limit_to_be_had():
     thread.start()
     thread.join()
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, math.nan, math.inf, 1e300])
+def test_what_is_no_time_is_refused(limit):
+    with pytest.raises(InputError, match=r"^search\.time_limit: must be seconds, over 0 and up to"):
+        SearchConfig(time_limit=limit)
+    with pytest.raises(InputError, match=r"^time_limit: must be seconds"):
+        run_search(space=small_space(), evaluate=len, time_limit=limit)

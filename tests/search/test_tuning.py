@@ -1,13 +1,16 @@
 """Searches with workers, through Ray: what holds without them holds here too."""
 
 import signal
+import tempfile
+import time
 from collections import Counter
 
 import pytest
 from search_toys import all_archs
-from searching import SPACE, search
+from searching import BUDGET, SPACE, Noting, search
 from started import PATHS, PROBLEM, evaluated, start, stored, wait_for
 
+from search import RayConfig, Workers
 from search.front import Front
 from search.run import run_search
 from space import InputError
@@ -100,4 +103,60 @@ def test_what_cannot_be_sent_to_workers_is_told_in_one_line(tmp_path):
     file = (tmp_path / "open.txt").open("w")
     with file, pytest.raises(InputError, match="cannot be sent to workers") as caught:
         run_search(space=SPACE, evaluate=lambda arch: file, trials=4, workers=2, folder=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("workers", "words"),
+    [
+        (Workers(2, cpus=0), r"search\.cpus_per_worker: must be over 0 where workers take no GPU"),
+        (Workers(2, gpus=64), r"search\.gpus_per_worker: 64 for each, but this machine has \d+"),
+        (
+            Workers(1, ray=RayConfig(storage_path="nowhere://a/b")),
+            r"no worker is left to evaluate: Ray Tune has ended: .*nowhere",
+        ),
+    ],
+)
+def test_workers_that_could_never_work_are_told(tmp_path, workers, words):
+    with pytest.raises(InputError, match=words) as caught:
+        search(tmp_path, 5, workers)
+    assert "\n" not in str(caught.value)
+
+
+class NeverSent:
+    """Makes an evaluator, but not where it would have to be sent to workers."""
+
+    def __call__(self):
+        return Noting
+
+    def __reduce__(self):
+        raise AssertionError("it was sent")
+
+
+def test_a_search_that_is_over_or_refused_sends_nothing_to_workers(tmp_path):
+    front = search(tmp_path, 10, workers=0)
+    again = {"space": SPACE, "budget": BUDGET, "make_evaluate": NeverSent(), "workers": 1}
+    assert run_search(**again, trials=10, folder=tmp_path / "search") == front
+    with pytest.raises(InputError, match="seed was 0"):
+        run_search(**again, trials=20, seed=1, folder=tmp_path / "search")
+    with pytest.raises(InputError, match="it was sent"):
+        run_search(**again, trials=20, folder=tmp_path / "search")
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    search(tmp_path, 8, workers=2)
+    time.sleep(2.0)
+    assert list(folder.glob("tokennas-*")) == []
+
+
+def test_a_ray_that_cannot_be_started_is_one_line(tmp_path, monkeypatch):
+    # Of its sockets the paths would be too long.
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setenv("RAY_TMPDIR", str(long))
+    with pytest.raises(InputError, match=r"^search\.workers: Ray cannot be started: ") as caught:
+        search(tmp_path, 5, workers=1)
     assert "\n" not in str(caught.value)

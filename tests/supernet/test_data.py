@@ -1,5 +1,6 @@
 import pickle
 import random
+import re
 import tarfile
 from urllib.error import URLError
 
@@ -190,6 +191,22 @@ def test_an_unreadable_image_is_named_when_met(tmp_path):
     train, _ = open_sources(config)
     with pytest.raises(InputError, match=r"cat/0\.png: image 0 of train cannot be read"):
         train.read(0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_is_one_line_wherever_it_is_loaded(tmp_path, workers):
+    config = folder(tmp_path)
+    for name in ("train", "val"):
+        for image in (tmp_path / name / "cat").iterdir():
+            image.write_bytes(b"no image")
+    wanted = DataConfig(dataset=config, batch=4, workers=workers, search_share=0.34)
+    data = open_data(wanted, toy_backbone(), seed=0)
+    for batches in (data.train.epoch(0), data.search, data.test):
+        with pytest.raises(InputError) as caught:
+            list(batches)
+        assert re.fullmatch(
+            r".*/cat/\d\.png: image \d+ of \w+ cannot be read[^\\]*", str(caught.value)
+        )
 
 
 def test_an_interpolation_that_differs_from_image_to_image_is_refused():

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -202,3 +203,17 @@ def test_processes_that_load_leave_signals_to_the_one_that_trains(tmp_path, monk
     monkeypatch.setattr(Sandwich, "__call__", signalling)
     assert same_weights(whole, run(tmp_path, workers=2))
     assert len(told) == 2
+
+
+@pytest.mark.parametrize("number", WHAT_FOLLOWS)
+def test_what_is_heard_at_the_very_end_is_not_lost(monkeypatch, number):
+    @contextmanager
+    def late():
+        with handlers_kept():
+            yield
+            signal.raise_signal(number)
+
+    with terminable():
+        monkeypatch.setattr("space.interruption.handlers_kept", late)
+        with pytest.raises(WHAT_FOLLOWS[number]), stoppable():
+            pass

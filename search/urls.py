@@ -1,0 +1,29 @@
+"""URLs of databases, as a config names them."""
+
+from __future__ import annotations
+
+from space.errors import InputError, shown
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+
+
+def check_url(url: str, name: str = "storage") -> None:
+    """Refuse what is no URL of a database that is known, before anything is imported for it.
+
+    Raises:
+        InputError: naming it as `name`.
+    """
+    scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
+    # Others load a driver from wherever the URL says, and `plugin` loads an entry point.
+    if "://" not in url or scheme not in DATABASES or "plugin" in query:
+        raise InputError(
+            f"{name}: must be the URL of one of {', '.join(DATABASES)}, without plugins, got "
+            f"{shown(without_password(url))}"
+        )
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
+    head, at, tail = url.rpartition("@")
+    scheme, separator, user = head.partition("://")
+    return f"{scheme}{separator}{user.split(':')[0]}@{tail}" if at else url
