@@ -15,7 +15,8 @@ backbone:
 data: {batch: 16, workers: 0, train_limit: 220, test_limit: 60, search_share: 0.3}
 space:
   pool: {kinds: [avg2d, conv2d], grids: [3, 2], max_pools: 1}
-  skip: {ratios: [0.5], selectors: [map, cls], max_run: 2}
+  share: {max_run: 3}
+  skip: {ratios: [0.25, 0.5, 0.75], selectors: [map, cls], max_run: 2}
 supernet: {epochs: 14, random_archs: 1, save_minutes: 60, ema: 0.9}
 search: {trials: 12, budget: macs=80%}
 retrain: {epochs: 14, save_minutes: 60, full: false, budgets: [80%], baselines: false}
