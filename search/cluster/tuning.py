@@ -62,16 +62,13 @@ def search_with_workers(
             if status.goes_on:
                 evaluation = Evaluation(study, [put(make_evaluate)], gpus, time_limit)
                 with _tuning(evaluation, workers, results, own) as task:
-                    _look_on(study, task, on_event)
+                    status = _look_on(study, task, on_event)
+                _check(status, task)
             return cast(Front, ask(study.front))
 
 
-def _look_on(study: Any, task: Any, on_event: OnProgress) -> None:
-    """Tell of the progress until there is no more.
-
-    Raises:
-        InputError: the search cannot go on, or there is nobody to go on with it.
-    """
+def _look_on(study: Any, task: Any, on_event: OnProgress) -> Status:
+    """Tell of the progress until there is no more."""
     import ray  # noqa: PLC0415
 
     going, status = True, cast(Status, ask(study.status))
@@ -81,6 +78,15 @@ def _look_on(study: Any, task: Any, on_event: OnProgress) -> None:
         time.sleep(POLL_SECONDS)
         status = ask(study.status)
         on_event(status.progress)
+    return status
+
+
+def _check(status: Status, task: Any) -> None:
+    """Tell why a search has ended that is not over.
+
+    Raises:
+        InputError: it cannot go on, or there is nobody to go on with it.
+    """
     if status.error is not None:
         raise status.error
     if status.progress.ended is None:
