@@ -97,7 +97,7 @@ def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
 
 @contextmanager
 def opening(place: str) -> Iterator[None]:
-    """Tell in one line why a database cannot be opened."""
+    """Tell in one line why a storage cannot be opened."""
     try:
         yield
     except InputError:

@@ -82,7 +82,7 @@ class Store:
         there = journal.exists() and journal.stat().st_size > 0
         name = settle(folder, {**description, "storage": storage}, there)
         if url is None:
-            with writing(journal):
+            with opening(self._place), writing(journal):
                 note = repair(journal)
                 self.notes += [note] if note else []
                 self.trials = _trials(read_storage(journal), name)
@@ -125,9 +125,11 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
     journal = folder / JOURNAL
     if not journal.exists():
         raise InputError(f"{journal}: there is no such file")
-    storage = read_storage(journal)
-    names = [study.study_name for study in storage.get_all_studies()]
-    return _trials(storage, names[0]) if names else []
+    # Entries that are none of Optuna's may still be replayed.
+    with opening(str(journal)):
+        storage = read_storage(journal)
+        names = [study.study_name for study in storage.get_all_studies()]
+        return _trials(storage, names[0]) if names else []
 
 
 def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:

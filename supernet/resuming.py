@@ -76,7 +76,7 @@ def check_same(
         )
     old = {**state["recipe"], "seed": state["seed"]}
     changed = [
-        f"{key} was {old.get(key)!r}, is {recipe[key]!r}"
+        f"{key} was {shown(old.get(key))}, is {shown(recipe[key])}"
         for key in recipe
         if old.get(key) != recipe[key]
     ]
