@@ -40,7 +40,7 @@ class Objective:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise InputError(f"objective: a name must be one word, got {shown(self.name)}")
-        one_of(f"objective {self.name}: direction", self.direction, ("max", "min"))
+        one_of(f"objective {cut(self.name)}: direction", self.direction, ("max", "min"))
 
     @property
     def sign(self) -> int:
@@ -80,7 +80,7 @@ def parse_objectives(
     names = [objective.name for objective in found]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"objectives: {name!r} is given twice")
+            raise InputError(f"objectives: {shown(name)} is given twice")
     return tuple(found)
 
 
