@@ -13,7 +13,7 @@ CHANGES = [
     ("schema: tokennas/arch/1", "schema: tokennas/arch/2", "schema: must be tokennas/arch/1, got "),
     ("schema: tokennas/arch/1", "schema: [1]", "schema: must be tokennas/arch/1, got [1]"),
     ("metrics:", "metric:", "metric: unknown key; did you mean 'metrics'?"),
-    ("metrics:", "zzz:", "zzz: unknown key; known are schema, backbone, input, classes, shape"),
+    ("metrics:", "zzz:", "zzz: unknown key; known are schema, backbone, input, classes, metrics"),
     ("metrics: {top1: 0.5}", "metrics: false", "metrics: must be a mapping, got False"),
     (
         "metrics: {top1: 0.5}",
