@@ -162,8 +162,11 @@ class Config:
             raise InputError(f"seed: must be at least 0, got {self.seed}")
         if self.retrain.workers < 0:
             raise InputError(f"retrain.workers: must be at least 0, got {self.retrain.workers}")
-        self.evaluators()
-        self.retrainers()
+        if self.evaluators() == 0 == self.retrainers() and self.search.ray.address is not None:
+            raise InputError(
+                f"search.ray.address: {self.search.ray.address} given without workers; set "
+                "search.workers or retrain.workers"
+            )
 
     def evaluators(self) -> Literal[0] | Workers:
         """What evaluates: this process, or workers."""

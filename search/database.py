@@ -72,6 +72,20 @@ def check_driver(url: str) -> None:
         create_engine(url).dispose()
 
 
+def reach(url: str) -> None:
+    """Connect to a database, and leave it.
+
+    Raises:
+        InputError: it is no URL of a database that is known.
+    """
+    check_url(url)
+    engine = create_engine(url)
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
 def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
     """Store a trial once, however often the connection is lost meanwhile.
 

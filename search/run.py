@@ -119,15 +119,15 @@ def run_search(
         check_url(storage)
     if storage is not None and folder is None:
         raise InputError("storage: a database needs a folder too, for what guards the search")
-    report = told(search.folder, on_event or (lambda progress: None))
-    if workers == 0:
-        front = search_here(search, made, report, time_limit)
-    else:
-        # Ray is imported where it is used: without workers nobody waits for it.
-        from search.cluster.tuning import search_with_workers  # noqa: PLC0415
+    with told(search.folder, on_event or (lambda progress: None)) as report:
+        if workers == 0:
+            front = search_here(search, made, report, time_limit)
+        else:
+            # Ray is imported where it is used: without workers nobody waits for it.
+            from search.cluster.tuning import search_with_workers  # noqa: PLC0415
 
-        wanted = workers if isinstance(workers, Workers) else Workers(workers)
-        front = search_with_workers(search, made, report, wanted, time_limit)
+            wanted = workers if isinstance(workers, Workers) else Workers(workers)
+            front = search_with_workers(search, made, report, wanted, time_limit)
     if search.folder is not None:
         front.save(search.folder / FRONT)
     return front

@@ -6,12 +6,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from search.session import OnProgress, Progress
+from search.tables import duration
 from space.errors import InputError, cut, printable, shown
 from space.yamlfile import write_text
 
@@ -88,9 +90,17 @@ class Status:
         return True
 
 
-def told(folder: Path | None, on_event: OnProgress) -> OnProgress:
-    """`on_event`, which also keeps the status in the folder, every few seconds."""
-    return on_event if folder is None else _Telling(folder, on_event)
+@contextmanager
+def told(folder: Path | None, on_event: OnProgress) -> Iterator[OnProgress]:
+    """`on_event`, which also keeps the status in the folder, every few seconds and at the end."""
+    if folder is None:
+        yield on_event
+        return
+    telling = _Telling(folder, on_event)
+    try:
+        yield telling
+    finally:
+        telling.end()
 
 
 class _Telling:
@@ -101,13 +111,22 @@ class _Telling:
         self._on_event = on_event
         self._clock = clock
         self._next = 0.0
+        self._unwritten: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
         now = self._clock()
+        self._unwritten = progress
         if now >= self._next or progress.ended is not None:
             self._next = now + EVERY_SECONDS
             write_status(self._folder, progress)
+            self._unwritten = None
         self._on_event(progress)
+
+    def end(self) -> None:
+        """Write what was told last, where that is still to be done and can be."""
+        if self._unwritten is not None:
+            with suppress(InputError):
+                write_status(self._folder, self._unwritten)
 
 
 def write_status(folder: Path, progress: Progress) -> None:
@@ -156,14 +175,14 @@ def described(status: Status) -> str:
     ]
     if status.best is not None:
         lines.append(f"best {status.objective}: {status.best:.6g}")
-    if status.workers is not None:
-        lines.append(f"{status.workers} workers alive, {status.leased} archs being evaluated")
+    if status.workers is not None and status.running:
+        lines.append(f"workers alive: {status.workers}, archs being evaluated: {status.leased}")
     if status.ended is not None:
         lines.append(status.ended)
     elif status.running:
         left = status.total - status.done
         if status.rate > 0:
-            lines.append(f"about {left / status.rate / 60:.0f} minutes left")
+            lines.append(f"about {duration(left / status.rate)} left")
     else:
         lines.append("the same command goes on from here")
     return "\n".join(map(printable, lines))

@@ -15,7 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.database import add_trial, open_database, opening
+from search.database import add_trial, open_database, opening, reach
 from search.journal import read_storage, repair, write_storage
 from search.lock import FolderLock
 from search.objectives import Objective
@@ -80,6 +80,10 @@ class Store:
         storage = "journal" if url is None else without_password(url)
         self._place = str(journal) if url is None else f"storage {storage}"
         there = journal.exists() and journal.stat().st_size > 0
+        if url is not None:
+            # Before the folder is tied to it: a wrong URL can be mended.
+            with opening(self._place):
+                reach(url)
         name = settle(folder, {**description, "storage": storage}, there)
         if url is None:
             with opening(self._place), writing(journal):

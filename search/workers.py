@@ -56,7 +56,8 @@ def check_address(address: str) -> None:
             "`auto`, or send it there by `ray job submit`"
         )
     host, colon, port = address.rpartition(":")
-    if address != "auto" and not (host and colon and port.isdigit() and 0 < int(port) < 65536):
+    right = host and "/" not in host and colon and port.isdigit() and 0 < int(port) < 65536
+    if address != "auto" and not right:
         raise InputError(
             f"search.ray.address: must be `auto` or HOST:PORT, got {shown(address)}; without it "
             "a Ray of our own is started"

@@ -7,14 +7,14 @@ import math
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from search.cluster.calling import one_line
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import RayConfig, Workers
-from space.errors import InputError, shown
+from space.errors import InputError
 from space.interruption import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
@@ -95,6 +95,29 @@ def gpus_each(workers: Workers, own: bool) -> float:
     return gpus
 
 
+def places_on(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]) -> int:
+    """How many workers a node has place for, were there nobody else."""
+    has, labels = node.get("Resources", {}), node.get("Labels", {})
+    wanted = workers.ray.placement.items()
+    if not node["Alive"] or any(labels.get(name) != value for name, value in wanted):
+        return 0
+    # Thirds of a GPU do not add up exactly.
+    return min(int(has.get(name, 0) / amount + 1e-6) for name, amount in bundle.items())
+
+
+def room(workers: Workers, gpus: float) -> str:
+    """How many of the workers have a place on the nodes that are there, in a line."""
+    import ray  # noqa: PLC0415
+
+    nodes: Any = ray.nodes
+    there = [places_on(node, workers, workers.bundle(gpus)) for node in nodes()]
+    return (
+        f"{min(sum(there), workers.count)} of {workers.count} workers have a place now "
+        f"(nodes that have one: {sum(map(bool, there))}); each takes {workers.cpus:g} CPU and "
+        f"{gpus:g} GPU"
+    )
+
+
 def _start(workers: Workers) -> None:
     """A Ray on this machine, which listens on the loopback interface alone."""
     import ray  # noqa: PLC0415
@@ -116,7 +139,7 @@ def _start(workers: Workers) -> None:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         with silent_stderr():
             ray.shutdown()
-        reason = shown(one_line(error))
+        reason = one_line(error)
         raise InputError(f"{workers.section}.workers: Ray cannot be started: {reason}") from None
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = clusters
@@ -132,7 +155,7 @@ def _join(address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         with silent_stderr():
             ray.shutdown()
-        reason = shown(one_line(error))
+        reason = one_line(error)
         raise InputError(
             f"search.ray.address: no Ray cluster can be joined at {address}: {reason}; this "
             "machine must be one of its nodes (ray start --address HOST:PORT), and have its token, "

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from search.cluster.calling import cause_of
-from search.cluster.connecting import connected, gpus_each, on
+from search.cluster.connecting import connected, gpus_each, on, places_on
 from search.config import Config
 from search.environment import silent_stderr
 from search.folder import RunFolder
@@ -139,7 +139,7 @@ def _check_nodes(
     remote: Any = ray.remote
     probe = RunFolder(config, file).path / f".probe-{uuid.uuid4().hex[:8]}"
     there: Any = ray.nodes
-    nodes = [node for node in there() if _fits(node, workers, bundle)]
+    nodes = [node for node in there() if places_on(node, workers, bundle)]
     probe.touch()
     try:
         asked = {
@@ -158,16 +158,6 @@ def _check_nodes(
             f"retrain.workers: {'; '.join(reasons)}; the run's folder and the data must be there "
             "on every node"
         )
-
-
-def _fits(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]) -> bool:
-    """Whether a node is alive and has what a worker takes."""
-    has, labels = node.get("Resources", {}), node.get("Labels", {})
-    return bool(
-        node["Alive"]
-        and all(has.get(name, 0) >= amount for name, amount in bundle.items())
-        and all(labels.get(name) == value for name, value in workers.ray.placement.items())
-    )
 
 
 def _result(ref: Any, place: Path) -> str | None:

@@ -12,11 +12,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 from search.cluster.calling import ask, cause_of, put
-from search.cluster.connecting import connected, gpus_each, here
+from search.cluster.connecting import connected, gpus_each, here, room
 from search.cluster.evaluating import Evaluation, evaluate_leases
 from search.environment import TUNE
 from search.front import Front
@@ -58,7 +59,8 @@ def search_with_workers(
         with _study(search, workers, own) as study:
             # A search that cannot be opened, or is at its end, has no use for weights and images.
             status: Status = ask(study.status)
-            on_event(status.progress)
+            notes = (*status.progress.notes, room(workers, gpus))
+            on_event(replace(status.progress, notes=notes))
             if status.goes_on:
                 evaluation = Evaluation(study, [put(make_evaluate)], gpus, time_limit)
                 with _tuning(evaluation, workers, results, own) as task:

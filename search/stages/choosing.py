@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.budget import parse_budget
+from search.budget import parse_budget, quantity
 from search.config import Config
 from search.front import Front
 from space.arch import Arch
@@ -58,29 +59,41 @@ def stage_of(config: Config, choice: Choice) -> str:
     return f"retrain/{config.search.name}/{choice.folder}"
 
 
-def choose(config: Config, front: Front, space: SearchSpace) -> Iterator[Choice]:
+def choose(
+    config: Config, front: Front, space: SearchSpace, tell: Callable[[str], None]
+) -> Iterator[Choice]:
     """The full network, the front's best within each budget, and hand-made archs of the same.
+
+    Args:
+        config: of the run.
+        front: of its search.
+        space: that was searched.
+        tell: is told, in a line, of budgets that have the same best.
 
     Raises:
         InputError: the front has nothing within a budget.
     """
     wanted = config.retrain
+    seen: dict[Arch, str] = {}
     if wanted.full:
+        seen[space.largest()] = "full"
         yield Choice("full", space.largest())
-    seen = {space.largest()}
     for budget in wanted.budgets:
         limit = parse_budget(f"macs={budget}", space).limits[0].most
         best = front.best(macs=limit)
         if best is None:
-            least = min((entry.metrics["macs"] for entry in front.entries), default=None)
+            least = min((entry.metrics["macs"] for entry in front.entries), default=math.nan)
             raise InputError(
                 f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
-                f"{least} MACs; search longer, or with a budget of macs={budget}"
+                f"{quantity(least)} MACs, {least / front.full['macs']:.0%}; search longer, or with "
+                f"a budget of macs={budget}"
             )
-        if best.arch not in seen:
-            seen.add(best.arch)
+        if best.arch in seen:
+            tell(f"the best within {budget} is {seen[best.arch]!r} too: retrained once")
+        else:
+            seen[best.arch] = budget
             yield Choice(budget, best.arch)
         for baseline in baselines(space, macs=limit) if wanted.baselines else ():
             if baseline.arch is not None and baseline.arch not in seen:
-                seen.add(baseline.arch)
-                yield Choice(f"baseline {baseline.name} {budget}", baseline.arch)
+                seen[baseline.arch] = f"baseline {baseline.name} {budget}"
+                yield Choice(seen[baseline.arch], baseline.arch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,8 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     setup = trained(config, file)
     space = setup.supernet.space
     choices = given(archs, space) if archs else []
-    choices = choices or list(choose(config, load_front(folder, config), space))
+    tell = partial(console.print, soft_wrap=True, highlight=False, markup=False)
+    choices = choices or list(choose(config, load_front(folder, config), space, tell))
     for choice in choices:
         folder.check(stage_of(config, choice), VALUES)
     places, todo = {}, []

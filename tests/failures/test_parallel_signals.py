@@ -75,12 +75,10 @@ def test_they_stop_together_and_go_on_bit_for_bit(tmp_path, toy, whole, ledger, 
 
 def test_torchrun_passes_it_on(tmp_path, toy, whole, ledger):
     """To processes that the scheduler has told already: they hear it twice."""
-    run, config = tmp_path / "run", tmp_path / "toy.yaml"
-    # torchrun would take --run for one of its own options, cut short.
-    config.write_text(f"{toy[0].read_text()}run: {run}\n")
+    run = tmp_path / "run"
     words = ["-m", "torch.distributed.run", "--nproc-per-node", str(COUNT), "--standalone"]
     process = subprocess.Popen(
-        [sys.executable, *words, "-m", "search", "train", str(config)],
+        [sys.executable, *words, "-m", "--", "search", "train", str(toy[0]), "--run", str(run)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

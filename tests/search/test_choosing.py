@@ -1,9 +1,12 @@
 """Which networks are retrained."""
 
 import pytest
-from search_toys import toy_space
+from search_toys import Evaluate, toy_space
 
-from search.stages.choosing import given
+from search.budget import quantity
+from search.config import Config, RetrainConfig
+from search.run import run_search
+from search.stages.choosing import choose, given
 from space import InputError, save_arch
 
 
@@ -38,3 +41,18 @@ def test_an_arch_outside_the_space_is_refused_by_its_file(tmp_path):
     path = saved(tmp_path / "other.yaml", other.smallest(), space)
     with pytest.raises(InputError, match=r"other\.yaml: not in the space of this run"):
         given([path], space)
+
+
+def test_budgets_with_the_same_best_are_told_and_retrained_once(tmp_path):
+    space, said = toy_space(), []
+    front = run_search(space=space, evaluate=Evaluate(space), trials=20)
+    least = min(entry.metrics["macs"] for entry in front.entries)
+    budgets = [f"{least + more:.0f}" for more in (1, 2)]
+    for full in (True, False):
+        config = Config(retrain=RetrainConfig(budgets=[*budgets, "100%"], full=full))
+        chosen = list(choose(config, front, space, said.append))
+        assert len({choice.arch for choice in chosen}) == len(chosen)
+        assert f"the best within {budgets[1]} is '{budgets[0]}' too: retrained once" in said
+        assert (chosen[0].name == "full") == full
+    with pytest.raises(InputError, match=rf"its smallest has {quantity(least)} MACs, \d+%; search"):
+        list(choose(Config(retrain=RetrainConfig(budgets=["1"])), front, space, said.append))

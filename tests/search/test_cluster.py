@@ -14,6 +14,7 @@ from search_toys import problem_of
 from searching import BUDGET, NOTES, QUICK, SPACE, Noting
 
 from search import RayConfig, Workers
+from search.cluster.connecting import places_on
 from search.config import Config, RetrainConfig, SearchConfig
 from search.run import run_search
 from search.storage import read_trials
@@ -160,6 +161,7 @@ WRONG = [
     ("127.0.0.1", "must be `auto` or HOST:PORT"),
     ("127.0.0.1:99999", "must be `auto` or HOST:PORT"),
     ("", "must be `auto` or HOST:PORT"),
+    ("http://127.0.0.1:8265", "must be `auto` or HOST:PORT"),
 ]
 
 
@@ -167,6 +169,17 @@ WRONG = [
 def test_an_address_that_cannot_be_joined_is_refused_when_it_is_read(address, words):
     with pytest.raises(InputError, match=words):
         RayConfig(address)
+
+
+def test_an_address_that_nothing_would_join_is_refused():
+    ray = RayConfig("auto")
+    with pytest.raises(InputError, match=r"^search\.ray\.address: auto given without workers"):
+        Config(search=SearchConfig(ray=ray))
+    for config in (
+        Config(search=SearchConfig(workers=1, ray=ray)),
+        Config(search=SearchConfig(ray=ray), retrain=RetrainConfig(workers=1)),
+    ):
+        assert config.search.ray.address == "auto"
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "a..b:9", "auto"])
@@ -226,3 +239,41 @@ def test_gpus_are_shared_out_evenly():
     assert [Workers(n).share(4) for n in (1, 4, 5, 8, 9)] == [1, 1, 1 / 2, 1 / 2, 1 / 3]
     assert Workers(8).share(0) == 0
     assert Workers(8, gpus=0.25).share(0) == 0.25
+
+
+def node(**values):
+    return {"Alive": True, "Resources": {"CPU": 8.0, "GPU": 4.0}, "Labels": {"k": "v"}, **values}
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "places"),
+    [
+        (Workers(9), 0.0, 8),
+        (Workers(9), 1.0, 4),
+        (Workers(9, cpus=0.5), 1 / 3, 12),
+        (Workers(9, cpus=16), 0.0, 0),
+        (Workers(9, ray=RayConfig(resources={"x": 1})), 0.0, 0),
+        (Workers(9, ray=RayConfig(placement={"k": "v"})), 0.0, 8),
+        (Workers(9, ray=RayConfig(placement={"k": "w"})), 0.0, 0),
+    ],
+)
+def test_how_many_workers_a_node_has_place_for(workers, gpus, places):
+    assert places_on(node(), workers, workers.bundle(gpus)) == places
+    assert places_on(node(Alive=False), workers, workers.bundle(gpus)) == 0
+
+
+def test_how_many_workers_have_a_place_is_told_first(tmp_path):
+    seen = []
+    run_search(
+        space=SPACE,
+        make_evaluate=partial(make, tmp_path, 0.0),
+        trials=3,
+        workers=Workers(1),
+        folder=tmp_path / "search",
+        on_event=seen.append,
+    )
+    (note,) = seen[0].notes
+    expected = (
+        "1 of 1 workers have a place now (nodes that have one: 1); each takes 1 CPU and 0 GPU"
+    )
+    assert note == expected

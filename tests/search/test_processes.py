@@ -84,7 +84,7 @@ def test_the_first_host_of_slurms_list(nodes, first):
 def launched(folder, count, *argv):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count)]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0"]
-    command += ["--local-addr", "127.0.0.1", "-m", "search", *argv]
+    command += ["--local-addr", "127.0.0.1", "-m", "--", "search", *argv]
     return subprocess.run(
         command,
         cwd=folder,
@@ -99,14 +99,16 @@ def launched(folder, count, *argv):
 @pytest.mark.cluster
 def test_torchrun_trains_one_supernet_and_one_process_speaks(tmp_path):
     (tmp_path / "toy.yaml").write_text(CONFIG)
-    done = launched(tmp_path, 2, "train", "toy.yaml")
+    # Behind --, since torchrun would take --run for an option of its own, cut short.
+    words = ["train", "toy.yaml", "--run", "here"]
+    done = launched(tmp_path, 2, *words)
     assert done.returncode == 0, done.stderr
-    stage = tmp_path / "runs" / "toy" / "supernet"
+    stage = tmp_path / "here" / "supernet"
     assert len((stage / "log.jsonl").read_text().splitlines()) == 1
     assert done.stderr.count("images/s") == 1
     weights = load_file(stage / "supernet.safetensors")
     stamp = (stage / "supernet.safetensors").stat().st_mtime_ns
-    again = launched(tmp_path, 2, "train", "toy.yaml")
+    again = launched(tmp_path, 2, *words)
     assert again.returncode == 0, again.stderr
     assert (stage / "supernet.safetensors").stat().st_mtime_ns == stamp
     assert weights

@@ -117,3 +117,25 @@ def test_with_workers_it_counts_them_and_what_they_evaluate(tmp_path, monkeypatc
     assert max(each.workers for each in seen) == 2
     assert 1 <= max(each.leased for each in seen) <= 40
     assert read_status(tmp_path / "search").ended is not None
+
+
+def test_what_was_told_last_is_there_after_a_search_was_stopped(tmp_path):
+    calls = []
+
+    def evaluate(arch):
+        calls.append(arch)
+        if len(calls) > 7:
+            raise KeyboardInterrupt
+        return Evaluate(SPACE)(arch)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_search(space=SPACE, evaluate=evaluate, folder=tmp_path, trials=30)
+    assert read_status(tmp_path).done == 7
+
+
+def test_of_workers_it_speaks_while_it_runs(tmp_path):
+    search(tmp_path)
+    status = replace(read_status(tmp_path), workers=2, leased=9)
+    words = "workers alive: 2, archs being evaluated: 9"
+    assert words not in described(status)
+    assert words in described(replace(status, ended=None))

@@ -238,3 +238,9 @@ def test_all_archs_are_found_again_by_what_is_stored(tmp_path):
     small = all_archs(SPACE)[:60]
     search(tmp_path, trials=60, initial=small)
     assert [record.arch for record in stored(tmp_path)] == small
+
+
+def test_a_database_that_cannot_be_reached_ties_the_folder_to_nothing(tmp_path):
+    with pytest.raises(InputError, match=r"^storage sqlite:////nowhere/a\.db: "):
+        search(tmp_path, storage="sqlite:////nowhere/a.db")
+    assert search(tmp_path, storage=f"sqlite:///{tmp_path}/a.db")[0].evaluations == 12
