@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,9 @@ def retrain_side_by_side(
             except KeyboardInterrupt:
                 with silent_stderr():
                     for ref in running:
-                        ray.cancel(ref)
+                        # Ray raises one or the other where a task has just ended.
+                        with suppress(TypeError, ray.exceptions.RayError):
+                            ray.cancel(ref)
                     ray.wait([*running], num_returns=len(running), timeout=LEAVE_SECONDS)
                 raise
     return found

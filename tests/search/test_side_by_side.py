@@ -179,12 +179,26 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(searched, alone,
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
     _, error = process.communicate(timeout=30)
-    assert (process.returncode, time.monotonic() - began < 10) == (130, True)
+    assert (process.returncode, time.monotonic() - began < 10) == (130, True), error
     assert error == "tokennas: interrupted; the same command goes on from here\n"
     # In this process, and with a budget more: neither changes what a network becomes.
     more = ["--retrain.epochs", "3", "--retrain.budgets", "[60%, 61%]"]
     assert main(["retrain", str(searched), "--run", str(run), *more]) == 0
     equal(run, alone)
+
+
+def test_ctrl_c_leaves_though_ray_cannot_cancel(searched, run, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def ended(_):
+        raise TypeError("the task has ended")
+
+    monkeypatch.setattr("search.cluster.retraining._result", interrupted)
+    monkeypatch.setattr("ray.cancel", ended)
+    assert main(["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]) == 130
+    error = capsys.readouterr().err
+    assert error == "tokennas: interrupted; the same command goes on from here\n"
 
 
 def test_a_node_that_does_not_reach_the_run_is_named_before_anything_starts(
