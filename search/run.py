@@ -16,10 +16,9 @@ from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
 from search.status import told
 from search.timelimit import check_limit, limited
-from search.urls import check_url
 from search.workers import Workers
-from space.arch import Arch, is_integer
-from space.errors import InputError, shown
+from space.arch import Arch
+from space.errors import InputError
 from space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -106,8 +105,8 @@ def run_search(
     search = Search(
         problem,
         parse_sampler(sampler),
-        _count("trials", trials, least=1),
-        _count("seed", seed, least=0),
+        trials,
+        seed,
         None if folder is None else Path(folder),
         storage,
         None if initial is None else tuple(initial),
@@ -115,10 +114,6 @@ def run_search(
         dict(origin or {}),
     )
     check_limit(time_limit)
-    if storage is not None:
-        check_url(storage)
-    if storage is not None and folder is None:
-        raise InputError("storage: a database needs a folder too, for what guards the search")
     with told(search.folder, on_event or (lambda progress: None)) as report:
         if workers == 0:
             front = search_here(search, made, report, time_limit)
@@ -181,9 +176,3 @@ class _Given:
     def __call__(self) -> Evaluate:
         assert self.evaluate is not None
         return self.evaluate
-
-
-def _count(name: str, value: object, least: int) -> int:
-    if not is_integer(value) or value < least:
-        raise InputError(f"{name} must be an integer of at least {least}, got {shown(value)}")
-    return value

@@ -17,8 +17,9 @@ from search.searchfile import describe_search, origin_of
 from search.storage import Store, read_trials
 from search.study import Counts, Study
 from search.trials import read_metrics
-from space.arch import Arch
-from space.errors import InputError
+from search.urls import check_url
+from space.arch import Arch, is_integer
+from space.errors import InputError, shown
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Search:
         origin: plain values that say what evaluates (a supernet's hash, a split): results that are
             there must have the same.
         driver: process that runs the search, wherever the study is.
+
+    Raises:
+        InputError: numbers or a storage that cannot be.
     """
 
     problem: Problem
@@ -88,6 +92,16 @@ class Search:
     reuse: tuple[Path, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     driver: int = field(default_factory=os.getpid)
+
+    def __post_init__(self) -> None:
+        _check_count("trials", self.trials, least=1)
+        _check_count("seed", self.seed, least=0)
+        if self.storage is not None:
+            check_url(self.storage)
+            if self.folder is None:
+                raise InputError(
+                    "storage: a database needs a folder too, for what guards the search"
+                )
 
     @contextmanager
     def open(self) -> Iterator[Session]:
@@ -173,3 +187,8 @@ class Session:
 
 def _inside(record: Record) -> bool:
     return record.inside
+
+
+def _check_count(name: str, value: object, least: int) -> None:
+    if not is_integer(value) or value < least:
+        raise InputError(f"{name} must be an integer of at least {least}, got {shown(value)}")

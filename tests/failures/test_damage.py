@@ -54,9 +54,12 @@ def test_a_file_that_was_cut_is_not_taken_for_a_shorter_one(tmp_path, toy, capsy
     run = shutil.copytree(whole, tmp_path / "run")
     path, rng, times = run / inside, random.Random(name), ledger.times(100, few=100)
     content = path.read_bytes()
-    for _ in range(times):
-        # What ends with the last line, but for its end, is whole.
-        path.write_bytes(content[: rng.randrange(len(content) - 1)])
+    # What ends with the last line, but for its end, is whole.
+    cuts = [rng.randrange(len(content) - 1) for _ in range(times)]
+    # A file that was cut between two lines looks most like a whole one.
+    lines = [at for at in range(len(content) - 1) if content[at : at + 1] == b"\n"]
+    for at in [*cuts, *lines, *(at + 1 for at in lines)]:
+        path.write_bytes(content[:at])
         with pytest.raises(InputError) as raised:
             read(path)
         assert str(raised.value).startswith(f"{path}:")
@@ -65,4 +68,6 @@ def test_a_file_that_was_cut_is_not_taken_for_a_shorter_one(tmp_path, toy, capsy
     assert capsys.readouterr().err == f"tokennas: {raised.value}\n"
     path.write_bytes(content)
     assert main([command, str(config), "--run", str(run)]) == 0
-    ledger.add(32, f"{name} file cut at a random byte", times, told="file, place and what is wrong")
+    times += 2 * len(lines)
+    fault = f"{name} file cut at random bytes and at the ends of its lines"
+    ledger.add(32, fault, times, told="file, place and what is wrong")

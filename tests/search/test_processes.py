@@ -134,21 +134,23 @@ def test_what_is_wrong_is_said_once(tmp_path, argv, words):
 
 
 @pytest.mark.cluster
-def test_what_one_process_alone_has_met_is_told(tmp_path):
+@pytest.mark.parametrize(("number", "process"), [(0, 0), (2, 1)])
+def test_what_one_process_alone_has_met_is_told(tmp_path, number, process):
     (tmp_path / "toy.yaml").write_text(CONFIG)
     for split, name in (("train", "a"), ("train", "b"), ("val", "a"), ("val", "b")):
         place = tmp_path / "images" / split / name
         place.mkdir(parents=True)
-        for number in range(40):
-            Image.new("RGB", (16, 16), (number, 9, 9)).save(place / f"{number}.png")
-    for path in (tmp_path / "images" / "train" / "a").iterdir():
-        path.write_bytes(b"no image")
+        for at in range(40):
+            Image.new("RGB", (16, 16), (at, 9, 9)).save(place / f"{at:02}.png")
+    # Which process reads it first follows from the seed.
+    broken = tmp_path / "images" / "train" / "a" / f"{number:02}.png"
+    broken.write_bytes(b"no image")
     options = ["--data.dataset.name", "folder", "--data.dataset.root", str(tmp_path / "images")]
     done = launched(tmp_path, 2, "train", "toy.yaml", *options, "--data.search_share", "0.1")
     assert done.returncode != 0
-    said = [line for line in done.stderr.splitlines() if "cannot be read" in line]
-    assert said
-    for line in said:
-        assert re.fullmatch(
-            r"tokennas: process [01] of 2: .*/a/\d+\.png: image \d+ of train cannot be read.*", line
-        )
+    (said,) = [line for line in done.stderr.splitlines() if "cannot be read" in line]
+    assert re.fullmatch(
+        rf"tokennas: process {process} of 2: .*{re.escape(str(broken))}: image {number} of train "
+        "cannot be read.*",
+        said,
+    )

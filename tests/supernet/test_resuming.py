@@ -117,6 +117,20 @@ def wait_for_progress(process, checkpoint):
     return False
 
 
+@pytest.mark.parametrize(
+    "free",
+    [{"save_minutes": 1.0}, {"grad_checkpointing": True}, {"watch": 0}],
+    ids=lambda free: next(iter(free)),
+)
+def test_it_goes_on_with_other_values_of_what_changes_no_weights(tmp_path, monkeypatch, free):
+    whole = run(tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        run(tmp_path / "cut", stop_at=3, monkeypatch=patch)
+    other = SupernetRecipe(**{**vars(RECIPE), **free})
+    assert other != RECIPE
+    assert same_weights(whole, run(tmp_path / "cut", recipe=other))
+
+
 def test_another_recipe_is_refused_and_nothing_changes(tmp_path):
     run(tmp_path)
     before = (tmp_path / "checkpoint.pt").read_bytes()
