@@ -5,6 +5,9 @@ from search_toys import study_of, toy_space
 from search.leases import Leases
 from search.record import Outcome
 
+# More exchanges than any of these searches has.
+MANY = 300
+
 
 class Clock:
     def __init__(self):
@@ -23,3 +26,14 @@ def leases_of(trials=20, workers=2, space=None, **others):
 
 def done(jobs, seconds=1.0):
     return [(job, Outcome({"top1": 0.5}, None, seconds)) for job in jobs]
+
+
+def exchanged(leases, jobs, name="a", again=False):
+    """One worker exchanges until the search is over, each time twice where an answer is lost."""
+    for _ in range(MANY):
+        if jobs is None:
+            return
+        if again:
+            leases.exchange(name, done(jobs), [])
+        jobs = leases.exchange(name, done(jobs), [])
+    raise AssertionError("the search does not end")

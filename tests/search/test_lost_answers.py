@@ -1,6 +1,6 @@
 """Leases through lost answers, restarts of whoever holds them, and long silences."""
 
-from leasing import done, leases_of
+from leasing import done, exchanged, leases_of
 from search_toys import identities, toy_space
 
 from search.leases import LEASE_SECONDS, MOST_DEATHS
@@ -28,9 +28,7 @@ def test_an_answer_that_was_lost_costs_nobody_anything():
     leases.exchange("a", [], [])
     jobs = leases.exchange("a", [], [])
     assert leases.leased == 1
-    while jobs is not None:
-        leases.exchange("a", done(jobs), [])
-        jobs = leases.exchange("a", done(jobs), [])
+    exchanged(leases, jobs, again=True)
     assert len(leases.study.records) == 5
     assert all(record.error is None for record in leases.study.records)
 
@@ -53,8 +51,7 @@ def test_no_more_is_stored_than_was_asked_for_whatever_comes_back_late():
     late = before.exchange("late", [], [])
     after, _ = leases_of(trials=4, space=space, initial=[space.largest(), space.smallest()])
     jobs = after.exchange("a", [], [])
-    while jobs is not None:
-        jobs = after.exchange("a", done(jobs), [])
+    exchanged(after, jobs)
     assert after.exchange("late", done(late), []) is None
     assert len(after.study.records) == 4
 
