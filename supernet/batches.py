@@ -6,9 +6,13 @@ sample seeds all generators before it is augmented, in whichever worker.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
+import os
 import random
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -121,7 +125,7 @@ class ShuffledBatches:
         batches = [
             [(epoch, int(place)) for place in order[start : start + self.batch]] for start in starts
         ]
-        loader = _loader(self.images, batches, self.workers, self.pin, _ignore_signals)
+        loader = _loader(self.images, batches, self.workers, self.pin)
         for images, targets, draws in loader:
             yield Batch(images, targets, draws)
 
@@ -177,18 +181,23 @@ class _Loader(DataLoader[Any]):
             yield batch
 
 
-def _ignore_signals(worker: int) -> None:
+@cache
+def _leaving() -> Any:
+    """Whether this process is at its end: memory that it shares with those that load."""
+    leaving = multiprocessing.RawValue("b", 0)
+    # Runs before multiprocessing's own, which sends SIGTERM to those that are left and waits.
+    atexit.register(setattr, leaving, "value", 1)
+    return leaving
+
+
+def _heed_no_signals(leaving: Any, worker: int) -> None:
     """Terminals and schedulers signal every process; the one that trains ends its step first."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if leaving.value else None)
 
 
 def _loader(
-    images: Images,
-    batches: list[list[tuple[int, int]]],
-    workers: int,
-    pin: bool,
-    begin: Callable[[int], None] | None = None,
+    images: Images, batches: list[list[tuple[int, int]]], workers: int, pin: bool
 ) -> DataLoader[Any]:
     # Loading must not touch the generators of the process that trains.
     generator = torch.Generator().manual_seed(0)
@@ -199,7 +208,7 @@ def _loader(
         pin_memory=pin,
         generator=generator,
         collate_fn=_collate,
-        worker_init_fn=begin,
+        worker_init_fn=partial(_heed_no_signals, _leaving()) if workers else None,
     )
 
 

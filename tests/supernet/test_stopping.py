@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from space.interruption import Terminated, handlers_kept, stoppable, terminable,
 from supernet.sandwich import Sandwich
 from supernet.training import SupernetRecipe, train_supernet
 
+HERE = Path(__file__).parent
 STEPS = 4
 WHAT_FOLLOWS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
@@ -203,6 +205,24 @@ def test_processes_that_load_leave_signals_to_the_one_that_trains(tmp_path, monk
     monkeypatch.setattr(Sandwich, "__call__", signalling)
     assert same_weights(whole, run(tmp_path, workers=2))
     assert len(told) == 2
+
+
+def test_a_script_ends_after_an_error_of_processes_that_load():
+    """The error holds on to the loader, and so to those processes, until all else is over."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
+        "from supernet.batches import Images\n"
+        "from training_toys import toy_data, toy_supernet\n"
+        "data = toy_data(toy_supernet(), 2)\n"
+        "def broken(*_): raise ValueError('broken')\n"
+        "Images.__getitem__ = broken\n"
+        "try: next(data.train.epoch(0))\n"
+        "except ValueError as error: print(str(error).splitlines()[-1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "ValueError: broken\n"), done.stderr
 
 
 @pytest.mark.parametrize("number", WHAT_FOLLOWS)
