@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from search.timelimit import check_limit
@@ -105,9 +105,11 @@ class RetrainConfig(RetrainRecipe):
         distill: learn from the full network of the supernet too.
         workers: networks that are retrained side by side, through the search's Ray; 0 for one after
             the other, in this process.
-        cpus_per_worker: cores of each.
-        gpus_per_worker: GPUs of each, such as 1 or 0.5; by default an even share of those that are
-            there.
+        processes: that train each of these networks, data parallel: each has batches and a GPU of
+            its own.
+        cpus_per_worker: cores of each process.
+        gpus_per_worker: GPUs of each process, such as 1 or 0.5; by default an even share of those
+            that are there.
     """
 
     free: ClassVar[frozenset[str]] = RetrainRecipe.free | {
@@ -115,6 +117,8 @@ class RetrainConfig(RetrainRecipe):
         "full",
         "baselines",
         "workers",
+        # A checkpoint goes on with another number of them, and says so.
+        "processes",
         "cpus_per_worker",
         "gpus_per_worker",
     }
@@ -125,6 +129,7 @@ class RetrainConfig(RetrainRecipe):
     weights: Literal["inherited", "scratch", "backbone"] = "inherited"
     distill: bool = True
     workers: int = 0
+    processes: int = 1
     cpus_per_worker: float = 1.0
     gpus_per_worker: float | None = None
 
@@ -162,6 +167,13 @@ class Config:
             raise InputError(f"seed: must be at least 0, got {self.seed}")
         if self.retrain.workers < 0:
             raise InputError(f"retrain.workers: must be at least 0, got {self.retrain.workers}")
+        if self.retrain.processes < 1:
+            raise InputError(f"retrain.processes: must be at least 1, got {self.retrain.processes}")
+        if self.retrain.processes > 1 and self.retrain.workers == 0:
+            raise InputError(
+                f"retrain.processes: {self.retrain.processes} for each network that is retrained "
+                "through Ray; set retrain.workers, how many of them at a time, to 1 or more"
+            )
         if self.evaluators() == 0 == self.retrainers() and self.search.ray.address is not None:
             raise InputError(
                 f"search.ray.address: {self.search.ray.address} given without workers; set "
@@ -174,7 +186,8 @@ class Config:
 
     def retrainers(self) -> Literal[0] | Workers:
         """What retrains: this process, or workers."""
-        return self._workers("retrain", self.retrain)
+        workers = self._workers("retrain", self.retrain)
+        return 0 if workers == 0 else replace(workers, processes=self.retrain.processes)
 
     def _workers(self, section: str, wanted: SearchConfig | RetrainConfig) -> Literal[0] | Workers:
         if wanted.workers == 0:

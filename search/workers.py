@@ -75,6 +75,7 @@ class Workers:
             GPUs that are there give each worker.
         ray: where they run.
         section: of the config, for messages.
+        processes: of each worker; cores and GPUs are those of each process. Several train together.
     """
 
     count: int
@@ -82,6 +83,7 @@ class Workers:
     gpus: float | None = None
     ray: RayConfig = field(default_factory=RayConfig)
     section: str = "search"
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if not is_integer(self.count) or self.count < 1:
@@ -97,16 +99,26 @@ class Workers:
                 f"{self.section}.gpus_per_worker: must be 1/k such as 0.5 or 0.25, or a whole "
                 f"number, got {self.gpus}"
             )
+        if self.processes > 1 and 0 < gpus < 1:
+            raise InputError(
+                f"{self.section}.gpus_per_worker: {self.gpus} of a GPU for each of "
+                f"{self.processes} processes, which cannot share one; give 1, or none"
+            )
 
     def share(self, there: float) -> float:
-        """GPUs of each worker, where `there` of them are in all: 1/k, so that all have a place."""
+        """GPUs of each process, where `there` of them are in all: 1/k, so that all have a place.
+
+        Processes that train together share none (NCCL).
+        """
         if self.gpus is not None:
             return self.gpus
         if there < 1:
             return 0.0
+        if self.processes > 1:
+            return 1.0
         return 1 / max(1, math.ceil(self.count / there))
 
     def bundle(self, gpus: float) -> dict[str, float]:
-        """What each worker takes, in Ray's names."""
+        """What each process takes, in Ray's names."""
         own = {"CPU": float(self.cpus), "GPU": gpus, **self.ray.resources}
         return {name: amount for name, amount in own.items() if amount}

@@ -54,6 +54,15 @@ def unheard() -> Iterator[None]:
         yield
 
 
+# Asked for by whoever cannot send a signal; for as long as the process lives.
+_asked = threading.Event()
+
+
+def ask_to_stop() -> None:
+    """What SIGTERM does, for trainings in a thread that hears no signals."""
+    _asked.set()
+
+
 class Stop:
     """Whether a signal wants a training to stop.
 
@@ -71,7 +80,7 @@ class Stop:
 
     @property
     def wanted(self) -> bool:
-        return self.signal is not None
+        return self.signal is not None or _asked.is_set()
 
     def leave(self) -> NoReturn:
         """Raise what the signal stands for, by itself or of another process."""

@@ -70,7 +70,7 @@ def on(node: str) -> dict[str, Any]:
 
 
 def gpus_each(workers: Workers, own: bool) -> float:
-    """GPUs of each worker.
+    """GPUs of each process.
 
     Args:
         workers: how many, and what each takes.
@@ -84,9 +84,11 @@ def gpus_each(workers: Workers, own: bool) -> float:
     resources: Any = ray.cluster_resources
     there = float(resources().get("GPU", 0.0))
     gpus = workers.share(there)
-    if own and gpus > there:
+    if own and gpus * workers.processes > there:
+        together = f" of {workers.processes} processes" if workers.processes > 1 else ""
         raise InputError(
-            f"{workers.section}.gpus_per_worker: {gpus:g} for each, but this machine has {there:g}"
+            f"{workers.section}.gpus_per_worker: {gpus:g} for each{together}, but this machine has "
+            f"{there:g}"
         )
     if not workers.bundle(gpus):
         raise InputError(
@@ -125,11 +127,12 @@ def _start(workers: Workers) -> None:
 
     # Ray keeps what the environment said when it was imported; without it, it listens everywhere.
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
-    custom = {name: amount * workers.count for name, amount in workers.ray.resources.items()}
+    processes = workers.count * workers.processes
+    custom = {name: amount * processes for name, amount in workers.ray.resources.items()}
     try:
         ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, math.ceil(workers.count * workers.cpus)),
+            num_cpus=max(os.cpu_count() or 1, math.ceil(processes * workers.cpus)),
             resources=custom or None,
             labels=workers.ray.placement or None,
             include_dashboard=False,

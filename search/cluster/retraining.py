@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from search.cluster.calling import cause_of
-from search.cluster.connecting import connected, gpus_each, on, places_on
+from search.cluster.connecting import connected, gpus_each, here, on, places_on
+from search.cluster.together import RETRIES, Notices, Share, retrain_together
 from search.config import Config
 from search.environment import silent_stderr
 from search.folder import RunFolder
@@ -26,7 +27,6 @@ from space.errors import InputError
 from supernet.sources import open_sources
 
 POLL_SECONDS = 1.0
-RETRIES = 3
 # For checkpoints, after Ctrl-C.
 LEAVE_SECONDS = 6.0
 
@@ -53,14 +53,13 @@ def retrain_side_by_side(
         gpus = gpus_each(workers, own)
         if not own:
             _check_nodes(config, file, workers, workers.bundle(gpus))
-        task = _task(workers, gpus)
+        tasks = _Tasks(config, file, workers, gpus)
         with _shown(places, config.retrain.epochs, console) as tell:
             try:
                 while waiting or running:
                     while waiting and len(running) < workers.count:
                         choice = waiting.pop(0)
-                        ref = task.remote(str(Path.cwd()), config, file, choice, places[choice])
-                        running[ref] = choice
+                        running[tasks.start(choice, places[choice])] = choice
                     done, _ = ray.wait([*running], timeout=POLL_SECONDS)
                     for ref in done:
                         choice = running.pop(ref)
@@ -68,10 +67,7 @@ def retrain_side_by_side(
                     tell(found)
             except KeyboardInterrupt:
                 with silent_stderr():
-                    for ref in running:
-                        # Ray raises one or the other where a task has just ended.
-                        with suppress(TypeError, ray.exceptions.RayError):
-                            ray.cancel(ref)
+                    tasks.stop([*running])
                     ray.wait([*running], num_returns=len(running), timeout=LEAVE_SECONDS)
                 raise
     return found
@@ -107,25 +103,54 @@ def reached(folder: str, probe: str, config: Config) -> str | None:
     return None
 
 
-def _task(workers: Workers, gpus: float) -> Any:
-    """The Ray task, bound to what each worker takes."""
-    import ray  # noqa: PLC0415
+class _Tasks:
+    """Starts a Ray task for each network: it trains it, or has several processes do so."""
 
-    remote: Any = ray.remote
-    options: dict[str, Any] = {
-        "num_cpus": workers.cpus,
-        "num_gpus": gpus,
-        "resources": dict(workers.ray.resources),
-        "max_retries": RETRIES,
-        "retry_exceptions": False,
-    }
-    if workers.ray.placement:
-        options["label_selector"] = dict(workers.ray.placement)
-    runtime_env = dict(workers.ray.runtime_env)
-    if not gpus:
-        # Those of the node are others'.
-        runtime_env["env_vars"] = {"CUDA_VISIBLE_DEVICES": "", **runtime_env.get("env_vars", {})}
-    return remote(retrain_there).options(**options, runtime_env=runtime_env)
+    def __init__(self, config: Config, file: Path | None, workers: Workers, gpus: float) -> None:
+        import ray  # noqa: PLC0415
+
+        self._config, self._file, self._workers, self._gpus = config, file, workers, gpus
+        self._env = dict(workers.ray.runtime_env)
+        if not gpus:
+            # Those of the node are others'.
+            hidden = {"CUDA_VISIBLE_DEVICES": "", **self._env.get("env_vars", {})}
+            self._env["env_vars"] = hidden
+        self._remote: Any = ray.remote
+        self._notices: Any = None
+        if workers.processes > 1:
+            self._notices = self._remote(Notices).options(**here()).remote()
+
+    def start(self, choice: Choice, place: Path) -> Any:
+        """The reference to why a choice could not be retrained, if so."""
+        given = str(Path.cwd()), self._config, self._file, choice, place
+        workers = self._workers
+        if self._notices is not None:
+            share = Share(*given, notices=self._notices, gpus=self._gpus)
+            task = self._remote(retrain_together).options(**here(), max_retries=RETRIES)
+            return task.remote(share, workers, self._env)
+        options: dict[str, Any] = {
+            "num_cpus": workers.cpus,
+            "num_gpus": self._gpus,
+            "resources": dict(workers.ray.resources),
+            "max_retries": RETRIES,
+            "retry_exceptions": False,
+        }
+        if workers.ray.placement:
+            options["label_selector"] = dict(workers.ray.placement)
+        task = self._remote(retrain_there).options(**options, runtime_env=self._env)
+        return task.remote(*given)
+
+    def stop(self, running: list[Any]) -> None:
+        """Ask tasks to leave checkpoints and end."""
+        import ray  # noqa: PLC0415
+
+        if self._notices is not None:
+            self._notices.stop.remote()
+            return
+        for ref in running:
+            # Ray raises one or the other where a task has just ended.
+            with suppress(TypeError, ray.exceptions.RayError):
+                ray.cancel(ref)
 
 
 def _check_nodes(

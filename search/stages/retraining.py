@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 from search.config import Config
 from search.folder import RunFolder
 from search.lock import FolderLock
+from search.processes import all_do, first_does
 from search.record import describe
 from search.stages.choosing import Choice, choose, given, stage_of
 from search.stages.exporting import load_front, write_arch
@@ -28,6 +30,7 @@ from space.writing import writing
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
 from supernet.extraction import create_subnet, extract, subnet_of
+from supernet.parallel import Processes
 from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights
@@ -116,6 +119,19 @@ def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) 
     return Retraining(config, setup, RunFolder(config, file), quiet=True).attempt(choice, place)
 
 
+def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path) -> None:
+    """Retrain a choice together with the other processes of torch's process group.
+
+    Raises:
+        InputError: of this process, or of another one with its rank.
+        KeyboardInterrupt: all were asked to stop; there is a checkpoint.
+    """
+    first = Processes.current().first
+    setup = all_do(lambda: trained(config, file, device=config.device))
+    with all_do(lambda: FolderLock(place) if first else nullcontext()):
+        Retraining(config, setup, RunFolder(config, file), quiet=True).run(choice, place)
+
+
 @dataclass(frozen=True)
 class Retraining:
     """Retrains choices.
@@ -150,31 +166,39 @@ class Retraining:
     def run(self, choice: Choice, place: Path) -> None:
         """Train, judge on the test split, and write weights and arch file."""
         config, setup, recipe = self.config, self.setup, self.config.retrain
-        inherited = extract(setup.supernet, choice.arch).eval()
-        metrics: dict[str, Any] = {"inherited": self._test.measure(inherited)}
-        metrics["test_images"] = len(setup.data.test.dataset)  # type: ignore[arg-type]
         origin = {"choice": choice.name, "weights": recipe.weights}
-        write_arch(place / STARTED, choice.arch, setup, config, self.folder, origin=origin)
+        write = partial(write_arch, setup=setup, config=config, folder=self.folder, origin=origin)
+        # Of processes that train together the first one judges and writes.
+        metrics = first_does(lambda: self._inherited(choice.arch)) or {}
+        first_does(lambda: write(place / STARTED, choice.arch))
         subnet = train_subnet(
             self._begin(choice.arch),
             setup.data.train,
             task=setup.task,
             recipe=recipe,
-            held_out=setup.held_out(recipe.amp),
+            held_out=setup.held_out(recipe.amp) if Processes.current().first else None,
             teacher=self._teacher(),
             folder=place,
             seed=config.seed,
             title=f"retrain {choice.name}",
             quiet=self.quiet,
         )
-        save_weights(subnet, place / WEIGHTS)
-        metrics["retrained"] = self._test.measure(subnet)
-        # Written last: this arch file says that its folder is complete.
-        write_arch(
-            place / ARCH, choice.arch, setup, config, self.folder, metrics=metrics, origin=origin
-        )
-        with writing(place / STARTED):
-            (place / STARTED).unlink()
+
+        def finish() -> None:
+            save_weights(subnet, place / WEIGHTS)
+            metrics["retrained"] = self._test.measure(subnet)
+            # Written last: this arch file says that its folder is complete.
+            write(place / ARCH, choice.arch, metrics=metrics)
+            with writing(place / STARTED):
+                (place / STARTED).unlink()
+
+        first_does(finish)
+
+    def _inherited(self, arch: Arch) -> dict[str, Any]:
+        """What the supernet's weights give, on the test split."""
+        inherited = extract(self.setup.supernet, arch).eval()
+        images = len(self.setup.data.test.dataset)  # type: ignore[arg-type]
+        return {"inherited": self._test.measure(inherited), "test_images": images}
 
     def measure_speeds(self, places: Mapping[str, Path]) -> None:
         """Images/s of all, beside each other, into their arch files; once."""

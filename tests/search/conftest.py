@@ -10,3 +10,5 @@ HERE = Path(__file__).parent
 for folder in (HERE, HERE.parent / "space"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
+
+from retraining_toys import heard, run, searched  # noqa: E402, F401

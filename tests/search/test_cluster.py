@@ -239,6 +239,25 @@ def test_gpus_are_shared_out_evenly():
     assert [Workers(n).share(4) for n in (1, 4, 5, 8, 9)] == [1, 1, 1 / 2, 1 / 2, 1 / 3]
     assert Workers(8).share(0) == 0
     assert Workers(8, gpus=0.25).share(0) == 0.25
+    # Processes that train together have one each, and networks wait for their turn.
+    assert [Workers(n, processes=2).share(4) for n in (1, 2, 3)] == [1, 1, 1]
+    assert Workers(1, processes=2).share(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"processes": 0}, "processes: must be at least 1, got 0"),
+        ({"processes": 2}, "processes: 2 for each network .*; set retrain.workers"),
+        (
+            {"processes": 2, "workers": 1, "gpus_per_worker": 0.5},
+            "gpus_per_worker: 0.5 of a GPU for each of 2 processes",
+        ),
+    ],
+)
+def test_processes_that_could_not_train_together_are_refused(values, words):
+    with pytest.raises(InputError, match=rf"^retrain\.{words}"):
+        Config(retrain=RetrainConfig(**values)).retrainers()
 
 
 def node(**values):

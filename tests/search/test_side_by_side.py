@@ -2,17 +2,10 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from pathlib import Path
 
 import pytest
-from ray_cluster import Cluster, children_of, new_token
-from safetensors.torch import load_file
-from stages_config import CONFIG
+from ray_cluster import Cluster, new_token
+from retraining_toys import checkpoints, copied, interrupted, killed_once, weights
 
 from search.cli import main
 from search.cluster.connecting import connected
@@ -20,22 +13,11 @@ from search.cluster.retraining import _result
 from search.stages.places import FAILED, failure
 from search.workers import Workers
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
 
 NETWORKS = {"full", "60"}
 OPTIONS = ["--retrain.epochs", "3", "--retrain.budgets", "[60%]"]
 SIDE_BY_SIDE = [*OPTIONS, "--retrain.workers", "2"]
-
-
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory):
-    """The config of a run up to its front."""
-    folder = tmp_path_factory.mktemp("searched")
-    config = folder / "toy.yaml"
-    config.write_text(CONFIG + f"run: {folder / 'run'}\nsearch: {{trials: 12}}\n")
-    for command in ("train", "search"):
-        assert main([command, str(config)]) == 0
-    return config
 
 
 @pytest.fixture(scope="module")
@@ -44,31 +26,6 @@ def alone(searched, tmp_path_factory):
     run = copied(searched, tmp_path_factory.mktemp("alone"))
     assert main(["retrain", str(searched), "--run", str(run), *OPTIONS]) == 0
     return run
-
-
-@pytest.fixture(autouse=True)
-def heard():
-    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
-def run(searched, tmp_path):
-    return copied(searched, tmp_path)
-
-
-def copied(searched, folder):
-    return Path(shutil.copytree(searched.parent / "run", folder / "run"))
-
-
-def weights(run):
-    return {
-        place.name: load_file(place / "subnet.safetensors")
-        for place in (run / "retrain" / "main").iterdir()
-        if (place / "arch.yaml").exists()
-    }
 
 
 def equal(run, other):
@@ -111,23 +68,9 @@ def test_a_network_that_fails_is_named_and_the_others_are_done(searched, alone, 
 
 
 def test_a_process_that_is_killed_is_started_again_and_goes_on(searched, alone, run):
-    killed = []
-
-    def kill():
-        ends = time.monotonic() + 90
-        while time.monotonic() < ends and not killed:
-            for pid in children_of(os.getpid()):
-                if "retrain_there" in _title(pid) and checkpoints(run):
-                    os.kill(pid, signal.SIGKILL)
-                    killed.append(pid)
-                    return
-            time.sleep(0.02)
-
-    killing = threading.Thread(target=kill)
-    killing.start()
-    words = [*SIDE_BY_SIDE, "--retrain.save_minutes", "0"]
-    assert main(["retrain", str(searched), "--run", str(run), *words]) == 0
-    killing.join()
+    with killed_once("retrain_there", run) as killed:
+        words = [*SIDE_BY_SIDE, "--retrain.save_minutes", "0"]
+        assert main(["retrain", str(searched), "--run", str(run), *words]) == 0
     assert killed
     equal(run, alone)
 
@@ -153,34 +96,9 @@ def test_why_a_network_is_not_there_is_told_and_noted(tmp_path):
             assert failure(tmp_path) == reason
 
 
-def checkpoints(run):
-    return [*run.glob("retrain/main/*/checkpoint.pt")]
-
-
-def _title(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
-
-
 def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(searched, alone, run):
     words = ["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from search.cli import command; command()", *words],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    ends = time.monotonic() + 90
-    while not checkpoints(run):
-        assert time.monotonic() < ends
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    _, error = process.communicate(timeout=30)
-    assert (process.returncode, time.monotonic() - began < 10) == (130, True), error
-    assert error == "tokennas: interrupted; the same command goes on from here\n"
+    interrupted(words, run)
     # In this process, and with a budget more: neither changes what a network becomes.
     more = ["--retrain.epochs", "3", "--retrain.budgets", "[60%, 61%]"]
     assert main(["retrain", str(searched), "--run", str(run), *more]) == 0
@@ -188,13 +106,13 @@ def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(searched, alone,
 
 
 def test_ctrl_c_leaves_though_ray_cannot_cancel(searched, run, monkeypatch, capsys):
-    def interrupted(*_):
+    def ctrl_c(*_):
         raise KeyboardInterrupt
 
     def ended(_):
         raise TypeError("the task has ended")
 
-    monkeypatch.setattr("search.cluster.retraining._result", interrupted)
+    monkeypatch.setattr("search.cluster.retraining._result", ctrl_c)
     monkeypatch.setattr("ray.cancel", ended)
     assert main(["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]) == 130
     error = capsys.readouterr().err

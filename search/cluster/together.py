@@ -1,0 +1,178 @@
+"""Retraining one network in several processes, data parallel, through Ray Train."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from search.cluster.calling import one_line
+from search.config import Config
+from search.processes import PATIENCE
+from search.record import describe
+from search.stages.choosing import Choice
+from search.stages.places import forgive, note_failure
+from search.stages.retraining import retrain_share
+from search.workers import Workers
+from space.errors import InputError
+from space.interruption import ask_to_stop
+from supernet.parallel import ProcessLostError
+
+RETRIES = 3
+LOOK_SECONDS = 0.5
+
+
+class Notices:
+    """What the command and the processes that train tell each other: an actor."""
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self._reasons: dict[str, str] = {}
+
+    def stop(self) -> None:
+        """Ask all to leave a checkpoint and end."""
+        self._stopping = True
+
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def met(self, name: str, reason: str) -> None:
+        """Note why a network cannot be retrained; the first reason counts."""
+        self._reasons.setdefault(name, reason)
+
+    def reason(self, name: str) -> str | None:
+        return self._reasons.get(name)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each process of a network is given.
+
+    Args:
+        folder: where the command stands.
+        config, file: of the run.
+        choice, place: what is retrained, and its folder.
+        notices: handle of `Notices`.
+        gpus: of this process.
+    """
+
+    folder: str
+    config: Config
+    file: Path | None
+    choice: Choice
+    place: Path
+    notices: Any
+    gpus: float
+
+
+def retrain_together(share: Share, workers: Workers, env: dict[str, Any]) -> str | None:
+    """One Ray task: retrains a choice in several processes; gives why not, if so.
+
+    Args:
+        share: what each process is given.
+        workers: how many processes, and what each takes.
+        env: their runtime_env.
+    """
+    import ray  # noqa: PLC0415
+    from ray.train import TrainingFailedError  # noqa: PLC0415
+
+    os.chdir(share.folder)
+    forgive(share.place)
+    # Ray Train wants a folder that all nodes see; nothing of ours is in it.
+    books = share.place.absolute() / "ray"
+    reason: str | None = None
+    try:
+        for _ in range(RETRIES + 1):
+            try:
+                _trainer(share, workers, env, books).fit()
+            except TrainingFailedError as error:
+                reason = ray.get(share.notices.reason.remote(share.choice.name))
+                if reason is not None:
+                    break
+                reason = f"its processes died {RETRIES + 1} times: {one_line(error)}"
+            else:
+                return None
+    finally:
+        shutil.rmtree(books, ignore_errors=True)
+    assert reason is not None
+    note_failure(share.place, reason)
+    return reason
+
+
+def _trainer(share: Share, workers: Workers, env: dict[str, Any], books: Path) -> Any:
+    import ray.train  # noqa: PLC0415
+    import ray.train.torch  # noqa: PLC0415
+
+    train: Any = ray.train
+    return train.torch.TorchTrainer(
+        train_share,
+        train_loop_config={"share": share},
+        torch_config=train.torch.TorchConfig(
+            backend="cpu:gloo,cuda:nccl" if share.gpus else "gloo",
+            timeout_s=int(PATIENCE.total_seconds()),
+        ),
+        scaling_config=train.ScalingConfig(
+            num_workers=workers.processes,
+            use_gpu=bool(share.gpus),
+            resources_per_worker=workers.bundle(share.gpus),
+            label_selector=dict(workers.ray.placement) or None,
+        ),
+        run_config=train.RunConfig(
+            name=uuid.uuid4().hex[:8], storage_path=str(books), worker_runtime_env=env
+        ),
+    )
+
+
+def train_share(given: dict[str, Any]) -> None:
+    """One of the processes; Ray Train has made them torch's process group.
+
+    Args:
+        given: the `Share`.
+    """
+    import ray  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+    from ray.train.torch import get_device  # noqa: PLC0415
+
+    share: Share = given["share"]
+    os.chdir(share.folder)
+    if share.gpus:
+        # Each process sees all GPUs of its node's processes.
+        torch.cuda.set_device(get_device())
+    with _stopping_when_told(share.notices):
+        try:
+            retrain_share(share.config, share.file, share.choice, share.place)
+        except KeyboardInterrupt:
+            return
+        except ProcessLostError:
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, InputError) else describe(error)
+            ray.get(share.notices.met.remote(share.choice.name, reason))
+            # Ends the other processes, which wait for this one.
+            raise
+
+
+@contextmanager
+def _stopping_when_told(notices: Any) -> Iterator[None]:
+    """Ray Train runs us in a thread, where no signal is heard."""
+    import ray  # noqa: PLC0415
+
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_SECONDS):
+            if ray.get(notices.stopping.remote()):
+                ask_to_stop()
+                return
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()

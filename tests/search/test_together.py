@@ -1,0 +1,86 @@
+"""Retraining a network in several processes, data parallel, through Ray Train.
+
+On two nodes and on one, undisturbed and not, it becomes the same network.
+"""
+
+import shutil
+
+import pytest
+from ray_cluster import Cluster, new_token
+from retraining_toys import checkpoints, copied, interrupted, killed_once, weights
+
+from search.cli import main
+from search.stages.places import failure
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
+
+# Small steps, and much of a recipe: EMA, selectors that learn, a teacher.
+RECIPE = ["--retrain.epochs", "3", "--retrain.ema", "0.9", "--retrain.full", "false"]
+OPTIONS = [*RECIPE, "--retrain.budgets", "[60%]", "--retrain.save_minutes", "0"]
+TOGETHER = [*OPTIONS, "--retrain.workers", "1", "--retrain.processes", "2"]
+
+
+def retrained(searched, run, *words):
+    return main(["retrain", str(searched), "--run", str(run), *words])
+
+
+@pytest.fixture(scope="module")
+def together(searched, tmp_path_factory):
+    """The run, with a network retrained on two nodes by a process each, which nothing disturbed."""
+    run, token = copied(searched, tmp_path_factory.mktemp("together")), new_token()
+    with pytest.MonkeyPatch.context() as patch, Cluster(token=token) as cluster:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", token)
+        for _ in range(2):
+            cluster.join(1)
+        words = [*TOGETHER, "--search.ray.address", cluster.address]
+        assert retrained(searched, run, *words) == 0
+    return run
+
+
+def equal(run, other):
+    mine, theirs = weights(run)["60"], weights(other)["60"]
+    assert mine.keys() == theirs.keys()
+    return all(tensor.equal(theirs[key]) for key, tensor in mine.items())
+
+
+def test_two_processes_train_like_one_with_their_batches_joined(searched, together, run):
+    # Two batches of a step are those that two processes have.
+    assert retrained(searched, run, *OPTIONS, "--retrain.accumulate", "2") == 0
+    mine, theirs = weights(run)["60"], weights(together)["60"]
+    assert mine.keys() == theirs.keys()
+    for key, tensor in mine.items():
+        assert tensor.sub(theirs[key]).abs().max() <= 1e-4 * tensor.abs().max().clamp(min=1e-2), key
+    assert retrained(searched, copied(searched, run / "x"), *OPTIONS) == 0
+    assert not equal(run / "x" / "run", together)
+    assert not (together / "retrain" / "main" / "60" / "ray").exists()
+
+
+def test_a_process_that_is_killed_ends_the_others_and_all_go_on(searched, together, run):
+    with killed_once("RayTrainWorker", run) as killed:
+        assert retrained(searched, run, *TOGETHER) == 0
+    assert killed
+    assert equal(run, together)
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(searched, together, run):
+    words = ["retrain", str(searched), "--run", str(run), *TOGETHER, "--retrain.save_minutes", "60"]
+    interrupted(words, run)
+    assert checkpoints(run)
+    assert retrained(searched, run, *TOGETHER) == 0
+    assert equal(run, together)
+
+
+def test_what_a_network_has_met_is_named_once(searched, run, capsys):
+    place = run / "retrain" / "main" / "60"
+    # Stands where the checkpoint is to go.
+    (place / "checkpoint.pt" / "x").mkdir(parents=True)
+    assert retrained(searched, run, *TOGETHER) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tokennas: 1 of 1 networks could not be retrained (60%: ")
+    assert "checkpoint.pt" in error
+    assert error.count("\n") == 1
+    assert str(failure(place)) in error
+    shutil.rmtree(place / "checkpoint.pt")
+    assert retrained(searched, run, *OPTIONS) == 0
+    assert failure(place) is None
