@@ -71,7 +71,7 @@ def digests(folder):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_training_that_fills_the_disk_goes_on_bit_for_bit(disk, toy, ledger, stage):
-    rng, (config, whole), times = random.Random(stage), toy, ledger.times(10, few=2)
+    rng, (config, whole), times = random.Random(stage), toy, ledger.times(10)
     disk.fill(whole, MAKES[stage])
     checkpoint = (disk.path / STAGES[stage]).with_name("checkpoint.pt")
     size = (whole / STAGES[stage]).with_name("checkpoint.pt").stat().st_size
@@ -89,7 +89,7 @@ def test_a_training_that_fills_the_disk_goes_on_bit_for_bit(disk, toy, ledger, s
 
 @pytest.mark.parametrize("command", ["export", "report"])
 def test_files_are_whole_or_not_there(disk, toy, ledger, command):
-    rng, (config, whole), times = random.Random(command), toy, ledger.times(10, few=2)
+    rng, (config, whole), times = random.Random(command), toy, ledger.times(10)
     disk.fill(whole, MAKES[command])
     words = (command, config, *(["--export.weights", "true"] if command == "export" else []))
     before, taken = digests(disk.path), disk.used()
@@ -109,7 +109,7 @@ def test_files_are_whole_or_not_there(disk, toy, ledger, command):
 
 
 def test_a_search_keeps_what_it_stored(disk, toy, ledger):
-    rng, (config, whole), times = random.Random("search"), toy, ledger.times(10, few=2)
+    rng, (config, whole), times = random.Random("search"), toy, ledger.times(10)
     disk.fill(whole, MAKES["search"])
     kept, lost = [], 0
     for _ in range(times):
