@@ -109,7 +109,7 @@ class RetrainConfig(RetrainRecipe):
             its own.
         cpus_per_worker: cores of each process.
         gpus_per_worker: GPUs of each process, such as 1 or 0.5; by default an even share of those
-            that are there.
+            that are there, or 1 where several processes train a network.
     """
 
     free: ClassVar[frozenset[str]] = RetrainRecipe.free | {
@@ -117,7 +117,7 @@ class RetrainConfig(RetrainRecipe):
         "full",
         "baselines",
         "workers",
-        # A checkpoint goes on with another number of them, and says so.
+        # Who has fewer now goes on with fewer; the arch file says how many there were at the end.
         "processes",
         "cpus_per_worker",
         "gpus_per_worker",

@@ -102,7 +102,7 @@ class Workers:
         if self.processes > 1 and 0 < gpus < 1:
             raise InputError(
                 f"{self.section}.gpus_per_worker: {self.gpus} of a GPU for each of "
-                f"{self.processes} processes, which cannot share one; give 1, or none"
+                f"{self.processes} processes, which cannot share one; give 1"
             )
 
     def share(self, there: float) -> float:

@@ -89,8 +89,8 @@ class Stop:
         raise Terminated
 
     def check(self) -> None:
-        """Leave if a signal was heard."""
-        if self.wanted:
+        """Leave if a signal was heard; who was asked otherwise leaves after a step, with others."""
+        if self.signal is not None:
             self.leave()
 
     @contextmanager

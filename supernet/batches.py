@@ -6,13 +6,13 @@ sample seeds all generators before it is augmented, in whichever worker.
 
 from __future__ import annotations
 
-import atexit
 import multiprocessing
 import os
 import random
 import signal
 from collections.abc import Generator
 from functools import cache, partial
+from multiprocessing.util import Finalize
 from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
@@ -182,11 +182,11 @@ class _Loader(DataLoader[Any]):
 
 
 @cache
-def _leaving() -> Any:
-    """Whether this process is at its end: memory that it shares with those that load."""
+def _leaving(process: int) -> Any:
+    """Whether a process is at its end: memory that it shares with those that load for it."""
     leaving = multiprocessing.RawValue("b", 0)
-    # Runs before multiprocessing's own, which sends SIGTERM to those that are left and waits.
-    atexit.register(setattr, leaving, "value", 1)
+    # Before multiprocessing itself sends SIGTERM to those that are left, and waits for them.
+    Finalize(None, setattr, (leaving, "value", 1), exitpriority=100)
     return leaving
 
 
@@ -208,7 +208,7 @@ def _loader(
         pin_memory=pin,
         generator=generator,
         collate_fn=_collate,
-        worker_init_fn=partial(_heed_no_signals, _leaving()) if workers else None,
+        worker_init_fn=partial(_heed_no_signals, _leaving(os.getpid())) if workers else None,
     )
 
 

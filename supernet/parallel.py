@@ -122,10 +122,11 @@ class Processes:
         flat = torch.cat([*(each.flatten() for each in gradients), *counts])
         with _lost():
             dist.all_reduce(flat)
+            # On GPUs it is here that the sum is waited for.
+            learned, stopping = flat[-2:].tolist()
         parts = flat[:-2].split([each.numel() for each in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
-        learned, stopping = flat[-2:].tolist()
         if learned == 0:
             for parameter in learners:
                 parameter.grad = None

@@ -113,10 +113,12 @@ def room(workers: Workers, gpus: float) -> str:
 
     nodes: Any = ray.nodes
     there = [places_on(node, workers, workers.bundle(gpus)) for node in nodes()]
+    placed = min(sum(there) // workers.processes, workers.count)
+    times = f"{workers.processes} times " if workers.processes > 1 else ""
     return (
-        f"{min(sum(there), workers.count)} of {workers.count} workers have a place now "
-        f"(nodes that have one: {sum(map(bool, there))}); each takes {workers.cpus:g} CPU and "
-        f"{gpus:g} GPU"
+        f"{placed} of {workers.count} workers have a place now "
+        f"(nodes that have one: {sum(map(bool, there))}); each takes {times}{workers.cpus:g} CPU "
+        f"and {gpus:g} GPU"
     )
 
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from search.cluster.calling import cause_of
-from search.cluster.connecting import connected, gpus_each, here, on, places_on
+from search.cluster.connecting import connected, gpus_each, here, on, places_on, room
 from search.cluster.together import RETRIES, Notices, Share, retrain_together
 from search.config import Config
 from search.environment import silent_stderr
@@ -53,6 +53,7 @@ def retrain_side_by_side(
         gpus = gpus_each(workers, own)
         if not own:
             _check_nodes(config, file, workers, workers.bundle(gpus))
+            console.print(room(workers, gpus), soft_wrap=True, highlight=False, markup=False)
         tasks = _Tasks(config, file, workers, gpus)
         with _shown(places, config.retrain.epochs, console) as tell:
             try:
@@ -110,7 +111,9 @@ class _Tasks:
         import ray  # noqa: PLC0415
 
         self._config, self._file, self._workers, self._gpus = config, file, workers, gpus
-        self._env = dict(workers.ray.runtime_env)
+        make: Any = ray.runtime_env.RuntimeEnv
+        # Files that it names are read here, where the command stands.
+        self._env: dict[str, Any] = make(**workers.ray.runtime_env).to_dict()
         if not gpus:
             # Those of the node are others'.
             hidden = {"CUDA_VISIBLE_DEVICES": "", **self._env.get("env_vars", {})}

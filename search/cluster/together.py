@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
+import tempfile
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,19 @@ from typing import Any
 
 from search.cluster.calling import one_line
 from search.config import Config
+from search.environment import environment
 from search.processes import PATIENCE
-from search.record import describe
 from search.stages.choosing import Choice
-from search.stages.places import forgive, note_failure
+from search.stages.places import note_failure, reason_of
 from search.stages.retraining import retrain_share
 from search.workers import Workers
-from space.errors import InputError
 from space.interruption import ask_to_stop
-from supernet.parallel import ProcessLostError
+from supernet.parallel import Processes, ProcessLostError
 
 RETRIES = 3
 LOOK_SECONDS = 0.5
+# A group waits for its place; Ray Train would give it up after a minute.
+PATIENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(10 * 365 * 86400)}
 
 
 class Notices:
@@ -83,29 +84,38 @@ def retrain_together(share: Share, workers: Workers, env: dict[str, Any]) -> str
     from ray.train import TrainingFailedError  # noqa: PLC0415
 
     os.chdir(share.folder)
-    forgive(share.place)
-    # Ray Train wants a folder that all nodes see; nothing of ours is in it.
-    books = share.place.absolute() / "ray"
-    reason: str | None = None
-    try:
-        for _ in range(RETRIES + 1):
+    died = ""
+    for _ in range(RETRIES + 1):
+        # Ray Train's books; nothing of ours is in them.
+        with (
+            tempfile.TemporaryDirectory(prefix="tokennas-train-") as books,
+            environment(PATIENT),
+        ):
             try:
                 _trainer(share, workers, env, books).fit()
-            except TrainingFailedError as error:
-                reason = ray.get(share.notices.reason.remote(share.choice.name))
+            except (TrainingFailedError, ray.exceptions.RayActorError) as error:
+                reason: str | None = ray.get(share.notices.reason.remote(share.choice.name))
                 if reason is not None:
-                    break
-                reason = f"its processes died {RETRIES + 1} times: {one_line(error)}"
+                    return reason
+                died = how_they_died(error)
             else:
                 return None
-    finally:
-        shutil.rmtree(books, ignore_errors=True)
-    assert reason is not None
+    reason = f"its processes died {RETRIES + 1} times: {died}"
     note_failure(share.place, reason)
     return reason
 
 
-def _trainer(share: Share, workers: Workers, env: dict[str, Any], books: Path) -> Any:
+def how_they_died(error: BaseException) -> str:
+    """What Ray Train says of it, in a line: its own message is a page that ends in the cause."""
+    failed: Mapping[int, Exception] = getattr(error, "worker_failures", {})
+    # The others have lost that one.
+    first = [each for each in failed.values() if hasattr(each, "health_check_failure")]
+    if first:
+        return one_line(getattr(first[0], "health_check_failure"))  # noqa: B009 - Ray's own
+    return one_line(getattr(error, "controller_failure", error))
+
+
+def _trainer(share: Share, workers: Workers, env: dict[str, Any], books: str) -> Any:
     import ray.train  # noqa: PLC0415
     import ray.train.torch  # noqa: PLC0415
 
@@ -124,7 +134,11 @@ def _trainer(share: Share, workers: Workers, env: dict[str, Any], books: Path) -
             label_selector=dict(workers.ray.placement) or None,
         ),
         run_config=train.RunConfig(
-            name=uuid.uuid4().hex[:8], storage_path=str(books), worker_runtime_env=env
+            name=uuid.uuid4().hex[:8],
+            storage_path=books,
+            worker_runtime_env=env,
+            # Who could not start is started again by us, whatever Ray Train has left of it.
+            failure_config=train.FailureConfig(controller_failure_limit=0),
         ),
     )
 
@@ -140,20 +154,19 @@ def train_share(given: dict[str, Any]) -> None:
     from ray.train.torch import get_device  # noqa: PLC0415
 
     share: Share = given["share"]
-    os.chdir(share.folder)
-    if share.gpus:
-        # Each process sees all GPUs of its node's processes.
-        torch.cuda.set_device(get_device())
     with _stopping_when_told(share.notices):
         try:
+            os.chdir(share.folder)
+            if share.gpus:
+                # Each process sees all GPUs of its node's processes.
+                torch.cuda.set_device(get_device())
             retrain_share(share.config, share.file, share.choice, share.place)
         except KeyboardInterrupt:
             return
-        except ProcessLostError:
-            raise
         except Exception as error:
-            reason = str(error) if isinstance(error, InputError) else describe(error)
-            ray.get(share.notices.met.remote(share.choice.name, reason))
+            # Where another process has died, Ray Train takes the group away from us.
+            if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
+                ray.get(share.notices.met.remote(share.choice.name, reason_of(error)))
             # Ends the other processes, which wait for this one.
             raise
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from search.folder import RunFolder
 from search.lock import NAME as LOCK
 from search.lock import FolderLock
+from search.record import describe
 from search.tables import quantity
 from space.arch import Arch
 from space.cost import macs
@@ -54,6 +55,11 @@ def take(
                 markup=False,
             )
     return place, (place / ARCH).exists()
+
+
+def reason_of(error: Exception) -> str:
+    """Why a choice could not be retrained, in a line."""
+    return str(error) if isinstance(error, InputError) else describe(error)
 
 
 def note_failure(place: Path, reason: str) -> None:

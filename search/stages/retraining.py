@@ -16,10 +16,17 @@ from search.config import Config
 from search.folder import RunFolder
 from search.lock import FolderLock
 from search.processes import all_do, first_does
-from search.record import describe
 from search.stages.choosing import Choice, choose, given, stage_of
 from search.stages.exporting import load_front, write_arch
-from search.stages.places import ARCH, STARTED, VALUES, forgive, note_failure, take
+from search.stages.places import (
+    ARCH,
+    STARTED,
+    VALUES,
+    forgive,
+    note_failure,
+    reason_of,
+    take,
+)
 from search.stages.setup import Setup, trained
 from search.stages.speed import images_per_second
 from space.arch import Arch
@@ -30,7 +37,7 @@ from space.writing import writing
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
 from supernet.extraction import create_subnet, extract, subnet_of
-from supernet.parallel import Processes
+from supernet.parallel import Processes, ProcessLostError
 from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights
@@ -129,7 +136,14 @@ def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path
     first = Processes.current().first
     setup = all_do(lambda: trained(config, file, device=config.device))
     with all_do(lambda: FolderLock(place) if first else nullcontext()):
-        Retraining(config, setup, RunFolder(config, file), quiet=True).run(choice, place)
+        first_does(lambda: forgive(place))
+        try:
+            Retraining(config, setup, RunFolder(config, file), quiet=True).run(choice, place)
+        except Exception as error:
+            # Where another process has died, Ray Train takes the group away from us.
+            if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
+                note_failure(place, reason_of(error))
+            raise
 
 
 @dataclass(frozen=True)
@@ -158,15 +172,17 @@ class Retraining:
                 self.run(choice, place)
             except Exception as error:
                 # The others can be retrained all the same.
-                reason = str(error) if isinstance(error, InputError) else describe(error)
-                note_failure(place, reason)
-                return reason
+                note_failure(place, reason_of(error))
+                return reason_of(error)
         return None
 
     def run(self, choice: Choice, place: Path) -> None:
         """Train, judge on the test split, and write weights and arch file."""
         config, setup, recipe = self.config, self.setup, self.config.retrain
-        origin = {"choice": choice.name, "weights": recipe.weights}
+        origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
+        if Processes.current().count > 1:
+            # Whose batches were joined.
+            origin["processes"] = Processes.current().count
         write = partial(write_arch, setup=setup, config=config, folder=self.folder, origin=origin)
         # Of processes that train together the first one judges and writes.
         metrics = first_does(lambda: self._inherited(choice.arch)) or {}

@@ -89,20 +89,24 @@ def _title(pid):
         return ""
 
 
-def interrupted(words, run):
-    """A command that Ctrl-C ends, once there is a checkpoint."""
+def interrupted(words, run, **environ):
+    """A command that Ctrl-C ends, once there is a checkpoint; gives those that it leaves."""
     process = subprocess.Popen(
         [sys.executable, "-c", "from search.cli import command; command()", *words],
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | environ,
     )
     ends = time.monotonic() + PATIENCE
     while not checkpoints(run):
         assert time.monotonic() < ends
         assert process.poll() is None
         time.sleep(0.02)
+    began = time.time()
     process.send_signal(signal.SIGINT)
-    began = time.monotonic()
     _, error = process.communicate(timeout=30)
-    assert (process.returncode, time.monotonic() - began < 10) == (130, True), error
+    assert (process.returncode, time.time() - began < 10) == (130, True), error
     assert error == "tokennas: interrupted; the same command goes on from here\n"
+    left = [path for path in checkpoints(run) if not path.with_name("arch.yaml").exists()]
+    assert all(path.stat().st_mtime >= began for path in left)
+    return left

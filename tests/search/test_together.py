@@ -8,10 +8,17 @@ from contextlib import redirect_stderr
 
 import pytest
 from ray_cluster import Cluster, new_token
-from retraining_toys import checkpoints, copied, interrupted, killed_once, weights
+from retraining_toys import copied, interrupted, killed_once, weights
 
 from search.cli import main
+from search.cluster.together import how_they_died
+from search.lock import FolderLock
+from search.parsing import parse_call
 from search.stages.places import failure
+from search.stages.retraining import retrain_share
+from space import InputError
+from space.files import load_arch_file
+from supernet.parallel import ProcessLostError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
 
@@ -62,7 +69,6 @@ def test_two_processes_train_like_one_with_their_batches_joined(searched, togeth
         assert tensor.sub(theirs[key]).abs().max() <= 1e-4 * tensor.abs().max().clamp(min=1e-2), key
     assert retrained(searched, copied(searched, run / "x"), *OPTIONS) == 0
     assert not equal(run / "x" / "run", together)
-    assert not (together / "retrain" / "main" / "60" / "ray").exists()
 
 
 def test_a_process_that_is_killed_ends_the_others_and_all_go_on(searched, together, run):
@@ -72,12 +78,40 @@ def test_a_process_that_is_killed_ends_the_others_and_all_go_on(searched, togeth
     assert equal(run, together)
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_the_same_command_goes_on(searched, together, run):
-    words = ["retrain", str(searched), "--run", str(run), *TOGETHER, "--retrain.save_minutes", "60"]
-    interrupted(words, run)
-    assert checkpoints(run)
-    assert retrained(searched, run, *TOGETHER) == 0
-    assert equal(run, together)
+def test_ctrl_c_leaves_a_checkpoint_of_the_last_step(searched, run):
+    words = [*TOGETHER, "--retrain.epochs", "1000", "--retrain.save_minutes", "60"]
+    # Of those that could only be killed something is left there.
+    temporary = run.with_name("temporary")
+    temporary.mkdir()
+    words = ["retrain", str(searched), "--run", str(run), *words]
+    assert interrupted(words, run, TMPDIR=str(temporary))
+    assert [*temporary.glob("tokennas-*")] == []
+    assert not (run / "retrain" / "main" / "60" / "arch.yaml").exists()
+
+
+def test_a_folder_that_another_command_has_is_left_alone(searched, run, monkeypatch):
+    monkeypatch.setattr("search.lock.PATIENCE_SECONDS", 0.1)
+    call = parse_call(["retrain", str(searched), "--run", str(run)])
+    place = run / "retrain" / "main" / "60"
+    place.mkdir(parents=True)
+    with FolderLock(place):
+        before = [*place.iterdir()]
+        with pytest.raises(InputError, match="another command is at work here"):
+            retrain_share(call.config, call.file, None, place)
+        assert [*place.iterdir()] == before
+
+
+def test_why_processes_died_is_told_in_a_line():
+    from ray.train import ControllerError, WorkerGroupError  # noqa: PLC0415
+
+    class Unhealthy(Exception):
+        health_check_failure = RuntimeError("a page\nabout memory")
+
+    lost = ProcessLostError("another process of the training has ended")
+    failed = WorkerGroupError("a page", {0: lost, 1: Unhealthy("more pages")})
+    assert how_they_died(failed) == "a page about memory"
+    assert how_they_died(ControllerError(ValueError("no\nroom"))) == "no room"
+    assert how_they_died(ConnectionError("gone")) == "gone"
 
 
 def test_a_network_that_fails_is_named_once_and_the_other_is_done(together):
@@ -86,4 +120,5 @@ def test_a_network_that_fails_is_named_once_and_the_other_is_done(together):
     assert str(place / "checkpoint.pt") in error
     assert error.count("\n") == 1
     assert str(failure(place)) in error
+    assert load_arch_file(place.with_name("60") / "arch.yaml").origin["processes"] == 2
     assert weights(together).keys() == {"60"}

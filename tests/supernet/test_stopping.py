@@ -15,7 +15,14 @@ import torch
 from test_resuming import RECIPE, run
 from training_toys import random_loader, same_weights, toy_supernet, toy_task
 
-from space.interruption import Terminated, handlers_kept, stoppable, terminable, unheard
+from space.interruption import (
+    Terminated,
+    ask_to_stop,
+    handlers_kept,
+    stoppable,
+    terminable,
+    unheard,
+)
 from supernet.sandwich import Sandwich
 from supernet.training import SupernetRecipe, train_supernet
 
@@ -114,6 +121,32 @@ def test_only_a_launcher_may_repeat_ctrl_c(patient):
     with pytest.raises(KeyboardInterrupt):
         twice()
     assert len(done) == (2 if patient else 1)
+
+
+def test_in_a_thread_it_stops_after_the_step_when_it_is_asked(tmp_path, monkeypatch, whole):
+    call, calls, met = Sandwich.__call__, [], []
+
+    def asking(self, *args):
+        calls.append(None)
+        if len(calls) == 3:
+            ask_to_stop()
+        return call(self, *args)
+
+    def training():
+        try:
+            run(tmp_path)
+        except Terminated as error:
+            met.append(error)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("space.interruption._asked", threading.Event())
+        patch.setattr(Sandwich, "__call__", asking)
+        thread = threading.Thread(target=training)
+        thread.start()
+        thread.join()
+    assert len(met) == 1
+    assert position(tmp_path) == (0, 3)
+    assert same_weights(whole, run(tmp_path))
 
 
 def test_with_a_users_own_loader_it_leaves_at_once(tmp_path, monkeypatch):
