@@ -4,7 +4,9 @@ On two nodes and on one, undisturbed and not, it becomes the same network.
 """
 
 import io
+import tempfile
 from contextlib import redirect_stderr
+from pathlib import Path
 
 import pytest
 from ray_cluster import Cluster, new_token
@@ -80,12 +82,11 @@ def test_a_process_that_is_killed_ends_the_others_and_all_go_on(searched, togeth
 
 def test_ctrl_c_leaves_a_checkpoint_of_the_last_step(searched, run):
     words = [*TOGETHER, "--retrain.epochs", "1000", "--retrain.save_minutes", "60"]
-    # Of those that could only be killed something is left there.
-    temporary = run.with_name("temporary")
-    temporary.mkdir()
     words = ["retrain", str(searched), "--run", str(run), *words]
-    assert interrupted(words, run, TMPDIR=str(temporary))
-    assert [*temporary.glob("tokennas-*")] == []
+    # Short, for Ray's sockets. Of processes that had to be killed something is left in it.
+    with tempfile.TemporaryDirectory(prefix="tn-", ignore_cleanup_errors=True) as folder:
+        assert interrupted(words, run, TMPDIR=folder)
+        assert [*Path(folder).glob("tokennas-*")] == []
     assert not (run / "retrain" / "main" / "60" / "arch.yaml").exists()
 
 
