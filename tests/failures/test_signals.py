@@ -79,10 +79,10 @@ def test_a_training_is_stored_and_goes_on_bit_for_bit(tmp_path, toy, ledger, fau
 def test_a_search_keeps_all_that_was_finished(tmp_path, toy, ledger, fault, workers):
     rng, (config, whole) = random.Random(f"{fault} {workers}"), toy
     run = copied(whole, tmp_path / "run", "search", "retrain")
-    words = ("search", config, "--run", run, "--search.workers", workers)
+    words = ("search", config, "--run", run)
     times, longest, lost, kept = ledger.times(5), 0.0, 0, []
     for _ in range(times):
-        process = start(*words, "--search.trials", 100_000)
+        process = start(*words, "--search.workers", workers, "--search.trials", 100_000)
         wait_until(lambda: len(identities(run)) >= len(kept) + 8, process)  # noqa: B023
         finished = identities(run)
         took, error = signalled(process, fault, rng)
@@ -90,6 +90,7 @@ def test_a_search_keeps_all_that_was_finished(tmp_path, toy, ledger, fault, work
         assert fault == "SIGTERM" or took < SEARCH_LEAVES_IN
         longest, kept = max(longest, took), identities(run)
         lost += len(set(finished) - set(kept))
+    # Whoever evaluated before, this process goes on.
     ran(*words, "--search.trials", len(kept) + 5)
     after = identities(run)
     lost += len(set(kept) - set(after))

@@ -1,12 +1,6 @@
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from training_toys import (
@@ -27,7 +21,6 @@ from supernet.retraining import RetrainRecipe, retrain
 from supernet.sandwich import Sandwich
 from supernet.selecting import SelectorLearning
 from supernet.training import SupernetRecipe, train_supernet
-from supernet.weights import load_weights
 
 OWN = BlockArch()
 RECIPE = SupernetRecipe(epochs=2, lr=1e-3, ema=0.9, random_archs=1, save_minutes=0.0, watch=1)
@@ -79,42 +72,6 @@ def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(
     first, second = ([{k: v for k, v in row.items() if k not in timing} for row in r] for r in rows)
     assert first == second
     assert [row["epoch"] for row in first] == [0, 1]
-
-
-@pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_with_the_same_weights(tmp_path):
-    script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import torch; torch.set_num_threads(1)\n"
-        "from pathlib import Path\n"
-        "from test_resuming import run\n"
-        "from supernet import save_weights\n"
-        "folder = Path(sys.argv[1])\n"
-        "save_weights(run(folder / 'run', workers=2), folder / 'end.safetensors')\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path)]
-    rng, kills = np.random.default_rng(0), 0
-    while not (tmp_path / "end.safetensors").exists():
-        process = subprocess.Popen(command, start_new_session=True)
-        if kills < 5 and wait_for_progress(process, tmp_path / "run" / "checkpoint.pt"):
-            time.sleep(float(rng.uniform(0, 0.2)))
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        assert process.wait(timeout=120) in (0, -signal.SIGKILL)
-    assert kills >= 3
-    ended = toy_supernet(drop_path_rate=0.2)
-    load_weights(ended, tmp_path / "end.safetensors")
-    assert same_weights(ended, run(tmp_path / "whole"))
-
-
-def wait_for_progress(process, checkpoint):
-    """Whether the process wrote a checkpoint while it lived."""
-    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-    while process.poll() is None:
-        if checkpoint.exists() and checkpoint.stat().st_mtime_ns != before:
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize(
