@@ -210,6 +210,13 @@ def test_other_threads_leave_signals_alone():
     assert seen == before
 
 
+def ended(script):
+    """A script of somebody's, once it is over."""
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+    )
+
+
 def test_a_script_that_handles_no_sigterm_still_ends_by_it():
     script = (
         "import signal\n"
@@ -218,9 +225,7 @@ def test_a_script_that_handles_no_sigterm_still_ends_by_it():
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    print('waited for', flush=True)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = ended(script)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "waited for\n"), done.stderr
 
 
@@ -252,9 +257,7 @@ def test_a_script_ends_after_an_error_of_processes_that_load():
         "try: next(data.train.epoch(0))\n"
         "except ValueError as error: print(str(error).splitlines()[-1])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = ended(script)
     assert (done.returncode, done.stdout) == (0, "ValueError: broken\n"), done.stderr
 
 
