@@ -10,11 +10,12 @@ output of the activation). Elements alive, the largest of:
 - attention: its tokens and their norm 2 N D; query, key, value and output 4 N A; where a map is
   materialised, logits and map 2 H N^2. A shared block has value and output 2 N A and the map that
   it was given H N^2. A map is materialised only where a later block shares it or a `map` selector
-  reads its logits; all other attention is fused.
+  reads its logits; all other attention is fused. (On a CPU, maps that nobody keeps are made for a
+  few images at a time: a large batch needs less than so many times this figure.)
+- selection of a run's tokens, in the attention of the block before it: for `map` its logits, the
+  hidden and the predicted maps 3 H N^2, beside what its attention keeps; for `cls` nothing more.
 - MLP: its tokens and their norm 2 N D; hidden M N; a map that this block was given or leaves
-  H N^2; logits, or query and key, that it leaves to a selector H N^2, or 2 N A.
-- selection of a run's tokens: all tokens N D; for `map` the logits, the hidden and the predicted
-  maps 3 H N^2; for `cls` query and key 2 N A.
+  H N^2.
 - pooling: the tokens before and after it.
 
 During a run of blocks that some tokens bypass, all tokens as they were before it are kept: their
@@ -74,15 +75,12 @@ class PeakMemory:
         return n * (2 * self.shape.width + self._hidden)
 
     def _selection(self, state: State, block: BlockArch) -> int:
-        """The choice of a run's tokens, and the block before it with what the selector reads."""
+        """The block before a run, whose attention the selector reads."""
         shape = self.shape
         n = state.tokens + shape.prefix
-        if block.selector == "map":
-            logits = shape.heads * n * n
-            before = max(self._attention(n, shared=False, mapped=True), self._mlp(n) + logits)
-            return max(before, n * shape.width + 3 * logits)
-        query_key = 2 * n * shape.attention_width
-        return max(self._mlp(n), n * shape.width) + query_key
+        mapped = block.selector == "map"
+        attention = self._attention(n, shared=False, mapped=mapped)
+        return max(self._mlp(n), attention + mapped * shape.heads * n * n)
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ and bytes that are no text are refused in one line. Writing goes beside the file
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ MOST_DIGITS = 32
 # libyaml's parser where PyYAML was built with it: fifty times faster, the same events.
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+TOO_DEEP = f"nested deeper than {MOST_DEPTH} levels"
 
 TAG = "tag:yaml.org,2002:"
 
@@ -144,17 +146,28 @@ def check_size(path: Path | str, text: str) -> None:
         yaml.YAMLError: it is no YAML.
     """
     depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=Loader)):
+    for count, event in enumerate(_events(path, text)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MOST_DEPTH or count > MOST_VALUES:
-            what = f"nested deeper than {MOST_DEPTH} levels"
+            what = TOO_DEEP
             if count > MOST_VALUES:
                 what = f"more than {MOST_VALUES:,} values"
             line = event.start_mark.line + 1  # type: ignore[union-attr]
             raise InputError(f"{path}:{line}: {what}, which no such file has")
+
+
+def _events(path: Path | str, text: str) -> Iterator[yaml.Event]:
+    """What libyaml reads; some versions look ahead, and refuse deep nesting before they tell."""
+    try:
+        yield from yaml.parse(text, Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in (error.problem or ""):
+            raise
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: {TOO_DEEP}, which no such file has") from None
 
 
 class _Reader:

@@ -6,18 +6,31 @@ timm's `Attention`; maps are per head, after the softmax and before attention dr
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import torch
 from timm.layers.attention import Attention
 from torch import Tensor
 from torch.nn import functional as F
 
+# Maps made at once on a CPU: so many bytes of them stay in its cache until they are used up.
+CACHED_BYTES = 3 << 20
+
 
 class Want(NamedTuple):
-    """What later blocks, or a selector, need of a block's attention."""
+    """What others need of a block's attention.
+
+    Args:
+        map: whether later blocks share its map.
+        scores: what scores tokens by its logits: (b, H, N, N) to importance (b, P).
+        row_scores: what scores them by its queries and keys: (b, H, N, d) twice to (b, P).
+        query_key: whether somebody observes its queries and keys.
+    """
 
     map: bool = False
-    logits: bool = False
+    scores: Callable[[Tensor], Tensor] | None = None
+    row_scores: Callable[[Tensor, Tensor], Tensor] | None = None
     query_key: bool = False
 
 
@@ -26,12 +39,12 @@ class Exposed(NamedTuple):
 
     Args:
         map: A, (B, H, N, N), after the softmax.
-        logits: scaled, after any q/k norm, (B, H, N, N).
+        importance: of the patch tokens, (B, P), as `scores` or `row_scores` gave it.
         query, key: after any q/k norm, (B, H, N, d).
     """
 
     map: Tensor | None = None
-    logits: Tensor | None = None
+    importance: Tensor | None = None
     query: Tensor | None = None
     key: Tensor | None = None
 
@@ -39,21 +52,54 @@ class Exposed(NamedTuple):
 def own_attention(attn: Attention, x: Tensor, want: Want) -> tuple[Tensor, Exposed]:
     """timm's attention; fused unless somebody needs the N x N maps. (B, N, D) to (B, N, D)."""
     query, key, value = project(attn, x)
-    logits = maps = None
-    if attn.fused_attn and not (want.map or want.logits):
+    if attn.fused_attn and not want.map and want.scores is None:
         dropout = attn.attn_drop.p if attn.training else 0.0
         y = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        maps = importance = None
     else:
-        logits = (query * attn.scale) @ key.transpose(-2, -1)
-        maps = logits.softmax(dim=-1)
-        y = attn.attn_drop(maps) @ value
-    exposed = Exposed(
-        maps if want.map else None,
-        logits if want.logits else None,
-        query if want.query_key else None,
-        key if want.query_key else None,
-    )
-    return _join(attn, x, y), exposed
+        y, maps, importance = _by_maps(attn, query, key, value, want)
+    if want.row_scores is not None:
+        importance = want.row_scores(query, key)
+    observed = (query, key) if want.query_key else (None, None)
+    return _join(attn, x, y), Exposed(maps, importance, *observed)
+
+
+def _by_maps(
+    attn: Attention, query: Tensor, key: Tensor, value: Tensor, want: Want
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Values read through the maps (B, H, N, d), the maps, and importance by their logits.
+
+    The batch goes part by part: of maps that nobody keeps only those of a part are there at once.
+    """
+    ys, maps, scores = [], [], []
+    for q, k, v in _parts(query, key, value):
+        logits = (q * attn.scale) @ k.transpose(-2, -1)
+        if want.scores is not None:
+            scores.append(want.scores(logits))
+        a = logits.softmax(dim=-1).to(v.dtype)
+        ys.append(attn.attn_drop(a) @ v)
+        if want.map:
+            maps.append(a)
+    return _whole(ys), _whole(maps) if maps else None, _whole(scores) if scores else None
+
+
+def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """On a CPU so many images at a time that their maps stay in its cache; else all of them.
+
+    A compiler and an exporter are shown all images too: how many there are is open then.
+    """
+    batch, heads, n, _ = tensors[0].shape
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+    if traced or tensors[0].device.type != "cpu":
+        return [tensors]
+    at_once = max(1, CACHED_BYTES // (heads * n * n * tensors[0].element_size()))
+    if at_once >= batch:
+        return [tensors]
+    return zip(*(tensor.split(at_once) for tensor in tensors), strict=True)
+
+
+def _whole(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def project(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

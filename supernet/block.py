@@ -25,7 +25,8 @@ def run_block(
     if maps is None:
         y, exposed = own_attention(timm_block.attn, tokens, want)
     else:
-        y, exposed = shared_attention(timm_block.attn, tokens, maps), Exposed(map=maps)
+        y = shared_attention(timm_block.attn, tokens, maps)
+        exposed = Exposed(map=maps if want.map else None)
     x = x + timm_block.drop_path1(timm_block.ls1(y))
     x = x + timm_block.drop_path2(timm_block.ls2(timm_block.mlp(timm_block.norm2(x))))
     return x, exposed

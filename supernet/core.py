@@ -7,6 +7,7 @@ that is worked out from the arch, and no state is set to choose one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +27,6 @@ from supernet.pooling import DepthwisePool, pool_tokens
 from supernet.selection import (
     MapSelector,
     choose,
-    map_importance,
     put_back,
     row_importance,
     take,
@@ -47,6 +47,22 @@ class Run(NamedTuple):
 
     x: Tensor
     chosen: Tensor
+
+
+class Carry(NamedTuple):
+    """All that one block leaves for those after it.
+
+    Args:
+        x: tokens, (B, N, D); inside a run those that go through it, (B, prefix + K, D).
+        maps: of the block, (B, H, N, N), where the next one shares them.
+        importance: of the patch tokens, (B, P), where a run starts next.
+        run: the run that goes on, or None.
+    """
+
+    x: Tensor
+    maps: Tensor | None = None
+    importance: Tensor | None = None
+    run: Run | None = None
 
 
 class ElasticCore(VisionTransformer):
@@ -153,34 +169,46 @@ class ElasticCore(VisionTransformer):
             visit: called with (block, all tokens after it, their grid or None); inside a run the
                 tokens that went through it stand at their places.
         """
-        prefix = self.num_prefix_tokens
-        exposed, run = Exposed(), None
+        carry = Carry(x)
         for i, step in enumerate(steps):
-            if step.pool is not None:
-                x = self._pool(i, step, x)
-            if step.selector is not None:
-                if observe is not None:
-                    self._observe_all(i, x, observe)
-                run = Run(x, choose(self._importance(i, step, exposed), step.keep))
-                x = take(x, run.chosen, prefix)
-            maps = exposed.map if step.shared else None
-            watch = observe if run is None and maps is None else None
-            x, exposed = self._block(i, x, maps, step.want, watch)
-            if run is not None and (step.ends_run or visit is not None):
-                whole = put_back(run.x, run.chosen, x, prefix)
-                if visit is not None:
-                    visit(i, whole, step.grid_after)
-                if step.ends_run:
-                    x, run = whole, None
-            elif visit is not None:
-                visit(i, x, step.grid_after)
-        return x if run is None else put_back(run.x, run.chosen, x, prefix)
+            carry = self.run_step(i, step, carry, observe)
+            if visit is not None:
+                visit(i, self.all_tokens(carry), step.grid_after)
+        return self.all_tokens(carry)
+
+    def run_step(self, i: int, step: Step, carry: Carry, observe: Observer | None = None) -> Carry:
+        """Block `i` of a plan on what the block before left; nothing of that is changed.
+
+        Args:
+            i: the block.
+            step: what it does.
+            carry: `Carry(x)` before block 0.
+            observe: see `forward_features`.
+        """
+        x, run = carry.x, carry.run
+        if step.pool is not None:
+            x = self._pool(i, step, x)
+        if step.selector is not None:
+            assert carry.importance is not None
+            if observe is not None:
+                self._observe_all(i, x, observe)
+            run = Run(x, choose(carry.importance, step.keep))
+            x = take(x, run.chosen, self.num_prefix_tokens)
+        watched = observe if run is None and not step.shared else None
+        x, exposed = self._block(i, step, x, carry.maps if step.shared else None, watched)
+        after = Carry(x, exposed.map, exposed.importance, run)
+        return Carry(self.all_tokens(after)) if step.ends_run else after
+
+    def all_tokens(self, carry: Carry) -> Tensor:
+        """Tokens (B, N, D); inside a run, those that went through it at their places."""
+        if carry.run is None:
+            return carry.x
+        return put_back(carry.run.x, carry.run.chosen, carry.x, self.num_prefix_tokens)
 
     def _block(
-        self, i: int, x: Tensor, maps: Tensor | None, want: Want, observe: Observer | None
+        self, i: int, step: Step, x: Tensor, maps: Tensor | None, observe: Observer | None
     ) -> tuple[Tensor, Exposed]:
-        if observe is not None:
-            want = want._replace(query_key=True)
+        want = self._want(i, step)._replace(query_key=observe is not None)
         if self.grad_checkpointing and self.training:
             x, exposed = checkpoint(run_block, self.blocks[i], x, maps, want, use_reentrant=False)
         else:
@@ -188,6 +216,18 @@ class ElasticCore(VisionTransformer):
         if observe is not None and exposed.query is not None and exposed.key is not None:
             observe(i, exposed.query.detach(), exposed.key.detach())
         return x, exposed
+
+    def _want(self, i: int, step: Step) -> Want:
+        """What blocks after block `i` need of it: its maps, or the importance of its tokens."""
+        prefix = self.num_prefix_tokens
+        if step.scores == "map":
+            selector: Any = self.selectors[str(i + 1)]
+            return Want(step.keeps_map, scores=partial(selector.importance, prefix=prefix))
+        if step.scores == "cls":
+            scale, cls = self.blocks[i].attn.scale, self.has_class_token
+            rows = partial(row_importance, scale=scale, prefix=prefix, cls=cls)
+            return Want(step.keeps_map, row_scores=rows)
+        return Want(step.keeps_map)
 
     def _observe_all(self, i: int, x: Tensor, observe: Observer) -> None:
         """Show queries and keys of block `i` on all tokens, of which only some go through it."""
@@ -201,14 +241,3 @@ class ElasticCore(VisionTransformer):
         conv: Any = self.pools[str(i)][step.pool.kind] if step.pool.learned else None  # type: ignore[index]
         patches = pool_tokens(x[:, prefix:], step.grid, step.pool, conv)
         return torch.cat([x[:, :prefix], patches], dim=1)
-
-    def _importance(self, i: int, step: Step, exposed: Exposed) -> Tensor:
-        """Importance (B, P) of the patch tokens before a run, read off the block before."""
-        prefix = self.num_prefix_tokens
-        if step.selector == "map":
-            assert exposed.logits is not None
-            return map_importance(self.selectors[str(i)](exposed.logits.detach()), prefix)
-        assert exposed.query is not None
-        assert exposed.key is not None
-        scale = self.blocks[i - 1].attn.scale
-        return row_importance(exposed.query, exposed.key, scale, prefix, cls=self.has_class_token)

@@ -9,7 +9,6 @@ from space.arch import Arch, Grid, Pool, Selector
 from space.cost import trace
 from space.shape import BackboneShape
 from space.tokens import starts_run
-from supernet.attention import Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,8 @@ class Step:
         selector: what chooses the tokens before the block, on the first block of a run.
         keep: how many it chooses.
         shared: whether the block takes the maps of the one before.
-        want: what the blocks after this one need of its attention.
+        keeps_map: whether the next block shares this one's maps.
+        scores: what scores tokens by this block's attention, for a run that starts after it.
         ends_run: whether the chosen tokens go back to their places after the block.
         grid_after: grid of the patch tokens after the block; None after a 1-D pooling.
     """
@@ -32,7 +32,8 @@ class Step:
     selector: Selector | None
     keep: int
     shared: bool
-    want: Want
+    keeps_map: bool
+    scores: Selector | None
     ends_run: bool
     grid_after: Grid | None
 
@@ -50,7 +51,6 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
         state, after = states[i], states[i + 1]
         following = blocks[i + 1] if i + 1 < arch.depth else None
         selects = following is not None and starts_run(after, following)
-        selector = following.selector if following is not None and selects else None
         steps.append(
             Step(
                 pool=block.pool,
@@ -58,11 +58,8 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
                 selector=block.selector if starts_run(state, block) else None,
                 keep=after.kept,
                 shared=block.shared,
-                want=Want(
-                    map=following is not None and following.shared,
-                    logits=selector == "map",
-                    query_key=selector == "cls",
-                ),
+                keeps_map=following is not None and following.shared,
+                scores=following.selector if following is not None and selects else None,
                 ends_run=after.run > 0 and (following is None or following.skip == 0),
                 grid_after=after.grid,
             )

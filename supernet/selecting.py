@@ -8,6 +8,7 @@ tokens with the largest true column sums that it chooses.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +20,8 @@ from supernet.model import Supernet
 from supernet.selection import (
     at_least_float32,
     choose,
+    column_sums,
     full_precision,
-    map_importance,
     row_importance,
 )
 
@@ -84,11 +85,12 @@ class SelectorRecall:
     def _count(self, i: int, logits: Tensor, before: Tensor, query: Tensor, key: Tensor) -> None:
         supernet = self.supernet
         prefix = supernet.num_prefix_tokens
-        truth = map_importance(logits.log_softmax(dim=-1), prefix)
+        truth = column_sums(logits.softmax(dim=-1), prefix)
         scale = supernet.blocks[i - 1].attn.scale
+        selector: Any = supernet.selectors[str(i)]
         guesses = {
-            "selector": map_importance(supernet.selectors[str(i)](before), prefix),
-            "previous map": map_importance(before.log_softmax(dim=-1), prefix),
+            "selector": selector.importance(before, prefix),
+            "previous map": column_sums(before.softmax(dim=-1), prefix),
             "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
         }
         tokens = truth.shape[1]

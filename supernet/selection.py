@@ -36,13 +36,16 @@ class MapSelector(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Logits (B, H, N, N) to log-maps (B, H, N, N)."""
-        batch, heads, n, _ = logits.shape
         with full_precision(logits):
-            flat = at_least_float32(logits).flatten(2)
-            bias = self.hidden.bias.to(flat.dtype).view(1, heads, 1)
-            hidden = torch.baddbmm(bias, _each(self.hidden, flat), flat).relu()
-            maps = torch.bmm(_each(self.predict, flat), hidden)
-            return maps.view(batch, heads, n, n).log_softmax(dim=-1)
+            mixed = _mix(logits, self.hidden.weight, self.hidden.bias, self.predict.weight)
+            return mixed.log_softmax(dim=-1)
+
+    def importance(self, logits: Tensor, prefix: int) -> Tensor:
+        """Logits (B, H, N, N) to the importance of the patch tokens (B, P); passes no gradient."""
+        weights = (self.hidden.weight, self.hidden.bias, self.predict.weight)
+        with full_precision(logits):
+            mixed = _mix(logits.detach(), *(weight.detach() for weight in weights))
+            return column_sums(mixed.softmax(dim=-1), prefix)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[Any]:
@@ -51,18 +54,24 @@ def full_precision(x: Tensor) -> AbstractContextManager[Any]:
     return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
-def _each(layer: nn.Linear, like: Tensor) -> Tensor:
-    """The layer's weight for each image of a batch."""
-    return layer.weight.to(like.dtype).expand(like.shape[0], -1, -1)
+def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tensor:
+    """Two convolutions over the heads, a ReLU between: (B, H, N, N) in float32 at least."""
+    flat = at_least_float32(logits).flatten(2)
+    each = flat.shape[0], -1, -1
+    first, second = hidden.to(flat.dtype).expand(each), predict.to(flat.dtype).expand(each)
+    inner = torch.baddbmm(bias.to(flat.dtype)[:, None], first, flat).relu()
+    return torch.bmm(second, inner).view(logits.shape)
 
 
-def map_importance(log_maps: Tensor, prefix: int) -> Tensor:
-    """Column sums of the maps over all N queries, averaged over the heads: (B, P)."""
-    return log_maps.exp().sum(dim=2).mean(dim=1)[:, prefix:]
+def column_sums(maps: Tensor, prefix: int) -> Tensor:
+    """Column sums of maps over all N queries, averaged over the heads: (B, P)."""
+    return maps.sum(dim=2).mean(dim=1)[:, prefix:]
 
 
 def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: bool) -> Tensor:
     """The attention of one query row to the patch tokens, averaged over the heads: (B, P).
+
+    Head by head: keys of all heads lie interleaved, and one product would copy them all.
 
     Args:
         query, key: of the block before the run, (B, H, N, d).
@@ -71,10 +80,12 @@ def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: b
         cls: the class token's row; else the mean of the patch queries, where there is none.
     """
     with full_precision(query):
-        query, key = at_least_float32(query), at_least_float32(key)
+        query, key = at_least_float32(query.detach()), at_least_float32(key.detach())
         row = query[:, :, :1] if cls else query[:, :, prefix:].mean(dim=2, keepdim=True)
-        maps = ((row * scale) @ key.transpose(-2, -1)).softmax(dim=-1)
-        return maps[:, :, 0].mean(dim=1)[:, prefix:]
+        columns = (row * scale).transpose(-2, -1)
+        heads = zip(key.unbind(1), columns.unbind(1), strict=True)
+        logits = torch.cat([torch.bmm(k, column) for k, column in heads], dim=2)
+        return logits.softmax(dim=1).mean(dim=2)[:, prefix:]
 
 
 def choose(importance: Tensor, k: int) -> Tensor:
@@ -92,15 +103,22 @@ def choose(importance: Tensor, k: int) -> Tensor:
 
 def take(x: Tensor, index: Tensor, prefix: int) -> Tensor:
     """Prefix and chosen patch tokens: (B, N, D) to (B, prefix + K, D)."""
-    rows = index.unsqueeze(-1).expand(-1, -1, x.shape[2])
-    return torch.cat([x[:, :prefix], x[:, prefix:].gather(1, rows)], dim=1)
+    taken = x.flatten(0, 1).index_select(0, _rows(x, index, prefix))
+    return taken.view(x.shape[0], prefix + index.shape[1], x.shape[2])
 
 
 def put_back(x: Tensor, index: Tensor, chosen: Tensor, prefix: int) -> Tensor:
     """The tokens x (B, N, D) with prefix and chosen ones replaced; the others bypassed the run."""
-    rows = index.unsqueeze(-1).expand(-1, -1, x.shape[2])
-    patches = x[:, prefix:].scatter(1, rows, chosen[:, prefix:])
-    return torch.cat([chosen[:, :prefix], patches], dim=1)
+    rows = _rows(x, index, prefix)
+    return x.flatten(0, 1).index_copy(0, rows, chosen.flatten(0, 1)).view(x.shape)
+
+
+def _rows(x: Tensor, index: Tensor, prefix: int) -> Tensor:
+    """Rows of x (B N, D) that hold prefix and chosen tokens: whole rows are quick to move."""
+    batch, n, _ = x.shape
+    first = torch.arange(prefix, device=x.device).expand(batch, prefix)
+    starts = torch.arange(batch, device=x.device)[:, None] * n
+    return (torch.cat([first, index + prefix], dim=1) + starts).flatten()
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -49,7 +49,6 @@ def memory_reference(arch, shape):
         following = arch.blocks[i + 1] if i + 1 < arch.depth else BlockArch()
         before = arch.blocks[i - 1] if i else BlockArch()
         starts = block.skip > 0 and before.skip == 0
-        n_all = tokens + shape.prefix
         if block.pool:
             height_width = block.pool.grid
             after = (
@@ -60,8 +59,6 @@ def memory_reference(arch, shape):
             found.append((tokens + after + 2 * shape.prefix) * width)
             tokens = after
         if starts:
-            reads = 3 * heads * n_all**2 if block.selector == "map" else 2 * n_all * inner
-            found.append(n_all * width + reads)
             kept = token_counts(arch, shape)[i]
         n = (kept if block.skip else tokens) + shape.prefix
         maps = heads * n * n
@@ -70,10 +67,9 @@ def memory_reference(arch, shape):
         if block.shared:
             attention = 2 * n * width + 2 * n * inner + maps
         else:
-            made = 2 * maps if shares or selector == "map" else 0
+            made = {"map": 3 * maps, "cls": 0, None: 2 * maps * shares}[selector]
             attention = 2 * n * width + 4 * n * inner + made
         left = maps if block.shared or shares else 0
-        left += maps if selector == "map" else 2 * n * inner if selector == "cls" else 0
         mlp = 2 * n * width + hidden * n + left
         held = (tokens + shape.prefix) * width if block.skip else 0
         found += [held + attention, held + mlp]

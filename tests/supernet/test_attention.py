@@ -17,11 +17,30 @@ from supernet_toys import (
 )
 from timm.layers import DropPath
 
+import supernet.attention
 import supernet.core
 from supernet.attention import Want, own_attention, shared_attention
 from supernet.block import run_block
 
-WANTS = [Want(), Want(map=True), Want(logits=True), Want(query_key=True), Want(True, True, True)]
+
+def by_logits(logits):
+    """A score of tokens by logits; each image's depends on it alone."""
+    return logits.exp().sum((1, 2))
+
+
+def by_rows(query, key):
+    """The same by queries and keys."""
+    return (query[:, :, :1] * key).sum((1, 3))
+
+
+WANTS = {
+    "nothing": Want(),
+    "map": Want(map=True),
+    "scores": Want(scores=by_logits),
+    "row scores": Want(row_scores=by_rows),
+    "queries and keys": Want(query_key=True),
+    "map, scores": Want(map=True, scores=by_logits, query_key=True),
+}
 
 
 def tokens(count=9, width=32, batch=2, requires_grad=False):
@@ -33,7 +52,7 @@ def attention_of(name):
     return build(name).blocks[0].attn
 
 
-@pytest.mark.parametrize("want", WANTS)
+@pytest.mark.parametrize("want", WANTS.values(), ids=WANTS)
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("name", ["class token", "registers", "scaled", "gated"])
 def test_own_attention_is_that_of_timm(name, fused, want):
@@ -42,20 +61,53 @@ def test_own_attention_is_that_of_timm(name, fused, want):
     y, exposed = own_attention(attn, x, want)
     close(y, attn(x))
     found = [each is not None for each in exposed]
-    assert found == [want.map, want.logits, want.query_key, want.query_key]
+    scored = bool(want.scores or want.row_scores)
+    assert found == [want.map, scored, want.query_key, want.query_key]
 
 
 @pytest.mark.parametrize("name", ["class token", "registers", "gated"])
 def test_what_it_exposes(name):
     attn, x = attention_of(name), tokens()
-    _, exposed = own_attention(attn, x, Want(True, True, True))
+    _, exposed = own_attention(attn, x, Want(map=True, scores=by_logits, query_key=True))
     query, key, _ = attn.qkv(x).reshape(2, 9, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
     query, key = attn.q_norm(query), attn.k_norm(key)
     close(exposed.query, query)
     close(exposed.key, key)
     logits = torch.einsum("bhid,bhjd->bhij", query, key) / attn.head_dim**0.5
-    close(exposed.logits, logits)
+    close(exposed.importance, by_logits(logits))
     close(exposed.map, logits.softmax(-1))
+    _, exposed = own_attention(attn, x, Want(row_scores=by_rows))
+    close(exposed.importance, by_rows(query, key))
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 5])
+@pytest.mark.parametrize("name", ["class token", "registers", "gated"])
+def test_maps_made_part_by_part_are_the_same(monkeypatch, name, images):
+    attn, want = attention_of(name), Want(map=True, scores=by_logits)
+    x = tokens(batch=5, requires_grad=True)
+    whole, all_exposed = own_attention(attn, x, want)
+    whole.sum().backward()
+    gradient, x.grad = x.grad.clone(), None
+    # Room for the maps of so many images, and not for one more.
+    monkeypatch.setattr(supernet.attention, "CACHED_BYTES", (images + 1) * 4 * 9 * 9 * 8 - 1)
+    parts = list(supernet.attention._parts(x.view(5, 4, 9, 8), x.view(5, 4, 9, 8)))
+    assert [len(part) for part, _ in parts][:1] == [images]
+    assert sum(len(part) for part, _ in parts) == 5
+    y, exposed = own_attention(attn, x, want)
+    y.sum().backward()
+    close(y, whole)
+    close(exposed.map, all_exposed.map)
+    close(exposed.importance, all_exposed.importance)
+    close(x.grad, gradient)
+
+
+def test_a_kept_map_is_in_the_dtype_that_it_is_computed_with():
+    attn, x = attention_of("class token").float(), tokens().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        y, exposed = own_attention(attn, x, Want(map=True))
+        assert exposed.map.dtype == torch.bfloat16
+        close(y, attn(x), 1e-2)
+        close(shared_attention(attn, x, exposed.map), y, 1e-2)
 
 
 @pytest.mark.parametrize("name", ["class token", "scaled", "gated"])
@@ -127,8 +179,8 @@ def test_a_chain_uses_one_map(monkeypatch):
     assert given[1] is given[2] is left[0]
     assert given[5] is left[4]
     assert given[5].shape == (2, 4, 14, 14)
-    # A map is made for those alone that a later block reuses.
-    assert [maps is None for maps in left] == [False, False, False, True, False, False]
+    # A map is made for those alone that a later block reuses, and let go after the last of them.
+    assert [maps is None for maps in left] == [False, False, True, True, False, True]
 
 
 def test_attention_dropout_acts_on_the_reused_map():
@@ -177,7 +229,7 @@ def test_fused_attention_runs_unless_a_map_is_wanted(monkeypatch):
         return fused(*args, **kwargs)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", count)
-    for want, runs in zip(WANTS, (1, 0, 0, 1, 0), strict=True):
+    for want, runs in zip(WANTS.values(), (1, 0, 0, 1, 1, 0), strict=True):
         calls.clear()
         own_attention(attn, tokens(), want)
         assert len(calls) == runs

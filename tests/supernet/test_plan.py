@@ -6,10 +6,7 @@ import pytest
 from supernet_toys import OWN, SHARED, drawn, first, pool, skip, some_archs, supernet_of
 
 from space import Arch, InputError
-from supernet.attention import Want
 from supernet.plan import plan
-
-NOTHING = Want()
 
 
 def shape():
@@ -18,21 +15,20 @@ def shape():
 
 def test_the_full_arch_wants_nothing():
     for step in plan(Arch.full(6), shape()):
-        assert step.want == NOTHING
+        assert (step.keeps_map, step.scores) == (False, None)
         assert (step.pool, step.selector, step.shared, step.ends_run) == (None, None, False, False)
         assert step.grid == step.grid_after == (5, 5)
 
 
 def test_maps_are_made_where_a_block_reuses_them():
     steps = plan(first(OWN, SHARED, SHARED, OWN, SHARED), shape())
-    assert [step.want.map for step in steps] == [True, True, False, True, False, False]
+    assert [step.keeps_map for step in steps] == [True, True, False, True, False, False]
     assert [step.shared for step in steps] == [False, True, True, False, True, False]
 
 
 def test_selectors_ask_the_block_before_the_run_alone():
     steps = plan(first(OWN, skip(), skip(), OWN, skip(selector="cls")), shape())
-    assert [step.want.logits for step in steps] == [True, False, False, False, False, False]
-    assert [step.want.query_key for step in steps] == [False, False, False, True, False, False]
+    assert [step.scores for step in steps] == ["map", None, None, "cls", None, None]
     assert [step.selector for step in steps] == [None, "map", None, None, "cls", None]
     assert [step.ends_run for step in steps] == [False, False, True, False, True, False]
     assert [step.keep for step in steps] == [0, 13, 13, 0, 13, 0]
@@ -41,7 +37,7 @@ def test_selectors_ask_the_block_before_the_run_alone():
 def test_a_run_may_end_with_the_last_block():
     steps = plan(Arch((OWN, OWN, OWN, OWN, skip(), skip(shared=True))), shape())
     assert [step.ends_run for step in steps] == [False] * 5 + [True]
-    assert steps[4].want == Want(map=True)
+    assert [step.keeps_map for step in steps] == [False] * 4 + [True, False]
 
 
 def test_grids():
@@ -62,10 +58,9 @@ def test_what_is_wanted_is_used_by_the_next_block():
     for arch in some_archs(space, 300):
         steps = plan(arch, space.shape)
         for step, after in pairwise(steps):
-            assert step.want.map == after.shared
-            assert step.want.logits == (after.selector == "map")
-            assert step.want.query_key == (after.selector == "cls")
-        assert steps[-1].want == NOTHING
+            assert step.keeps_map == after.shared
+            assert step.scores == after.selector
+        assert (steps[-1].keeps_map, steps[-1].scores) == (False, None)
 
 
 def test_runs_end_once_for_each_selection():

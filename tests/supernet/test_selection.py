@@ -18,7 +18,7 @@ import supernet.core
 from supernet.selection import (
     MapSelector,
     choose,
-    map_importance,
+    column_sums,
     put_back,
     row_importance,
     take,
@@ -70,11 +70,25 @@ def test_a_map_selector_is_two_convolutions_over_the_heads():
 
 def test_importance_of_maps_is_their_column_sum():
     maps = noise(2, HEADS, N, N).softmax(-1)
-    found = map_importance(maps.log(), PREFIX)
+    found = column_sums(maps, PREFIX)
     for image, scores in zip(maps, found, strict=True):
         for j, score in enumerate(scores):
             column = [float(head[i, PREFIX + j]) for head in image for i in range(N)]
             assert float(score) == pytest.approx(sum(column) / HEADS, rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_importance_of_a_map_selector_is_that_of_the_maps_it_predicts(dtype):
+    selector = MapSelector(HEADS).to(dtype)
+    for parameter in selector.parameters():
+        torch.nn.init.normal_(parameter)
+    logits = noise(2, HEADS, N, N).to(dtype)
+    found = selector.importance(logits, PREFIX)
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert not found.requires_grad
+    close(
+        found, column_sums(selector(logits).exp(), PREFIX), 1e-9 if found.dtype == dtype else 1e-6
+    )
 
 
 @pytest.mark.parametrize("cls", [True, False])
