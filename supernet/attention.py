@@ -17,6 +17,10 @@ from torch.nn import functional as F
 # Maps made at once on a CPU: so many bytes of them stay in its cache until they are used up.
 CACHED_BYTES = 3 << 20
 
+# Maps of a batch (B, H, N, N), in parts (b, H, N, N) of some images after the other: where they are
+# made part by part, joining them would take longer than the attention itself.
+Maps = tuple[Tensor, ...]
+
 
 class Want(NamedTuple):
     """What others need of a block's attention.
@@ -38,12 +42,12 @@ class Exposed(NamedTuple):
     """What a block's attention leaves for others; None where nobody asked.
 
     Args:
-        map: A, (B, H, N, N), after the softmax.
+        maps: A, (B, H, N, N) in all, after the softmax.
         importance: of the patch tokens, (B, P), as `scores` or `row_scores` gave it.
         query, key: after any q/k norm, (B, H, N, d).
     """
 
-    map: Tensor | None = None
+    maps: Maps | None = None
     importance: Tensor | None = None
     query: Tensor | None = None
     key: Tensor | None = None
@@ -61,12 +65,12 @@ def own_attention(attn: Attention, x: Tensor, want: Want) -> tuple[Tensor, Expos
     if want.row_scores is not None:
         importance = want.row_scores(query, key)
     observed = (query, key) if want.query_key else (None, None)
-    return _join(attn, x, y), Exposed(maps, importance, *observed)
+    return _output(attn, x, y), Exposed(maps, importance, *observed)
 
 
 def _by_maps(
     attn: Attention, query: Tensor, key: Tensor, value: Tensor, want: Want
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+) -> tuple[Tensor, Maps | None, Tensor | None]:
     """Values read through the maps (B, H, N, d), the maps, and importance by their logits.
 
     The batch goes part by part: of maps that nobody keeps only those of a part are there at once.
@@ -80,7 +84,7 @@ def _by_maps(
         ys.append(attn.attn_drop(a) @ v)
         if want.map:
             maps.append(a)
-    return _whole(ys), _whole(maps) if maps else None, _whole(scores) if scores else None
+    return _joined(ys), tuple(maps) or None, _joined(scores) if scores else None
 
 
 def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
@@ -98,7 +102,7 @@ def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     return zip(*(tensor.split(at_once) for tensor in tensors), strict=True)
 
 
-def _whole(parts: list[Tensor]) -> Tensor:
+def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -110,8 +114,8 @@ def project(attn: Attention, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return attn.q_norm(query), attn.k_norm(key), value
 
 
-def shared_attention(attn: Attention, x: Tensor, maps: Tensor) -> Tensor:
-    """The same with given maps (B, H, N, N): value and output projections alone.
+def shared_attention(attn: Attention, x: Tensor, maps: Maps) -> Tensor:
+    """The same with given maps (B, H, N, N in all): value and output projections alone.
 
     The value rows are the last A of `qkv`; in an extracted subnet they are all that it has.
     """
@@ -119,10 +123,15 @@ def shared_attention(attn: Attention, x: Tensor, maps: Tensor) -> Tensor:
     weight = attn.qkv.weight[-attn.attn_dim :]
     bias = None if attn.qkv.bias is None else attn.qkv.bias[-attn.attn_dim :]
     value = F.linear(x, weight, bias).reshape(batch, n, attn.num_heads, attn.head_dim)
-    return _join(attn, x, attn.attn_drop(maps) @ value.transpose(1, 2))
+    value = value.transpose(1, 2)
+    if len(maps) == 1:
+        return _output(attn, x, attn.attn_drop(maps[0]) @ value)
+    values = value.split([len(part) for part in maps])
+    parts = zip(maps, values, strict=True)
+    return _output(attn, x, _joined([attn.attn_drop(a) @ v for a, v in parts]))
 
 
-def _join(attn: Attention, x: Tensor, y: Tensor) -> Tensor:
+def _output(attn: Attention, x: Tensor, y: Tensor) -> Tensor:
     """Heads (B, H, N, d) to tokens (B, N, D)."""
     y = attn.norm(y.transpose(1, 2).reshape(*x.shape[:2], attn.attn_dim))
     if attn.gate is not None:

@@ -19,7 +19,7 @@ from space.arch import Arch, BlockArch, Grid
 from space.errors import InputError
 from space.shape import BackboneShape
 from space.tokens import State, starts_run
-from supernet.attention import Exposed, Want, project
+from supernet.attention import Exposed, Maps, Want, project
 from supernet.backbone import shallow_copy
 from supernet.block import run_block
 from supernet.plan import Step, plan
@@ -54,13 +54,13 @@ class Carry(NamedTuple):
 
     Args:
         x: tokens, (B, N, D); inside a run those that go through it, (B, prefix + K, D).
-        maps: of the block, (B, H, N, N), where the next one shares them.
+        maps: of the block, (B, H, N, N) in all, where the next one shares them.
         importance: of the patch tokens, (B, P), where a run starts next.
         run: the run that goes on, or None.
     """
 
     x: Tensor
-    maps: Tensor | None = None
+    maps: Maps | None = None
     importance: Tensor | None = None
     run: Run | None = None
 
@@ -196,7 +196,7 @@ class ElasticCore(VisionTransformer):
             x = take(x, run.chosen, self.num_prefix_tokens)
         watched = observe if run is None and not step.shared else None
         x, exposed = self._block(i, step, x, carry.maps if step.shared else None, watched)
-        after = Carry(x, exposed.map, exposed.importance, run)
+        after = Carry(x, exposed.maps, exposed.importance, run)
         return Carry(self.all_tokens(after)) if step.ends_run else after
 
     def all_tokens(self, carry: Carry) -> Tensor:
@@ -206,7 +206,7 @@ class ElasticCore(VisionTransformer):
         return put_back(carry.run.x, carry.run.chosen, carry.x, self.num_prefix_tokens)
 
     def _block(
-        self, i: int, step: Step, x: Tensor, maps: Tensor | None, observe: Observer | None
+        self, i: int, step: Step, x: Tensor, maps: Maps | None, observe: Observer | None
     ) -> tuple[Tensor, Exposed]:
         want = self._want(i, step)._replace(query_key=observe is not None)
         if self.grad_checkpointing and self.training:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from supernet_toys import (
     BACKBONES,
+    FEW,
     OWN,
     SHARED,
     build,
@@ -12,6 +13,7 @@ from supernet_toys import (
     first,
     images_for,
     skip,
+    some_archs,
     supernet_of,
     watch_blocks,
 )
@@ -75,7 +77,7 @@ def test_what_it_exposes(name):
     close(exposed.key, key)
     logits = torch.einsum("bhid,bhjd->bhij", query, key) / attn.head_dim**0.5
     close(exposed.importance, by_logits(logits))
-    close(exposed.map, logits.softmax(-1))
+    close(torch.cat(exposed.maps), logits.softmax(-1))
     _, exposed = own_attention(attn, x, Want(row_scores=by_rows))
     close(exposed.importance, by_rows(query, key))
 
@@ -96,28 +98,39 @@ def test_maps_made_part_by_part_are_the_same(monkeypatch, name, images):
     y, exposed = own_attention(attn, x, want)
     y.sum().backward()
     close(y, whole)
-    close(exposed.map, all_exposed.map)
+    close(torch.cat(exposed.maps), torch.cat(all_exposed.maps))
     close(exposed.importance, all_exposed.importance)
     close(x.grad, gradient)
+    close(shared_attention(attn, x, exposed.maps), shared_attention(attn, x, all_exposed.maps))
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_archs_whose_maps_are_made_image_by_image_have_the_same_logits(monkeypatch, name):
+    net = supernet_of(name)
+    images, archs = images_for(net, 3), some_archs(net.space, 15)
+    expected = [net(images, arch) for arch in archs]
+    monkeypatch.setattr(supernet.attention, "CACHED_BYTES", 0)
+    for arch, logits in zip(archs, expected, strict=True):
+        close(net(images, arch), logits)
 
 
 def test_a_kept_map_is_in_the_dtype_that_it_is_computed_with():
     attn, x = attention_of("class token").float(), tokens().float()
     with torch.autocast("cpu", torch.bfloat16):
         y, exposed = own_attention(attn, x, Want(map=True))
-        assert exposed.map.dtype == torch.bfloat16
+        assert exposed.maps[0].dtype == torch.bfloat16
         close(y, attn(x), 1e-2)
-        close(shared_attention(attn, x, exposed.map), y, 1e-2)
+        close(shared_attention(attn, x, exposed.maps), y, 1e-2)
 
 
 @pytest.mark.parametrize("name", ["class token", "scaled", "gated"])
 def test_a_block_that_is_given_its_own_map_is_itself(name):
     block, x = build(name).blocks[1], tokens()
     plain, exposed = run_block(block, x, None, Want(map=True))
-    shared, again = run_block(block, x, exposed.map, Want(map=True))
+    shared, again = run_block(block, x, exposed.maps, Want(map=True))
     close(plain, block(x))
     close(shared, plain)
-    assert again.map is exposed.map
+    assert again.maps is exposed.maps
 
 
 def test_a_given_map_is_used_head_by_head():
@@ -127,17 +140,17 @@ def test_a_given_map_is_used_head_by_head():
     value = attn.qkv(x)[..., -32:]
     read = torch.zeros(2, 9, 32).double()
     read[..., :8] = value[:, 3:4, :8]
-    close(shared_attention(attn, x, maps), attn.proj(read))
+    close(shared_attention(attn, x, (maps,)), attn.proj(read))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_shared_attention_needs_no_query_and_key(name):
     attn, x = attention_of(name), tokens()
     maps = torch.rand(2, 4, 9, 9, generator=torch.Generator().manual_seed(0)).double()
-    before = shared_attention(attn, x, maps)
+    before = shared_attention(attn, x, (maps,))
     with torch.no_grad():
         attn.qkv.weight[: 2 * attn.attn_dim] = torch.nan
-    assert torch.equal(shared_attention(attn, x, maps), before)
+    assert torch.equal(shared_attention(attn, x, (maps,)), before)
 
 
 def test_gradient_reaches_the_producer():
@@ -148,9 +161,9 @@ def test_gradient_reaches_the_producer():
         """The gradient of block 1's queries and keys, where `cut` blocks take maps as constants."""
 
         def run(block, x, maps, want):
-            detached = maps if maps is None or block not in cut else maps.detach()
+            detached = maps if maps is None or block not in cut else tuple(a.detach() for a in maps)
             y, exposed = run_block(block, x, detached, want)
-            return y, exposed._replace(map=maps) if maps is not None else exposed
+            return y, exposed._replace(maps=maps) if maps is not None else exposed
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(supernet.core, "run_block", run)
@@ -174,11 +187,11 @@ def test_a_chain_uses_one_map(monkeypatch):
     net, seen = supernet_of("class token"), watch_blocks(monkeypatch)
     net(images_for(net), first(OWN, SHARED, SHARED, OWN, skip(), skip(shared=True)))
     given = [maps for _, maps, _ in seen]
-    left = [exposed.map for _, _, exposed in seen]
+    left = [exposed.maps for _, _, exposed in seen]
     assert [maps is None for maps in given] == [True, False, False, True, True, False]
     assert given[1] is given[2] is left[0]
     assert given[5] is left[4]
-    assert given[5].shape == (2, 4, 14, 14)
+    assert [part.shape for part in given[5]] == [(2, 4, 14, 14)]
     # A map is made for those alone that a later block reuses, and let go after the last of them.
     assert [maps is None for maps in left] == [False, False, True, True, False, True]
 
@@ -188,12 +201,12 @@ def test_attention_dropout_acts_on_the_reused_map():
     attn.attn_drop.p = 0.5
     maps = torch.rand(2, 4, 9, 9, generator=torch.Generator().manual_seed(0)).double()
     torch.manual_seed(0)
-    found = shared_attention(attn, x, maps)
+    found = shared_attention(attn, x, (maps,))
     torch.manual_seed(0)
     dropped = torch.nn.functional.dropout(maps, 0.5)
     assert (dropped == 0).any()
     attn.eval()
-    close(found, shared_attention(attn, x, dropped))
+    close(found, shared_attention(attn, x, (dropped,)))
 
 
 def test_the_exposed_map_has_no_dropout():
@@ -201,7 +214,7 @@ def test_the_exposed_map_has_no_dropout():
     attn.attn_drop.p = 0.5
     torch.manual_seed(0)
     y, exposed = own_attention(attn, x, Want(map=True))
-    close(exposed.map.sum(-1), torch.ones(2, 4, 9).double())
+    close(torch.cat(exposed.maps).sum(-1), torch.ones(2, 4, 9).double())
     torch.manual_seed(0)
     attn.fused_attn = False
     close(y, attn(x))

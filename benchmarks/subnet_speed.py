@@ -1,0 +1,200 @@
+"""Whether MACs saved become time saved: subnets beside the full timm model, on one device.
+
+    python benchmarks/subnet_speed.py [--model deit_small_patch16_224] [--device cpu] [--batch 64]
+        [--dtype float32] [--compile] [--rounds 7] [--json FILE]
+
+Everything takes turns in one process; each figure is the median over the rounds of the ratio inside
+a round. "Saved" is time saved / MACs saved. Peaks count the tensors alive beside weights and
+images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from statistics import median
+
+import timm
+import torch
+from peaks import peak_bytes
+
+from search.latency.measuring import Conditions, device_name, precision, take_turns, waiting_for
+from space import Arch, BlockArch, Pool, SearchSpace, macs
+from supernet import Supernet, backbone_shape, extract
+from supernet.core import Carry
+
+FULL, OWN, SHARED = "full", BlockArch(), BlockArch(attention="shared")
+SPACE = {
+    "pool": {"kinds": ["avg2d"], "grids": [10, 7], "max_pools": 2},
+    "share": {"max_run": 3},
+    "skip": {"ratios": [0.5, 0.75], "selectors": ["map", "cls"], "max_run": 3},
+}
+
+
+def archs_of(depth: int) -> dict[str, Arch]:
+    """What is timed, by name; depth 12 in the models that the figures are of."""
+
+    def every(blocks: list[BlockArch]) -> Arch:
+        return Arch(tuple(blocks[i % len(blocks)] for i in range(depth)))
+
+    def skip(ratio: float, selector: str) -> BlockArch:
+        return BlockArch(skip=ratio, selector=selector)
+
+    third = depth // 3
+    pools = {third: (10, 10), 2 * third: (7, 7)}
+    early = {1: (10, 10), depth // 2: (7, 7)}
+
+    def pooled(places: dict[int, tuple[int, int]]) -> Arch:
+        blocks = (
+            BlockArch(pool=Pool("avg2d", grid=places[i])) if i in places else OWN
+            for i in range(depth)
+        )
+        return Arch(tuple(blocks))
+
+    return {
+        "skip 0.5 on alternate blocks, cls": every([OWN, skip(0.5, "cls")]),
+        "skip 0.5 on alternate blocks, map": every([OWN, skip(0.5, "map")]),
+        "skip 0.5 in runs of three, cls": every([OWN, *[skip(0.5, "cls")] * 3]),
+        "skip 0.75 in runs of three, cls": every([OWN, *[skip(0.75, "cls")] * 3]),
+        "two poolings": pooled(pools),
+        "two early poolings": pooled(early),
+        "own and shared in turn": every([OWN, SHARED]),
+    }
+
+
+def block_runs(supernet, images):
+    """Parts of the first blocks, each on tokens that are there already."""
+    x = supernet.embed(images)
+    depth = supernet.shape.depth
+
+    def steps(*blocks):
+        return supernet.steps(Arch((*blocks, *[OWN] * (depth - len(blocks)))))
+
+    def own(step, x=x):
+        return lambda: supernet.run_step(0, step, Carry(x))
+
+    plain = steps(OWN, OWN)
+    runs = {"own block": own(plain[0])}
+    pairs = {"two own blocks": plain[:2], "own and shared block": steps(OWN, SHARED)[:2]}
+    for name, pair in pairs.items():
+        runs[name] = lambda pair=pair: supernet.run_blocks(x, pair)
+    for selector in ("cls", "map"):
+        scoring, skipping = steps(OWN, BlockArch(skip=0.5, selector=selector))[:2]
+        runs[f"own block that scores, {selector}"] = own(scoring)
+        whole = supernet.run_step(0, scoring, Carry(x))
+        # The block itself is left out: what is timed is the choice, the gathering, the putting back
+        nothing = supernet.run_step(1, skipping, whole)
+        runs[f"choice and moves, {selector}"] = moves(supernet, whole, skipping, nothing)
+    return runs
+
+
+def moves(supernet, carry, step, after):
+    from supernet.core import Run  # noqa: PLC0415
+    from supernet.selection import choose, put_back, take  # noqa: PLC0415
+
+    prefix = supernet.num_prefix_tokens
+
+    def run():
+        chosen = Run(carry.x, choose(carry.importance, step.keep))
+        taken = take(chosen.x, chosen.chosen, prefix)
+        return put_back(chosen.x, chosen.chosen, taken, prefix)
+
+    assert run().shape == after.x.shape
+    return run
+
+
+def main() -> None:
+    args = arguments()
+    device = torch.device(args.device)
+    torch.manual_seed(0)
+    backbone = timm.create_model(args.model).to(device, precision(args.dtype)).eval()
+    shape = backbone_shape(backbone)
+    supernet = Supernet(backbone, SearchSpace.from_dict(SPACE, shape)).eval()
+    archs = archs_of(shape.depth)
+    nets = {FULL: backbone, **{name: extract(supernet, arch) for name, arch in archs.items()}}
+    if args.compile:
+        nets = {name: torch.compile(net, fullgraph=True) for name, net in nets.items()}
+    size = (args.batch, 3, *backbone.patch_embed.img_size)
+    images = torch.randn(size, device=device, dtype=precision(args.dtype))
+    wait = waiting_for(device)
+    with torch.inference_mode():
+        runs = {name: lambda net=net: net(images) for name, net in nets.items()}
+        taken = take_turns(runs, args.rounds, wait, warm_up=1)
+        rows = {name: row(name, archs, shape, taken) for name in archs}
+        if not args.compile:
+            parts = take_turns(block_runs(supernet, images), 3 * args.rounds, wait)
+            peaks = {name: peak_bytes(run, device) for name, run in runs.items()}
+            for name in archs:
+                rows[name]["peak"] = peaks[name] / peaks[FULL]
+            largest = shape.heads * (shape.patch_tokens + shape.prefix) ** 2 * args.batch
+            one_map = largest * images.element_size() / peaks[FULL]
+            figures = block_figures(parts) | {"one map / peak of full": one_map}
+        else:
+            figures = {}
+    conditions = Conditions(device_name(device), args.batch, args.dtype, args.compile)
+    full = median(taken[FULL])
+    result = {
+        "model": args.model,
+        **conditions.to_dict(),
+        "full_ms": full * 1e3,
+        "subnets": rows,
+        "blocks": figures,
+    }
+    show(result)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:  # noqa: PTH123
+            json.dump(result, file, indent=1)
+
+
+def row(name, archs, shape, taken) -> dict[str, float]:
+    share = macs(archs[name], shape) / macs(Arch.full(shape.depth), shape)
+    time = ratio(taken[name], taken[FULL])
+    return {"macs": share, "time": time, "saved": (1 - time) / (1 - share)}
+
+
+def ratio(some, others) -> float:
+    return median(one / other for one, other in zip(some, others, strict=True))
+
+
+def block_figures(parts) -> dict[str, float]:
+    own = parts["own block"]
+    found = {
+        "own and shared / two own": ratio(parts["own and shared block"], parts["two own blocks"])
+    }
+    for selector in ("cls", "map"):
+        scores = ratio(parts[f"own block that scores, {selector}"], own) - 1
+        rest = ratio(parts[f"choice and moves, {selector}"], own)
+        found[f"scores / own block, {selector}"] = scores
+        found[f"choice and moves / own block, {selector}"] = rest
+        found[f"selection / own block, {selector}"] = scores + rest
+    return found
+
+
+def show(result) -> None:
+    mode = "compiled" if result["compiled"] else "eager"
+    print(
+        f"{result['model']}, batch {result['batch']}, {result['dtype']}, {mode}, "
+        f"{result['device']}, torch {result['torch']}: full network {result['full_ms']:.1f} ms"
+    )
+    print(f"{'subnet':36} {'MACs':>6} {'time':>6} {'saved':>6} {'peak':>6}")
+    for name, each in result["subnets"].items():
+        cells = (each.get(key) for key in ("macs", "time", "saved", "peak"))
+        print(f"{name:36}", *(f"{'' if x is None else f'{x:.3f}':>6}" for x in cells))
+    for name, value in result["blocks"].items():
+        print(f"{name:36} {value:6.3f}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="deit_small_patch16_224")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Latency: measured on extracted subnets, predicted as a sum over blocks. No Ray in here."""

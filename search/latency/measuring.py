@@ -1,0 +1,144 @@
+"""Networks timed beside each other, on the device, batch and precision that they will run with."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import nn
+
+from space.arch import one_of
+from space.errors import InputError, shown
+
+Precision = Literal["float32", "bfloat16", "float16"]
+WARM_UP = 3
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What latencies were measured on; only those of equal conditions can be compared.
+
+    Args:
+        device: its name: `NVIDIA H100 80GB HBM3`, `AMD EPYC, 2 threads`.
+        batch: images at once.
+        dtype: that weights and images have.
+        compiled: whether by `torch.compile`.
+        torch: its version.
+    """
+
+    device: str
+    batch: int
+    dtype: Precision
+    compiled: bool
+    torch: str = torch.__version__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for YAML."""
+        return asdict(self)
+
+
+class Timing(NamedTuple):
+    """Seconds of one forward pass.
+
+    Args:
+        seconds: the median.
+        spread: between the first and the third quartile, as a share of the median.
+    """
+
+    seconds: float
+    spread: float
+
+    @classmethod
+    def of(cls, taken: list[float]) -> Timing:
+        """Of repeats, two or more."""
+        first, _, third = quantiles(taken, n=4)
+        return cls(median(taken), (third - first) / median(taken))
+
+
+def take_turns(
+    runs: Mapping[str, Callable[[], object]],
+    rounds: int,
+    wait: Callable[[], None],
+    warm_up: int = WARM_UP,
+    on_round: Callable[[], None] = lambda: None,
+) -> dict[str, list[float]]:
+    """Seconds of each run, round by round, so that what else the machine does slows all of them.
+
+    Every other round goes backwards: who runs after whom makes no difference in the end.
+
+    Args:
+        runs: what to time, by name.
+        rounds: how often, after the warm-up.
+        wait: returns when the device has done all that it was given.
+        warm_up: rounds that do not count.
+        on_round: called after each round that counts.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(-warm_up, rounds):
+        for name in list(runs) if i % 2 else reversed(runs):
+            wait()
+            began = time.perf_counter()
+            runs[name]()
+            wait()
+            if i >= 0:
+                taken[name].append(time.perf_counter() - began)
+        if i >= 0:
+            on_round()
+    return taken
+
+
+def waiting_for(device: torch.device) -> Callable[[], None]:
+    """What returns when the device has done all that it was given."""
+    if device.type == "cuda":
+        return lambda: torch.cuda.synchronize(device)
+    return lambda: None
+
+
+def device_name(device: torch.device) -> str:
+    """Name of the device, with the threads that a CPU uses."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return str(device)
+    name = platform.processor() or platform.machine()
+    if CPU_INFO.exists():
+        lines = (line.partition(":") for line in CPU_INFO.read_text().splitlines())
+        name = next(
+            (value.strip() for key, _, value in lines if key.startswith("model name")), name
+        )
+    threads = torch.get_num_threads()
+    return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def images_like(model: nn.Module, batch: int) -> torch.Tensor:
+    """Made-up images (B, C, H, W) that a timm VisionTransformer takes, on its device."""
+    parameter = next(model.parameters())
+    size = (batch, model.in_chans, *model.patch_embed.img_size)  # type: ignore[union-attr, misc]
+    return torch.randn(size, device=parameter.device, dtype=parameter.dtype)
+
+
+def precision(name: str) -> torch.dtype:
+    """The type of that name.
+
+    Raises:
+        InputError: there is none, or none that networks run in.
+    """
+    one_of("dtype", name, get_args(Precision))
+    return getattr(torch, name)  # type: ignore[no-any-return]
+
+
+def check_batch(batch: int) -> None:
+    """Refuse what is no number of images.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    if batch < 1:
+        raise InputError(f"batch: must be at least 1, got {shown(batch)}")
