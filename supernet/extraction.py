@@ -20,14 +20,21 @@ from supernet.model import Supernet, canonical, check_shape
 from supernet.weights import load_weights
 
 
-def extract(supernet: Supernet, arch: Arch) -> ElasticViT:
+def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
     """An ordinary module that computes what `supernet(images, arch)` does, with its own weights.
+
+    Args:
+        supernet: left as it is.
+        arch: of its space.
+        share: take the supernet's own tensors where they are used whole, in place of copies: for
+            many subnets side by side, whose weights nobody changes.
 
     Raises:
         InputError: the arch is not in the supernet's space.
     """
     arch = canonical(supernet.space, arch)
-    whole: Any = copy.deepcopy(supernet)
+    tensors = [*supernet.parameters(), *supernet.buffers()] if share else []
+    whole: Any = copy.deepcopy(supernet, {id(tensor): tensor for tensor in tensors})
     subnet = subnet_of(whole, supernet.shape, arch)
     subnet.selectors.update({i: whole.selectors[i] for i in subnet.selectors})
     for i, pools in subnet.pools.items():

@@ -82,7 +82,7 @@ def take_turns(
     """
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for i in range(-warm_up, rounds):
-        for name in list(runs) if i % 2 else reversed(runs):
+        for name in list(runs)[:: 1 if i % 2 else -1]:
             wait()
             began = time.perf_counter()
             runs[name]()

@@ -1,0 +1,91 @@
+"""Which archs are measured, so that every term of a space is met often enough to tell its time."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from search.latency.terms import Term, block_terms, rest_term, terms_in, terms_of
+from space.arch import Arch, BlockArch
+from space.graph import Graph
+from space.space import SearchSpace
+
+# How many archs, at least, have each term.
+COVERAGE = 4
+
+
+def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
+    """The full and the smallest arch, and others until `COVERAGE` of them have each term.
+
+    The term that the fewest archs have so far comes next, in a random arch that has it.
+    """
+    graph = space.graph
+    ways = _Ways(graph)
+    archs = dict.fromkeys((space.largest(), space.smallest()))
+    counts = Counter(dict.fromkeys(terms_in(graph), 0))
+    tries = Counter[Term]()
+    for arch in archs:
+        counts.update(terms_of(arch, space.shape).keys())
+    while True:
+        # A small space may not have as many archs with a term: those that were tried enough rest.
+        open_terms = [t for t in counts if counts[t] < COVERAGE and tries[t] < 4 * COVERAGE]
+        if not open_terms:
+            return list(archs)
+        term = min(open_terms, key=lambda t: (counts[t], t))
+        tries[term] += 1
+        arch = ways.through(term, rng)
+        if arch not in archs:
+            archs[arch] = None
+            counts.update(terms_of(arch, space.shape).keys())
+
+
+def held_out_archs(
+    space: SearchSpace, rng: np.random.Generator, count: int, others: list[Arch]
+) -> list[Arch]:
+    """Archs that cover MACs evenly and are none of the others; fewer where the space is small."""
+    found: dict[Arch, None] = {}
+    for _ in range(20 * count):
+        arch = space.mac_bands.sample_evenly(rng)
+        if arch not in others:
+            found[arch] = None
+        if len(found) == count:
+            break
+    return list(found)
+
+
+class _Ways:
+    """Random paths through given places of a space's graph."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.places: dict[Term, list[tuple[int, int, int]]] = {}
+        self.before: list[list[list[tuple[int, BlockArch]]]] = [
+            [[] for _ in level] for level in graph.levels
+        ]
+        for i, level in enumerate(graph.edges):
+            for node, edges in enumerate(level):
+                for k, edge in enumerate(edges):
+                    self.before[i + 1][edge.to].append((node, edge.block))
+                    for term in block_terms(graph.levels[i][node], edge.block):
+                        self.places.setdefault(term, []).append((i, node, k))
+        for node, state in enumerate(graph.levels[-1]):
+            self.places.setdefault(rest_term(state), []).append((len(graph.edges), node, 0))
+
+    def through(self, term: Term, rng: np.random.Generator) -> Arch:
+        """A random arch with `term`: any of its places, and any choices before and after it."""
+        places = self.places[term]
+        level, node, k = places[int(rng.integers(len(places)))]
+        head: list[BlockArch] = []
+        at = node
+        for i in range(level, 0, -1):
+            ways = self.before[i][at]
+            at, block = ways[int(rng.integers(len(ways)))]
+            head.append(block)
+        tail: list[BlockArch] = []
+        for i in range(level, len(self.graph.edges)):
+            edges = self.graph.edges[i][node]
+            edge = edges[k if i == level else int(rng.integers(len(edges)))]
+            tail.append(edge.block)
+            node = edge.to
+        return Arch((*reversed(head), *tail))
