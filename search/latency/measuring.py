@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Literal, NamedTuple, get_args
@@ -13,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import nn
 
-from space.arch import one_of
+from space.arch import is_integer, one_of
 from space.errors import InputError, shown
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -31,6 +32,7 @@ class Conditions:
         dtype: that weights and images have.
         compiled: whether by `torch.compile`.
         torch: its version.
+        clock_mhz: of the device while it worked; None where it does not tell.
     """
 
     device: str
@@ -38,6 +40,25 @@ class Conditions:
     dtype: Precision
     compiled: bool
     torch: str = torch.__version__
+    clock_mhz: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("device", "torch"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name}: must be text, got {shown(getattr(self, name))}")
+        if not is_integer(self.batch) or self.batch < 1:
+            raise InputError(f"batch: must be a count of images, got {shown(self.batch)}")
+        precision(self.dtype)
+        if not isinstance(self.compiled, bool):
+            raise InputError(f"compiled: must be true or false, got {shown(self.compiled)}")
+
+    def like(self, other: Conditions) -> bool:
+        """Whether latencies of both can be compared: all but clocks and version are the same."""
+        return replace(self, torch="", clock_mhz=None) == replace(other, torch="", clock_mhz=None)
+
+    def __str__(self) -> str:
+        mode = "compiled" if self.compiled else "eager"
+        return f"{self.device}, batch {self.batch}, {self.dtype}, {mode}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for YAML."""
@@ -117,6 +138,19 @@ def device_name(device: torch.device) -> str:
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
+def clock_of(device: torch.device) -> float | None:
+    """MHz at which the device runs now; None where it does not tell."""
+    if device.type == "cuda":
+        try:
+            return float(torch.cuda.clock_rate(device))
+        except (RuntimeError, ModuleNotFoundError):  # needs NVIDIA's management library
+            return None
+    if device.type == "cpu" and CPU_INFO.exists():
+        rates = re.findall(r"^cpu MHz\s*: ([\d.]+)$", CPU_INFO.read_text(), re.MULTILINE)
+        return max(map(float, rates), default=None)
+    return None
+
+
 def images_like(model: nn.Module, batch: int) -> torch.Tensor:
     """Made-up images (B, C, H, W) that a timm VisionTransformer takes, on its device."""
     parameter = next(model.parameters())
@@ -132,13 +166,3 @@ def precision(name: str) -> torch.dtype:
     """
     one_of("dtype", name, get_args(Precision))
     return getattr(torch, name)  # type: ignore[no-any-return]
-
-
-def check_batch(batch: int) -> None:
-    """Refuse what is no number of images.
-
-    Raises:
-        InputError: fewer than one.
-    """
-    if batch < 1:
-        raise InputError(f"batch: must be at least 1, got {shown(batch)}")
