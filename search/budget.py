@@ -1,6 +1,7 @@
 """Budgets: how much an arch may cost at most.
 
-`macs=0.8G`, `flops=1.6G` (1 MAC = 2 FLOPs), `params=12M`, `macs=60%` of the full arch's. A budget
+`macs=0.8G`, `flops=1.6G` (1 MAC = 2 FLOPs), `params=12M`, `macs=60%` of the full arch's; with a
+latency table `latency_ms=3.0` too, and `latency_ms@NAME=60%` for one of several devices. A budget
 on a free cost is kept before anything is evaluated; one on a metric is known only afterwards, and
 becomes a constraint.
 """
@@ -12,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from search.costs import FREE_COSTS
+from search.costs import FREE_COSTS, FreeCost
 from search.objectives import DIRECTIONS, NAME, Objective
 from space.arch import Arch
 from space.cost import AdditiveCost
@@ -34,12 +35,19 @@ class Limit:
         most: the limit, in the cost's own unit.
         of: the cost of an arch.
         additive: the same as a sum over blocks, where it is one.
+        unit: how much of that sum makes one of the cost.
     """
 
     name: str
     most: float
     of: Callable[[Arch], float]
     additive: AdditiveCost | None = None
+    unit: int = 1
+
+    @property
+    def ceiling(self) -> float:
+        """The limit in the units of the sum over blocks."""
+        return self.most * self.unit
 
     def __str__(self) -> str:
         text = f"{self.name}={quantity(self.most)}"
@@ -82,6 +90,7 @@ def parse_budget(
     space: SearchSpace,
     objectives: Iterable[Objective] = (),
     directions: Mapping[str, str] = DIRECTIONS,
+    costs: Mapping[str, FreeCost] = FREE_COSTS,
 ) -> Budget:
     """Budgets from text (`macs=0.8G`, several with commas or as a list) or from a mapping.
 
@@ -90,6 +99,7 @@ def parse_budget(
         space: what per cents and costs refer to.
         objectives: their names may be budgeted too.
         directions: the metrics that the evaluation is known to give.
+        costs: the free costs; with latency tables more than the usual.
 
     Raises:
         InputError: an unknown name, an amount that is none, or a cost given twice.
@@ -102,17 +112,18 @@ def parse_budget(
         cost = "macs" if name == "flops" else name
         if cost in found:
             raise InputError(f"budget: {cost!r} is given twice")
-        if cost in FREE_COSTS:
-            free = FREE_COSTS[cost]
+        if cost in costs:
+            free = costs[cost]
             of = free.at(space.shape)
             additive = free.additive(space.shape) if free.additive else None
-            full = of(space.largest())
-            found[cost] = Limit(cost, amount_of(name, amount, full, scale), of, additive)
+            full = of(space.largest()) if free.full is None else free.full
+            most = amount_of(name, amount, full, scale)
+            found[cost] = Limit(cost, most, of, additive, free.unit)
         elif cost in functions:
             function = functions[cost]
             found[cost] = Limit(cost, amount_of(name, amount, function(space.largest())), function)
         else:
-            _check_known(cost, directions)
+            _check_known(cost, directions, costs)
             sign = -1 if directions.get(cost) == "max" else 1
             found[cost] = Constraint(cost, amount_of(name, amount, None), sign)
     return Budget(
@@ -175,9 +186,9 @@ def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
     return pairs
 
 
-def _check_known(name: str, directions: Mapping[str, str]) -> None:
+def _check_known(name: str, directions: Mapping[str, str], costs: Mapping[str, FreeCost]) -> None:
     """Refuse what looks like a slip of a name that is known; other names are the user's metrics."""
-    hint = near(name, [*FREE_COSTS, "flops", *directions])
+    hint = near(name, [*costs, "flops", *directions])
     if hint and name not in directions:
         raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {_names()}")
 

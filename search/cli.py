@@ -136,6 +136,13 @@ def _report(call: Call) -> None:
     make_report(RunFolder(config, call.file).path, config.search.name, _console())
 
 
+def _profile(call: Call) -> None:
+    from search.stages.profiling import ProfileOptions, profile  # noqa: PLC0415
+
+    given = {name: value for name, value in call.options.items() if value is not None}
+    profile(_config(call), call.file, ProfileOptions(**given), _console())
+
+
 def _run(call: Call) -> None:
     from search.stages.checking import check  # noqa: PLC0415
     from search.stages.retraining import retrain  # noqa: PLC0415
@@ -175,6 +182,7 @@ RUN: dict[str, Callable[[Call], None]] = {
     "retrain": _retrain,
     "evaluate": _evaluate,
     "report": _report,
+    "profile": _profile,
     "inspect": _inspect,
 }
 

@@ -119,6 +119,30 @@ _ALL = (
         sections=("search.name",),
     ),
     Command(
+        "profile",
+        help="measure latency on a device: a table that budgets in milliseconds rest on",
+        teaches=(
+            "Times subnets of a config's space on this machine, side by side, and fits a latency "
+            "table to them: a small YAML, which may be carried to where the search runs. Neither "
+            "training nor data are needed. Examples: "
+            "tokennas profile configs/quickstart.yaml --batch 64; "
+            "tokennas search configs/quickstart.yaml --search.budget latency_ms=60%"
+        ),
+        options=(
+            Option("batch", int | None, "images at once, by default 1"),
+            Option(
+                "dtype",
+                str | None,
+                "float32, bfloat16 or float16; by default bfloat16 on GPUs, else float32",
+            ),
+            Option("compile", bool | None, "whether subnets are compiled first: true or false"),
+            Option("name", str | None, "of the device, as in latency_ms@NAME; by default its kind"),
+            Option("rounds", int | None, "how often each subnet is timed, by default 20"),
+            Option("out", str | None, "the table's file; by default RUN/latency/NAME.yaml"),
+        ),
+        sections=("backbone", "space"),
+    ),
+    Command(
         "inspect",
         help="show a backbone, or the space of a config, before anything runs",
         teaches=(

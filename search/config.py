@@ -33,9 +33,10 @@ class SearchConfig:
     Args:
         name: of the search; another budget, sampler or objective is a search of its own.
         objectives: metrics (`top1`, `top5`, `cross_entropy`, `kl`) and costs (`macs`, `params`,
-            `tokens`, `activation_memory`), best traded against each other.
-        budget: such as `macs=0.8G`, `flops=1.6G`, `params=12M` or `macs=60%` of the full network;
-            one or several.
+            `tokens`, `activation_memory`, and with a latency table `latency_ms`), best traded
+            against each other.
+        budget: such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full network, or
+            with a latency table `latency_ms=3.0`; one or several.
         trials: evaluations, failed ones and those of earlier runs included.
         sampler: one of Optuna's, by its name, or `EvolutionSampler`.
         sampler_args: its arguments, such as `population_size`.
@@ -48,6 +49,8 @@ class SearchConfig:
         time_limit: seconds after which an evaluation has failed; none for no limit.
         storage: URL of a database for the trials, instead of a journal in the run's folder.
         reuse: names of other searches of this run, whose evaluations are not made again.
+        latency: latency tables of the devices whose `latency_ms` is budgeted or an objective; by
+            default those that `tokennas profile` left in the run's folder.
     """
 
     name: str = "main"
@@ -63,6 +66,7 @@ class SearchConfig:
     time_limit: float | None = None
     storage: str | None = None
     reuse: list[str] = field(default_factory=list)
+    latency: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for key, least in (("trials", 1), ("workers", 0)):

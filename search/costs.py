@@ -29,13 +29,17 @@ class FreeCost:
         name: as objectives and budgets call it.
         of: its value for an arch.
         additive: the same as a sum over blocks, where it is one.
+        unit: how much of the sum makes one of the cost: milliseconds are summed in nanoseconds.
+        full: the full arch's cost, where that is known better than from `of`.
     """
 
     name: str
-    of: Callable[[Arch, BackboneShape], int]
+    of: Callable[[Arch, BackboneShape], float]
     additive: Callable[[BackboneShape], AdditiveCost] | None = None
+    unit: int = 1
+    full: float | None = None
 
-    def at(self, shape: BackboneShape) -> Callable[[Arch], int]:
+    def at(self, shape: BackboneShape) -> Callable[[Arch], float]:
         """The cost of archs of one backbone."""
         return partial(_value, self.of, shape)
 
@@ -83,7 +87,7 @@ def tokens(arch: Arch, shape: BackboneShape) -> int:
     return sum(token_counts(arch, shape))
 
 
-def _value(of: Callable[[Arch, BackboneShape], int], shape: BackboneShape, arch: Arch) -> int:
+def _value(of: Callable[[Arch, BackboneShape], float], shape: BackboneShape, arch: Arch) -> float:
     return of(arch, shape)
 
 

@@ -43,7 +43,7 @@ class Feasible:
             InputError: the budget, and the range of the space.
         """
         for limit, bands in self._bands:
-            if limit.most < bands.low:
+            if limit.ceiling < bands.low:
                 raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}")
         if len(self._bands) == len(self.budget.limits) < 2:
             return
@@ -76,7 +76,7 @@ class Feasible:
     @cached_property
     def _listed(self) -> list[tuple[str, Arch]] | None:
         """The archs inside and their identities, or None where they are too many to list."""
-        limits = [(limit.additive, limit.most) for limit in self.budget.limits if limit.additive]
+        limits = [(limit.additive, limit.ceiling) for limit in self.budget.limits if limit.additive]
         archs = list_archs(self.space.graph, limits, MOST_LISTED)
         if archs is None:
             return None
@@ -104,14 +104,15 @@ class Feasible:
         tightest, bands = self._bands[0]
         if len(self._bands) > 1:
             tightest, bands = min(
-                self._bands, key=lambda pair: pair[1].count(0, pair[0].most).value
+                self._bands, key=lambda pair: pair[1].count(0, pair[0].ceiling).value
             )
-        return lambda rng: bands.sample(rng, 0, tightest.most)
+        return lambda rng: bands.sample(rng, 0, tightest.ceiling)
 
     def _ranges(self) -> str:
         """What the costs of the space are, for a message."""
         parts = [
-            f"{limit.name}={quantity(bands.low)} to {quantity(bands.high)}"
+            f"{limit.name}={quantity(bands.low / limit.unit)} to "
+            f"{quantity(bands.high / limit.unit)}"
             for limit, bands in self._bands
         ]
         smallest = self.space.smallest()

@@ -17,14 +17,20 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     """Archs inside the budget, distinct and canonical; the same ones for the same seed.
 
     The full arch, the arch of fewest MACs, hand-made archs (`space.baselines`), and archs drawn at
-    evenly spaced MACs between the two ends.
+    evenly spaced MACs between the two ends. Where latencies are budgeted, the upper end is at the
+    same share of the full arch's MACs.
     """
     space, budget = problem.space, problem.budget
     rng = np.random.default_rng([seed, 0])
     largest = space.largest()
-    top = float(macs(largest, space.shape))
-    top = min([top, *(limit.most for limit in budget.limits if limit.name == "macs")])
+    full = float(macs(largest, space.shape))
     low = macs(space.smallest(), space.shape)
+    shares = [
+        limit.most / limit.of(largest)
+        for limit in budget.limits
+        if limit.name == "macs" or limit.name.startswith("latency_ms")
+    ]
+    top = max(full * min([1.0, *shares]), low)
     made = [each.arch for each in baselines(space, top) if each.arch is not None]
     rungs = [_rung(problem, rng, low, top, i) for i in range(1, RUNGS)]
     archs = [largest, space.smallest(), *made, *(rung for rung in rungs if rung is not None)]

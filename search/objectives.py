@@ -17,7 +17,7 @@ Evaluate = Callable[[Arch], Mapping[str, float]]
 DEFAULT = ("top1", "macs")
 # What evaluators of this package measure; a task may have others.
 DIRECTIONS: Mapping[str, str] = {"top1": "max", "top5": "max", "cross_entropy": "min", "kl": "min"}
-NAME = re.compile(r"[A-Za-z_][\w.-]*")
+NAME = re.compile(r"[A-Za-z_][\w.@-]*")
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,23 @@ class Objective:
 def parse_objectives(
     values: str | Objective | Iterable[str | Objective],
     directions: Mapping[str, str] = DIRECTIONS,
+    functions: Mapping[str, Callable[[Arch], float]] | None = None,
 ) -> tuple[Objective, ...]:
     """Objectives from names; a metric of one's own needs its direction: `latency_ms=min`.
 
     Args:
         values: one or several.
         directions: the metrics that the evaluation is known to give.
+        functions: costs beside the usual free ones, by name: predicted latencies.
 
     Raises:
         InputError: an unknown name, a direction that is none, a name given twice, or no objective.
     """
     given = [values] if isinstance(values, str | Objective) else list(values)
-    found = [each if isinstance(each, Objective) else _parse(each, directions) for each in given]
+    costs = functions or {}
+    found = [
+        each if isinstance(each, Objective) else _parse(each, directions, costs) for each in given
+    ]
     if not found:
         raise InputError(f"objectives: at least one is needed, such as {', '.join(DEFAULT)}")
     names = [objective.name for objective in found]
@@ -84,15 +89,17 @@ def parse_objectives(
     return tuple(found)
 
 
-def _parse(text: object, directions: Mapping[str, str]) -> Objective:
+def _parse(
+    text: object, directions: Mapping[str, str], functions: Mapping[str, Callable[[Arch], float]]
+) -> Objective:
     if not isinstance(text, str):
         raise InputError(f"objectives: must be names, got {shown(text)}")
     name, given, direction = (part.strip() for part in text.partition("="))
     if given:
-        return Objective(name, direction)  # type: ignore[arg-type]
-    known = {**directions, **dict.fromkeys(FREE_COSTS, "min")}
+        return Objective(name, direction, functions.get(name))  # type: ignore[arg-type]
+    known = {**directions, **dict.fromkeys((*FREE_COSTS, *functions), "min")}
     if name in known:
-        return Objective(name, known[name])  # type: ignore[arg-type]
+        return Objective(name, known[name], functions.get(name))  # type: ignore[arg-type]
     own = cut(name)
     raise InputError(
         f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own needs "

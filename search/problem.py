@@ -26,11 +26,13 @@ class Problem:
         space: the archs.
         objectives: what is made large or small.
         budget: what archs may cost.
+        tables: what the latency tables were that costs come from, by the name of the cost.
     """
 
     space: SearchSpace
     objectives: tuple[Objective, ...]
     budget: Budget = field(default_factory=Budget)
+    tables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[str, ...]:

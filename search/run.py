@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.budget import Budgets, parse_budget
+from search.budget import Budgets
 from search.front import Front
-from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective, parse_objectives
-from search.problem import Problem
+from search.latency.costs import make_problem, read_tables
+from search.latency.table import LatencyTable
+from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
 from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
@@ -46,6 +47,7 @@ def run_search(
     storage: str | None = None,
     initial: Iterable[Arch] | None = None,
     reuse: Iterable[str | Path] = (),
+    latency: Iterable[str | Path | LatencyTable] = (),
     directions: Mapping[str, str] = DIRECTIONS,
     origin: Mapping[str, Any] | None = None,
     workers: int | Workers = 0,
@@ -80,6 +82,8 @@ def run_search(
         storage: URL of a database for the trials, instead of a journal in the folder.
         initial: archs to start from, instead of a ladder over the budget and hand-made archs.
         reuse: folders of searches of the same origin, whose evaluations are not made again.
+        latency: latency tables, or their files, as `tokennas profile` writes them: budgets and
+            objectives may then say `latency_ms`, or `latency_ms@NAME` where there are several.
         directions: which way the metrics of the evaluation are better, by name.
         origin: plain values that say what evaluates; another origin in the same folder is refused.
         workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
@@ -100,8 +104,7 @@ def run_search(
     if space is None:
         raise InputError("run_search needs a supernet or a space")
     made = _maker(evaluate, make_evaluate)
-    found = parse_objectives(objectives, directions)
-    problem = Problem(space, found, parse_budget(budget, space, found, directions))
+    problem = make_problem(space, objectives, budget, directions, read_tables(latency))
     search = Search(
         problem,
         parse_sampler(sampler),

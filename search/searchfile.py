@@ -24,6 +24,7 @@ def describe_search(
     arguments = {name: _plain(value) for name, value in sampler.arguments.items()}
     limits = {limit.name: limit.most for limit in problem.budget.limits}
     limits |= {each.name: each.limit for each in problem.budget.constraints}
+    latency = {"latency": dict(problem.tables)} if problem.tables else {}
     return {
         "shape": problem.space.shape.to_dict(),
         "space": problem.space.to_dict(),
@@ -32,6 +33,7 @@ def describe_search(
         "sampler": {"name": sampler.name, **arguments},
         "seed": seed,
         "origin": {name: _plain(value) for name, value in origin.items()},
+        **latency,
     }
 
 

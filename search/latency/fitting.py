@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 # with few archs a term, the curve decides; with many, what was measured.
 STRAY = 0.3
 NOISE = 0.02
+LARGE_MEAN, SMALL_TAU = 0.05, 0.95
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,17 @@ class Error:
         sizes = np.abs(guess / truth - 1)
         tau = float(kendalltau(guess, truth).statistic)
         return cls(float(sizes.mean()), float(sizes.max()), tau, len(truth))
+
+    @property
+    def large(self) -> bool:
+        """Whether budgets that rest on it mean little."""
+        return self.mean > LARGE_MEAN or not self.kendall_tau >= SMALL_TAU
+
+    def __str__(self) -> str:
+        return (
+            f"{self.archs} archs that had no part in it: mean error {self.mean:.1%}, "
+            f"worst {self.worst:.1%}, Kendall tau {self.kendall_tau:.3f}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for YAML."""

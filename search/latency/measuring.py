@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import platform
+import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -39,7 +41,7 @@ class Conditions:
     batch: int
     dtype: Precision
     compiled: bool
-    torch: str = torch.__version__
+    torch: str = str(torch.__version__)
     clock_mhz: float | None = None
 
     def __post_init__(self) -> None:
@@ -88,31 +90,39 @@ def take_turns(
     rounds: int,
     wait: Callable[[], None],
     warm_up: int = WARM_UP,
-    on_round: Callable[[], None] = lambda: None,
+    seed: int = 0,
 ) -> dict[str, list[float]]:
     """Seconds of each run, round by round, so that what else the machine does slows all of them.
 
-    Every other round goes backwards: who runs after whom makes no difference in the end.
-
     Args:
-        runs: what to time, by name.
+        runs: what to time, by name; each round takes them in an order of its own.
         rounds: how often, after the warm-up.
         wait: returns when the device has done all that it was given.
         warm_up: rounds that do not count.
-        on_round: called after each round that counts.
+        seed: of the orders.
     """
     taken: dict[str, list[float]] = {name: [] for name in runs}
+    order = random.Random(seed)
     for i in range(-warm_up, rounds):
-        for name in list(runs)[:: 1 if i % 2 else -1]:
+        for name in order.sample(list(runs), len(runs)):
             wait()
             began = time.perf_counter()
             runs[name]()
             wait()
             if i >= 0:
                 taken[name].append(time.perf_counter() - began)
-        if i >= 0:
-            on_round()
     return taken
+
+
+def steady(taken: Mapping[str, Sequence[float]]) -> dict[str, Timing]:
+    """The timing of each run without the drift of the rounds: a device that heats up, a neighbour.
+
+    A round's drift is by how much the median run was slower in it than over all rounds.
+    """
+    seconds = np.array(list(taken.values()))
+    shares = seconds / np.median(seconds, axis=1, keepdims=True)
+    rows = (seconds / np.median(shares, axis=0)).tolist()
+    return {name: Timing.of(row) for name, row in zip(taken, rows, strict=True)}
 
 
 def waiting_for(device: torch.device) -> Callable[[], None]:

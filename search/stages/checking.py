@@ -11,13 +11,13 @@ from search.config import Config
 from search.database import check_driver
 from search.feasible import Feasible
 from search.folder import RunFolder
-from search.objectives import parse_objectives
-from search.problem import Problem
+from search.latency.costs import make_problem
 from search.samplers import parse_sampler
 from search.searchfile import NAME as SEARCH_FILE
 from search.stages.choosing import Choice, stage_of
 from search.stages.places import VALUES
 from search.stages.setup import prepare
+from search.stages.tables import latency_tables
 from space.errors import InputError
 
 
@@ -32,14 +32,13 @@ def check(config: Config, file: Path | None) -> None:
     space, wanted = setup.supernet.space, config.search
     parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     directions = setup.task.directions
-    objectives = parse_objectives(wanted.objectives, directions)
-    budget = parse_budget(wanted.budget, space, objectives, directions)
-    problem = Problem(space, objectives, budget)
+    tables = latency_tables(config, folder)
+    problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
     unknown = [name for name in problem.measured if name not in setup.task.directions]
     if unknown:
         known = ", ".join(setup.task.directions)
         raise InputError(f"search.objectives: {unknown[0]!r} is not measured; these are: {known}")
-    Feasible(space, budget).check(np.random.default_rng(config.seed))
+    Feasible(space, problem.budget).check(np.random.default_rng(config.seed))
     if wanted.storage is not None:
         check_driver(wanted.storage)
     for workers in (config.evaluators(), config.retrainers()):

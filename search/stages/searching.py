@@ -19,6 +19,7 @@ from search.samplers import parse_sampler
 from search.session import OnProgress
 from search.session import Progress as State
 from search.stages.setup import WEIGHTS, trained
+from search.stages.tables import latency_tables
 from search.tables import cell, duration, show_rows
 from space.errors import cut
 
@@ -35,6 +36,9 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     weights = folder.stage("supernet") / WEIGHTS
     split = folder.path / "search_split.json"
     searches = folder.stage("search")
+    tables = latency_tables(config, folder)
+    for table in tables:
+        console.print(f"latency_ms@{table.name}: {table.conditions}; {table.error}", markup=False)
     with shown_progress(console) as tell:
         front = run_search(
             space=setup.supernet.space,
@@ -47,6 +51,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             folder=searches / wanted.name,
             storage=wanted.storage,
             reuse=[searches / name for name in wanted.reuse],
+            latency=tables,
             directions=setup.task.directions,
             origin={"supernet": digest(weights), "split": digest(split)},
             workers=config.evaluators(),

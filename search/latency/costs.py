@@ -1,0 +1,112 @@
+"""Latency tables as free costs: budgets and objectives called `latency_ms`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.budget import Budgets, parse_budget
+from search.costs import FREE_COSTS, FreeCost
+from search.latency.cost import NANOSECONDS, LatencyCost
+from search.latency.table import LatencyTable
+from search.objectives import Objective, parse_objectives
+from search.problem import Problem
+from space.arch import Arch
+from space.cost import total
+from space.errors import InputError
+from space.shape import BackboneShape
+from space.space import SearchSpace
+
+NAME = "latency_ms"
+PER_MS = int(NANOSECONDS / 1e3)
+
+Objectives = str | Objective | Iterable[str | Objective]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The milliseconds that a table predicts: a sum of whole nanoseconds, as budgets count them."""
+
+    cost: LatencyCost
+
+    def __call__(self, arch: Arch, shape: BackboneShape) -> float:
+        return total(arch, shape, self.cost) / PER_MS
+
+    def additive(self, shape: BackboneShape) -> LatencyCost:
+        """The same in nanoseconds, as a sum over blocks."""
+        return self.cost
+
+
+def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTable, ...]:
+    """Tables from their files.
+
+    Raises:
+        InputError: a file is not right, or two are of the same name.
+    """
+    given = [latency] if isinstance(latency, str | Path | LatencyTable) else list(latency)
+    tables = tuple(
+        each if isinstance(each, LatencyTable) else LatencyTable.load(each) for each in given
+    )
+    names = [table.name for table in tables]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"latency: two tables are called {name!r}; rename one (`name:` in it)")
+    return tables
+
+
+def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[str, FreeCost]:
+    """Each table as the cost `latency_ms@NAME`; a single one is called `latency_ms` too.
+
+    Raises:
+        InputError: a table cannot judge the archs of the space.
+    """
+    found = {}
+    for table in tables:
+        table.check(space, f"latency table {table.name}")
+        predict = Prediction(LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}))
+        for name in (f"{NAME}@{table.name}", NAME):
+            found[name] = FreeCost(name, predict, predict.additive, PER_MS, table.full_ms)
+    if len(found) > 2:
+        del found[NAME]
+    return found
+
+
+def make_problem(
+    space: SearchSpace,
+    objectives: Objectives,
+    budget: Budgets,
+    directions: Mapping[str, str],
+    tables: Iterable[LatencyTable],
+) -> Problem:
+    """Where to look and for what, with the latencies that tables predict as free costs.
+
+    Raises:
+        InputError: an objective, a budget or a table is not right.
+    """
+    tables = tuple(tables)
+    latencies = latency_costs(tables, space)
+    functions: dict[str, Callable[[Arch], float]] = {
+        name: cost.at(space.shape) for name, cost in latencies.items()
+    }
+    wanted = parse_objectives(objectives, directions, functions)
+    limits = parse_budget(budget, space, wanted, directions, {**FREE_COSTS, **latencies})
+    used = {objective.name for objective in wanted}
+    used |= {limit.name for limit in limits.limits} | {c.name for c in limits.constraints}
+    if len(tables) > 1 and NAME in used:
+        names = ", ".join(f"{NAME}@{table.name}" for table in tables)
+        raise InputError(f"{NAME}: there are several latency tables; say which: {names}")
+    digests = {
+        name: _digest(table)
+        for table in tables
+        for name in (NAME, f"{NAME}@{table.name}")
+        if name in used
+    }
+    return Problem(space, wanted, limits, digests)
+
+
+def _digest(table: LatencyTable) -> str:
+    """A short hash of what a table predicts."""
+    text = repr(sorted((*term, ms) for term, ms in table.terms.items()))
+    return hashlib.sha256(f"{text} {table.full_ms}".encode()).hexdigest()[:16]

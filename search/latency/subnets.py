@@ -1,0 +1,65 @@
+"""Extracted subnets, ready to be timed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import torch
+
+from search.latency.measuring import Conditions, device_name, images_like, precision
+from space.arch import Arch
+from supernet.extraction import extract
+from supernet.model import Supernet
+
+# Every subnet is code of its own to the compiler, of the same functions.
+MOST_COMPILED = 100_000
+
+
+def conditions_on(
+    device: torch.device, batch: int, dtype: str | None, compiled: bool
+) -> Conditions:
+    """What networks are timed on; without a type, what the device is usually run with.
+
+    Raises:
+        InputError: no such batch or type.
+    """
+    usual = "bfloat16" if device.type == "cuda" else "float32"
+    return Conditions(device_name(device), batch, dtype or usual, compiled)  # type: ignore[arg-type]
+
+
+def runs_of(
+    supernet: Supernet, archs: Iterable[Arch], conditions: Conditions
+) -> dict[str, Callable[[], object]]:
+    """Forward passes of the subnets of archs, by identity; they share the supernet's weights.
+
+    Args:
+        supernet: on the device; left as it is.
+        archs: of its space.
+        conditions: batch, precision and whether to compile.
+    """
+    net = copy.deepcopy(supernet).to(precision(conditions.dtype)).eval().requires_grad_(False)
+    images = images_like(net, conditions.batch)
+    runs: dict[str, Callable[[], object]] = {}
+    for arch in archs:
+        subnet: Callable[[torch.Tensor], torch.Tensor] = extract(net, arch, share=True)
+        if conditions.compiled:
+            subnet = compiled(subnet, images.device)
+        runs[supernet.space.identity(arch)] = partial(_forward, subnet, images)
+    return runs
+
+
+def compiled(
+    subnet: Callable[[torch.Tensor], torch.Tensor], device: torch.device
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A subnet as one compiled graph; on a GPU as a CUDA graph, which needs no launches."""
+    torch._dynamo.config.recompile_limit = MOST_COMPILED
+    torch._dynamo.config.accumulated_recompile_limit = MOST_COMPILED
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    return torch.compile(subnet, fullgraph=True, dynamic=False, mode=mode)
+
+
+def _forward(subnet: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return subnet(images)
