@@ -19,9 +19,9 @@ def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...
     """
     wanted = config.search
     budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
-    asked = [text for text in ",".join([*wanted.objectives, *budgets]).split(",")]
-    asked = [text.partition("=")[0].strip() for text in asked]
-    names = [name for name in asked if name.partition("@")[0] == NAME]
+    asked = ",".join([*wanted.objectives, *budgets]).split(",")
+    given = [text.partition("=")[0].strip() for text in asked]
+    names = [name for name in given if name.partition("@")[0] == NAME]
     if not names:
         return ()
     own = folder.stage(FOLDER)
