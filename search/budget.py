@@ -116,8 +116,7 @@ def parse_budget(
             free = costs[cost]
             of = free.at(space.shape)
             additive = free.additive(space.shape) if free.additive else None
-            full = of(space.largest()) if free.full is None else free.full
-            most = amount_of(name, amount, full, scale)
+            most = amount_of(name, amount, of(space.largest()), scale)
             found[cost] = Limit(cost, most, of, additive, free.unit)
         elif cost in functions:
             function = functions[cost]

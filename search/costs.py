@@ -30,14 +30,12 @@ class FreeCost:
         of: its value for an arch.
         additive: the same as a sum over blocks, where it is one.
         unit: how much of the sum makes one of the cost: milliseconds are summed in nanoseconds.
-        full: the full arch's cost, where that is known better than from `of`.
     """
 
     name: str
     of: Callable[[Arch, BackboneShape], float]
     additive: Callable[[BackboneShape], AdditiveCost] | None = None
     unit: int = 1
-    full: float | None = None
 
     def at(self, shape: BackboneShape) -> Callable[[Arch], float]:
         """The cost of archs of one backbone."""

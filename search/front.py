@@ -83,6 +83,8 @@ class Front:
             if record.inside and record.values and signed(record.values, objectives) in points
         }
         space, full = problem.space, problem.space.largest()
+        costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
+        costs |= problem.latencies
         return cls(
             objectives,
             tuple(
@@ -90,7 +92,7 @@ class Front:
                 for _, each in sorted(chosen.items(), key=lambda pair: pair[0])
             ),
             space.shape,
-            {name: float(cost.at(space.shape)(full)) for name, cost in FREE_COSTS.items()},
+            {name: float(cost(full)) for name, cost in costs.items()},
             len(records),
             sum(record.error is not None for record in records),
             reference,

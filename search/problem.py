@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from search.budget import Budget
@@ -40,6 +40,13 @@ class Problem:
         names = [objective.name for objective in self.objectives if objective.measured]
         names += [constraint.name for constraint in self.budget.constraints]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def latencies(self) -> dict[str, Callable[[Arch], float]]:
+        """What predicts latencies, by the name of the cost."""
+        found = {limit.name: limit.of for limit in self.budget.limits}
+        found |= {each.name: each.function for each in self.objectives if each.function}
+        return {name: found[name] for name in self.tables}
 
     def costs(self, arch: Arch) -> dict[str, float]:
         """What is known of an arch without evaluating it: free costs, functions, budgets."""

@@ -67,7 +67,7 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
         table.check(space, f"latency table {table.name}")
         predict = Prediction(LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}))
         for name in (f"{NAME}@{table.name}", NAME):
-            found[name] = FreeCost(name, predict, predict.additive, PER_MS, table.full_ms)
+            found[name] = FreeCost(name, predict, predict.additive, PER_MS)
     if len(found) > 2:
         del found[NAME]
     return found

@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 # with few archs a term, the curve decides; with many, what was measured.
 STRAY = 0.3
 NOISE = 0.02
+# The full arch counts so many times: per cents of a budget refer to it.
+PINNED = 30.0
 LARGE_MEAN, SMALL_TAU = 0.05, 0.95
 
 
@@ -83,14 +85,14 @@ def fit(
         for term, count in terms_of(arch, shape).items():
             row[column[term]] = count
     seconds = np.array(list(measured.values()))
-    counts /= seconds[:, None]
-    ones = np.ones(len(seconds))
+    weights = np.where([arch == Arch.full(shape.depth) for arch in measured], PINNED, 1.0)
+    counts *= (weights / seconds)[:, None]
     curves = _curves(terms)
-    smooth = curves @ nnls(counts @ curves, ones)[0]
+    smooth = curves @ nnls(counts @ curves, weights)[0]
     # A term that the curve puts at nothing may still be as large as a small part of a block.
     scale = STRAY * np.maximum(smooth, 1e-3 * seconds.max() / shape.depth)
     near, wanted = NOISE * np.diag(1 / scale), NOISE * smooth / scale
-    found = nnls(np.vstack([counts, near]), np.concatenate([ones, wanted]))[0]
+    found = nnls(np.vstack([counts, near]), np.concatenate([weights, wanted]))[0]
     return {term: float(value) for term, value in zip(terms, found, strict=True)}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from search.config import Config
 from search.evaluator import RunEvaluator
 from search.folder import RunFolder
 from search.front import Front
-from search.run import run_search
+from search.latency.costs import make_problem
+from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import OnProgress
 from search.session import Progress as State
 from search.stages.setup import WEIGHTS, trained
 from search.stages.tables import latency_tables
+from search.stages.timing import marks, time_front
 from search.tables import cell, duration, show_rows
 from space.errors import cut
 
@@ -39,6 +41,9 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     tables = latency_tables(config, folder)
     for table in tables:
         console.print(f"latency_ms@{table.name}: {table.conditions}; {table.error}", markup=False)
+    path = searches / wanted.name / FRONT
+    # Only what the same tables predicted can have been measured under the same conditions.
+    earlier = Front.load(path) if tables and path.exists() else None
     with shown_progress(console) as tell:
         front = run_search(
             space=setup.supernet.space,
@@ -58,18 +63,34 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             time_limit=wanted.time_limit,
             on_event=tell,
         )
-    show_front(front, console)
+    limits: dict[str, float] = {}
+    if tables:
+        front = time_front(front, earlier, setup.supernet, tables, console)
+        front.save(path)
+        space, directions = setup.supernet.space, setup.task.directions
+        problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
+        limits = {limit.name: limit.most for limit in problem.budget.limits}
+    show_front(front, console, limits)
     return front
 
 
-def show_front(front: Front, console: Console) -> None:
-    """A table of the front, and how the search ended."""
+def show_front(front: Front, console: Console, limits: Mapping[str, float] | None = None) -> None:
+    """A table of the front, and how the search ended.
+
+    Args:
+        front: what was found.
+        console: where it is shown.
+        limits: budgets by the name of the cost; what a measurement finds beyond one is marked.
+    """
     full = front.full["macs"]
     rows = [
         {name: value for name, value in row.items() if name != "top5"}
         | {"of full": f"{row['macs'] / full:.0%}"}
         for row in front.rows()
     ]
+    over = marks(front, limits or {})
+    if any(over):
+        rows = [row | {"budget": mark} for row, mark in zip(rows, over, strict=True)]
     show_rows(rows, console, title="front")
     console.print(
         f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}.", markup=False
