@@ -24,10 +24,10 @@ class Rounds:
     def __init__(self, path: Path, description: Mapping[str, Any], count: int) -> None:
         self.path = path
         self.seconds: list[list[float]] = []
-        head, *lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else [""]
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         header = json.dumps(description)
-        if head == header:
-            for line in lines:
+        if lines[:1] == [header]:
+            for line in lines[1:]:
                 row = _row(line)
                 if row is None or len(row) != count:
                     break

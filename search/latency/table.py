@@ -210,5 +210,5 @@ def check_name(name: object) -> str:
         InputError: anything but letters, digits, - and _.
     """
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError(f"name: must be letters, digits, - and _ alone, got {shown(name)}")
+        raise InputError(f"must be letters, digits, - and _ alone, got {shown(name)}")
     return name

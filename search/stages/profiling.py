@@ -58,9 +58,12 @@ class ProfileOptions:
 
     def __post_init__(self) -> None:
         if self.name is not None:
-            check_name(self.name)
+            try:
+                check_name(self.name)
+            except InputError as error:
+                raise InputError(f"--name: {error}") from None
         if self.rounds < 2:
-            raise InputError(f"rounds: must be at least 2, got {self.rounds}")
+            raise InputError(f"--rounds: must be at least 2, got {self.rounds}")
 
 
 def profile(

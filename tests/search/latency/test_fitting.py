@@ -1,0 +1,87 @@
+"""Designed archs, and the fit: what is additive is found again; what is noisy, nearly."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from latency_toys import ms_of_arch, ms_of_term, table_of
+from search_toys import small_space, toy_space
+from space_toys import deit_small, seeded_spaces
+
+from search.latency.design import COVERAGE, designed_archs, held_out_archs
+from search.latency.fitting import Error, fit
+from search.latency.terms import terms_in, terms_of
+from space import SearchSpace
+
+SPACES = [toy_space(), small_space(), *seeded_spaces(10, least=200, most=5000)]
+
+
+def deit_space():
+    values = {
+        "pool": {"kinds": ["avg2d", "conv2d"], "grids": [10, 7], "max_pools": 2},
+        "share": {"max_run": 2},
+        "skip": {"ratios": [0.25, 0.5, 0.75], "selectors": ["map", "cls"], "max_run": 2},
+    }
+    return SearchSpace.from_dict(values, deit_small(12))
+
+
+@pytest.mark.parametrize("space", [deit_space(), *SPACES])
+def test_every_term_has_archs_enough(space):
+    archs = designed_archs(space, np.random.default_rng(0))
+    assert len(set(archs)) == len(archs)
+    assert all(arch in space and space.canonical(arch) == arch for arch in archs)
+    assert space.largest() in archs
+    assert space.smallest() in archs
+    counts = Counter(term for arch in archs for term in terms_of(arch, space.shape))
+    assert set(counts) == set(terms_in(space.graph))
+    if space.size() > 10**6:
+        assert min(counts.values()) >= COVERAGE
+
+
+def test_held_out_archs_are_others():
+    space, rng = deit_space(), np.random.default_rng(0)
+    designed = designed_archs(space, rng)
+    held = held_out_archs(space, rng, 30, designed)
+    assert len(set(held)) == 30
+    assert not set(held) & set(designed)
+    assert all(arch in space for arch in held)
+
+
+def test_exact_times_are_found_again():
+    space, rng = deit_space(), np.random.default_rng(0)
+    shape = space.shape
+    designed = designed_archs(space, rng)
+    held = held_out_archs(space, rng, 40, designed)
+    terms = fit({arch: ms_of_arch(arch, shape) for arch in designed}, shape, terms_in(space.graph))
+    assert all(value >= 0 for value in terms.values())
+    guess = [sum(n * terms[t] for t, n in terms_of(arch, shape).items()) for arch in held]
+    error = Error.of(guess, [ms_of_arch(arch, shape) for arch in held])
+    assert error.mean < 0.005
+    assert error.kendall_tau > 0.97
+    assert error.archs == 40
+    own = [t for t in terms if t.operator == "own" and t.tokens == 196]
+    assert terms[own[0]] == pytest.approx(ms_of_term(own[0]), rel=0.05)
+
+
+def test_noise_is_averaged_and_the_full_arch_is_met():
+    space, rng = deit_space(), np.random.default_rng(1)
+    shape = space.shape
+    designed = designed_archs(space, rng)
+    noisy = {a: ms_of_arch(a, shape) * rng.normal(1, 0.02) for a in designed}
+    terms = fit(noisy, shape, terms_in(space.graph))
+    held = held_out_archs(space, rng, 40, designed)
+    guess = [sum(n * terms[t] for t, n in terms_of(arch, shape).items()) for arch in held]
+    error = Error.of(guess, [ms_of_arch(arch, shape) for arch in held])
+    assert error.mean < 0.03
+    assert error.kendall_tau > 0.9
+    full = sum(n * terms[t] for t, n in terms_of(space.largest(), shape).items())
+    assert full == pytest.approx(noisy[space.largest()], rel=1e-3)
+
+
+def test_errors_that_are_too_large_for_budgets():
+    exact = Error.of([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    assert (exact.mean, exact.worst, exact.kendall_tau) == (0, 0, 1)
+    assert not exact.large
+    assert Error.of([1.2, 2.4, 3.6], [1.0, 2.0, 3.0]).large
+    assert Error.of([1.0, 1.01, 1.02], [1.02, 1.01, 1.0]).large
+    assert not table_of(toy_space()).error.large

@@ -1,0 +1,158 @@
+"""`tokennas profile`, and a search within the milliseconds of its table; no timing is asserted."""
+
+import pytest
+import torch
+from stages_config import CONFIG
+
+from search import Front
+from search.cli import main
+from search.latency.measuring import device_name
+from search.latency.subnets import conditions_on, runs_of
+from search.latency.table import LatencyTable
+from search.stages import profiling
+from space import SearchSpace
+from supernet import Supernet, backbone_shape, extract
+from supernet.backbone import create_backbone
+
+SPACE = """
+space:
+  pool: {kinds: [avg2d], grids: [2], max_pools: 1}
+  share: {max_run: 2}
+  skip: {ratios: [0.5, 0.25], selectors: [map, cls]}
+"""
+CONFIG = CONFIG[: CONFIG.index("space:")] + SPACE.lstrip() + CONFIG[CONFIG.index("supernet:") :]
+ARGS = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 3, "num_heads": 2}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "toy.yaml"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def small_supernet():
+    backbone = create_backbone("vit_tiny_patch16_224", ARGS)
+    values = {"share": {"max_run": 2}, "skip": {"ratios": [0.5], "selectors": ["map", "cls"]}}
+    return Supernet(backbone, SearchSpace.from_dict(values, backbone_shape(backbone))).eval()
+
+
+def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
+    assert main(["search", config, "--search.budget", "latency_ms=90%"]) == 2
+    assert main(["train", config]) == 0
+    budget = ["--search.budget", "latency_ms=90%", "--search.trials", "6"]
+    assert main(["search", config, *budget]) == 2
+    assert "there is none in runs/toy/latency; measure one with" in capsys.readouterr().err
+    assert main(["profile", config, "--rounds", "3", "--batch", "2"]) == 0
+    path = tmp_path / "runs" / "toy" / "latency" / "cpu.yaml"
+    table = LatencyTable.load(path)
+    assert table.conditions.like(conditions_on(torch.device("cpu"), 2, None, compiled=False))
+    assert table.conditions.device == device_name(torch.device("cpu"))
+    assert not (path.parent / "cpu.rounds.jsonl").exists()
+    out = capsys.readouterr().out
+    assert f"{table.error.archs} archs that had no part in it: mean error" in out
+    assert f"full network {table.full_ms:.3f} ms" in out
+    assert main(["search", config, *budget]) == 0
+    front = Front.load(tmp_path / "runs" / "toy" / "search" / "main" / "front.yaml")
+    for entry in front.entries:
+        assert entry.metrics["latency_ms"] <= 0.9 * front.full["latency_ms"]
+        assert entry.metrics["measured_latency_ms"] > 0
+    out = capsys.readouterr().out
+    assert "measured_latency_ms" in out
+    # What was measured is not measured again, and what is over budget by measurement is marked.
+    low = {e.identity: e.metrics["measured_latency_ms"] for e in front.entries}
+    assert main(["search", config, *budget]) == 0
+    again = Front.load(tmp_path / "runs" / "toy" / "search" / "main" / "front.yaml")
+    assert {e.identity: e.metrics["measured_latency_ms"] for e in again.entries} == low
+
+
+def test_a_front_point_over_its_budget_is_marked(config, tmp_path, capsys):
+    main(["train", config])
+    main(["profile", config, "--rounds", "2"])
+    path = tmp_path / "runs" / "toy" / "latency" / "cpu.yaml"
+    table = LatencyTable.load(path)
+    # A device that is said to be a thousand times as fast as it is.
+    quick = {term: ms / 1000 for term, ms in table.terms.items()}
+    path.unlink()
+    type(table)(**{**vars(table), "terms": quick}).save(path)
+    capsys.readouterr()
+    assert (
+        main(["search", config, "--search.budget", "latency_ms=90%", "--search.trials", "3"]) == 0
+    )
+    assert "latency_ms is over by" in capsys.readouterr().out
+
+
+def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch, capsys):
+    taken = []
+    turns = profiling.take_turns
+
+    def interrupted(*args, **kwargs):
+        if len(taken) == 2:
+            taken.append("stop")
+            raise KeyboardInterrupt
+        taken.append(kwargs["seed"])
+        return turns(*args, **kwargs)
+
+    monkeypatch.setattr(profiling, "take_turns", interrupted)
+    command = ["profile", config, "--rounds", "4", "--name", "mine"]
+    assert main(command) == 130
+    assert main(command) == 0
+    assert taken == [0, 1, "stop", 2, 3]
+    path = tmp_path / "runs" / "toy" / "latency" / "mine.yaml"
+    before = path.read_bytes()
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "mine.yaml: there already; delete it to measure anew" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batch", "0"], "batch: must be a count of images, got 0"),
+        (["--dtype", "float8"], "dtype must be one of float32, bfloat16, float16, got 'float8'"),
+        (["--name", "a/b"], "--name: must be letters, digits, - and _ alone"),
+        (["--rounds", "1"], "--rounds: must be at least 2, got 1"),
+        (["--device", "cuda:9"], "device: 'cuda:9' is not there"),
+        (["--space", "{skip: {blocks: [1], ratios: [0.5]}}"], "archs are too few to tell how far"),
+    ],
+)
+def test_what_cannot_be_profiled_is_told_in_a_line(config, tmp_path, capsys, options, words):
+    assert main(["profile", config, *options]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.glob("runs/toy/latency/*.yaml"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_what_is_timed_is_the_subnet(dtype):
+    net = small_supernet()
+    archs = [net.space.graph.path(rank) for rank in range(0, net.space.size(), 7)]
+    conditions = conditions_on(torch.device("cpu"), 3, dtype, compiled=False)
+    torch.manual_seed(0)
+    runs = runs_of(net, archs, conditions)
+    torch.manual_seed(0)
+    images = torch.randn(3, 3, 16, 16, dtype=getattr(torch, dtype))
+    for arch in archs:
+        subnet = extract(net, arch).to(images.dtype)
+        torch.testing.assert_close(
+            runs[net.space.identity(arch)](), subnet(images), rtol=1e-5, atol=1e-5
+        )
+    assert next(net.parameters()).dtype == torch.float32
+
+
+def test_subnets_may_share_weights():
+    net = small_supernet()
+    own = {parameter.data_ptr() for parameter in net.parameters()}
+    for rank in range(0, net.space.size(), 11):
+        arch = net.space.graph.path(rank)
+        shared, copied = extract(net, arch, share=True), extract(net, arch)
+        images = torch.randn(2, 3, 16, 16)
+        assert torch.equal(shared(images), copied(images))
+        taken = {parameter.data_ptr() for parameter in shared.parameters()}
+        # Of blocks that share maps the value rows are cut out; nothing else is copied.
+        cut = sum(2 * block.shared for block in shared.arch.blocks)
+        assert len(taken - own) == cut
+        assert not {parameter.data_ptr() for parameter in copied.parameters()} & own
