@@ -66,6 +66,12 @@ class Reader:
             raise self.document.error(place, message)
         return float(value)
 
+    def positive(self, place: Place, value: object) -> float:
+        number = self.number(place, value)
+        if number == 0:
+            raise self.document.error(place, "must be over 0")
+        return number
+
     def count(self, place: Place, value: object) -> int:
         if not is_integer(value) or value < 0:
             raise self.document.error(place, f"must be a count, got {shown(value)}")

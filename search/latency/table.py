@@ -6,6 +6,7 @@ is noticed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from search.latency.measuring import Conditions
 from search.latency.terms import Term, terms_in, terms_of
 from search.reading import Reader
 from space.arch import Arch
-from space.cost import trace
 from space.errors import InputError, shown
 from space.files import block_to_dict
 from space.shape import BackboneShape, Part
@@ -153,15 +153,19 @@ class _Reader(Reader):
         if data["schema"] != SCHEMA:
             raise self.document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
         shape = self.at(("shape",), BackboneShape.from_dict, data["shape"])
-        terms = self.items(("terms",), data["terms"])
+        listed = enumerate(self.items(("terms",), data["terms"]))
+        terms = dict(self.term(("terms", i), each) for i, each in listed)
         measured = self.items(("measured",), data["measured"])
         return LatencyTable(
             self.at(("name",), check_name, data["name"]),
             self.conditions(("conditions",), data["conditions"]),
-            self.number(("full_ms",), data["full_ms"]),
+            self.positive(("full_ms",), data["full_ms"]),
             None if data["error"] is None else self.error(("error",), data["error"]),
-            dict(self.term(("terms", i), each) for i, each in enumerate(terms)),
-            tuple(self.measured(("measured", i), each, shape) for i, each in enumerate(measured)),
+            terms,
+            tuple(
+                self.measured(("measured", i), each, shape, terms)
+                for i, each in enumerate(measured)
+            ),
             shape,
         )
 
@@ -191,13 +195,18 @@ class _Reader(Reader):
         )
         return term, self.number((*place, 3), ms)
 
-    def measured(self, place: Place, value: object, shape: BackboneShape) -> Measured:
+    def measured(
+        self, place: Place, value: object, shape: BackboneShape, terms: Mapping[Term, float]
+    ) -> Measured:
         data = self.mapping(place, value, MEASURED)
         arch = self.arch((*place, "blocks"), data["blocks"])
-        self.at((*place, "blocks"), trace, arch, shape)
+        for term in self.at((*place, "blocks"), terms_of, arch, shape):
+            if term not in terms:
+                message = f"{term} is not among the terms of this table"
+                raise self.document.error((*place, "blocks"), message)
         return Measured(
             arch,
-            self.number((*place, "ms"), data["ms"]),
+            self.positive((*place, "ms"), data["ms"]),
             self.number((*place, "spread"), data["spread"]),
             self.flag((*place, "held_out"), data["held_out"]),
         )

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from space.arch import Arch, BlockArch
-from space.cost import trace
+from space.arch import ATTENTIONS, Arch, BlockArch
+from space.cost import CONV_TAPS, mac_cost, selector_macs, trace
 from space.graph import Graph
 from space.shape import BackboneShape
 from space.tokens import State, starts_run, through
@@ -69,6 +69,19 @@ def terms_of(arch: Arch, shape: BackboneShape) -> Counter[Term]:
     for state, block in zip(states, blocks, strict=False):
         found.update(block_terms(state, block))
     return found
+
+
+def term_macs(term: Term, shape: BackboneShape) -> int:
+    """MACs of a term; over all terms of an arch they add up to its own."""
+    cost, state = mac_cost(shape), State(None, term.tokens)
+    if term.operator == REST:
+        return cost.rest(state)
+    if term.operator in ATTENTIONS:
+        return cost.block(state, BlockArch(attention=term.operator))
+    selector, _, kind = term.operator.partition(" ")
+    if kind == "selector":
+        return selector_macs(selector, term.tokens + shape.prefix, shape)
+    return CONV_TAPS.get(term.operator, 0) * shape.width * term.left
 
 
 def terms_in(graph: Graph) -> list[Term]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.report.choices import Choice, choices_of_front, read_retrained
+from search.report.latencies import Latencies, find_tables, latencies
 from search.report.logs import Row, read_log
 from search.report.measures import Score, score_of, test_score
 from search.report.searches import SearchResult, find_searches, read_search
@@ -33,6 +34,7 @@ class Contents:
         retrained: whether the choices are retrained networks, not points of the front.
         score: what networks are judged by.
         missing: what is left out, a sentence each.
+        latencies: what latency tables say of the search's front.
     """
 
     run: Path
@@ -46,6 +48,7 @@ class Contents:
     retrained: bool = False
     score: Score = field(default_factory=lambda: Score("top1"))
     missing: tuple[str, ...] = ()
+    latencies: tuple[Latencies, ...] = ()
 
     @property
     def test(self) -> Score:
@@ -78,6 +81,10 @@ def read_run(run: Path, name: str) -> Contents:
     config = _config(run / "config.yaml")
     if not config:
         missing.append("config.yaml is not there: what was run is known only in part.")
+    tables, lost = find_tables(run, config)
+    missing += lost
+    front, limits = (search.front, search.limits) if search else (None, {})
+    found_latencies = [each for table in tables if (each := latencies(table, front, limits))]
     return Contents(
         run,
         name,
@@ -90,6 +97,7 @@ def read_run(run: Path, name: str) -> Contents:
         retrained,
         score_of(search.front.objectives if search else ()),
         tuple(missing),
+        tuple(found_latencies),
     )
 
 

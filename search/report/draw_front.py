@@ -108,7 +108,8 @@ def draw_front(figures: FrontFigures) -> Figure:
         labels = _draw_moves(axes, figures.moves, scale)
         labels += _draw_search(axes, figures, scale)
         unit = f" ({prefix})" if prefix else ""
-        axes.set_xlabel(f"{title(figures.cost)}{unit} of one image")
+        of = "" if figures.cost.startswith("latency_ms") else " of one image"
+        axes.set_xlabel(f"{title(figures.cost)}{unit}{of}")
         axes.set_ylabel(figures.score.title)
         _set_limits(axes, figures, scale)
         labels += _draw_limit(axes, figures, scale)

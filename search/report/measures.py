@@ -53,6 +53,9 @@ class Score(NamedTuple):
 
 def title(name: str) -> str:
     """A metric's name as it stands in a sentence."""
+    cost, at, device = name.partition("@")
+    if cost == "latency_ms":
+        return f"latency (ms a batch{f', on {device}' * bool(at)})"
     return TITLES.get(name, name)
 
 

@@ -13,6 +13,7 @@ from search.report.contents import Contents
 from search.report.draw_arch import draw_arch
 from search.report.draw_curves import draw_panels, retraining_panels, training_panels
 from search.report.draw_front import FrontFigures, draw_front, front_figures
+from search.report.draw_latency import draw_latency
 from search.report.draw_search import draw_usage, draw_volumes
 from search.report.page import Picture
 from search.report.style import save_png
@@ -48,6 +49,7 @@ def write_pictures(contents: Contents, folder: Path) -> list[Picture]:
 
 def _drawn(contents: Contents) -> Iterator[Drawn]:
     yield from _front(contents)
+    yield from _latencies(contents)
     yield from _archs(contents)
     yield from _search(contents)
     yield from _training(contents)
@@ -74,6 +76,19 @@ def _says_front(figures: FrontFigures) -> str:
             "evenly, or with skipping or sharing alone"
         )
     return says + "."
+
+
+def _latencies(contents: Contents) -> Iterator[Drawn]:
+    for found in contents.latencies:
+        most, least = found.excess[0], found.excess[-1]
+        says = (
+            f"{found.name}: over the profile's archs, time saved is {found.saved:.2f} of the MACs "
+            f"saved. Most beyond its share of the MACs takes {most.operator!r} "
+            f"({100 * (most.time - most.macs):+.1f} points), least {least.operator!r} "
+            f"({100 * (least.time - least.macs):+.1f} points)."
+        )
+        stem = f"latency-{found.device.lower()}"
+        yield Drawn(stem, "MACs and milliseconds", says, draw_latency(found))
 
 
 def _archs(contents: Contents) -> Iterator[Drawn]:

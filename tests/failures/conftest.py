@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for folder in (HERE, *(HERE.parent / name for name in ("search", "space", "supernet"))):
+BESIDE = ("search", "search/latency", "space", "supernet")
+for folder in (HERE, *(HERE.parent / name for name in BESIDE)):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 

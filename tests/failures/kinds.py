@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from fuzzing import Kind
+from latency_toys import table_of
 from report_runs import digits_space, make_run, write_retrained
 from rich.console import Console
 from search_toys import Evaluate, middle_space, problem_of, toy_space
@@ -17,11 +18,16 @@ from training_toys import random_loader, toy_backbone, toy_supernet, toy_task
 
 from search.budget import parse_budget
 from search.config import Config
+from search.feasible import Feasible
 from search.folder import RunFolder
 from search.front import Front
-from search.objectives import parse_objectives
+from search.latency.costs import make_problem
+from search.latency.table import LatencyTable
+from search.objectives import DIRECTIONS, parse_objectives
 from search.parsing import parse_call
 from search.report.choices import choices_of_front, read_retrained
+from search.report.draw_latency import draw_latency
+from search.report.latencies import latencies
 from search.report.logs import curves, read_log
 from search.report.searches import read_search
 from search.run import run_search
@@ -71,6 +77,8 @@ def _example(run, space, i):
     progress = Progress(3, 10, i, Counts(), 1.5, "top1", None, ended="stopped" if i else None)
     write_status(run, progress)
     _train(run / "training")
+    (run / "latency").mkdir()
+    table_of(space).save(run / LATENCY)
     backbone = toy_backbone()
     save_weights(backbone, run / "subnet.safetensors")
     torch.save({"state_dict": backbone.state_dict()}, run / "backbone.pth")
@@ -157,6 +165,19 @@ def _show(run, front):
         assert (target / f"{file_stem(entry)}.yaml").parent == target
 
 
+def _read_latency(run):
+    path = run / LATENCY
+    table = LatencyTable.load(path)
+    space = next((space for space in SPACES if space.shape == table.shape), SPACES[0])
+    _in_file(path, _judge, table, space)
+
+
+def _judge(table, space):
+    problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", DIRECTIONS, [table])
+    Feasible(space, problem.budget).check(np.random.default_rng(0))
+    draw_latency(latencies(table, None, {}))
+
+
 def _read_search(run):
     read_search(run / "journal")
 
@@ -214,10 +235,12 @@ def _read_pickled(run):
 
 ARCH = "retrain/main/one/arch.yaml"
 FRONT = "search/main/front.yaml"
+LATENCY = "latency/toy.yaml"
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("arch", ARCH, "yaml", _read_arch, 20),
+        Kind("arch", ARCH, "yaml", _read_arch, 16),
+        Kind("latency", LATENCY, "yaml", _read_latency, 4),
         Kind("config", "mine.yaml", "yaml", _read_config, 8),
         Kind("options", "options.json", "json", _read_options, 2, named=False),
         Kind("front", FRONT, "yaml", _read_front, 10),

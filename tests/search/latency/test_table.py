@@ -43,6 +43,8 @@ def test_predictions_are_the_sums_of_the_terms():
         ("full_ms:", "full:", "full: unknown key 'full'|unknown key; did you mean 'full_ms'"),
         ("[own, 49, 49,", "[own, 49.5, 49,", r"terms\[\d+\]\[1\]: must be a count"),
         ("[own, 49, 49,", "[own, 49, 49, 1,", r"terms\[\d+\]: must be \[operator"),
+        ("[own, 196, 196,", "[own, 195, 195,", r"measured\[0\].blocks: own 196 is not among"),
+        (r"full_ms: [0-9.]+", "full_ms: 0.0", "full_ms: must be over 0"),
         ("held_out: true", "held_out: 1", r"measured\[1\].held_out: must be true or false"),
         ("depth: 6", "depth: 7", r"measured\[0\].blocks: the arch has 6 blocks"),
         (r"(?s)\nshape:.*", "", "missing 'shape'"),
@@ -50,8 +52,8 @@ def test_predictions_are_the_sums_of_the_terms():
 )
 def test_what_is_wrong_is_told_with_its_place(saved, old, new, complaint):
     text = saved.read_text(encoding="utf-8")
-    assert re.search(old if old.startswith("(?") else re.escape(old), text)
-    changed = re.sub(old, new, text) if old.startswith("(?") else text.replace(old, new, 1)
+    assert re.search(old if old.startswith(("(?", "full_ms: [")) else re.escape(old), text)
+    changed = re.sub(old, new, text) if "[0-9" in old or "(?" in old else text.replace(old, new, 1)
     saved.write_text(changed, encoding="utf-8")
     with pytest.raises(InputError, match=complaint) as caught:
         LatencyTable.load(saved)

@@ -7,8 +7,8 @@ import pytest
 from search_toys import all_archs, toy_space
 from space_toys import deit_small, seeded_spaces
 
-from search.latency.terms import Term, terms_in, terms_of
-from space import Arch, BlockArch, Pool, token_counts
+from search.latency.terms import Term, term_macs, terms_in, terms_of
+from space import Arch, BlockArch, Pool, macs, token_counts
 
 SPACES = seeded_spaces(40, most=600)
 OWN, SHARED = BlockArch(), BlockArch(attention="shared")
@@ -40,6 +40,8 @@ def test_of_every_arch(seed):
     for arch in all_archs(space):
         assert terms_of(arch, space.shape) == by_hand(arch, space.shape)
         seen.update(terms_of(arch, space.shape))
+        work = sum(n * term_macs(t, space.shape) for t, n in terms_of(arch, space.shape).items())
+        assert work == macs(arch, space.shape)
     assert terms_in(space.graph) == sorted(seen)
 
 
