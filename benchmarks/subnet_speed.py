@@ -22,6 +22,7 @@ from search.latency.measuring import Conditions, device_name, precision, take_tu
 from space import Arch, BlockArch, Pool, SearchSpace, macs
 from supernet import Supernet, backbone_shape, extract
 from supernet.core import Carry
+from supernet.selection import choose, put_back, rows_of, take
 
 FULL, OWN, SHARED = "full", BlockArch(), BlockArch(attention="shared")
 SPACE = {
@@ -82,22 +83,18 @@ def block_runs(supernet, images):
         scoring, skipping = steps(OWN, BlockArch(skip=0.5, selector=selector))[:2]
         runs[f"own block that scores, {selector}"] = own(scoring)
         whole = supernet.run_step(0, scoring, Carry(x))
-        # The block itself is left out: what is timed is the choice, the gathering, the putting back
         nothing = supernet.run_step(1, skipping, whole)
         runs[f"choice and moves, {selector}"] = moves(supernet, whole, skipping, nothing)
     return runs
 
 
 def moves(supernet, carry, step, after):
-    from supernet.core import Run  # noqa: PLC0415
-    from supernet.selection import choose, put_back, take  # noqa: PLC0415
-
-    prefix = supernet.num_prefix_tokens
+    """The choice, the gathering and the putting back, without the block between them."""
+    prefix, n = supernet.num_prefix_tokens, carry.x.shape[1]
 
     def run():
-        chosen = Run(carry.x, choose(carry.importance, step.keep))
-        taken = take(chosen.x, chosen.chosen, prefix)
-        return put_back(chosen.x, chosen.chosen, taken, prefix)
+        rows = rows_of(choose(carry.importance, step.keep), prefix, n)
+        return put_back(carry.x, rows, take(carry.x, rows))
 
     assert run().shape == after.x.shape
     return run

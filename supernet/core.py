@@ -29,6 +29,7 @@ from supernet.selection import (
     choose,
     put_back,
     row_importance,
+    rows_of,
     take,
 )
 
@@ -42,11 +43,11 @@ class Run(NamedTuple):
 
     Args:
         x: all tokens as they were before it, (B, N, D).
-        chosen: patch tokens that go through it, (B, K).
+        rows: of the tokens that go through it, see `rows_of`.
     """
 
     x: Tensor
-    chosen: Tensor
+    rows: Tensor
 
 
 class Carry(NamedTuple):
@@ -192,8 +193,9 @@ class ElasticCore(VisionTransformer):
             assert carry.importance is not None
             if observe is not None:
                 self._observe_all(i, x, observe)
-            run = Run(x, choose(carry.importance, step.keep))
-            x = take(x, run.chosen, self.num_prefix_tokens)
+            chosen = choose(carry.importance, step.keep)
+            run = Run(x, rows_of(chosen, self.num_prefix_tokens, x.shape[1]))
+            x = take(x, run.rows)
         watched = observe if run is None and not step.shared else None
         x, exposed = self._block(i, step, x, carry.maps if step.shared else None, watched)
         after = Carry(x, exposed.maps, exposed.importance, run)
@@ -203,7 +205,7 @@ class ElasticCore(VisionTransformer):
         """Tokens (B, N, D); inside a run, those that went through it at their places."""
         if carry.run is None:
             return carry.x
-        return put_back(carry.run.x, carry.run.chosen, carry.x, self.num_prefix_tokens)
+        return put_back(carry.run.x, carry.run.rows, carry.x)
 
     def _block(
         self, i: int, step: Step, x: Tensor, maps: Maps | None, observe: Observer | None

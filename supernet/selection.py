@@ -101,24 +101,27 @@ def choose(importance: Tensor, k: int) -> Tensor:
     return (chosen * backwards).topk(k, dim=1).indices
 
 
-def take(x: Tensor, index: Tensor, prefix: int) -> Tensor:
-    """Prefix and chosen patch tokens: (B, N, D) to (B, prefix + K, D)."""
-    taken = x.flatten(0, 1).index_select(0, _rows(x, index, prefix))
-    return taken.view(x.shape[0], prefix + index.shape[1], x.shape[2])
+def rows_of(index: Tensor, prefix: int, n: int) -> Tensor:
+    """Rows of the tokens (B N, D) that hold prefix and chosen tokens: whole rows are quick to move.
 
-
-def put_back(x: Tensor, index: Tensor, chosen: Tensor, prefix: int) -> Tensor:
-    """The tokens x (B, N, D) with prefix and chosen ones replaced; the others bypassed the run."""
-    rows = _rows(x, index, prefix)
-    return x.flatten(0, 1).index_copy(0, rows, chosen.flatten(0, 1)).view(x.shape)
-
-
-def _rows(x: Tensor, index: Tensor, prefix: int) -> Tensor:
-    """Rows of x (B N, D) that hold prefix and chosen tokens: whole rows are quick to move."""
-    batch, n, _ = x.shape
-    first = torch.arange(prefix, device=x.device).expand(batch, prefix)
-    starts = torch.arange(batch, device=x.device)[:, None] * n
+    Args:
+        index: chosen patch tokens, (B, K).
+        prefix: prefix tokens.
+        n: tokens of an image, N.
+    """
+    first = torch.arange(prefix, device=index.device).expand(index.shape[0], prefix)
+    starts = torch.arange(index.shape[0], device=index.device)[:, None] * n
     return (torch.cat([first, index + prefix], dim=1) + starts).flatten()
+
+
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """Tokens (B, N, D) to those in `rows`, as many of each image: (B, prefix + K, D)."""
+    return x.flatten(0, 1).index_select(0, rows).view(x.shape[0], -1, x.shape[2])
+
+
+def put_back(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
+    """The tokens x (B, N, D) with those in `rows` replaced; the others bypassed the run."""
+    return x.flatten(0, 1).index_copy(0, rows, chosen.flatten(0, 1)).view(x.shape)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

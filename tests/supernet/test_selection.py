@@ -21,6 +21,7 @@ from supernet.selection import (
     column_sums,
     put_back,
     row_importance,
+    rows_of,
     take,
 )
 
@@ -101,10 +102,14 @@ def test_importance_of_a_row(cls):
 
 def test_take_and_put_back():
     x, index = noise(2, N, 5), torch.tensor([[0, 2, 3, 6], [1, 2, 4, 5]])
-    taken = take(x, index, PREFIX)
+    rows = rows_of(index, PREFIX, N)
+    taken = take(x, rows)
     assert taken.shape == (2, PREFIX + K, 5)
-    assert torch.equal(put_back(x, index, taken, PREFIX), x)
-    whole = put_back(x, index, -taken, PREFIX)
+    assert torch.equal(taken[:, :PREFIX], x[:, :PREFIX])
+    patches = index[..., None].expand(-1, -1, 5) + PREFIX
+    assert torch.equal(taken[:, PREFIX:], x.gather(1, patches))
+    assert torch.equal(put_back(x, rows, taken), x)
+    whole = put_back(x, rows, -taken)
     for b in range(2):
         through = [*range(PREFIX), *(PREFIX + j for j in index[b].tolist())]
         signs = torch.tensor([[-1.0] if n in through else [1.0] for n in range(N)])
