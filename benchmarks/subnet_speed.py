@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from statistics import median
 
 import timm
@@ -139,8 +140,7 @@ def main() -> None:
     }
     show(result)
     if args.json:
-        with open(args.json, "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump(result, file, indent=1)
+        Path(args.json).write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 
 def row(name, archs, shape, taken) -> dict[str, float]:
@@ -171,7 +171,7 @@ def show(result) -> None:
     mode = "compiled" if result["compiled"] else "eager"
     print(
         f"{result['model']}, batch {result['batch']}, {result['dtype']}, {mode}, "
-        f"{result['device']}, torch {result['torch']}: full network {result['full_ms']:.1f} ms"
+        f"{result['device']}, {result['libraries']}: full network {result['full_ms']:.1f} ms"
     )
     print(f"{'subnet':36} {'MACs':>6} {'time':>6} {'saved':>6} {'peak':>6}")
     for name, each in result["subnets"].items():

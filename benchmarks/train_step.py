@@ -1,20 +1,25 @@
 """What a training step of the supernet costs beside a plain one of the timm model.
 
-    python benchmarks/train_step.py [CONFIG] [BATCH] [REPEATS]
+    python benchmarks/train_step.py [--config configs/deit_small_imagenet.yaml] [--batch 32]
+        [--repeats 5] [--device auto] [--json FILE]
 
 Forward and backward passes on made-up images, interleaved, medians; no optimiser. The subnets
-"alone" are the same archs as those of the step, each with its own loss.
+"alone" are the same archs as those of the step, each with its own loss. Peaks count the tensors
+alive beside weights, images and gradients.
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
-import time
+import argparse
+import json
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import torch
+from peaks import peak_bytes
 
+from search.latency.measuring import device_name, take_turns, waiting_for
 from search.parsing import parse_call
 from search.stages.setup import find_device
 from space import SearchSpace
@@ -25,61 +30,78 @@ from supernet.recipe import autocast
 from supernet.sandwich import Sandwich, archs_of_step
 from supernet.task import Classification
 
+PLAIN, FULL, STEP = "timm's full network", "full network of the supernet", "sandwich step"
+
 
 def main() -> None:
-    path = sys.argv[1] if len(sys.argv) > 1 else "configs/deit_small_imagenet.yaml"
-    size, repeats = (int(word) for word in (sys.argv[2:4] or (32, 5)))
-    config = parse_call(["run", path, "--backbone.pretrained", "false"]).config
+    args = arguments()
+    config = parse_call(["run", args.config, "--backbone.pretrained", "false"]).config
     assert config is not None
-    device, recipe = find_device(config.device), config.supernet
-    task = Classification([str(label) for label in range(1000)])
+    device, recipe = find_device(args.device), config.supernet
+    classes = int(config.backbone.args.get("num_classes", 1000))
+    task = Classification([str(label) for label in range(classes)])
     plain = load_backbone(config.backbone, task, 0).backbone.to(device).train()
     space = SearchSpace.from_dict(config.space, backbone_shape(plain))
     supernet = Supernet(load_backbone(config.backbone, task, 0).backbone, space).to(device).train()
-    images = torch.rand(size, 3, *plain.patch_embed.img_size, device=device)
-    targets = torch.arange(size, device=device) % 1000
-    batch = Batch(images, targets, torch.arange(size) / size)
+    images = torch.rand(args.batch, 3, *plain.patch_embed.img_size, device=device)
+    targets = torch.arange(args.batch, device=device) % classes
+    batch = Batch(images, targets, torch.arange(args.batch) / args.batch)
     sandwich = Sandwich(supernet, task, recipe.amp, recipe.selector_share)
-
-    def timed(run) -> float:
-        began = time.perf_counter()
-        run()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - began
 
     def alone(model, *arch) -> None:
         with autocast(device, recipe.amp):
             loss = task.loss(model(images, *arch), targets)
         loss.backward()
 
-    names = (
-        "timm's full network",
-        "full network of the supernet",
-        "sandwich step",
-        "its archs alone",
+    wait, taken, peaks, shares = waiting_for(device), {}, [], []
+    for repeat in range(args.repeats):
+        archs = [space.largest(), *archs_of_step(space, 0, repeat, recipe.random_archs)]
+        runs = {
+            PLAIN: partial(alone, plain),
+            FULL: partial(sandwich, batch, []),
+            STEP: partial(sandwich, batch, archs[1:]),
+            **{f"arch {i}": partial(alone, supernet, arch) for i, arch in enumerate(archs)},
+        }
+        found = take_turns(runs, 1, wait, warm_up=int(not repeat), seed=repeat)
+        for name, (seconds,) in found.items():
+            taken.setdefault(name, []).append(seconds)
+        shares.append(taken[STEP][-1] / sum(taken[f"arch {i}"][-1] for i in range(len(archs))))
+        peaks.append(peak_bytes(runs[STEP], device) / peak_bytes(runs["arch 0"], device))
+    result = {
+        "config": Path(args.config).name,
+        "device": device_name(device),
+        "batch": args.batch,
+        "archs": 2 + recipe.random_archs,
+        "ms": {name: median(taken[name]) * 1e3 for name in (PLAIN, FULL, STEP)},
+        "step / its archs alone": median(shares),
+        "peak of a step / of the largest alone": median(peaks),
+    }
+    show(result)
+    if args.json:
+        Path(args.json).write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+def show(result) -> None:
+    print(
+        f"{result['config']}, batch {result['batch']} on {result['device']}, "
+        f"{result['archs']} archs a step"
     )
-    taken: dict[str, list[float]] = {name: [] for name in names}
-    for repeat in range(repeats + 1):
-        archs = archs_of_step(space, 0, repeat, recipe.random_archs)
-        found = (
-            timed(lambda: alone(plain)),
-            timed(lambda: sandwich(batch, [])),
-            timed(lambda archs=archs: sandwich(batch, archs)),
-            sum(
-                timed(lambda arch=arch: alone(supernet, arch)) for arch in [space.largest(), *archs]
-            ),
-        )
-        if repeat:
-            for name, seconds in zip(names, found, strict=True):
-                taken[name].append(seconds)
-    print(f"{Path(path).name}, batch {size} on {device}, {2 + recipe.random_archs} archs a step")
-    base = statistics.median(taken[names[0]])
-    for name, seconds in taken.items():
-        middle = statistics.median(seconds)
-        print(
-            f"{name:30} {middle * 1e3:9.1f} ms {size / middle:8.1f} images/s {middle / base:6.2f}"
-        )
+    base = result["ms"][PLAIN]
+    for name, ms in result["ms"].items():
+        rate = result["batch"] / ms * 1e3
+        print(f"{name:40} {ms:9.1f} ms {rate:8.1f} images/s {ms / base:6.2f}")
+    for name in ("step / its archs alone", "peak of a step / of the largest alone"):
+        print(f"{name:40} {result[name]:9.3f}")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", default="configs/deit_small_imagenet.yaml")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--json")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ class RetrainConfig(RetrainRecipe):
 
     Args:
         budgets: the front's best within each, in per cent of the full network's MACs or as
-            `0.8G`.
+            `0.8G`; in milliseconds as `latency_ms=3.0` or `latency_ms=60%`.
         full: also the full network, by the same recipe, to compare with.
         baselines: also the hand-made archs of the same budgets, where they get there.
         weights: to begin with: of the supernet (`inherited`), none (`scratch`), or the backbone's

@@ -20,6 +20,8 @@ from space.shape import BackboneShape
 from space.space import SearchSpace
 
 NAME = "latency_ms"
+# Before the name of a cost: its value by measurement, on the front's own subnets.
+MEASURED = "measured_"
 PER_MS = int(NANOSECONDS / 1e3)
 
 Objectives = str | Objective | Iterable[str | Objective]

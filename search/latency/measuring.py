@@ -13,6 +13,7 @@ from statistics import median, quantiles
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+import timm
 import torch
 from torch import nn
 
@@ -33,7 +34,7 @@ class Conditions:
         batch: images at once.
         dtype: that weights and images have.
         compiled: whether by `torch.compile`.
-        torch: its version.
+        libraries: versions of those that do the work.
         clock_mhz: of the device while it worked; None where it does not tell.
     """
 
@@ -41,11 +42,11 @@ class Conditions:
     batch: int
     dtype: Precision
     compiled: bool
-    torch: str = str(torch.__version__)
+    libraries: str = f"torch {torch.__version__}, timm {timm.__version__}"
     clock_mhz: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("device", "torch"):
+        for name in ("device", "libraries"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"{name}: must be text, got {shown(getattr(self, name))}")
         if not is_integer(self.batch) or self.batch < 1:
@@ -55,8 +56,8 @@ class Conditions:
             raise InputError(f"compiled: must be true or false, got {shown(self.compiled)}")
 
     def like(self, other: Conditions) -> bool:
-        """Whether latencies of both can be compared: all but clocks and version are the same."""
-        return replace(self, torch="", clock_mhz=None) == replace(other, torch="", clock_mhz=None)
+        """Whether latencies of both can be compared: all but clocks and versions are the same."""
+        return _bare(self) == _bare(other)
 
     def __str__(self) -> str:
         mode = "compiled" if self.compiled else "eager"
@@ -65,6 +66,10 @@ class Conditions:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for YAML."""
         return asdict(self)
+
+
+def _bare(conditions: Conditions) -> Conditions:
+    return replace(conditions, libraries="", clock_mhz=None)
 
 
 class Timing(NamedTuple):

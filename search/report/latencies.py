@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from search.front import Front
-from search.latency.costs import NAME
+from search.latency.costs import MEASURED, NAME
 from search.latency.table import LatencyTable
 from search.latency.terms import term_macs, terms_of
 from space.arch import Arch
@@ -102,7 +102,7 @@ def latencies(
     entries = front.entries if front else ()
     limit = limits.get(name)
     full = table.full_ms
-    measured = f"measured_{name}"
+    measured = MEASURED + name
     return Latencies(
         table.name,
         name,

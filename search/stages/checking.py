@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from search.budget import parse_budget
+from search.budget import amount_of, parse_budget
 from search.config import Config
+from search.costs import FREE_COSTS
 from search.database import check_driver
 from search.feasible import Feasible
 from search.folder import RunFolder
 from search.latency.costs import make_problem
+from search.problem import Problem
 from search.samplers import parse_sampler
 from search.searchfile import NAME as SEARCH_FILE
-from search.stages.choosing import Choice, stage_of
+from search.stages.choosing import Choice, named, stage_of
 from search.stages.places import VALUES
 from search.stages.setup import prepare
 from search.stages.tables import latency_tables
@@ -56,10 +58,26 @@ def check(config: Config, file: Path | None) -> None:
     for name in names:
         folder.check(stage_of(config, Choice(name, space.largest())), VALUES)
     for number, text in enumerate(config.retrain.budgets):
-        (limit,) = parse_budget(f"macs={text}", space).limits
-        low = space.mac_bands.low
-        if limit.most < low:
-            raise InputError(
-                f"retrain.budgets[{number}]: no arch is within {text}; the smallest takes "
-                f"{low / space.mac_bands.high:.0%} of the MACs"
-            )
+        try:
+            _check_budget(text, problem)
+        except InputError as error:
+            raise InputError(f"retrain.budgets[{number}]: {error}") from None
+
+
+def _check_budget(text: str, problem: Problem) -> None:
+    """Refuse a budget that no arch can keep, or that the search's front will know nothing of."""
+    name, amount = named(text)
+    space = problem.space
+    if name != "macs":
+        if name not in (*FREE_COSTS, *problem.latencies):
+            raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
+        full = problem.latencies[name](space.largest()) if name in problem.latencies else 1.0
+        amount_of(name, amount, full)
+        return
+    (limit,) = parse_budget(f"macs={amount}", space).limits
+    low = space.mac_bands.low
+    if limit.most < low:
+        raise InputError(
+            f"no arch is within {text}; the smallest takes "
+            f"{low / space.mac_bands.high:.0%} of the MACs"
+        )

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.budget import parse_budget, quantity
+from search.budget import amount_of, quantity
 from search.config import Config
-from search.front import Front
+from search.front import Front, FrontEntry
+from search.latency.costs import MEASURED
 from space.arch import Arch
 from space.baselines import baselines
 from space.errors import InputError
@@ -54,6 +55,12 @@ def given(paths: list[str], space: SearchSpace) -> list[Choice]:
     return choices
 
 
+def named(budget: str) -> tuple[str, str]:
+    """Cost and amount of a budget: `50%` is one of MACs, `latency_ms=3.0` says so itself."""
+    name, equals, amount = (part.strip() for part in budget.rpartition("="))
+    return (name, amount) if equals else ("macs", amount)
+
+
 def stage_of(config: Config, choice: Choice) -> str:
     """The stage of the run whose folder a choice has."""
     return f"retrain/{config.search.name}/{choice.folder}"
@@ -79,21 +86,52 @@ def choose(
         seen[space.largest()] = "full"
         yield Choice("full", space.largest())
     for budget in wanted.budgets:
-        limit = parse_budget(f"macs={budget}", space).limits[0].most
-        best = front.best(macs=limit)
-        if best is None:
-            least = min((entry.metrics["macs"] for entry in front.entries), default=math.nan)
-            raise InputError(
-                f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
-                f"{quantity(least)} MACs, {least / front.full['macs']:.0%}; search longer, or with "
-                f"a budget of macs={budget}"
-            )
+        best = _best(front, budget)
         if best.arch in seen:
             tell(f"the best within {budget} is {seen[best.arch]!r} too: retrained once")
         else:
             seen[best.arch] = budget
             yield Choice(budget, best.arch)
-        for baseline in baselines(space, macs=limit) if wanted.baselines else ():
+        for baseline in (
+            baselines(space, macs=_macs(front, budget, best)) if wanted.baselines else ()
+        ):
             if baseline.arch is not None and baseline.arch not in seen:
                 seen[baseline.arch] = f"baseline {baseline.name} {budget}"
                 yield Choice(seen[baseline.arch], baseline.arch)
+
+
+def _best(front: Front, budget: str) -> FrontEntry:
+    """The front's best within a budget; latencies by measurement, where all were measured.
+
+    Raises:
+        InputError: the front has none, or does not know the cost.
+    """
+    name, _ = named(budget)
+    measured = MEASURED + name
+    cost = measured if all(measured in entry.metrics for entry in front.entries) else name
+    limit = _limit(front, budget)
+    best = front.best(**{cost: limit})
+    if best is None:
+        least = min(
+            (entry.metrics.get(cost, math.nan) for entry in front.entries), default=math.nan
+        )
+        unit = "MACs" if name == "macs" else name
+        raise InputError(
+            f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
+            f"{quantity(least)} {unit}, {least / front.full[name]:.0%}; search longer, or with "
+            f"a budget of {name}={named(budget)[1]}"
+        )
+    return best
+
+
+def _limit(front: Front, budget: str) -> float:
+    name, amount = named(budget)
+    if name not in front.full:
+        known = ", ".join(front.full)
+        raise InputError(f"retrain.budgets: {name!r} is no cost of this front; these are: {known}")
+    return amount_of(name, amount, front.full[name])
+
+
+def _macs(front: Front, budget: str, best: FrontEntry) -> float:
+    """What hand-made archs may take beside the best within a budget: as many MACs as that one."""
+    return _limit(front, budget) if named(budget)[0] == "macs" else best.metrics["macs"]

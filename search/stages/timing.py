@@ -9,13 +9,12 @@ import torch
 from rich.console import Console
 
 from search.front import Front, FrontEntry
-from search.latency.costs import NAME
+from search.latency.costs import MEASURED, NAME
 from search.latency.measuring import device_name, steady, take_turns, waiting_for
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
 from supernet.model import Supernet
 
-MEASURED = "measured_"
 ROUNDS = 15
 
 

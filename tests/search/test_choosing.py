@@ -1,6 +1,9 @@
 """Which networks are retrained."""
 
+from dataclasses import replace
+
 import pytest
+from latency_toys import table_of
 from search_toys import Evaluate, toy_space
 
 from search.budget import quantity
@@ -41,6 +44,38 @@ def test_an_arch_outside_the_space_is_refused_by_its_file(tmp_path):
     path = saved(tmp_path / "other.yaml", other.smallest(), space)
     with pytest.raises(InputError, match=r"other\.yaml: not in the space of this run"):
         given([path], space)
+
+
+def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():
+    space, evaluate = toy_space(), Evaluate(toy_space())
+    table = table_of(space)
+    front = run_search(
+        space=space,
+        evaluate=lambda arch: {"top1": evaluate(arch)["top1"]},
+        objectives=["top1", "latency_ms"],
+        trials=40,
+        latency=[table],
+    )
+    assert len(front) > 3
+    budget = f"latency_ms={front.entries[1].metrics['latency_ms']}"
+    config = Config(retrain=RetrainConfig(budgets=[budget, "latency_ms=60%"], full=False))
+    first, second = choose(config, front, space, lambda line: None)
+    assert first.arch == front.entries[1].arch
+    assert second.arch == front.best(latency_ms=0.6 * table.full_ms).arch
+    assert second.folder == "latency_ms_60"
+    # Each was measured to take a little longer than predicted.
+    slower = tuple(
+        replace(e, metrics={**e.metrics, "measured_latency_ms": 1.001 * e.metrics["latency_ms"]})
+        for e in front.entries
+    )
+    (chosen, _) = choose(config, replace(front, entries=slower), space, lambda line: None)
+    assert chosen.arch == front.entries[2].arch
+    wrong = Config(retrain=RetrainConfig(budgets=["latency_ms@phone=3"], full=False))
+    with pytest.raises(InputError, match="'latency_ms@phone' is no cost of this front"):
+        list(choose(wrong, front, space, lambda line: None))
+    wrong = Config(retrain=RetrainConfig(budgets=["latency_ms=1%"], full=False))
+    with pytest.raises(InputError, match=r"its smallest has .* latency_ms, \d+%; search longer"):
+        list(choose(wrong, front, space, lambda line: None))
 
 
 def test_budgets_with_the_same_best_are_told_and_retrained_once(tmp_path):

@@ -5,7 +5,7 @@ from search.latency.measuring import Conditions
 from search.latency.table import LatencyTable, Measured
 from search.latency.terms import terms_in, terms_of
 
-CONDITIONS = Conditions("a made-up device", 8, "float32", compiled=False, torch="2.0")
+CONDITIONS = Conditions("a made-up device", 8, "float32", compiled=False, libraries="torch 2.0")
 BLOCK_MS = {"own": 2.0, "shared": 1.5, "kept map": 0.2, "map selector": 0.7, "cls selector": 0.1}
 
 
