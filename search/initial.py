@@ -26,7 +26,7 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     full = float(macs(largest, space.shape))
     low = macs(space.smallest(), space.shape)
     shares = [
-        limit.most / limit.of(largest)
+        limit.most / max(limit.of(largest), 1e-9)
         for limit in budget.limits
         if limit.name == "macs" or limit.name.startswith("latency_ms")
     ]
