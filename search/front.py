@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +157,19 @@ class Front:
         entries = tuple(FrontEntry(**entry) for entry in values.pop("entries"))
         return cls(entries=entries, **values)
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The names that limits can have."""
+        measured = (entry.metrics for entry in self.entries)
+        names = (objective.name for objective in self.objectives)
+        return frozenset(self.full).union(names, *measured)
+
     def _constraint(self, name: str, amount: float | str) -> Constraint:
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
         signs = {objective.name: objective.sign for objective in self.objectives}
-        known = {*self.full, *signs, *(key for entry in self.entries for key in entry.metrics)}
-        if cost not in known:
-            hint = near(name, sorted(known)) or f"; known are {', '.join(sorted(known))}"
+        if cost not in self._known:
+            known = sorted(self._known)
+            hint = near(name, known) or f"; known are {', '.join(known)}"
             raise InputError(f"front: unknown {shown(name)}{hint}")
         limit = amount_of(name, amount, self.full.get(cost), scale)
         return Constraint(cost, limit, signs.get(cost, 1))

@@ -45,16 +45,16 @@ def tokennas_vit(
     """
     # timm names all that it was not given, as None.
     given = {key: value for key, value in kwargs.items() if value is not None}
-    place = given.get("pretrained_cfg")
+    place: Any = given.get("pretrained_cfg")
     exported = isinstance(place, dict) and place.get("source") in PLACES
     if exported:
         for key in ("pretrained_cfg", "pretrained_model_args", "cache_dir"):
             given.pop(key, None)
     elif pretrained:
         raise InputError("tokennas_vit has no pretrained weights; give checkpoint_path=FILE")
-    if arch is None:
+    if not isinstance(arch, str | Path | Mapping):
         raise InputError("tokennas_vit needs arch=FILE, an arch file")
-    subnet = create_subnet(
+    subnet: Any = create_subnet(
         parse_arch(arch, "model_args.arch") if isinstance(arch, Mapping) else arch, **given
     )
     if exported:
@@ -63,4 +63,4 @@ def tokennas_vit(
         load_pretrained(subnet, place, subnet.num_classes, subnet.in_chans)
     if num_classes is not None and num_classes != subnet.num_classes:
         subnet.reset_classifier(num_classes)
-    return subnet
+    return subnet  # type: ignore[no-any-return]

@@ -37,9 +37,7 @@ def write_tensors(
         file.write(tensor_bytes(tensors, metadata))
 
 
-def tensor_bytes(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> bytes:
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """Tensors as the bytes of a safetensors file."""
     # Tensors that share memory would be refused: each is stored by itself.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

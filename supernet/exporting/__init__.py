@@ -1,4 +1,4 @@
-"""Subnets for the world outside: one file each, run and compared with the subnet as it is written."""
+"""Subnets for the world outside: files that are run and compared with the subnet when written."""
 
 from supernet.exporting.checking import Check
 from supernet.exporting.formats import FORMATS, Format, check_packages

@@ -45,5 +45,5 @@ def check_packages(name: str) -> None:
     missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
     if missing:
         raise InputError(
-            f"format {name}: needs {' and '.join(missing)}: pip install 'tokennas[onnx]'"
+            f"{name} needs {', '.join(missing)}, not installed here: pip install 'tokennas[onnx]'"
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from space.files import ArchFile, arch_data
 from supernet.elastic import ElasticViT
+from supernet.extraction import timm_input
 
 # Of timm's configuration: what an image is made into.
 LOOK = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
@@ -16,7 +17,7 @@ def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
 
     `timm.create_model("local-dir:FOLDER", pretrained=True)` and `hf-hub:USER/NAME` read it.
     """
-    own: dict[str, Any] = subnet.pretrained_cfg
+    own: Any = subnet.pretrained_cfg
     arch = arch_data(file.arch, shape=file.shape, backbone=file.backbone, input=file.input)
     return {
         "architecture": "tokennas_vit",
@@ -26,6 +27,7 @@ def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
         "model_args": {"arch": arch},
         "pretrained_cfg": {
             **{key: own[key] for key in LOOK if key in own},
+            **timm_input(file),
             "fixed_input_size": True,
             "num_classes": subnet.num_classes,
             "first_conv": own.get("first_conv"),

@@ -61,7 +61,7 @@ class _TopK(TorchDispatchMode):
     """Keeps the indices of every top-k inside it, in order."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.indices: list[Tensor] = []
 
     def __torch_dispatch__(

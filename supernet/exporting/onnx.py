@@ -35,7 +35,8 @@ def write(subnet: ElasticViT, about: str) -> bytes:
     )
     assert program is not None
     program.model.metadata_props["config.json"] = about
-    return program.model_proto.SerializeToString()
+    data: bytes = program.model_proto.SerializeToString()
+    return data
 
 
 def run(data: bytes, subnet: ElasticViT) -> Answers:

@@ -13,7 +13,7 @@ from supernet.exporting.observing import Answers, observed, runs_of
 
 def program_of(subnet: ElasticViT) -> ExportedProgram:
     """The subnet as a graph over images (B, C, H, W), B at least 1."""
-    images = torch.zeros(2, subnet.in_chans, *subnet.patch_embed.img_size)  # type: ignore[misc]
+    images = torch.zeros(2, subnet.in_chans, *subnet.patch_embed.img_size)
     return torch.export.export(
         subnet, (images,), dynamic_shapes={"x": {0: Dim("batch", min=1)}}, strict=False
     )
