@@ -137,6 +137,7 @@ def save_portfolio(
     Raises:
         InputError: the front is empty or of other archs, or the files cannot be written.
     """
+    check_shape(supernet.shape, front.shape, "the front")
     place = make_folder(Path(folder))
     if not front.entries:
         raise InputError(f"{place}: the front is empty: nothing to export")

@@ -10,7 +10,7 @@ from torch import Tensor
 from space.errors import InputError
 from supernet.elastic import ElasticViT
 from supernet.exporting.observing import Answer, Answers, last_of_each, runs_of
-from supernet.exporting.torch_export import program_of
+from supernet.exporting.torch_export import ANY_BATCH, program_of
 
 OPSET = 20
 MOST_BYTES = 2 << 30
@@ -28,6 +28,7 @@ def write(subnet: ElasticViT, about: str) -> bytes:
     program = torch.onnx.export(
         program_of(subnet),
         dynamo=True,
+        dynamic_shapes=ANY_BATCH,
         opset_version=OPSET,
         input_names=["images"],
         output_names=["logits"],

@@ -10,13 +10,13 @@ from torch.export import Dim, ExportedProgram
 from supernet.elastic import ElasticViT
 from supernet.exporting.observing import Answers, observed, runs_of
 
+ANY_BATCH = {"x": {0: Dim("batch", min=1)}}
+
 
 def program_of(subnet: ElasticViT) -> ExportedProgram:
     """The subnet as a graph over images (B, C, H, W), B at least 1."""
     images = torch.zeros(2, subnet.in_chans, *subnet.patch_embed.img_size)
-    return torch.export.export(
-        subnet, (images,), dynamic_shapes={"x": {0: Dim("batch", min=1)}}, strict=False
-    )
+    return torch.export.export(subnet, (images,), dynamic_shapes=ANY_BATCH, strict=False)
 
 
 def write(subnet: ElasticViT, about: str) -> bytes:

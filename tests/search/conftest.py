@@ -1,4 +1,4 @@
-"""The helpers of these tests and those of the space's become modules.
+"""The helpers of these tests, of the space's and of the supernet's become modules.
 
 Importlib mode puts no test folder on the path.
 """
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "space"):
+for folder in (HERE, HERE.parent / "space", HERE.parent / "supernet"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
