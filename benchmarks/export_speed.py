@@ -35,7 +35,7 @@ def archs_of(shape: BackboneShape) -> dict[str, Arch]:
     cycle = {
         "full": [OWN],
         "skip": [OWN, BlockArch(skip=0.5)],
-        "skip, runs of 3": [OWN, *[BlockArch(skip=0.5, selector="cls")] * 3],
+        "skip in runs": [OWN, *[BlockArch(skip=0.5, selector="cls")] * 3],
         "share": [OWN, SHARED],
     }
     found = {name: [row[i % len(row)] for i in range(depth)] for name, row in cycle.items()}
