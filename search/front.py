@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -136,15 +136,19 @@ class Front:
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write the front (schema tokennas/front/1).
+        """Write the front, or what `readable` leaves of it (schema tokennas/front/1)."""
+        kept = self.readable()
+        values = {item.name: getattr(kept, item.name) for item in fields(kept)}
+        write_front(path, values | {"entries": [vars(entry) for entry in kept.entries]})
 
-        Of a front too long for a file that people read, the best, the last and an even choice of
-        those between are written.
+    def readable(self) -> Front:
+        """The front; where it is too long for a file that people read, a part of it.
+
+        That is the best, the last and an even choice of those between.
         """
         kept = _even(self.entries, max(2, MOST_BLOCKS // self.shape.depth))
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        values["left_out"] = self.left_out + len(self.entries) - len(kept)
-        write_front(path, values | {"entries": [vars(entry) for entry in kept]})
+        left_out = self.left_out + len(self.entries) - len(kept)
+        return replace(self, entries=kept, left_out=left_out)
 
     @classmethod
     def load(cls, path: str | Path) -> Front:

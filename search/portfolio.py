@@ -9,17 +9,20 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
 from torch import Tensor
 
 from search.front import Front, FrontEntry
 from search.tables import cell
 from space.errors import InputError, cut
 from space.files import ArchFile, arch_data, parse_arch
-from space.writing import make_folder
+from space.writing import make_folder, replacing
 from supernet.elastic import ElasticViT
-from supernet.extraction import create_elastic, narrow
+from supernet.exporting.checking import Check, compare
+from supernet.exporting.observing import observed, runs_of
+from supernet.extraction import create_elastic, extract, narrow
 from supernet.model import Supernet, check_shape
-from supernet.weights import load_weights, save_weights
+from supernet.weights import load_weights, tensor_bytes
 
 FRONT, WEIGHTS = "front.yaml", "portfolio.safetensors"
 # Of the metadata: an arch file of the front's first subnet, for backbone, input and classes.
@@ -124,28 +127,48 @@ class Portfolio:
 
 
 def save_portfolio(
-    supernet: Supernet, front: Front, folder: str | Path, about: Mapping[str, Any]
-) -> None:
+    supernet: Supernet,
+    front: Front,
+    folder: str | Path,
+    about: Mapping[str, Any],
+    images: Tensor,
+) -> list[Check]:
     """Write a front and one file of weights, with what its archs use of the supernet.
 
     Args:
-        supernet: trained.
+        supernet: trained, to evaluate.
         front: of its archs.
         folder: where they go.
         about: `backbone`, `input` and `classes`, as arch files have them.
+        images: real ones, (n, C, H, W), on which every subnet is compared with the extracted one.
+
+    Returns:
+        How equal each subnet is.
 
     Raises:
-        InputError: the front is empty or of other archs, or the files cannot be written.
+        InputError: the front is empty or of other archs, about is not right, a subnet is not the
+            same any more, or the files cannot be written.
     """
     check_shape(supernet.shape, front.shape, "the front")
-    place = make_folder(Path(folder))
+    place, front = Path(folder), front.readable()
     if not front.entries:
         raise InputError(f"{place}: the front is empty: nothing to export")
+    archs = [entry.arch for entry in front.entries]
+    first = json.dumps(arch_data(archs[0], shape=front.shape, **about))
+    data = tensor_bytes(narrow(supernet, archs).state_dict(), {ABOUT: first})
+    model = create_elastic(parse_arch(json.loads(first), str(place)), str(place), archs)
+    model.load_state_dict(load(data))
+    checks = []
+    for served in Portfolio(model.eval().requires_grad_(False), front):
+        subnet = extract(supernet, served.entry.arch).cpu().float()
+        checks.append(compare(subnet, observed(served, runs_of(subnet)), images))
+        if not checks[-1].equal:
+            raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
+    make_folder(place)
     front.save(place / FRONT)
-    # A very long front leaves some out, whose operators then are not needed.
-    archs = [entry.arch for entry in Front.load(place / FRONT).entries]
-    first = arch_data(archs[0], shape=front.shape, **about)
-    save_weights(narrow(supernet, archs), place / WEIGHTS, {ABOUT: json.dumps(first)})
+    with replacing(place / WEIGHTS) as file:
+        file.write(data)
+    return checks
 
 
 def _about(path: Path) -> ArchFile:

@@ -21,7 +21,12 @@ MEASURED = {
     "inherited": ("test", "with the supernet's weights"),
     "search": ("search", "with the supernet's weights"),
 }
-NAMES = {"top1": "top-1", "top5": "top-5", "cross_entropy": "cross entropy", "kl": "KL to the full"}
+NAMES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "cross_entropy": "cross entropy",
+    "kl": "KL to the full network",
+}
 TYPES = {"top1": "accuracy", "top5": "accuracy"}
 
 LOADING = {

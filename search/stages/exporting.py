@@ -7,15 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
-from torch import Tensor
 
 from search.config import Config
 from search.folder import RunFolder
 from search.front import Front, FrontEntry
 from search.lock import FolderLock
-from search.portfolio import save_portfolio
 from search.stages.packing import Packing, package_names
 from search.stages.searching import digest
 from search.stages.setup import WEIGHTS, Setup, trained
@@ -27,8 +24,6 @@ from space.writing import make_folder
 from supernet.exporting import check_packages
 
 PORTFOLIO = "portfolio"
-# Images of the search split that every written file is shown.
-CHECKED = 256
 
 
 def export(config: Config, file: Path | None, archs: list[str], console: Console) -> list[Path]:
@@ -58,13 +53,9 @@ def export(config: Config, file: Path | None, archs: list[str], console: Console
         console.print(f"exported {len(given)} {noun} to {target}", markup=False, soft_wrap=True)
     if config.export.format:
         with FolderLock(target):
+            packing = Packing(config, setup, folder, forms, console)
             if front is not None and PORTFOLIO in config.export.format:
-                place = target / PORTFOLIO
-                save_portfolio(setup.supernet, front, place, about(setup, config))
-                line = f"{place}: {len(front)} subnets over one set of weights"
-                console.print(line, markup=False, soft_wrap=True)
-            supernet = digest(folder.stage("supernet") / WEIGHTS)
-            packing = Packing(config, setup, supernet, forms, _images(setup), console)
+                packing.pack_front(target / PORTFOLIO, front)
             for number, (name, path) in enumerate(given.items() if forms else (), start=1):
                 packing.pack(target / name, path, files[path], f"{number}/{len(given)}")
     return list(given.values())
@@ -150,13 +141,3 @@ def _write_front(
         paths[file_stem(entry)] = path
     front.save(target / "front.yaml")
     return paths
-
-
-def _images(setup: Setup) -> Tensor:
-    """The first images of the search split, as a network expects them."""
-    parts: list[Tensor] = []
-    for images, *_ in setup.data.search:
-        parts.append(images)
-        if sum(map(len, parts)) >= CHECKED:
-            break
-    return torch.cat(parts)[:CHECKED]

@@ -6,16 +6,24 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
 from search.config import Config
+from search.folder import RunFolder
+from search.front import Front
+from search.portfolio import save_portfolio
 from search.stages.card import Card
-from search.stages.setup import Setup
-from search.stages.subnets import ARCH, SUPERNET, about, load_subnet
+from search.stages.places import ARCH
+from search.stages.portfolio_card import portfolio_card
+from search.stages.searching import digest
+from search.stages.setup import WEIGHTS, Setup
+from search.stages.subnets import SUPERNET, about, load_subnet
 from space.errors import InputError
 from space.files import ArchFile, load_arch, save_arch
 from space.writing import make_folder, remove_half_written
@@ -27,6 +35,8 @@ from supernet.weights import tensor_bytes
 CONFIG, CARD = "config.json", "README.md"
 # Which weights a folder is of, and how equal each of its files was when it was written.
 RECORD = "export.json"
+# Images of the search split that every file is checked on, and each subnet of a portfolio.
+CHECKED, CHECKED_OF_FRONT = 256, 64
 
 
 def package_names(archs: Sequence[str]) -> dict[str, Path]:
@@ -49,18 +59,15 @@ class Packing:
     """Writes the folders of exported networks.
 
     Args:
-        config, setup: of the run.
-        supernet: digest of its weights, as the origin of arch files has it.
+        config, setup, folder: of the run.
         forms: names of the formats.
-        images: that every written file is checked on, (n, C, H, W).
         console: is told of each file.
     """
 
     config: Config
     setup: Setup
-    supernet: str
+    folder: RunFolder
     forms: Sequence[str]
-    images: Tensor
     console: Console
 
     def pack(self, place: Path, path: Path, file: ArchFile, number: str) -> None:
@@ -96,10 +103,46 @@ class Packing:
                 write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
                 line = f"{number} {there}: {record.checks[name]}"
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        split: Any = self.setup.data.search.dataset
-        name = "-".join((str(file.origin.get("run", "tokennas")), place.name))
-        card = Card(name, file, self.config, len(split), record.checks, record.source)
+        name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
+        card = Card(name, file, self.config, self._split, record.checks, record.source)
         write_text(place / CARD, card.text())
+
+    def pack_front(self, place: Path, front: Front) -> None:
+        """Write the folder of a portfolio.
+
+        Raises:
+            InputError: see `save_portfolio`.
+        """
+        values, few = about(self.setup, self.config), self.images[:CHECKED_OF_FRONT]
+        checks = save_portfolio(self.setup.supernet, front, place, values, few)
+        text = portfolio_card(
+            f"{self.folder.path.name}-{place.name}", front, self.config, self._split
+        )
+        write_text(place / CARD, text)
+        worst = max(checks, key=lambda check: check.difference)
+        line = f"{place}: {len(checks)} subnets over one set of weights; the worst: {worst}"
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The first images of the search split, as a network expects them, (n, C, H, W)."""
+        parts: list[Tensor] = []
+        for images, *_ in self.setup.data.search:
+            parts.append(images)
+            if sum(map(len, parts)) >= CHECKED:
+                break
+        return torch.cat(parts)[:CHECKED]
+
+    @cached_property
+    def supernet(self) -> str:
+        """Digest of the supernet's weights, as the origin of arch files has it."""
+        return digest(self.folder.stage("supernet") / WEIGHTS)
+
+    @property
+    def _split(self) -> int:
+        """Images of the search split."""
+        split: Any = self.setup.data.search.dataset
+        return len(split)
 
     def _check_size(self, path: Path, subnet: ElasticViT) -> None:
         wanted = (subnet.in_chans, *subnet.patch_embed.img_size)

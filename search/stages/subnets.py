@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from search.config import Config
+from search.stages.places import ARCH, WEIGHTS
 from search.stages.setup import Setup
 from space.errors import InputError
 from space.files import ArchFile
 from supernet.elastic import ElasticViT
+from supernet.exporting import FORMATS
 from supernet.extraction import create_subnet, extract
 from supernet.model import check_shape
 
-# In the folder of one network, its arch file, and its weights as retrained or exported.
-ARCH = "arch.yaml"
-WEIGHTS = ("subnet.safetensors", "model.safetensors")
+# In the folder of one network: its weights as retrained, or as exported.
+OWN = (WEIGHTS, FORMATS["safetensors"].file)
 SUPERNET = "supernet"
 
 
@@ -38,7 +39,7 @@ def load_subnet(path: Path, file: ArchFile, setup: Setup) -> tuple[ElasticViT, s
 
 def weights_beside(path: Path) -> Path | None:
     """The weights of an arch file: of the same name, or those of the folder that holds it alone."""
-    names = [path.with_suffix(".safetensors").name, *(WEIGHTS if path.name == ARCH else ())]
+    names = [path.with_suffix(".safetensors").name, *(OWN if path.name == ARCH else ())]
     return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
 
 

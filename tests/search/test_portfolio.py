@@ -38,7 +38,9 @@ def images(count=2, seed=0):
 
 def saved(folder, model=NAMED):
     about = {**ABOUT, "backbone": {"model": model, "args": ARGS}}
-    save_portfolio(named_supernet(model), front(model), folder, about)
+    checks = save_portfolio(named_supernet(model), front(model), folder, about, images(5))
+    assert len(checks) == len(front(model))
+    assert all(check.equal and check.images == 5 for check in checks)
     return Portfolio.load(folder)
 
 
@@ -126,7 +128,9 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     with pytest.raises(InputError, match="depth 6 instead of 5"):
         Portfolio(net, replace(found, shape=replace(found.shape, depth=5)))
     with pytest.raises(InputError, match="prefix 2 instead of 1"):
-        save_portfolio(named_supernet("deit_tiny_distilled_patch16_224"), found, tmp_path, ABOUT)
+        save_portfolio(
+            named_supernet("deit_tiny_distilled_patch16_224"), found, tmp_path, ABOUT, images()
+        )
     net.train()
     try:
         with pytest.raises(InputError, match=r"supernet.eval\(\)"):
