@@ -143,7 +143,7 @@ def save_portfolio(
         images: real ones, (n, C, H, W), on which every subnet is compared with the extracted one.
 
     Returns:
-        How equal each subnet is.
+        How equal each subnet is; nothing where the folder holds this portfolio already.
 
     Raises:
         InputError: the front is empty or of other archs, about is not right, a subnet is not the
@@ -155,20 +155,35 @@ def save_portfolio(
         raise InputError(f"{place}: the front is empty: nothing to export")
     archs = [entry.arch for entry in front.entries]
     first = json.dumps(arch_data(archs[0], shape=front.shape, **about))
+    file = parse_arch(json.loads(first), str(place))
     data = tensor_bytes(narrow(supernet, archs).state_dict(), {ABOUT: first})
-    model = create_elastic(parse_arch(json.loads(first), str(place)), str(place), archs)
+    model = create_elastic(file, str(place), archs)
     model.load_state_dict(load(data))
+    portfolio = Portfolio(model.eval().requires_grad_(False), front, tuple(file.classes))
+    if _holds(place, portfolio):
+        return []
     checks = []
-    for served in Portfolio(model.eval().requires_grad_(False), front):
+    for served in portfolio:
         subnet = extract(supernet, served.entry.arch).cpu().float()
         checks.append(compare(subnet, observed(served, runs_of(subnet)), images))
         if not checks[-1].equal:
             raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
     make_folder(place)
     front.save(place / FRONT)
-    with replacing(place / WEIGHTS) as file:
-        file.write(data)
+    with replacing(place / WEIGHTS) as written:
+        written.write(data)
     return checks
+
+
+def _holds(place: Path, portfolio: Portfolio) -> bool:
+    """Whether a folder is of a portfolio already."""
+    try:
+        found = Portfolio.load(place)
+    except InputError:
+        return False
+    own, there = portfolio.model.state_dict(), found.model.state_dict()
+    same = portfolio.front == found.front and portfolio.classes == found.classes
+    return same and all(torch.equal(each, there[name]) for name, each in own.items())
 
 
 def _about(path: Path) -> ArchFile:

@@ -119,9 +119,10 @@ class Packing:
             f"{self.folder.path.name}-{place.name}", front, self.config, self._split
         )
         write_text(place / CARD, text)
-        worst = max(checks, key=lambda check: check.difference)
-        line = f"{place}: {len(checks)} subnets over one set of weights; the worst: {worst}"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if checks:
+            worst = max(checks, key=lambda check: check.difference)
+            line = f"{place}: {len(checks)} subnets over one set of weights; the worst: {worst}"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @cached_property
     def images(self) -> Tensor:
