@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -131,7 +132,7 @@ class Card:
             library_name="timm",
             pipeline_tag="image-classification",
             tags=["image-classification", "timm", "tokennas"],
-            datasets=None if self._dataset == "folder" else [self._dataset],
+            datasets=hub_datasets(self._dataset),
             model_name=self.name,
             eval_results=results or None,
         )
@@ -147,8 +148,9 @@ class Card:
         whose = weights.get(self._weights, "weights that lay beside its arch file")
         return (
             f"An image classifier: `{file.backbone['model']}` with the blocks that are listed "
-            f"below, found by tokennas, with {whose}. Trained on `{self._dataset}`; images of "
-            f"{size}; {len(file.classes)} classes: {shown}."
+            f"below, found by tokennas, with {whose}. Trained on `{self._dataset}`, beginning "
+            f"with {beginning(self.config)}; images of {size}; {len(file.classes)} classes: "
+            f"{shown}."
         )
 
     def _figures(self) -> str:
@@ -164,7 +166,7 @@ class Card:
             rows.append(f"| {NAMES.get(name, name)} | {value:.4f} | {images}, {how} |")
         retrained = self._weights == "retrained"
         speed = file.metrics.get("images_per_second") if retrained else None
-        if isinstance(speed, dict):
+        if isinstance(speed, dict) and isinstance(speed.get("value"), int | float):
             where = ", ".join(f"{key} {each}" for key, each in speed.items() if key != "value")
             rows.append(f"| images/s | {speed['value']:,} | {where} |")
         note = (
@@ -180,8 +182,9 @@ class Card:
         for key in {"retrained": ["retrained"], "search": ["inherited", "search"]}.get(
             self._weights, []
         ):
-            for name, value in self.file.metrics.get(key, {}).items():
-                if name in NAMES:
+            metrics = self.file.metrics.get(key)
+            for name, value in metrics.items() if isinstance(metrics, dict) else ():
+                if name in NAMES and isinstance(value, int | float):
                     yield (*MEASURED[key], name, value)
 
     def _blocks(self) -> str:
@@ -206,6 +209,18 @@ class Card:
                 "- `config.json`: classes and preprocessing, as timm reads them",
             )
         )
+
+
+def hub_datasets(name: str) -> list[str] | None:
+    """A data set of the Hugging Face Hub by its name there; others have none there."""
+    return [name.removeprefix("hfds/")] if name.startswith("hfds/") else None
+
+
+def beginning(config: Config) -> str:
+    """What weights the supernet's training began with: their license may bind whoever publishes."""
+    if config.backbone.checkpoint is not None:
+        return f"`{Path(config.backbone.checkpoint).name}`"
+    return "timm's pretrained weights" if config.backbone.pretrained else "random weights"
 
 
 def _described(block: BlockArch) -> str:

@@ -8,6 +8,7 @@ from huggingface_hub import ModelCardData
 
 from search.config import Config
 from search.front import Front
+from search.stages.card import beginning, hub_datasets
 from search.tables import cell
 
 LOADING = """```python
@@ -34,7 +35,7 @@ def portfolio_card(name: str, front: Front, config: Config, images: int) -> str:
         library_name="tokennas",
         pipeline_tag="image-classification",
         tags=["image-classification", "tokennas"],
-        datasets=None if dataset == "folder" else [dataset],
+        datasets=hub_datasets(dataset),
     )
     rows = front.rows()
     columns = [key for key in rows[0] if key != "trial"]
@@ -48,8 +49,9 @@ def portfolio_card(name: str, front: Front, config: Config, images: int) -> str:
         f"---\n{data.to_yaml()}\n---",
         f"# {name}",
         f"{len(front)} image classifiers over one set of weights: `{config.backbone.model}`, "
-        f"trained on `{dataset}` as a supernet, and the subnets that a search found best "
-        f"({objectives}). Which one runs is chosen for each call, by budget.",
+        f"trained on `{dataset}` as a supernet, beginning with {beginning(config)}, and the "
+        f"subnets that a search found best ({objectives}). Which one runs is chosen for "
+        "each call, by budget.",
         "\n".join(table),
         f"What is no cost was measured on {images:,} images that were cut from the training "
         "images; subnets were chosen by it, so that it is better than on new images.",

@@ -10,10 +10,13 @@ from huggingface_hub import ModelCard
 from stages_config import CONFIG
 
 from search.cli import main
+from search.config import Config
+from search.stages.card import beginning, hub_datasets
 from search.stages.packing import CARD, RECORD, package_names
 from space import InputError, load_arch_file, save_arch
 from supernet import create_subnet
 from supernet.exporting import formats
+from supernet.pretrained import BackboneConfig
 
 FILES = ["README.md", "arch.yaml", "config.json", "export.json", "model.safetensors"]
 SEARCH = "search: {trials: 6, sampler: RandomSampler}\n"
@@ -90,6 +93,7 @@ def test_its_card_says_what_was_measured_and_on_what(config):
     for words in ("40 images of the test split, retrained", "10 classes: 0, 1", "local-dir:FOLDER"):
         assert words in card.text
     assert "onnxruntime" not in card.text
+    assert "beginning with random weights" in card.text
     assert str(config.parent) not in card.text
 
 
@@ -182,6 +186,23 @@ def test_a_package_that_is_missing_is_told_before_anything_starts(
     error = refused(capsys, command, tmp_path / "toy.yaml", "--export.format", "onnx")
     assert "export.format: onnx needs onnx, onnxscript, onnxruntime, not installed" in error
     assert left(tmp_path) == ["toy.yaml"]
+
+
+def test_a_card_names_what_the_hub_has_and_what_training_began_with():
+    assert hub_datasets("hfds/user/name") == ["user/name"]
+    assert hub_datasets("torch/cifar10") is hub_datasets("folder") is None
+    backbone = BackboneConfig(model="m", checkpoint="/secret/place/deit.pth")
+    assert beginning(Config(backbone=backbone)) == "`deit.pth`"
+    assert "pretrained" in beginning(Config(backbone=BackboneConfig(model="m", pretrained=True)))
+
+
+def test_figures_that_are_none_do_not_break_a_card(config):
+    file = load_arch_file(retrained(config))
+    metrics = {"retrained": {"top1": "high"}, "images_per_second": 7, "test_images": [1]}
+    save_arch(path=retrained(config), **{**vars(file), "metrics": metrics})
+    argv = ["export", str(config), "--archs", str(retrained(config)), "--format", "safetensors"]
+    assert main(argv) == 0
+    assert ModelCard.load(place(config) / CARD).data.eval_results is None
 
 
 def test_networks_are_called_by_their_file_or_their_folder(tmp_path, monkeypatch):
