@@ -131,15 +131,21 @@ def test_it_goes_on_where_it_stopped_and_adds_formats(config):
         "torch-export",
     }
     assert "torch.export.load" in (place(config) / CARD).read_text()
-    (place(config) / "model.pt2").unlink()
-    # From its own folder now: still the retrained network.
-    argv[3] = str(place(config) / "arch.yaml")
-    card = (place(config) / CARD).read_text()
-    assert main([*argv, "torch-export"]) == 0
+    (place(config) / "model.safetensors").unlink()
+    assert main([*argv, "safetensors", "torch-export"]) == 0
     after = stamps(place(config))
-    assert after["model.safetensors"] == before["model.safetensors"]
-    assert after["model.pt2"] != both["model.pt2"]
-    assert "weights of its own, retrained" in (place(config) / CARD).read_text() == card
+    assert after["model.safetensors"] != both["model.safetensors"]
+    assert after["model.pt2"] == both["model.pt2"]
+
+
+def test_it_goes_on_from_the_folder_that_it_made(config):
+    path, argv = place(config, ""), ["export", str(config), "--format", "safetensors"]
+    assert main(argv) == 0
+    name = next(path.glob("*_*.yaml")).stem
+    before = {each: each.read_bytes() for each in place(config, name).iterdir()}
+    assert main([*argv, "--archs", str(place(config, name) / "arch.yaml")]) == 0
+    # The weights lie beside the arch file now; they still are the supernet's.
+    assert {each: each.read_bytes() for each in place(config, name).iterdir()} == before
 
 
 def test_a_folder_of_something_else_is_never_written_over(config, capsys):
