@@ -85,7 +85,8 @@ def test_timm_creates_it(tmp_path):
 
 
 @pytest.mark.parametrize("model", [NAMED, DISTILLED])
-def test_timm_creates_what_an_exported_folder_names(tmp_path, model):
+@pytest.mark.parametrize("place", ["local-dir:", "hf-hub:user/name"])
+def test_timm_creates_what_an_exported_folder_names(tmp_path, monkeypatch, model, place):
     file, weights, subnet = export(tmp_path, an_arch(), model, classes=list("abcdefg"))
     (tmp_path / "model.safetensors").write_bytes(weights.read_bytes())
     config = hub_config(create_subnet(file), load_arch_file(file))
@@ -93,7 +94,10 @@ def test_timm_creates_what_an_exported_folder_names(tmp_path, model):
     # Whoever loads it has neither the arch file nor our way to load weights.
     file.unlink()
     weights.unlink()
-    name = f"local-dir:{tmp_path}"
+    # The Hub gives one file after the other.
+    given = lambda repo_id, filename, **_: str(tmp_path / filename)  # noqa: E731
+    monkeypatch.setattr(timm.models._hub, "hf_hub_download", given)
+    name = f"{place}{tmp_path}" if place == "local-dir:" else place
     found = timm.create_model(name, pretrained=True).eval()
     assert isinstance(found, ElasticViT)
     assert torch.equal(found(images(subnet)), subnet(images(subnet)))
