@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "export_speed.py"
-TOY = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 6, "num_heads": 2}
+TOY = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 3, "num_heads": 2}
 
 
 @pytest.mark.slow
@@ -15,6 +15,7 @@ def test_an_arch_is_measured_in_every_runtime(tmp_path, capsys):
     spec = importlib.util.spec_from_file_location("export_speed", SCRIPT)
     benchmark = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(benchmark)
+    benchmark.PAUSE, benchmark.TURN_MS = 0.0, 1.0
     out = tmp_path / "out.json"
     words = ["--model", "vit_tiny_patch16_224", "--args", json.dumps(TOY), "--seconds", "0"]
     benchmark.main([*words, "--archs", "skip", "--batches", "1,3", "--json", str(out)])
