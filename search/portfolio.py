@@ -165,7 +165,7 @@ def save_portfolio(
     checks = []
     for served in portfolio:
         subnet = extract(supernet, served.entry.arch).cpu().float()
-        checks.append(compare(subnet, observed(served, runs_of(subnet)), images))
+        checks.append(compare(subnet, observed(served, runs_of(subnet)), images.cpu().float()))
         if not checks[-1].equal:
             raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
     make_folder(place)

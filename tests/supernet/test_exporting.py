@@ -150,6 +150,14 @@ def test_where_other_tokens_are_chosen_logits_are_not_compared_but_counted():
     assert compare(subnet, otherwise(subnet, logits=0.5e-4 * largest), shown).equal
 
 
+def test_a_head_of_zeros_is_compared_too():
+    subnet = subnet_of().requires_grad_(False)
+    subnet.head.weight.zero_()
+    subnet.head.bias.zero_()
+    assert compare(subnet, otherwise(subnet), images(subnet)).difference == 0
+    assert not compare(subnet, otherwise(subnet, logits=1e-3), images(subnet)).equal
+
+
 def form(monkeypatch, **changes):
     monkeypatch.setitem(FORMATS, "odd", replace(FORMATS["safetensors"], **changes))
 
