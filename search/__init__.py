@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search.front import Front, FrontEntry
     from search.objectives import Objective
+    from search.portfolio import Portfolio
     from search.run import run_search
     from search.session import Progress
     from search.workers import RayConfig, Workers
 
-__all__ = ["Front", "FrontEntry", "Objective", "Progress", "RayConfig", "Workers", "run_search"]
+__all__ = [
+    "Front",
+    "FrontEntry",
+    "Objective",
+    "Portfolio",
+    "Progress",
+    "RayConfig",
+    "Workers",
+    "run_search",
+]
 
 # Imported when they are asked for: the command line must not wait for Optuna to print its help.
 _HOMES = {
     "Front": "search.front",
     "FrontEntry": "search.front",
     "Objective": "search.objectives",
+    "Portfolio": "search.portfolio",
     "Progress": "search.session",
     "RayConfig": "search.workers",
     "Workers": "search.workers",

@@ -108,7 +108,7 @@ def _status(call: Call) -> None:
 def _export(call: Call) -> None:
     from search.stages.exporting import export  # noqa: PLC0415
 
-    export(_config(call), call.file, _console())
+    export(_config(call), call.file, call.options.get("archs") or [], _console())
 
 
 def _retrain(call: Call) -> None:
@@ -124,7 +124,7 @@ def _evaluate(call: Call) -> None:
     from search.stages.evaluating import evaluate  # noqa: PLC0415
 
     if not call.options["archs"]:
-        raise InputError("tokennas evaluate needs arch files: --archs '[a.yaml, b.yaml]'")
+        raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
     evaluate(_config(call), call.file, call.options["archs"], _console())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -27,6 +28,7 @@ class Command:
         needs_config: whether it cannot do without a config.
         options: its own options.
         sections: of the config that its help shows.
+        short: options that stand for one of the config's.
     """
 
     name: str
@@ -36,9 +38,10 @@ class Command:
     needs_config: bool = True
     options: tuple[Option, ...] = ()
     sections: tuple[str, ...] = ()
+    short: Mapping[str, str] = field(default_factory=dict)
 
 
-ARCHS = Option("archs", list[str] | None, "arch files, instead of the front's; as [a.yaml, b.yaml]")
+ARCHS = Option("archs", list[str] | None, "arch files, instead of the front's")
 
 _ALL = (
     Command(
@@ -81,12 +84,17 @@ _ALL = (
     ),
     Command(
         "export",
-        help="write the front's archs as YAML",
+        help="write the front's archs as YAML, and subnets as files that run anywhere",
         teaches=(
-            "Writes one arch file for each point of the front, with its weights on request. "
-            "Example: tokennas export configs/quickstart.yaml --export.weights true"
+            "Writes one arch file for each point of the front; with a format also a folder for "
+            "each subnet, or for each given arch file: weights, classes, preprocessing and a model "
+            "card. Every file is run on images and compared with the subnet before it is there. "
+            "Example: tokennas export configs/quickstart.yaml --format onnx --archs a.yaml b.yaml"
         ),
+        usage="CONFIG [--archs FILE ...] [--format FORMAT ...] [--section.key VALUE ...]",
+        options=(ARCHS,),
         sections=("search.name", "export"),
+        short={"--format": "--export.format"},
     ),
     Command(
         "retrain",
@@ -104,7 +112,7 @@ _ALL = (
         help="judge arch files on the test split",
         teaches=(
             "Gives accuracy on the test split, MACs, parameters and images/s of arch files. "
-            "Example: tokennas evaluate configs/quickstart.yaml --archs '[arch.yaml]'"
+            "Example: tokennas evaluate configs/quickstart.yaml --archs a.yaml b.yaml"
         ),
         options=(ARCHS,),
         sections=("data",),

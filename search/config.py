@@ -86,13 +86,17 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What is exported of the front.
+    """What is exported of the front, beside its arch files.
 
     Args:
-        weights: also the weights of each subnet, as safetensors.
+        format: files for each subnet, in a folder of its own with a model card: `safetensors` (what
+            timm loads), `torch-export`, `onnx`; and `portfolio`, all of them over one set of
+            weights.
     """
 
-    weights: bool = False
+    format: list[Literal["safetensors", "torch-export", "onnx", "portfolio"]] = field(
+        default_factory=list
+    )
 
 
 @dataclass(frozen=True)

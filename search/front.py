@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -137,15 +138,19 @@ class Front:
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write the front (schema tokennas/front/1).
+        """Write the front, or what `readable` leaves of it (schema tokennas/front/1)."""
+        kept = self.readable()
+        values = {item.name: getattr(kept, item.name) for item in fields(kept)}
+        write_front(path, values | {"entries": [vars(entry) for entry in kept.entries]})
 
-        Of a front too long for a file that people read, the best, the last and an even choice of
-        those between are written.
+    def readable(self) -> Front:
+        """The front; where it is too long for a file that people read, a part of it.
+
+        That is the best, the last and an even choice of those between.
         """
         kept = _even(self.entries, max(2, MOST_BLOCKS // self.shape.depth))
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        values["left_out"] = self.left_out + len(self.entries) - len(kept)
-        write_front(path, values | {"entries": [vars(entry) for entry in kept]})
+        left_out = self.left_out + len(self.entries) - len(kept)
+        return replace(self, entries=kept, left_out=left_out)
 
     @classmethod
     def load(cls, path: str | Path) -> Front:
@@ -158,12 +163,19 @@ class Front:
         entries = tuple(FrontEntry(**entry) for entry in values.pop("entries"))
         return cls(entries=entries, **values)
 
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The names that limits can have."""
+        measured = (entry.metrics for entry in self.entries)
+        names = (objective.name for objective in self.objectives)
+        return frozenset(self.full).union(names, *measured)
+
     def _constraint(self, name: str, amount: float | str) -> Constraint:
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
         signs = {objective.name: objective.sign for objective in self.objectives}
-        known = {*self.full, *signs, *(key for entry in self.entries for key in entry.metrics)}
-        if cost not in known:
-            hint = near(name, sorted(known)) or f"; known are {', '.join(sorted(known))}"
+        if cost not in self._known:
+            known = sorted(self._known)
+            hint = near(name, known) or f"; known are {', '.join(known)}"
             raise InputError(f"front: unknown {shown(name)}{hint}")
         limit = amount_of(name, amount, self.full.get(cost), scale)
         return Constraint(cost, limit, signs.get(cost, 1))

@@ -61,7 +61,7 @@ def parse_call(argv: Sequence[str]) -> Call:
         InputError: naming the option, or file, line and key, and what would be right.
         SystemExit: after --help and --version.
     """
-    parser, arguments = _parser(), _listed(_config_option(list(argv) or ["--help"]))
+    parser, arguments = _parser(), _listed(_long(_config_option(list(argv) or ["--help"])))
     file = _config_file(arguments)
     document = None if file is None else read_yaml(file)
     if document is not None:
@@ -207,18 +207,28 @@ def _config_option(arguments: list[str]) -> list[str]:
     return arguments
 
 
+def _long(arguments: list[str]) -> list[str]:
+    """Options of the config's that the command has a short name for, in full."""
+    command = COMMANDS.get(arguments[0])
+    short = command.short if command is not None else {}
+    parts = (argument.partition("=") for argument in arguments)
+    return ["".join((short.get(name, name), *rest)) for name, *rest in parts]
+
+
 def _listed(arguments: list[str]) -> list[str]:
-    """Options that take a list, with a bare value of theirs as a list of one: `--archs a.yaml`."""
-    found, wanted = [], False
+    """Options that take a list, with bare values of theirs as one: `--archs a.yaml b.yaml`."""
+    found: list[str] = []
+    wanted = False
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if wanted and not argument.startswith("["):
-            found.append(f"[{argument}]")
+        if wanted and not argument.startswith(("-", "[")):
+            earlier = f"{found.pop()[1:-1]}, " if found[-1].startswith("[") else ""
+            found.append(f"[{earlier}{argument}]")
         elif equals and name in _lists() and not value.startswith("["):
             found.append(f"{name}=[{value}]")
         else:
             found.append(argument)
-        wanted = argument in _lists()
+        wanted = argument in _lists() or (wanted and not argument.startswith("-"))
     return found
 
 

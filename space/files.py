@@ -71,7 +71,19 @@ def load_arch_file(path: str | Path) -> ArchFile:
     Raises:
         InputError: file, line, place, value and what would be right.
     """
-    document = read_yaml(path)
+    return _arch_file(read_yaml(path))
+
+
+def parse_arch(data: Mapping[str, Any], whose: str) -> ArchFile:
+    """What the values of an arch file say that lie elsewhere, such as in a `config.json`.
+
+    Raises:
+        InputError: `whose` they are, place, value and what would be right.
+    """
+    return _arch_file(Document(Path(whose), data, {}))
+
+
+def _arch_file(document: Document) -> ArchFile:
     document.check_schema(SCHEMA)
     given = _mapping(document, (), document.data, KEYS)
     data = {key: value for key, value in given.items() if value is not None}
@@ -111,23 +123,41 @@ def save_arch(
         InputError: the arch does not fit the shape or breaks a rule, `input` is not right, or a
             value is no plain one that a file can hold; nothing is written.
     """
+    data = arch_data(
+        arch,
+        shape=shape,
+        backbone=backbone,
+        input=input,
+        classes=classes,
+        metrics=metrics,
+        origin=origin,
+    )
+    write_yaml(path, data)
+
+
+def arch_data(
+    arch: Arch,
+    *,
+    shape: BackboneShape,
+    backbone: Mapping[str, Any] | None = None,
+    input: Mapping[str, Any] | None = None,
+    **extras: Mapping[str, Any] | list[str] | None,
+) -> dict[str, Any]:
+    """What an arch file says, as plain values; see `ArchFile` for the arguments.
+
+    Raises:
+        InputError: the arch does not fit the shape or breaks a rule, or `input` is not right.
+    """
     check_inputs(input or {})
-    extras = {
-        "backbone": backbone,
-        "input": input,
-        "classes": classes,
-        "metrics": metrics,
-        "origin": origin,
-    }
+    given = {"backbone": backbone, "input": input, **extras}
     # The cost comes last: it is there whole or the file was cut off, and whoever reads it notices.
-    data: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
-        **{key: value for key, value in extras.items() if value},
+        **{key: value for key, value in given.items() if value},
         "shape": shape.to_dict(),
         "blocks": [block_to_dict(block) for block in arch.blocks],
         "cost": cost_to_dict(arch, shape),
     }
-    write_yaml(path, data)
 
 
 def block_to_dict(block: BlockArch) -> dict[str, Any]:

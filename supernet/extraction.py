@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,18 @@ def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
     """
     arch = canonical(supernet.space, arch)
     tensors = [*supernet.parameters(), *supernet.buffers()] if share else []
-    whole: Any = copy.deepcopy(supernet, {id(tensor): tensor for tensor in tensors})
-    subnet = subnet_of(whole, supernet.shape, arch)
-    subnet.selectors.update({i: whole.selectors[i] for i in subnet.selectors})
-    for i, pools in subnet.pools.items():
-        assert isinstance(pools, nn.ModuleDict)
-        pools.update({kind: whole.pools[i][kind] for kind in pools})
-    return subnet
+    whole = copy.deepcopy(supernet, {id(tensor): tensor for tensor in tensors})
+    return _with_operators(subnet_of(whole, supernet.shape, arch), whole)
+
+
+def narrow(supernet: Supernet, archs: Iterable[Arch]) -> ElasticViT:
+    """The supernet with the operators that some of its archs use; nothing is copied.
+
+    Raises:
+        InputError: an arch is not in the supernet's space.
+    """
+    found = [canonical(supernet.space, arch) for arch in archs]
+    return _with_operators(elastic_of(supernet, supernet.shape, found), supernet)
 
 
 def create_subnet(
@@ -59,27 +65,54 @@ def create_subnet(
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
     whose = "the arch file" if isinstance(arch, ArchFile) else str(arch)
-    model, its_args = _backbone(file, whose)
-    backbone = create_backbone(model, {**its_args, **args})
-    check_shape(backbone_shape(backbone), file.shape, whose)
-    subnet = subnet_of(backbone, file.shape, file.arch)
-    config: Any = subnet.default_cfg
-    config = {**config, **_timm_input(file)}
-    subnet.pretrained_cfg = subnet.default_cfg = config
+    subnet = _set_input(subnet_of(_backbone(file, whose, args), file.shape, file.arch), file)
     if weights is not None:
         load_weights(subnet, weights)
     return subnet
 
 
+def create_elastic(file: ArchFile, whose: str, archs: Iterable[Arch]) -> ElasticViT:
+    """Build what runs any of some archs of the backbone that an arch file names.
+
+    Args:
+        file: says backbone, shape and input; its own arch counts for nothing.
+        whose: how errors call it.
+        archs: of that shape.
+
+    Raises:
+        InputError: see `create_subnet`.
+    """
+    return _set_input(elastic_of(_backbone(file, whose, {}), file.shape, archs), file)
+
+
+def elastic_of(
+    backbone: VisionTransformer, shape: BackboneShape, archs: Iterable[Arch]
+) -> ElasticViT:
+    """Run any of `archs` on `backbone`, which is taken over, with the operators that they use."""
+    traced = [trace(arch, shape) for arch in archs]
+    pairs = [list(zip(states, blocks, strict=False)) for states, blocks in traced]
+    model = ElasticViT(backbone, shape, zip(*pairs, strict=True))
+    model.__dict__.pop("space", None)
+    return model
+
+
 def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> ElasticViT:
     """Run `arch` on `backbone`, which is taken over and cut to the weights that the arch uses."""
-    choices = [[choice] for choice in zip(*trace(arch, shape), strict=False)]
-    subnet = ElasticViT(backbone, shape, choices, arch)
-    subnet.__dict__.pop("space", None)
+    subnet = elastic_of(backbone, shape, [arch])
+    subnet.set_arch(shape, arch)
     for block, choice in zip(subnet.blocks, arch.blocks, strict=True):
         if choice.shared:
             _keep_values(block.attn)
     return subnet
+
+
+def _with_operators(model: ElasticViT, whole: Any) -> ElasticViT:
+    """The model with the pooling kernels and selectors of `whole`, where it has some."""
+    model.selectors.update({i: whole.selectors[i] for i in model.selectors})
+    for i, pools in model.pools.items():
+        assert isinstance(pools, nn.ModuleDict)
+        pools.update({kind: whole.pools[i][kind] for kind in pools})
+    return model
 
 
 def _keep_values(attn: Any) -> None:
@@ -93,8 +126,15 @@ def _keep_values(attn: Any) -> None:
     attn.q_norm = attn.k_norm = nn.Identity()
 
 
-def _backbone(file: ArchFile, whose: str) -> tuple[Any, dict[str, Any]]:
-    """Model and arguments for `timm.create_model`."""
+def _set_input(model: ElasticViT, file: ArchFile) -> ElasticViT:
+    """The model, which then says to timm what the file's images are."""
+    told: Any = model
+    told.pretrained_cfg = told.default_cfg = {**told.default_cfg, **timm_input(file)}
+    return model
+
+
+def _backbone(file: ArchFile, whose: str, args: Mapping[str, Any]) -> VisionTransformer:
+    """The backbone that an arch file names, by timm's initial weights."""
     described = {"args": {}, **file.backbone}
     if "model" not in described:
         raise InputError(f"{whose}: backbone.model: missing; it names the timm model to build")
@@ -104,10 +144,12 @@ def _backbone(file: ArchFile, whose: str) -> tuple[Any, dict[str, Any]]:
         raise InputError(
             f"{whose}: backbone.args: must be a mapping, got {shown(described['args'])}"
         )
-    return described["model"], described["args"]
+    backbone = create_backbone(described["model"], {**described["args"], **args})
+    check_shape(backbone_shape(backbone), file.shape, whose)
+    return backbone
 
 
-def _timm_input(file: ArchFile) -> dict[str, Any]:
+def timm_input(file: ArchFile) -> dict[str, Any]:
     """The `input` of an arch file under the names of timm's configurations."""
     found = {"input_size" if key == "size" else key: value for key, value in file.input.items()}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}

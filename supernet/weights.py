@@ -21,8 +21,7 @@ def save_weights(
     Raises:
         InputError: the file cannot be written.
     """
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_tensors(tensors, path, metadata)
+    write_tensors(model.state_dict(), path, metadata)
 
 
 def write_tensors(
@@ -33,11 +32,16 @@ def write_tensors(
     Raises:
         InputError: the file cannot be written.
     """
-    # Tensors that share memory would be refused: each is stored by itself.
-    own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
     # safetensors' own writer would make a file that nobody else may read.
     with replacing(path) as file:
-        file.write(save(own, metadata={"format": "pt", **(metadata or {})}))
+        file.write(tensor_bytes(tensors, metadata))
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Tensors as the bytes of a safetensors file."""
+    # Tensors that share memory would be refused: each is stored by itself.
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return save(own, metadata={"format": "pt", **(metadata or {})})
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from search.problem import Problem
 from search.samplers import parse_sampler
 from search.searchfile import NAME as SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
+from search.stages.exporting import check_formats
 from search.stages.places import VALUES
 from search.stages.setup import prepare
 from search.stages.tables import latency_tables
@@ -29,6 +30,7 @@ def check(config: Config, file: Path | None) -> None:
     Raises:
         InputError: the key, its value, and what would be right.
     """
+    check_formats(config)
     folder = RunFolder(config, file)
     setup = prepare(config, folder)
     space, wanted = setup.supernet.space, config.search

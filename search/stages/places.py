@@ -23,6 +23,7 @@ from space.yamlfile import write_text
 
 # The arch file of a finished network, and of one that is being trained.
 ARCH, STARTED = "arch.yaml", "started.yaml"
+WEIGHTS = "subnet.safetensors"
 EARLIER = "earlier"
 # Why a choice could not be retrained, until it is tried again.
 FAILED = "failed.json"

@@ -22,6 +22,7 @@ from search.stages.places import (
     ARCH,
     STARTED,
     VALUES,
+    WEIGHTS,
     forgive,
     note_failure,
     reason_of,
@@ -42,7 +43,6 @@ from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights
 
-WEIGHTS = "subnet.safetensors"
 SPEED = "images_per_second"
 
 

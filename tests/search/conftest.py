@@ -1,4 +1,4 @@
-"""The helpers of these tests and those of the space's become modules.
+"""The helpers of these tests, of the space's and of the supernet's become modules.
 
 Importlib mode puts no test folder on the path.
 """
@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE / "latency", HERE.parent / "space"):
+BESIDE = (HERE / "latency", HERE.parent / "space", HERE.parent / "supernet")
+for folder in (HERE, *BESIDE):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 

@@ -96,12 +96,29 @@ def test_a_value_cannot_make_the_parser_import_anything(tmp_path, config):
         assert not mark.exists()
 
 
-def test_a_list_of_one_needs_no_brackets(config):
+@pytest.mark.parametrize(
+    "words", [["--format", "onnx", "portfolio"], ["--export.format=[onnx, portfolio]"]]
+)
+def test_a_command_has_a_short_name_for_what_it_is_asked_most(config, words):
+    assert parse_call(["export", str(config), *words]).config.export.format == ["onnx", "portfolio"]
+    assert parse_call(["export", str(config), "--format=onnx"]).config.export.format == ["onnx"]
+    assert "--format" in refused("search", config, "--format", "onnx")
+    told = refused("export", config, "--format", "tflite")
+    assert told.startswith("--export.format: ")
+    assert "safetensors" in told
+
+
+def test_lists_need_no_brackets(config):
     one = parse_call(["retrain", str(config), "--archs", "a.yaml", "--retrain.budgets=40%"])
     two = parse_call(["retrain", str(config), "--archs=[a.yaml]", "--retrain.budgets", "[40%]"])
     assert one == two
     assert one.options["archs"] == ["a.yaml"]
     assert one.config.retrain.budgets == ["40%"]
+    words = ["--archs", "a.yaml", "b.yaml", "--retrain.budgets", "40%", "60%", "--retrain.epochs=2"]
+    listed = parse_call(["retrain", str(config), *words])
+    assert listed.options["archs"] == ["a.yaml", "b.yaml"]
+    assert listed.config.retrain.budgets == ["40%", "60%"]
+    assert listed.config.retrain.epochs == 2
     several = parse_call(["search", str(config), "--search.objectives", "[kl, macs]"])
     assert several.config.search.objectives == ["kl", "macs"]
 

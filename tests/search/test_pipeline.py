@@ -6,9 +6,12 @@ import subprocess
 import sys
 
 import pytest
+import timm
 import torch
+from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
+from search import Portfolio
 from search.cli import main
 from search.config import Config
 from search.evaluator import RunEvaluator
@@ -30,7 +33,7 @@ space:
   skip: {ratios: [0.5], selectors: [map, cls]}
 supernet: {epochs: 1, random_archs: 1}
 search: {trials: 16, budget: macs=80%, objectives: [cross_entropy, macs], sampler_args: {population_size: 6}}
-export: {weights: true}
+export: {format: [safetensors, portfolio]}
 retrain: {epochs: 1, budgets: [70%, 45%], baselines: true}
 """  # noqa: E501
 
@@ -68,15 +71,29 @@ def test_every_point_of_the_front_is_exported_with_its_weights(run, config):
     assert {load_arch_file(path).arch for path in files} == {each.arch for each in front.entries}
     supernet = trained(config, run[0]).supernet
     images = torch.randn(3, 3, 16, 16)
-    for path in files:
-        subnet = create_subnet(path, path.with_suffix(".safetensors")).eval()
-        arch = load_arch_file(path).arch
-        assert torch.equal(subnet(images), supernet(images, arch))
+    portfolio = Portfolio.load(folder / "portfolio")
+    for path, served in zip(files, sorted(portfolio, key=costs), strict=True):
+        place = folder / path.stem
+        assert load_arch_file(place / "arch.yaml") == load_arch_file(path)
+        subnet = create_subnet(place / "arch.yaml", place / "model.safetensors").eval()
+        named = timm.create_model(f"local-dir:{place}", pretrained=True).eval()
+        wanted = supernet(images, load_arch_file(path).arch)
+        assert torch.equal(subnet(images), wanted)
+        assert torch.equal(named(images), wanted)
+        assert torch.equal(served(images), wanted)
+    card = ModelCard.load(folder / "portfolio" / "README.md")
+    assert "trained on `digits` as a supernet, beginning with random weights" in card.text
+    assert sum(line.startswith("| ") for line in card.text.splitlines()) == len(front) + 1
+    assert list(portfolio.classes) == load_arch_file(files[0]).classes
     assert Front.load(folder / "front.yaml").rows() == front.rows()
 
 
+def costs(served):
+    return served.entry.metrics["macs"]
+
+
 def test_an_exported_subnet_runs_in_a_fresh_process(run, config, tmp_path):
-    path = sorted((run[1] / "export" / "main").glob("*_*.yaml"))[0]
+    path = sorted((run[1] / "export" / "main").glob("*_*/arch.yaml"))[0]
     supernet = trained(config, run[0]).supernet
     images = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)
     script = (
@@ -86,7 +103,7 @@ def test_an_exported_subnet_runs_in_a_fresh_process(run, config, tmp_path):
         "subnet = create_subnet(sys.argv[1], sys.argv[2]).eval()\n"
         "print(subnet(torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)).tolist())\n"
     )
-    command = [sys.executable, "-c", script, str(path), str(path.with_suffix(".safetensors"))]
+    command = [sys.executable, "-c", script, str(path), str(path.with_name("model.safetensors"))]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     wanted = supernet(images, load_arch_file(path).arch)
     torch.testing.assert_close(torch.tensor(json.loads(printed)), wanted, rtol=1e-5, atol=1e-6)
@@ -220,9 +237,12 @@ def test_evaluate_gives_the_figures_of_any_arch_file(run, capsys):
     path = choices(run)["45%"] / "arch.yaml"
     exported = sorted((run[1] / "export" / "main").glob("*_*.yaml"))[0]
     capsys.readouterr()
-    assert main(["evaluate", str(run[0]), "--archs", f"[{exported}]"]) == 0
-    assert exported.with_suffix(".safetensors").name[:8] in capsys.readouterr().out
-    assert main(["evaluate", str(run[0]), "--archs", f"[{path}]"]) == 0
+    assert main(["evaluate", str(run[0]), "--archs", str(exported), str(path)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in shown if "yaml" in line] == [
+        [exported.name, "supernet"],
+        ["arch.yaml", "subnet.safetensors"],
+    ]
     assert main(["evaluate", str(run[0])]) == 2
     assert "--archs" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 """Subnets from files: `create_subnet`, timm's `create_model`, and what timm asks of a model."""
 
+import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -25,6 +26,7 @@ from torch import nn
 
 from space import Arch, InputError, load_arch_file, save_arch
 from supernet import ElasticViT, create_subnet, extract
+from supernet.exporting import hub_config
 
 DISTILLED = "deit_tiny_distilled_patch16_224"
 
@@ -80,6 +82,49 @@ def test_timm_creates_it(tmp_path):
     other = timm.create_model("tokennas_vit", arch=str(file), num_classes=3, drop_path_rate=0.1)
     assert other(images(subnet)).shape == (2, 3)
     assert other.blocks[-1].drop_path1.drop_prob == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("model", [NAMED, DISTILLED])
+@pytest.mark.parametrize("place", ["local-dir:", "hf-hub:user/name"])
+def test_timm_creates_what_an_exported_folder_names(tmp_path, monkeypatch, model, place):
+    file, weights, subnet = export(tmp_path, an_arch(), model, classes=list("abcdefg"))
+    (tmp_path / "model.safetensors").write_bytes(weights.read_bytes())
+    config = hub_config(create_subnet(file), load_arch_file(file))
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    # Whoever loads it has neither the arch file nor our way to load weights.
+    file.unlink()
+    weights.unlink()
+    # The Hub gives one file after the other.
+    given = lambda repo_id, filename, **_: str(tmp_path / filename)  # noqa: E731
+    monkeypatch.setattr(timm.models._hub, "hf_hub_download", given)
+    name = f"{place}{tmp_path}" if place == "local-dir:" else place
+    found = timm.create_model(name, pretrained=True).eval()
+    assert isinstance(found, ElasticViT)
+    assert torch.equal(found(images(subnet)), subnet(images(subnet)))
+    look = resolve_model_data_config(found)
+    assert (tuple(look["mean"]), look["crop_pct"]) == (tuple(INPUT["mean"]), 0.8)
+    assert found.pretrained_cfg["label_names"] == list("abcdefg")
+    other = timm.create_model(name, pretrained=True, num_classes=3).eval()
+    assert other(images(subnet)).shape == (2, 3)
+    assert torch.equal(other.pos_embed, found.pos_embed)
+    empty = timm.create_model(name)
+    assert not torch.equal(empty.pos_embed, found.pos_embed)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"arch": {"schema": "tokennas/arch/2"}}, "model_args.arch:1: schema: must be"),
+        ({"arch": 5}, "tokennas_vit needs arch=FILE"),
+        ({}, "tokennas_vit needs arch=FILE"),
+    ],
+)
+def test_a_folder_that_names_no_arch_is_refused(tmp_path, change, reason):
+    file, _, _ = export(tmp_path, an_arch())
+    config = hub_config(create_subnet(file), load_arch_file(file)) | {"model_args": change}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=reason):
+        timm.create_model(f"local-dir:{tmp_path}")
 
 
 @pytest.mark.parametrize(

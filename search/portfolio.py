@@ -1,0 +1,198 @@
+"""A front over one set of weights: which of its subnets runs is chosen for each call, by budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load
+from torch import Tensor
+
+from search.front import Front, FrontEntry
+from search.tables import cell
+from space.errors import InputError, cut
+from space.files import ArchFile, arch_data, parse_arch
+from space.writing import make_folder, replacing
+from supernet.elastic import ElasticViT
+from supernet.exporting.checking import Check, compare
+from supernet.exporting.observing import observed, runs_of
+from supernet.extraction import create_elastic, extract, narrow
+from supernet.model import Supernet, check_shape
+from supernet.weights import load_weights, tensor_bytes
+
+FRONT, WEIGHTS = "front.yaml", "portfolio.safetensors"
+# Of the metadata: an arch file of the front's first subnet, for backbone, input and classes.
+ABOUT = "arch"
+
+
+class Served:
+    """A subnet of a portfolio: images (B, C, H, W) to logits (B, classes).
+
+    Args:
+        model: that holds the weights, shared by all.
+        entry: the subnet and its metrics.
+    """
+
+    def __init__(self, model: ElasticViT, entry: FrontEntry) -> None:
+        self.entry = entry
+        self._model = model
+        self._steps = model.steps(entry.arch)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits, without gradients; from as many threads at once as there are."""
+        model = self._model
+        with torch.inference_mode():
+            tokens = model.run_blocks(model.embed(images), self._steps)
+            return model.forward_head(model.norm(tokens))
+
+
+class Portfolio:
+    """The subnets of a front over one set of weights.
+
+    To switch is to look one up: nothing is copied, and nothing is set, so that threads can use
+    different subnets at the same time.
+
+    Args:
+        model: a supernet that knows the front's archs, to evaluate, on its device.
+        front: the subnets, with all that is known of them.
+        classes: names, in the order of the logits, where known.
+
+    Raises:
+        InputError: the model is in training, of another shape, or does not know an arch.
+    """
+
+    def __init__(self, model: ElasticViT, front: Front, classes: tuple[str, ...] = ()) -> None:
+        if model.training:
+            raise InputError("a portfolio's network is one to evaluate: call supernet.eval()")
+        if not front.entries:
+            raise InputError("a portfolio needs subnets: the front is empty")
+        check_shape(model.shape, front.shape, "the front")
+        self.model = model
+        self.front = front
+        self.classes = classes
+        self._served = {each.identity: Served(model, each) for each in front.entries}
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Portfolio:
+        """Read a folder that `save_portfolio`, or `tokennas export --format portfolio`, wrote.
+
+        Raises:
+            InputError: a file is not right, or they do not belong together.
+        """
+        front, weights = Front.load(Path(folder) / FRONT), Path(folder) / WEIGHTS
+        file = _about(weights)
+        if file.shape != front.shape:
+            raise InputError(f"{weights}: not of the backbone that {FRONT} beside it is of")
+        archs = [entry.arch for entry in front.entries]
+        model = create_elastic(file, str(weights), archs)
+        load_weights(model, weights)
+        model.eval().requires_grad_(False).to(device)
+        return cls(model, front, tuple(file.classes))
+
+    def __len__(self) -> int:
+        return len(self.front)
+
+    def __iter__(self) -> Iterator[Served]:
+        return iter(self._served.values())
+
+    def at(self, **limits: float | str) -> Served:
+        """The subnet of best first objective within limits: `macs="60%"`, `latency_ms=5`.
+
+        Without limits it is the best of all. Names are those of the front's metrics; `flops` too.
+
+        Raises:
+            InputError: no subnet is within them, which says how far they reach; or a name that the
+                front does not know, or an amount that is none.
+        """
+        entry = self.front.best(**limits)
+        if entry is None:
+            raise InputError(f"portfolio: none is within {self._reach(limits)}")
+        return self._served[entry.identity]
+
+    def _reach(self, limits: Mapping[str, float | str]) -> str:
+        """The limits, and from where to where the subnets reach: `macs=5% (0.2G to 1.1G)`."""
+        parts = []
+        for name, amount in limits.items():
+            cost, scale = ("macs", 2) if name == "flops" else (name, 1)
+            found = [
+                scale * each.entry.metrics[cost] for each in self if cost in each.entry.metrics
+            ]
+            reach = f"{cell(name, min(found))} to {cell(name, max(found))}" if found else "unknown"
+            parts.append(f"{name}={amount} (theirs: {reach})")
+        return ", ".join(parts)
+
+
+def save_portfolio(
+    supernet: Supernet,
+    front: Front,
+    folder: str | Path,
+    about: Mapping[str, Any],
+    images: Tensor,
+) -> list[Check]:
+    """Write a front and one file of weights, with what its archs use of the supernet.
+
+    Args:
+        supernet: trained, to evaluate.
+        front: of its archs.
+        folder: where they go.
+        about: `backbone`, `input` and `classes`, as arch files have them.
+        images: real ones, (n, C, H, W), on which every subnet is compared with the extracted one.
+
+    Returns:
+        How equal each subnet is; nothing where the folder holds this portfolio already.
+
+    Raises:
+        InputError: the front is empty or of other archs, about is not right, a subnet is not the
+            same any more, or the files cannot be written.
+    """
+    check_shape(supernet.shape, front.shape, "the front")
+    place, front = Path(folder), front.readable()
+    if not front.entries:
+        raise InputError(f"{place}: the front is empty: nothing to export")
+    archs = [entry.arch for entry in front.entries]
+    first = json.dumps(arch_data(archs[0], shape=front.shape, **about))
+    file = parse_arch(json.loads(first), str(place))
+    data = tensor_bytes(narrow(supernet, archs).state_dict(), {ABOUT: first})
+    model = create_elastic(file, str(place), archs)
+    model.load_state_dict(load(data))
+    portfolio = Portfolio(model.eval().requires_grad_(False), front, tuple(file.classes))
+    if _holds(place, portfolio):
+        return []
+    checks = []
+    for served in portfolio:
+        subnet = extract(supernet, served.entry.arch).cpu().float()
+        checks.append(compare(subnet, observed(served, runs_of(subnet)), images.cpu().float()))
+        if not checks[-1].equal:
+            raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
+    make_folder(place)
+    front.save(place / FRONT)
+    with replacing(place / WEIGHTS) as written:
+        written.write(data)
+    return checks
+
+
+def _holds(place: Path, portfolio: Portfolio) -> bool:
+    """Whether a folder is of a portfolio already."""
+    try:
+        found = Portfolio.load(place)
+    except InputError:
+        return False
+    own, there = portfolio.model.state_dict(), found.model.state_dict()
+    same = portfolio.front == found.front and portfolio.classes == found.classes
+    return same and all(torch.equal(each, there[name]) for name, each in own.items())
+
+
+def _about(path: Path) -> ArchFile:
+    """What a portfolio's weights say of backbone, input and classes."""
+    try:
+        with path.open("rb"), safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get(ABOUT, "")
+        return parse_arch(json.loads(text), str(path))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: no weights of a portfolio: {cut(str(error))}") from None

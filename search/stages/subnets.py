@@ -1,0 +1,54 @@
+"""The subnets of arch files: with the weights that lie beside them, or those of the supernet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from search.config import Config
+from search.stages.places import ARCH, WEIGHTS
+from search.stages.setup import Setup
+from space.errors import InputError
+from space.files import ArchFile
+from supernet.elastic import ElasticViT
+from supernet.exporting import FORMATS
+from supernet.extraction import create_subnet, extract
+from supernet.model import check_shape
+
+# In the folder of one network: its weights as retrained, or as exported.
+OWN = (WEIGHTS, FORMATS["safetensors"].file)
+SUPERNET = "supernet"
+
+
+def load_subnet(path: Path, file: ArchFile, setup: Setup) -> tuple[ElasticViT, str]:
+    """The subnet of an arch file, to evaluate, and the name of what its weights come from.
+
+    Raises:
+        InputError: it knows other classes than the data, or belongs to another backbone.
+    """
+    if len(file.classes) not in (0, len(setup.data.classes)):
+        raise InputError(
+            f"{path}: knows {len(file.classes)} classes, the data {len(setup.data.classes)}"
+        )
+    weights = weights_beside(path)
+    if weights is not None:
+        return create_subnet(path, weights).to(setup.device).eval(), weights.name
+    check_shape(setup.supernet.shape, file.shape, str(path))
+    return extract(setup.supernet, file.arch).eval(), SUPERNET
+
+
+def weights_beside(path: Path) -> Path | None:
+    """The weights of an arch file: of the same name, or those of the folder that holds it alone."""
+    names = [path.with_suffix(".safetensors").name, *(OWN if path.name == ARCH else ())]
+    return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
+
+
+def about(setup: Setup, config: Config) -> dict[str, Any]:
+    """Backbone, input and classes of a run, as arch files have them."""
+    classes = list(setup.data.classes)
+    args = {**config.backbone.args, "num_classes": len(classes)}
+    return {
+        "backbone": {"model": config.backbone.model, "args": args},
+        "input": setup.data.input,
+        "classes": classes,
+    }
