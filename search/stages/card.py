@@ -169,6 +169,13 @@ class Card:
         if isinstance(speed, dict) and isinstance(speed.get("value"), int | float):
             where = ", ".join(f"{key} {each}" for key, each in speed.items() if key != "value")
             rows.append(f"| images/s | {speed['value']:,} | {where} |")
+        for name, each in file.metrics.items():
+            if name.partition("@")[0] == "latency_ms" and isinstance(each, dict):
+                how = "measured" if each.get("measured") else "predicted"
+                where = f"{each.get('device')}, {each.get('dtype')}"
+                rows.append(
+                    f"| ms a batch of {each.get('batch')} | {each.get('value')} | {how}, {where} |"
+                )
         note = (
             "\n\nThe search split is cut from the training images: archs were chosen by it, so "
             "that its figures are better than those of new images would be."

@@ -17,6 +17,8 @@ from search.stages.packing import Packing, package_names
 from search.stages.searching import digest
 from search.stages.setup import WEIGHTS, Setup, trained
 from search.stages.subnets import about
+from search.stages.tables import latency_tables
+from search.stages.timing import latencies_of
 from space.arch import Arch
 from space.errors import InputError
 from space.files import load_arch_file, save_arch
@@ -132,11 +134,11 @@ def _write_front(
     front: Front, target: Path, setup: Setup, config: Config, folder: RunFolder
 ) -> dict[str, Path]:
     """The arch files of a front, by name."""
-    paths = {}
+    paths, tables = {}, latency_tables(config, folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
         origin = {"trial": entry.trial, "identity": entry.identity}
-        metrics = {"search": dict(entry.metrics)}
+        metrics = {"search": dict(entry.metrics), **latencies_of(entry, tables)}
         write_arch(path, entry.arch, setup, config, folder, metrics=metrics, origin=origin)
         paths[file_stem(entry)] = path
     front.save(target / "front.yaml")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -56,6 +57,27 @@ def time_front(
             known |= _time(left, supernet, table, device)
         front = _with(front, MEASURED + name, known)
     return front
+
+
+def latencies_of(entry: FrontEntry, tables: Iterable[LatencyTable]) -> dict[str, dict[str, Any]]:
+    """What an arch file says of latencies: milliseconds of a batch, and on what.
+
+    Args:
+        entry: of a front.
+        tables: of the devices that were budgeted for.
+    """
+    found = {}
+    for table in tables:
+        for name in (NAME, f"{NAME}@{table.name}"):
+            if name in entry.metrics:
+                measured = entry.metrics.get(MEASURED + name)
+                conditions = table.conditions.to_dict()
+                found[name] = {
+                    "value": round(entry.metrics[name] if measured is None else measured, 4),
+                    "measured": measured is not None,
+                    **{key: conditions[key] for key in ("device", "batch", "dtype", "compiled")},
+                }
+    return found
 
 
 def marks(front: Front, limits: Mapping[str, float]) -> list[str]:

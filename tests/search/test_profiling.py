@@ -10,7 +10,8 @@ from search.latency.measuring import device_name
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable
 from search.stages import profiling
-from space import SearchSpace
+from search.stages.exporting import file_stem
+from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
 from supernet.backbone import create_backbone
 
@@ -66,6 +67,22 @@ def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
     assert main(["search", config, *budget]) == 0
     again = Front.load(tmp_path / "runs" / "toy" / "search" / "main" / "front.yaml")
     assert {e.identity: e.metrics["measured_latency_ms"] for e in again.entries} == low
+    # Arch files and model cards say it with the conditions.
+    assert main(["export", config, *budget, "--format", "safetensors"]) == 0
+    for entry in again.entries:
+        stem = file_stem(entry)
+        said = load_arch_file(tmp_path / "runs/toy/export/main" / f"{stem}.yaml").metrics
+        assert said["latency_ms"] == {
+            "value": round(entry.metrics["measured_latency_ms"], 4),
+            "measured": True,
+            "device": table.conditions.device,
+            "batch": 2,
+            "dtype": "float32",
+            "compiled": False,
+        }
+        card = (tmp_path / "runs/toy/export/main" / stem / "README.md").read_text()
+        row = f"| ms a batch of 2 | {said['latency_ms']['value']} | measured, "
+        assert row in card
 
 
 def test_a_front_point_over_its_budget_is_marked(config, tmp_path, capsys):
