@@ -1,7 +1,7 @@
 """Whether MACs saved become time saved: subnets beside the full timm model, on one device.
 
-    python benchmarks/subnet_speed.py [--model deit_small_patch16_224] [--device cpu] [--batch 64]
-        [--dtype float32] [--compile] [--rounds 7] [--json FILE]
+    python benchmarks/subnet_speed.py [--model deit_small_patch16_224] [--args JSON] [--device cpu]
+        [--batch 64] [--dtype float32] [--compile] [--rounds 7] [--json FILE]
 
 Everything takes turns in one process; each figure is the median over the rounds of the ratio inside
 a round. "Saved" is time saved / MACs saved. Peaks count the tensors alive beside weights and
@@ -20,21 +20,34 @@ import torch
 from peaks import peak_bytes
 
 from search.latency.measuring import Conditions, device_name, precision, take_turns, waiting_for
-from space import Arch, BlockArch, Pool, SearchSpace, macs
+from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
+from space.arch import Grid
 from supernet import Supernet, backbone_shape, extract
 from supernet.core import Carry
 from supernet.selection import choose, put_back, rows_of, take
 
 FULL, OWN, SHARED = "full", BlockArch(), BlockArch(attention="shared")
-SPACE = {
-    "pool": {"kinds": ["avg2d"], "grids": [10, 7], "max_pools": 2},
-    "share": {"max_run": 3},
-    "skip": {"ratios": [0.5, 0.75], "selectors": ["map", "cls"], "max_run": 3},
-}
 
 
-def archs_of(depth: int) -> dict[str, Arch]:
+def grids_of(shape: BackboneShape) -> tuple[Grid, Grid]:
+    """Half of the patch tokens, and a quarter: 10 x 10 and 7 x 7 of 14 x 14."""
+    height, width = shape.grid
+    return (round(0.71 * height), round(0.71 * width)), (height // 2, width // 2)
+
+
+def space_of(shape: BackboneShape) -> SearchSpace:
+    grids = [list(grid) for grid in grids_of(shape)]
+    values = {
+        "pool": {"kinds": ["avg2d"], "grids": grids, "max_pools": 2},
+        "share": {"max_run": 3},
+        "skip": {"ratios": [0.5, 0.75], "selectors": ["map", "cls"], "max_run": 3},
+    }
+    return SearchSpace.from_dict(values, shape)
+
+
+def archs_of(shape: BackboneShape) -> dict[str, Arch]:
     """What is timed, by name; depth 12 in the models that the figures are of."""
+    depth, (half, quarter) = shape.depth, grids_of(shape)
 
     def every(blocks: list[BlockArch]) -> Arch:
         return Arch(tuple(blocks[i % len(blocks)] for i in range(depth)))
@@ -42,11 +55,10 @@ def archs_of(depth: int) -> dict[str, Arch]:
     def skip(ratio: float, selector: str) -> BlockArch:
         return BlockArch(skip=ratio, selector=selector)
 
-    third = depth // 3
-    pools = {third: (10, 10), 2 * third: (7, 7)}
-    early = {1: (10, 10), depth // 2: (7, 7)}
+    pools = {depth // 3: half, 2 * depth // 3: quarter}
+    early = {1: half, depth // 2: quarter}
 
-    def pooled(places: dict[int, tuple[int, int]]) -> Arch:
+    def pooled(places: dict[int, Grid]) -> Arch:
         blocks = (
             BlockArch(pool=Pool("avg2d", grid=places[i])) if i in places else OWN
             for i in range(depth)
@@ -101,14 +113,18 @@ def moves(supernet, carry, step, after):
     return run
 
 
-def main() -> None:
-    args = arguments()
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
     device = torch.device(args.device)
     torch.manual_seed(0)
-    backbone = timm.create_model(args.model).to(device, precision(args.dtype)).eval()
+    backbone = (
+        timm.create_model(args.model, **json.loads(args.args))
+        .to(device, precision(args.dtype))
+        .eval()
+    )
     shape = backbone_shape(backbone)
-    supernet = Supernet(backbone, SearchSpace.from_dict(SPACE, shape)).eval()
-    archs = archs_of(shape.depth)
+    supernet = Supernet(backbone, space_of(shape)).eval()
+    archs = archs_of(shape)
     nets = {FULL: backbone, **{name: extract(supernet, arch) for name, arch in archs.items()}}
     if args.compile:
         nets = {name: torch.compile(net, fullgraph=True) for name, net in nets.items()}
@@ -181,16 +197,17 @@ def show(result) -> None:
         print(f"{name:36} {value:6.3f}")
 
 
-def arguments() -> argparse.Namespace:
+def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="deit_small_patch16_224")
+    parser.add_argument("--args", default="{}", help="for timm.create_model, as JSON")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

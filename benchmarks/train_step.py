@@ -33,8 +33,8 @@ from supernet.task import Classification
 PLAIN, FULL, STEP = "timm's full network", "full network of the supernet", "sandwich step"
 
 
-def main() -> None:
-    args = arguments()
+def main(argv: list[str] | None = None) -> None:
+    args = arguments(argv)
     config = parse_call(["run", args.config, "--backbone.pretrained", "false"]).config
     assert config is not None
     device, recipe = find_device(args.device), config.supernet
@@ -94,14 +94,14 @@ def show(result) -> None:
         print(f"{name:40} {result[name]:9.3f}")
 
 
-def arguments() -> argparse.Namespace:
+def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="configs/deit_small_imagenet.yaml")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json")
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from search.config import Config
 from search.folder import RunFolder
+from search.front import Front
 from search.latency.costs import NAME, read_tables
 from search.latency.table import LatencyTable
 from space.errors import InputError
@@ -25,7 +26,7 @@ def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...
     if not names:
         return ()
     own = folder.stage(FOLDER)
-    tables = read_tables(wanted.latency or sorted(own.glob("*.yaml")))
+    tables = _found(config, folder)
     if not tables:
         raise InputError(
             f"search: {names[0]} rests on a latency table, and there is none in {own}; measure "
@@ -40,3 +41,19 @@ def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...
                 f"{', '.join(sorted(known))}"
             )
     return tables
+
+
+def tables_of(front: Front, config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
+    """The tables that a front's latencies come from, as far as they are still there.
+
+    Raises:
+        InputError: one is not right.
+    """
+    if not any(name.partition("@")[0] == NAME for name in front.full):
+        return ()
+    return _found(config, folder)
+
+
+def _found(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
+    own = sorted(folder.stage(FOLDER).glob("*.yaml"))
+    return read_tables(config.search.latency or own)
