@@ -173,3 +173,20 @@ def test_subnets_may_share_weights():
         cut = sum(2 * block.shared for block in shared.arch.blocks)
         assert len(taken - own) == cut
         assert not {parameter.data_ptr() for parameter in copied.parameters()} & own
+
+
+@pytest.mark.slow
+def test_what_is_compiled_is_the_subnet():
+    net = small_supernet()
+    archs = [net.space.largest(), *(net.space.graph.path(rank) for rank in (1, 20, 40))]
+    for kind in ["cpu", *["cuda"] * torch.cuda.is_available()]:
+        conditions = conditions_on(torch.device(kind), 3, "float32", compiled=True)
+        torch.manual_seed(0)
+        runs = runs_of(net.to(kind), archs, conditions)
+        torch.manual_seed(0)
+        images = torch.randn(3, 3, 16, 16, device=kind)
+        for arch in archs:
+            with torch.inference_mode():
+                expected = extract(net, arch)(images)
+                found = runs[net.space.identity(arch)]()
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

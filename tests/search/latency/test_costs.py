@@ -1,5 +1,7 @@
 """Latency in budgets and objectives: counted, drawn and searched as MACs are."""
 
+import pickle
+
 import numpy as np
 import pytest
 from latency_toys import table_of
@@ -102,6 +104,17 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
             continue
         with pytest.raises(InputError, match=r"latency\.latency_ms was .* in the results"):
             run_search(**given, trials=4, latency=[other])
+
+
+def test_a_problem_travels_to_other_processes():
+    space = toy_space()
+    here = problem("latency_ms=60%", ["top1", "latency_ms"])
+    there = pickle.loads(pickle.dumps(here))
+    for arch in all_archs(space)[::7]:
+        assert there.costs(arch) == here.costs(arch)
+        assert there.budget.inside(arch) == here.budget.inside(arch)
+    assert there.tables == here.tables
+    assert there.tables.keys() == {"latency_ms"}
 
 
 def test_a_metric_of_ones_own_stays_one_without_a_table():
