@@ -1,0 +1,155 @@
+"""What a search costs beside its forward passes one by one, on the trained supernet of a run.
+
+    python benchmarks/shared_prefixes.py CONFIG [--run DIR] [TRIALS] [SAMPLER ...] [--json FILE]
+
+For NSGA-II and the config's own sampler, or those that are named: the wall time of the search, the
+share of it that goes into forward passes, and the share that it is of all forward passes one by one,
+by what the search says of itself and by really running a sample of its archs so; and the share of
+the blocks that were run. The wall time begins when weights and images are loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from search.evaluator import RunEvaluator, SupernetEvaluator
+from search.parsing import parse_call
+from search.run import run_search
+from space import macs
+
+# Of the archs of a search, every so-many-th is run by itself afterwards.
+EVERY = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one search; seconds, and shares."""
+
+    sampler: str
+    evaluations: int
+    images: int
+    wall: float
+    forward: float
+    one_by_one_said: float
+    one_by_one_run: float
+    blocks_run: float
+    kept_megabytes: float
+
+
+class Counting:
+    """Evaluates, and remembers which archs, and how many blocks that took."""
+
+    def __init__(self, made: SupernetEvaluator) -> None:
+        # One of its own for each search: nothing is kept from one to the next.
+        self.evaluate = SupernetEvaluator(made.supernet, made.held_out)
+        self.archs = []
+        self.blocks = 0
+        self.expect = self.evaluate.expect
+        self.supernet = made.supernet
+
+    @property
+    def spent(self):
+        return self.evaluate.spent
+
+    def __call__(self, arch):
+        self.archs.append(arch)
+        return self.evaluate(arch)
+
+    def run_step(self, *args):
+        self.blocks += 1
+        return type(self.supernet).run_step(self.supernet, *args)
+
+
+def measure(made: SupernetEvaluator, config, sampler, trials: int) -> Row:
+    counting, events = Counting(made), []
+    made.supernet.run_step = counting.run_step
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            run_search(
+                space=made.supernet.space,
+                evaluate=counting,
+                objectives=config.search.objectives,
+                budget=config.search.budget,
+                trials=trials,
+                sampler=sampler,
+                seed=config.seed,
+                folder=folder,
+                on_event=events.append,
+            )
+    finally:
+        del made.supernet.run_step
+    last, parts = events[-1], sum(1 for _ in made.held_out.batches)
+    return Row(
+        sampler if isinstance(sampler, str) else sampler["name"],
+        last.done,
+        len(made.held_out),
+        last.seconds,
+        last.spent.forward,
+        last.spent.alone,
+        one_by_one(made, counting.archs),
+        counting.blocks / (parts * last.done * made.supernet.shape.depth),
+        counting.evaluate.openings.kept.bytes / 1e6,
+    )
+
+
+def one_by_one(made: SupernetEvaluator, archs) -> float:
+    """Seconds of the forward passes of all archs: a sample is run, the others by their MACs."""
+    shape, sample = made.supernet.shape, archs[:: min(EVERY, len(archs))]
+    passes = 0.0
+    for arch in [archs[-1], *sample]:
+        began = time.perf_counter()
+        for _ in made.held_out.logits(partial(made.supernet, arch=arch)):
+            pass
+        if made.held_out.device.type == "cuda":
+            torch.cuda.synchronize()
+        passes += time.perf_counter() - began
+        if arch is archs[-1]:
+            # The first one warms up.
+            passes = 0.0
+    return passes * sum(macs(arch, shape) for arch in archs) / sum(macs(a, shape) for a in sample)
+
+
+def show(row: Row) -> None:
+    print(
+        f"{row.sampler:18} {row.evaluations:9} {row.wall:9.1f} {row.forward / row.wall:9.3f} "
+        f"{row.wall / row.one_by_one_said:9.3f} {row.wall / row.one_by_one_run:9.3f} "
+        f"{row.blocks_run:9.3f} {row.kept_megabytes:9.0f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    words, file = sys.argv[1:], None
+    if "--json" in words:
+        at = words.index("--json")
+        file = Path(words[at + 1])
+        words = words[:at] + words[at + 2 :]
+    trials = next((int(word) for word in words if word.isdigit()), 500)
+    named = [word for word in words if word.endswith("Sampler")]
+    rest = [word for word in words if not word.isdigit() and word not in named]
+    call = parse_call(["search", *rest])
+    assert call.config is not None
+    made = RunEvaluator(call.config, call.file)()
+    own = {"name": call.config.search.sampler, **call.config.search.sampler_args}
+    samplers = named or ["NSGAIISampler", *([own] if own["name"] != "NSGAIISampler" else [])]
+    print(f"{len(made.held_out):,} images, {torch.get_num_threads()} threads")
+    titles = ("trials", "wall, s", "forward", "of said", "of run", "blocks", "kept, MB")
+    print(f"{'sampler':18} " + " ".join(f"{title:>9}" for title in titles))
+    rows = []
+    for sampler in samplers:
+        rows.append(measure(made, call.config, sampler, trials))
+        show(rows[-1])
+    if file is not None:
+        file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
