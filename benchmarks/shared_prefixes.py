@@ -3,7 +3,7 @@
     python benchmarks/shared_prefixes.py CONFIG [--run DIR] [TRIALS] [SAMPLER ...] [--json FILE]
 
 For NSGA-II and the config's own sampler, or those that are named: the wall time of the search, the
-share of it that goes into forward passes, and the share that it is of all forward passes one by one,
+share of it that goes into forward passes, and the share that it is of all those passes one by one,
 by what the search says of itself and by really running a sample of its archs so; and the share of
 the blocks that were run. The wall time begins when weights and images are loaded.
 """
