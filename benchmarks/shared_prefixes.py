@@ -4,8 +4,9 @@
 
 For NSGA-II and the config's own sampler, or those that are named: the wall time of the search, the
 share of it that goes into forward passes, and the share that it is of all those passes one by one,
-by what the search says of itself and by really running a sample of its archs so; and the share of
-the blocks that were run. The wall time begins when weights and images are loaded.
+by what the search says of itself and by really running one arch in eight by itself beside it; and
+the share of the blocks that were run. The wall time begins when weights and images are loaded, and
+what is run beside the search is not in it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from search.parsing import parse_call
 from search.run import run_search
 from space import macs
 
-# Of the archs of a search, every so-many-th is run by itself afterwards.
+# Of the archs of a search, every so-many-th is run by itself too.
 EVERY = 8
 
 
@@ -45,15 +46,17 @@ class Row:
 
 
 class Counting:
-    """Evaluates, and remembers which archs, and how many blocks that took."""
+    """Evaluates, counts the blocks that takes, and runs some of the archs by themselves."""
 
     def __init__(self, made: SupernetEvaluator) -> None:
         # One of its own for each search: nothing is kept from one to the next.
         self.evaluate = SupernetEvaluator(made.supernet, made.held_out)
+        self.made = made
         self.archs = []
         self.blocks = 0
+        self.sample = []
+        self.seconds = 0.0
         self.expect = self.evaluate.expect
-        self.supernet = made.supernet
 
     @property
     def spent(self):
@@ -61,11 +64,32 @@ class Counting:
 
     def __call__(self, arch):
         self.archs.append(arch)
-        return self.evaluate(arch)
+        metrics = self.evaluate(arch)
+        if len(self.archs) % EVERY == 0:
+            self.run_alone(arch)
+        return metrics
+
+    def run_alone(self, arch):
+        """Forward passes of one arch, as without anything that is shared."""
+        blocks, began = self.blocks, time.perf_counter()
+        for _ in self.made.held_out.logits(partial(self.made.supernet, arch=arch)):
+            pass
+        if self.made.held_out.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - began
+        self.sample.append(arch)
+        self.blocks = blocks
+
+    @property
+    def alone(self):
+        """Seconds of the passes of all archs one by one: those that were not run, by their MACs."""
+        shape = self.made.supernet.shape
+        total, some = (sum(macs(arch, shape) for arch in x) for x in (self.archs, self.sample))
+        return self.seconds * total / some
 
     def run_step(self, *args):
         self.blocks += 1
-        return type(self.supernet).run_step(self.supernet, *args)
+        return type(self.made.supernet).run_step(self.made.supernet, *args)
 
 
 def measure(made: SupernetEvaluator, config, sampler, trials: int) -> Row:
@@ -91,30 +115,13 @@ def measure(made: SupernetEvaluator, config, sampler, trials: int) -> Row:
         sampler if isinstance(sampler, str) else sampler["name"],
         last.done,
         len(made.held_out),
-        last.seconds,
+        last.seconds - counting.seconds,
         last.spent.forward,
         last.spent.alone,
-        one_by_one(made, counting.archs),
+        counting.alone,
         counting.blocks / (parts * last.done * made.supernet.shape.depth),
         counting.evaluate.openings.kept.bytes / 1e6,
     )
-
-
-def one_by_one(made: SupernetEvaluator, archs) -> float:
-    """Seconds of the forward passes of all archs: a sample is run, the others by their MACs."""
-    shape, sample = made.supernet.shape, archs[:: min(EVERY, len(archs))]
-    passes = 0.0
-    for arch in [archs[-1], *sample]:
-        began = time.perf_counter()
-        for _ in made.held_out.logits(partial(made.supernet, arch=arch)):
-            pass
-        if made.held_out.device.type == "cuda":
-            torch.cuda.synchronize()
-        passes += time.perf_counter() - began
-        if arch is archs[-1]:
-            # The first one warms up.
-            passes = 0.0
-    return passes * sum(macs(arch, shape) for arch in archs) / sum(macs(a, shape) for a in sample)
 
 
 def show(row: Row) -> None:
