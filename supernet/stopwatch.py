@@ -29,12 +29,14 @@ class Stopwatch:
     """
 
     def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._events = device.type == "cuda"
         self._last: Any = None
         self._anew = False
         self._laps: list[_Lap] = []
         self._passes: list[tuple[list[Opening], Tensor]] = []
-        self._forward = self._alone = 0.0
+        # Of all passes; of what comes after the last opening of each; of the openings of all.
+        self._forward = self._ends = self._openings = 0.0
         # Of blocks that were run anew: what they took then, and when they were run to be kept.
         self._fresh = self._before = 0.0
 
@@ -68,22 +70,22 @@ class Stopwatch:
             seconds = self._between(lap.start, lap.end)
             self._forward += seconds
             if lap.opening is None:
-                self._alone += seconds
+                self._ends += seconds
             elif lap.anew and lap.images in lap.opening.seconds:
                 self._fresh += seconds
                 self._before += lap.opening.seconds[lap.images]
             else:
                 lap.opening.seconds[lap.images] = seconds
         for path, images in passes:
-            self._alone += sum(opening.seconds.get(images, 0.0) for opening in path)
+            self._openings += sum(opening.seconds.get(images, 0.0) for opening in path)
         right = self._fresh / self._before if self._before else 1.0
-        return self._forward, right * self._alone
+        return self._forward, self._ends + right * self._openings
 
     def _now(self) -> Any:
         if not self._events:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)
-        event.record()
+        event.record(torch.cuda.current_stream(self._device))
         return event
 
     def _between(self, start: Any, end: Any) -> float:
