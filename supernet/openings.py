@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,23 +22,13 @@ from supernet.evaluation import Network
 from supernet.keeping import Kept, Opening
 from supernet.model import Supernet, canonical
 from supernet.plan import Step
+from supernet.room import room
 from supernet.stopwatch import Stopwatch
 
-GIB = 1 << 30
-# Of a GPU's memory that is free at the start; the rest is for passes, and for others.
-GPU_SHARE = 0.25
 # Every so many evaluations one is run from the images on, so that what a pass takes is measured.
 ANEW = 40
 # Openings that no evaluation went through for long are forgotten, a few at a time.
 TIDY = 256
-
-
-def room(device: torch.device) -> int:
-    """Bytes to keep openings in: a quarter of a GPU's free memory, or 1 GiB for each thread."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(GPU_SHARE * free)
-    return GIB * torch.get_num_threads()
 
 
 class Openings:
@@ -47,16 +38,22 @@ class Openings:
 
     Args:
         supernet: in evaluation, on its device.
-        most_bytes: that are kept between evaluations; `room` of its device by default.
+        most_bytes: that are kept between evaluations; by default the `room` that there is on its
+            device, in whichever process it is then.
     """
 
     def __init__(self, supernet: Supernet, most_bytes: int | None = None) -> None:
         self.supernet = supernet
+        self._given = most_bytes
         device = next(supernet.parameters()).device
         self.kept = Kept(room(device) if most_bytes is None else most_bytes)
         self.watch = Stopwatch(device)
         self._known: dict[tuple[Step, ...], Opening] = {}
         self._awaited: list[Opening] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process it has kept nothing yet."""
+        return Openings, (self.supernet, self._given)
 
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
         """Be told what is evaluated next, so that what it shares finds room.

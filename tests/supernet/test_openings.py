@@ -1,5 +1,6 @@
 """Archs that begin with the same blocks: what they share is run once, and nothing else changes."""
 
+import pickle
 import random
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
 
 from supernet.keeping import carry_bytes
-from supernet.openings import ANEW, TIDY, Openings, room
+from supernet.openings import ANEW, TIDY, Openings
+from supernet.room import room
 
 PLENTY = 1 << 30
 
@@ -243,5 +245,30 @@ def test_to_keep_something_takes_time_that_one_by_one_is_not_blamed_for(monkeypa
     assert alone == pytest.approx(3 * ANEW * net.shape.depth, rel=0.02)
 
 
-def test_there_is_room_on_a_cpu_by_its_threads():
-    assert room(torch.device("cpu")) == torch.get_num_threads() << 30
+def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_path):
+    cpu, gib = torch.device("cpu"), 1 << 30
+    monkeypatch.setattr("supernet.room.os.cpu_count", lambda: 8)
+    monkeypatch.setattr("supernet.room.os.sysconf", lambda name: 1 << 18)
+    monkeypatch.setattr("supernet.room.LIMIT", tmp_path / "memory.max")
+    for threads, limit, wanted in (
+        (2, None, 2 * gib),
+        (8, "max\n", 8 * gib),
+        (2, "34359738368\n", 2 * gib),
+        (8, "17179869184\n", 4 * gib),
+        (1, "17179869184\n", gib / 2),
+    ):
+        if limit:
+            (tmp_path / "memory.max").write_text(limit)
+        monkeypatch.setattr("supernet.room.torch.get_num_threads", lambda n=threads: n)
+        assert room(cpu) == wanted
+
+
+def test_sent_to_another_process_nothing_is_kept_yet():
+    net = build_supernet("class token")
+    images, arch = images_for(net), net.space.smallest()
+    openings = Openings(net, 123_456)
+    with torch.inference_mode():
+        wanted = openings.network(arch)(images)
+        again = pickle.loads(pickle.dumps(openings))
+        assert (again.kept.bytes, again.kept.most_bytes, again.seconds) == (0, 123_456, (0, 0))
+        assert torch.equal(again.network(arch)(images), wanted)
