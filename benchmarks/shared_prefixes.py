@@ -1,12 +1,13 @@
 """What a search costs beside its forward passes one by one, on the trained supernet of a run.
 
-    python benchmarks/shared_prefixes.py CONFIG [--run DIR] [TRIALS] [SAMPLER ...] [--json FILE]
+    python benchmarks/shared_prefixes.py CONFIG [--run DIR] [TRIALS] [SAMPLER ...]
+        [--megabytes ROOM] [--json FILE]
 
 For NSGA-II and the config's own sampler, or those that are named: the wall time of the search, the
 share of it that goes into forward passes, and the share that it is of all those passes one by one,
 by what the search says of itself and by really running one arch in eight by itself beside it; and
 the share of the blocks that were run. The wall time begins when weights and images are loaded, and
-what is run beside the search is not in it.
+what is run beside the search is not in it. `--megabytes` is what may be kept of openings.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from search.evaluator import RunEvaluator, SupernetEvaluator
 from search.parsing import parse_call
 from search.run import run_search
 from space import macs
+from supernet.openings import Openings
 
 # Of the archs of a search, every so-many-th is run by itself too.
 EVERY = 8
@@ -48,9 +50,11 @@ class Row:
 class Counting:
     """Evaluates, counts the blocks that takes, and runs some of the archs by themselves."""
 
-    def __init__(self, made: SupernetEvaluator) -> None:
+    def __init__(self, made: SupernetEvaluator, room: int | None) -> None:
         # One of its own for each search: nothing is kept from one to the next.
         self.evaluate = SupernetEvaluator(made.supernet, made.held_out)
+        if room is not None:
+            self.evaluate.openings = Openings(made.supernet, room)
         self.made = made
         self.archs = []
         self.blocks = 0
@@ -92,8 +96,8 @@ class Counting:
         return type(self.made.supernet).run_step(self.made.supernet, *args)
 
 
-def measure(made: SupernetEvaluator, config, sampler, trials: int) -> Row:
-    counting, events = Counting(made), []
+def measure(made: SupernetEvaluator, config, sampler, trials: int, room: int | None) -> Row:
+    counting, events = Counting(made, room), []
     made.supernet.run_step = counting.run_step
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -133,12 +137,20 @@ def show(row: Row) -> None:
     )
 
 
+def taken(words: list[str], name: str) -> str | None:
+    """The word after `name`, taken out of the command line."""
+    if name not in words:
+        return None
+    at = words.index(name)
+    value = words[at + 1]
+    del words[at : at + 2]
+    return value
+
+
 def main() -> None:
-    words, file = sys.argv[1:], None
-    if "--json" in words:
-        at = words.index("--json")
-        file = Path(words[at + 1])
-        words = words[:at] + words[at + 2 :]
+    words = sys.argv[1:]
+    file, megabytes = taken(words, "--json"), taken(words, "--megabytes")
+    room = None if megabytes is None else int(float(megabytes) * 1e6)
     trials = next((int(word) for word in words if word.isdigit()), 500)
     named = [word for word in words if word.endswith("Sampler")]
     rest = [word for word in words if not word.isdigit() and word not in named]
@@ -152,10 +164,10 @@ def main() -> None:
     print(f"{'sampler':18} " + " ".join(f"{title:>9}" for title in titles))
     rows = []
     for sampler in samplers:
-        rows.append(measure(made, call.config, sampler, trials))
+        rows.append(measure(made, call.config, sampler, trials, room))
         show(rows[-1])
     if file is not None:
-        file.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+        Path(file).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
 
 if __name__ == "__main__":
