@@ -7,26 +7,45 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from search.config import Config
-from search.stages.setup import find_device, trained
+from search.record import Spent
+from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
 from space.space import SearchSpace
 from supernet.backbone import backbone_shape
 from supernet.evaluation import HeldOut
 from supernet.model import Supernet
+from supernet.openings import Openings
 from supernet.pretrained import load_backbone
 from supernet.task import Classification
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
-class SupernetEvaluator:
+class _OnOpenings:
+    """Evaluates a supernet's archs, and runs once what they begin with (`search.sharing`)."""
+
+    def __init__(self, supernet: Supernet) -> None:
+        self.supernet = supernet.eval()
+        self.openings = Openings(supernet)
+
+    def expect(self, archs: Sequence[Arch]) -> list[Arch]:
+        """Be told what comes next; gives the order that shares most."""
+        return self.openings.expect(archs)
+
+    @property
+    def spent(self) -> Spent:
+        """Seconds of all forward passes so far."""
+        return Spent(*self.openings.seconds)
+
+
+class SupernetEvaluator(_OnOpenings):
     """The metrics of archs, on images that stay on the device; `kl` is to the full network.
 
     Args:
@@ -35,13 +54,13 @@ class SupernetEvaluator:
     """
 
     def __init__(self, supernet: Supernet, held_out: HeldOut) -> None:
-        self.supernet = supernet.eval()
+        super().__init__(supernet)
         self.held_out = held_out
         held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name, means over the images."""
-        return self.held_out.measure(partial(self.supernet, arch=arch))
+        return self.held_out.measure(self.openings.network(arch))
 
 
 def classification_evaluator(supernet: Supernet, loader: Iterable[Any]) -> SupernetEvaluator:
@@ -51,7 +70,7 @@ def classification_evaluator(supernet: Supernet, loader: Iterable[Any]) -> Super
     return SupernetEvaluator(supernet, HeldOut(loader, task, device))
 
 
-class LoaderEvaluator:
+class LoaderEvaluator(_OnOpenings):
     """The same by a user's own loader and metric.
 
     Args:
@@ -61,17 +80,17 @@ class LoaderEvaluator:
     """
 
     def __init__(self, supernet: Supernet, loader: Iterable[Any], metric: Metric) -> None:
-        self.supernet = supernet.eval()
+        super().__init__(supernet)
         self.metric = metric
-        self.device = next(supernet.parameters()).device
+        device = next(supernet.parameters()).device
         batches = list(loader)
-        self.images = [images.to(self.device) for images, *_ in batches]
-        self.targets = torch.cat([targets for _, targets, *_ in batches]).to(self.device)
+        self.images = [images.to(device) for images, *_ in batches]
+        self.targets = torch.cat([targets for _, targets, *_ in batches]).to(device)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name."""
         with torch.inference_mode():
-            logits = torch.cat([self.supernet(images, arch) for images in self.images])
+            logits = torch.cat(list(map(self.openings.network(arch), self.images)))
         return {name: float(value) for name, value in self.metric(logits, self.targets).items()}
 
 
@@ -80,19 +99,26 @@ class RunEvaluator:
     """Makes the evaluator of a run from its folder.
 
     Pickled, it turns into `CarriedEvaluator`: other machines need neither the folder nor the data.
+
+    Args:
+        config, file: of the run.
+        loaded: told how many images there are, of how many.
     """
 
     config: Config
     file: Path | None
+    loaded: Loaded | None = None
+    shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images."""
         setup = trained(self.config, self.file)
-        return SupernetEvaluator(setup.supernet, setup.held_out(self.config.supernet.amp))
+        held_out = setup.held_out(self.config.supernet.amp, self.loaded)
+        return SupernetEvaluator(setup.supernet, held_out)
 
     def __reduce__(self) -> tuple[Any, ...]:
         setup = trained(self.config, self.file, device="cpu")
-        batches = setup.held_out().batches
+        batches = setup.held_out(loaded=self.loaded).batches
         return CarriedEvaluator, (
             self.config,
             setup.task,

@@ -43,8 +43,9 @@ class StudyHost:
     evaluated then is accepted when it arrives.
     """
 
-    def __init__(self, search: Search, workers: int) -> None:
+    def __init__(self, search: Search, workers: int, sharing: bool = False) -> None:
         self._search = search
+        self._ahead = search.sampler.ahead if sharing else 1
         self._count = workers
         self._stack = ExitStack()
         self._opened: tuple[Session, Leases] | None = None
@@ -115,5 +116,5 @@ class StudyHost:
     def _open(self) -> tuple[Session, Leases]:
         if self._opened is None:
             session = self._stack.enter_context(self._search.open())
-            self._opened = session, Leases(session.study, self._count)
+            self._opened = session, Leases(session.study, self._count, ahead=self._ahead)
         return self._opened

@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from search.record import Job, Outcome, describe
+from search.sharing import alike
 from search.study import Study
+from space.arch import Arch
 from space.errors import InputError
 
 # A lease ends this long after the last sign of life of its worker.
@@ -30,6 +32,7 @@ class _Worker:
 
     Args:
         seen: when it gave the last sign of life.
+        last: arch that it was lent last.
         leased: what it is evaluating, by identity.
         starts: how often in a row it started without asking for work afterwards.
         greeted: whether it said hello since it last died.
@@ -39,6 +42,7 @@ class _Worker:
     leased: dict[str, Job] = field(default_factory=dict)
     starts: int = 0
     greeted: bool = False
+    last: Arch | None = None
 
 
 class Leases:
@@ -48,6 +52,8 @@ class Leases:
         study: where jobs come from and outcomes go.
         workers: how many there will be, so that the last jobs are shared out evenly.
         clock: seconds that never go backwards.
+        ahead: jobs that the study is asked for at a time; of them each worker gets those that begin
+            most like what it had before.
 
     Attributes:
         error: why the search cannot go on; None while it can.
@@ -55,13 +61,19 @@ class Leases:
     """
 
     def __init__(
-        self, study: Study, workers: int, clock: Callable[[], float] = time.monotonic
+        self,
+        study: Study,
+        workers: int,
+        clock: Callable[[], float] = time.monotonic,
+        ahead: int = 1,
     ) -> None:
         self.study = study
         self.error: InputError | None = None
         self.broken: dict[str, str] = {}
         self._clock = clock
         self._count = workers
+        self._ahead = ahead
+        self._waiting: list[Job] = []
         self._workers: dict[str, _Worker] = {}
         self._lost: deque[Job] = deque()
         self._deaths: dict[str, int] = {}
@@ -152,6 +164,7 @@ class Leases:
         has = {job.identity: job for job in held}
         self._lost.extend(job for name, job in worker.leased.items() if name not in has)
         self._lost = deque(job for job in self._lost if job.identity not in has)
+        self._waiting = [job for job in self._waiting if job.identity not in has]
         worker.leased = {name: job for name, job in has.items() if self.study.awaits(job)}
         for job in worker.leased.values():
             self.study.adopt(job)
@@ -186,14 +199,22 @@ class Leases:
             if self.study.awaits(job):
                 return [job]
         jobs: list[Job] = []
-        while len(jobs) < self._batch() and (job_or_none := self._ask()) is not None:
+        while len(jobs) < self._batch() and (job_or_none := self._ask(worker)) is not None:
             jobs.append(job_or_none)
         return jobs
 
-    def _ask(self) -> Job | None:
-        with self._study_asked():
-            return self.study.next()
-        return None
+    def _ask(self, worker: _Worker) -> Job | None:
+        """The job that waits and begins most like what the worker had before, if any."""
+        self._waiting = [job for job in self._waiting if self.study.awaits(job)]
+        if not self._waiting:
+            with self._study_asked():
+                self._waiting = self.study.group(self._ahead)
+        if not self._waiting:
+            return None
+        job = max(self._waiting, key=lambda job: alike(job.arch, worker.last))
+        self._waiting.remove(job)
+        worker.last = job.arch
+        return job
 
     def _batch(self) -> int:
         """As many jobs as fill a batch's time, and no more than leave some for everybody."""

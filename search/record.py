@@ -36,6 +36,28 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds of forward passes, where what evaluates knows them.
+
+    Args:
+        forward: that were spent.
+        alone: that the same archs take one by one, each from the images on.
+    """
+
+    forward: float = 0.0
+    alone: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.forward + other.forward, self.alone + other.alone)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.forward - other.forward, self.alone - other.alone)
+
+
+NOTHING = Spent()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What an evaluation gave: metrics, or an error in one line.
 
@@ -43,11 +65,13 @@ class Outcome:
         metrics: by name; empty where it failed.
         error: why it failed; None where it did not.
         seconds: how long it took.
+        spent: on forward passes.
     """
 
     metrics: Mapping[str, float]
     error: str | None = None
     seconds: float = 0.0
+    spent: Spent = NOTHING
 
 
 @dataclass(frozen=True)
@@ -84,12 +108,21 @@ class Record:
 
 def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
     """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome."""
-    started = time.perf_counter()
+    started, before = time.perf_counter(), _spent(evaluate)
+    metrics: dict[str, float] = {}
+    error = None
     try:
         metrics = _numbers(evaluate(arch))
-    except Exception as error:
-        return Outcome({}, describe(error), time.perf_counter() - started)
-    return Outcome(metrics, None, time.perf_counter() - started)
+    except Exception as raised:
+        error = describe(raised)
+    spent = _spent(evaluate) - before
+    return Outcome(metrics, error, time.perf_counter() - started, spent)
+
+
+def _spent(evaluate: Evaluate) -> Spent:
+    """What has been spent on forward passes so far, where what evaluates knows it."""
+    spent: Spent = getattr(evaluate, "spent", NOTHING)
+    return spent
 
 
 def describe(error: BaseException) -> str:

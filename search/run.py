@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
+from search.sharing import Sharing, in_order
 from search.status import told
 from search.timelimit import check_limit, limited
 from search.workers import Workers
@@ -137,17 +139,23 @@ def search_here(
     on_event: OnProgress,
     time_limit: float | None = None,
 ) -> Front:
-    """The search in this process, one evaluation after the other."""
+    """The search in this process, one evaluation after the other, group by group."""
     with search.open() as session:
         study = session.study
-        job = study.next()
+        jobs = study.group(1)
         # A search that is at its end already has no use for weights.
-        evaluate = limited(make_evaluate(), time_limit) if job else None
+        evaluate = limited(make_evaluate(), time_limit) if jobs else None
+        most = search.sampler.ahead if isinstance(evaluate, Sharing) else 1
         on_event(session.progress())
-        while job is not None and evaluate is not None:
-            study.finish(job, attempt(evaluate, job.arch))
-            job = study.next()
-            on_event(session.progress())
+        session.begin()
+        while jobs and evaluate is not None:
+            group = deque(in_order(evaluate, jobs))
+            while group:
+                job = group.popleft()
+                study.finish(job, attempt(evaluate, job.arch))
+                if not group:
+                    jobs = study.group(most)
+                on_event(session.progress())
         return Front.of(search.problem, study.records, study.ended or "")
 
 
@@ -179,3 +187,8 @@ class _Given:
     def __call__(self) -> Evaluate:
         assert self.evaluate is not None
         return self.evaluate
+
+    @property
+    def shares(self) -> bool:
+        """Whether it gains by evaluating archs that begin alike one after the other."""
+        return isinstance(self.evaluate, Sharing)

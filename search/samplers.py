@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseGASampler
 
 from search.evolution import EvolutionSampler
 from search.problem import Problem
@@ -31,6 +32,8 @@ OURS = {"EvolutionSampler": EvolutionSampler}
 # Proposals in a row that may be in vain: our own has looked at many before it gives one, and each
 # of the GP's costs a second.
 PATIENCE = {"EvolutionSampler": 2, "GPSampler": 10}
+# Proposals that may be asked for before the results of the first are told, at no loss.
+AHEAD = {"RandomSampler": 64, "QMCSampler": 64}
 # They learn nothing from results, so an initial population would only make them less random.
 BLIND = ("RandomSampler", "QMCSampler")
 REFUSED = {
@@ -100,6 +103,16 @@ class SamplerChoice:
     def patience(self) -> int:
         """Proposals in a row that may be in vain before an arch is drawn uniformly."""
         return PATIENCE.get(self.name, 100)
+
+    @property
+    def ahead(self) -> int:
+        """Proposals that need not wait for the results of the first of them."""
+        if self.name in OURS or self.name in AHEAD:
+            return AHEAD.get(self.name, 1)
+        # A genetic sampler breeds a whole generation from the same parents.
+        sampler = self._make_optunas(0)
+        size = sampler.population_size if isinstance(sampler, BaseGASampler) else None
+        return size or 1
 
     @contextmanager
     def thinking(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from search.problem import Problem
-from search.record import Record
+from search.record import NOTHING, Record, Spent
 from search.samplers import SamplerChoice
 from search.searchfile import describe_search, origin_of
 from search.storage import Store, read_trials
@@ -38,6 +38,9 @@ class Progress:
         ended: why it ended, in a sentence; None while it goes on.
         workers: processes that evaluate and are alive; None where this one does.
         leased: archs that they are evaluating.
+        spent: on forward passes, since this run began; nothing where nobody knows.
+        seconds: of this process since it began to evaluate; of the evaluations, where workers make
+            them.
     """
 
     done: int
@@ -51,11 +54,33 @@ class Progress:
     ended: str | None = None
     workers: int | None = None
     leased: int = 0
+    spent: Spent = NOTHING
+    seconds: float = 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """What the rest takes at the rate so far; None where nobody knows."""
         return (self.total - self.done) / self.rate if self.rate else None
+
+    @property
+    def forward(self) -> float | None:
+        """The share of the time that goes into forward passes."""
+        return self.spent.forward / self.seconds if self.spent.alone and self.seconds else None
+
+    @property
+    def of_alone(self) -> float | None:
+        """The time, as a share of what the forward passes would take one by one."""
+        return self.seconds / self.spent.alone if self.spent.alone else None
+
+
+def passes(forward: float | None, of_alone: float | None) -> str:
+    """What the time goes into, in a sentence; nothing where nobody knows."""
+    if forward is None or of_alone is None:
+        return ""
+    return (
+        f"forward passes are {forward:.0%} of the time, which is {of_alone:.2f} of what they would "
+        "take one by one"
+    )
 
 
 OnProgress = Callable[[Progress], None]
@@ -154,9 +179,14 @@ class Session:
         self.study = study
         self._notes = notes
         self._began = time.monotonic()
+        self._evaluates: float | None = None
         self._there = self._looked = len(study.records)
         self._best = max(filter(_inside, study.records), key=self._rank, default=None)
         self._failed = sum(record.error is not None for record in study.records)
+
+    def begin(self) -> None:
+        """This process begins to evaluate, and does nothing else from now on."""
+        self._evaluates = time.monotonic()
 
     def progress(self) -> Progress:
         records = self.study.records
@@ -167,7 +197,8 @@ class Session:
             ):
                 self._best = record
         self._looked = len(records)
-        elapsed = time.monotonic() - self._began
+        now = time.monotonic()
+        elapsed = now - self._began
         return Progress(
             done=len(records),
             total=self.study.trials,
@@ -178,6 +209,8 @@ class Session:
             best=self._best,
             notes=self._notes,
             ended=self.study.ended,
+            spent=self.study.spent,
+            seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
         )
 
     def _rank(self, record: Record) -> float:

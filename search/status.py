@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search.session import OnProgress, Progress
+from search.session import OnProgress, Progress, passes
 from search.tables import duration
 from space.errors import InputError, cut, printable, shown
 from space.yamlfile import write_text
@@ -31,6 +31,7 @@ KINDS: dict[str, Any] = {
     "best": int | float | None,
     "workers": int | None,
     "ended": str | None,
+    **dict.fromkeys(("forward", "of_alone"), int | float | None),
 }
 
 
@@ -48,6 +49,8 @@ class Status:
         workers: processes that evaluate and are alive; None without any, in the driver itself.
         leased: archs that they are evaluating.
         ended: why the search ended, in a sentence; None while it has not.
+        forward: share of the time that goes into forward passes; None where nobody knows.
+        of_alone: the time, as a share of what those passes would take one by one.
     """
 
     pid: int
@@ -62,6 +65,8 @@ class Status:
     workers: int | None
     leased: int
     ended: str | None
+    forward: float | None = None
+    of_alone: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what a file may hold instead, with a ValueError that names the value."""
@@ -145,6 +150,8 @@ def write_status(folder: Path, progress: Progress) -> None:
         workers=progress.workers,
         leased=progress.leased,
         ended=progress.ended,
+        forward=progress.forward,
+        of_alone=progress.of_alone,
     )
     write_text(folder / NAME, json.dumps(asdict(status)) + "\n")
 
@@ -177,6 +184,8 @@ def described(status: Status) -> str:
         lines.append(f"best {status.objective}: {status.best:.6g}")
     if status.workers is not None and status.running:
         lines.append(f"workers alive: {status.workers}, archs being evaluated: {status.leased}")
+    if line := passes(status.forward, status.of_alone):
+        lines.append(line)
     if status.ended is not None:
         lines.append(status.ended)
     elif status.running:

@@ -17,7 +17,7 @@ from search.feasible import Feasible
 from search.initial import initial_archs
 from search.problem import Problem
 from search.proposals import Proposals
-from search.record import Job, Outcome, Record, Source
+from search.record import NOTHING, Job, Outcome, Record, Source
 from search.samplers import SamplerChoice
 from search.storage import Store
 from search.trials import attributes, read_records
@@ -63,6 +63,8 @@ class Study:
     Attributes:
         records: the finished evaluations, in the order of finishing.
         ended: why there are no more jobs, in a sentence; None while there are.
+        spent: on the forward passes of the evaluations since this run began.
+        seconds: of those evaluations.
 
     Raises:
         InputError: no arch keeps the budgets, an initial arch is not in the space, or what is
@@ -85,6 +87,8 @@ class Study:
         self.seed = seed
         self.counts = Counts()
         self.ended: str | None = None
+        self.spent = NOTHING
+        self.seconds = 0.0
         self._sampler = sampler
         self._store = store
         self._known = known or {}
@@ -130,6 +134,18 @@ class Study:
             elif not self._take_over(job):
                 return job
 
+    def group(self, most: int) -> list[Job]:
+        """Up to `most` jobs to evaluate in any order, before more are asked for.
+
+        What proposes is told of the initial archs before it is asked.
+        """
+        jobs: list[Job] = []
+        while len(jobs) < most and (job := self.next()) is not None:
+            jobs.append(job)
+            if job.source == "initial" and not self._initial:
+                break
+        return jobs
+
     def adopt(self, job: Job) -> None:
         """Take note of a job that was given out before a restart of whoever holds the study."""
         if job.identity not in self._seen:
@@ -156,6 +172,8 @@ class Study:
             frozen.user_attrs = attributes(record, job, self.seed)
             self._store.add(frozen)
         self.records.append(record)
+        self.spent += outcome.spent
+        self.seconds += outcome.seconds
         self._seen[job.identity] = record
         self._count_failures(record)
         return record

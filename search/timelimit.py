@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from search.objectives import Evaluate
 from space.arch import Arch
@@ -42,11 +42,22 @@ def limited(evaluate: Evaluate, limit: float | None) -> Evaluate:
     if threading.current_thread() is not threading.main_thread():
         raise InputError("time_limit: without workers a search must run in the main thread")
 
-    def timed(arch: Arch) -> Mapping[str, float]:
-        with _Alarm(limit):
-            return evaluate(arch)
+    return _Limited(evaluate, limit)
 
-    return timed
+
+class _Limited:
+    """Evaluates within a limit, and is all else that what evaluates is."""
+
+    def __init__(self, evaluate: Evaluate, limit: float) -> None:
+        self._evaluate = evaluate
+        self._limit = limit
+
+    def __call__(self, arch: Arch) -> Mapping[str, float]:
+        with _Alarm(self._limit):
+            return self._evaluate(arch)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._evaluate, name)
 
 
 class _Alarm:

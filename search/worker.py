@@ -8,6 +8,7 @@ from collections.abc import Callable
 from search.leases import Result
 from search.objectives import Evaluate
 from search.record import Job, Outcome, attempt
+from search.sharing import in_order
 from search.timelimit import too_long
 
 # While there is nothing to do; others may die and leave some.
@@ -39,7 +40,7 @@ class Watch:
     def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
         """Evaluate jobs one after the other."""
         self._done = []
-        for job in jobs:
+        for job in in_order(evaluate, jobs):
             self._now = job, self._clock()
             outcome = attempt(evaluate, job.arch)
             self._now = None

@@ -39,6 +39,7 @@ class HeldOut:
         self.device = device
         self.amp = amp
         self._parts = 1
+        self._views: dict[Tensor, tuple[Tensor, ...]] = {}
         self.batches = [
             Held(images.to(device), targets.to(device), None) for images, targets, *_ in batches
         ]
@@ -68,8 +69,7 @@ class HeldOut:
         parts = self._parts
         while True:
             try:
-                size = -(-len(images) // parts)
-                found = [network(part) for part in images.split(size)]
+                found = [network(part) for part in self._split(images, parts)]
             except torch.OutOfMemoryError:
                 if parts >= len(images):
                     raise
@@ -79,6 +79,16 @@ class HeldOut:
             parts *= 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def _split(self, images: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """The parts of a batch, the same tensors each time: networks know images by them."""
+        if parts == 1:
+            return (images,)
+        size = -(-len(images) // parts)
+        views = self._views.get(images, ())
+        if not views or len(views[0]) != size:
+            views = self._views[images] = images.split(size)
+        return views
 
     def measure(self, network: Network) -> dict[str, float]:
         """The task's metrics, means over all images."""

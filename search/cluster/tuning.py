@@ -24,6 +24,7 @@ from search.front import Front
 from search.host import Status, StudyHost
 from search.objectives import Evaluate
 from search.session import OnProgress, Search
+from search.sharing import shares
 from search.workers import Workers
 from space.errors import InputError
 
@@ -56,7 +57,7 @@ def search_with_workers(
     # What Tune writes goes when Ray has ended, and with it whoever writes there.
     with _results(workers) as results, connected(workers) as own:
         gpus = gpus_each(workers, own)
-        with _study(search, workers, own) as study:
+        with _study(search, workers, own, shares(make_evaluate)) as study:
             # A search that cannot be opened, or is at its end, has no use for weights and images.
             status: Status = ask(study.status)
             notes = (*status.progress.notes, room(workers, gpus))
@@ -220,7 +221,7 @@ def _runtime_env(workers: Workers, own: bool) -> dict[str, Any]:
 
 
 @contextmanager
-def _study(search: Search, workers: Workers, own: bool) -> Iterator[Any]:
+def _study(search: Search, workers: Workers, own: bool, sharing: bool) -> Iterator[Any]:
     """The actor that holds the study, on this node."""
     import ray  # noqa: PLC0415
 
@@ -234,7 +235,7 @@ def _study(search: Search, workers: Workers, own: bool) -> Iterator[Any]:
             max_restarts=-1,
             max_task_retries=-1,
         )
-        .remote(search, workers.count)
+        .remote(search, workers.count, sharing)
     )
     try:
         yield study

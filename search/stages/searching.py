@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,8 @@ from search.front import Front
 from search.latency.costs import make_problem
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
-from search.session import OnProgress
 from search.session import Progress as State
+from search.session import passes
 from search.stages.setup import WEIGHTS, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
@@ -44,10 +45,10 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
-    with shown_progress(console) as tell:
+    with shown_progress(console) as shown:
         front = run_search(
             space=setup.supernet.space,
-            make_evaluate=RunEvaluator(config, file),
+            make_evaluate=RunEvaluator(config, file, shown.loaded),
             objectives=wanted.objectives,
             budget=wanted.budget,
             trials=wanted.trials,
@@ -61,7 +62,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             origin={"supernet": digest(weights), "split": digest(split)},
             workers=config.evaluators(),
             time_limit=wanted.time_limit,
-            on_event=tell,
+            on_event=shown,
         )
     limits: dict[str, float] = {}
     if tables:
@@ -71,6 +72,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
         limits = {limit.name: limit.most for limit in problem.budget.limits}
     show_front(front, console, limits)
+    shown.show_passes()
     return front
 
 
@@ -97,12 +99,59 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
     )
 
 
-@contextmanager
-def shown_progress(console: Console) -> Iterator[OnProgress]:
-    """A bar over the evaluations: rate, time left, best so far, what was not evaluated.
+class Shown:
+    """Shows the images that are loaded, and then how far the search is.
 
-    Where the output is no terminal, a line for each tenth of them.
+    Args:
+        console: where it prints lines: where it is no terminal, one for each tenth of the search.
+        bar: to turn, where it is one.
     """
+
+    def __init__(self, console: Console, bar: Progress) -> None:
+        self._console = console
+        self._bar = bar
+        self._task = bar.add_task("search", total=None, state="")
+        self._noted: set[str] = set()
+        self._told: int | None = None
+        self._began: float | None = None
+        self._state: State | None = None
+
+    def loaded(self, done: int, total: int) -> None:
+        """So many images of the search split are there."""
+        self._began = self._began or time.monotonic()
+        self._bar.update(self._task, total=total, completed=done, state="images loaded")
+        if done == total:
+            seconds = time.monotonic() - self._began
+            self._print(f"{total:,} images of the search split loaded in {duration(seconds)}")
+            self._began = None
+
+    def __call__(self, state: State) -> None:
+        """The search has come so far."""
+        self._state = state
+        for note in state.notes:
+            if note not in self._noted:
+                self._noted.add(note)
+                self._print(note)
+        words = _words(state)
+        self._bar.update(self._task, total=state.total, completed=state.done, state=words)
+        tenth = 10 * state.done // state.total
+        news = self._told is not None and tenth > self._told
+        self._told = tenth
+        if news and not self._console.is_terminal:
+            self._print(f"search {state.done}/{state.total}  {words}")
+
+    def show_passes(self) -> None:
+        """Print what the time went into, where that is known."""
+        if self._state is not None and (line := passes(self._state.forward, self._state.of_alone)):
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def shown_progress(console: Console) -> Iterator[Shown]:
+    """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
     columns = (
         TextColumn("[bold]search"),
         BarColumn(),
@@ -113,25 +162,7 @@ def shown_progress(console: Console) -> Iterator[OnProgress]:
     # Where it is none, an empty bar would still leave an empty line.
     quiet = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        task = bar.add_task("search", total=None, state="")
-        noted: set[str] = set()
-        told: int | None = None
-
-        def tell(state: State) -> None:
-            nonlocal told
-            for note in state.notes:
-                if note not in noted:
-                    noted.add(note)
-                    console.print(note, markup=False)
-            bar.update(task, total=state.total, completed=state.done, state=_state(state))
-            tenth = 10 * state.done // state.total
-            news = told is not None and tenth > told
-            told = tenth
-            if news and quiet:
-                line = f"search {state.done}/{state.total}  {_state(state)}"
-                console.print(line, markup=False, soft_wrap=True)
-
-        yield tell
+        yield Shown(console, bar)
 
 
 def digest(path: Path) -> str:
@@ -140,7 +171,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _state(state: State) -> str:
+def _words(state: State) -> str:
     words = [f"{state.rate:.1f}/s"]
     if state.seconds_left is not None:
         words.append(f"{duration(state.seconds_left)} left")

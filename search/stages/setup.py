@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +24,7 @@ from supernet.task import Classification
 from supernet.weights import load_weights
 
 WEIGHTS = "supernet.safetensors"
+Loaded = Callable[[int, int], None]
 TRAINED = ("backbone", "data", "space", "supernet")
 
 
@@ -43,9 +46,19 @@ class Setup:
     head_reset: bool
     device: torch.device
 
-    def held_out(self, amp: bool = True) -> HeldOut:
-        """The search split on the device."""
-        return HeldOut(self.data.search, self.task, self.device, amp)
+    def held_out(self, amp: bool = True, loaded: Loaded | None = None) -> HeldOut:
+        """The search split on the device; `loaded` is told how many images have come, of all."""
+        return HeldOut(_told(self.data.search, loaded), self.task, self.device, amp)
+
+
+def _told(batches: Any, loaded: Loaded | None) -> Iterator[Any]:
+    """Batches of a loader, of which it is told how many images have come."""
+    done, total = 0, len(batches.dataset)
+    for batch in batches:
+        done += len(batch[0])
+        if loaded is not None:
+            loaded(done, total)
+        yield batch
 
 
 def prepare(config: Config, folder: RunFolder) -> Setup:

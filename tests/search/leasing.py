@@ -17,10 +17,10 @@ class Clock:
         return self.now
 
 
-def leases_of(trials=20, workers=2, space=None, **others):
+def leases_of(trials=20, workers=2, space=None, ahead=1, **others):
     clock = Clock()
     space = space or toy_space()
-    leases = Leases(study_of(space, trials, **others), workers, clock)
+    leases = Leases(study_of(space, trials, **others), workers, clock, ahead)
     return leases, clock
 
 

@@ -1,5 +1,6 @@
 import pickle
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from torch.nn import functional as F
 
 from search import run_search
 from search.cli import main
-from search.evaluator import CarriedEvaluator, RunEvaluator, shared
+from search.evaluator import CarriedEvaluator, RunEvaluator, classification_evaluator, shared
 from search.parsing import parse_call
+from search.sharing import shares
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
 
@@ -77,6 +79,16 @@ def test_a_users_metric_takes_the_place_of_the_usual_ones(supernet, loader):
         assert entry.metrics["margin"] == pytest.approx(wanted, rel=1e-5)
 
 
+def test_what_archs_share_changes_no_metric(supernet, loader):
+    rng = np.random.default_rng(0)
+    archs = [supernet.space.sample(rng) for _ in range(30)]
+    evaluate = classification_evaluator(supernet, loader)
+    for arch in evaluate.expect(archs):
+        plain = evaluate.held_out.measure(partial(supernet, arch=arch))
+        assert evaluate(arch) == evaluate(arch) == plain
+    assert min(evaluate.spent.forward, evaluate.spent.alone) > 0
+
+
 def test_what_is_missing_is_said(supernet, loader):
     with pytest.raises(InputError, match="a supernet is judged on a loader"):
         run_search(supernet)
@@ -93,6 +105,7 @@ def test_a_carried_evaluator_measures_what_that_of_the_run_measures(tmp_path):
     made = RunEvaluator(parse_call(["search", str(config)]).config, config)
     carried = pickle.loads(pickle.dumps(made))
     assert isinstance(carried, CarriedEvaluator)
+    assert shares(made)
     shutil.rmtree(tmp_path / "run")
     config.unlink()
     there = carried()

@@ -7,11 +7,12 @@ from collections import Counter
 
 import pytest
 from search_toys import all_archs
-from searching import BUDGET, SPACE, Noting, search
+from searching import BUDGET, NOTES, SPACE, Noting, Together, search
 from started import PATHS, PROBLEM, evaluated, start, stored, wait_for
 
 from search import RayConfig, Workers
 from search.front import Front
+from search.record import Spent
 from search.run import run_search
 from space import InputError
 
@@ -38,6 +39,23 @@ def test_every_arch_is_evaluated_once_and_stored_once(tmp_path):
     assert evaluated(tmp_path) == Counter(record.identity for record in records)
     assert front == Front.of(PROBLEM, records, front.ended)
     assert front == Front.load(tmp_path / "search" / "front.yaml")
+
+
+def test_workers_share_and_tell_what_they_spent(tmp_path):
+    seen, evaluate = [], Together(tmp_path / NOTES, 0.0, None)
+    run_search(
+        space=SPACE,
+        evaluate=evaluate,
+        budget=BUDGET,
+        trials=90,
+        folder=tmp_path / "search",
+        workers=2,
+        on_event=seen.append,
+    )
+    records = holds(tmp_path, 90)
+    assert evaluated(tmp_path) == Counter(record.identity for record in records)
+    assert seen[-1].spent == Spent(90 / 4, 90)
+    assert seen[-1].of_alone == seen[-1].seconds / 90
 
 
 def test_a_search_goes_on_with_more_workers_and_without(tmp_path):

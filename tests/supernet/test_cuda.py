@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 import supernet.core
 from supernet import extract
+from supernet.openings import Openings
 from supernet.pooling import adaptive_max
 from supernet.selection import choose
 
@@ -69,3 +70,14 @@ def test_compiled_code_gives_the_same_logits(place):
     subnet = extract(net, ARCHS_WITH_ALL[place])
     images = images_for(net, 3, dtype=torch.float32).cuda()
     close(torch.compile(subnet, fullgraph=True)(images), subnet(images), 1e-4)
+
+
+@torch.inference_mode()
+def test_archs_that_share_openings_have_the_same_logits_and_are_timed():
+    net = build_supernet("class token", torch.float32).cuda()
+    images, archs = images_for(net, 3, dtype=torch.float32).cuda(), some_archs(net.space, 20)
+    openings = Openings(net)
+    with torch.autocast("cuda", torch.bfloat16):
+        for arch in openings.expect(archs):
+            assert torch.equal(openings.network(arch)(images), net(images, arch))
+    assert min(openings.seconds) > 0

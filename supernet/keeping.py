@@ -1,0 +1,130 @@
+"""What is kept of the openings of archs, within a number of bytes: that which is worth most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from supernet.core import Carry
+
+# A use counts for this much less with every evaluation after it.
+FADING = 0.98
+# An opening with fewer uses left than this is forgotten: after some 200 evaluations.
+FEWEST_USES = 0.02
+
+
+@dataclass(eq=False)
+class Opening:
+    """The first blocks of some archs, and what they leave.
+
+    Args:
+        macs: of its last block, for an image.
+        carries: what is kept of it, by the images that it was run on.
+        seconds: that its last block took, by the images.
+        awaited: archs to be evaluated next that begin with it.
+        uses: evaluations of such archs, as `faded` at `tick`.
+        tick: of its last use.
+        bytes: of its carries.
+    """
+
+    macs: int
+    carries: dict[Tensor, Carry] = field(default_factory=dict)
+    seconds: dict[Tensor, float] = field(default_factory=dict)
+    awaited: int = 0
+    uses: float = 0.0
+    tick: int = 0
+    bytes: int = 0
+
+    def faded(self, tick: int) -> float:
+        """Its uses, where old ones count less."""
+        return self.uses * FADING ** (tick - self.tick)
+
+
+class Kept:
+    """The carries that are kept, never more than `most_bytes` of them.
+
+    An opening is worth the MACs that it is likely to save: those of its last block, times the archs
+    that are known to come and those that came of late, for each byte.
+
+    Args:
+        most_bytes: of all carries together; what a pass itself needs is not counted.
+
+    Attributes:
+        bytes: that are kept.
+        ticks: evaluations so far.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.bytes = 0
+        self.ticks = 0
+        self._openings: list[Opening] = []
+        self._victims: list[tuple[float, Opening]] = []
+
+    def begin(self, path: Iterable[Opening]) -> None:
+        """An evaluation begins of an arch with these openings."""
+        self.ticks += 1
+        for opening in path:
+            opening.uses = opening.faded(self.ticks) + 1
+            opening.tick = self.ticks
+            opening.awaited = max(0, opening.awaited - 1)
+        self._openings = [each for each in dict.fromkeys(self._openings) if each.carries]
+        self.bytes = sum(opening.bytes for opening in self._openings)
+        worths = [self._worth(each, each.bytes / len(each.carries)) for each in self._openings]
+        pairs = zip(worths, self._openings, strict=True)
+        self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
+
+    def keep(self, opening: Opening, images: Tensor, carry: Carry) -> None:
+        """Keep what an opening left of some images, where it is worth more than what has to go."""
+        size = carry_bytes(carry)
+        if not self._make_room(size, self._worth(opening, size)):
+            return
+        if not opening.carries:
+            self._openings.append(opening)
+        # Counted first: an evaluation may be interrupted at any place, and must not keep too much.
+        self.bytes += size
+        opening.bytes += size
+        opening.carries[images] = carry
+
+    def shrink(self) -> None:
+        """Let go of everything, and keep half as much from now on."""
+        for opening in self._openings:
+            _drop(opening)
+        self._openings, self._victims = [], []
+        self.bytes = 0
+        self.most_bytes //= 2
+
+    def forgotten(self, opening: Opening) -> bool:
+        """Whether nobody went through an opening for long; then nothing is kept of it."""
+        if opening.awaited or opening.faded(self.ticks) >= FEWEST_USES:
+            return False
+        _drop(opening)
+        return True
+
+    def _make_room(self, size: int, worth: float) -> bool:
+        while self.bytes + size > self.most_bytes:
+            while self._victims and not self._victims[-1][1].carries:
+                self._victims.pop()
+            if not self._victims or self._victims[-1][0] >= worth:
+                return False
+            victim = self._victims[-1][1]
+            _, carry = victim.carries.popitem()
+            victim.bytes -= carry_bytes(carry)
+            self.bytes -= carry_bytes(carry)
+        return True
+
+    def _worth(self, opening: Opening, size: float) -> float:
+        return (opening.awaited + opening.faded(self.ticks)) * opening.macs / size
+
+
+def _drop(opening: Opening) -> None:
+    opening.carries.clear()
+    opening.bytes = 0
+
+
+def carry_bytes(carry: Carry) -> int:
+    """Bytes of memory that a carry holds, with those around a view."""
+    tensors = [carry.x, carry.importance, *(carry.maps or ()), *(carry.run or ())]
+    return sum(each.untyped_storage().nbytes() for each in tensors if each is not None)

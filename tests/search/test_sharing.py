@@ -1,0 +1,233 @@
+"""Evaluations that share work: in which groups and in what order archs are evaluated."""
+
+import json
+
+import pytest
+from leasing import done, exchanged, leases_of
+from search_toys import Evaluate, identities, study_of, toy_space
+
+from search.leases import MOST_DEATHS
+from search.record import Outcome, Spent, attempt
+from search.run import run_search
+from search.session import passes
+from search.sharing import Sharing, alike, in_order, shares
+from search.status import NAME, described, read_status
+from search.timelimit import limited
+
+SPACE = toy_space()
+
+
+class Together(Evaluate):
+    """Notes the groups that it is told of, and wants them backwards."""
+
+    def __init__(self, space):
+        super().__init__(space)
+        self.groups = []
+        self.spent = Spent()
+
+    def expect(self, archs):
+        self.groups.append([self.space.identity(arch) for arch in archs])
+        return archs[::-1]
+
+    def __call__(self, arch):
+        self.spent += Spent(0.25, 1.0)
+        return super().__call__(arch)
+
+
+def search(evaluate, **values):
+    return run_search(space=SPACE, evaluate=evaluate, budget="macs=80%", **values)
+
+
+def jobs_of(count, **values):
+    study = study_of(SPACE, 100, **values)
+    return [study.next() for _ in range(count)]
+
+
+def test_what_shares_is_told_of_jobs_and_orders_them():
+    jobs, evaluate = jobs_of(5), Together(SPACE)
+    assert in_order(evaluate, jobs) == jobs[::-1]
+    assert evaluate.groups == [identities(jobs)]
+    assert in_order(Evaluate(SPACE), jobs) == jobs
+    assert isinstance(limited(evaluate, 9.0), Sharing)
+    assert in_order(limited(evaluate, 9.0), jobs) == jobs[::-1]
+    assert not isinstance(limited(Evaluate(SPACE), 9.0), Sharing)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "size"),
+    [
+        ("NSGAIISampler", 20),
+        ({"name": "NSGAIIISampler", "population_size": 7}, 7),
+        ("RandomSampler", 64),
+        ("TPESampler", 1),
+        ("EvolutionSampler", 1),
+    ],
+)
+def test_groups_are_as_large_as_what_proposes_loses_nothing_by(sampler, size):
+    evaluate = Together(SPACE)
+    search(evaluate, trials=150, sampler=sampler)
+    initial = 0 if sampler == "RandomSampler" else len(study_of(SPACE, 1)._initial)
+    sizes = [len(group) for group in evaluate.groups]
+    assert sum(sizes) == len(set(evaluate.seen)) == 150
+    assert sizes[0] == 1, "the first one tells whether there is anything to do"
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    after = [size for size, end in zip(sizes, ends, strict=True) if end > max(1, initial)]
+    assert set(after[:-1]) == {size}
+    for group, end in zip(evaluate.groups, ends, strict=True):
+        assert evaluate.seen[end - len(group) : end] == group[::-1]
+
+
+def test_no_group_holds_what_is_proposed_before_the_initial_archs_are_known():
+    study = study_of(SPACE, 100, budget="macs=80%")
+    for size in (1, 4, 500, 500):
+        sources = {job.source for job in study.group(size)}
+        assert len(sources) == 1
+    assert sources == {"sampler"}
+
+
+@pytest.mark.parametrize("sampler", ["TPESampler", "EvolutionSampler"])
+def test_what_learns_from_each_result_proposes_the_same_as_without_sharing(sampler):
+    alone, together = Evaluate(SPACE), Together(SPACE)
+    initial = len(study_of(SPACE, 1)._initial)
+    together.expect = lambda archs: archs
+    for evaluate in (alone, together):
+        search(evaluate, trials=initial + 30, sampler=sampler)
+    assert alone.seen == together.seen
+
+
+@pytest.mark.parametrize("sampler", ["NSGAIISampler", "RandomSampler"])
+def test_the_same_seed_evaluates_the_same_archs_and_a_search_goes_on(tmp_path, sampler):
+    whole = Together(SPACE), Together(SPACE)
+    fronts = [search(each, trials=90, sampler=sampler) for each in whole]
+    assert whole[0].seen == whole[1].seen
+    assert fronts[0] == fronts[1]
+
+    class Stopped(Together):
+        def __call__(self, arch):
+            if len(self.seen) == 33:
+                raise KeyboardInterrupt
+            return super().__call__(arch)
+
+    seen = []
+    for _ in range(2):
+        evaluate = Stopped(SPACE)
+        with pytest.raises(KeyboardInterrupt):
+            search(evaluate, trials=90, sampler=sampler, folder=tmp_path)
+        seen += evaluate.seen
+    evaluate = Together(SPACE)
+    assert search(evaluate, trials=90, sampler=sampler, folder=tmp_path).evaluations == 90
+    seen += evaluate.seen
+    assert len(seen) == len(set(seen)) == 90
+    assert seen[:33] == whole[0].seen[:33]
+
+
+def test_one_that_fails_fails_alone():
+    class Failing(Together):
+        def __call__(self, arch):
+            metrics = super().__call__(arch)
+            if len(self.seen) % 7 == 3:
+                raise RuntimeError("no")
+            return metrics if len(self.seen) % 7 else {"top1": float("nan")}
+
+    evaluate = Failing(SPACE)
+    front = search(evaluate, trials=70)
+    assert (front.evaluations, front.failed) == (70, 20)
+    assert len(set(evaluate.seen)) == 70
+
+
+def test_what_evaluations_spent_is_summed_up_and_told(tmp_path):
+    seen = []
+    search(Together(SPACE), trials=40, folder=tmp_path, on_event=seen.append)
+    last = seen[-1]
+    assert last.spent == Spent(10.0, 40.0)
+    assert (last.forward, last.of_alone) == (10 / last.seconds, last.seconds / 40)
+    status = read_status(tmp_path)
+    assert (status.forward, status.of_alone) == (last.forward, last.of_alone)
+    assert passes(last.forward, last.of_alone) in described(status).splitlines()
+    said = json.loads((tmp_path / NAME).read_text())
+    del said["forward"], said["of_alone"]
+    (tmp_path / NAME).write_text(json.dumps(said))
+    assert "forward passes" not in described(read_status(tmp_path)), "as older ones said it"
+
+
+def test_where_nobody_knows_it_nothing_is_said(tmp_path):
+    seen = []
+    search(Evaluate(SPACE), trials=5, folder=tmp_path, on_event=seen.append)
+    assert (seen[-1].forward, seen[-1].of_alone) == (None, None)
+    assert passes(None, None) == ""
+    assert "forward passes" not in described(read_status(tmp_path))
+
+
+def test_an_attempt_knows_what_it_spent_also_where_it_failed():
+    class Failing(Together):
+        def __call__(self, arch):
+            super().__call__(arch)
+            raise RuntimeError("no")
+
+    (job,) = jobs_of(1)
+    evaluate = Failing(SPACE)
+    for _ in range(2):
+        assert attempt(evaluate, job.arch).spent == Spent(0.25, 1.0)
+    assert attempt(Evaluate(SPACE), job.arch).spent == Spent()
+
+
+def test_a_worker_gets_what_begins_like_what_it_had():
+    leases, _ = leases_of(trials=300, workers=3, ahead=30, sampler="RandomSampler")
+    last, chosen, there = {}, 0, 0
+    for turn in range(90):
+        name = "abc"[turn % 3]
+        jobs = leases.exchange(name, done(last.get(name, [])))
+        waiting = [*jobs, *leases._waiting]
+        if name in last:
+            likes = [alike(job.arch, last[name][-1].arch) for job in waiting]
+            assert likes[0] == max(likes)
+            chosen, there = chosen + likes[0], there + sum(likes) / len(likes)
+        last[name] = jobs
+    assert chosen > 1.5 * there
+
+
+def test_jobs_that_wait_are_lent_once_each_and_nothing_is_lost():
+    leases, _ = leases_of(trials=47, workers=2, ahead=20)
+    exchanged(leases, [])
+    records = identities(leases.study.records)
+    assert len(records) == len(set(records)) == 47
+
+
+def test_what_kills_workers_is_found_out_among_jobs_that_wait():
+    leases, _ = leases_of(trials=60, workers=2, ahead=20)
+    killer = leases.exchange("a", [])[0].identity
+    deaths = 0
+    leases.hello("a")
+    jobs = leases.exchange("a", [])
+    while jobs is not None:
+        died = killer in identities(jobs)
+        deaths += died
+        if died:
+            leases.hello("a")
+        jobs = leases.exchange("a", [] if died else done(jobs, 1e-3))
+    assert deaths == MOST_DEATHS - 1
+    records = leases.study.records
+    assert len(records) == 60
+    assert [each.identity for each in records if each.error] == [killer]
+
+
+def test_after_a_restart_what_a_worker_holds_is_lent_to_nobody_else():
+    before, _ = leases_of(trials=60, workers=2, ahead=20)
+    held = before.exchange("a", [])
+    leases, _ = leases_of(trials=60, workers=2, ahead=20)
+    leases.exchange("b", [])
+    held = [*held, *leases._waiting[:3]]
+    assert leases.exchange("a", [], held) is not None
+    assert not set(identities(held)) & set(identities(leases._waiting))
+    leases.study.finish(leases._waiting[0], Outcome({"top1": 0.5}))
+    finished = leases.study.records[-1].identity
+    for _ in range(9):
+        assert finished not in identities(leases.exchange("c", []))
+
+
+def test_makers_say_whether_what_they_make_shares():
+    class Maker:
+        shares = True
+
+    assert shares(Maker())
+    assert not shares(lambda: Evaluate(SPACE))

@@ -1,0 +1,274 @@
+"""Archs that begin with the same blocks: what they share is run once, and nothing else changes."""
+
+import pickle
+import random
+
+import pytest
+import torch
+from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
+
+from supernet.keeping import carry_bytes
+from supernet.openings import ANEW, TIDY, Openings
+from supernet.room import room
+
+PLENTY = 1 << 30
+
+
+class Counting:
+    """Counts the blocks that a supernet runs."""
+
+    def __init__(self, monkeypatch, net):
+        self.blocks = self.embeds = 0
+        run_step, embed = net.run_step, net.embed
+
+        def counted(*args):
+            self.blocks += 1
+            return run_step(*args)
+
+        def embedded(images):
+            self.embeds += 1
+            return embed(images)
+
+        monkeypatch.setattr(net, "run_step", counted)
+        monkeypatch.setattr(net, "embed", embedded)
+
+
+def refuses(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def neighbours(space, count, seed):
+    """Archs that share openings: drawn ones, crossed at a random block; those of the space."""
+    rng = random.Random(seed)
+    archs = drawn(space, 12, seed)
+    while len(archs) < count:
+        one, two = rng.sample(archs, 2)
+        cut = rng.randrange(1, one.depth)
+        crossed = type(one)((*one.blocks[:cut], *two.blocks[cut:]))
+        if crossed in space:
+            archs.append(space.canonical(crossed))
+    return archs
+
+
+def kept_bytes(openings):
+    return sum(
+        carry_bytes(carry)
+        for opening in openings._known.values()
+        for carry in opening.carries.values()
+    )
+
+
+def tree(net, archs):
+    """The openings of archs, and they themselves: blocks to run."""
+    plans = [net.steps(arch) for arch in archs]
+    return {plan[: k + 1] for plan in plans for k in range(len(plan))}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@torch.inference_mode()
+def test_logits_are_those_of_one_by_one_bit_for_bit(name):
+    net = supernet_of(name)
+    batches = [images_for(net, 2), images_for(net, 3, seed=1)]
+    openings, rng = Openings(net, PLENTY), random.Random(0)
+    archs = some_archs(net.space, 10) if name in FEW else drawn(net.space, 6)
+    wanted = {arch: [net(images, arch) for images in batches] for arch in archs}
+    # Once in groups, and once in any order, by what is kept of the first time.
+    for group in (openings.expect(archs[::2]), openings.expect(archs[1::2]), rng.sample(archs, 5)):
+        for arch in group:
+            network = openings.network(arch)
+            for images, logits in zip(batches, wanted[arch], strict=True):
+                assert torch.equal(network(images), logits)
+    assert kept_bytes(openings) == openings.kept.bytes > 0
+
+
+@pytest.mark.parametrize("most", [0, 9_000, 60_000, 300_000])
+@torch.inference_mode()
+def test_no_more_is_kept_than_fits_and_nothing_else_changes(monkeypatch, most):
+    net = build_supernet("class token")
+    batches = [images_for(net, 2), images_for(net, 3, seed=1)]
+    archs = neighbours(net.space, 36, seed=most)
+    wanted = {arch: [net(images, arch) for images in batches] for arch in archs}
+    counting, openings = Counting(monkeypatch, net), Openings(net, most)
+    for at in range(0, 36, 12):
+        for arch in openings.expect(archs[at : at + 12]):
+            network = openings.network(arch)
+            for images, logits in zip(batches, wanted[arch], strict=True):
+                assert torch.equal(network(images), logits)
+                assert kept_bytes(openings) == openings.kept.bytes <= most
+    alone = 36 * len(batches) * net.shape.depth
+    assert counting.blocks == alone if most == 0 else counting.blocks < alone
+
+
+@torch.inference_mode()
+def test_in_a_group_every_opening_is_run_once(monkeypatch):
+    net = build_supernet("class token")
+    images, archs = images_for(net), list(dict.fromkeys(neighbours(net.space, 39, 0)))
+    counting, openings = Counting(monkeypatch, net), Openings(net, PLENTY)
+    group = openings.expect(archs)
+    assert sorted(map(repr, group)) == sorted(map(repr, archs))
+    for arch in group:
+        openings.network(arch)(images)
+    assert (counting.embeds, counting.blocks) == (1, len(tree(net, archs)))
+    assert counting.blocks < 0.8 * len(archs) * net.shape.depth
+
+
+@torch.inference_mode()
+def test_in_the_order_of_the_tree_room_for_one_path_is_enough(monkeypatch):
+    """An opening that later archs of the group begin with stays, whatever else comes by."""
+    net = build_supernet("class token")
+    images, archs = images_for(net), list(dict.fromkeys(neighbours(net.space, 39, 0)))
+    generous = Openings(net, PLENTY)
+    for arch in generous.expect(archs):
+        generous.network(arch)(images)
+    path = max(
+        sum(carry_bytes(opening.carries[images]) for opening in generous._path(arch))
+        for arch in archs
+    )
+    counting, tight = Counting(monkeypatch, net), Openings(net, 2 * path)
+    for arch in tight.expect(archs):
+        tight.network(arch)(images)
+    assert generous.kept.bytes > 3 * tight.kept.bytes
+    assert counting.blocks <= 1.05 * len(tree(net, archs))
+
+
+@torch.inference_mode()
+def test_an_arch_that_fails_costs_the_others_nothing(monkeypatch):
+    net = build_supernet("class token")
+    batches = [images_for(net, 2), images_for(net, 3, seed=1)]
+    archs, openings, rng = neighbours(net.space, 30, 1), Openings(net, 200_000), random.Random(0)
+    wanted = {arch: [net(images, arch) for images in batches] for arch in archs}
+    run_step, bad = net.run_step, []
+
+    def breaks(*args):
+        if bad and rng.random() < 0.3:
+            raise bad[0]
+        return run_step(*args)
+
+    monkeypatch.setattr(net, "run_step", breaks)
+    for arch in openings.expect(archs):
+        for error in (TimeoutError("too long"), torch.OutOfMemoryError("none left"), None):
+            bad[:] = [error] if error else []
+            network = openings.network(arch)
+            try:
+                found = [network(images) for images in batches]
+            except (TimeoutError, torch.OutOfMemoryError):
+                found = None
+            assert found is not None or error
+            for logits, right in zip(found or [], wanted[arch], strict=False):
+                assert torch.equal(logits, right)
+            assert kept_bytes(openings) == openings.kept.bytes <= openings.kept.most_bytes
+
+
+@torch.inference_mode()
+def test_out_of_memory_lets_go_of_what_is_kept_and_goes_on(monkeypatch):
+    net = build_supernet("class token")
+    images, arch = images_for(net), net.space.largest()
+    openings, run_step = Openings(net, PLENTY), net.run_step
+    wanted = openings.network(arch)(images)
+
+    def full(*args):
+        if openings.kept.bytes:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run_step(*args)
+
+    monkeypatch.setattr(net, "run_step", full)
+    openings.kept.most_bytes = 100
+    assert torch.equal(openings.network(arch)(images), wanted)
+    assert (openings.kept.most_bytes, kept_bytes(openings)) == (50, 0)
+    monkeypatch.setattr(net, "run_step", refuses)
+    with pytest.raises(torch.OutOfMemoryError):
+        openings.network(arch)(images)
+
+
+@torch.inference_mode()
+def test_what_nobody_comes_to_any_more_is_forgotten():
+    net = build_supernet("average pooling")
+    images, openings = images_for(net), Openings(net, PLENTY)
+    one, other = some_archs(net.space, 0)[:2]
+    openings.network(one)(images)
+    for _ in range(2 * TIDY):
+        network = openings.network(other)
+    network(images)
+    assert set(openings._known) == {net.steps(other)[:k] for k in range(net.shape.depth)}
+    openings.network(other)
+    assert openings.kept.bytes == kept_bytes(openings)
+
+
+@torch.inference_mode()
+def test_passes_are_timed_and_what_they_take_one_by_one(monkeypatch):
+    net, clock = build_supernet("class token"), Clock()
+    monkeypatch.setattr("supernet.stopwatch.time.perf_counter", clock)
+    run_step, embed, head = net.run_step, net.embed, net.forward_head
+    monkeypatch.setattr(net, "embed", lambda x: clock.after(100, embed(x)))
+    monkeypatch.setattr(net, "forward_head", lambda x: clock.after(10_000, head(x)))
+    monkeypatch.setattr(net, "run_step", lambda i, *rest: clock.after(i, run_step(i, *rest)))
+    images, archs = images_for(net), neighbours(net.space, 50, 3)
+    openings = Openings(net, PLENTY)
+    for arch in openings.expect(archs):
+        openings.network(arch)(images)
+    forward, alone = openings.seconds
+    assert forward == clock.now
+    assert alone == pytest.approx(50 * (100 + 10_000 + sum(range(net.shape.depth))))
+    assert openings.seconds == (forward, alone)
+
+
+class Clock:
+    """Says what time it is; passes take the time that they are said to take."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def after(self, seconds, result):
+        self.now += seconds
+        return result
+
+
+@torch.inference_mode()
+def test_to_keep_something_takes_time_that_one_by_one_is_not_blamed_for(monkeypatch):
+    net, clock = build_supernet("class token"), Clock()
+    monkeypatch.setattr("supernet.stopwatch.time.perf_counter", clock)
+    run_step = net.run_step
+    openings = Openings(net, PLENTY)
+
+    def slower(i, *args):
+        # As where memory that is kept has to be had anew; nothing is kept of the last block.
+        keeps = openings.kept.ticks % ANEW and i + 1 < net.shape.depth
+        return clock.after(1.25 if keeps else 1.0, run_step(i, *args))
+
+    monkeypatch.setattr(net, "run_step", slower)
+    images = images_for(net)
+    for arch in drawn(net.space, 3 * ANEW):
+        openings.network(arch)(images)
+    _, alone = openings.seconds
+    assert alone == pytest.approx(3 * ANEW * net.shape.depth, rel=0.02)
+
+
+def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_path):
+    cpu, gib = torch.device("cpu"), 1 << 30
+    monkeypatch.setattr("supernet.room.os.cpu_count", lambda: 8)
+    monkeypatch.setattr("supernet.room.os.sysconf", lambda name: 1 << 18)
+    monkeypatch.setattr("supernet.room.LIMIT", tmp_path / "memory.max")
+    for threads, limit, wanted in (
+        (2, None, 2 * gib),
+        (8, "max\n", 8 * gib),
+        (2, "34359738368\n", 2 * gib),
+        (8, "17179869184\n", 4 * gib),
+        (1, "17179869184\n", gib / 2),
+    ):
+        if limit:
+            (tmp_path / "memory.max").write_text(limit)
+        monkeypatch.setattr("supernet.room.torch.get_num_threads", lambda n=threads: n)
+        assert room(cpu) == wanted
+
+
+def test_sent_to_another_process_nothing_is_kept_yet():
+    net = build_supernet("class token")
+    images, arch = images_for(net), net.space.smallest()
+    openings = Openings(net, 123_456)
+    with torch.inference_mode():
+        wanted = openings.network(arch)(images)
+        again = pickle.loads(pickle.dumps(openings))
+        assert (again.kept.bytes, again.kept.most_bytes, again.seconds) == (0, 123_456, (0, 0))
+        assert torch.equal(again.network(arch)(images), wanted)
