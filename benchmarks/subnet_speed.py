@@ -20,6 +20,7 @@ import torch
 from peaks import peak_bytes
 
 from search.latency.measuring import Conditions, device_name, precision, take_turns, waiting_for
+from search.latency.subnets import compiled
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
 from supernet import Supernet, backbone_shape, extract
@@ -127,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     archs = archs_of(shape)
     nets = {FULL: backbone, **{name: extract(supernet, arch) for name, arch in archs.items()}}
     if args.compile:
-        nets = {name: torch.compile(net, fullgraph=True) for name, net in nets.items()}
+        nets = {name: compiled(net, device) for name, net in nets.items()}
     size = (args.batch, 3, *backbone.patch_embed.img_size)
     images = torch.randn(size, device=device, dtype=precision(args.dtype))
     wait = waiting_for(device)

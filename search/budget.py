@@ -47,7 +47,13 @@ class Limit:
     @property
     def ceiling(self) -> float:
         """The limit in the units of the sum over blocks."""
-        return self.most * self.unit
+        # Per cents of whole nanoseconds, in milliseconds, may lose the last one to rounding.
+        return self.most if self.unit == 1 else math.floor(self.most * self.unit + 1e-3)
+
+    def keeps(self, arch: Arch) -> bool:
+        """Whether an arch is inside."""
+        cost = self.of(arch)
+        return (cost if self.unit == 1 else round(cost * self.unit)) <= self.ceiling
 
     def __str__(self) -> str:
         text = f"{self.name}={quantity(self.most)}"
@@ -79,7 +85,7 @@ class Budget:
 
     def inside(self, arch: Arch) -> bool:
         """Whether the arch keeps every budget that is free to check."""
-        return all(limit.of(arch) <= limit.most for limit in self.limits)
+        return all(limit.keeps(arch) for limit in self.limits)
 
     def __str__(self) -> str:
         return ", ".join(map(str, (*self.limits, *self.constraints))) or "none"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from search.costs import FREE_COSTS
@@ -78,7 +78,10 @@ def parse_objectives(
     given = [values] if isinstance(values, str | Objective) else list(values)
     costs = functions or {}
     found = [
-        each if isinstance(each, Objective) else _parse(each, directions, costs) for each in given
+        replace(each, function=each.function or costs.get(each.name))
+        if isinstance(each, Objective)
+        else _parse(each, directions, costs)
+        for each in given
     ]
     if not found:
         raise InputError(f"objectives: at least one is needed, such as {', '.join(DEFAULT)}")

@@ -71,6 +71,14 @@ def settle(folder: Path, description: Mapping[str, Any], results: bool) -> str:
     return str(data["study"])
 
 
+def tables_in(folder: Path) -> dict[str, str]:
+    """Digests of the latency tables of the search in `folder`, by the name of the cost."""
+    path = folder / NAME
+    data = read_yaml(path).data if path.exists() else None
+    found = data.get("latency") if isinstance(data, dict) else None
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
 def origin_of(folder: Path) -> dict[str, Any]:
     """Shape and origin of the search in `folder`: equal ones mean comparable results.
 

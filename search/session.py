@@ -168,8 +168,18 @@ class Search:
                 raise InputError(
                     f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
                 )
-            found |= read_metrics(read_trials(folder))
+            for identity, metrics in read_metrics(read_trials(folder)).items():
+                found[identity] = self._evaluated(metrics)
         return found
+
+    def _evaluated(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Metrics without the latencies that some table predicted: here another one may."""
+        measured = self.problem.measured
+        return {
+            name: value
+            for name, value in metrics.items()
+            if name.partition("@")[0] != "latency_ms" or name in measured
+        }
 
 
 class Session:

@@ -100,7 +100,7 @@ def make_problem(
         names = ", ".join(f"{NAME}@{table.name}" for table in tables)
         raise InputError(f"{NAME}: there are several latency tables; say which: {names}")
     digests = {
-        name: _digest(table)
+        name: digest(table)
         for table in tables
         for name in (NAME, f"{NAME}@{table.name}")
         if name in used
@@ -108,7 +108,23 @@ def make_problem(
     return Problem(space, wanted, limits, digests)
 
 
-def _digest(table: LatencyTable) -> str:
-    """A short hash of what a table predicts."""
-    text = repr(sorted((*term, ms) for term, ms in table.terms.items()))
-    return hashlib.sha256(f"{text} {table.full_ms}".encode()).hexdigest()[:16]
+def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[str, LatencyTable]:
+    """The table of each cost of a search, among those that are there.
+
+    Args:
+        tables: of any devices.
+        digests: by the name of the cost, as `Problem.tables` and `search.yaml` have them.
+    """
+    return {
+        name: table
+        for name, known in digests.items()
+        for table in tables
+        if digest(table) == known and name in (NAME, f"{NAME}@{table.name}")
+    }
+
+
+def digest(table: LatencyTable) -> str:
+    """A short hash of what a table predicts, and for what."""
+    terms = sorted((*term, ms) for term, ms in table.terms.items())
+    text = repr((terms, table.full_ms, str(table.conditions)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

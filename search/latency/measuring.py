@@ -131,10 +131,17 @@ def steady(taken: Mapping[str, Sequence[float]]) -> dict[str, Timing]:
 
 
 def waiting_for(device: torch.device) -> Callable[[], None]:
-    """What returns when the device has done all that it was given."""
-    if device.type == "cuda":
-        return lambda: torch.cuda.synchronize(device)
-    return lambda: None
+    """What returns when the device has done all that it was given.
+
+    Raises:
+        InputError: there is nothing to wait for on such a device.
+    """
+    if device.type == "cpu":
+        return lambda: None
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or accelerator.type != device.type:
+        raise InputError(f"device: {str(device)!r} cannot be timed; give cpu, or an accelerator")
+    return lambda: torch.accelerator.synchronize(device)
 
 
 def device_name(device: torch.device) -> str:

@@ -24,7 +24,9 @@ class Rounds:
     def __init__(self, path: Path, description: Mapping[str, Any], count: int) -> None:
         self.path = path
         self.seconds: list[list[float]] = []
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = (
+            path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        )
         header = json.dumps(description)
         if lines[:1] == [header]:
             for line in lines[1:]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -12,9 +13,6 @@ from search.latency.measuring import Conditions, device_name, images_like, preci
 from space.arch import Arch
 from supernet.extraction import extract
 from supernet.model import Supernet
-
-# Every subnet is code of its own to the compiler, of the same functions.
-MOST_COMPILED = 100_000
 
 
 def conditions_on(
@@ -54,10 +52,10 @@ def compiled(
     subnet: Callable[[torch.Tensor], torch.Tensor], device: torch.device
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """A subnet as one compiled graph; on a GPU as a CUDA graph, which needs no launches."""
-    torch._dynamo.config.recompile_limit = MOST_COMPILED
-    torch._dynamo.config.accumulated_recompile_limit = MOST_COMPILED
     mode = "reduce-overhead" if device.type == "cuda" else None
-    return torch.compile(subnet, fullgraph=True, dynamic=False, mode=mode)
+    # Isolated: subnets are the same functions, and each call would try the guards of all others.
+    options: dict[str, Any] = {"mode": mode, "isolate_recompiles": True}
+    return torch.compile(subnet, fullgraph=True, dynamic=False, **options)
 
 
 def _forward(subnet: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:

@@ -156,6 +156,8 @@ class _Reader(Reader):
         listed = enumerate(self.items(("terms",), data["terms"]))
         terms = dict(self.term(("terms", i), each) for i, each in listed)
         measured = self.items(("measured",), data["measured"])
+        if not measured:
+            raise self.document.error(("measured",), "must be the archs that were measured")
         return LatencyTable(
             self.at(("name",), check_name, data["name"]),
             self.conditions(("conditions",), data["conditions"]),

@@ -83,8 +83,8 @@ def read_run(run: Path, name: str) -> Contents:
         missing.append("config.yaml is not there: what was run is known only in part.")
     tables, lost = find_tables(run, config)
     missing += lost
-    front, limits = (search.front, search.limits) if search else (None, {})
-    found_latencies = [each for table in tables if (each := latencies(table, front, limits))]
+    searched = (search.front, search.limits, search.tables) if search else ()
+    found_latencies = [each for table in tables if (each := latencies(table, *searched))]
     return Contents(
         run,
         name,

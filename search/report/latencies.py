@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from search.front import Front
-from search.latency.costs import MEASURED, NAME
+from search.latency.costs import MEASURED, NAME, by_cost
 from search.latency.table import LatencyTable
 from search.latency.terms import term_macs, terms_of
 from space.arch import Arch
@@ -91,16 +91,25 @@ def find_tables(run: Path, config: Mapping[str, Any]) -> tuple[list[LatencyTable
 
 
 def latencies(
-    table: LatencyTable, front: Front | None, limits: Mapping[str, float]
+    table: LatencyTable,
+    front: Front | None = None,
+    limits: Mapping[str, float] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> Latencies | None:
-    """What a table says of its own archs and of a front; None where it is of another backbone."""
+    """What a table says of its own archs and of a front; None where it is of another backbone.
+
+    Args:
+        table: of a device.
+        front: of a search, whose latencies need not be of that device.
+        limits: its budgets, by the name of the cost.
+        digests: of the tables that it rests on, likewise.
+    """
     if front is not None and not _alike(table.shape, front.shape):
         return None
-    names = [f"{NAME}@{table.name}", NAME]
-    known = front.full if front else {}
-    name = next((each for each in names if each in known), names[0])
+    own = [name for name, each in by_cost([table], digests or {}).items() if each is table]
+    name = own[0] if own else f"{NAME}@{table.name}"
     entries = front.entries if front else ()
-    limit = limits.get(name)
+    limit = limits.get(name) if own and limits else None
     full = table.full_ms
     measured = MEASURED + name
     return Latencies(
@@ -113,7 +122,7 @@ def latencies(
         tuple(
             _spot(table, entry.arch, entry.metrics[measured])
             for entry in entries
-            if measured in entry.metrics
+            if own and measured in entry.metrics
         ),
         None if limit is None else limit / full,
         tuple(_excess(table)),

@@ -12,6 +12,7 @@ from search.objectives import Objective, parse_objectives
 from search.problem import Problem
 from search.record import Record
 from search.searchfile import NAME as SEARCH_FILE
+from search.searchfile import tables_in
 from search.storage import JOURNAL, read_trials
 from search.trials import read_records
 from space.errors import InputError, shown
@@ -32,6 +33,7 @@ class SearchResult:
         records: all finished evaluations; empty where they are kept in a database.
         space: that was searched; None where the folder does not say.
         limits: budgets by the name of the cost, in its own unit.
+        tables: digests of the latency tables that it rests on, by the name of the cost.
         sampler: Optuna's name of it, or nothing.
         ended: whether the front was saved.
     """
@@ -41,6 +43,7 @@ class SearchResult:
     records: tuple[Record, ...] = ()
     space: SearchSpace | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
     sampler: str = ""
     ended: bool = True
 
@@ -77,7 +80,8 @@ def read_search(folder: Path) -> SearchResult:
     else:
         raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
     space = None if problem is None else problem.space
-    return SearchResult(folder.name, front, tuple(records), space, limits, sampler, ended)
+    tables = tables_in(folder)
+    return SearchResult(folder.name, front, tuple(records), space, limits, tables, sampler, ended)
 
 
 def _description(path: Path) -> tuple[Problem | None, dict[str, float], str]:

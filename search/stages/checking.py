@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from search.budget import amount_of, parse_budget
+from search.budget import parse_budget
 from search.config import Config
 from search.costs import FREE_COSTS
 from search.database import check_driver
 from search.feasible import Feasible
 from search.folder import RunFolder
-from search.latency.costs import make_problem
+from search.latency.costs import latency_costs, make_problem
+from search.latency.table import LatencyTable
 from search.problem import Problem
 from search.samplers import parse_sampler
 from search.searchfile import NAME as SEARCH_FILE
@@ -61,20 +63,21 @@ def check(config: Config, file: Path | None) -> None:
         folder.check(stage_of(config, Choice(name, space.largest())), VALUES)
     for number, text in enumerate(config.retrain.budgets):
         try:
-            _check_budget(text, problem)
+            _check_budget(text, problem, tables)
         except InputError as error:
             raise InputError(f"retrain.budgets[{number}]: {error}") from None
 
 
-def _check_budget(text: str, problem: Problem) -> None:
+def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -> None:
     """Refuse a budget that no arch can keep, or that the search's front will know nothing of."""
     name, amount = named(text)
     space = problem.space
     if name != "macs":
         if name not in (*FREE_COSTS, *problem.latencies):
             raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
-        full = problem.latencies[name](space.largest()) if name in problem.latencies else 1.0
-        amount_of(name, amount, full)
+        costs = {**FREE_COSTS, **latency_costs(tables, space)}
+        budget = parse_budget(f"{name}={amount}", space, costs=costs)
+        Feasible(space, budget).check(np.random.default_rng(0))
         return
     (limit,) = parse_budget(f"macs={amount}", space).limits
     low = space.mac_bands.low

@@ -82,16 +82,24 @@ def choose(
     """
     wanted = config.retrain
     seen: dict[Arch, str] = {}
+    folders: dict[str, str] = {}
     if wanted.full:
         seen[space.largest()] = "full"
         yield Choice("full", space.largest())
     for budget in wanted.budgets:
-        best = _best(front, budget)
+        best = _best(front, budget, tell)
         if best.arch in seen:
             tell(f"the best within {budget} is {seen[best.arch]!r} too: retrained once")
         else:
             seen[best.arch] = budget
-            yield Choice(budget, best.arch)
+            choice = Choice(budget, best.arch)
+            if choice.folder in folders:
+                raise InputError(
+                    f"retrain.budgets: {folders[choice.folder]} and {budget} would share a folder; "
+                    "give one of them by itself"
+                )
+            folders[choice.folder] = budget
+            yield choice
         for baseline in (
             baselines(space, macs=_macs(front, budget, best)) if wanted.baselines else ()
         ):
@@ -100,20 +108,23 @@ def choose(
                 yield Choice(seen[baseline.arch], baseline.arch)
 
 
-def _best(front: Front, budget: str) -> FrontEntry:
-    """The front's best within a budget; latencies by measurement, where all were measured.
+def _best(front: Front, budget: str, tell: Callable[[str], None]) -> FrontEntry:
+    """The front's best within a budget; latencies by measurement, where that leaves one.
 
     Raises:
         InputError: the front has none, or does not know the cost.
     """
     name, _ = named(budget)
-    measured = MEASURED + name
-    cost = measured if all(measured in entry.metrics for entry in front.entries) else name
-    limit = _limit(front, budget)
-    best = front.best(**{cost: limit})
+    measured, limit = MEASURED + name, _limit(front, budget)
+    if any(measured in entry.metrics for entry in front.entries):
+        best = front.best(**{measured: limit})
+        if best is not None:
+            return best
+        tell(f"within {budget} there is nothing by measurement: the best by prediction is taken")
+    best = front.best(**{name: limit})
     if best is None:
         least = min(
-            (entry.metrics.get(cost, math.nan) for entry in front.entries), default=math.nan
+            (entry.metrics.get(name, math.nan) for entry in front.entries), default=math.nan
         )
         unit = "MACs" if name == "macs" else name
         raise InputError(

@@ -17,7 +17,7 @@ from search.stages.packing import Packing, package_names
 from search.stages.searching import digest
 from search.stages.setup import WEIGHTS, Setup, trained
 from search.stages.subnets import about
-from search.stages.tables import tables_of
+from search.stages.tables import tables_by_cost
 from search.stages.timing import latencies_of
 from space.arch import Arch
 from space.errors import InputError
@@ -134,7 +134,7 @@ def _write_front(
     front: Front, target: Path, setup: Setup, config: Config, folder: RunFolder
 ) -> dict[str, Path]:
     """The arch files of a front, by name."""
-    paths, tables = {}, tables_of(front, config, folder)
+    paths, tables = {}, tables_by_cost(config, folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
         origin = {"trial": entry.trial, "identity": entry.identity}

@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from scipy.stats import kendalltau
 
 from search.config import Config
 from search.folder import RunFolder
 from search.latency.design import designed_archs, held_out_archs
-from search.latency.fitting import Error, fit
+from search.latency.fitting import Error, fit, tau
 from search.latency.measuring import (
     WARM_UP,
     Conditions,
@@ -81,7 +80,9 @@ def profile(
     name = options.name or device.type
     path = Path(options.out or RunFolder(config, file).stage(FOLDER) / f"{name}.yaml")
     if path.exists():
-        raise InputError(f"{path}: there already; delete it to measure anew, or give --name")
+        other = "--out" if options.out else "--name"
+        what = "a folder" if path.is_dir() else "there already; delete it to measure anew"
+        raise InputError(f"{path}: {what}, or give another {other}")
     make_folder(path.parent)
     supernet = _supernet(config).to(device).eval()
     archs = _Archs.of(supernet.space, config.seed)
@@ -92,7 +93,12 @@ def profile(
         soft_wrap=True,
     )
     runs = runs_of(supernet, archs, conditions)
-    described = {"conditions": conditions.to_dict(), "archs": list(runs)}
+    described = {
+        "backbone": [config.backbone.model, config.backbone.args],
+        "shape": supernet.shape.to_dict(),
+        "conditions": conditions.to_dict(),
+        "archs": list(runs),
+    }
     rounds = Rounds(path.with_suffix(".rounds.jsonl"), described, len(runs))
     timings = _measure(runs, waiting_for(device), rounds, options.rounds, console)
     conditions = replace(conditions, clock_mhz=clock_of(device))
@@ -192,7 +198,7 @@ def show(table: LatencyTable, console: Console) -> None:
     show_rows(rows, console)
     assert table.error is not None
     held = [each for each in table.measured if each.held_out]
-    by_macs = kendalltau([macs(e.arch, table.shape) for e in held], [e.ms for e in held]).statistic
+    by_macs = tau([macs(each.arch, table.shape) for each in held], [each.ms for each in held])
     spread = float(np.median([each.spread for each in table.measured]))
     lines = [
         f"full network {table.full_ms:.3f} ms a batch, on {table.conditions}",

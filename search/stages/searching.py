@@ -15,7 +15,7 @@ from search.config import Config
 from search.evaluator import RunEvaluator
 from search.folder import RunFolder
 from search.front import Front
-from search.latency.costs import make_problem
+from search.latency.costs import by_cost, make_problem
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
@@ -66,11 +66,12 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         )
     limits: dict[str, float] = {}
     if tables:
-        front = time_front(front, earlier, setup.supernet, tables, console)
-        front.save(path)
         space, directions = setup.supernet.space, setup.task.directions
         problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
         limits = {limit.name: limit.most for limit in problem.budget.limits}
+        costs = by_cost(tables, problem.tables)
+        front = time_front(front, earlier, setup.supernet, costs, console)
+        front.save(path)
     show_front(front, console, limits)
     shown.show_passes()
     return front

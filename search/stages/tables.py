@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from search.config import Config
 from search.folder import RunFolder
-from search.front import Front
-from search.latency.costs import NAME, read_tables
+from search.latency.costs import NAME, by_cost, read_tables
 from search.latency.table import LatencyTable
+from search.searchfile import tables_in
 from space.errors import InputError
 
 FOLDER = "latency"
@@ -15,45 +15,60 @@ FOLDER = "latency"
 def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
     """The tables that are named, or those in the run's folder; none where no latency is asked for.
 
+    A search that is there already goes on with its own, whatever was measured since.
+
     Raises:
-        InputError: there is none, or one is not right.
+        InputError: there is none, or one is not right, or nobody can say which one is meant.
     """
-    wanted = config.search
-    budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
-    asked = ",".join([*wanted.objectives, *budgets]).split(",")
-    given = [text.partition("=")[0].strip() for text in asked]
-    names = [name for name in given if name.partition("@")[0] == NAME]
+    names = _asked(config)
     if not names:
         return ()
-    own = folder.stage(FOLDER)
-    tables = _found(config, folder)
+    tables = {table.name: table for table in _there(config, folder)}
     if not tables:
         raise InputError(
-            f"search: {names[0]} rests on a latency table, and there is none in {own}; measure "
-            "one with `tokennas profile CONFIG`, or name its file by --search.latency"
+            f"search: {names[0]} rests on a latency table, and there is none in "
+            f"{folder.stage(FOLDER)}; measure one with `tokennas profile CONFIG`, or name its file "
+            "by --search.latency"
         )
-    known = {table.name for table in tables}
+    known = ", ".join(sorted(tables))
+    chosen = tables_by_cost(config, folder)
     for name in names:
         device = name.partition("@")[2]
-        if device and device not in known:
+        if device and device not in tables:
             raise InputError(
-                f"search: {name}: no latency table is called {device!r}; these are: "
-                f"{', '.join(sorted(known))}"
+                f"search: {name}: no latency table is called {device!r}; these are: {known}"
             )
-    return tables
+        if device:
+            chosen[name] = tables[device]
+        elif len(tables) == 1:
+            chosen[name] = next(iter(tables.values()))
+        elif name not in chosen:
+            raise InputError(
+                f"search: {name}: there are tables of {known}; say which, as in "
+                f"{name}@{next(iter(tables))}, or name one file by --search.latency"
+            )
+    return tuple({table.name: table for name, table in chosen.items() if name in names}.values())
 
 
-def tables_of(front: Front, config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
-    """The tables that a front's latencies come from, as far as they are still there.
+def tables_by_cost(config: Config, folder: RunFolder) -> dict[str, LatencyTable]:
+    """The tables that a search's latencies came from, as far as they are still there.
 
     Raises:
         InputError: one is not right.
     """
-    if not any(name.partition("@")[0] == NAME for name in front.full):
-        return ()
-    return _found(config, folder)
+    digests = tables_in(folder.stage("search") / config.search.name)
+    return by_cost(_there(config, folder), digests) if digests else {}
 
 
-def _found(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
+def _asked(config: Config) -> list[str]:
+    """The latencies that budgets and objectives name."""
+    wanted = config.search
+    budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
+    texts = ",".join([*wanted.objectives, *budgets]).split(",")
+    names = dict.fromkeys(text.partition("=")[0].strip() for text in texts)
+    return [name for name in names if name.partition("@")[0] == NAME]
+
+
+def _there(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
     own = sorted(folder.stage(FOLDER).glob("*.yaml"))
     return read_tables(config.search.latency or own)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import track
 
 from search.front import Front, FrontEntry
-from search.latency.costs import MEASURED, NAME
-from search.latency.measuring import device_name, steady, take_turns, waiting_for
+from search.latency.costs import MEASURED
+from search.latency.measuring import WARM_UP, device_name, steady, take_turns, waiting_for
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
+from space.arch import Arch
 from supernet.model import Supernet
 
 ROUNDS = 15
@@ -23,60 +25,59 @@ def time_front(
     front: Front,
     earlier: Front | None,
     supernet: Supernet,
-    tables: Iterable[LatencyTable],
+    tables: Mapping[str, LatencyTable],
     console: Console,
 ) -> Front:
-    """The front with the metric `measured_latency_ms@...` beside each predicted one.
+    """The front with the metric `measured_latency_ms...` beside each predicted one.
+
+    The full network is timed among its subnets; figures are scaled to what it took in the profile,
+    which the budgets are of.
 
     Args:
         front: of a search.
         earlier: the same from before, whose measurements are not made again.
         supernet: that was searched.
-        tables: of the devices that were budgeted for.
-        console: is told of devices that are elsewhere.
+        tables: by the name of the cost.
+        console: is told of devices that are elsewhere, and of those that are slower now.
     """
-    for table in tables:
-        name = next((each for each in (NAME, f"{NAME}@{table.name}") if each in front.full), None)
+    front = front.readable()
+    for name, table in tables.items():
         device = _device_of(table)
-        if name is None:
-            continue
-        if device is None:
-            console.print(
-                f"{name}: {table.conditions.device} is not at hand; its figures are predicted",
-                markup=False,
-                soft_wrap=True,
-            )
-            continue
         known = {
             entry.identity: entry.metrics[MEASURED + name]
             for entry in (earlier.entries if earlier else ())
             if MEASURED + name in entry.metrics
         }
         left = [entry for entry in front.entries if entry.identity not in known]
-        if left:
-            known |= _time(left, supernet, table, device)
+        if left and device is None:
+            _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
+            continue
+        if left and device is not None:
+            archs = [Arch.full(front.shape.depth), *(entry.arch for entry in left)]
+            known |= _time(archs, supernet, table, device, console)
         front = _with(front, MEASURED + name, known)
     return front
 
 
-def latencies_of(entry: FrontEntry, tables: Iterable[LatencyTable]) -> dict[str, dict[str, Any]]:
+def latencies_of(
+    entry: FrontEntry, tables: Mapping[str, LatencyTable]
+) -> dict[str, dict[str, Any]]:
     """What an arch file says of latencies: milliseconds of a batch, and on what.
 
     Args:
         entry: of a front.
-        tables: of the devices that were budgeted for.
+        tables: by the name of the cost.
     """
     found = {}
-    for table in tables:
-        for name in (NAME, f"{NAME}@{table.name}"):
-            if name in entry.metrics:
-                measured = entry.metrics.get(MEASURED + name)
-                conditions = table.conditions.to_dict()
-                found[name] = {
-                    "value": round(entry.metrics[name] if measured is None else measured, 4),
-                    "measured": measured is not None,
-                    **{key: conditions[key] for key in ("device", "batch", "dtype", "compiled")},
-                }
+    for name, table in tables.items():
+        if name in entry.metrics:
+            measured = entry.metrics.get(MEASURED + name)
+            conditions = table.conditions.to_dict()
+            found[name] = {
+                "value": round(entry.metrics[name] if measured is None else measured, 4),
+                "measured": measured is not None,
+                **{key: conditions[key] for key in ("device", "batch", "dtype", "compiled")},
+            }
     return found
 
 
@@ -99,24 +100,42 @@ def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
 
 def _device_of(table: LatencyTable) -> torch.device | None:
     """The device of a table, where this machine has it."""
-    kinds = ["cpu", *["cuda"] * torch.cuda.is_available()]
-    devices = map(torch.device, kinds)
+    cards = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = map(torch.device, ("cpu", *cards))
     return next((each for each in devices if device_name(each) == table.conditions.device), None)
 
 
 def _time(
-    entries: Iterable[FrontEntry], supernet: Supernet, table: LatencyTable, device: torch.device
+    archs: Iterable[Arch],
+    supernet: Supernet,
+    table: LatencyTable,
+    device: torch.device,
+    console: Console,
 ) -> dict[str, float]:
-    """Milliseconds by identity, under a table's conditions."""
+    """Milliseconds by identity under a table's conditions; the first arch is the full one."""
     here = next(supernet.parameters()).device
     try:
-        runs: Mapping[str, Callable[[], object]] = runs_of(
-            supernet.to(device), (entry.arch for entry in entries), table.conditions
-        )
-        taken = take_turns(runs, ROUNDS, waiting_for(device))
+        runs = runs_of(supernet.to(device), archs, table.conditions)
     finally:
         supernet.to(here)
-    return {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    rounds = track(range(ROUNDS), "timing", console=console, disable=not console.is_terminal)
+    for i in rounds:
+        found = take_turns(runs, 1, waiting_for(device), 0 if i else WARM_UP, seed=i)
+        for name, (seconds,) in found.items():
+            taken[name].append(seconds)
+    ms = {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}
+    drift = ms[next(iter(runs))] / table.full_ms
+    _tell(
+        console,
+        f"{len(runs) - 1} subnets timed on {table.conditions}; the full network takes "
+        f"{drift:.2f} of what it took in the profile, and figures are scaled by that",
+    )
+    return {name: each / drift for name, each in ms.items()}
+
+
+def _tell(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _with(front: Front, name: str, values: Mapping[str, float]) -> Front:
