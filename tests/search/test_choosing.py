@@ -70,12 +70,34 @@ def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():
     )
     (chosen, _) = choose(config, replace(front, entries=slower), space, lambda line: None)
     assert chosen.arch == front.entries[2].arch
+    # Where all are over by measurement the best by prediction is taken, and told.
+    slowest = tuple(
+        replace(e, metrics={**e.metrics, "measured_latency_ms": 99.0}) for e in front.entries
+    )
+    said = []
+    (chosen, _) = choose(config, replace(front, entries=slowest), space, said.append)
+    assert chosen.arch == first.arch
+    assert f"within {budget} there is nothing by measurement" in said[0]
+    alike = Config(retrain=RetrainConfig(budgets=["latency_ms=60%", "latency_ms=60"], full=False))
+    slow = 60 / table.full_ms
+    dear = replace(front, full={**front.full, "latency_ms": 100 * slow * table.full_ms})
+    with pytest.raises(InputError, match="latency_ms=60% and latency_ms=60 would share a folder"):
+        list(choose(alike, replace(dear, entries=_shifted(front)), space, said.append))
+    empty = Config(retrain=RetrainConfig(budgets=["50%"], full=False))
+    with pytest.raises(InputError, match="the front has no subnet within 50%"):
+        list(choose(empty, replace(front, entries=()), space, said.append))
     wrong = Config(retrain=RetrainConfig(budgets=["latency_ms@phone=3"], full=False))
     with pytest.raises(InputError, match="'latency_ms@phone' is no cost of this front"):
         list(choose(wrong, front, space, lambda line: None))
     wrong = Config(retrain=RetrainConfig(budgets=["latency_ms=1%"], full=False))
     with pytest.raises(InputError, match=r"its smallest has .* latency_ms, \d+%; search longer"):
         list(choose(wrong, front, space, lambda line: None))
+
+
+def _shifted(front):
+    """The same, where only the first two are at hand: one takes 59 ms, the other 3,000."""
+    costs = zip(front.entries[:2], (3000.0, 59.0), strict=True)
+    return tuple(replace(e, metrics={**e.metrics, "latency_ms": ms}) for e, ms in costs)
 
 
 def test_budgets_with_the_same_best_are_told_and_retrained_once(tmp_path):

@@ -117,10 +117,21 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
     assert main(command) == 0
     assert taken == [0, 1, "stop", 2, 3]
     path = tmp_path / "runs" / "toy" / "latency" / "mine.yaml"
+    # Rounds of another backbone are none of this one's.
+    taken.clear()
+    command = ["profile", config, "--rounds", "4", "--out", "other.yaml"]
+    assert main(command) == 130
+    wider = ["--backbone.args.embed_dim", "32"]
+    assert main([*command, *wider]) == 0
+    assert taken == [0, 1, "stop", 0, 1, 2, 3]
+    command = ["profile", config, "--rounds", "4", "--name", "mine"]
     before = path.read_bytes()
     capsys.readouterr()
     assert main(command) == 2
-    assert "mine.yaml: there already; delete it to measure anew" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "mine.yaml: there already; delete it to measure anew, or give another --name" in error
+    assert main(["profile", config, "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path}: a folder, or give another --out" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 
@@ -131,6 +142,7 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
         (["--dtype", "float8"], "dtype must be one of float32, bfloat16, float16, got 'float8'"),
         (["--name", "a/b"], "--name: must be letters, digits, - and _ alone"),
         (["--rounds", "1"], "--rounds: must be at least 2, got 1"),
+        (["--device", "meta"], "device: 'meta' cannot be timed"),
         (["--device", "cuda:9"], "device: 'cuda:9' is not there"),
         (["--space", "{skip: {blocks: [1], ratios: [0.5]}}"], "archs are too few to tell how far"),
     ],

@@ -124,7 +124,8 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "words"), CHANGES)
-def test_a_changed_value_is_refused_showing_old_and_new(tmp_path, change, words):
+def test_a_changed_value_is_refused_showing_old_and_new(tmp_path, monkeypatch, change, words):
+    monkeypatch.chdir(tmp_path)
     same = {"budget": "macs=60%", "origin": {"supernet": "a"}}
     search(tmp_path, trials=5, **same)
     before = (tmp_path / JOURNAL).read_bytes()

@@ -1,6 +1,7 @@
 """Latency in budgets and objectives: counted, drawn and searched as MACs are."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from search_toys import Evaluate, all_archs, small_space, toy_space
 from search import Front, run_search
 from search.feasible import Feasible
 from search.latency.costs import make_problem
-from search.objectives import DIRECTIONS
+from search.objectives import DIRECTIONS, Objective
 from space import InputError
 from space.bands import Bands
+from space.cost import total
 
 
 def problem(budget, objectives=("top1", "macs"), tables=None, space=None):
@@ -54,6 +56,30 @@ def test_several_devices_have_budgets_of_their_own():
     # A single one answers to both names.
     (limit,) = problem("latency_ms@toy=60%").budget.limits
     assert limit.name == "latency_ms@toy"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_arch_is_inside_its_own_latency(seed):
+    space, rng = toy_space(), np.random.default_rng(seed)
+    terms = {term: ms * rng.uniform(0.5, 2) for term, ms in table_of(space).terms.items()}
+    table = replace(table_of(space), terms=terms)
+    (whole,) = problem("latency_ms=100%", tables=[table]).budget.limits
+    assert whole.keeps(space.largest())
+    for arch in all_archs(space)[seed::30]:
+        (limit,) = problem({"latency_ms": whole.of(arch)}, tables=[table]).budget.limits
+        assert limit.keeps(arch)
+        assert total(arch, space.shape, limit.additive) <= limit.ceiling
+        (less,) = problem({"latency_ms": whole.of(arch) - 2e-6}, tables=[table]).budget.limits
+        assert not less.keeps(arch)
+        assert total(arch, space.shape, less.additive) > less.ceiling
+
+
+def test_an_objective_of_ones_own_making_is_predicted_too():
+    space = toy_space()
+    found = problem(None, ["top1", Objective("latency_ms", "min")])
+    arch = space.smallest()
+    assert found.costs(arch)["latency_ms"] == pytest.approx(table_of(space).predict(arch), rel=1e-4)
+    assert found.latencies.keys() == {"latency_ms"}
 
 
 def test_what_no_arch_keeps_is_told_with_the_range():

@@ -5,11 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 from latency_toys import ms_of_arch, ms_of_term, table_of
+from scipy.stats import kendalltau
 from search_toys import small_space, toy_space
 from space_toys import deit_small, seeded_spaces
 
 from search.latency.design import COVERAGE, designed_archs, held_out_archs
-from search.latency.fitting import Error, fit
+from search.latency.fitting import Error, fit, tau
 from search.latency.terms import terms_in, terms_of
 from space import SearchSpace
 
@@ -76,6 +77,15 @@ def test_noise_is_averaged_and_the_full_arch_is_met():
     assert error.kendall_tau > 0.9
     full = sum(n * terms[t] for t, n in terms_of(space.largest(), shape).items())
     assert full == pytest.approx(noisy[space.largest()], rel=1e-3)
+
+
+def test_archs_that_are_predicted_to_be_equal_are_not_compared():
+    assert tau([1, 1, 2, 2], [1.0, 1.1, 2.1, 2.0]) == 1
+    assert tau([1, 2, 3], [3, 2, 1]) == -1
+    assert tau([1, 1], [1, 2]) == 0
+    rng = np.random.default_rng(0)
+    guess, truth = rng.random(50), rng.random(50)
+    assert tau(guess, truth) == pytest.approx(kendalltau(guess, truth).statistic)
 
 
 def test_errors_that_are_too_large_for_budgets():

@@ -68,5 +68,6 @@ def test_rounds_are_kept_and_go_on(tmp_path):
     again.add([5.0, 6.0])
     assert Rounds(path, what, 2).seconds == [[1.0, 2.0], [5.0, 6.0]]
     assert Rounds(path, {"archs": ["a", "c"]}, 2).seconds == []
-    path.write_text("")
-    assert Rounds(path, what, 2).seconds == []
+    for damaged in (b"", b"a\xff\xfe\n[1.0, 2.0]\n"):
+        path.write_bytes(damaged)
+        assert Rounds(path, what, 2).seconds == []

@@ -1,0 +1,200 @@
+"""Which table a search rests on, with several at hand; and what its front is timed by."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from latency_toys import CONDITIONS, table_of
+from rich.console import Console
+from search_toys import Evaluate, toy_space
+
+from search import run_search
+from search.config import Config, SearchConfig
+from search.folder import RunFolder
+from search.latency.costs import by_cost, digest, make_problem
+from search.latency.measuring import device_name, waiting_for
+from search.objectives import DIRECTIONS
+from search.report.latencies import latencies
+from search.searchfile import tables_in
+from search.stages import timing
+from search.stages.checking import _check_budget
+from search.stages.tables import latency_tables, tables_by_cost
+from search.stages.timing import latencies_of, marks, time_front
+from space import InputError
+
+
+def accuracy(arch):
+    return {"top1": Evaluate(toy_space())(arch)["top1"]}
+
+
+def quicker(table, factor=0.5):
+    return replace(
+        table,
+        terms={term: factor * ms for term, ms in table.terms.items()},
+        full_ms=factor * table.full_ms,
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder with a table and a search by it."""
+    space = toy_space()
+    (tmp_path / "latency").mkdir()
+    table_of(space, "cpu").save(tmp_path / "latency" / "cpu.yaml")
+    run_search(
+        space=space,
+        evaluate=accuracy,
+        budget="latency_ms=80%",
+        trials=12,
+        folder=tmp_path / "search" / "main",
+        latency=[tmp_path / "latency" / "cpu.yaml"],
+    )
+    return tmp_path
+
+
+def config_of(run, **search):
+    return Config(run=str(run), search=SearchConfig(**{"budget": "latency_ms=80%", **search}))
+
+
+def names_of(config):
+    return [table.name for table in latency_tables(config, RunFolder(config, None))]
+
+
+def test_a_search_goes_on_with_its_table_whatever_was_measured_since(run):
+    assert names_of(config_of(run)) == ["cpu"]
+    quicker(table_of(toy_space(), "gpu")).save(run / "latency" / "gpu.yaml")
+    assert names_of(config_of(run)) == ["cpu"]
+    assert names_of(config_of(run, budget="latency_ms@gpu=80%")) == ["gpu"]
+    both = "latency_ms@gpu=80%, latency_ms@cpu=70%"
+    assert names_of(config_of(run, budget=both)) == ["gpu", "cpu"]
+    with pytest.raises(InputError, match=r"tables of cpu, gpu; say which, as in latency_ms@cpu"):
+        names_of(config_of(run, name="other"))
+    with pytest.raises(InputError, match="no latency table is called 'tpu'; these are: cpu, gpu"):
+        names_of(config_of(run, budget="latency_ms@tpu=80%"))
+    assert names_of(config_of(run, budget="macs=80%")) == []
+
+
+def test_figures_are_said_of_the_device_that_they_are_of(run):
+    space, config = toy_space(), config_of(run)
+    folder = RunFolder(config, None)
+    gpu = quicker(replace(table_of(space, "gpu"), conditions=replace(CONDITIONS, device="a GPU")))
+    gpu.save(run / "latency" / "gpu.yaml")
+    found = tables_by_cost(config, folder)
+    assert {name: table.name for name, table in found.items()} == {"latency_ms": "cpu"}
+    front = run_search(
+        space=space,
+        evaluate=accuracy,
+        budget="latency_ms=80%",
+        trials=12,
+        folder=run / "search" / "main",
+        latency=[table_of(space, "cpu")],
+    )
+    said = latencies_of(front.entries[0], found)
+    assert said.keys() == {"latency_ms"}
+    assert said["latency_ms"]["device"] == CONDITIONS.device
+    limits, digests = {"latency_ms": 8.0}, tables_in(run / "search" / "main")
+    assert latencies(found["latency_ms"], front, limits, digests).limit is not None
+    other = latencies(gpu, front, limits, digests)
+    assert (other.limit, other.measured) == (None, ())
+    # Measured anew under the same name it is another table: nothing is said by it.
+    quicker(table_of(space, "cpu")).save(run / "latency" / "cpu.yaml")
+    assert tables_by_cost(config, folder) == {}
+
+
+def timed(monkeypatch, front, table, seconds, *, names=("latency_ms",), earlier=None):
+    """The front after it was timed: the full network takes `seconds` of the profile's."""
+    space = toy_space()
+    monkeypatch.setattr(
+        timing, "runs_of", lambda net, archs, _: {space.identity(a): a for a in archs}
+    )
+    full = table.full_ms / 1e3 * seconds
+
+    def turns(runs, rounds, wait, warm_up, seed):
+        times = {name: 1.02 * seconds * table.predict(a) / 1e3 for name, a in runs.items()}
+        times[space.identity(space.largest())] = full
+        return {name: [each] for name, each in times.items()}
+
+    monkeypatch.setattr(timing, "take_turns", turns)
+    net = torch.nn.Linear(1, 1)
+    tables = dict.fromkeys(names, table)
+    return time_front(front, earlier, net, tables, Console(quiet=True))
+
+
+def test_measurements_are_in_the_profiles_own_milliseconds(monkeypatch):
+    space = toy_space()
+    here = replace(CONDITIONS, device=device_name(torch.device("cpu")))
+    table = replace(table_of(space, "cpu"), conditions=here)
+    names = ("latency_ms", "latency_ms@cpu")
+    front = run_search(
+        space=space,
+        evaluate=accuracy,
+        objectives=["top1", "latency_ms"],
+        budget="latency_ms@cpu=80%",
+        trials=12,
+        latency=[table],
+    )
+    assert front.full.keys() >= set(names)
+    found = timed(monkeypatch, front, table, 1.3, names=names)
+    for entry in found.entries:
+        for name in names:
+            predicted = entry.metrics[name]
+            assert entry.metrics[f"measured_{name}"] == pytest.approx(1.02 * predicted, rel=1e-6)
+    limit = 0.8 * table.full_ms
+    over = marks(found, {"latency_ms@cpu": limit})
+    beyond = [1.02 * entry.metrics["latency_ms"] > limit for entry in found.entries]
+    assert [bool(mark) for mark in over] == beyond
+    # What was measured before stays.
+    again = timed(monkeypatch, front, table, 9.0, names=names, earlier=found)
+    assert again.entries == found.entries
+
+
+def test_a_device_that_is_elsewhere_is_not_timed(monkeypatch):
+    table = table_of(toy_space())
+    front = run_search(
+        space=toy_space(), evaluate=accuracy, budget="latency_ms=80%", trials=5, latency=[table]
+    )
+    found = timed(monkeypatch, front, table, 1.0)
+    assert not any("measured_latency_ms" in entry.metrics for entry in found.entries)
+
+
+def test_reused_evaluations_bring_no_latency_of_another_table(run):
+    space = toy_space()
+    phone = quicker(table_of(space, "phone"), 3.0)
+    front = run_search(
+        space=space,
+        evaluate=accuracy,
+        objectives=["top1", "latency_ms@phone"],
+        trials=12,
+        folder=run / "search" / "phone",
+        latency=[phone],
+        reuse=[run / "search" / "main"],
+    )
+    assert len(front) > 1
+    for entry in front.entries:
+        assert "latency_ms" not in entry.metrics
+        predicted = phone.predict(entry.arch)
+        assert entry.metrics["latency_ms@phone"] == pytest.approx(predicted, rel=1e-4)
+
+
+def test_tables_of_equal_predictions_on_other_devices_differ():
+    table = table_of(toy_space())
+    other = replace(table, conditions=replace(CONDITIONS, batch=9))
+    assert digest(table) == digest(replace(table, name="other", measured=()))
+    assert digest(table) != digest(other)
+    assert by_cost([other], {"latency_ms": digest(table)}) == {}
+
+
+def test_a_budget_of_retraining_that_no_arch_keeps_is_told_before(run):
+    space, table = toy_space(), table_of(toy_space(), "cpu")
+    problem = make_problem(space, ["top1"], "latency_ms=80%", DIRECTIONS, [table])
+    _check_budget("latency_ms=70%", problem, [table])
+    with pytest.raises(InputError, match="no arch is that cheap"):
+        _check_budget("latency_ms=0.0001", problem, [table])
+    with pytest.raises(InputError, match="has no 'latency_ms@phone' to go by"):
+        _check_budget("latency_ms@phone=3", problem, [table])
+
+
+def test_what_cannot_be_waited_for_cannot_be_timed():
+    waiting_for(torch.device("cpu"))()
+    with pytest.raises(InputError, match="device: 'meta' cannot be timed"):
+        waiting_for(torch.device("meta"))
