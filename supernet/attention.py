@@ -58,7 +58,7 @@ def own_attention(attn: Attention, x: Tensor, want: Want) -> tuple[Tensor, Expos
     query, key, value = project(attn, x)
     if attn.fused_attn and not want.map and want.scores is None:
         dropout = attn.attn_drop.p if attn.training else 0.0
-        y = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        y = _tokens(F.scaled_dot_product_attention(query, key, value, dropout_p=dropout))
         maps = importance = None
     else:
         y, maps, importance = _by_maps(attn, query, key, value, want)
@@ -71,7 +71,7 @@ def own_attention(attn: Attention, x: Tensor, want: Want) -> tuple[Tensor, Expos
 def _by_maps(
     attn: Attention, query: Tensor, key: Tensor, value: Tensor, want: Want
 ) -> tuple[Tensor, Maps | None, Tensor | None]:
-    """Values read through the maps (B, H, N, d), the maps, and importance by their logits.
+    """Values read through the maps (B, N, A), the maps, and importance by their logits.
 
     The batch goes part by part: of maps that nobody keeps only those of a part are there at once.
     """
@@ -81,7 +81,7 @@ def _by_maps(
         if want.scores is not None:
             scores.append(want.scores(logits))
         a = logits.softmax(dim=-1).to(v.dtype)
-        ys.append(attn.attn_drop(a) @ v)
+        ys.append(_tokens(attn.attn_drop(a) @ v))
         if want.map:
             maps.append(a)
     return _joined(ys), tuple(maps) or None, _joined(scores) if scores else None
@@ -124,16 +124,19 @@ def shared_attention(attn: Attention, x: Tensor, maps: Maps) -> Tensor:
     bias = None if attn.qkv.bias is None else attn.qkv.bias[-attn.attn_dim :]
     value = F.linear(x, weight, bias).reshape(batch, n, attn.num_heads, attn.head_dim)
     value = value.transpose(1, 2)
-    if len(maps) == 1:
-        return _output(attn, x, attn.attn_drop(maps[0]) @ value)
-    values = value.split([len(part) for part in maps])
+    values = [value] if len(maps) == 1 else value.split([len(part) for part in maps])
     parts = zip(maps, values, strict=True)
-    return _output(attn, x, _joined([attn.attn_drop(a) @ v for a, v in parts]))
+    return _output(attn, x, _joined([_tokens(attn.attn_drop(a) @ v) for a, v in parts]))
+
+
+def _tokens(y: Tensor) -> Tensor:
+    """Heads (b, H, N, d) beside each other: (b, N, A)."""
+    return y.transpose(1, 2).flatten(2)
 
 
 def _output(attn: Attention, x: Tensor, y: Tensor) -> Tensor:
-    """Heads (B, H, N, d) to tokens (B, N, D)."""
-    y = attn.norm(y.transpose(1, 2).reshape(*x.shape[:2], attn.attn_dim))
+    """What the heads have read (B, N, A), projected: (B, N, D)."""
+    y = attn.norm(y)
     if attn.gate is not None:
         y = y * attn.gate(x).sigmoid()
     return attn.proj_drop(attn.proj(y))  # type: ignore[no-any-return]

@@ -59,7 +59,7 @@ def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tenso
     flat = at_least_float32(logits).flatten(2)
     each = flat.shape[0], -1, -1
     first, second = hidden.to(flat.dtype).expand(each), predict.to(flat.dtype).expand(each)
-    inner = torch.baddbmm(bias.to(flat.dtype)[:, None], first, flat).relu()
+    inner = torch.baddbmm(bias.to(flat.dtype)[:, None], first, flat).relu_()
     return torch.bmm(second, inner).view(logits.shape)
 
 
