@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from search_toys import BUDGET, SPACE, pretend
+from made_up import BUDGET, SPACE, pretend
 
 from search.run import run_search
 

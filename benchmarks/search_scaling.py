@@ -15,7 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from search_toys import BUDGET, SPACE, pretend
+from made_up import BUDGET, SPACE, pretend
 
 from search import Workers
 from search.run import run_search

@@ -19,7 +19,8 @@ import timm
 import torch
 from peaks import peak_bytes
 
-from search.latency.measuring import Conditions, device_name, precision, take_turns, waiting_for
+from search.latency.conditions import Conditions
+from search.latency.measuring import device_name, take_turns, waiting_for
 from search.latency.subnets import compiled
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
@@ -120,7 +121,7 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(0)
     backbone = (
         timm.create_model(args.model, **json.loads(args.args))
-        .to(device, precision(args.dtype))
+        .to(device, getattr(torch, args.dtype))
         .eval()
     )
     shape = backbone_shape(backbone)
@@ -130,7 +131,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.compile:
         nets = {name: compiled(net, device) for name, net in nets.items()}
     size = (args.batch, 3, *backbone.patch_embed.img_size)
-    images = torch.randn(size, device=device, dtype=precision(args.dtype))
+    images = torch.randn(size, device=device, dtype=getattr(torch, args.dtype))
     wait = waiting_for(device)
     with torch.inference_mode():
         runs = {name: lambda net=net: net(images) for name, net in nets.items()}

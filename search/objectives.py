@@ -78,9 +78,7 @@ def parse_objectives(
     given = [values] if isinstance(values, str | Objective) else list(values)
     costs = functions or {}
     found = [
-        replace(each, function=each.function or costs.get(each.name))
-        if isinstance(each, Objective)
-        else _parse(each, directions, costs)
+        _known(each, costs) if isinstance(each, Objective) else _parse(each, directions, costs)
         for each in given
     ]
     if not found:
@@ -90,6 +88,13 @@ def parse_objectives(
         if names.count(name) > 1:
             raise InputError(f"objectives: {shown(name)} is given twice")
     return tuple(found)
+
+
+def _known(objective: Objective, functions: Mapping[str, Callable[[Arch], float]]) -> Objective:
+    """An objective of the user's own making, worked out where its name is one of `functions`."""
+    if objective.function is not None or objective.name not in functions:
+        return objective
+    return replace(objective, function=functions[objective.name])
 
 
 def _parse(

@@ -7,69 +7,18 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
-import timm
 import torch
 from torch import nn
 
-from space.arch import is_integer, one_of
-from space.errors import InputError, shown
+from space.errors import InputError
 
-Precision = Literal["float32", "bfloat16", "float16"]
 WARM_UP = 3
 CPU_INFO = Path("/proc/cpuinfo")
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """What latencies were measured on; only those of equal conditions can be compared.
-
-    Args:
-        device: its name: `NVIDIA H100 80GB HBM3`, `AMD EPYC, 2 threads`.
-        batch: images at once.
-        dtype: that weights and images have.
-        compiled: whether by `torch.compile`.
-        libraries: versions of those that do the work.
-        clock_mhz: of the device while it worked; None where it does not tell.
-    """
-
-    device: str
-    batch: int
-    dtype: Precision
-    compiled: bool
-    libraries: str = f"torch {torch.__version__}, timm {timm.__version__}"
-    clock_mhz: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("device", "libraries"):
-            if not isinstance(getattr(self, name), str):
-                raise InputError(f"{name}: must be text, got {shown(getattr(self, name))}")
-        if not is_integer(self.batch) or self.batch < 1:
-            raise InputError(f"batch: must be a count of images, got {shown(self.batch)}")
-        precision(self.dtype)
-        if not isinstance(self.compiled, bool):
-            raise InputError(f"compiled: must be true or false, got {shown(self.compiled)}")
-
-    def like(self, other: Conditions) -> bool:
-        """Whether latencies of both can be compared: all but clocks and versions are the same."""
-        return _bare(self) == _bare(other)
-
-    def __str__(self) -> str:
-        mode = "compiled" if self.compiled else "eager"
-        return f"{self.device}, batch {self.batch}, {self.dtype}, {mode}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML."""
-        return asdict(self)
-
-
-def _bare(conditions: Conditions) -> Conditions:
-    return replace(conditions, libraries="", clock_mhz=None)
 
 
 class Timing(NamedTuple):
@@ -178,13 +127,3 @@ def images_like(model: nn.Module, batch: int) -> torch.Tensor:
     parameter = next(model.parameters())
     size = (batch, model.in_chans, *model.patch_embed.img_size)  # type: ignore[union-attr, misc]
     return torch.randn(size, device=parameter.device, dtype=parameter.dtype)
-
-
-def precision(name: str) -> torch.dtype:
-    """The type of that name.
-
-    Raises:
-        InputError: there is none, or none that networks run in.
-    """
-    one_of("dtype", name, get_args(Precision))
-    return getattr(torch, name)  # type: ignore[no-any-return]

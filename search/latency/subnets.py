@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from search.latency.measuring import Conditions, device_name, images_like, precision
+from search.latency.conditions import Conditions
+from search.latency.measuring import device_name, images_like
 from space.arch import Arch
 from supernet.extraction import extract
 from supernet.model import Supernet
@@ -37,7 +38,7 @@ def runs_of(
         archs: of its space.
         conditions: batch, precision and whether to compile.
     """
-    net = copy.deepcopy(supernet).to(precision(conditions.dtype)).eval().requires_grad_(False)
+    net = copy.deepcopy(supernet).to(getattr(torch, conditions.dtype)).eval().requires_grad_(False)
     images = images_like(net, conditions.batch)
     runs: dict[str, Callable[[], object]] = {}
     for arch in archs:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from search.latency.conditions import Conditions
 from search.latency.fitting import Error
-from search.latency.measuring import Conditions
 from search.latency.terms import Term, terms_in, terms_of
 from search.reading import Reader
 from space.arch import Arch

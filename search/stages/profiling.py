@@ -13,11 +13,11 @@ from rich.progress import track
 
 from search.config import Config
 from search.folder import RunFolder
+from search.latency.conditions import Conditions
 from search.latency.design import designed_archs, held_out_archs
 from search.latency.fitting import Error, fit, tau
 from search.latency.measuring import (
     WARM_UP,
-    Conditions,
     Timing,
     clock_of,
     steady,

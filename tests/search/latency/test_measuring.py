@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from search.latency import measuring
-from search.latency.measuring import Conditions, Timing, device_name, steady, take_turns
+from search.latency.conditions import Conditions
+from search.latency.measuring import Timing, device_name, steady, take_turns
 from search.latency.rounds import Rounds
 from space import InputError
 

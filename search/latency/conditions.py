@@ -1,0 +1,63 @@
+"""What latencies were measured on. No torch in here: a search over a callable needs none."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from typing import Any, Literal, get_args
+
+from space.arch import is_integer, one_of
+from space.errors import InputError, shown
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def _libraries() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("torch", "timm"))
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What latencies were measured on; only those of equal conditions can be compared.
+
+    Args:
+        device: its name: `NVIDIA H100 80GB HBM3`, `AMD EPYC, 2 threads`.
+        batch: images at once.
+        dtype: that weights and images have.
+        compiled: whether by `torch.compile`.
+        libraries: versions of those that do the work.
+        clock_mhz: of the device while it worked; None where it does not tell.
+    """
+
+    device: str
+    batch: int
+    dtype: Precision
+    compiled: bool
+    libraries: str = field(default_factory=_libraries)
+    clock_mhz: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("device", "libraries"):
+            if not isinstance(getattr(self, name), str):
+                raise InputError(f"{name}: must be text, got {shown(getattr(self, name))}")
+        if not is_integer(self.batch) or self.batch < 1:
+            raise InputError(f"batch: must be a count of images, got {shown(self.batch)}")
+        one_of("dtype", self.dtype, get_args(Precision))
+        if not isinstance(self.compiled, bool):
+            raise InputError(f"compiled: must be true or false, got {shown(self.compiled)}")
+
+    def like(self, other: Conditions) -> bool:
+        """Whether latencies of both can be compared: all but clocks and versions are the same."""
+        return _bare(self) == _bare(other)
+
+    def __str__(self) -> str:
+        mode = "compiled" if self.compiled else "eager"
+        return f"{self.device}, batch {self.batch}, {self.dtype}, {mode}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for YAML."""
+        return asdict(self)
+
+
+def _bare(conditions: Conditions) -> Conditions:
+    return replace(conditions, libraries="", clock_mhz=None)
