@@ -13,7 +13,7 @@ from typing import Any
 from search.problem import Problem
 from search.record import NOTHING, Record, Spent
 from search.samplers import SamplerChoice
-from search.searchfile import describe_search, origin_of
+from search.searchfile import describe_search, origin_of, tables_in
 from search.storage import Store, read_trials
 from search.study import Counts, Study
 from search.trials import read_metrics
@@ -168,18 +168,11 @@ class Search:
                 raise InputError(
                     f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
                 )
+            # What its latency tables predicted would be taken for what this one's do.
+            predicted = tables_in(folder)
             for identity, metrics in read_metrics(read_trials(folder)).items():
-                found[identity] = self._evaluated(metrics)
+                found[identity] = {k: v for k, v in metrics.items() if k not in predicted}
         return found
-
-    def _evaluated(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Metrics without the latencies that some table predicted: here another one may."""
-        measured = self.problem.measured
-        return {
-            name: value
-            for name, value in metrics.items()
-            if name.partition("@")[0] != "latency_ms" or name in measured
-        }
 
 
 class Session:

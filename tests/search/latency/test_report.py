@@ -9,6 +9,7 @@ from report_runs import make_run
 from search_toys import Evaluate, all_archs, toy_space
 
 from search import run_search
+from search.latency.costs import digest
 from search.latency.table import Measured
 from search.report.contents import read_run
 from search.report.latencies import latencies
@@ -52,12 +53,13 @@ def test_a_front_is_shown_by_its_budget_and_its_measurements():
         trials=20,
         latency=[table],
     )
-    found = latencies(table, front, {"latency_ms": 0.8 * table.full_ms})
+    digests = {"latency_ms": digest(table)}
+    found = latencies(table, front, {"latency_ms": 0.8 * table.full_ms}, digests)
     assert found.limit == pytest.approx(0.8)
     assert len(found.front) == len(front)
     assert all(spot.ms <= 0.8 + 1e-6 for spot in found.front)
     assert found.measured == ()
-    assert latencies(profile_of(toy_space()), front, {}).limit is None
+    assert latencies(table, front, {}, digests).limit is None
 
 
 def test_the_report_has_a_picture_for_each_table(tmp_path):
