@@ -194,6 +194,8 @@ def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
 def _check_known(name: str, directions: Mapping[str, str], costs: Mapping[str, FreeCost]) -> None:
     """Refuse what looks like a slip of a name that is known; other names are the user's metrics."""
     hint = near(name, [*costs, "flops", *directions])
+    if not hint and name != "latency_ms":
+        hint = near(name, ["latency_ms"])
     if hint and name not in directions:
         raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {_names()}")
 

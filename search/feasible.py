@@ -110,8 +110,10 @@ class Feasible:
 
     def _ranges(self) -> str:
         """What the costs of the space are, for a message."""
+        full = self.space.largest()
         parts = [
-            f"{limit.name}={quantity(bands.low / limit.unit)} to "
+            f"{limit.name}={quantity(bands.low / limit.unit)} "
+            f"({bands.low / limit.unit / (limit.of(full) or 1):.0%} of the full network's) to "
             f"{quantity(bands.high / limit.unit)}"
             for limit, bands in self._bands
         ]

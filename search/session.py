@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from search.feasible import Feasible
 from search.problem import Problem
 from search.record import NOTHING, Record, Spent
 from search.samplers import SamplerChoice
@@ -136,6 +139,9 @@ class Search:
             InputError: see `Store` and `Study`.
         """
         known = self._known()
+        # Before anything is written: a budget that is refused is to be given anew.
+        rng = np.random.default_rng([self.seed, 1])
+        Feasible(self.problem.space, self.problem.budget).check(rng)
         store = None
         if self.folder is not None:
             description = describe_search(self.problem, self.sampler, self.seed, self.origin)

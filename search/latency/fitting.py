@@ -22,6 +22,10 @@ STRAY = 0.3
 NOISE = 0.02
 # The full arch counts so many times: per cents of a budget refer to it.
 PINNED = 30.0
+TOO_FAR = (
+    "That is too far off to rest a budget on: measure again with the machine to itself, "
+    "with more --rounds, or with a larger --batch"
+)
 LARGE_MEAN, SMALL_TAU = 0.05, 0.95
 
 

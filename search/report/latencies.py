@@ -50,6 +50,7 @@ class Latencies:
         full_ms: the full network's milliseconds.
         archs: measured archs of the profile, which are spread over the space.
         front: predicted, and measured ones where there are any.
+        error: how far predictions are off.
         limit: the budget, in shares of the full network's time; None for none.
         excess: operators, the one that takes most beyond its MACs first.
     """
@@ -61,6 +62,7 @@ class Latencies:
     archs: tuple[Spot, ...]
     front: tuple[Spot, ...]
     measured: tuple[Spot, ...]
+    error: str
     limit: float | None
     excess: tuple[Excess, ...]
 
@@ -124,6 +126,7 @@ def latencies(
             for entry in entries
             if own and measured in entry.metrics
         ),
+        str(table.error or "nobody knows how far its predictions are off"),
         None if limit is None else limit / full,
         tuple(_excess(table)),
     )

@@ -82,13 +82,19 @@ def _latencies(contents: Contents) -> Iterator[Drawn]:
     for found in contents.latencies:
         most, least = found.excess[0], found.excess[-1]
         says = (
-            f"{found.name}: over the profile's archs, time saved is {found.saved:.2f} of the MACs "
-            f"saved. Most beyond its share of the MACs takes {most.operator!r} "
+            f"{found.name}: over the profile's archs, {_saved(found.saved)}. "
+            f"Most beyond its share of the MACs takes {most.operator!r} "
             f"({100 * (most.time - most.macs):+.1f} points), least {least.operator!r} "
-            f"({100 * (least.time - least.macs):+.1f} points)."
+            f"({100 * (least.time - least.macs):+.1f} points). {found.error}."
         )
         stem = f"latency-{found.device.lower()}"
         yield Drawn(stem, "MACs and milliseconds", says, draw_latency(found))
+
+
+def _saved(share: float) -> str:
+    if share <= 0:
+        return "subnets are no quicker than the full network"
+    return f"time saved is {share:.2f} of the MACs saved"
 
 
 def _archs(contents: Contents) -> Iterator[Drawn]:

@@ -116,12 +116,14 @@ def _best(front: Front, budget: str, tell: Callable[[str], None]) -> FrontEntry:
     """
     name, _ = named(budget)
     measured, limit = MEASURED + name, _limit(front, budget)
-    if any(measured in entry.metrics for entry in front.entries):
-        best = front.best(**{measured: limit})
-        if best is not None:
-            return best
-        tell(f"within {budget} there is nothing by measurement: the best by prediction is taken")
     best = front.best(**{name: limit})
+    if any(measured in entry.metrics for entry in front.entries):
+        kept = front.best(**{measured: limit})
+        if kept is None and best is not None:
+            tell(
+                f"within {budget} there is nothing by measurement: the best by prediction is taken"
+            )
+        best = kept or best
     if best is None:
         least = min(
             (entry.metrics.get(name, math.nan) for entry in front.entries), default=math.nan

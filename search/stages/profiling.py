@@ -15,7 +15,7 @@ from search.config import Config
 from search.folder import RunFolder
 from search.latency.conditions import Conditions
 from search.latency.design import designed_archs, held_out_archs
-from search.latency.fitting import Error, fit, tau
+from search.latency.fitting import TOO_FAR, Error, fit, tau
 from search.latency.measuring import (
     WARM_UP,
     Timing,
@@ -79,12 +79,21 @@ def profile(
     conditions = conditions_on(device, options.batch, options.dtype, options.compile)
     name = options.name or device.type
     path = Path(options.out or RunFolder(config, file).stage(FOLDER) / f"{name}.yaml")
-    if path.exists():
-        other = "--out" if options.out else "--name"
-        what = "a folder" if path.is_dir() else "there already; delete it to measure anew"
-        raise InputError(f"{path}: {what}, or give another {other}")
-    make_folder(path.parent)
+    other = "--out" if options.out else "--name"
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; give another {other}")
     supernet = _supernet(config).to(device).eval()
+    if path.exists():
+        table = LatencyTable.load(path)
+        if table.shape != supernet.shape or not table.conditions.like(conditions):
+            raise InputError(
+                f"{path}: holds another profile ({table.conditions}); delete it, or give another "
+                f"{other} for {conditions}"
+            )
+        show(table, console)
+        console.print(f"measured already; delete {path} to measure anew", markup=False)
+        return table
+    make_folder(path.parent)
     archs = _Archs.of(supernet.space, config.seed)
     console.print(
         f"{len(archs.designed)} archs to fit, {len(archs.held_out)} to judge by; on {conditions}",
@@ -157,6 +166,8 @@ def _measure(
         taken = take_turns(runs, 1, wait, warm_up, seed=i)
         warm_up = 0
         rounds.add([taken[name][0] for name in runs])
+        if not console.is_terminal and (i + 1) % max(1, count // 5) == 0:
+            console.print(f"profile {i + 1}/{count} rounds", markup=False)
     columns = map(list, zip(*rounds.seconds[:count], strict=True))
     return steady(dict(zip(runs, columns, strict=True)))
 
@@ -205,9 +216,6 @@ def show(table: LatencyTable, console: Console) -> None:
         f"{table.error} (by MACs alone {by_macs:.3f}); spread of a measurement {spread:.1%}",
     ]
     if table.error.large:
-        lines.append(
-            "That is too far off to rest a budget on: measure again with the machine to itself, "
-            "or with more --rounds"
-        )
+        lines.append(TOO_FAR)
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

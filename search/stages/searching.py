@@ -16,6 +16,7 @@ from search.evaluator import RunEvaluator
 from search.folder import RunFolder
 from search.front import Front
 from search.latency.costs import by_cost, make_problem
+from search.latency.fitting import TOO_FAR
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
@@ -42,6 +43,8 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     tables = latency_tables(config, folder)
     for table in tables:
         console.print(f"latency_ms@{table.name}: {table.conditions}; {table.error}", markup=False)
+        if table.error is not None and table.error.large:
+            console.print(TOO_FAR, markup=False, soft_wrap=True)
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None

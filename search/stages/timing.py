@@ -19,6 +19,8 @@ from space.arch import Arch
 from supernet.model import Supernet
 
 ROUNDS = 15
+# By how much the full network may take longer, or shorter, than in the profile.
+DRIFT = 0.1
 
 
 def time_front(
@@ -30,8 +32,8 @@ def time_front(
 ) -> Front:
     """The front with the metric `measured_latency_ms...` beside each predicted one.
 
-    The full network is timed among its subnets; figures are scaled to what it took in the profile,
-    which the budgets are of.
+    The full network is timed among its subnets: where it takes another time than in the profile,
+    which budgets are shares of, the machine is not what it was, and that is told.
 
     Args:
         front: of a search.
@@ -56,6 +58,8 @@ def time_front(
             archs = [Arch.full(front.shape.depth), *(entry.arch for entry in left)]
             known |= _time(archs, supernet, table, device, console)
         front = _with(front, MEASURED + name, known)
+        if left:
+            _tell(console, _off(front, name))
     return front
 
 
@@ -128,10 +132,19 @@ def _time(
     drift = ms[next(iter(runs))] / table.full_ms
     _tell(
         console,
-        f"{len(runs) - 1} subnets timed on {table.conditions}; the full network takes "
-        f"{drift:.2f} of what it took in the profile, and figures are scaled by that",
+        f"the front timed on {table.conditions}; the full network takes {drift:.2f} of what it "
+        "took in the profile",
     )
-    return {name: each / drift for name, each in ms.items()}
+    if not 1 - DRIFT <= drift <= 1 + DRIFT:
+        _tell(console, "The machine is not what it was: make the profile and this search anew")
+    return ms
+
+
+def _off(front: Front, name: str) -> str:
+    """How far predictions were off on the front."""
+    pairs = [(each.metrics[name], each.metrics[MEASURED + name]) for each in front.entries]
+    mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
+    return f"{name}: predictions are off by {mean:.1%} on the front, on average"
 
 
 def _tell(console: Console, line: str) -> None:

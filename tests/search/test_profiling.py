@@ -127,11 +127,14 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
     command = ["profile", config, "--rounds", "4", "--name", "mine"]
     before = path.read_bytes()
     capsys.readouterr()
-    assert main(command) == 2
+    assert main(command) == 0
+    assert "measured already; delete" in capsys.readouterr().out
+    assert main([*command, "--batch", "3"]) == 2
     error = capsys.readouterr().err
-    assert "mine.yaml: there already; delete it to measure anew, or give another --name" in error
+    assert "mine.yaml: holds another profile (" in error
+    assert "batch 1, float32, eager); delete it, or give another --name for" in error
     assert main(["profile", config, "--out", str(tmp_path)]) == 2
-    assert f"{tmp_path}: a folder, or give another --out" in capsys.readouterr().err
+    assert f"{tmp_path}: a folder; give another --out" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 

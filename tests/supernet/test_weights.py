@@ -6,11 +6,12 @@ import pickle
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from supernet_toys import build, build_supernet, export, hand_made, named_supernet
 
 from space import InputError
 from supernet import create_subnet, load_weights, save_weights
+from supernet.weights import tensor_bytes
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -107,3 +108,11 @@ def test_names_and_sizes_must_be_right(tmp_path):
             load_weights(subnet, weights)
     # Nothing was loaded on the way to a refusal.
     assert all(torch.equal(subnet.state_dict()[name], value) for name, value in before.items())
+
+
+def test_the_same_tensors_give_the_same_bytes():
+    tensors = {"b": torch.arange(5), "a": torch.randn(3, 4)}
+    about = {"config.json": '{"é": 1}', "more": "words"}
+    (data,) = {tensor_bytes(tensors, about) for _ in range(30)}
+    for name, tensor in load(data).items():
+        assert torch.equal(tensor, tensors[name])
