@@ -80,12 +80,13 @@ class LoaderEvaluator(_OnOpenings):
     """
 
     def __init__(self, supernet: Supernet, loader: Iterable[Any], metric: Metric) -> None:
-        super().__init__(supernet)
         self.metric = metric
         device = next(supernet.parameters()).device
         batches = list(loader)
         self.images = [images.to(device) for images, *_ in batches]
         self.targets = torch.cat([targets for _, targets, *_ in batches]).to(device)
+        # Last: what may be kept is a share of the memory that the images leave.
+        super().__init__(supernet)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name."""

@@ -206,7 +206,10 @@ class Leases:
     def _ask(self, worker: _Worker) -> Job | None:
         """The job that waits and begins most like what the worker had before, if any."""
         self._waiting = [job for job in self._waiting if self.study.awaits(job)]
-        if not self._waiting:
+        if self.study.ended is not None:
+            # Workers may have brought more than a study knew of that was started again.
+            self._waiting = []
+        elif not self._waiting:
             with self._study_asked():
                 self._waiting = self.study.group(self._ahead)
         if not self._waiting:

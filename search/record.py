@@ -121,8 +121,12 @@ def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
 
 def _spent(evaluate: Evaluate) -> Spent:
     """What has been spent on forward passes so far, where what evaluates knows it."""
-    spent: Spent = getattr(evaluate, "spent", NOTHING)
-    return spent
+    try:
+        spent = getattr(evaluate, "spent", NOTHING)
+    except Exception:
+        # Of a device that has failed; the evaluation itself says so.
+        return NOTHING
+    return spent if isinstance(spent, Spent) else NOTHING
 
 
 def describe(error: BaseException) -> str:

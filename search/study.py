@@ -176,6 +176,7 @@ class Study:
         self.seconds += outcome.seconds
         self._seen[job.identity] = record
         self._count_failures(record)
+        self._end_if_done()
         return record
 
     def _propose(self) -> Job | None:

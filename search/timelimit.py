@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from search.objectives import Evaluate
+from search.record import Spent
+from search.sharing import Sharing
 from space.arch import Arch
 from space.errors import InputError
 
@@ -42,22 +44,33 @@ def limited(evaluate: Evaluate, limit: float | None) -> Evaluate:
     if threading.current_thread() is not threading.main_thread():
         raise InputError("time_limit: without workers a search must run in the main thread")
 
-    return _Limited(evaluate, limit)
+    return (_LimitedSharing if isinstance(evaluate, Sharing) else _Limited)(evaluate, limit)
 
 
 class _Limited:
-    """Evaluates within a limit, and is all else that what evaluates is."""
+    """Evaluates within a limit."""
 
-    def __init__(self, evaluate: Evaluate, limit: float) -> None:
+    def __init__(self, evaluate: Any, limit: float) -> None:
         self._evaluate = evaluate
         self._limit = limit
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
         with _Alarm(self._limit):
-            return self._evaluate(arch)
+            metrics: Mapping[str, float] = self._evaluate(arch)
+            return metrics
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._evaluate, name)
+
+class _LimitedSharing(_Limited):
+    """The same, where evaluations share work."""
+
+    @property
+    def spent(self) -> Spent:
+        spent: Spent = self._evaluate.spent
+        return spent
+
+    def expect(self, archs: Sequence[Arch]) -> Sequence[Arch]:
+        found: Sequence[Arch] = self._evaluate.expect(archs)
+        return found
 
 
 class _Alarm:

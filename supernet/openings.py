@@ -63,14 +63,19 @@ class Openings:
         """
         for opening in self._awaited:
             opening.awaited = 0
-        paths = [self._path(arch) for arch in archs]
+        known: list[Arch] = []
+        strange: list[Arch] = []
+        for arch in archs:
+            # What is not in the space fails by itself, when it is evaluated.
+            (strange if self.supernet.space.violations(arch) else known).append(arch)
+        paths = [self._path(arch) for arch in known]
         self._awaited = [opening for path in paths for opening in path]
         number: dict[Opening, int] = {}
         for opening in self._awaited:
             opening.awaited += 1
             number.setdefault(opening, len(number))
-        order = sorted(range(len(archs)), key=lambda i: [number[each] for each in paths[i]])
-        return [archs[i] for i in order]
+        order = sorted(range(len(known)), key=lambda i: [number[each] for each in paths[i]])
+        return [*(known[i] for i in order), *strange]
 
     def network(self, arch: Arch) -> Network:
         """Images (B, C, H, W) to logits (B, classes) by `arch`, for one evaluation.

@@ -54,7 +54,7 @@ def compare(subnet: ElasticViT, written: Answers, images: Tensor) -> Check:
     runs = runs_of(subnet)
     own = observed(subnet, runs)
     largest, apart, differing = 0.0, [0.0], 0
-    for part in (images[:1], *images[1:].split(BATCH)):
+    for part in filter(len, (images[:1], *images[1:].split(BATCH))):
         expected, found = own(part), written(part)
         same = torch.ones(len(part), dtype=torch.bool)
         for mine, other in zip(expected.chosen, found.chosen, strict=True):
