@@ -231,3 +231,30 @@ def test_makers_say_whether_what_they_make_shares():
 
     assert shares(Maker())
     assert not shares(lambda: Evaluate(SPACE))
+
+
+@pytest.mark.parametrize("ahead", [1, 64])
+def test_a_study_that_was_started_again_ends_at_its_trials(ahead):
+    before, _ = leases_of(trials=30, ahead=ahead)
+    known = [job for _ in range(12) for job in before.exchange("a", [], None) or ()]
+    assert len(known) == 12
+    leases, _ = leases_of(trials=30, ahead=ahead, seed=1)
+    jobs = leases.exchange("b", [], [])
+    # Another worker brings what the study before had lent: this one did not know of it.
+    leases.leave("a", done(known))
+    exchanged(leases, jobs, "b")
+    assert len(leases.study.records) == 30
+
+
+def test_a_users_own_attribute_is_not_taken_for_seconds():
+    evaluate = Evaluate(SPACE)
+    evaluate.spent = 3.0
+    assert attempt(evaluate, SPACE.largest()).spent == Spent()
+    assert search(evaluate, trials=3).evaluations == 3
+
+    class Failing(Evaluate):
+        @property
+        def spent(self):
+            raise RuntimeError("the device is gone")
+
+    assert attempt(Failing(SPACE), SPACE.largest()).metrics["top1"] > 0

@@ -7,6 +7,7 @@ import pytest
 import torch
 from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
 
+from space import Arch, BlockArch, InputError
 from supernet.keeping import carry_bytes
 from supernet.openings import ANEW, TIDY, Openings
 from supernet.room import room
@@ -272,3 +273,16 @@ def test_sent_to_another_process_nothing_is_kept_yet():
         again = pickle.loads(pickle.dumps(openings))
         assert (again.kept.bytes, again.kept.most_bytes, again.seconds) == (0, 123_456, (0, 0))
         assert torch.equal(again.network(arch)(images), wanted)
+
+
+def test_what_is_not_in_the_space_is_for_its_own_evaluation_to_refuse():
+    net = supernet_of("class token")
+    archs = drawn(net.space, 6)
+    strange = Arch((BlockArch(skip=0.5), *archs[0].blocks[1:]))
+    assert strange not in net.space
+    openings = Openings(net, PLENTY)
+    found = openings.expect([archs[0], strange, *archs[1:]])
+    assert found[-1] == strange
+    assert sorted(map(repr, found[:-1])) == sorted(map(repr, archs))
+    with pytest.raises(InputError, match="not in the space"):
+        openings.network(strange)
