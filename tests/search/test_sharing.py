@@ -235,10 +235,10 @@ def test_makers_say_whether_what_they_make_shares():
 
 @pytest.mark.parametrize("ahead", [1, 64])
 def test_a_study_that_was_started_again_ends_at_its_trials(ahead):
-    before, _ = leases_of(trials=30, ahead=ahead)
+    before, _ = leases_of(trials=30, ahead=ahead, sampler="RandomSampler")
     known = [job for _ in range(12) for job in before.exchange("a", [], None) or ()]
     assert len(known) == 12
-    leases, _ = leases_of(trials=30, ahead=ahead, seed=1)
+    leases, _ = leases_of(trials=30, ahead=ahead, sampler="RandomSampler", seed=1)
     jobs = leases.exchange("b", [], [])
     # Another worker brings what the study before had lent: this one did not know of it.
     leases.leave("a", done(known))
