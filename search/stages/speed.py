@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from search.latency.measuring import device_name, images_like, waiting_for
 from supernet.recipe import autocast
 
 BATCH = 64
@@ -42,14 +43,13 @@ def images_per_second(subnets: Mapping[str, nn.Module], amp: bool) -> dict[str, 
 
 
 def _seconds(subnet: nn.Module, amp: bool) -> float:
-    parameter = next(subnet.parameters())
-    size = (BATCH, subnet.in_chans, *subnet.patch_embed.img_size)  # type: ignore[union-attr, misc]
-    images = torch.randn(size, device=parameter.device, dtype=parameter.dtype)
-    _wait(parameter.device)
+    images = images_like(subnet, BATCH)
+    wait = waiting_for(images.device)
+    wait()
     began = time.perf_counter()
-    with autocast(parameter.device, amp):
+    with autocast(images.device, amp):
         subnet(images)
-    _wait(parameter.device)
+    wait()
     return time.perf_counter() - began
 
 
@@ -57,16 +57,7 @@ def _conditions(subnet: nn.Module, amp: bool) -> dict[str, Any]:
     parameter = next(subnet.parameters())
     half = amp and parameter.device.type == "cuda"
     return {
-        "device": _device_name(parameter.device),
+        "device": device_name(parameter.device),
         "batch": BATCH,
         "dtype": "bfloat16" if half else str(parameter.dtype).removeprefix("torch."),
     }
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

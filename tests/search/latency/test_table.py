@@ -91,3 +91,8 @@ def test_other_classes_are_no_other_backbone():
     head = space.shape.head._replace(macs=7)
     other = SearchSpace(replace(space.shape, head=head), space.pool, space.share, space.skip)
     table_of(space).check(other, "t")
+    # Only the head may differ.
+    stem = space.shape.stem._replace(macs=7)
+    other = SearchSpace(replace(space.shape, stem=stem), space.pool, space.share, space.skip)
+    with pytest.raises(InputError, match="of another backbone: stem"):
+        table_of(space).check(other, "t")
