@@ -15,7 +15,7 @@ from search.front import Front, FrontEntry
 from search.lock import FolderLock
 from search.stages.packing import Packing, package_names
 from search.stages.searching import digest
-from search.stages.setup import WEIGHTS, Setup, trained
+from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
 from search.stages.subnets import about
 from search.stages.tables import tables_by_cost
 from search.stages.timing import latencies_of
@@ -47,6 +47,7 @@ def export(config: Config, file: Path | None, archs: list[str], console: Console
     given = package_names(archs)
     files = {path: load_arch_file(path) for path in given.values()}
     setup = trained(config, file)
+    folder.claim("supernet", TRAINED)
     target = make_folder(folder.stage("export") / config.search.name)
     if front is not None:
         given = _write_front(front, target, setup, config, folder)

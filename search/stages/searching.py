@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
 from search.session import passes
-from search.stages.setup import WEIGHTS, trained
+from search.stages.setup import TRAINED, WEIGHTS, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
 from search.tables import cell, duration, show_rows
@@ -48,7 +49,14 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
+    # Once the search has begun: a config that it refuses is not to be the run's.
+    note = cache(partial(folder.claim, "supernet", TRAINED))
     with shown_progress(console) as shown:
+
+        def begun(state: State) -> None:
+            note()
+            shown(state)
+
         front = run_search(
             space=setup.supernet.space,
             make_evaluate=RunEvaluator(config, file, shown.loaded),
@@ -65,7 +73,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             origin={"supernet": digest(weights), "split": digest(split)},
             workers=config.evaluators(),
             time_limit=wanted.time_limit,
-            on_event=shown,
+            on_event=begun,
         )
     limits: dict[str, float] = {}
     if tables:

@@ -91,8 +91,7 @@ def trained(config: Config, file: Path | None, device: str | None = None) -> Set
 
     Args:
         config, file: of the run.
-        device: another one than the config's, for a process that works for another one: it does not
-            write down what the config is.
+        device: another one than the config's, for a process that works for another one.
 
     Raises:
         InputError: it is not trained yet, or by other values.
@@ -102,8 +101,7 @@ def trained(config: Config, file: Path | None, device: str | None = None) -> Set
     if not weights.exists():
         raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
     setup = prepare(config if device is None else replace(config, device=device), folder)
-    claim = folder.claim if device is None else folder.check
-    claim("supernet", TRAINED)
+    folder.check("supernet", TRAINED)
     load_weights(setup.supernet, weights)
     setup.supernet.eval()
     return setup

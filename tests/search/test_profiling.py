@@ -46,6 +46,15 @@ def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
     budget = ["--search.budget", "latency_ms=1000", "--search.trials", "6"]
     assert main(["search", config, *budget]) == 2
     assert "there is none in runs/toy/latency; measure one with" in capsys.readouterr().err
+    resolved = tmp_path / "runs" / "toy" / "config.yaml"
+    before = resolved.read_bytes()
+    for refused in ("macs=1%", "mac=50%", "macs=0"):
+        assert main(["search", config, "--search.budget", refused]) == 2
+    assert main(["retrain", config, "--retrain.budgets", "1%"]) == 2
+    # What was refused is not the run's config, and leaves no search behind.
+    assert resolved.read_bytes() == before
+    assert not (tmp_path / "runs" / "toy" / "search").exists()
+    capsys.readouterr()
     assert main(["profile", config, "--rounds", "3", "--batch", "2"]) == 0
     path = tmp_path / "runs" / "toy" / "latency" / "cpu.yaml"
     table = LatencyTable.load(path)
@@ -56,6 +65,7 @@ def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
     assert f"{table.error.archs} archs that had no part in it: mean error" in out
     assert f"full network {table.full_ms:.3f} ms" in out
     assert main(["search", config, *budget]) == 0
+    assert "budget: latency_ms=1000" in resolved.read_text()
     front = Front.load(tmp_path / "runs" / "toy" / "search" / "main" / "front.yaml")
     for entry in front.entries:
         assert entry.metrics["latency_ms"] == pytest.approx(table.predict(entry.arch), rel=1e-4)
