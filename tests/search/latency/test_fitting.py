@@ -69,6 +69,9 @@ def test_noise_is_averaged_and_the_full_arch_is_met():
     shape = space.shape
     designed = designed_archs(space, rng)
     noisy = {a: ms_of_arch(a, shape) * rng.normal(1, 0.02) for a in designed}
+    noisy[space.largest()] *= (
+        1.03  # as a measurement may be off, which per cents are of all the same
+    )
     terms = fit(noisy, shape, terms_in(space.graph))
     held = held_out_archs(space, rng, 40, designed)
     guess = [sum(n * terms[t] for t, n in terms_of(arch, shape).items()) for arch in held]
