@@ -104,7 +104,6 @@ def profile(
     runs = runs_of(supernet, archs, conditions)
     described = {
         "backbone": [config.backbone.model, config.backbone.args],
-        "shape": supernet.shape.to_dict(),
         "conditions": conditions.to_dict(),
         "archs": list(runs),
     }

@@ -158,6 +158,14 @@ def test_a_head_of_zeros_is_compared_too():
     assert not compare(subnet, otherwise(subnet, logits=1e-3), images(subnet)).equal
 
 
+@pytest.mark.parametrize("count", [1, 2, 65, 66])
+def test_any_number_of_images_is_compared(count):
+    subnet = subnet_of()
+    check = compare(subnet, observed(subnet, runs_of(subnet)), images(subnet, count))
+    assert (check.images, check.differing, check.difference) == (count, 0, 0.0)
+    assert check.equal
+
+
 def form(monkeypatch, **changes):
     monkeypatch.setitem(FORMATS, "odd", replace(FORMATS["safetensors"], **changes))
 

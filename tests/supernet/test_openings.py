@@ -8,6 +8,7 @@ import torch
 from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
 
 from space import Arch, BlockArch, InputError
+from supernet.core import Carry, Run
 from supernet.keeping import carry_bytes
 from supernet.openings import ANEW, TIDY, Openings
 from supernet.room import room
@@ -286,3 +287,13 @@ def test_what_is_not_in_the_space_is_for_its_own_evaluation_to_refuse():
     assert sorted(map(repr, found[:-1])) == sorted(map(repr, archs))
     with pytest.raises(InputError, match="not in the space"):
         openings.network(strange)
+
+
+def test_all_that_a_carry_holds_is_counted():
+    whole = torch.zeros(2, 9, 8)
+    parts = (torch.zeros(1, 4, 9, 9), torch.zeros(1, 4, 9, 9))
+    run = Run(torch.zeros(2, 25, 8), torch.zeros(18, dtype=torch.long))
+    carry = Carry(whole[:, 1:], parts, torch.zeros(2, 8), run)
+    tensors = (whole, *parts, carry.importance, *run)
+    assert carry_bytes(carry) == sum(each.numel() * each.element_size() for each in tensors)
+    assert carry_bytes(Carry(whole)) == whole.numel() * 4
