@@ -28,7 +28,7 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     shares = [
         limit.most / max(limit.of(largest), 1e-9)
         for limit in budget.limits
-        if limit.name == "macs" or limit.name.startswith("latency_ms")
+        if limit.name == "macs" or limit.name in problem.latencies
     ]
     top = max(full * min([1.0, *shares]), low)
     made = [each.arch for each in baselines(space, top) if each.arch is not None]

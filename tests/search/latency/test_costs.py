@@ -10,6 +10,7 @@ from search_toys import Evaluate, all_archs, small_space, toy_space
 
 from search import Front, run_search
 from search.feasible import Feasible
+from search.initial import initial_archs
 from search.latency.costs import make_problem
 from search.objectives import DIRECTIONS, Objective
 from space import InputError
@@ -130,6 +131,15 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
             continue
         with pytest.raises(InputError, match=r"latency\.latency_ms was .* in the results"):
             run_search(**given, trials=4, latency=[other])
+
+
+def test_a_search_starts_from_a_ladder_within_milliseconds():
+    whole = initial_archs(problem(None), seed=0)
+    tight = problem("latency_ms=50%")
+    within = initial_archs(tight, seed=0)
+    assert all(map(tight.budget.inside, within))
+    # A ladder over all MACs would leave only its lower rungs inside.
+    assert len(within) > sum(map(tight.budget.inside, whole)) > 0
 
 
 def test_a_problem_travels_to_other_processes():
