@@ -2,8 +2,8 @@
 
     python benchmarks/export_speed.py [--model NAME] [--archs full,skip] [--json FILE]
 
-Made-up weights and images in float32, so many threads each, interleaved, medians; a ratio below 1
-is quicker than the subnet. Needs `pip install '.[onnx]'`.
+Made-up weights and images in float32, interleaved, medians; as many threads each as torch has
+(OMP_NUM_THREADS); a ratio below 1 is quicker than the subnet. Needs `pip install '.[onnx]'`.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ def space_of(shape: BackboneShape) -> SearchSpace:
     )
 
 
-def runtimes(subnet, threads: int):
+def runtimes(subnet):
     """The subnet and its exported twins, each from images to logits."""
     program = torch.export.load(io.BytesIO(torch_export.write(subnet, ""))).module()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
         onnx.write(subnet, ""), options, providers=["CPUExecutionProvider"]
     )
@@ -111,12 +111,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--args", type=json.loads, default={}, help="of the model, as JSON")
     parser.add_argument("--archs", default="", help="names, with commas; by default all")
     parser.add_argument("--batches", default="1,64")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args(argv)
     torch.manual_seed(0)
-    torch.set_num_threads(options.threads)
     backbone = timm.create_model(options.model, **options.args)
     shape = backbone_shape(backbone)
     net = Supernet(backbone, space_of(shape)).eval().requires_grad_(False)
@@ -124,12 +122,13 @@ def main(argv: list[str] | None = None) -> None:
     wanted = options.archs.split(",") if options.archs else list(archs)
     sizes = list(map(int, options.batches.split(",")))
     rows = []
-    print(f"{options.model}, {options.threads} threads, milliseconds")
+    threads = torch.get_num_threads()
+    print(f"{options.model}, {threads} threads, milliseconds")
     print(
         f"{'arch':16} {'of full':>7} {'batch':>5} {'subnet':>8} {'export':>14} {'onnxruntime':>14}"
     )
     for name in wanted:
-        found = runtimes(extract(net, archs[name]), options.threads)
+        found = runtimes(extract(net, archs[name]))
         share = macs(archs[name], shape) / macs(net.space.largest(), shape)
         for batch in sizes:
             images = torch.randn(batch, backbone.in_chans, *backbone.patch_embed.img_size)
@@ -139,7 +138,7 @@ def main(argv: list[str] | None = None) -> None:
             others = [f"{taken[key]:8.1f} {taken[key] / base:5.2f}" for key in list(taken)[1:]]
             print(f"{name:16} {share:7.0%} {batch:5} {base:8.1f} {' '.join(others)}", flush=True)
     if options.json is not None:
-        text = json.dumps({"model": options.model, "threads": options.threads, "rows": rows})
+        text = json.dumps({"model": options.model, "threads": threads, "rows": rows})
         options.json.write_text(text + "\n")
 
 

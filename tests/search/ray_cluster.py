@@ -84,8 +84,13 @@ class Cluster:
         return process
 
     def _address(self):
-        """Where the head listens, which it writes down."""
-        return (self._folder / "ray_current_cluster").read_text().strip()
+        """Where the head listens, which it writes down: the file is there before its text is."""
+        file = self._folder / "ray_current_cluster"
+        ends = time.monotonic() + STARTS_IN
+        while not (address := file.read_text().strip() if file.exists() else ""):
+            assert time.monotonic() < ends, "the head did not say where it listens"
+            time.sleep(0.1)
+        return address
 
 
 def new_token():
