@@ -43,12 +43,13 @@ def cell(name: str, value: object) -> str:
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = "") -> None:
-    """Rows of the same names as a table; text stands left, numbers right."""
+    """Rows as a table, empty where one lacks a name; text stands left, numbers right."""
     listed = list(rows)
+    names = dict.fromkeys(name for row in listed for name in row)
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for name in listed[0] if listed else ():
-        text = any(isinstance(row[name], str) for row in listed)
+    for name in names:
+        text = any(isinstance(row.get(name), str) for row in listed)
         table.add_column(escape(name), justify="left" if text else "right")
     for row in listed:
-        table.add_row(*(escape(cell(name, value)) for name, value in row.items()))
+        table.add_row(*(escape(cell(name, row.get(name))) for name in names))
     console.print(table)

@@ -41,6 +41,11 @@ class Prediction:
         return self.cost
 
 
+def is_latency(name: str) -> bool:
+    """Whether a cost is called `latency_ms`, or `latency_ms@NAME`."""
+    return name.partition("@")[0] == NAME
+
+
 def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTable, ...]:
     """Tables from their files.
 

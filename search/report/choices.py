@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from search.front import Front, FrontEntry
+from search.latency.costs import MEASURED, is_latency
 from search.report.logs import Row, read_log
 from search.stages.places import failure
 from space.arch import Arch
@@ -17,6 +18,21 @@ from space.errors import InputError, shown
 from space.files import load_arch_file
 from space.shape import BackboneShape
 from space.yamlfile import read_yaml
+
+
+class Latency(NamedTuple):
+    """Milliseconds of a batch.
+
+    Args:
+        ms: the value.
+        measured: on the device; else predicted.
+        of: device, batch and dtype, where known.
+    """
+
+    ms: float
+    measured: bool
+    of: str = ""
+
 
 Metrics = Mapping[str, float]
 Metadata = Mapping[str, Any]
@@ -41,6 +57,7 @@ class Choice:
         retrained: metrics on the test split, after retraining.
         speed: images/s, in inference; None where it was not measured.
         speed_of: where that was measured: device, batch, dtype.
+        latencies: milliseconds, by the name of the cost.
         rows: the log of its retraining.
         images: how many the test metrics are of; None where nothing says.
         recipe: the values that it was retrained by.
@@ -56,6 +73,7 @@ class Choice:
     retrained: Metrics = field(default_factory=dict)
     speed: float | None = None
     speed_of: str = ""
+    latencies: Mapping[str, Latency] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
     images: int | None = None
     recipe: Metadata = field(default_factory=dict)
@@ -136,7 +154,14 @@ def choices_of_front(run: Path, name: str, front: Front) -> list[Choice]:
     for title, entry in picked.items():
         path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
         file = None if path is None else path.relative_to(run)
-        choice = Choice(title, entry.arch, front.shape, file, search=dict(entry.metrics))
+        known = {
+            name: Latency(entry.metrics.get(MEASURED + name, ms), MEASURED + name in entry.metrics)
+            for name, ms in entry.metrics.items()
+            if is_latency(name)
+        }
+        choice = Choice(
+            title, entry.arch, front.shape, file, search=dict(entry.metrics), latencies=known
+        )
         found.setdefault(entry.arch, choice)
     return list(found.values())
 
@@ -162,6 +187,7 @@ def _retrained(run: Path, place: Path) -> Choice:
         **{kind: _metrics(path, kind, file.metrics.get(kind)) for kind in KINDS},
         speed=speed,
         speed_of=speed_of,
+        latencies=_latencies(path, file.metrics),
         rows=tuple(read_log(log)) if log.exists() else (),
         images=images if isinstance(images, int) else None,
         recipe=_recipe(place / "config.yaml"),
@@ -193,9 +219,27 @@ def _speed(path: Path, given: Any) -> tuple[float | None, str]:
             f"{path}: metrics.images_per_second: must be a number with device, batch and dtype, "
             f"got {shown(given)}"
         )
+    return float(values["value"]), _conditions(values)
+
+
+def _latencies(path: Path, metrics: Mapping[str, Any]) -> dict[str, Latency]:
+    found = {}
+    for name, given in metrics.items():
+        if is_latency(name):
+            if not isinstance(given, dict) or not _is_number(given.get("value")):
+                raise InputError(
+                    f"{path}: metrics.{name}: must be a number with device, batch and dtype, "
+                    f"got {shown(given)}"
+                )
+            ms, measured = float(given["value"]), given.get("measured") is True
+            found[name] = Latency(ms, measured, _conditions(given))
+    return found
+
+
+def _conditions(values: Mapping[str, Any]) -> str:
     words = [str(values[key]) for key in ("device", "dtype") if key in values]
     batch = [f"batch {values['batch']}"] if "batch" in values else []
-    return float(values["value"]), ", ".join(words[:1] + batch + words[1:])
+    return ", ".join(words[:1] + batch + words[1:])
 
 
 def _is_number(value: object) -> bool:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from search.costs import FREE_COSTS
+from search.latency.costs import is_latency
 from search.report.choices import Choice, Metrics
 from search.report.labels import Label, place_labels
 from search.report.measures import Score, cost_axis, score_of, title
@@ -68,11 +69,17 @@ class FrontFigures:
     two: bool
 
 
-def front_figures(search: SearchResult, choices: Sequence[Choice]) -> FrontFigures:
-    """Gather what the picture of a front draws."""
+def fronts_figures(search: SearchResult, choices: Sequence[Choice]) -> list[FrontFigures]:
+    """What the pictures of a front draw: one for its cost, and one for each budget of latency."""
+    score = score_of(search.front.objectives)
+    costs = [cost_axis(search.front.objectives, score), *filter(is_latency, search.limits)]
+    return [_figures(search, choices, score, cost) for cost in dict.fromkeys(costs)]
+
+
+def _figures(
+    search: SearchResult, choices: Sequence[Choice], score: Score, cost: str
+) -> FrontFigures:
     front = search.front
-    score = score_of(front.objectives)
-    cost = cost_axis(front.objectives, score)
     named = {record.identity: record.metrics for record in search.records}
     cloud = [_point(metrics, cost, score) for metrics in named.values()]
     points = [_point(entry.metrics, cost, score) for entry in front.entries]
@@ -95,7 +102,7 @@ def front_figures(search: SearchResult, choices: Sequence[Choice]) -> FrontFigur
         _joined(hand_made),
         tuple(_moves(choices, cost, score)),
         limit,
-        len(front.objectives) <= 2,
+        {each.name for each in front.objectives} <= {score.name, cost},
     )
 
 
@@ -108,7 +115,7 @@ def draw_front(figures: FrontFigures) -> Figure:
         labels = _draw_moves(axes, figures.moves, scale)
         labels += _draw_search(axes, figures, scale)
         unit = f" ({prefix})" if prefix else ""
-        of = "" if figures.cost.startswith("latency_ms") else " of one image"
+        of = "" if is_latency(figures.cost) else " of one image"
         axes.set_xlabel(f"{title(figures.cost)}{unit}{of}")
         axes.set_ylabel(figures.score.title)
         _set_limits(axes, figures, scale)
@@ -215,10 +222,13 @@ def _point(metrics: Metrics, cost: str, score: Score, name: str = "") -> Point |
 
 
 def _moves(choices: Sequence[Choice], cost: str, score: Score) -> Iterator[Move]:
-    if cost not in FREE_COSTS:
-        return
     for choice in choices:
-        costs = {cost: float(FREE_COSTS[cost].of(choice.arch, choice.shape))}
+        if cost in FREE_COSTS:
+            costs = {cost: float(FREE_COSTS[cost].of(choice.arch, choice.shape))}
+        elif cost in choice.latencies:
+            costs = {cost: choice.latencies[cost].ms}
+        else:
+            continue
         before = _point({**choice.inherited, **costs}, cost, score)
         after = _point({**choice.retrained, **costs}, cost, score, choice.label)
         if after:

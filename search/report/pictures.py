@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from search.report.contents import Contents
 from search.report.draw_arch import draw_arch
 from search.report.draw_curves import draw_panels, retraining_panels, training_panels
-from search.report.draw_front import FrontFigures, draw_front, front_figures
+from search.report.draw_front import FrontFigures, draw_front, fronts_figures
 from search.report.draw_latency import draw_latency
 from search.report.draw_search import draw_usage, draw_volumes
 from search.report.page import Picture
@@ -41,7 +41,7 @@ def write_pictures(contents: Contents, folder: Path) -> list[Picture]:
         found.append(Picture(stem, drawn.title, drawn.says, png))
     # A picture of what is no longer in the run would be taken for one of this report.
     current = {f"{each.stem}.png" for each in found}
-    for path in folder.glob("arch-*.png"):
+    for path in (*folder.glob("arch-*.png"), *folder.glob("front-*.png")):
         if path.name not in current:
             path.unlink()
     return found
@@ -58,9 +58,10 @@ def _drawn(contents: Contents) -> Iterator[Drawn]:
 def _front(contents: Contents) -> Iterator[Drawn]:
     if contents.search is None:
         return
-    figures = front_figures(contents.search, contents.choices)
-    if figures.front or figures.cloud:
-        yield Drawn("front", "The front", _says_front(figures), draw_front(figures))
+    for i, figures in enumerate(fronts_figures(contents.search, contents.choices)):
+        if figures.front or figures.cloud:
+            stem = re.sub(r"\W+", "-", f"front-{figures.cost}") if i else "front"
+            yield Drawn(stem, "The front", _says_front(figures), draw_front(figures))
 
 
 def _says_front(figures: FrontFigures) -> str:

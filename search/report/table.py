@@ -61,6 +61,7 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
         Column("inherited", [_of(each.inherited, test) for each in choices]),
         Column("retrained", [_of(each.retrained, test) for each in choices]),
         Column("images/s", [_speed(each, len(devices) > 1) for each in choices]),
+        *_latencies(choices),
         Column(FILE, [str(each.file or "") for each in choices], text=True),
     ]
     if any(each.retrained for each in choices):
@@ -72,6 +73,7 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
     notes += _strangers(choices)
     if len(devices) == 1:
         notes.append(f"images/s: in inference on {devices[0]}.")
+    notes += _latency_notes(choices)
     notes.append("1 MAC = 2 FLOPs.")
     return Final([each for each in columns if any(each.cells)], notes)
 
@@ -123,6 +125,27 @@ def _short(score: Score) -> str:
 
 def _of(metrics: object, score: Score) -> str:
     return score.text(metrics.get(score.name)) if isinstance(metrics, dict) else ""
+
+
+def _latencies(choices: Sequence[Choice]) -> list[Column]:
+    """A column for each latency; `~` before what is predicted alone."""
+    columns = []
+    for name in dict.fromkeys(name for each in choices for name in each.latencies):
+        found = [each.latencies.get(name) for each in choices]
+        cells = [f"{'' if f.measured else '~'}{f.ms:.3g}" if f else "" for f in found]
+        columns.append(Column(name, cells))
+    return columns
+
+
+def _latency_notes(choices: Sequence[Choice]) -> list[str]:
+    """What each latency was measured on, or is predicted for."""
+    notes = {
+        f"{name}: of a batch, {'measured' if each.measured else 'predicted (~)'}"
+        f"{f' on {each.of}' * bool(each.of)}."
+        for choice in choices
+        for name, each in choice.latencies.items()
+    }
+    return sorted(notes)
 
 
 def _speed(choice: Choice, named: bool) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 from search.config import Config
+from search.latency.costs import is_latency
 from search.stages.subnets import SUPERNET
 from space.arch import BlockArch
 from space.cost import macs, params, token_counts
@@ -170,7 +171,7 @@ class Card:
             where = ", ".join(f"{key} {each}" for key, each in speed.items() if key != "value")
             rows.append(f"| images/s | {speed['value']:,} | {where} |")
         for name, each in file.metrics.items():
-            if name.partition("@")[0] == "latency_ms" and isinstance(each, dict):
+            if is_latency(name) and isinstance(each, dict):
                 how = "measured" if each.get("measured") else "predicted"
                 where = f"{each.get('device')}, {each.get('dtype')}"
                 rows.append(

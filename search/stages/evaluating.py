@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from search.config import Config
+from search.stages.figures import latency_cells
 from search.stages.setup import trained
 from search.stages.speed import images_per_second
 from search.stages.subnets import load_subnet
@@ -20,7 +21,7 @@ from supernet.evaluation import HeldOut
 def evaluate(
     config: Config, file: Path | None, archs: list[str], console: Console
 ) -> list[dict[str, Any]]:
-    """Accuracy on the test split, MACs, parameters and images/s of arch files.
+    """Accuracy on the test split, MACs, parameters, images/s and known latencies of arch files.
 
     An arch file with weights beside it (the same name, .safetensors, or those of its own folder)
     is judged with them, any other one with those of the supernet.
@@ -35,14 +36,16 @@ def evaluate(
     speeds = images_per_second(
         {str(path): subnet for path, (subnet, _) in found.items()}, config.supernet.amp
     )
+    names = [path.name for path in files]
     rows = [
         {
-            "arch": path.name,
+            "arch": str(path) if names.count(path.name) > 1 else path.name,
             "weights": source,
             **test.measure(subnet),
             "macs": macs(files[path].arch, files[path].shape),
             "params": params(files[path].arch, files[path].shape),
             "images/s": speeds[str(path)]["value"],
+            **latency_cells(files[path].metrics),
         }
         for path, (subnet, source) in found.items()
     ]

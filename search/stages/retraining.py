@@ -18,6 +18,7 @@ from search.lock import FolderLock
 from search.processes import all_do, first_does
 from search.stages.choosing import Choice, choose, given, stage_of
 from search.stages.exporting import load_front, write_arch
+from search.stages.figures import add_figures, row
 from search.stages.places import (
     ARCH,
     STARTED,
@@ -29,21 +30,17 @@ from search.stages.places import (
     take,
 )
 from search.stages.setup import Setup, trained
-from search.stages.speed import images_per_second
+from search.stages.tables import tables_by_cost
 from space.arch import Arch
-from space.cost import macs, params
 from space.errors import InputError
-from space.files import load_arch_file
 from space.writing import writing
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
-from supernet.extraction import create_subnet, extract, subnet_of
+from supernet.extraction import extract, subnet_of
 from supernet.parallel import Processes, ProcessLostError
 from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights
-
-SPEED = "images_per_second"
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,7 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     folder = RunFolder(config, file)
     setup = trained(config, file)
     space = setup.supernet.space
+    tables = tables_by_cost(config, folder)
     choices = given(archs, space) if archs else []
     tell = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     choices = choices or list(choose(config, load_front(folder, config), space, tell))
@@ -95,9 +93,9 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     one = Retraining(config, setup, folder)
     failed = _retrain_all(one, file, {choice: places[choice.name] for choice in todo}, console)
     done = {name: place for name, place in places.items() if name not in failed}
-    one.measure_speeds(done)
-    rows = [_row(choice, done[choice.name] / ARCH) for choice in choices if choice.name in done]
-    return Retrained(rows, failed)
+    write = partial(write_arch, setup=setup, config=config, folder=folder)
+    add_figures(done, setup, tables, amp=config.retrain.amp, write=write, console=console)
+    return Retrained([row(name, place / ARCH) for name, place in done.items()], failed)
 
 
 def _retrain_all(
@@ -216,27 +214,6 @@ class Retraining:
         images = len(self.setup.data.test.dataset)  # type: ignore[arg-type]
         return {"inherited": self._test.measure(inherited), "test_images": images}
 
-    def measure_speeds(self, places: Mapping[str, Path]) -> None:
-        """Images/s of all, beside each other, into their arch files; once."""
-        files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
-        if all(SPEED in file.metrics for file in files.values()):
-            return
-        setup = self.setup
-        subnets = {
-            name: create_subnet(place / ARCH, place / WEIGHTS).to(setup.device).eval()
-            for name, place in places.items()
-        }
-        for name, speed in images_per_second(subnets, self.config.retrain.amp).items():
-            write_arch(
-                places[name] / ARCH,
-                files[name].arch,
-                setup,
-                self.config,
-                self.folder,
-                metrics={**files[name].metrics, SPEED: speed},
-                origin=files[name].origin,
-            )
-
     @cached_property
     def _test(self) -> HeldOut:
         setup = self.setup
@@ -257,16 +234,3 @@ class Retraining:
             backbone = replace(backbone, checkpoint=None, pretrained=False)
         loaded = load_backbone(backbone, self.setup.task, self.config.seed).backbone
         return subnet_of(loaded, self.setup.supernet.shape, arch).to(self.setup.device)
-
-
-def _row(choice: Choice, path: Path) -> dict[str, Any]:
-    file = load_arch_file(path)
-    inherited, retrained = file.metrics["inherited"], file.metrics["retrained"]
-    return {
-        "network": choice.name,
-        "top1 inherited": inherited["top1"],
-        "top1 retrained": retrained["top1"],
-        "MACs": macs(file.arch, file.shape),
-        "parameters": params(file.arch, file.shape),
-        "images/s": file.metrics[SPEED]["value"],
-    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search.config import Config
 from search.folder import RunFolder
-from search.latency.costs import NAME, by_cost, read_tables
+from search.latency.costs import by_cost, is_latency, read_tables
 from search.latency.table import LatencyTable
 from search.searchfile import tables_in
 from space.errors import InputError
@@ -66,7 +66,7 @@ def _asked(config: Config) -> list[str]:
     budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
     texts = ",".join([*wanted.objectives, *budgets]).split(",")
     names = dict.fromkeys(text.partition("=")[0].strip() for text in texts)
-    return [name for name in names if name.partition("@")[0] == NAME]
+    return list(filter(is_latency, names))
 
 
 def _there(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:

@@ -1,4 +1,4 @@
-"""The front's subnets timed for real, where a device that was budgeted for is at hand."""
+"""Subnets timed for real, where a device that was budgeted for is at hand."""
 
 from __future__ import annotations
 
@@ -76,13 +76,48 @@ def latencies_of(
     for name, table in tables.items():
         if name in entry.metrics:
             measured = entry.metrics.get(MEASURED + name)
-            conditions = table.conditions.to_dict()
-            found[name] = {
-                "value": round(entry.metrics[name] if measured is None else measured, 4),
-                "measured": measured is not None,
-                **{key: conditions[key] for key in ("device", "batch", "dtype", "compiled")},
-            }
+            ms = entry.metrics[name] if measured is None else measured
+            found[name] = _described(ms, measured is not None, table)
     return found
+
+
+def time_archs(
+    archs: Iterable[Arch],
+    supernet: Supernet,
+    tables: Mapping[str, LatencyTable],
+    console: Console,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What arch files say of latencies, by identity; by prediction where a device is elsewhere.
+
+    Args:
+        archs: that the tables can judge.
+        supernet: of their space; its weights do not matter.
+        tables: by the name of the cost.
+        console: is told of devices that are elsewhere, and of those that are slower now.
+    """
+    named = {supernet.space.identity(arch): arch for arch in archs}
+    found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
+    full = Arch.full(supernet.shape.depth)
+    for name, table in tables.items():
+        device = _device_of(table)
+        if device is None:
+            _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
+            ms = {identity: table.predict(arch) for identity, arch in named.items()}
+        else:
+            ms = _time([full, *named.values()], supernet, table, device, console)
+        for identity in named:
+            found[identity][name] = _described(ms[identity], device is not None, table)
+    return found
+
+
+def _described(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
+    """A latency as arch files have it."""
+    conditions = table.conditions.to_dict()
+    return {
+        "value": round(ms, 4),
+        "measured": measured,
+        **{key: conditions[key] for key in ("device", "batch", "dtype", "compiled")},
+    }
 
 
 def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
@@ -132,8 +167,8 @@ def _time(
     drift = ms[next(iter(runs))] / table.full_ms
     _tell(
         console,
-        f"the front timed on {table.conditions}; the full network takes {drift:.2f} of what it "
-        "took in the profile",
+        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
+        "it took in the profile",
     )
     if not 1 - DRIFT <= drift <= 1 + DRIFT:
         _tell(console, "The machine is not what it was: make the profile and this search anew")

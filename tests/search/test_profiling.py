@@ -1,5 +1,7 @@
 """`tokennas profile`, and a search within the milliseconds of its table; no timing is asserted."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from stages_config import CONFIG
@@ -93,6 +95,29 @@ def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
         card = (tmp_path / "runs/toy/export/main" / stem / "README.md").read_text()
         row = f"| ms a batch of 2 | {said['latency_ms']['value']} | measured, "
         assert row in card
+
+
+def test_retrained_networks_are_timed_once_and_shown_over_milliseconds(config, capsys):
+    assert main(["train", config]) == 0
+    assert main(["profile", config, "--rounds", "2", "--batch", "2"]) == 0
+    budget = ["--search.budget", "latency_ms=1000", "--search.trials", "6"]
+    assert main(["search", config, *budget]) == 0
+    retrain = ["retrain", config, "--retrain.budgets", "[latency_ms=1000]"]
+    said = []
+    for _ in range(2):
+        capsys.readouterr()
+        assert main(retrain) == 0
+        out = capsys.readouterr().out
+        assert "latency_ms" in out
+        files = sorted(Path("runs/toy/retrain/main").rglob("arch.yaml"))
+        said.append([load_arch_file(path).metrics["latency_ms"] for path in files])
+    assert len(files) == 2
+    assert said[0] == said[1]
+    assert all(each["measured"] and each["value"] > 0 for each in said[0])
+    assert "networks timed" not in out
+    assert main(["report", config]) == 0
+    assert "latency_ms: of a batch, measured on" in capsys.readouterr().out
+    assert Path("runs/toy/report/main/front-latency_ms.png").exists()
 
 
 def test_a_front_point_over_its_budget_is_marked(config, tmp_path, capsys):

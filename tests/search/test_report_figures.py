@@ -18,7 +18,7 @@ from search.front import Front
 from search.report.blocks import block_figures, rest_macs
 from search.report.choices import Choice
 from search.report.draw_arch import draw_arch
-from search.report.draw_front import front_figures
+from search.report.draw_front import fronts_figures
 from search.report.labels import spread
 from search.report.logs import curves, read_log
 from search.report.measures import Score
@@ -95,7 +95,7 @@ def test_the_picture_of_a_deep_arch_is_no_wider_than_a_page(tmp_path: Path) -> N
 
 def test_the_front_is_drawn_as_it_was_found(search: SearchResult) -> None:
     space = SPACES["digits"]
-    figures = front_figures(search, [])
+    figures = fronts_figures(search, [])[0]
     wanted = {
         (entry.metrics["macs"], 100 * entry.metrics["top1"]) for entry in search.front.entries
     }
@@ -116,7 +116,7 @@ def test_moves_go_from_inherited_to_retrained(search: SearchResult) -> None:
         inherited={"top1": 0.5},
         retrained={"top1": 0.75},
     )
-    (move,) = front_figures(search, [choice]).moves
+    (move,) = fronts_figures(search, [choice])[0].moves
     assert move.hand_made
     assert move.before is not None
     assert (move.before.y, move.after.y) == (50.0, 75.0)
@@ -126,7 +126,7 @@ def test_moves_go_from_inherited_to_retrained(search: SearchResult) -> None:
 def test_full_network_is_shown_where_it_was_evaluated(tmp_path: Path) -> None:
     searched(tmp_path / "main", "NSGAIISampler", trials=5, budget="macs=100%")
     space = SPACES["digits"]
-    full = front_figures(read_search(tmp_path / "main"), []).full
+    full = fronts_figures(read_search(tmp_path / "main"), [])[0].full
     assert full is not None
     assert full.x == macs(space.largest(), space.shape)
 

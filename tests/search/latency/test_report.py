@@ -11,9 +11,14 @@ from search_toys import Evaluate, all_archs, toy_space
 from search import run_search
 from search.latency.costs import digest
 from search.latency.table import Measured
+from search.report.choices import Choice, Latency
 from search.report.contents import read_run
+from search.report.draw_front import fronts_figures
 from search.report.latencies import latencies
 from search.report.making import make_report
+from search.report.measures import Score
+from search.report.searches import read_search
+from search.report.table import final_table
 from space import InputError, macs
 
 
@@ -80,6 +85,60 @@ def test_the_report_has_a_picture_for_each_table(tmp_path):
     (tmp_path / "latency" / "Phone.yaml").write_text("name: phone\n")
     with pytest.raises(InputError, match=r"Phone\.yaml:1: missing 'schema'"):
         make_report(tmp_path)
+
+
+def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
+    space, evaluate = toy_space(), Evaluate(toy_space())
+    table = profile_of(space)
+    front = run_search(
+        space=space,
+        evaluate=lambda arch: {"top1": evaluate(arch)["top1"]},
+        budget="latency_ms=80%",
+        trials=20,
+        folder=tmp_path / "search" / "main",
+        latency=[table],
+    )
+    retrained = Choice(
+        "50%",
+        front.entries[0].arch,
+        space.shape,
+        inherited={"top1": 0.5},
+        retrained={"top1": 0.75},
+        latencies={"latency_ms": Latency(4.5, measured=True)},
+    )
+    elsewhere = Choice("x", front.entries[-1].arch, space.shape, retrained={"top1": 0.6})
+    search = read_search(tmp_path / "search" / "main")
+    by_macs, by_ms = fronts_figures(search, [retrained, elsewhere])
+    assert (by_macs.cost, by_ms.cost) == ("macs", "latency_ms")
+    assert (by_macs.two, by_ms.two) == (True, False)
+    assert by_macs.limit is None
+    assert by_ms.limit == pytest.approx(0.8 * table.full_ms)
+    wanted = {(e.metrics["latency_ms"], 100 * e.metrics["top1"]) for e in front.entries}
+    assert {(point.x, point.y) for point in by_ms.front} == wanted
+    assert len(by_ms.cloud) == 20
+    assert len(by_macs.moves) == 2
+    # What was never timed has no place over milliseconds.
+    (move,) = by_ms.moves
+    assert (move.before.x, move.after.x, move.after.y) == (4.5, 4.5, 75.0)
+    page = make_report(tmp_path)
+    assert {each.name for each in page.parent.glob("front*.png")} == {
+        "front.png",
+        "front-latency_ms.png",
+    }
+
+
+def test_the_table_tells_measured_milliseconds_from_predicted_ones():
+    arch = toy_space().largest()
+    choices = [
+        Choice("a", arch, toy_space().shape, latencies={"latency_ms": Latency(4.5, True, "cpu")}),
+        Choice("b", arch, toy_space().shape, latencies={"latency_ms": Latency(3.25, False)}),
+        Choice("c", arch, toy_space().shape),
+    ]
+    final = final_table(choices, Score("top1"), Score("top1"))
+    (column,) = (each for each in final.columns if each.title == "latency_ms")
+    assert column.cells == ["4.5", "~3.25", ""]
+    assert "latency_ms: of a batch, measured on cpu." in final.notes
+    assert "latency_ms: of a batch, predicted (~)." in final.notes
 
 
 def test_saved_time_is_relative_to_the_macs():

@@ -19,7 +19,7 @@ from search.searchfile import tables_in
 from search.stages import timing
 from search.stages.checking import _check_budget
 from search.stages.tables import latency_tables, tables_by_cost
-from search.stages.timing import latencies_of, marks, time_front
+from search.stages.timing import latencies_of, marks, time_archs, time_front
 from space import InputError
 
 
@@ -101,8 +101,8 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
     assert tables_by_cost(config, folder) == {}
 
 
-def timed(monkeypatch, front, table, seconds, *, names=("latency_ms",), earlier=None):
-    """The front after it was timed: the full network takes `seconds` of the profile's."""
+def stand_in(monkeypatch, table, seconds):
+    """A supernet whose subnets take so much of the profile's: the full one, and 1.02 all others."""
     space = toy_space()
     monkeypatch.setattr(
         timing, "runs_of", lambda net, archs, _: {space.identity(a): a for a in archs}
@@ -116,7 +116,14 @@ def timed(monkeypatch, front, table, seconds, *, names=("latency_ms",), earlier=
 
     monkeypatch.setattr(timing, "take_turns", turns)
     net = torch.nn.Linear(1, 1)
+    net.space, net.shape = space, space.shape
+    return net
+
+
+def timed(monkeypatch, front, table, seconds, *, names=("latency_ms",), earlier=None):
+    """The front after it was timed: the full network takes `seconds` of the profile's."""
     tables = dict.fromkeys(names, table)
+    net = stand_in(monkeypatch, table, seconds)
     return time_front(front, earlier, net, tables, Console(width=200))
 
 
@@ -144,7 +151,7 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
     beyond = [1.326 * entry.metrics["latency_ms"] > limit for entry in found.entries]
     assert [bool(mark) for mark in over] == beyond
     said = capsys.readouterr().out
-    assert "the full network takes 1.30 of what it took in the profile" in said
+    assert "the full one takes 1.30 of what it took in the profile" in said
     assert "The machine is not what it was" in said
     assert f"latency_ms: predictions are off by {1 - 1 / 1.326:.1%} on the front" in said
     # What was measured before stays.
@@ -159,6 +166,28 @@ def test_a_device_that_is_elsewhere_is_not_timed(monkeypatch):
     )
     found = timed(monkeypatch, front, table, 1.0)
     assert not any("measured_latency_ms" in entry.metrics for entry in found.entries)
+
+
+def test_any_archs_are_timed_where_the_device_is_at_hand(monkeypatch, capsys):
+    space = toy_space()
+    here = replace(CONDITIONS, device=device_name(torch.device("cpu")))
+    cpu = replace(table_of(space, "cpu"), conditions=here)
+    gpu = replace(table_of(space, "gpu"), conditions=replace(CONDITIONS, device="a GPU"))
+    archs = [space.smallest(), space.largest()]
+    tables = {"latency_ms@cpu": cpu, "latency_ms@gpu": gpu}
+    net = stand_in(monkeypatch, cpu, 1.2)
+    found = time_archs(archs, net, tables, Console(width=200))
+    assert found.keys() == set(map(space.identity, archs))
+    for arch, factor in zip(archs, (1.02 * 1.2, 1.2), strict=True):
+        said = found[space.identity(arch)]
+        measured, predicted = said["latency_ms@cpu"], said["latency_ms@gpu"]
+        assert measured["value"] == pytest.approx(factor * cpu.predict(arch), abs=1e-4)
+        assert predicted["value"] == pytest.approx(gpu.predict(arch), abs=1e-4)
+        assert (measured["measured"], predicted["measured"]) == (True, False)
+        assert (measured["device"], predicted["device"]) == (here.device, "a GPU")
+    said = capsys.readouterr().out
+    assert "latency_ms@gpu: a GPU is not at hand: predicted alone" in said
+    assert "2 networks timed on" in said
 
 
 def test_reused_evaluations_bring_no_latency_of_another_table(run):
