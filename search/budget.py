@@ -166,12 +166,12 @@ def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0)
     return full * float(value) / 100
 
 
-def quantity(value: float) -> str:
-    """A number as people write it: 0.8G, 12M, 3.1."""
+def quantity(value: float, digits: int = 4) -> str:
+    """A number as people write it, to so many digits: 0.8G, 12M, 3.1."""
     for suffix in ("T", "G", "M", "k"):
         if abs(value) >= SCALES[suffix]:
-            return f"{value / SCALES[suffix]:.4g}{suffix}"
-    return f"{value:.4g}"
+            return f"{value / SCALES[suffix]:.{digits}g}{suffix}"
+    return f"{value:.{digits}g}"
 
 
 def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:

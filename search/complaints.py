@@ -7,6 +7,7 @@ import types
 from dataclasses import is_dataclass
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
+from search.commands import COMMANDS
 from search.config import Config
 from space.errors import cut, near
 from space.yamlfile import Document, dotted
@@ -22,6 +23,7 @@ KINDS = {
     "NoneType": "nothing",
 }
 UNION = re.compile(r"Does not validate .* Subtypes: \[(.*?)\] Errors: .* Given value: (.*)")
+LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)")
 LONGEST = 400
 
 
@@ -49,6 +51,11 @@ def _plainly(found: re.Match[str]) -> str:
     return f"must be {named}, got {cut(value)}"
 
 
+def _one_of(found: re.Match[str]) -> str:
+    values, value = found.groups()
+    return f"must be one of {values.replace(chr(39), '')}, got {cut(value)}"
+
+
 def placed(message: str, document: Document | None, arguments: list[str]) -> str:
     """A section's own complaint, with file and line where no option has a part in it."""
     name, _, reason = message.partition(": ")
@@ -65,12 +72,15 @@ def explain(message: str, document: Document | None, arguments: list[str]) -> st
     text = " ".join(message.split())
     if text.startswith("unrecognized arguments: "):
         option = cut(text.removeprefix("unrecognized arguments: ").split()[0])
-        return f"unknown option {option}{near(option.split('=')[0], [*options()])}"
+        commands = (COMMANDS[each] for each in arguments[:1] if each in COMMANDS)
+        own = [f"--{each.name}" for command in commands for each in command.options]
+        return f"unknown option {option}{near(option.split('=')[0], [*own, *options()])}"
     found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
     if found is None:
         return cut(text, LONGEST)
     place = tuple(found.group(1).split("."))
     reason = re.sub(r"<class '(\w+)'>", r"\1", found.group(2))
+    reason = LITERAL.sub(_one_of, reason)
     reason = re.sub(r"Expected a (\w+)\. Got value: (.*)", _plainly, reason)
     reason = cut(UNION.sub(_plainly, reason), LONGEST)
     as_option = any(each.split("=")[0] == f"--{dotted(place)}" for each in arguments)

@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.budget import quantity
 from search.config import Config
 from search.folder import RunFolder
 from search.stages.setup import Setup, prepare
 from search.stages.training import settled
-from search.tables import duration, quantity
+from search.tables import duration
 from space.arch import Arch
 from space.bands import Bands, Count
 from space.cost import mac_cost, macs, params
@@ -84,13 +85,15 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     ]
     per_block = mac_cost(shape).block(state, block)
     for part, tokens, cost, count in rows:
-        table.add_row(part, str(tokens or ""), quantity(cost), quantity(count))
+        table.add_row(part, str(tokens or ""), quantity(cost, 3), quantity(count, 3))
     all_params = sum(count for _, _, _, count in rows[1:])
-    table.add_row(f"a block, of {shape.depth}", str(n), quantity(per_block), quantity(all_params))
+    table.add_row(
+        f"a block, of {shape.depth}", str(n), quantity(per_block, 3), quantity(all_params, 3)
+    )
     head = shape.head.macs + shape.head_per_token * state.tokens
-    table.add_row("head", "", quantity(head), quantity(shape.head.params))
+    table.add_row("head", "", quantity(head, 3), quantity(shape.head.params, 3))
     total, all_ = macs(full, shape), params(full, shape)
-    table.add_row("[bold]whole[/]", str(n), f"[bold]{quantity(total)}[/]", quantity(all_))
+    table.add_row("[bold]whole[/]", str(n), f"[bold]{quantity(total, 3)}[/]", quantity(all_, 3))
     console.print(table)
     console.print(
         f"{shape.grid[0]} x {shape.grid[1]} patch tokens and {shape.prefix} prefix tokens of "
@@ -102,8 +105,8 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
     """The size of a space, its range of MACs, and how its archs spread over them."""
     console.print(f"[bold]space[/] {size:,} distinct archs")
     console.print(
-        f"MACs from {quantity(bands.low)} ({bands.low / bands.high:.0%} of the full network) to "
-        f"{quantity(bands.high)}; archs from so many MACs on:"
+        f"MACs from {quantity(bands.low, 3)} ({bands.low / bands.high:.0%} of the full network) to "
+        f"{quantity(bands.high, 3)}; archs from so many MACs on:"
     )
     counts = bands.histogram(BARS)
     most = max(count.value for count in counts)
@@ -111,7 +114,7 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
     for i, count in enumerate(counts):
         low = bands.low + i * step
         bar = "█" * round(40 * count.value / most) if count.value else ""
-        console.print(f"{quantity(low):>8} {bar} {_count(count)}", highlight=False)
+        console.print(f"{quantity(low, 3):>8} {bar} {_count(count)}", highlight=False)
 
 
 def seconds_to_train(config: Config, setup: Setup) -> float:

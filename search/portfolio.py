@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
+from search.budget import amount_of
 from search.front import Front, FrontEntry
+from search.latency.costs import MEASURED, is_latency
 from search.tables import cell
 from space.errors import InputError, cut
 from space.files import ArchFile, arch_data, parse_arch
@@ -25,8 +28,9 @@ from supernet.model import Supernet, check_shape
 from supernet.weights import load_weights, tensor_bytes
 
 FRONT, WEIGHTS = "front.yaml", "portfolio.safetensors"
-# Of the metadata: an arch file of the front's first subnet, for backbone, input and classes.
-ABOUT = "arch"
+# Of the metadata: an arch file of the front's first subnet, for backbone, input and classes; and
+# which front the weights were written for, since the two files cannot be replaced at once.
+ABOUT, MADE_FOR = "arch", "front"
 
 
 class Served:
@@ -84,9 +88,11 @@ class Portfolio:
             InputError: a file is not right, or they do not belong together.
         """
         front, weights = Front.load(Path(folder) / FRONT), Path(folder) / WEIGHTS
-        file = _about(weights)
-        if file.shape != front.shape:
-            raise InputError(f"{weights}: not of the backbone that {FRONT} beside it is of")
+        file, made_for = _about(weights)
+        if made_for != _digest(front):
+            raise InputError(
+                f"{weights}: was not written for the {FRONT} beside it; export the portfolio again"
+            )
         archs = [entry.arch for entry in front.entries]
         model = create_elastic(file, str(weights), archs)
         load_weights(model, weights)
@@ -103,21 +109,30 @@ class Portfolio:
         """The subnet of best first objective within limits: `macs="60%"`, `latency_ms=5`.
 
         Without limits it is the best of all. Names are those of the front's metrics; `flops` too.
+        A latency is kept by measurement where all subnets were measured, else by prediction.
 
         Raises:
             InputError: no subnet is within them, which says how far they reach; or a name that the
                 front does not know, or an amount that is none.
         """
-        entry = self.front.best(**limits)
+        kept = dict(self._by_measurement(*limit) for limit in limits.items())
+        entry = self.front.best(**kept)
         if entry is None:
             raise InputError(f"portfolio: none is within {self._reach(limits)}")
         return self._served[entry.identity]
+
+    def _by_measurement(self, name: str, amount: float | str) -> tuple[str, float | str]:
+        """A limit of a latency as one of its measurement, where there is one of each subnet."""
+        measured = MEASURED + name
+        if not is_latency(name) or not all(measured in each.entry.metrics for each in self):
+            return name, amount
+        return measured, amount_of(name, amount, self.front.full.get(name))
 
     def _reach(self, limits: Mapping[str, float | str]) -> str:
         """The limits, and from where to where the subnets reach: `macs=5% (0.2G to 1.1G)`."""
         parts = []
         for name, amount in limits.items():
-            cost, scale = ("macs", 2) if name == "flops" else (name, 1)
+            cost, scale = ("macs", 2) if name == "flops" else (self._by_measurement(name, 1)[0], 1)
             found = [
                 scale * each.entry.metrics[cost] for each in self if cost in each.entry.metrics
             ]
@@ -156,7 +171,8 @@ def save_portfolio(
     archs = [entry.arch for entry in front.entries]
     first = json.dumps(arch_data(archs[0], shape=front.shape, **about))
     file = parse_arch(json.loads(first), str(place))
-    data = tensor_bytes(narrow(supernet, archs).state_dict(), {ABOUT: first})
+    metadata = {ABOUT: first, MADE_FOR: _digest(front)}
+    data = tensor_bytes(narrow(supernet, archs).state_dict(), metadata)
     model = create_elastic(file, str(place), archs)
     model.load_state_dict(load(data))
     portfolio = Portfolio(model.eval().requires_grad_(False), front, tuple(file.classes))
@@ -169,9 +185,9 @@ def save_portfolio(
         if not checks[-1].equal:
             raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
     make_folder(place)
-    front.save(place / FRONT)
     with replacing(place / WEIGHTS) as written:
         written.write(data)
+    front.save(place / FRONT)
     return checks
 
 
@@ -186,12 +202,19 @@ def _holds(place: Path, portfolio: Portfolio) -> bool:
     return same and all(torch.equal(each, there[name]) for name, each in own.items())
 
 
-def _about(path: Path) -> ArchFile:
-    """What a portfolio's weights say of backbone, input and classes."""
+def _digest(front: Front) -> str:
+    """A hash of a front's backbone, subnets and figures."""
+    entries = [(each.identity, sorted(each.metrics.items())) for each in front.entries]
+    return hashlib.sha256(repr((front.shape, entries)).encode()).hexdigest()[:16]
+
+
+def _about(path: Path) -> tuple[ArchFile, str]:
+    """What a portfolio's weights say of backbone, input and classes, and of their front."""
     try:
         with path.open("rb"), safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get(ABOUT, "")
-        return parse_arch(json.loads(text), str(path))
+            metadata = file.metadata() or {}
+        about = parse_arch(json.loads(metadata.get(ABOUT, "")), str(path))
+        return about, metadata.get(MADE_FOR, "")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (SafetensorError, json.JSONDecodeError, RecursionError) as error:

@@ -173,7 +173,7 @@ def read_status(folder: Path) -> Status:
 
 def described(status: Status) -> str:
     """A status in a line or two, for people."""
-    state = "running" if status.running else "not running"
+    state = "ended" if status.ended else "running" if status.running else "not running"
     where = f"process {status.pid} on {status.host}"
     percent = status.done / status.total
     lines = [

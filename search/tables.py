@@ -9,18 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from search.budget import quantity
 from space.errors import printable
 
 SHARES = ("top1", "top5")
 COUNTS = ("trial",)
-
-
-def quantity(value: float) -> str:
-    """A number as people write it: 1.25G."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.0f}"
 
 
 def duration(seconds: float) -> str:
@@ -39,7 +32,7 @@ def cell(name: str, value: object) -> str:
         return f"{100 * value:.2f}%"
     if name in COUNTS:
         return str(value)
-    return quantity(value) if abs(value) >= 1000 else f"{value:.4g}"
+    return quantity(value, 3) if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = "") -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.budget import quantity
 from search.folder import RunFolder
 from search.lock import NAME as LOCK
 from search.lock import FolderLock
 from search.record import describe
-from search.tables import quantity
 from space.arch import Arch
 from space.cost import macs
 from space.errors import InputError
@@ -49,8 +49,8 @@ def take(
             with FolderLock(place):
                 aside = _set_aside(place, before, space)
             console.print(
-                f"{place} held another arch, of {quantity(macs(before, space.shape))} MACs, that "
-                f"is no longer its choice: kept in {aside}",
+                f"{place} held another arch, of {quantity(macs(before, space.shape), 3)} MACs, "
+                f"that is no longer its choice: kept in {aside}",
                 soft_wrap=True,
                 highlight=False,
                 markup=False,
@@ -84,7 +84,7 @@ def failure(place: Path) -> str | None:
 
 def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
     """Move what a folder holds, but its values, into a folder of its own inside."""
-    stem = f"{quantity(macs(arch, space.shape))}_{space.identity(arch)[:6]}"
+    stem = f"{quantity(macs(arch, space.shape), 3)}_{space.identity(arch)[:6]}"
     files, count = (ARCH, STARTED), 1
     aside = place / EARLIER / stem
     while any((aside / name).exists() for name in files):

@@ -61,6 +61,21 @@ def test_a_wrong_option_is_told_and_the_right_one_suggested(config):
         "unknown option --supernet.epoch; did you mean '--supernet.epochs'?"
     )
     assert refused("train", config, "--data.batch", "x").startswith("--data.batch: ")
+    # Of a command's own options too, which stand before those of the config.
+    assert refused("profile", config, "--batchsize", 3) == (
+        "unknown option --batchsize; did you mean '--batch'?"
+    )
+    assert refused("train", config, "--batchsize", 3).endswith("did you mean '--data.batch'?")
+
+
+def test_what_is_none_of_the_choices_is_told_with_all_of_them(config):
+    right = "must be one of safetensors, torch-export, onnx, portfolio"
+    for given in (["--export.format", "tensorrt"], ["--export.format=[onnx, tensorrt]"]):
+        assert refused("export", config, *given).startswith(f"--export.format: {right}, got ")
+    config.write_text(TEXT + "retrain: {weights: own}\n")
+    assert refused("retrain", config) == (
+        f"{config}:8: retrain.weights: must be one of inherited, scratch, backbone, got own"
+    )
 
 
 def test_a_value_out_of_range_names_its_section(config):

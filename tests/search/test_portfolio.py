@@ -126,6 +126,39 @@ def test_a_budget_gives_the_best_within_it():
         assert portfolio.at(macs=f"{share:.0%}", latency_ms=10).entry is entry
 
 
+def test_a_budget_of_latency_is_kept_by_measurement_where_there_is_one_of_all():
+    def slower(entry):
+        ms = 1.2 * entry.metrics["latency_ms"]
+        return replace(entry, metrics={**entry.metrics, "measured_latency_ms": ms})
+
+    found = front()
+    timed = replace(found, entries=tuple(map(slower, found.entries)))
+    some = replace(timed, entries=(found.entries[0], *timed.entries[1:]))
+    net, limits = named_supernet(), [e.metrics["latency_ms"] for e in found.entries]
+    by_prediction, by_measurement = Portfolio(net, found), Portfolio(net, timed)
+    for limit in limits:
+        wanted = by_prediction.at(latency_ms=limit).entry
+        assert Portfolio(net, some).at(latency_ms=limit).entry.identity == wanted.identity
+        assert by_measurement.at(latency_ms=1.2 * limit + 1e-9).entry.identity == wanted.identity
+        if limit / 1.2 >= min(limits):
+            kept = by_measurement.at(latency_ms=limit).entry
+            assert kept.metrics["measured_latency_ms"] <= limit
+    with pytest.raises(InputError, match=f"theirs: {1.2 * min(limits):.3g}"):
+        by_measurement.at(latency_ms=min(limits))
+
+
+def test_weights_and_front_of_two_portfolios_are_no_portfolio(tmp_path):
+    saved(tmp_path / "one")
+    shorter = replace(front(), entries=front().entries[1:])
+    save_portfolio(named_supernet(), shorter, tmp_path / "other", ABOUT, images())
+    (tmp_path / "one" / FRONT).write_bytes((tmp_path / "other" / FRONT).read_bytes())
+    with pytest.raises(InputError, match=r"was not written for the front\.yaml beside it"):
+        Portfolio.load(tmp_path / "one")
+    # As after a kill between the two files: the same command puts it right.
+    assert save_portfolio(named_supernet(), shorter, tmp_path / "one", ABOUT, images())
+    assert len(Portfolio.load(tmp_path / "one")) == len(shorter)
+
+
 def test_what_no_subnet_meets_is_told_with_the_range():
     portfolio = Portfolio(named_supernet(), front())
     with pytest.raises(InputError, match=r"none is within latency_ms=0.1 \(theirs: \d.* to \d"):

@@ -31,6 +31,7 @@ def test_a_search_that_has_ended_says_so(tmp_path):
     assert status.ended == front.ended
     assert not status.running
     assert front.ended in described(status)
+    assert described(status).startswith("ended (process ")
 
 
 def test_a_running_search_is_seen_from_another_process(tmp_path):
