@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from search.racing import check_error
 from search.timelimit import check_limit
 from search.urls import check_url
 from search.workers import RayConfig, Workers
@@ -47,6 +48,8 @@ class SearchConfig:
             that are there.
         ray: which Ray they run on.
         time_limit: seconds after which an evaluation has failed; none for no limit.
+        racing: error rate at which archs that lose are stopped before they have seen all images,
+            such as 0.01; none to show all images to all archs.
         storage: URL of a database for the trials, instead of a journal in the run's folder.
         reuse: names of other searches of this run, whose evaluations are not made again.
         latency: latency tables of the devices whose `latency_ms` is budgeted or an objective; by
@@ -64,6 +67,7 @@ class SearchConfig:
     gpus_per_worker: float | None = None
     ray: RayConfig = field(default_factory=RayConfig)
     time_limit: float | None = None
+    racing: float | None = None
     storage: str | None = None
     reuse: list[str] = field(default_factory=list)
     latency: list[str] = field(default_factory=list)
@@ -75,6 +79,8 @@ class SearchConfig:
                     f"search.{key}: must be at least {least}, got {getattr(self, key)}"
                 )
         check_limit(self.time_limit, "search.time_limit")
+        if self.racing is not None:
+            check_error(self.racing)
         if self.storage is not None:
             check_url(self.storage, "search.storage")
         for name in (self.name, *self.reuse):

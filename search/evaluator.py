@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.config import Config
-from search.record import Spent
+from search.racing import PARTS, Race, Rivals, estimated
+from search.record import SEEN, Spent
 from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
 from space.space import SearchSpace
@@ -63,11 +64,55 @@ class SupernetEvaluator(_OnOpenings):
         return self.held_out.measure(self.openings.network(arch))
 
 
-def classification_evaluator(supernet: Supernet, loader: Iterable[Any]) -> SupernetEvaluator:
+class RacingEvaluator(SupernetEvaluator):
+    """The same; archs that lose are stopped, and their metrics estimated (`search.racing`).
+
+    What is stopped depends on what this evaluator has seen before, and on nothing else.
+
+    Args:
+        supernet: trained, on its device.
+        held_out: the images to judge on, in an order of chance; cut into parts here.
+        race: what archs are compared by.
+    """
+
+    def __init__(self, supernet: Supernet, held_out: HeldOut, race: Race) -> None:
+        held_out.cut(-(-len(held_out) // PARTS))
+        super().__init__(supernet, held_out)
+        self._race = race
+        self._rivals = Rivals(race, len(held_out))
+
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        """Metrics by name; with `seen`, a share of the images, where those told enough."""
+        costs = self._race.costs(arch)
+        rival = self._rivals.of(costs)
+        values: dict[str, Tensor] = {}
+        for part in self.held_out.values(self.openings.network(arch)):
+            more = {name: each.double().cpu() for name, each in part.items()}
+            values = {
+                name: torch.cat([values[name], each]) if values else each
+                for name, each in more.items()
+            }
+            if rival is not None and self._rivals.beaten(values, rival):
+                seen = len(next(iter(values.values())))
+                return {**estimated(values, rival), SEEN: seen / len(self.held_out)}
+        self._rivals.remember(costs, values)
+        return {name: each.mean().item() for name, each in values.items()}
+
+
+def evaluator_of(supernet: Supernet, held_out: HeldOut, race: Race | None) -> SupernetEvaluator:
+    """What evaluates a supernet's archs, by racing where there is a race."""
+    if race is None:
+        return SupernetEvaluator(supernet, held_out)
+    return RacingEvaluator(supernet, held_out, race)
+
+
+def classification_evaluator(
+    supernet: Supernet, loader: Iterable[Any], race: Race | None = None
+) -> SupernetEvaluator:
     """Judges a supernet's archs as classifiers, on a user's own loader of (images, targets)."""
     task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
-    return SupernetEvaluator(supernet, HeldOut(loader, task, device))
+    return evaluator_of(supernet, HeldOut(loader, task, device), race)
 
 
 class LoaderEvaluator(_OnOpenings):
@@ -104,18 +149,20 @@ class RunEvaluator:
     Args:
         config, file: of the run.
         loaded: told how many images there are, of how many.
+        race: by which archs are stopped early; None to show all images to all archs.
     """
 
     config: Config
     file: Path | None
     loaded: Loaded | None = None
+    race: Race | None = None
     shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images."""
         setup = trained(self.config, self.file)
         held_out = setup.held_out(self.config.supernet.amp, self.loaded)
-        return SupernetEvaluator(setup.supernet, held_out)
+        return evaluator_of(setup.supernet, held_out, self.race)
 
     def __reduce__(self) -> tuple[Any, ...]:
         setup = trained(self.config, self.file, device="cpu")
@@ -125,6 +172,7 @@ class RunEvaluator:
             setup.task,
             {name: tensor.numpy() for name, tensor in setup.supernet.state_dict().items()},
             [(batch.images.numpy(), batch.targets.numpy()) for batch in batches],
+            self.race,
         )
 
 
@@ -137,12 +185,14 @@ class CarriedEvaluator:
         task: what archs are judged for.
         weights: the supernet's state dict.
         batches: images (B, C, H, W) and targets (B,) of the search split.
+        race: by which archs are stopped early, if they are.
     """
 
     config: Config
     task: Classification
     weights: Mapping[str, NDArray[Any]]
     batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
+    race: Race | None = None
 
     def __call__(self) -> SupernetEvaluator:
         """Build the supernet around the weights, on this worker's device."""
@@ -156,7 +206,7 @@ class CarriedEvaluator:
         supernet.load_state_dict(weights, assign=True)
         batches = [(shared(images), shared(targets)) for images, targets in self.batches]
         held_out = HeldOut(batches, self.task, device, config.supernet.amp)
-        return SupernetEvaluator(supernet.to(device), held_out)
+        return evaluator_of(supernet.to(device), held_out, self.race)
 
 
 def shared(array: NDArray[Any]) -> Tensor:

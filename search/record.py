@@ -14,6 +14,8 @@ from space.arch import Arch
 from space.errors import cut, shown
 
 LONGEST_ERROR = 300
+# A metric of archs that were stopped early: the share of the images that they had seen by then.
+SEEN = "seen"
 
 Source = Literal["initial", "sampler", "uniform"]
 

@@ -12,6 +12,7 @@ from search.front import Front
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
+from search.racing import Race
 from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
@@ -54,6 +55,7 @@ def run_search(
     origin: Mapping[str, Any] | None = None,
     workers: int | Workers = 0,
     time_limit: float | None = None,
+    racing: float | None = None,
     on_event: OnProgress | None = None,
 ) -> Front:
     """Search a space for the best archs inside a budget.
@@ -91,6 +93,8 @@ def run_search(
         workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
             them takes, and where.
         time_limit: seconds after which an evaluation has failed; none for no limit.
+        racing: of a supernet on a loader whose images come in an order of chance: the error rate
+            at which archs that lose are stopped before they have seen all images.
         on_event: called with the progress after evaluations.
 
     Returns:
@@ -100,13 +104,17 @@ def run_search(
         InputError: what was asked for cannot be, in one line.
         KeyboardInterrupt: all that was finished is stored.
     """
-    if supernet is not None:
-        evaluate = _on_supernet(supernet, loader, metric, evaluate or make_evaluate)
-        space = space or supernet.space
+    space = space or (supernet.space if supernet is not None else None)
     if space is None:
         raise InputError("run_search needs a supernet or a space")
-    made = _maker(evaluate, make_evaluate)
     problem = make_problem(space, objectives, budget, directions, read_tables(latency))
+    race = None if racing is None else Race(problem, racing)
+    if supernet is not None:
+        given = evaluate or make_evaluate
+        evaluate = _on_supernet(supernet, loader, metric, race, given)
+    elif race is not None:
+        raise InputError("racing: needs a supernet and a loader, to stop between images")
+    made = _maker(evaluate, make_evaluate)
     search = Search(
         problem,
         parse_sampler(sampler),
@@ -160,7 +168,11 @@ def search_here(
 
 
 def _on_supernet(
-    supernet: Supernet, loader: Iterable[Any] | None, metric: Metric | None, other: object
+    supernet: Supernet,
+    loader: Iterable[Any] | None,
+    metric: Metric | None,
+    race: Race | None,
+    other: object,
 ) -> Evaluate:
     # torch is imported where it is used: a search over a callable needs none.
     from search.evaluator import LoaderEvaluator, classification_evaluator  # noqa: PLC0415
@@ -168,7 +180,9 @@ def _on_supernet(
     if loader is None or other is not None:
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
     if metric is None:
-        return classification_evaluator(supernet, loader)
+        return classification_evaluator(supernet, loader, race)
+    if race is not None:
+        raise InputError("racing: a metric of all images says nothing of each: leave one out")
     return LoaderEvaluator(supernet, loader, metric)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from search.feasible import Feasible
 from search.problem import Problem
-from search.record import NOTHING, Record, Spent
+from search.record import NOTHING, SEEN, Record, Spent
 from search.samplers import SamplerChoice
 from search.searchfile import describe_search, origin_of, tables_in
 from search.storage import Store, read_trials
@@ -44,6 +44,8 @@ class Progress:
         spent: on forward passes, since this run began; nothing where nobody knows.
         seconds: of this process since it began to evaluate; of the evaluations, where workers make
             them.
+        stopped: archs that racing stopped, those of earlier runs included.
+        images: the share of their images that all archs have seen.
     """
 
     done: int
@@ -59,6 +61,8 @@ class Progress:
     leased: int = 0
     spent: Spent = NOTHING
     seconds: float = 0.0
+    stopped: int = 0
+    images: float = 1.0
 
     @property
     def seconds_left(self) -> float | None:
@@ -192,6 +196,7 @@ class Session:
         self._there = self._looked = len(study.records)
         self._best = max(filter(_inside, study.records), key=self._rank, default=None)
         self._failed = sum(record.error is not None for record in study.records)
+        self._seen = list(_shares(study.records))
 
     def begin(self) -> None:
         """This process begins to evaluate, and does nothing else from now on."""
@@ -205,6 +210,7 @@ class Session:
                 self._best is None or self._rank(record) > self._rank(self._best)
             ):
                 self._best = record
+        self._seen += _shares(records[self._looked :])
         self._looked = len(records)
         now = time.monotonic()
         elapsed = now - self._began
@@ -220,11 +226,18 @@ class Session:
             ended=self.study.ended,
             spent=self.study.spent,
             seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
+            stopped=len(self._seen),
+            images=1 - sum(1 - share for share in self._seen) / max(len(records), 1),
         )
 
     def _rank(self, record: Record) -> float:
         assert record.values is not None
         return -self.study.problem.objectives[0].sign * record.values[0]
+
+
+def _shares(records: Iterable[Record]) -> Iterator[float]:
+    """Of the images, as far as archs were stopped that had not seen all of them."""
+    return (record.metrics[SEEN] for record in records if SEEN in record.metrics)
 
 
 def _inside(record: Record) -> bool:

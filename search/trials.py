@@ -8,7 +8,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.problem import Problem
-from search.record import Job, Record
+from search.record import SEEN, Job, Record
 from space.encoding import Genes
 from space.errors import InputError, shown
 from space.files import block_to_dict
@@ -49,13 +49,15 @@ def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record
 
 
 def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, dict[str, float]]:
-    """The metrics of the evaluations that succeeded, by identity of their arch."""
-    found = {}
+    """The metrics of the evaluations that succeeded, by identity; not what racing estimated."""
+    found: dict[str, dict[str, float]] = {}
     for trial in trials:
         _check(trial)
         identity, metrics = trial.user_attrs.get("identity"), trial.user_attrs.get("metrics")
         if trial.state == TrialState.COMPLETE and isinstance(identity, str):
-            found[identity] = _metrics(metrics, trial)
+            known = _metrics(metrics, trial)
+            if SEEN not in known:
+                found[identity] = known
     return found
 
 

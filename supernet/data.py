@@ -165,6 +165,8 @@ def open_data(
     )
     pin = torch.cuda.is_available()
     tests = np.arange(len(test))[: config.test_limit]
+    # In an order of chance: the first images are to stand for all of them.
+    shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held)
     return Data(
         classes=train.classes,
         train=ShuffledBatches(
@@ -175,7 +177,7 @@ def open_data(
             processes,
         ),
         search=evaluation_loader(
-            Images(train, held, plain, seed), config.eval_batch, config.workers
+            Images(train, shuffled, plain, seed), config.eval_batch, config.workers
         ),
         test=evaluation_loader(Images(test, tests, plain, seed), config.eval_batch, config.workers),
         search_indices=held,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -90,11 +91,28 @@ class HeldOut:
             views = self._views[images] = images.split(size)
         return views
 
+    def cut(self, most: int) -> None:
+        """Cut batches into smaller ones, of at most so many images."""
+        self.batches = [
+            Held(*parts)
+            for images, targets, reference in self.batches
+            for parts in zip(
+                images.split(most),
+                targets.split(most),
+                repeat(None) if reference is None else reference.split(most),
+                strict=False,
+            )
+        ]
+
+    def values(self, network: Network) -> Iterator[dict[str, Tensor]]:
+        """The task's metrics of each image, batch by batch: (B,) by name."""
+        for batch, logits in zip(self.batches, self.logits(network), strict=True):
+            yield self.task.measure(logits, batch.targets, batch.reference)
+
     def measure(self, network: Network) -> dict[str, float]:
         """The task's metrics, means over all images."""
         sums: dict[str, Tensor] = {}
-        for batch, logits in zip(self.batches, self.logits(network), strict=True):
-            values = self.task.measure(logits, batch.targets, batch.reference)
+        for values in self.values(network):
             for name, value in values.items():
                 total = value.double().sum()
                 sums[name] = sums[name] + total if name in sums else total

@@ -18,6 +18,7 @@ from search.folder import RunFolder
 from search.front import Front
 from search.latency.costs import by_cost, make_problem
 from search.latency.fitting import TOO_FAR
+from search.racing import Race
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
@@ -46,6 +47,10 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         console.print(f"latency_ms@{table.name}: {table.conditions}; {table.error}", markup=False)
         if table.error is not None and table.error.large:
             console.print(TOO_FAR, markup=False, soft_wrap=True)
+    directions = setup.task.directions
+    space = setup.supernet.space
+    problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
+    race = None if wanted.racing is None else Race(problem, wanted.racing)
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
@@ -58,8 +63,8 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             shown(state)
 
         front = run_search(
-            space=setup.supernet.space,
-            make_evaluate=RunEvaluator(config, file, shown.loaded),
+            space=space,
+            make_evaluate=RunEvaluator(config, file, shown.loaded, race),
             objectives=wanted.objectives,
             budget=wanted.budget,
             trials=wanted.trials,
@@ -69,7 +74,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             storage=wanted.storage,
             reuse=[searches / name for name in wanted.reuse],
             latency=tables,
-            directions=setup.task.directions,
+            directions=directions,
             origin={"supernet": digest(weights), "split": digest(split)},
             workers=config.evaluators(),
             time_limit=wanted.time_limit,
@@ -77,8 +82,6 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         )
     limits: dict[str, float] = {}
     if tables:
-        space, directions = setup.supernet.space, setup.task.directions
-        problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
         limits = {limit.name: limit.most for limit in problem.budget.limits}
         costs = by_cost(tables, problem.tables)
         front = time_front(front, earlier, setup.supernet, costs, console)
@@ -153,9 +156,15 @@ class Shown:
             self._print(f"search {state.done}/{state.total}  {words}")
 
     def show_passes(self) -> None:
-        """Print what the time went into, where that is known."""
-        if self._state is not None and (line := passes(self._state.forward, self._state.of_alone)):
+        """Print what the time went into, and how many archs were stopped, where that is known."""
+        state = self._state
+        if state is not None and (line := passes(state.forward, state.of_alone)):
             self._print(line)
+        if state is not None and state.stopped:
+            self._print(
+                f"racing stopped {state.stopped} of {state.done} archs early: {state.images:.0%} "
+                "of the images were needed"
+            )
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)

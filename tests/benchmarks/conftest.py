@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-if str(BENCHMARKS) not in sys.path:
-    sys.path.append(str(BENCHMARKS))
+HERE = Path(__file__).parent
+for folder in (HERE, HERE.parents[1] / "benchmarks"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
