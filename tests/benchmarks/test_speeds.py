@@ -3,6 +3,7 @@
 import json
 import math
 
+import portfolio_switch
 import pytest
 import subnet_speed
 import torch
@@ -58,3 +59,15 @@ def test_a_step_beside_its_archs(tmp_path, capsys):
     # A step propagates one arch after the other: no two are alive together.
     assert 0.9 < result["peak of a step / of the largest alone"] < 1.5
     assert "images/s" in capsys.readouterr().out
+
+
+def test_a_portfolio_is_switched_without_copies(tmp_path, capsys):
+    out = tmp_path / "row.json"
+    sizes = ["--args", json.dumps(TOY), "--subnets", "12", "--rounds", "2"]
+    portfolio_switch.main(["--model", "vit_tiny_patch16_224", *sizes, "--json", str(out)])
+    row = json.loads(out.read_text())
+    assert row["weights"] == 1.0
+    assert 1 < row["subnets"] <= 12
+    assert 0 < row["switch_us"] <= row["slowest_switch_us"]
+    assert min(row["call_ms"], row["call_after_a_switch"]) > 0
+    assert len(capsys.readouterr().out.splitlines()) == len(row)
