@@ -71,31 +71,41 @@ class RacingEvaluator(SupernetEvaluator):
 
     Args:
         supernet: trained, on its device.
-        held_out: the images to judge on, in an order of chance; cut into parts here.
+        held_out: the images to judge on, in an order of chance.
         race: what archs are compared by.
     """
 
     def __init__(self, supernet: Supernet, held_out: HeldOut, race: Race) -> None:
-        held_out.cut(-(-len(held_out) // PARTS))
-        super().__init__(supernet, held_out)
+        self._part = max(1, -(-len(held_out) // PARTS))
+        super().__init__(supernet, held_out.cut(self._part))
+        self._given = held_out
         self._race = race
         self._rivals = Rivals(race, len(held_out))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process it has seen nothing yet; parts would be sent as often as cut."""
+        return RacingEvaluator, (self.supernet, self._given, self._race)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name; with `seen`, a share of the images, where those told enough."""
         costs = self._race.costs(arch)
         rival = self._rivals.of(costs)
         values: dict[str, Tensor] = {}
+        seen = looked = 0
         for part in self.held_out.values(self.openings.network(arch)):
             more = {name: each.double().cpu() for name, each in part.items()}
             values = {
                 name: torch.cat([values[name], each]) if values else each
                 for name, each in more.items()
             }
-            if rival is not None and self._rivals.beaten(values, rival):
-                seen = len(next(iter(values.values())))
-                return {**estimated(values, rival), SEEN: seen / len(self.held_out)}
-        self._rivals.remember(costs, values)
+            seen += len(next(iter(more.values())))
+            # However small the batches are: more looks would take more of the error rate.
+            if rival is not None and seen // self._part > looked:
+                looked = seen // self._part
+                if self._rivals.beaten(values, rival):
+                    return {**estimated(values, rival), SEEN: seen / len(self.held_out)}
+        if values:
+            self._rivals.remember(costs, values)
         return {name: each.mean().item() for name, each in values.items()}
 
 

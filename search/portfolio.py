@@ -115,7 +115,13 @@ class Portfolio:
             InputError: no subnet is within them, which says how far they reach; or a name that the
                 front does not know, or an amount that is none.
         """
-        kept = dict(self._by_measurement(*limit) for limit in limits.items())
+        kept: dict[str, float | str] = {}
+        for given in limits.items():
+            name, amount = self._by_measurement(*given)
+            # `latency_ms` and `measured_latency_ms` may both be given: both are kept then.
+            if name in kept:
+                amount = min(amount_of(name, each, None) for each in (amount, kept[name]))
+            kept[name] = amount
         entry = self.front.best(**kept)
         if entry is None:
             raise InputError(f"portfolio: none is within {self._reach(limits)}")
@@ -204,7 +210,10 @@ def _holds(place: Path, portfolio: Portfolio) -> bool:
 
 def _digest(front: Front) -> str:
     """A hash of a front's backbone, subnets and figures."""
-    entries = [(each.identity, sorted(each.metrics.items())) for each in front.entries]
+    entries = [
+        (each.identity, sorted((name, float(value)) for name, value in each.metrics.items()))
+        for each in front.entries
+    ]
     return hashlib.sha256(repr((front.shape, entries)).encode()).hexdigest()[:16]
 
 

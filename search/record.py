@@ -14,8 +14,8 @@ from space.arch import Arch
 from space.errors import cut, shown
 
 LONGEST_ERROR = 300
-# A metric of archs that were stopped early: the share of the images that they had seen by then.
-SEEN = "seen"
+# A metric of archs that racing stopped: the share of the images that they had seen by then.
+SEEN = "racing.seen"
 
 Source = Literal["initial", "sampler", "uniform"]
 
@@ -103,9 +103,15 @@ class Record:
     reused: bool = False
 
     @property
+    def estimated(self) -> bool:
+        """Whether racing stopped it: then its metrics are estimates, which no front is of."""
+        return SEEN in self.metrics
+
+    @property
     def inside(self) -> bool:
-        """Whether it succeeded and keeps every constraint."""
-        return self.values is not None and all(value <= 0 for value in self.excess.values())
+        """Whether it was evaluated, on all images, and keeps every constraint."""
+        whole = self.values is not None and not self.estimated
+        return whole and all(value <= 0 for value in self.excess.values())
 
 
 def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:

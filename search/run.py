@@ -12,7 +12,7 @@ from search.front import Front
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
-from search.racing import Race
+from search.racing import Race, race_of
 from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
@@ -108,7 +108,7 @@ def run_search(
     if space is None:
         raise InputError("run_search needs a supernet or a space")
     problem = make_problem(space, objectives, budget, directions, read_tables(latency))
-    race = None if racing is None else Race(problem, racing)
+    race = race_of(problem, racing)
     if supernet is not None:
         given = evaluate or make_evaluate
         evaluate = _on_supernet(supernet, loader, metric, race, given)

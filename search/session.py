@@ -45,7 +45,7 @@ class Progress:
         seconds: of this process since it began to evaluate; of the evaluations, where workers make
             them.
         stopped: archs that racing stopped, those of earlier runs included.
-        images: the share of their images that all archs have seen.
+        images: the share of their images that all evaluated archs have seen.
     """
 
     done: int
@@ -226,8 +226,8 @@ class Session:
             ended=self.study.ended,
             spent=self.study.spent,
             seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
-            stopped=len(self._seen),
-            images=1 - sum(1 - share for share in self._seen) / max(len(records), 1),
+            stopped=sum(share < 1 for share in self._seen),
+            images=sum(self._seen) / len(self._seen) if self._seen else 1.0,
         )
 
     def _rank(self, record: Record) -> float:
@@ -236,8 +236,9 @@ class Session:
 
 
 def _shares(records: Iterable[Record]) -> Iterator[float]:
-    """Of the images, as far as archs were stopped that had not seen all of them."""
-    return (record.metrics[SEEN] for record in records if SEEN in record.metrics)
+    """Of the images that each arch has seen that was evaluated here."""
+    evaluated = (each for each in records if each.values is not None and not each.reused)
+    return (record.metrics.get(SEEN, 1.0) for record in evaluated)
 
 
 def _inside(record: Record) -> bool:

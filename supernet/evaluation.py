@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import repeat
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -91,18 +91,13 @@ class HeldOut:
             views = self._views[images] = images.split(size)
         return views
 
-    def cut(self, most: int) -> None:
-        """Cut batches into smaller ones, of at most so many images."""
-        self.batches = [
-            Held(*parts)
-            for images, targets, reference in self.batches
-            for parts in zip(
-                images.split(most),
-                targets.split(most),
-                repeat(None) if reference is None else reference.split(most),
-                strict=False,
-            )
-        ]
+    def cut(self, most: int) -> HeldOut:
+        """The same images, not copied, in batches of at most so many."""
+        parts = (
+            zip(images.split(most), targets.split(most), strict=True)
+            for images, targets, _ in self.batches
+        )
+        return HeldOut(chain.from_iterable(parts), self.task, self.device, self.amp)
 
     def values(self, network: Network) -> Iterator[dict[str, Tensor]]:
         """The task's metrics of each image, batch by batch: (B,) by name."""

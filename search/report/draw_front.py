@@ -2,108 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from search.costs import FREE_COSTS
 from search.latency.costs import is_latency
-from search.report.choices import Choice, Metrics
+from search.report.front_figures import FrontFigures, Move, Point
 from search.report.labels import Label, place_labels
-from search.report.measures import Score, cost_axis, score_of, title
-from search.report.searches import SearchResult
+from search.report.measures import title
 from search.report.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, RC, new_figure, scale_of
-from space.baselines import baselines
-from space.cost import macs
 
 # Archs far below all else would press what matters into a strip.
 LOWEST = 0.05
-
-
-class Point(NamedTuple):
-    """A network on the plane: its cost, and its score in the unit that is shown."""
-
-    x: float
-    y: float
-    name: str = ""
-
-
-class Move(NamedTuple):
-    """A retrained network: from inherited to retrained, where both are known."""
-
-    before: Point | None
-    after: Point
-    hand_made: bool
-
-
-@dataclass(frozen=True)
-class FrontFigures:
-    """What the picture draws.
-
-    Args:
-        score: of the y axis.
-        cost: name of the x axis.
-        cloud: all evaluated networks.
-        front: in the order of their cost.
-        full: the full network, if it was evaluated.
-        hand_made: those that were evaluated.
-        moves: the retrained networks.
-        limit: the budget on the x axis, if there is one.
-        two: whether score and cost are all objectives, so that the front is a line.
-    """
-
-    score: Score
-    cost: str
-    cloud: tuple[Point, ...]
-    front: tuple[Point, ...]
-    full: Point | None
-    hand_made: tuple[Point, ...]
-    moves: tuple[Move, ...]
-    limit: float | None
-    two: bool
-
-
-def fronts_figures(search: SearchResult, choices: Sequence[Choice]) -> list[FrontFigures]:
-    """What the pictures of a front draw: one for its cost, and one for each budget of latency."""
-    score = score_of(search.front.objectives)
-    costs = [cost_axis(search.front.objectives, score), *filter(is_latency, search.limits)]
-    return [_figures(search, choices, score, cost) for cost in dict.fromkeys(costs)]
-
-
-def _figures(
-    search: SearchResult, choices: Sequence[Choice], score: Score, cost: str
-) -> FrontFigures:
-    front = search.front
-    named = {record.identity: record.metrics for record in search.records}
-    cloud = [_point(metrics, cost, score) for metrics in named.values()]
-    points = [_point(entry.metrics, cost, score) for entry in front.entries]
-    limit = search.limits.get(cost)
-    full, hand_made = None, []
-    if search.space is not None:
-        space = search.space
-        full = _point(named.get(space.identity(space.largest()), {}), cost, score)
-        top = search.limits.get("macs", macs(space.largest(), space.shape))
-        for each in baselines(space, top):
-            found = each.arch and named.get(space.identity(each.arch))
-            point = _point(found or {}, cost, score, each.name)
-            hand_made += [point] if point else []
-    return FrontFigures(
-        score,
-        cost,
-        tuple(point for point in cloud if point),
-        tuple(sorted(point for point in points if point)),
-        full,
-        _joined(hand_made),
-        tuple(_moves(choices, cost, score)),
-        limit,
-        {each.name for each in front.objectives} <= {score.name, cost},
-    )
 
 
 def draw_front(figures: FrontFigures) -> Figure:
@@ -215,34 +129,6 @@ def _tell_hidden(axes: Axes, figures: FrontFigures) -> None:
         )
 
 
-def _point(metrics: Metrics, cost: str, score: Score, name: str = "") -> Point | None:
-    if cost not in metrics or score.name not in metrics:
-        return None
-    return Point(metrics[cost], score.show(metrics[score.name]), name)
-
-
-def _moves(choices: Sequence[Choice], cost: str, score: Score) -> Iterator[Move]:
-    for choice in choices:
-        if cost in FREE_COSTS:
-            costs = {cost: float(FREE_COSTS[cost].of(choice.arch, choice.shape))}
-        elif cost in choice.latencies:
-            costs = {cost: choice.latencies[cost].ms}
-        else:
-            continue
-        before = _point({**choice.inherited, **costs}, cost, score)
-        after = _point({**choice.retrained, **costs}, cost, score, choice.label)
-        if after:
-            yield Move(before, after, choice.hand_made)
-
-
-def _joined(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Families of the same arch as one point with all their names."""
-    names: dict[tuple[float, float], list[str]] = {}
-    for point in points:
-        names.setdefault((point.x, point.y), []).append(point.name)
-    return tuple(Point(x, y, ", ".join(each)) for (x, y), each in names.items())
-
-
 def _important(figures: FrontFigures) -> list[Point]:
     """All but the cloud; the front comes first."""
     ends = [point for move in figures.moves for point in (move.before, move.after) if point]
@@ -282,9 +168,13 @@ def _obstacles(axes: Axes, figures: FrontFigures, scale: float) -> list[tuple[fl
 
 
 def _caption(figures: FrontFigures) -> str:
-    """Which images the figures are of."""
-    if not figures.moves:
-        return "All figures are of the search split."
-    inherited = any(each.before for each in figures.moves)
-    arrows = " (hollow: with inherited weights)" if inherited else ""
-    return f"Squares: retrained networks, on the test split{arrows}. All else: search split."
+    """Which images the figures are of, and which milliseconds were measured."""
+    says = "All figures are of the search split."
+    if figures.moves:
+        inherited = any(each.before for each in figures.moves)
+        arrows = " (hollow: with inherited weights)" if inherited else ""
+        says = f"Squares: retrained networks, on the test split{arrows}. All else: search split."
+    if is_latency(figures.cost):
+        by = "as measured" if figures.timed else "as predicted"
+        says += f" Milliseconds of the front: {by}; of all evaluated: as predicted."
+    return says

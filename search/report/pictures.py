@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from search.report.contents import Contents
 from search.report.draw_arch import draw_arch
 from search.report.draw_curves import draw_panels, retraining_panels, training_panels
-from search.report.draw_front import FrontFigures, draw_front, fronts_figures
+from search.report.draw_front import draw_front
 from search.report.draw_latency import draw_latency
 from search.report.draw_search import draw_usage, draw_volumes
+from search.report.front_figures import FrontFigures, fronts_figures
 from search.report.page import Picture
 from search.report.style import save_png
 from search.report.usage import DRAWS, usage, usage_of_space
@@ -41,7 +42,7 @@ def write_pictures(contents: Contents, folder: Path) -> list[Picture]:
         found.append(Picture(stem, drawn.title, drawn.says, png))
     # A picture of what is no longer in the run would be taken for one of this report.
     current = {f"{each.stem}.png" for each in found}
-    for path in (*folder.glob("arch-*.png"), *folder.glob("front-*.png")):
+    for path in (*folder.glob("arch-*.png"), *folder.glob("front-latency_ms*.png")):
         if path.name not in current:
             path.unlink()
     return found

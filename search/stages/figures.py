@@ -13,7 +13,7 @@ from search.latency.table import LatencyTable
 from search.stages.places import ARCH, WEIGHTS
 from search.stages.setup import Setup
 from search.stages.speed import images_per_second
-from search.stages.timing import time_archs
+from search.stages.timing import knows, time_archs
 from space.cost import macs, params
 from space.files import load_arch_file
 from supernet.extraction import create_subnet
@@ -41,19 +41,26 @@ def add_figures(
         console: is told of devices that are elsewhere.
     """
     files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
-    if all({SPEED, *tables} <= file.metrics.keys() for file in files.values()):
-        return
-    subnets = {
-        name: create_subnet(place / ARCH, place / WEIGHTS).to(setup.device).eval()
-        for name, place in places.items()
-    }
-    speeds = images_per_second(subnets, amp)
-    archs = (file.arch for file in files.values())
-    latencies = time_archs(archs, setup.supernet, tables, console) if tables else {}
-    for name, file in files.items():
-        ms = latencies.get(setup.supernet.space.identity(file.arch), {})
-        metrics = {**file.metrics, SPEED: speeds[name], **ms}
-        write(places[name] / ARCH, file.arch, metrics=metrics, origin=file.origin)
+    metrics = {name: dict(file.metrics) for name, file in files.items()}
+
+    def written() -> None:
+        for name, file in files.items():
+            write(places[name] / ARCH, file.arch, metrics=metrics[name], origin=file.origin)
+
+    if not all(SPEED in known for known in metrics.values()):
+        subnets = {
+            name: create_subnet(place / ARCH, place / WEIGHTS).to(setup.device).eval()
+            for name, place in places.items()
+        }
+        for name, speed in images_per_second(subnets, amp).items():
+            metrics[name][SPEED] = speed
+        written()
+    if not all(knows(known, tables) for known in metrics.values()):
+        archs = (file.arch for file in files.values())
+        latencies = time_archs(archs, setup.supernet, tables, console)
+        for name, file in files.items():
+            metrics[name] |= latencies[setup.supernet.space.identity(file.arch)]
+        written()
 
 
 def row(name: str, path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import nn
 
 from search.config import Config
 from search.folder import RunFolder
+from search.latency.table import LatencyTable
 from search.lock import FolderLock
 from search.processes import all_do, first_does
 from search.stages.choosing import Choice, choose, given, stage_of
@@ -78,7 +79,7 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     folder = RunFolder(config, file)
     setup = trained(config, file)
     space = setup.supernet.space
-    tables = tables_by_cost(config, folder)
+    tables = _tables(config, folder, console)
     choices = given(archs, space) if archs else []
     tell = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     choices = choices or list(choose(config, load_front(folder, config), space, tell))
@@ -96,6 +97,15 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     write = partial(write_arch, setup=setup, config=config, folder=folder)
     add_figures(done, setup, tables, amp=config.retrain.amp, write=write, console=console)
     return Retrained([row(name, place / ARCH) for name, place in done.items()], failed)
+
+
+def _tables(config: Config, folder: RunFolder, console: Console) -> dict[str, LatencyTable]:
+    """The search's latency tables; retraining can do without."""
+    try:
+        return tables_by_cost(config, folder)
+    except InputError as error:
+        console.print(f"No milliseconds: {error}", markup=False, soft_wrap=True)
+        return {}
 
 
 def _retrain_all(

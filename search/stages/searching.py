@@ -18,7 +18,7 @@ from search.folder import RunFolder
 from search.front import Front
 from search.latency.costs import by_cost, make_problem
 from search.latency.fitting import TOO_FAR
-from search.racing import Race
+from search.racing import race_of
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
@@ -50,7 +50,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     directions = setup.task.directions
     space = setup.supernet.space
     problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
-    race = None if wanted.racing is None else Race(problem, wanted.racing)
+    race = race_of(problem, wanted.racing)
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None

@@ -16,9 +16,12 @@ from search.latency.measuring import WARM_UP, device_name, steady, take_turns, w
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
 from space.arch import Arch
+from space.errors import cut
 from supernet.model import Supernet
 
 ROUNDS = 15
+# What an arch file says of how its milliseconds came about.
+CONDITIONS = ("device", "batch", "dtype", "compiled")
 # By how much the full network may take longer, or shorter, than in the profile.
 DRIFT = 0.1
 
@@ -81,6 +84,25 @@ def latencies_of(
     return found
 
 
+def knows(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
+    """Whether an arch file has all latencies, measured where that can be done here.
+
+    Args:
+        metrics: of the arch file.
+        tables: by the name of the cost.
+    """
+    for name, table in tables.items():
+        found = metrics.get(name)
+        if not isinstance(found, Mapping):
+            return False
+        wanted = _described(0.0, _device_of(table) is not None, table)
+        if any(found.get(key) != wanted[key] for key in CONDITIONS):
+            return False
+        if wanted["measured"] and not found.get("measured"):
+            return False
+    return True
+
+
 def time_archs(
     archs: Iterable[Arch],
     supernet: Supernet,
@@ -99,14 +121,17 @@ def time_archs(
     found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
     full = Arch.full(supernet.shape.depth)
     for name, table in tables.items():
-        device = _device_of(table)
+        device, ms = _device_of(table), None
         if device is None:
             _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
-            ms = {identity: table.predict(arch) for identity, arch in named.items()}
         else:
-            ms = _time([full, *named.values()], supernet, table, device, console)
-        for identity in named:
-            found[identity][name] = _described(ms[identity], device is not None, table)
+            try:
+                ms = _time([full, *named.values()], supernet, table, device, console)
+            except RuntimeError as error:  # out of memory, or torch cannot compile here
+                _tell(console, f"{name}: could not be measured: {cut(" ".join(str(error).split()))}")
+        for identity, arch in named.items():
+            value = table.predict(arch) if ms is None else ms[identity]
+            found[identity][name] = _described(value, ms is not None, table)
     return found
 
 
@@ -116,7 +141,7 @@ def _described(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]
     return {
         "value": round(ms, 4),
         "measured": measured,
-        **{key: conditions[key] for key in ("device", "batch", "dtype", "compiled")},
+        **{key: conditions[key] for key in CONDITIONS},
     }
 
 

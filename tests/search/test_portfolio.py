@@ -143,6 +143,11 @@ def test_a_budget_of_latency_is_kept_by_measurement_where_there_is_one_of_all():
         if limit / 1.2 >= min(limits):
             kept = by_measurement.at(latency_ms=limit).entry
             assert kept.metrics["measured_latency_ms"] <= limit
+    tight, loose = min(limits), 10 * max(limits)
+    for given in ((tight, loose), (loose, tight)):
+        both = dict(zip(("latency_ms", "measured_latency_ms"), given, strict=True))
+        with pytest.raises(InputError, match="none is within"):
+            by_measurement.at(**both)
     with pytest.raises(InputError, match=f"theirs: {1.2 * min(limits):.3g}"):
         by_measurement.at(latency_ms=min(limits))
 

@@ -1,5 +1,6 @@
 """Racing: what is stopped, how wrong that may be, and that no front knows of it."""
 
+import itertools
 import math
 import pickle
 from dataclasses import replace
@@ -14,7 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from search import run_search
 from search.evaluator import RacingEvaluator, classification_evaluator
 from search.latency.costs import make_problem
-from search.objectives import DIRECTIONS
+from search.objectives import DIRECTIONS, Objective
 from search.racing import FEWEST, PARTS, Race, loses
 from search.record import SEEN
 from search.storage import read_trials
@@ -145,6 +146,41 @@ def test_what_is_clearly_worse_is_stopped_and_what_is_equal_is_not():
     assert loses(noisy, 105, least)
 
 
+@pytest.mark.parametrize("batch", [7, 30, 150, 400])
+def test_there_are_seven_looks_at_most_however_small_the_batches_are(supernet, loader, batch):
+    images, targets = (torch.cat(parts) for parts in zip(*loader, strict=True))
+    batches = list(zip(images.split(batch), targets.split(batch), strict=True))
+    evaluate, looks = evaluator(supernet, batches), []
+    evaluate(supernet.space.largest())
+    evaluate._rivals.beaten = lambda values, rival: looks.append(len(values["top1"]))
+    assert SEEN not in evaluate(supernet.space.largest())
+    assert PARTS - 2 <= len(looks) <= PARTS
+    # The last one is at the end, where nothing is left to be stopped.
+    assert sum(seen < IMAGES for seen in looks) <= PARTS - 1
+    assert all(b - a >= IMAGES / PARTS / 2 for a, b in itertools.pairwise(looks))
+
+
+def test_no_front_is_of_estimates_whatever_the_costs_are(supernet, loader):
+    """Costs that differ from call to call: what stopped an arch need not dominate it."""
+    rng = np.random.default_rng(0)
+
+    def noisy(arch):
+        return macs(arch, supernet.shape) * rng.uniform(0.8, 1.2)
+
+    stopped = []
+    front = run_search(
+        supernet,
+        loader=loader,
+        objectives=["cross_entropy", Objective("ms", "min", noisy)],
+        trials=60,
+        racing=0.2,
+        sampler="RandomSampler",
+        on_event=lambda progress: stopped.append(progress.stopped),
+    )
+    assert stopped[-1] > 5
+    assert not any(SEEN in entry.metrics for entry in front.entries)
+
+
 def test_a_search_ends_with_archs_that_have_seen_all_images(supernet, loader, tmp_path):
     events = []
     front = run_search(
@@ -188,13 +224,20 @@ def test_a_network_that_fails_stops_nobody(supernet, loader):
     evaluate = evaluator(supernet, loader)
     broken = torch.full((IMAGES,), math.nan, dtype=torch.float64)
     evaluate._rivals.remember((0.0,), {"top1": broken})
+    evaluate._rivals.remember((-math.inf,), {"top1": torch.ones(IMAGES, dtype=torch.float64)})
     assert evaluate._rivals.of((1.0,)) is None
+    empty = evaluator(supernet, [])
+    assert empty(supernet.space.largest()) == {}
 
 
 def test_a_race_goes_to_other_processes_with_what_evaluates(supernet, loader):
     evaluate = evaluator(supernet, loader)
     archs = drawn(supernet.space, 20)
-    sent = pickle.loads(pickle.dumps(evaluator(supernet, loader)))
+    # Parts that are views would each be sent with all images.
+    plain = len(pickle.dumps(classification_evaluator(supernet, loader)))
+    text = pickle.dumps(evaluator(supernet, loader))
+    assert len(text) < 1.1 * plain
+    sent = pickle.loads(text)
     assert isinstance(sent, RacingEvaluator)
     assert [sent(arch) for arch in archs] == [evaluate(arch) for arch in archs]
 
@@ -207,6 +250,8 @@ def test_a_race_goes_to_other_processes_with_what_evaluates(supernet, loader):
         ({"error": math.nan}, "got nan"),
         ({"objectives": ("macs", "params")}, "this search measures none"),
         ({"objectives": ("top1", "kl")}, "this search measures top1, kl"),
+        ({"objectives": ("kl", "macs")}, "of top1, top5, cross_entropy, .* measures kl"),
+        ({"objectives": ("ours=max", "macs")}, "this search measures ours"),
         ({"budget": "kl=0.5"}, "this search measures top1, kl"),
         ({"budget": "top1=0.5"}, "this search measures top1"),
     ],

@@ -18,7 +18,7 @@ from search.front import Front
 from search.report.blocks import block_figures, rest_macs
 from search.report.choices import Choice
 from search.report.draw_arch import draw_arch
-from search.report.draw_front import fronts_figures
+from search.report.front_figures import fronts_figures
 from search.report.labels import spread
 from search.report.logs import curves, read_log
 from search.report.measures import Score

@@ -13,7 +13,7 @@ from search.latency.costs import digest
 from search.latency.table import Measured
 from search.report.choices import Choice, Latency
 from search.report.contents import read_run
-from search.report.draw_front import fronts_figures
+from search.report.front_figures import fronts_figures
 from search.report.latencies import latencies
 from search.report.making import make_report
 from search.report.measures import Score

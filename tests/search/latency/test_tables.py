@@ -19,7 +19,7 @@ from search.searchfile import tables_in
 from search.stages import timing
 from search.stages.checking import _check_budget
 from search.stages.tables import latency_tables, tables_by_cost
-from search.stages.timing import latencies_of, marks, time_archs, time_front
+from search.stages.timing import knows, latencies_of, marks, time_archs, time_front
 from space import InputError
 
 
@@ -188,6 +188,43 @@ def test_any_archs_are_timed_where_the_device_is_at_hand(monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "latency_ms@gpu: a GPU is not at hand: predicted alone" in said
     assert "2 networks timed on" in said
+
+
+def test_what_cannot_be_timed_is_predicted(monkeypatch, capsys):
+    space = toy_space()
+    here = replace(CONDITIONS, device=device_name(torch.device("cpu")))
+    tables = {"latency_ms": replace(table_of(space, "cpu"), conditions=here)}
+    net = stand_in(monkeypatch, tables["latency_ms"], 1.0)
+
+    def fails(*_):
+        raise torch.OutOfMemoryError("no room\nat all")
+
+    monkeypatch.setattr(timing, "runs_of", fails)
+    found = time_archs([space.smallest()], net, tables, Console(width=200))
+    (said,) = found.values()
+    assert said["latency_ms"]["measured"] is False
+    assert said["latency_ms"]["value"] == pytest.approx(
+        tables["latency_ms"].predict(space.smallest()), abs=1e-4
+    )
+    assert "latency_ms: could not be measured: no room at all" in capsys.readouterr().out
+
+
+def test_what_is_known_is_not_timed_again_unless_the_table_is_another():
+    space = toy_space()
+    here = replace(CONDITIONS, device=device_name(torch.device("cpu")))
+    near, far = (replace(table_of(space), conditions=each) for each in (here, CONDITIONS))
+    said = {"value": 3.0, "measured": True, **{key: vars(here)[key] for key in timing.CONDITIONS}}
+    assert knows({}, {})
+    assert knows({"latency_ms": said}, {"latency_ms": near})
+    assert not knows({}, {"latency_ms": near})
+    assert not knows({"latency_ms": said}, {"latency_ms": near, "latency_ms@cpu": near})
+    assert not knows({"latency_ms": said}, {"latency_ms": far})
+    other = replace(near, conditions=replace(here, batch=1 + here.batch))
+    assert not knows({"latency_ms": said}, {"latency_ms": other})
+    # Predicted: enough where the device is elsewhere.
+    guess = {**said, "measured": False}
+    assert not knows({"latency_ms": guess}, {"latency_ms": near})
+    assert knows({"latency_ms": {**guess, "device": CONDITIONS.device}}, {"latency_ms": far})
 
 
 def test_reused_evaluations_bring_no_latency_of_another_table(run):
