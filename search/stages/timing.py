@@ -128,7 +128,8 @@ def time_archs(
             try:
                 ms = _time([full, *named.values()], supernet, table, device, console)
             except RuntimeError as error:  # out of memory, or torch cannot compile here
-                _tell(console, f"{name}: could not be measured: {cut(" ".join(str(error).split()))}")
+                why = cut(" ".join(str(error).split()))
+                _tell(console, f"{name}: could not be measured: {why}")
         for identity, arch in named.items():
             value = table.predict(arch) if ms is None else ms[identity]
             found[identity][name] = _described(value, ms is not None, table)
