@@ -93,7 +93,7 @@ class RacingEvaluator(SupernetEvaluator):
         values: dict[str, Tensor] = {}
         seen = looked = 0
         for part in self.held_out.values(self.openings.network(arch)):
-            more = {name: each.double().cpu() for name, each in part.items()}
+            more = {name: each.cpu().double() for name, each in part.items()}
             values = {
                 name: torch.cat([values[name], each]) if values else each
                 for name, each in more.items()
