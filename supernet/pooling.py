@@ -60,6 +60,8 @@ def pool_tokens(x: Tensor, grid: Grid | None, pool: Pool, conv: DepthwisePool | 
         pool: kind and target, valid at that grid.
         conv: the kernel of a convolutional kind.
     """
+    if pool.kind in ("avg1d", "avg2d") and torch.compiler.is_exporting():
+        return _averages(x, grid, pool) @ x
     x = x.transpose(1, 2)
     if pool.grid is not None:
         assert grid is not None
@@ -87,6 +89,29 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
     ]
     windows = x.index_select(axis, torch.tensor(rows, device=x.device))
     return _split(windows, axis, (size, length)).amax(axis + 1)
+
+
+def _averages(x: Tensor, grid: Grid | None, pool: Pool) -> Tensor:
+    """Adaptive averages of the tokens (B, P, D) as a matrix (P', P).
+
+    ONNX has none, and what they are decomposed into takes longer than a block.
+    """
+    if pool.grid is not None:
+        assert grid is not None
+        rows, columns = map(_windows, grid, pool.grid)
+        weights = torch.kron(rows, columns)
+    else:
+        assert pool.stride is not None
+        weights = _windows(x.shape[1], -(-x.shape[1] // pool.stride))
+    return weights.to(x.device, x.dtype)
+
+
+def _windows(n: int, size: int) -> Tensor:
+    """Row i averages floor(i n / size) ... ceil((i + 1) n / size) of n entries: (size, n)."""
+    starts = torch.arange(size)[:, None] * n // size
+    stops = -(-(torch.arange(size)[:, None] + 1) * n // size)
+    inside = (torch.arange(n) >= starts) & (torch.arange(n) < stops)
+    return inside.double() / inside.sum(dim=1, keepdim=True)
 
 
 def _pool2d(x: Tensor, pool: Pool, grid: Grid, conv: DepthwisePool | None) -> Tensor:

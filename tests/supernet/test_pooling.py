@@ -54,6 +54,23 @@ def test_average_and_maximum_of_a_sequence_are_adaptive(count, dtype):
         assert torch.equal(maximum, F.adaptive_max_pool1d(sequence, size))
 
 
+@pytest.mark.parametrize("grid", SIZES)
+def test_averages_that_are_exported_are_the_same(monkeypatch, grid):
+    count = grid[0] * grid[1]
+    x = tokens(count)
+    pools = [
+        *((grid, Pool("avg2d", grid=target)) for target in smaller(grid)),
+        *((None, Pool("avg1d", stride=stride)) for stride in range(2, count + 1)),
+    ]
+    expected = [pool_tokens(x, at, pool, None) for at, pool in pools]
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    for (at, pool), wanted in zip(pools, expected, strict=True):
+        close(pool_tokens(x, at, pool, None), wanted, 1e-12)
+        single = pool_tokens(x.float(), at, pool, None)
+        assert single.dtype == torch.float32
+        close(single.double(), wanted, 1e-5)
+
+
 def test_adaptive_maximum_of_any_axis():
     x = tokens(9)
     for size in range(1, 10):
