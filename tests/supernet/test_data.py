@@ -51,6 +51,17 @@ def test_the_search_split_is_stratified_disjoint_and_stays():
     assert len(cut(targets, DataConfig(search_share=0.5, search_limit=20), 0, None)[1]) == 20
 
 
+def test_the_search_split_comes_in_an_order_of_chance_that_the_seed_decides():
+    one, again = (toy_data(toy_supernet()) for _ in range(2))
+    order = one.search.dataset.indices
+    assert sorted(order) == one.search_indices.tolist()
+    assert order.tolist() != one.search_indices.tolist()
+    assert order.tolist() == again.search.dataset.indices.tolist()
+    targets = one.train.images.source.targets
+    found = torch.cat([batch[1] for batch in one.search])
+    assert found.tolist() == targets[order].tolist()
+
+
 def test_seeding_covers_every_generator():
     def draws():
         return random.random(), np.random.rand(), float(torch.rand(1))
