@@ -87,7 +87,7 @@ class RacingEvaluator(SupernetEvaluator):
         return RacingEvaluator, (self.supernet, self._given, self._race)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
-        """Metrics by name; with `seen`, a share of the images, where those told enough."""
+        """Metrics by name; with `SEEN`, a share of the images, where those told enough."""
         costs = self._race.costs(arch)
         rival = self._rivals.of(costs)
         values: dict[str, Tensor] = {}

@@ -94,7 +94,7 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
 def _averages(x: Tensor, grid: Grid | None, pool: Pool) -> Tensor:
     """Adaptive averages of the tokens (B, P, D) as a matrix (P', P).
 
-    ONNX has none, and what they are decomposed into takes longer than a block.
+    ONNX has none, and with what they are decomposed into its runtime is slower than torch.
     """
     if pool.grid is not None:
         assert grid is not None

@@ -59,7 +59,10 @@ def time_front(
             continue
         if left and device is not None:
             archs = [Arch.full(front.shape.depth), *(entry.arch for entry in left)]
-            known |= _time(archs, supernet, table, device, console)
+            found = _time(archs, supernet, table, device, console)
+            if found is None:
+                continue
+            known |= found
         front = _with(front, MEASURED + name, known)
         if left:
             _tell(console, _off(front, name))
@@ -125,11 +128,7 @@ def time_archs(
         if device is None:
             _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
         else:
-            try:
-                ms = _time([full, *named.values()], supernet, table, device, console)
-            except RuntimeError as error:  # out of memory, or torch cannot compile here
-                why = cut(" ".join(str(error).split()))
-                _tell(console, f"{name}: could not be measured: {why}")
+            ms = _time([full, *named.values()], supernet, table, device, console)
         for identity, arch in named.items():
             value = table.predict(arch) if ms is None else ms[identity]
             found[identity][name] = _described(value, ms is not None, table)
@@ -176,8 +175,37 @@ def _time(
     table: LatencyTable,
     device: torch.device,
     console: Console,
-) -> dict[str, float]:
-    """Milliseconds by identity under a table's conditions; the first arch is the full one."""
+) -> dict[str, float] | None:
+    """Milliseconds by identity under a table's conditions; the first arch is the full one.
+
+    None where that fails: what came before it took hours, and does not need it.
+    """
+    try:
+        taken = _rounds(archs, supernet, table, device, console)
+    except RuntimeError as error:  # out of memory, or torch cannot compile here
+        why = cut(" ".join(str(error).split()))
+        _tell(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
+        return None
+    ms = {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}
+    drift = ms[next(iter(taken))] / table.full_ms
+    _tell(
+        console,
+        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
+        "it took in the profile",
+    )
+    if not 1 - DRIFT <= drift <= 1 + DRIFT:
+        _tell(console, "The machine is not what it was: make the profile and this search anew")
+    return ms
+
+
+def _rounds(
+    archs: Iterable[Arch],
+    supernet: Supernet,
+    table: LatencyTable,
+    device: torch.device,
+    console: Console,
+) -> dict[str, list[float]]:
+    """Seconds of each arch's subnet, by identity, round by round."""
     here = next(supernet.parameters()).device
     try:
         runs = runs_of(supernet.to(device), archs, table.conditions)
@@ -189,16 +217,7 @@ def _time(
         found = take_turns(runs, 1, waiting_for(device), 0 if i else WARM_UP, seed=i)
         for name, (seconds,) in found.items():
             taken[name].append(seconds)
-    ms = {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}
-    drift = ms[next(iter(runs))] / table.full_ms
-    _tell(
-        console,
-        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
-        "it took in the profile",
-    )
-    if not 1 - DRIFT <= drift <= 1 + DRIFT:
-        _tell(console, "The machine is not what it was: make the profile and this search anew")
-    return ms
+    return taken
 
 
 def _off(front: Front, name: str) -> str:

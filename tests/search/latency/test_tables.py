@@ -206,7 +206,17 @@ def test_what_cannot_be_timed_is_predicted(monkeypatch, capsys):
     assert said["latency_ms"]["value"] == pytest.approx(
         tables["latency_ms"].predict(space.smallest()), abs=1e-4
     )
-    assert "latency_ms: could not be measured: no room at all" in capsys.readouterr().out
+    told = f"{here}: could not be measured, predicted alone: no room at all"
+    assert told in capsys.readouterr().out
+    front = run_search(
+        space=space,
+        evaluate=accuracy,
+        budget="latency_ms=80%",
+        trials=5,
+        latency=list(tables.values()),
+    )
+    assert time_front(front, None, net, tables, Console(width=200)).entries == front.entries
+    assert told in capsys.readouterr().out
 
 
 def test_what_is_known_is_not_timed_again_unless_the_table_is_another():
