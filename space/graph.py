@@ -6,6 +6,7 @@ there are: two prefixes that leave the same state have the same continuations.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -51,15 +52,7 @@ class Graph:
                 )
             self.edges.append(level)
             self.levels.append(list(index))
-        self.counts = self._count()
-
-    def _count(self) -> list[list[int]]:
-        """For each node the number of paths to the end."""
-        counts = [[1] * len(self.levels[-1])]
-        for level in reversed(self.edges):
-            after = counts[-1]
-            counts.append([sum(after[edge.to] for edge in edges) for edges in level])
-        return counts[::-1]
+        self.counts = _count_paths(self.edges, len(self.levels[-1]))
 
     @property
     def size(self) -> int:
@@ -80,6 +73,32 @@ class Graph:
             blocks.append(edge.block)
             node = edge.to
         return Arch(tuple(blocks))
+
+    def through(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
+        """The paths whose block `i` is accepted, as a graph of their own; None if there is none."""
+        edges = list(self.edges)
+        edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
+        counts = _count_paths(edges, len(self.levels[-1]))
+        if not counts[0][0]:
+            return None
+        part = object.__new__(Graph)
+        part.levels, part.edges, nodes = [self.levels[0]], [], [0]
+        for k, level in enumerate(edges):
+            index: dict[int, int] = {}
+            part.edges.append(
+                [
+                    tuple(
+                        Edge(edge.block, index.setdefault(edge.to, len(index)))
+                        for edge in level[node]
+                        if counts[k + 1][edge.to]
+                    )
+                    for node in nodes
+                ]
+            )
+            nodes = list(index)
+            part.levels.append([self.levels[k + 1][node] for node in nodes])
+        part.counts = _count_paths(part.edges, len(nodes))
+        return part
 
     def choices(self) -> list[list[tuple[State, BlockArch]]]:
         """For each block, the states that it may find and its choices there."""
@@ -119,6 +138,15 @@ class Graph:
             blocks.append(edge.block)
             node = edge.to
         return Arch(tuple(blocks))
+
+
+def _count_paths(levels: list[list[tuple[Edge, ...]]], ends: int) -> list[list[int]]:
+    """For each node the number of paths to the end."""
+    counts = [[1] * ends]
+    for level in reversed(levels):
+        after = counts[-1]
+        counts.append([sum(after[edge.to] for edge in edges) for edges in level])
+    return counts[::-1]
 
 
 def integer_below(rng: np.random.Generator, bound: int) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,20 @@ class SearchSpace:
         """The archs by their MACs: drawing and counting inside a band."""
         return Bands(self.graph, mac_cost(self.shape))
 
+    @cached_property
+    def learned_bands(self) -> dict[tuple[int, str], Bands]:
+        """For each pooling kernel, by block and kind, the archs that use it, by their MACs."""
+        if self.pool is None:
+            return {}
+        kinds = sorted({pool.kind for pool in self.pool.pools if pool.learned})
+        parts = {
+            (i, kind): self.graph.through(i, partial(_pools_by, kind))
+            for i in self.pool.blocks
+            for kind in kinds
+        }
+        cost = mac_cost(self.shape)
+        return {key: Bands(part, cost) for key, part in parts.items() if part is not None}
+
     def canonical(self, arch: Arch) -> Arch:
         """The one form of all archs that compute the same; rules are not looked at."""
         state, blocks = start(self.shape), []
@@ -196,3 +210,7 @@ class SearchSpace:
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is derived is worked out again where a pickle arrives."""
         return {name: self.__dict__[name] for name in ("shape", "pool", "share", "skip")}
+
+
+def _pools_by(kind: str, block: BlockArch) -> bool:
+    return block.pool is not None and block.pool.kind == kind

@@ -115,6 +115,15 @@ class ElasticCore(VisionTransformer):
         if any(starts_run(state, block) and block.selector == "map" for state, block in choices):
             self.selectors[str(i)] = MapSelector(self.shape.heads, weight.device).to(weight.dtype)
 
+    def learned_modules(self) -> dict[str, nn.Module]:
+        """Modules that archs need beside the backbone's, by name: pooling kernels and selectors."""
+        kernels = {
+            f"pools.{i}.{kind}": kernel
+            for i, kinds in self.pools.items()
+            for kind, kernel in kinds.items()  # type: ignore[operator]
+        }
+        return kernels | {f"selectors.{i}": each for i, each in self.selectors.items()}
+
     def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
         """The arch that runs where a call names none; its plan is made here, not while running."""
         self.shape, self.arch = shape, arch

@@ -117,6 +117,8 @@ def _shown(row: Row) -> list[tuple[str, str, str]]:
         group, _, name = key.partition("/")
         if group == "loss":
             found.append((group, name, f"{value:.3f}"))
+        elif key == "grad_norm":
+            found.append(("grad", "norm", f"{value:.2f}"))
         elif group in ("top1", "recall"):
             found.append((f"{group} %", name, f"{100 * value:.1f}"))
     return [*found, ("", "images/s", f"{row['images_per_second']:.0f}")]

@@ -9,21 +9,26 @@ from typing import Any
 
 from space.errors import InputError, shown
 
-SCHEMA = "tokennas/training/1"
+SCHEMA = "tokennas/training/2"
 STEPS = "number of steps in an epoch"
 
 
 @dataclass
 class Position:
-    """How far a training is: optimiser steps of the epoch are done, and their losses so far.
+    """How far a training is.
 
-    Each loss is a sum, and `counts` says over how many steps: not every step has every loss.
+    Args:
+        epoch, step: optimiser steps of the epoch that are done.
+        sums: losses and gradient norm, added up over the steps of the epoch.
+        counts: over how many: not every step has every loss.
+        module_updates: optimiser steps, since the first, in which a learned module took part.
     """
 
     epoch: int = 0
     step: int = 0
-    losses: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    module_updates: dict[str, int] = field(default_factory=dict)
 
 
 def placed(state: Mapping[str, Any], epochs: int, updates: int, processes: int) -> Position:
@@ -42,11 +47,11 @@ def placed(state: Mapping[str, Any], epochs: int, updates: int, processes: int) 
     steps = max(updates, state["updates"])
     if at.epoch not in range(epochs + 1) or at.step not in range(steps + 1):
         raise ValueError(f"there is no epoch {at.epoch}, step {at.step}")
-    if at.losses.keys() != at.counts.keys():
+    if at.sums.keys() != at.counts.keys():
         raise ValueError("its losses are not those that were counted")
     if state["processes"] != processes:
         at.step = at.step * updates // state["updates"]
-        at.counts = dict.fromkeys(at.losses, max(at.step, 1))
+        at.counts = dict.fromkeys(at.sums, max(at.step, 1))
     return at
 
 

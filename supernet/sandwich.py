@@ -1,7 +1,8 @@
 """The sandwich rule: which archs a step trains, and what each learns from.
 
 The largest arch learns from the labels (and a teacher); the smallest and some random ones learn
-from the largest's soft labels, in place. Random archs cover the MACs evenly.
+from the largest's soft labels, in place. Random archs cover evenly the MACs and, since few archs
+of an even draw use a late pooling's kernel, in turn with that what has weights of its own.
 """
 
 from __future__ import annotations
@@ -25,9 +26,22 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 def archs_of_step(space: SearchSpace, seed: int, step: int, random: int) -> list[Arch]:
-    """The archs that learn from the largest at a step: a function of (seed, step)."""
+    """The archs that learn from the largest at a step: a function of (seed, step).
+
+    Every second random arch is drawn from all archs, and every other one from those that use one
+    pooling kernel, each kernel as often as the others; all of them evenly over the MACs.
+    """
     rng = np.random.default_rng((seed, step, 0xA5))
-    return [space.smallest(), *(space.mac_bands.sample_evenly(rng) for _ in range(random))]
+    learned = list(space.learned_bands.values())
+    archs = [space.smallest()]
+    for turn in range(step * random, (step + 1) * random):
+        bands = space.mac_bands
+        if learned and turn % 2:
+            cycle, place = divmod(turn // 2, len(learned))
+            order = np.random.default_rng((seed, cycle, 0x1E)).permutation(len(learned))
+            bands = learned[order[place]]
+        archs.append(bands.sample_evenly(rng))
+    return archs
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from supernet.selection import (
 )
 
 RIVALS = ("selector", "previous map", "class row", "chance")
+# Where fewer of the tokens are dropped, whoever guesses is right.
+LEAST_DROPPED = 0.1
 
 
 class SelectorLearning:
@@ -94,18 +96,22 @@ class SelectorRecall:
             "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
         }
         tokens = truth.shape[1]
-        assert supernet.space.skip is not None
-        for ratio in supernet.space.skip.ratios:
-            k = kept(ratio, tokens)
+        for k in self._chosen(tokens):
             right = choose(truth, k)
             for name, guess in guesses.items():
                 self.sums[name] += len(truth) * _overlap(choose(guess, k), right, tokens)
             self.sums["chance"] += len(truth) * k / tokens
             self.count += len(truth)
 
+    def _chosen(self, tokens: int) -> list[int]:
+        """How many tokens each ratio of the space chooses, where that leaves out enough of them."""
+        assert self.supernet.space.skip is not None
+        numbers = {kept(ratio, tokens) for ratio in self.supernet.space.skip.ratios}
+        return sorted(k for k in numbers if tokens - k >= LEAST_DROPPED * tokens)
+
     def means(self) -> dict[str, float]:
-        """Recall of each rival, over blocks, ratios and images."""
-        return {name: total / self.count for name, total in self.sums.items()}
+        """Recall of each rival, over blocks, ratios and images; empty where nothing was judged."""
+        return {name: total / self.count for name, total in self.sums.items() if self.count}
 
 
 def selector_recall(supernet: Supernet, images: Iterable[Tensor]) -> dict[str, float]:

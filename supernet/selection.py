@@ -12,23 +12,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LIFT = 8.0
+# Logits enter a selector as what they lack to the largest of their row. Below e^-16 of a row's
+# largest entry a map in float32 holds nothing, so what this lifts above zero is the whole map.
+LIFT = 16.0
 
 
 class MapSelector(nn.Module):
     """Predicts the maps of the next block from the logits of the one before.
 
     Two 1-wide convolutions over the heads with a ReLU between (hidden width H), log-softmax over
-    the keys: 2 H^2 N^2 MACs. The second has no bias: log-softmax would cancel it. Written as
-    batched matrix products over the heads, which are several times faster than convolutions here.
+    the keys: 2 H^2 N^2 MACs. The second has no bias: log-softmax would cancel it. As softmax does
+    not change when a row of logits is shifted, neither does this: the maximum of each row is taken
+    off first. Written as batched matrix products over the heads, which are several times faster
+    than convolutions here.
     """
 
     def __init__(self, heads: int, device: torch.device | None = None) -> None:
         super().__init__()
         self.hidden = nn.Linear(heads, heads, device=device)
         self.predict = nn.Linear(heads, heads, bias=False, device=device)
-        # Logits pass through unchanged at first: the ReLU does not cut what the bias lifts above
-        # zero, and log-softmax ignores the lift. So learning starts from the previous map itself.
+        # At first logits pass through: the ReLU does not cut what the bias lifts above zero, and
+        # log-softmax ignores the lift. So learning starts from the previous map itself.
         with torch.no_grad():
             nn.init.eye_(self.hidden.weight)
             nn.init.constant_(self.hidden.bias, LIFT)
@@ -56,7 +60,8 @@ def full_precision(x: Tensor) -> AbstractContextManager[Any]:
 
 def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tensor:
     """Two convolutions over the heads, a ReLU between: (B, H, N, N) in float32 at least."""
-    flat = at_least_float32(logits).flatten(2)
+    logits = at_least_float32(logits)
+    flat = (logits - logits.amax(dim=-1, keepdim=True)).flatten(2)
     each = flat.shape[0], -1, -1
     first, second = hidden.to(flat.dtype).expand(each), predict.to(flat.dtype).expand(each)
     inner = torch.baddbmm(bias.to(flat.dtype)[:, None], first, flat).relu_()

@@ -7,6 +7,7 @@ optimiser and a position: an interrupted run ends with the very weights of an un
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -22,12 +23,15 @@ from space.errors import InputError, shown
 from space.interruption import Stop, stoppable
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
+from supernet.divergence import DivergedError, diverged
 from supernet.elastic import ElasticViT
+from supernet.gradients import clip_gradients, count_updates
 from supernet.journal import Journal
 from supernet.parallel import Processes, ProcessLostError
 from supernet.recipe import Recipe, make_optimizer, make_schedule
 from supernet.resuming import SCHEMA, STEPS, Position, check_same, placed
 from supernet.task import Classification
+from supernet.weights import first_not_finite
 
 Step = Callable[[Batch, int, float], dict[str, Tensor]]
 Judge = Callable[[nn.Module], dict[str, float]]
@@ -91,6 +95,7 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: it was stopped; the same call goes on from there.
+            DivergedError: training diverged; the last good checkpoint is kept.
         """
         self._restore()
         total = self.recipe.epochs * self.updates
@@ -118,27 +123,31 @@ class Trainer:
         # Closed: processes that load must not outlive an exception that somebody keeps.
         with closing(self.batches.epoch(at.epoch, at.step * recipe.accumulate)) as micro:
             while at.step < self.updates:
-                losses = self._update(micro)
-                for name, value in losses.items():
-                    at.losses[name] = at.losses.get(name, 0.0) + value
+                figures = self._update(micro)
+                for name, value in figures.items():
+                    at.sums[name] = at.sums.get(name, 0.0) + value
                     at.counts[name] = at.counts.get(name, 0) + 1
                 at.step += 1
-                tell("  ".join(f"{name} {value:.3f}" for name, value in losses.items()))
+                tell(
+                    "  ".join(f"{key.removeprefix('loss/')} {x:.3f}" for key, x in figures.items())
+                )
                 if self._all_stop or (self._stop.wanted and self.processes.count == 1):
                     self._leave()
                 minutes = (time.monotonic() - saved) / 60
                 if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
                     self._save()
                     saved = time.monotonic()
+        self._finite()
         seconds = time.monotonic() - began
         images = (self.updates - first) * recipe.accumulate * self._batch_size
         row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
-        row |= {f"loss/{name}": total / at.counts[name] for name, total in at.losses.items()}
+        row |= {name: total / at.counts[name] for name, total in at.sums.items()}
+        row |= {f"updates/{name}": count for name, count in at.module_updates.items()}
         if self.processes.first:
             row |= self._judged()
             speed = self.processes.count * images / seconds
             self.journal.add(row | {"images_per_second": speed, "seconds": seconds})
-        self.position = Position(epoch=at.epoch + 1)
+        self.position = Position(epoch=at.epoch + 1, module_updates=at.module_updates)
         self._save()
 
     def _judged(self) -> dict[str, float]:
@@ -158,7 +167,11 @@ class Trainer:
         self._stop.leave()
 
     def _update(self, micro: Any) -> dict[str, float]:
-        """One optimiser step over `accumulate` batches."""
+        """One optimiser step over `accumulate` batches; gives losses and the gradient's norm.
+
+        Raises:
+            DivergedError: one of them is not finite; the weights are as they were.
+        """
         done = self.position.epoch * self.updates + self.position.step
         count = self.recipe.accumulate
         self.optimizer.zero_grad(set_to_none=True)
@@ -176,21 +189,35 @@ class Trainer:
             batch = Batch(images, targets, draws)
             learned += (draws < self.recipe.selector_share).sum()
             for name, loss in self._step(batch, done, 1 / count).items():
-                found.setdefault(name, []).append(loss)
+                found.setdefault(f"loss/{name}", []).append(loss)
         rest, selectors = self._parameters()
         self._all_stop = self.processes.reduce(rest, selectors, learned, self._stop.wanted)
-        self._clip()
+        figures = {name: torch.stack(losses).mean().item() for name, losses in found.items()}
+        figures |= clip_gradients(
+            {"grad_norm": rest, "selector_grad_norm": selectors}, self.recipe.clip
+        )
+        for name, value in figures.items():
+            if not math.isfinite(value):
+                raise self._diverged(f"{name} is {value}")
+        count_updates(self.model.learned_modules(), self.position.module_updates)
         self.optimizer.step()
         self.schedule.step_update(done + 1)
         if self.ema is not None:
             self.ema.update(self.model, step=done + 1)
-        return {name: torch.stack(losses).mean().item() for name, losses in found.items()}
+        return figures
 
-    def _clip(self) -> None:
-        if self.recipe.clip is None:
-            return
-        for parameters in self._parameters():
-            torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip)
+    def _finite(self) -> None:
+        """Refuse weights that are not finite, before they are judged or stored.
+
+        Raises:
+            DivergedError: there are some.
+        """
+        name = first_not_finite(self.model)
+        if name is not None:
+            raise self._diverged(f"{name} is not finite")
+
+    def _diverged(self, what: str) -> DivergedError:
+        return diverged(what, self.recipe, self.position, self.updates, self.path)
 
     def _parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Those of the network, and those of its selectors."""
@@ -201,6 +228,7 @@ class Trainer:
     def _save(self) -> None:
         if self.path is None or not self.processes.first:
             return
+        self._finite()
         state = {
             "schema": SCHEMA,
             "model": self.model.state_dict(),

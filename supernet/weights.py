@@ -73,11 +73,17 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: no whole safetensors file: {cut(str(error))}") from None
 
 
+def first_not_finite(model: nn.Module) -> str | None:
+    """The name of the first weight that holds NaN or infinity; None where all are finite."""
+    named = model.state_dict().items()
+    return next((name for name, each in named if not each.isfinite().all()), None)
+
+
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load weights that must fit the model exactly.
 
     Raises:
-        InputError: the file cannot be read, or names or sizes differ.
+        InputError: the file cannot be read, names or sizes differ, or a weight is not finite.
     """
     given, own = read_tensors(path), model.state_dict()
     missing = sorted(own.keys() - given.keys())
@@ -96,3 +102,9 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     except RuntimeError as error:
         # A kind of number that torch does not copy into another.
         raise InputError(f"{path}: cannot be loaded: {cut(str(error))}") from None
+    name = first_not_finite(model)
+    if name is not None:
+        raise InputError(
+            f"{path}: {cut(name)} is not finite: its training diverged; delete the file to train "
+            "anew"
+        )

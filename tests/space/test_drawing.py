@@ -56,6 +56,34 @@ def test_deviation_tells_a_skewed_draw(archs):
     assert skew(lambda: members[next(draws)], archs) > MOST
 
 
+def test_a_part_of_a_graph_holds_the_paths_through_a_choice_and_no_other(space, archs):
+    for i in range(space.shape.depth):
+        for block in {arch.blocks[i] for arch in archs}:
+            part = space.graph.through(i, block.__eq__)
+            wanted = {arch for arch in archs if arch.blocks[i] == block}
+            assert {part.path(rank) for rank in range(part.size)} == wanted
+            assert part.size == len(wanted)
+    assert space.graph.through(0, lambda block: block.shared) is None
+
+
+def test_archs_are_drawn_evenly_over_the_macs_of_each_pooling_kernel(space, archs):
+    learned = {
+        (i, block.pool.kind)
+        for arch in archs
+        for i, block in enumerate(arch.blocks)
+        if block.pool and block.pool.learned
+    }
+    assert set(space.learned_bands) == learned == {(2, "conv2d"), (3, "conv2d")}
+    rng = np.random.default_rng(0)
+    for (i, kind), bands in space.learned_bands.items():
+        pools = {arch: arch.blocks[i].pool for arch in archs}
+        wanted = {arch for arch, pool in pools.items() if pool and pool.kind == kind}
+        drawn = Counter(bands.sample_evenly(rng) for _ in range(60 * len(wanted)))
+        assert set(drawn) == wanted
+        costs = [archs[arch] for arch in wanted]
+        assert (bands.low, bands.high) == (min(costs), max(costs))
+
+
 def test_the_whole_space_is_drawn_uniformly(space, archs):
     assert len(archs) > 200
     rng = np.random.default_rng(1)

@@ -1,5 +1,7 @@
 """Selectors and the choice of tokens."""
 
+import math
+
 import pytest
 import torch
 from supernet_toys import (
@@ -15,7 +17,9 @@ from supernet_toys import (
 from torch.nn import functional as F
 
 import supernet.core
+from supernet.selecting import divergence
 from supernet.selection import (
+    LIFT,
     MapSelector,
     choose,
     column_sums,
@@ -50,12 +54,36 @@ def test_the_k_most_important_in_ascending_order(k):
     assert torch.equal(chosen, scores.topk(k).indices.sort(dim=1).values)
 
 
-def test_a_map_selector_starts_with_the_map_before():
-    logits = (4 * noise(2, HEADS, N, N)).clamp(-7.9)
+@pytest.mark.parametrize("shift", [0.0, -30.0, 1000.0])
+def test_a_map_selector_starts_with_the_map_before(shift):
+    logits = 4 * noise(2, HEADS, N, N) + shift
     log_maps = MapSelector(HEADS).double()(logits)
-    close(log_maps, logits.log_softmax(-1))
+    close(log_maps.exp(), logits.softmax(-1), N * math.exp(-LIFT))
+    near = logits - logits.amax(-1, keepdim=True) > -LIFT
+    assert 0.9 < near.double().mean() < 1
+    close(log_maps[near], logits.log_softmax(-1)[near], N * math.exp(-LIFT))
     single = MapSelector(HEADS)(logits.float())
-    close(single, logits.float().log_softmax(-1), 1e-6)
+    close(single.exp(), logits.float().softmax(-1), 3e-6)
+
+
+def test_a_map_selector_does_not_see_shifts_of_a_row_as_softmax_does_not():
+    selector = MapSelector(HEADS).double()
+    for parameter in selector.parameters():
+        torch.nn.init.normal_(parameter)
+    logits, shifts = noise(2, HEADS, N, N), 20 * noise(2, HEADS, N, 1, seed=1)
+    close(selector(logits + shifts), selector(logits))
+    close(selector.importance(logits + shifts, PREFIX), selector.importance(logits, PREFIX))
+
+
+def test_rows_of_any_height_teach_a_map_selector():
+    selector = MapSelector(HEADS).double()
+    logits = noise(2, HEADS, N, N) - 50
+    truth = noise(2, HEADS, N, N, seed=1)
+    for rows in ((slice(None), slice(None), slice(0, 1)), (slice(1), slice(None), slice(None))):
+        selector.zero_grad()
+        divergence(truth[rows], selector(logits)[rows]).backward()
+        assert (selector.predict.weight.grad != 0).all()
+        assert (selector.hidden.weight.grad != 0).all()
 
 
 def test_a_map_selector_is_two_convolutions_over_the_heads():
@@ -63,7 +91,8 @@ def test_a_map_selector_is_two_convolutions_over_the_heads():
     for parameter in selector.parameters():
         torch.nn.init.normal_(parameter)
     logits = noise(2, HEADS, N, N)
-    hidden = F.conv2d(logits, selector.hidden.weight[..., None, None], selector.hidden.bias).relu()
+    below = logits - logits.amax(-1, keepdim=True)
+    hidden = F.conv2d(below, selector.hidden.weight[..., None, None], selector.hidden.bias).relu()
     assert (hidden == 0).any()
     expected = F.conv2d(hidden, selector.predict.weight[..., None, None]).log_softmax(-1)
     close(selector(logits), expected)

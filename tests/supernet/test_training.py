@@ -1,14 +1,19 @@
 import json
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from training_toys import (
     random_loader,
+    toy_backbone,
     toy_supernet,
     toy_task,
 )
 
-from space import InputError
+from space import InputError, SearchSpace, macs
+from supernet import Supernet, backbone_shape
 from supernet.batches import Batch
 from supernet.parallel import Processes
 from supernet.sandwich import Sandwich, archs_of_step
@@ -100,6 +105,50 @@ def test_archs_of_a_step_are_a_function_of_seed_and_step_and_cover_the_macs():
     assert all(arch in space for arch in archs_of_step(space, 4, 9, 3))
 
 
+def test_every_pooling_kernel_is_drawn_as_often_as_the_others():
+    backbone = VisionTransformer(
+        img_size=32, patch_size=4, embed_dim=16, depth=8, num_heads=2, num_classes=10
+    )
+    axes = {
+        "pool": {"kinds": ["avg2d", "conv2d"], "grids": [6, 4], "max_pools": 2},
+        "share": {"max_run": 2},
+        "skip": {"ratios": [0.25, 0.5, 0.75], "selectors": ["map", "cls"], "max_run": 1},
+    }
+    space = SearchSpace.from_dict(axes, backbone_shape(backbone))
+    steps = 160
+    drawn = [arch for step in range(steps) for arch in archs_of_step(space, 0, step, 1)[1:]]
+    used = Counter(
+        i
+        for arch in drawn
+        for i, block in enumerate(arch.blocks)
+        if block.pool is not None and block.pool.learned
+    )
+    assert len(space.learned_bands) == len(used) == 8
+    assert min(used.values()) >= steps / 2 / 8
+    # And the MACs stay covered, from the smallest to the largest.
+    low, full = (macs(arch, space.shape) for arch in (space.smallest(), space.largest()))
+    places = [(macs(arch, space.shape) - low) / (full - low) for arch in drawn]
+    shares = np.histogram(places, bins=4, range=(0, 1))[0] / steps
+    assert min(shares) > 0.1
+
+
+def test_the_log_counts_the_updates_of_each_learned_module(tmp_path):
+    supernet = toy_supernet()
+    recipe = SupernetRecipe(epochs=4, full_epochs=1, random_archs=2)
+    data = random_loader()
+    train_supernet(supernet, data, task=toy_task(), recipe=recipe, folder=tmp_path, quiet=True)
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert rows[0]["updates/pools.0.conv2d"] == 0
+    steps = [archs_of_step(supernet.space, 0, step, 2) for step in range(3, 12)]
+    assert supernet.space.learned_bands
+    for i, kind in supernet.space.learned_bands:
+        pools = [[arch.blocks[i].pool for arch in archs] for archs in steps]
+        used = [any(pool and pool.kind == kind for pool in each) for each in pools]
+        assert rows[-1][f"updates/pools.{i}.{kind}"] == sum(used) > 0
+    assert rows[-1]["updates/selectors.1"] == 12
+    assert rows[-1]["grad_norm"] > 0
+
+
 def test_the_full_network_learns_alone_in_the_first_epochs():
     supernet, data = toy_supernet(), random_loader()
     kinds = []
@@ -164,6 +213,17 @@ def test_recall_of_untrained_selectors_is_that_of_the_previous_map():
     assert recall["selector"] == recall["previous map"]
     assert recall["chance"] == 0.5
     assert 0 < recall["class row"] <= 1
+
+
+def test_recall_leaves_out_ratios_that_drop_next_to_nothing():
+    backbone = toy_backbone()
+    ratios = [0.01, 0.05, 0.07, 0.5]
+    axes = {"skip": {"ratios": ratios, "selectors": ["map"], "max_run": 1}}
+    supernet = Supernet(backbone, SearchSpace.from_dict(axes, backbone_shape(backbone)))
+    assert selector_recall(supernet, [batch().images.float()])["chance"] == 0.5
+    axes["skip"]["ratios"] = ratios[:-1]
+    supernet = Supernet(backbone, SearchSpace.from_dict(axes, backbone_shape(backbone)))
+    assert selector_recall(supernet, [batch().images.float()]) == {}
 
 
 def test_a_head_of_other_classes_is_refused():

@@ -1,0 +1,36 @@
+"""A training that diverges ends at once, with a line that says what to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from space.errors import InputError
+from supernet.recipe import Recipe
+from supernet.resuming import Position
+
+
+class DivergedError(InputError):
+    """A loss, a gradient or a weight is not finite: the recipe does not train."""
+
+
+def diverged(
+    what: str, recipe: Recipe, at: Position, updates: int, checkpoint: Path | None
+) -> DivergedError:
+    """The error of a training that diverged.
+
+    Args:
+        what: What is not finite: `loss/largest is nan`.
+        recipe: The recipe that does not train.
+        at: Where it was found.
+        updates: Steps of an epoch.
+        checkpoint: Where the last good state lies, if there is one.
+    """
+    section = recipe.section
+    clip = "none" if recipe.clip is None else f"{recipe.clip:g}"
+    kept = checkpoint is not None and checkpoint.exists()
+    return DivergedError(
+        f"{section}: training diverged in epoch {at.epoch + 1}, step {at.step + 1} of {updates}: "
+        f"{what}; try a lower {section}.lr (it is {recipe.lr:g}), more {section}.warmup_epochs "
+        f"({recipe.warmup_epochs}) or a {section}.clip ({clip})"
+        + (f"; the last good state is kept in {checkpoint}" if kept else "")
+    )
