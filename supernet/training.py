@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -30,6 +30,8 @@ from supernet.task import Classification
 from supernet.trainer import Trainer
 
 RECALL_IMAGES = 256
+# Learned modules whose updates the terminal shows, the least trained first.
+MOST_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def train_supernet(
         seed=seed,
     )
     trained = trainer.fit()
+    trainer.journal.note(*_updates_line(trainer.position.module_updates))
     supernet.load_state_dict(trained.state_dict())
     return supernet.eval()
 
@@ -173,6 +176,16 @@ def _legend(recipe: SupernetRecipe) -> str:
         "smallest arch and of some with so many per cent of the MACs; recall: how many of the "
         "tokens that matter most the selectors and simpler guesses find"
     )
+
+
+def _updates_line(counts: Mapping[str, int]) -> list[str]:
+    """How often the learned modules were trained, in a line."""
+    if not counts:
+        return []
+    order = sorted(counts, key=lambda name: counts[name])
+    shown = ", ".join(f"{name} {counts[name]:,}" for name in order[:MOST_SHOWN])
+    more = f", ..., {order[-1]} {counts[order[-1]]:,}" if len(order) > MOST_SHOWN else ""
+    return [f"updates of each learned module: {shown}{more}"]
 
 
 def _sandwich(
