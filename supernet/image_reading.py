@@ -6,8 +6,8 @@ white, one of values in 0..1 black.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ class DatasetReader:
         """What the file of image i is known again by."""
         name = self._name(i)
         try:
-            found = Path(self._tar or name).stat()
+            found = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
         except OSError:
             # Reading it says what is wrong.
             return Stamp(name, -1, -1)
