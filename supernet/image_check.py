@@ -57,7 +57,7 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
         pool.shutdown(cancel_futures=True)
         good.keep()
     if bad:
-        count = f"{len(bad)} of {total} images cannot be used: " if len(bad) > 1 else ""
+        count = f"{len(bad):,} of {total:,} images cannot be used: " if len(bad) > 1 else ""
         more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
         raise InputError(f"{count}{'; '.join(bad[:MOST_NAMED])}{more}")
     if opened:

@@ -56,7 +56,8 @@ def test_an_unreadable_test_image_is_found_before_training(config, tmp_path, cap
 def test_every_command_opens_the_files_that_it_does_not_know_and_no_others(
     config, tmp_path, capsys
 ):
-    assert main(["run", str(config)]) == 0
+    for command in ("train", "search", "retrain"):
+        assert main([command, str(config)]) == 0
     assert capsys.readouterr().err.count("20 images opened in ") == 1
     arch = tmp_path / "run" / "retrain" / "main" / "full" / "arch.yaml"
     later = (
