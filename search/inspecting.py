@@ -43,7 +43,7 @@ def inspect_config(config: Config, file: Path | None, console: Console) -> None:
     """Show backbone, data, space and the time to expect of a config.
 
     Raises:
-        InputError: what a run of this config would stop at.
+        InputError: what a run of this config would stop at, but for images: none is opened.
     """
     setup = prepare(config, RunFolder(config, file))
     show_shape(config.backbone.model, setup.supernet.shape, console)

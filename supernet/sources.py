@@ -19,6 +19,7 @@ from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
 from space.errors import InputError, shown
+from supernet.image_reading import DatasetReader, PixelReader, Stamp
 
 SYNONYMS = (
     ("train", "training"),
@@ -57,7 +58,7 @@ class DatasetConfig:
             `create_dataset` takes, such as `torch/cifar10` or `hfds/user/name`.
         root: folder of the data; none for digits.
         train_split: name of the training split.
-        test_split: name of the test split, read for final figures only.
+        test_split: name of the test split, read for final figures only; of other images.
         args: more arguments for `create_dataset`, such as `download: true`.
     """
 
@@ -76,11 +77,13 @@ class Source:
         targets: label of each image.
         classes: names, in label order.
         read: gives image i in RGB; raises InputError naming a file that cannot be read.
+        stamp: what the file of image i is known again by; None where images are no files.
     """
 
     targets: np.ndarray[Any, np.dtype[np.int64]]
     classes: tuple[str, ...]
     read: Callable[[int], Image.Image]
+    stamp: Callable[[int], Stamp] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -90,12 +93,19 @@ def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
     """The training and the test split.
 
     Raises:
-        InputError: nothing is there, or the two splits do not have the same classes.
+        InputError: nothing is there, or the two splits share images or do not have the same
+            classes, two or more.
     """
     if config.name == "digits":
         return _digits()
-    train = _open(config, config.train_split)
-    test = _open(config, config.test_split)
+    splits = config.train_split, config.test_split
+    train_set, test_set = (_open(config, split) for split in splits)
+    if _share_images(train_set, test_set):
+        raise InputError(
+            f"dataset.test_split: {config.test_split!r} shares images with the training split "
+            f"{config.train_split!r}; final figures need images that were not trained on"
+        )
+    train, test = _source(train_set, config, splits[0]), _source(test_set, config, splits[1])
     _check_classes(config, train, test)
     return train, test
 
@@ -115,12 +125,13 @@ def _digits() -> tuple[Source, Source]:
     classes = tuple(str(name) for name in bunch.target_names)
 
     def source(which: np.ndarray[Any, Any]) -> Source:
-        return Source(targets[which], classes, _PixelReader(pixels[which]))
+        return Source(targets[which], classes, PixelReader(pixels[which]))
 
     return source(~test), source(test)
 
 
-def _open(config: DatasetConfig, split: str) -> Source:
+def _open(config: DatasetConfig, split: str) -> Any:
+    """The data set of timm or torchvision."""
     name = "" if config.name in ("folder", "tar") else config.name
     root = config.root
     kind, slash, _ = name.partition("/")
@@ -137,14 +148,35 @@ def _open(config: DatasetConfig, split: str) -> Source:
         _check_scriptless()
     add_img_extensions(".webp")
     try:
-        dataset: Any = create_dataset(
-            name, root=root, split=split, search_split=False, **config.args
-        )
+        return create_dataset(name, root=root, split=split, search_split=False, **config.args)
     except Exception as error:  # whatever timm and those who made the data set raise
         reason = " ".join(str(error).split()) or "timm cannot read it"
         raise InputError(f"dataset {config.name}, split {split!r}, root {root}: {reason}") from None
+
+
+def _source(dataset: Any, config: DatasetConfig, split: str) -> Source:
     targets, classes = _labels(dataset, config, split)
-    return Source(targets, classes, _DatasetReader(dataset, split))
+    reader = DatasetReader(dataset, split)
+    return Source(targets, classes, reader, reader.stamp if reader.has_files else None)
+
+
+def _share_images(train: Any, test: Any) -> bool:
+    """Whether two data sets are of the same images, by what they say of themselves.
+
+    Names do not tell: `val` and `valid` may be one folder, and to torchvision's CIFAR-10 whatever
+    is not called train is the test split.
+    """
+    both = [getattr(each, "reader", each) for each in (train, test)]
+    parts = [getattr(each, "split", getattr(each, "train", None)) for each in both]
+    if None not in parts:
+        # Of Hugging Face's, `train` has what `train[90%:]` has.
+        wholes = [str(part).partition("[")[0] for part in parts]
+        return parts[0] == parts[1] or parts[0] == wholes[1] or parts[1] == wholes[0]
+    roots = [Path(each.root).resolve() for each in both if getattr(each, "root", None)]
+    if len(roots) < 2:
+        return False
+    first, second = roots
+    return first.is_relative_to(second) or second.is_relative_to(first)
 
 
 def _check_scriptless() -> None:
@@ -216,36 +248,12 @@ def _labels(
     return labels, tuple(str(name) for name in found)
 
 
-@dataclass(frozen=True)
-class _PixelReader:
-    """Reads grey images (n, h, w) out of an array."""
-
-    pixels: np.ndarray[Any, Any]
-
-    def __call__(self, i: int) -> Image.Image:
-        return Image.fromarray(self.pixels[i]).convert("RGB")
-
-
-@dataclass(frozen=True)
-class _DatasetReader:
-    """Reads images out of a timm or torchvision data set, by its reader where it has one."""
-
-    dataset: Any
-    split: str
-
-    def __call__(self, i: int) -> Image.Image:
-        reader = getattr(self.dataset, "reader", None)
-        if reader is None:
-            image: Image.Image = self.dataset[i][0]
-            return image.convert("RGB")
-        try:
-            return Image.open(reader[i][0]).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            name = reader.filename(i, absolute=True)
-            raise InputError(f"{name}: image {i} of {self.split} cannot be read: {error}") from None
-
-
 def _check_classes(config: DatasetConfig, train: Source, test: Source) -> None:
+    if len(train.classes) < 2:
+        raise InputError(
+            f"dataset: the split {config.train_split!r} has the class "
+            f"{shown(train.classes[0])} alone; two or more are needed, each a folder of its images"
+        )
     if train.classes != test.classes:
         for split, here, other in (
             (config.test_split, test, train),

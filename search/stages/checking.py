@@ -22,7 +22,7 @@ from search.searchfile import NAME as SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
 from search.stages.exporting import check_formats
 from search.stages.places import VALUES
-from search.stages.setup import prepare
+from search.stages.setup import TRAINED, prepare
 from search.stages.tables import latency_tables
 from space.errors import InputError
 
@@ -68,6 +68,9 @@ def check(config: Config, file: Path | None) -> None:
             _check_budget(text, problem, tables)
         except InputError as error:
             raise InputError(f"retrain.budgets[{number}]: {error}") from None
+    folder.check("supernet", TRAINED)
+    # Last, as it takes longest.
+    setup.check_images(folder)
 
 
 def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -> None:

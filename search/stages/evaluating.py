@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from search.config import Config
+from search.folder import RunFolder
 from search.stages.figures import latency_cells
 from search.stages.setup import trained
 from search.stages.speed import images_per_second
@@ -33,6 +34,7 @@ def evaluate(
     setup = trained(config, file)
     test = HeldOut(setup.data.test, setup.task, setup.device, config.supernet.amp)
     found = {path: load_subnet(path, arch_file, setup) for path, arch_file in files.items()}
+    setup.check_images(RunFolder(config, file))
     speeds = images_per_second(
         {str(path): subnet for path, (subnet, _) in found.items()}, config.supernet.amp
     )

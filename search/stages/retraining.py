@@ -85,6 +85,7 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     choices = choices or list(choose(config, load_front(folder, config), space, tell))
     for choice in choices:
         folder.check(stage_of(config, choice), VALUES)
+    setup.check_images(folder)
     places, todo = {}, []
     for choice in choices:
         place, finished = take(folder, stage_of(config, choice), choice.arch, space, console)

@@ -51,6 +51,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     space = setup.supernet.space
     problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
     race = race_of(problem, wanted.racing)
+    setup.check_images(folder)
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None

@@ -16,6 +16,7 @@ from space.space import SearchSpace
 from supernet.backbone import backbone_shape
 from supernet.data import Data, open_data
 from supernet.evaluation import HeldOut
+from supernet.image_check import check_images
 from supernet.model import Supernet
 from supernet.parallel import Processes
 from supernet.pretrained import load_backbone
@@ -24,6 +25,7 @@ from supernet.task import Classification
 from supernet.weights import load_weights
 
 WEIGHTS = "supernet.safetensors"
+GOOD_IMAGES = "good_images.bin"
 Loaded = Callable[[int, int], None]
 TRAINED = ("backbone", "data", "space", "supernet")
 
@@ -49,6 +51,18 @@ class Setup:
     def held_out(self, amp: bool = True, loaded: Loaded | None = None) -> HeldOut:
         """The search split on the device; `loaded` is told how many images have come, of all."""
         return HeldOut(_told(self.data.search, loaded), self.task, self.device, amp)
+
+    def check_images(self, folder: RunFolder) -> None:
+        """Open the image files of all splits, but for those that the run knows to be good.
+
+        It is for the command to call, not for the processes that work for it.
+
+        Raises:
+            InputError: images cannot be read: how many, and the first of them.
+        """
+        data: Any = self.data
+        splits = data.train.images, data.search.dataset, data.test.dataset
+        check_images(splits, folder.path / GOOD_IMAGES)
 
 
 def _told(batches: Any, loaded: Loaded | None) -> Iterator[Any]:

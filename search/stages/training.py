@@ -38,6 +38,8 @@ def train(config: Config, file: Path | None) -> Supernet:
         load_weights(setup.supernet, weights)
         return setup.supernet.eval()
     teacher = all_do(lambda: _teacher(config, setup))
+    first_does(lambda: folder.check("supernet", TRAINED))
+    first_does(lambda: setup.check_images(folder))
     path = first_does(lambda: folder.claim("supernet", TRAINED))
     first_does(lambda: folder.store_split(setup.data.search_indices.tolist()))
     recipe = settled(config.supernet, setup.head_reset)

@@ -7,6 +7,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
+from image_toys import image_folder
 from PIL import Image
 from timm.data import create_transform, resolve_data_config
 from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
@@ -130,23 +131,12 @@ def test_a_users_loader_is_told_the_epoch():
     assert batches[0].draws is None
 
 
-def folder(root, splits=("train", "val"), classes=("cat", "dog"), count=6):
-    rng = np.random.default_rng(0)
-    for split in splits:
-        for name in classes:
-            (root / split / name).mkdir(parents=True)
-            for i in range(count):
-                pixels = rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(root / split / name / f"{i}.png")
-    return DatasetConfig(name="folder", root=str(root))
-
-
 def test_an_image_folder_is_read_and_its_synonyms_found(tmp_path):
-    train, test = open_sources(folder(tmp_path))
+    train, test = open_sources(image_folder(tmp_path))
     assert train.classes == test.classes == ("cat", "dog")
     assert len(train) == len(test) == 12
     data = open_data(
-        DataConfig(dataset=folder(tmp_path / "b"), batch=4, workers=0, search_share=0.34),
+        DataConfig(dataset=image_folder(tmp_path / "b"), batch=4, workers=0, search_share=0.34),
         toy_backbone(),
         seed=0,
     )
@@ -154,7 +144,7 @@ def test_an_image_folder_is_read_and_its_synonyms_found(tmp_path):
 
 
 def test_webp_and_tar_are_read(tmp_path):
-    config = folder(tmp_path / "a")
+    config = image_folder(tmp_path / "a")
     for split in ("train", "val"):
         for file in sorted((tmp_path / "a" / split).rglob("*.png")):
             Image.open(file).save(file.with_suffix(".webp"))
@@ -181,9 +171,9 @@ def test_what_is_wrong_with_a_folder_is_told_before_training(tmp_path):
     assert "dataset.root: missing" in refused(DatasetConfig(name="folder"))
     gone = DatasetConfig(name="folder", root=str(tmp_path / "gone"))
     assert "does not exist" in refused(gone)
-    config = folder(tmp_path / "one", splits=("train",))
+    config = image_folder(tmp_path / "one", splits=("train",))
     assert "has no split 'validation'; it holds train" in refused(config)
-    config = folder(tmp_path / "two")
+    config = image_folder(tmp_path / "two")
     for file in (tmp_path / "two" / "val" / "dog").iterdir():
         file.unlink()
     assert "the split 'validation' has no class dog" in refused(config)
@@ -196,7 +186,7 @@ def test_what_is_wrong_with_a_folder_is_told_before_training(tmp_path):
 
 
 def test_an_unreadable_image_is_named_when_met(tmp_path):
-    config = folder(tmp_path)
+    config = image_folder(tmp_path)
     broken = tmp_path / "train" / "cat" / "0.png"
     broken.write_bytes(b"no image")
     train, _ = open_sources(config)
@@ -206,7 +196,7 @@ def test_an_unreadable_image_is_named_when_met(tmp_path):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_one_line_wherever_it_is_loaded(tmp_path, workers):
-    config = folder(tmp_path)
+    config = image_folder(tmp_path)
     for name in ("train", "val"):
         for image in (tmp_path / name / "cat").iterdir():
             image.write_bytes(b"no image")
