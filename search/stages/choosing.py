@@ -89,7 +89,7 @@ def choose(
         seen[space.largest()] = "full"
         yield Choice("full", space.largest())
     for budget in wanted.budgets:
-        best = _best(front, budget, tell)
+        best = best_within(front, budget, tell)
         if best.arch in seen:
             tell(f"the best within {budget} is {seen[best.arch]!r} too: retrained once")
         else:
@@ -110,8 +110,15 @@ def choose(
                 yield Choice(seen[baseline.arch], baseline.arch)
 
 
-def _best(front: Front, budget: str, tell: Callable[[str], None]) -> FrontEntry:
+def best_within(
+    front: Front, budget: str, tell: Callable[[str], None] = lambda line: None
+) -> FrontEntry:
     """The front's best within a budget; latencies by measurement, where that leaves one.
+
+    Args:
+        front: of a search.
+        budget: such as `50%` or `latency_ms=3.0`.
+        tell: is told, in a line, of a latency that nothing keeps by measurement.
 
     Raises:
         InputError: the front has none, or does not know the cost.
