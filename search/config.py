@@ -222,3 +222,14 @@ class Config:
                 f"`{kind}`, and set CUDA_VISIBLE_DEVICES where it may not take all"
             )
         return Workers(wanted.workers, wanted.cpus_per_worker, gpus, self.search.ray, section)
+
+
+@dataclass(frozen=True)
+class FileConfig(Config):
+    """A config that was read from a file.
+
+    Args:
+        file_values: what the file says by itself; options may have said otherwise.
+    """
+
+    file_values: dict[str, Any] = field(default_factory=dict)
