@@ -15,8 +15,10 @@ from typing import NoReturn
 from rich.console import Console
 
 from search.config import Config
+from search.folder import RunFolder
 from search.parsing import Call, parse_call
 from search.processes import Launched, OwnError, joined, leads
+from search.stored import describe_values
 from space.errors import InputError
 from space.interruption import Terminated, terminable
 from supernet.parallel import ProcessLostError
@@ -79,6 +81,9 @@ def _run_command(argv: Sequence[str]) -> None:
             f"tokennas {call.command.name} is for one process; several can train the supernet "
             "together, and the other stages then go on alone"
         )
+    if call.taken and call.command.name != "status" and leads():
+        run = RunFolder(_config(call), call.file).path
+        print(f"as before in {run}: {describe_values(call.taken)}")
     RUN[call.command.name](call)
 
 
@@ -97,7 +102,6 @@ def _search(call: Call) -> None:
 
 
 def _status(call: Call) -> None:
-    from search.folder import RunFolder  # noqa: PLC0415
     from search.status import described, read_status  # noqa: PLC0415
 
     config = _config(call)
@@ -129,7 +133,6 @@ def _evaluate(call: Call) -> None:
 
 
 def _report(call: Call) -> None:
-    from search.folder import RunFolder  # noqa: PLC0415
     from search.report import make_report  # noqa: PLC0415
 
     config = _config(call)

@@ -41,7 +41,11 @@ class Command:
     short: Mapping[str, str] = field(default_factory=dict)
 
 
-ARCHS = Option("archs", list[str] | None, "arch files, instead of the front's")
+ARCHS = Option(
+    "archs",
+    list[str] | None,
+    "arch files, front.yaml files or folders of them, instead of the front's",
+)
 
 _ALL = (
     Command(

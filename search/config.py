@@ -39,6 +39,8 @@ class SearchConfig:
         budget: such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full network, or
             with a latency table `latency_ms=3.0`; one or several.
         trials: evaluations, failed ones and those of earlier runs included.
+        seed: seed of the search alone, by default the run's; a search with another one needs a name
+            of its own.
         sampler: one of Optuna's, by its name, or `EvolutionSampler`.
         sampler_args: its arguments, such as `population_size`.
         workers: processes that evaluate, through Ray; 0 for this one. Those that find no place wait
@@ -60,6 +62,7 @@ class SearchConfig:
     objectives: list[str] = field(default_factory=lambda: ["top1", "macs"])
     budget: str | list[str] | None = None
     trials: int = 200
+    seed: int | None = None
     sampler: str = "NSGAIISampler"
     sampler_args: dict[str, Any] = field(default_factory=dict)
     workers: int = 0
@@ -73,11 +76,10 @@ class SearchConfig:
     latency: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for key, least in (("trials", 1), ("workers", 0)):
-            if getattr(self, key) < least:
-                raise InputError(
-                    f"search.{key}: must be at least {least}, got {getattr(self, key)}"
-                )
+        for key, least in (("trials", 1), ("workers", 0), ("seed", 0)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise InputError(f"search.{key}: must be at least {least}, got {value}")
         check_limit(self.time_limit, "search.time_limit")
         if self.racing is not None:
             check_error(self.racing)
@@ -220,3 +222,14 @@ class Config:
                 f"`{kind}`, and set CUDA_VISIBLE_DEVICES where it may not take all"
             )
         return Workers(wanted.workers, wanted.cpus_per_worker, gpus, self.search.ray, section)
+
+
+@dataclass(frozen=True)
+class FileConfig(Config):
+    """A config that was read from a file.
+
+    Args:
+        file_values: what the file says by itself; options may have said otherwise.
+    """
+
+    file_values: dict[str, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from search.config import Config, RetrainConfig, SupernetConfig
+from search.config import Config, FileConfig, RetrainConfig, SearchConfig, SupernetConfig
 from space.arch import is_integer
 from space.errors import InputError, shown
 from space.writing import make_folder
@@ -22,7 +22,10 @@ FREE = {
     *(("retrain", name) for name in RetrainConfig.free),
 }
 
-
+# Sections that searches of other names have for themselves.
+SEARCHED = ("search", "export", "retrain")
+# The config of the last command, and what its file said then without the options.
+CONFIG, FILE = "config.yaml", "config_file.yaml"
 MOST_SHOWN = 8
 
 
@@ -31,14 +34,19 @@ class RunFolder:
 
     Args:
         config: of the run.
-        file: the config's file, which names the folder where `run` does not.
+        file: the config's file, which names the folder where `run` does not; of a run's own
+            `config.yaml` that is where it lies.
     """
 
     def __init__(self, config: Config, file: Path | None) -> None:
         # A file called `...yaml` is not to name the folder above.
         name = (file.stem.strip(".") if file is not None else "") or "run"
         self.config = config
-        self.path = Path(config.run) if config.run else Path("runs") / name
+        self.path = Path("runs") / name
+        if config.run:
+            self.path = Path(config.run)
+        elif file is not None and is_own(file):
+            self.path = file.parent
 
     def stage(self, name: str) -> Path:
         return self.path / name
@@ -52,11 +60,11 @@ class RunFolder:
         """
         self.check(stage, sections)
         folder, whole = self.stage(stage), plain(asdict(self.config))
-        stored = folder / "config.yaml"
+        stored = folder / CONFIG
         if not stored.exists():
             make_folder(folder)
             write_yaml(stored, {name: whole[name] for name in ("seed", *sections)})
-        write_yaml(self.path / "config.yaml", whole)
+        self._store(whole)
         return folder
 
     def check(self, stage: str, sections: tuple[str, ...]) -> None:
@@ -66,7 +74,7 @@ class RunFolder:
             InputError: results of other values are there.
         """
         folder, whole = self.stage(stage), plain(asdict(self.config))
-        stored = folder / "config.yaml"
+        stored = folder / CONFIG
         if not stored.exists():
             return
         values = {name: whole[name] for name in ("seed", *sections)}
@@ -78,6 +86,43 @@ class RunFolder:
                 f"({'; '.join(changed[:MOST_SHOWN])}{more}); give the old "
                 "values, delete that folder, or begin another run with --run"
             )
+
+    def stored(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The config of the last command, and what its file said; what is not there is left out.
+
+        Raises:
+            InputError: a file is not right.
+        """
+        values, said = _read(self.path / CONFIG), _read(self.path / FILE)
+        if self._own_search is not None:
+            values |= _read(self._own_search / CONFIG)
+            said |= _read(self._own_search / FILE)
+        return values, said
+
+    @property
+    def _own_search(self) -> Path | None:
+        """The folder of a search that an option has named; None for the one that the file means."""
+        said = self.config.file_values if isinstance(self.config, FileConfig) else {}
+        search, name = said.get("search"), self.config.search.name
+        plain_name = search.get("name") if isinstance(search, dict) else None
+        return None if name == (plain_name or SearchConfig.name) else self.path / "search" / name
+
+    def _store(self, whole: dict[str, Any]) -> None:
+        """Keep the config for later commands, and what its file said, so that edits are noticed.
+
+        Where an option has named another search, what plain commands mean stays as it is.
+        """
+        said, own = whole.pop("file_values", {}), self._own_search
+        # A run may be moved: where it lies is not for its config to say.
+        for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
+            kept = values
+            if own is not None:
+                if own.is_dir():
+                    write_yaml(own / name, _searched(values))
+                before = _read(self.path / name) or said
+                others = {key: each for key, each in values.items() if key not in SEARCHED}
+                kept = others | _searched(before)
+            write_yaml(self.path / name, kept)
 
     def split(self) -> list[int] | None:
         """The indices of the search split, once they are stored."""
@@ -97,6 +142,31 @@ class RunFolder:
         path = self.path / "search_split.json"
         if not path.exists():
             write_text(path, json.dumps({"indices": indices}) + "\n")
+
+
+def is_own(file: Path) -> bool:
+    """Whether a config's file is what a run has written."""
+    return file.name == CONFIG and file.with_name(FILE).exists()
+
+
+def values_of_file(file: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """What a config's file says; a run's own stands for the one that the run was begun with."""
+    return _read(file.with_name(FILE)) if is_own(file) else data
+
+
+def _searched(values: dict[str, Any]) -> dict[str, Any]:
+    """The sections that each search may have for itself."""
+    return {key: values[key] for key in SEARCHED if key in values}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The mapping in a file; an empty one where there is no file."""
+    if not path.exists():
+        return {}
+    document = read_yaml(path)
+    if not isinstance(document.data, dict):
+        raise document.error((), "must be a mapping")
+    return document.data
 
 
 def plain(value: Any) -> Any:

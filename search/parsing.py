@@ -7,17 +7,19 @@ import types
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Union, cast, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from yaml import YAMLError
 
 from search.commands import COMMANDS, Command
 from search.complaints import explain, options, placed, section_of
-from search.config import Config
+from search.config import Config, FileConfig
+from search.folder import RunFolder, values_of_file
+from search.stored import Keys, stored_values, with_config, with_values
 from space.errors import InputError, cut, near, shown
 from space.yamlfile import MOST_DEPTH, Document, Place, check_size, dotted, read_yaml
 
@@ -33,7 +35,9 @@ set_parsing_settings(
 MOST_TOLD = 20
 EPILOG = (
     "Every value of the config is an option too, such as --supernet.epochs 50: "
-    "tokennas run --help shows them all."
+    "tokennas run --help shows them all. Later commands of the run take an option as given, until "
+    "another option, or an edit of the value in the config, says otherwise; given with "
+    "--search.name, only for that search. Device, workers, Ray and formats are for one command."
 )
 
 
@@ -46,12 +50,14 @@ class Call:
         config: its config with the options applied; None where a command was given none.
         file: the config's file.
         options: the subcommand's own options.
+        taken: values of the config that are the run's, see `stored_values`.
     """
 
     command: Command
     config: Config | None
     file: Path | None
     options: dict[str, Any]
+    taken: dict[Keys, Any] = field(default_factory=dict)
 
 
 def parse_call(argv: Sequence[str]) -> Call:
@@ -61,19 +67,28 @@ def parse_call(argv: Sequence[str]) -> Call:
         InputError: naming the option, or file, line and key, and what would be right.
         SystemExit: after --help and --version.
     """
-    parser, arguments = _parser(), _listed(_long(_config_option(list(argv) or ["--help"])))
+    arguments = _listed(_long(_config_option(list(argv) or ["--help"])))
     file = _config_file(arguments)
     document = None if file is None else read_yaml(file)
     if document is not None:
         check_keys(document)
     _check_sizes(arguments, document)
+    call = _read_call(arguments, file, document)
+    if document is None or not isinstance(call.config, FileConfig):
+        return call
+    return _with_stored(call, arguments, document)
+
+
+def _read_call(arguments: list[str], file: Path | None, document: Document | None) -> Call:
+    """What the arguments ask for; `document` is what the config's file holds."""
+    parser = _parser()
     try:
         parsed = parser.parse_args(arguments)
         _check_given(parsed[parsed.subcommand], Config)
         made = parser.instantiate(parsed)
         values: Namespace = made[made.subcommand]
         fields = {field.name: values[field.name] for field in dataclasses.fields(Config)}
-        config = Config(**fields) if file is not None else None
+        config = FileConfig(**fields) if file is not None else None
     except ArgumentError as error:
         raise InputError(explain(str(error), document, arguments)) from None
     except InputError as error:
@@ -83,6 +98,23 @@ def parse_call(argv: Sequence[str]) -> Call:
     if config is None and command.needs_config:
         raise InputError(f"tokennas {command.name} needs a config: tokennas {command.name} FILE")
     return Call(command, config, file, own)
+
+
+def _with_stored(call: Call, arguments: list[str], document: Document) -> Call:
+    """The call with what its command line leaves to the run, see `stored_values`."""
+    said = values_of_file(document.path, document.data)
+    config = replace(cast(FileConfig, call.config), file_values=said)
+    taken = stored_values(config, document.path, arguments)
+    if taken:
+        data = with_values(document.data, taken)
+        _check_sizes([], document._replace(data=data))
+        try:
+            again = _read_call(with_config(arguments, data), call.file, None)
+        except InputError as error:
+            run = RunFolder(config, call.file).path
+            raise InputError(f"{document.path} with the values of {run}: {error}") from None
+        config = replace(cast(FileConfig, again.config), file_values=said)
+    return replace(call, config=config, taken=taken)
 
 
 def check_keys(document: Document) -> None:

@@ -68,7 +68,10 @@ class SamplerChoice:
         names = [name for name in names if name != "seed"]
         for name in self.arguments:
             if name == "seed":
-                raise InputError(f"sampler {self.name}: the seed is the search's, give it there")
+                raise InputError(
+                    f"sampler {self.name}: the seed is the search's: give search.seed (in Python, "
+                    "the seed of run_search)"
+                )
             if name not in names:
                 raise InputError(
                     f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}"

@@ -61,6 +61,7 @@ class Choice:
         rows: the log of its retraining.
         images: how many the test metrics are of; None where nothing says.
         recipe: the values that it was retrained by.
+        better: what the search has since found for the same budget; None where this is its best.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Choice:
     rows: tuple[Row, ...] = ()
     images: int | None = None
     recipe: Metadata = field(default_factory=dict)
+    better: FrontEntry | None = None
 
     @property
     def macs(self) -> int:
@@ -108,7 +110,8 @@ class Choice:
         if self.hand_made:
             return f"Hand-made: {self.label}"
         if PERCENT.fullmatch(self.name):
-            return f"Best within {self.name} of the MACs"
+            title = f"Best within {self.name} of the MACs"
+            return title if self.better is None else f"{title}, until the search went on"
         return self.name[:1].upper() + self.name[1:]
 
     @property
@@ -184,7 +187,9 @@ def _retrained(run: Path, place: Path) -> Choice:
         file.shape,
         path.relative_to(run),
         weights[0].relative_to(run) if weights else None,
-        **{kind: _metrics(path, kind, file.metrics.get(kind)) for kind in KINDS},
+        search=_metrics(path, "search", file.metrics),
+        inherited=_metrics(path, "inherited", file.metrics),
+        retrained=_metrics(path, "retrained", file.metrics),
         speed=speed,
         speed_of=speed_of,
         latencies=_latencies(path, file.metrics),
@@ -200,10 +205,8 @@ def _recipe(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-KINDS = ("search", "inherited", "retrained")
-
-
-def _metrics(path: Path, kind: str, given: Any) -> dict[str, float]:
+def _metrics(path: Path, kind: str, metrics: Metadata) -> dict[str, float]:
+    given = metrics.get(kind)
     values = {} if given is None else given
     if not isinstance(values, dict) or not all(map(_is_number, values.values())):
         raise InputError(f"{path}: metrics.{kind}: must be numbers by name, got {shown(given)}")

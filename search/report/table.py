@@ -67,7 +67,7 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
     if any(each.retrained for each in choices):
         # Test figures are what counts; those of the search split chose the networks.
         del columns[4]
-    notes = []
+    notes = [_better(each, score) for each in choices if each.better is not None]
     if any(each.inherited or each.retrained for each in choices):
         notes.append(f"inherited, retrained: {_short(test)} on the test split{_noise(choices)}.")
     notes += _strangers(choices)
@@ -105,6 +105,18 @@ def _noise(choices: Sequence[Choice]) -> str:
     return f", {count:,} images (one standard error of a top-1 is {error:.1f} points)"
 
 
+def _better(choice: Choice, score: Score) -> str:
+    """What the search has since found for a network's budget."""
+    assert choice.better is not None
+    metrics = choice.better.metrics
+    value = _of(dict(metrics), score)
+    of = f"{quantity(metrics['macs'])} MACs" + f", {_short(score)} {value}" * bool(value)
+    return (
+        f"{choice.name} is no longer the best: the search has since found a better arch "
+        f"({of} on the search split), which is not yet retrained; `tokennas retrain CONFIG` does."
+    )
+
+
 def _strangers(choices: Sequence[Choice]) -> list[str]:
     """Networks that were retrained by other values than the first one."""
     known = [each for each in choices if each.recipe]
@@ -116,6 +128,8 @@ def _strangers(choices: Sequence[Choice]) -> list[str]:
 
 
 def _name(choice: Choice) -> str:
+    if choice.better is not None:
+        return f"{choice.name} (outdated)"
     return "full network" if choice.full else choice.name
 
 

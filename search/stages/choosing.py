@@ -6,16 +6,15 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from search.budget import amount_of, quantity
 from search.config import Config
 from search.front import Front, FrontEntry
 from search.latency.costs import MEASURED
+from search.stages.archs import read_archs
 from space.arch import Arch
 from space.baselines import baselines
 from space.errors import InputError
-from space.files import load_arch
 from space.space import SearchSpace
 
 
@@ -38,20 +37,23 @@ class Choice:
 
 
 def given(paths: list[str], space: SearchSpace) -> list[Choice]:
-    """Arch files as choices, called as they are.
+    """The archs of arch files, fronts and folders as choices, called as they are.
 
     Raises:
         InputError: one is not right, or not in the space.
     """
-    choices = [Choice(Path(path).stem, load_arch(path)) for path in paths]
-    for path, choice in zip(paths, choices, strict=True):
-        reasons = space.violations(choice.arch)
+    archs = read_archs(paths)
+    choices = [Choice(each.name, each.file.arch) for each in archs]
+    for each in archs:
+        reasons = space.violations(each.file.arch)
         if reasons:
-            raise InputError(f"{path}: not in the space of this run: {reasons[0]}")
+            raise InputError(f"{each.path}: not in the space of this run: {reasons[0]}")
     folders = [choice.folder for choice in choices]
-    for path, folder in zip(paths, folders, strict=True):
+    for each, folder in zip(archs, folders, strict=True):
         if folders.count(folder) > 1:
-            raise InputError(f"{path}: another of the files is called {folder} too; rename one")
+            raise InputError(
+                f"{each.path}: another of the files is called {folder} too; rename one"
+            )
     return choices
 
 
@@ -87,7 +89,7 @@ def choose(
         seen[space.largest()] = "full"
         yield Choice("full", space.largest())
     for budget in wanted.budgets:
-        best = _best(front, budget, tell)
+        best = best_within(front, budget, tell)
         if best.arch in seen:
             tell(f"the best within {budget} is {seen[best.arch]!r} too: retrained once")
         else:
@@ -108,8 +110,15 @@ def choose(
                 yield Choice(seen[baseline.arch], baseline.arch)
 
 
-def _best(front: Front, budget: str, tell: Callable[[str], None]) -> FrontEntry:
+def best_within(
+    front: Front, budget: str, tell: Callable[[str], None] = lambda line: None
+) -> FrontEntry:
     """The front's best within a budget; latencies by measurement, where that leaves one.
+
+    Args:
+        front: of a search.
+        budget: such as `50%` or `latency_ms=3.0`.
+        tell: is told, in a line, of a latency that nothing keeps by measurement.
 
     Raises:
         InputError: the front has none, or does not know the cost.

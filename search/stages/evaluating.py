@@ -9,28 +9,29 @@ from rich.console import Console
 
 from search.config import Config
 from search.folder import RunFolder
+from search.stages.archs import read_archs
 from search.stages.figures import latency_cells
 from search.stages.setup import trained
 from search.stages.speed import images_per_second
 from search.stages.subnets import load_subnet
 from search.tables import show_rows
 from space.cost import macs, params
-from space.files import load_arch_file
 from supernet.evaluation import HeldOut
 
 
 def evaluate(
     config: Config, file: Path | None, archs: list[str], console: Console
 ) -> list[dict[str, Any]]:
-    """Accuracy on the test split, MACs, parameters, images/s and known latencies of arch files.
+    """Accuracy on the test split, MACs, parameters, images/s and known latencies of archs.
 
-    An arch file with weights beside it (the same name, .safetensors, or those of its own folder)
-    is judged with them, any other one with those of the supernet.
+    `archs` are arch files, fronts and folders of them. An arch file with weights beside it (the
+    same name, .safetensors, or those of its own folder) is judged with them, any other one with
+    those of the supernet.
 
     Raises:
         InputError: an arch file is not right, or belongs to another backbone.
     """
-    files = {path: load_arch_file(path) for path in map(Path, archs)}
+    files = {each.path: each.file for each in read_archs(archs)}
     setup = trained(config, file)
     test = HeldOut(setup.data.test, setup.task, setup.device, config.supernet.amp)
     found = {path: load_subnet(path, arch_file, setup) for path, arch_file in files.items()}

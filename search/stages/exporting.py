@@ -11,17 +11,20 @@ from rich.console import Console
 
 from search.config import Config
 from search.folder import RunFolder
-from search.front import Front, FrontEntry
+from search.front import Front
 from search.lock import FolderLock
-from search.stages.packing import Packing, package_names
+from search.run import FRONT
+from search.stages.archs import NamedArch, archs_by_name, file_stem, read_archs
+from search.stages.packing import Packing
 from search.stages.searching import digest
 from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
+from search.stages.stale import remove_stale
 from search.stages.subnets import about
 from search.stages.tables import tables_by_cost
 from search.stages.timing import latencies_of
 from space.arch import Arch
 from space.errors import InputError
-from space.files import load_arch_file, save_arch
+from space.files import save_arch
 from space.writing import make_folder
 from supernet.exporting import check_packages
 
@@ -31,8 +34,9 @@ PORTFOLIO = "portfolio"
 def export(config: Config, file: Path | None, archs: list[str], console: Console) -> list[Path]:
     """Write one arch file for each point of the front, and `front.yaml` beside them.
 
-    In the formats that the config asks for, each of their subnets is written too, or the subnet of
-    each given arch file; and the front over one set of weights, as a portfolio.
+    What an earlier export wrote of archs that are no longer on the front goes. In the formats that
+    the config asks for, each of their subnets is written too, or the subnet of each given arch
+    file; and the front over one set of weights, as a portfolio.
 
     Returns:
         The arch files.
@@ -44,24 +48,24 @@ def export(config: Config, file: Path | None, archs: list[str], console: Console
     forms = check_formats(config, archs)
     folder = RunFolder(config, file)
     front = None if archs else load_front(folder, config)
-    given = package_names(archs)
-    files = {path: load_arch_file(path) for path in given.values()}
+    given = archs_by_name(read_archs(archs))
     setup = trained(config, file)
     folder.claim("supernet", TRAINED)
     target = make_folder(folder.stage("export") / config.search.name)
-    if front is not None:
-        given = _write_front(front, target, setup, config, folder)
-        files = {path: load_arch_file(path) for path in given.values()}
-        noun = "arch" if len(given) == 1 else "archs"
-        console.print(f"exported {len(given)} {noun} to {target}", markup=False, soft_wrap=True)
-    if config.export.format:
-        with FolderLock(target):
+    with FolderLock(target):
+        if front is not None:
+            given = archs_by_name(_write_front(front, target, setup, config, folder))
+            noun = "arch" if len(given) == 1 else "archs"
+            console.print(f"exported {len(given)} {noun} to {target}", markup=False, soft_wrap=True)
+            for line in remove_stale(target, config.search.name, given):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if config.export.format:
             packing = Packing(config, setup, folder, forms, console)
             if front is not None and PORTFOLIO in config.export.format:
                 packing.pack_front(target / PORTFOLIO, front)
-            for number, (name, path) in enumerate(given.items() if forms else (), start=1):
-                packing.pack(target / name, path, files[path], f"{number}/{len(given)}")
-    return list(given.values())
+            for number, (name, each) in enumerate(given.items() if forms else (), start=1):
+                packing.pack(target / name, each.path, each.file, f"{number}/{len(given)}")
+    return [each.path for each in given.values()]
 
 
 def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
@@ -90,7 +94,7 @@ def load_front(folder: RunFolder, config: Config) -> Front:
     Raises:
         InputError: there is none yet.
     """
-    path = folder.stage("search") / config.search.name / "front.yaml"
+    path = folder.stage("search") / config.search.name / FRONT
     if not path.exists():
         raise InputError(f"{path}: not there; search first: tokennas search CONFIG")
     return Front.load(path)
@@ -124,23 +128,16 @@ def write_arch(
     )
 
 
-def file_stem(entry: FrontEntry) -> str:
-    """A name that sorts by MACs as people read them: `0452M_3f2a91`."""
-    macs = entry.metrics["macs"]
-    unit, size = ("M", 1e6) if macs >= 1e6 else ("k", 1e3)
-    return f"{macs / size:07.2f}{unit}_{entry.identity[:6]}"
-
-
 def _write_front(
     front: Front, target: Path, setup: Setup, config: Config, folder: RunFolder
-) -> dict[str, Path]:
-    """The arch files of a front, by name."""
-    paths, tables = {}, tables_by_cost(config, folder)
+) -> list[NamedArch]:
+    """The arch files of a front."""
+    paths, tables = [], tables_by_cost(config, folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
         origin = {"trial": entry.trial, "identity": entry.identity}
         metrics = {"search": dict(entry.metrics), **latencies_of(entry, tables)}
         write_arch(path, entry.arch, setup, config, folder, metrics=metrics, origin=origin)
-        paths[file_stem(entry)] = path
-    front.save(target / "front.yaml")
-    return paths
+        paths.append(path)
+    front.save(target / FRONT)
+    return read_archs(paths)

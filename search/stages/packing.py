@@ -39,21 +39,6 @@ RECORD = "export.json"
 CHECKED, CHECKED_OF_FRONT = 256, 64
 
 
-def package_names(archs: Sequence[str]) -> dict[str, Path]:
-    """Arch files by the name of what is exported of them: their own, or their folder's.
-
-    Raises:
-        InputError: two have the same name.
-    """
-    found: dict[str, Path] = {}
-    for path in map(Path, archs):
-        name = path.absolute().parent.name if path.name == ARCH else path.stem
-        if name in found:
-            raise InputError(f"{path}: {found[name]} is called {name} too; export one by one")
-        found[name] = path
-    return found
-
-
 @dataclass(frozen=True)
 class Packing:
     """Writes the folders of exported networks.
@@ -150,6 +135,15 @@ class Packing:
         given = tuple(self.images.shape[1:])
         if wanted != given:
             raise InputError(f"{path}: takes images of {wanted}, the data of this run has {given}")
+
+
+def is_package(place: Path) -> bool:
+    """Whether a folder holds an exported network, or what is left of one, and nothing else."""
+    written = {ARCH, CONFIG, CARD, RECORD, *(each.file for each in FORMATS.values())}
+    if place.is_symlink() or not place.is_dir():
+        return False
+    names = {each.name for each in place.iterdir() if not each.match(".*.part")}
+    return names <= written and (ARCH in names or not names)
 
 
 @dataclass(frozen=True)

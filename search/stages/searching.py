@@ -70,7 +70,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             budget=wanted.budget,
             trials=wanted.trials,
             sampler=sampler,
-            seed=config.seed,
+            seed=config.seed if wanted.seed is None else wanted.seed,
             folder=searches / wanted.name,
             storage=wanted.storage,
             reuse=[searches / name for name in wanted.reuse],

@@ -34,7 +34,7 @@ from search.run import run_search
 from search.samplers import parse_sampler
 from search.searchfile import describe_search
 from search.session import Progress
-from search.stages.exporting import file_stem
+from search.stages.archs import file_stem
 from search.stages.searching import show_front
 from search.stages.setup import TRAINED
 from search.status import described, read_status, write_status

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,8 @@ from stages_config import CONFIG
 from search.cli import main
 from search.config import Config
 from search.stages.card import beginning, hub_datasets
-from search.stages.packing import CARD, RECORD, package_names
-from space import InputError, load_arch_file, save_arch
+from search.stages.packing import CARD, RECORD
+from space import load_arch_file, save_arch
 from supernet import create_subnet
 from supernet.exporting import formats
 from supernet.pretrained import BackboneConfig
@@ -176,7 +175,6 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
         (["--archs", "a.yaml"], "export.format: none given for the arch files"),
         (["--archs", "a.yaml", "--format", "portfolio"], "a portfolio is of the front"),
         (["--archs", "a.yaml", "--format", "onnx"], "a.yaml: cannot be read"),
-        (["--archs", "x/a.yaml", "y/a.yaml", "--format", "onnx"], "is called a too"),
         (["--format", "tflite"], "export.format"),
     ],
 )
@@ -211,12 +209,3 @@ def test_figures_that_are_none_do_not_break_a_card(config):
     argv = ["export", str(config), "--archs", str(retrained(config)), "--format", "safetensors"]
     assert main(argv) == 0
     assert ModelCard.load(place(config) / CARD).data.eval_results is None
-
-
-def test_networks_are_called_by_their_file_or_their_folder(tmp_path, monkeypatch):
-    found = package_names(["a/b.yaml", "c/arch.yaml"])
-    assert found == {"b": Path("a/b.yaml"), "c": Path("c/arch.yaml")}
-    monkeypatch.chdir(tmp_path)
-    assert list(package_names(["arch.yaml"])) == [tmp_path.name]
-    with pytest.raises(InputError, match="is called c too"):
-        package_names(["c/arch.yaml", "c.yaml"])

@@ -12,7 +12,7 @@ from search.latency.measuring import device_name
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable
 from search.stages import profiling
-from search.stages.exporting import file_stem
+from search.stages.archs import file_stem
 from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
 from supernet.backbone import create_backbone

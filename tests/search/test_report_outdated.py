@@ -1,0 +1,64 @@
+"""A report after a search that went on: what was retrained is no longer called the best."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import report_runs as runs
+
+from search.front import Front
+from search.report.contents import read_run
+from search.report.table import final_table
+from search.run import run_search
+from space import load_arch
+from space.yamlfile import write_yaml
+
+
+def told(run: Path) -> str:
+    """What table and headings say."""
+    contents = read_run(run, "main")
+    final = final_table(contents.choices, contents.score, contents.test)
+    cells = [cell for row in final.rows for cell in row]
+    return " ".join([*cells, *final.notes, *(each.title for each in contents.choices)])
+
+
+def test_a_better_arch_that_is_not_retrained_is_named(tmp_path: Path) -> None:
+    space, run = runs.digits_space(), tmp_path / "run"
+    runs.make_run(run, space, trials=20, random=False, hand_made=False)
+    for place in (run / "retrain" / "main").iterdir():
+        write_yaml(place / "config.yaml", {"retrain": {"budgets": [*runs.BUDGETS]}})
+    assert "no longer the best" not in told(run)
+    assert "outdated" not in told(run)
+    front = run_search(
+        space=space,
+        evaluate=lambda arch: runs.made_up_top1(arch, space),
+        budget="macs=90%",
+        trials=150,
+        sampler={"name": "NSGAIISampler", "population_size": 20},
+        folder=run / "search" / "main",
+    )
+    held = {name: load_arch(run / "retrain" / "main" / name / "arch.yaml") for name in runs.BUDGETS}
+    best = {name: entry_within(front, share) for name, share in runs.BUDGETS.items()}
+    old = {name for name, arch in held.items() if best[name].arch != arch}
+    assert old
+    choices = {choice.name: choice for choice in read_run(run, "main").choices}
+    assert {name for name, choice in choices.items() if choice.better is not None} == old
+    for name in old:
+        value = f"top-1 {100 * best[name].metrics['top1']:.1f} % on the search split"
+        assert f"{name} is no longer the best: the search has since found a better" in told(run)
+        assert value in told(run)
+        assert f"{name} (outdated)" in told(run)
+        assert f"Best within {name} of the MACs, until the search went on" in told(run)
+    # Of a given arch file, of that name, nobody said that it was the best.
+    for place in (run / "retrain" / "main").iterdir():
+        write_yaml(place / "config.yaml", {"retrain": {"budgets": ["20%"]}})
+    assert "outdated" not in told(run)
+    shutil.rmtree(run / "search")
+    assert "outdated" not in told(run)
+
+
+def entry_within(front: Front, share: float):
+    entry = front.best(macs=share * front.full["macs"])
+    assert entry is not None
+    return entry

@@ -1,0 +1,211 @@
+"""What later commands take from the run: options of earlier ones, but never over an edit."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+from stages_config import CONFIG
+
+from search.cli import main
+from search.folder import RunFolder
+from search.parsing import parse_call
+from space import InputError
+from space.yamlfile import read_yaml
+
+TEXT = """seed: 3
+data: {batch: 64}
+space:
+  pool: {kinds: [avg2d], grids: [4]}
+supernet: {epochs: 30, lr: 0.01}
+search: {budget: macs=70%, trials: 100}
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "toy.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def run(*words):
+    """A command as far as its stage has taken the folder; gives its config."""
+    call = parse_call([str(word) for word in words])
+    RunFolder(call.config, call.file).claim("supernet", ("supernet",))
+    return call.config
+
+
+def read(*words):
+    return parse_call([str(word) for word in words]).config
+
+
+def search_folder(name):
+    folder = RunFolder(read("search", "toy.yaml"), None).path.parent / "toy" / "search" / name
+    folder.mkdir(parents=True)
+
+
+def test_a_silent_command_follows_the_run_and_an_option_wins(file):
+    options = ["--supernet.epochs", "50", "--seed=4", "--data.augment.crop_scale", "[0.5, 1.0]"]
+    run("train", file, *options, "--supernet.optimizer_args", "{eps: 1.0e-07}")
+    for command in ("search", "train", "retrain"):
+        config = read(command, file)
+        assert (config.seed, config.supernet.epochs, config.supernet.lr) == (4, 50, 0.01)
+        assert config.data.augment.crop_scale == (0.5, 1.0)
+        assert config.supernet.optimizer_args == {"eps": 1e-7}
+    assert read("search", file, "--supernet.epochs", "30").supernet.epochs == 30
+    assert read("search", file, "--supernet", "{epochs: 20}").supernet.epochs == 20
+    # What a command takes is not to be given up by being taken.
+    run("search", file)
+    assert read("search", file).supernet.epochs == 50
+    assert read("search", file, "--run", "runs/other").supernet.epochs == 30
+    call = parse_call(["search", str(file)])
+    assert call.taken[("supernet", "epochs")] == 50
+    assert ("supernet", "lr") not in call.taken
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "epochs"),
+    [
+        ("epochs: 30", "epochs: 40", 40),
+        ("epochs: 30, ", "", 30),
+        ("lr: 0.01", "lr: 0.02, warmup_epochs: 2", 50),
+    ],
+)
+def test_an_edit_of_the_file_counts(file, old, new, epochs):
+    run("train", file, "--supernet.epochs", "50")
+    file.write_text(TEXT.replace(old, new))
+    assert read("search", file).supernet.epochs == epochs
+    # It counts until it is taken back, whether a stage has taken the folder with it or not.
+    assert read("search", file).supernet.epochs == epochs
+    file.write_text(TEXT)
+    assert read("search", file).supernet.epochs == 50
+
+
+def test_a_value_that_the_file_says_only_now_counts_though_it_is_the_default(file):
+    run("train", file, "--supernet.clip", "2.5", "--supernet.watch", "7")
+    file.write_text(TEXT.replace("lr: 0.01", "lr: 0.01, watch: 3, clip: null"))
+    config = read("search", file)
+    assert (config.supernet.watch, config.supernet.clip) == (3, None)
+
+
+def test_an_edit_during_a_long_command_counts_for_the_next_one(file):
+    call = parse_call(["run", str(file), "--supernet.epochs", "50"])
+    file.write_text(TEXT.replace("epochs: 30", "epochs: 40"))
+    RunFolder(call.config, call.file).claim("supernet", ("supernet",))
+    assert read("search", file).supernet.epochs == 40
+
+
+def test_a_search_of_another_name_has_options_of_its_own(file):
+    own = "runs/toy/config.yaml"
+    run("train", file, "--search.objectives", "[kl, macs]")
+    search_folder("half")
+    half = ["--search.name", "half"]
+    run("search", file, *half, "--search.budget", "macs=50%", "--retrain.budgets", "[40%]")
+    for given in (file, own):
+        plain, named = read("search", given), read("search", given, *half)
+        assert (plain.search.name, plain.search.budget) == ("main", "macs=70%")
+        assert plain.retrain.budgets == ["70%", "50%", "35%"]
+        assert (named.search.name, named.search.budget) == ("half", "macs=50%")
+        assert named.retrain.budgets == ["40%"]
+        assert plain.search.objectives == named.search.objectives == ["kl", "macs"]
+    assert read_yaml(own).data["search"]["name"] == "main"
+    # And what a plain command is told is its own.
+    run("search", file, "--search.trials", "500", "--search.budget", "macs=60%")
+    for given in (file, own):
+        assert read("search", given).search.budget == "macs=60%"
+        assert read("search", given).search.trials == 500
+        assert read("search", given, *half).search.budget == "macs=50%"
+    run("search", own, *half, "--search.budget", "macs=45%")
+    for given in (file, own):
+        assert read("search", given, *half).search.budget == "macs=45%"
+        assert read("search", given).search.budget == "macs=60%"
+    file.write_text(TEXT.replace("70%", "65%"))
+    assert read("search", file, *half).search.budget == "macs=65%"
+
+
+def test_a_named_search_before_any_other_command_does_not_decide_what_plain_ones_mean(file):
+    run("train", file, "--search.name", "half", "--search.trials", "7", "--supernet.epochs", "50")
+    for given in (file, "runs/toy/config.yaml"):
+        config = read("search", given)
+        assert (config.search.name, config.search.trials) == ("main", 100)
+        assert config.supernet.epochs == 50
+
+
+def test_the_runs_own_config_is_of_the_run_wherever_it_lies(file, tmp_path):
+    run("train", file, "--supernet.epochs", "50")
+    own = tmp_path / "runs" / "toy" / "config.yaml"
+    run("train", own, "--search.trials", "500")
+    assert RunFolder(read("search", own), own).path == own.parent
+    for given in (file, own):
+        assert read("search", given).supernet.epochs == 50
+        assert read("search", given).search.trials == 500
+    moved = shutil.copytree(own.parent, tmp_path / "moved") / "config.yaml"
+    assert RunFolder(read("search", moved), moved).path == moved.parent
+    other = read("search", own, "--run", "elsewhere")
+    assert str(RunFolder(other, own).path) == "elsewhere"
+    # A copy by another name is a config as any other.
+    copy = shutil.copy(own, tmp_path / "copy.yaml")
+    assert RunFolder(read("search", copy), tmp_path / "copy.yaml").path.name == "copy"
+
+
+def test_what_a_machine_has_is_for_each_command_to_say(file):
+    options = ["--device", "cpu", "--search.workers", "3", "--search.ray.address", "10.0.0.1:6379"]
+    options += ["--retrain.workers", "2", "--retrain.processes", "2", "--export.format", "onnx"]
+    run("search", file, *options, "--data.workers", "0")
+    plain, fresh = read("search", file), read("search", file, "--run", "other")
+    assert plain.data.workers == 0
+    assert replace(plain, data=fresh.data, run="other").search == fresh.search
+    assert plain.retrain == fresh.retrain
+    assert plain.export == fresh.export
+    assert plain.device == "auto"
+
+
+def test_a_teacher_is_taken_whole(file):
+    run("train", file, "--supernet.teacher.model", "vit_tiny_patch16_224")
+    assert read("search", file).supernet.teacher.model == "vit_tiny_patch16_224"
+    file.write_text(TEXT.replace("lr: 0.01", "lr: 0.01, teacher: {model: vit_small_patch16_224}"))
+    assert read("search", file).supernet.teacher.model == "vit_small_patch16_224"
+
+
+def test_values_of_the_run_that_do_not_go_with_the_file_are_one_line(file, tmp_path):
+    run("train", file, "--supernet.epochs", "50")
+    file.write_text(TEXT.replace("lr: 0.01", "full_epochs: 60, lr: 0.01"))
+    with pytest.raises(InputError) as caught:
+        read("search", file)
+    message = str(caught.value)
+    assert "supernet.full_epochs: must lie in 0 to" in message
+    file.write_text(TEXT)
+    stored = tmp_path / "runs" / "toy" / "config.yaml"
+    stored.write_text(stored.read_text().replace("epochs: 50", "epochs: many"))
+    with pytest.raises(InputError) as caught:
+        read("search", file)
+    assert str(caught.value) == (
+        f"{file} with the values of runs/toy: --supernet.epochs: must be a whole number, got many"
+    )
+    stored.write_text("- 1\n")
+    with pytest.raises(InputError, match=r"runs/toy/config\.yaml:1: must be a mapping"):
+        read("search", file)
+
+
+def test_options_of_training_need_not_be_repeated(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.yaml").write_text(CONFIG + "search: {trials: 4}\nretrain: {epochs: 1}\n")
+    options = ["--supernet.epochs", "2", "--seed", "5", "--space.pool", "null"]
+    assert main(["train", "toy.yaml", *options]) == 0
+    capsys.readouterr()
+    assert main(["search", "toy.yaml", "--search.storage", "sqlite:///trials.db"]) == 0
+    assert "as before in runs/toy: --seed 5 --space " in capsys.readouterr().out
+    for words in (["search"], ["export"], ["retrain", "--retrain.budgets", "100%"], ["train"]):
+        for given in ("toy.yaml", "runs/toy/config.yaml"):
+            assert main([words[0], given, *words[1:]]) == 0
+    assert not (tmp_path / "runs" / "toy" / "search" / "main" / "journal.log").exists()
+    assert not (tmp_path / "runs" / "config").exists()
+    capsys.readouterr()
+    assert main(["search", "toy.yaml", "--seed", "6"]) == 2
+    assert "seed was 5, is 6" in capsys.readouterr().err
+    text = (tmp_path / "toy.yaml").read_text()
+    (tmp_path / "toy.yaml").write_text(text.replace("epochs: 1, random", "epochs: 3, random"))
+    for _ in range(2):
+        assert main(["search", "toy.yaml"]) == 2
+        assert "supernet.epochs was 2, is 3" in capsys.readouterr().err
