@@ -116,6 +116,8 @@ class RetrainConfig(RetrainRecipe):
             `0.8G`; in milliseconds as `latency_ms=3.0` or `latency_ms=60%`.
         full: also the full network, by the same recipe, to compare with.
         baselines: also the hand-made archs of the same budgets, where they get there.
+        random: also, within each budget, the best of as many archs drawn at random as the search
+            has evaluated: what a search must beat.
         weights: to begin with: of the supernet (`inherited`), none (`scratch`), or the backbone's
             own checkpoint (`backbone`).
         distill: learn from the full network of the supernet too.
@@ -132,6 +134,7 @@ class RetrainConfig(RetrainRecipe):
         "budgets",
         "full",
         "baselines",
+        "random",
         "workers",
         # Who has fewer now goes on with fewer; the arch file says how many there were at the end.
         "processes",
@@ -142,6 +145,7 @@ class RetrainConfig(RetrainRecipe):
     budgets: list[str] = field(default_factory=lambda: ["70%", "50%", "35%"])
     full: bool = True
     baselines: bool = False
+    random: bool = False
     weights: Literal["inherited", "scratch", "backbone"] = "inherited"
     distill: bool = True
     workers: int = 0

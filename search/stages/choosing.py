@@ -33,7 +33,7 @@ class Choice:
     @property
     def folder(self) -> str:
         """The name without what a shell would take for its own: `baseline_two_pools_50`."""
-        return re.sub(r"[^\w.-]+|^\.*$", "_", self.name.replace("%", ""))
+        return folder_of(self.name)
 
 
 def given(paths: list[str], space: SearchSpace) -> list[Choice]:
@@ -63,21 +63,31 @@ def named(budget: str) -> tuple[str, str]:
     return (name, amount) if equals else ("macs", amount)
 
 
+def folder_of(name: str) -> str:
+    """A name without what a shell would take for its own."""
+    return re.sub(r"[^\w.-]+|^\.*$", "_", name.replace("%", ""))
+
+
 def stage_of(config: Config, choice: Choice) -> str:
     """The stage of the run whose folder a choice has."""
     return f"retrain/{config.search.name}/{choice.folder}"
 
 
 def choose(
-    config: Config, front: Front, space: SearchSpace, tell: Callable[[str], None]
+    config: Config,
+    front: Front,
+    space: SearchSpace,
+    tell: Callable[[str], None],
+    best_of_random: Callable[[str], Arch] | None = None,
 ) -> Iterator[Choice]:
-    """The full network, the front's best within each budget, and hand-made archs of the same.
+    """The full network, and within each budget the front's best, hand-made archs and a random one.
 
     Args:
         config: of the run.
         front: of its search.
         space: that was searched.
         tell: is told, in a line, of budgets that have the same best.
+        best_of_random: gives the best of random archs within a budget; none for no such choice.
 
     Raises:
         InputError: the front has nothing within a budget.
@@ -108,6 +118,13 @@ def choose(
             if baseline.arch is not None and baseline.arch not in seen:
                 seen[baseline.arch] = f"baseline {baseline.name} {budget}"
                 yield Choice(seen[baseline.arch], baseline.arch)
+        if best_of_random is not None:
+            arch, name = best_of_random(budget), f"random {budget}"
+            if arch in seen:
+                tell(f"the best of random archs within {budget} is {seen[arch]!r} too")
+            else:
+                seen[arch] = name
+                yield Choice(name, arch)
 
 
 def best_within(

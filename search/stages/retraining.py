@@ -30,6 +30,7 @@ from search.stages.places import (
     reason_of,
     take,
 )
+from search.stages.random_archs import RandomArchs
 from search.stages.setup import Setup, trained
 from search.stages.tables import tables_by_cost
 from space.arch import Arch
@@ -82,7 +83,11 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     tables = _tables(config, folder, console)
     choices = given(archs, space) if archs else []
     tell = partial(console.print, soft_wrap=True, highlight=False, markup=False)
-    choices = choices or list(choose(config, load_front(folder, config), space, tell))
+    if not choices:
+        front = load_front(folder, config)
+        random = RandomArchs(config, file, setup, front.evaluations)
+        best_of_random = random.best if config.retrain.random else None
+        choices = list(choose(config, front, space, tell, best_of_random))
     for choice in choices:
         folder.check(stage_of(config, choice), VALUES)
     setup.check_images(folder)

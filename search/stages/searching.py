@@ -39,8 +39,6 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     folder, wanted = RunFolder(config, file), config.search
     sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     setup = trained(config, file)
-    weights = folder.stage("supernet") / WEIGHTS
-    split = folder.path / "search_split.json"
     searches = folder.stage("search")
     tables = latency_tables(config, folder)
     for table in tables:
@@ -76,7 +74,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             reuse=[searches / name for name in wanted.reuse],
             latency=tables,
             directions=directions,
-            origin={"supernet": digest(weights), "split": digest(split)},
+            origin=origin_of(folder),
             workers=config.evaluators(),
             time_limit=wanted.time_limit,
             on_event=begun,
@@ -185,6 +183,15 @@ def shown_progress(console: Console) -> Iterator[Shown]:
     quiet = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
         yield Shown(console, bar)
+
+
+def origin_of(folder: RunFolder) -> dict[str, str]:
+    """What evaluations of a run rest on: the supernet's weights and the search split."""
+    files = {
+        "supernet": folder.stage("supernet") / WEIGHTS,
+        "split": folder.path / "search_split.json",
+    }
+    return {name: digest(path) for name, path in files.items()}
 
 
 def digest(path: Path) -> str:

@@ -1,15 +1,19 @@
 """Which networks are retrained."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from latency_toys import table_of
-from search_toys import Evaluate, toy_space
+from search_toys import Evaluate, all_archs, problem_of, toy_space
+from space_toys import deviation
 
 from search.budget import quantity
 from search.config import Config, RetrainConfig
+from search.feasible import Feasible
 from search.run import run_search
 from search.stages.choosing import choose, given
+from search.stages.random_archs import draw_distinct
 from space import InputError, save_arch
 
 
@@ -113,3 +117,28 @@ def test_budgets_with_the_same_best_are_told_and_retrained_once(tmp_path):
         assert (chosen[0].name == "full") == full
     with pytest.raises(InputError, match=rf"its smallest has {quantity(least)} MACs, \d+%; search"):
         list(choose(Config(retrain=RetrainConfig(budgets=["1"])), front, space, said.append))
+
+
+def test_the_best_of_random_archs_stands_beside_the_best_of_the_search():
+    space, said = toy_space(), []
+    front = run_search(space=space, evaluate=Evaluate(space), trials=20)
+    config = Config(retrain=RetrainConfig(budgets=["95%", "45%"], full=False))
+    drawn = {"95%": space.smallest(), "45%": front.best(macs=0.45 * front.full["macs"]).arch}
+    chosen = list(choose(config, front, space, said.append, drawn.__getitem__))
+    assert [choice.name for choice in chosen] == ["95%", "random 95%", "45%"]
+    assert chosen[1].arch == space.smallest()
+    assert chosen[1].folder == "random_95"
+    assert said == ["the best of random archs within 45% is '45%' too"]
+
+
+def test_random_archs_are_distinct_and_uniform_inside_the_budget():
+    space = toy_space()
+    budget = problem_of(space, budget="macs=60%").budget
+    inside = {arch for arch in all_archs(space) if budget.inside(arch)}
+    feasible = Feasible(space, budget)
+    seen = Counter(arch for seed in range(300) for arch in draw_distinct(feasible, space, 20, seed))
+    assert set(seen) <= inside
+    assert sum(seen.values()) == 6000
+    assert deviation([seen[arch] for arch in inside], [6000 / len(inside)] * len(inside)) < 5
+    assert draw_distinct(feasible, space, 5, 1) == draw_distinct(feasible, space, 9, 1)[:5]
+    assert set(draw_distinct(feasible, space, 10_000, 1)) == inside

@@ -34,7 +34,7 @@ space:
 supernet: {epochs: 1, random_archs: 1}
 search: {trials: 16, budget: macs=80%, objectives: [cross_entropy, macs], sampler_args: {population_size: 6}}
 export: {format: [safetensors, portfolio]}
-retrain: {epochs: 1, budgets: [70%, 45%], baselines: true}
+retrain: {epochs: 1, budgets: [70%, 45%], baselines: true, random: true}
 """  # noqa: E501
 
 
@@ -119,6 +119,11 @@ def test_the_full_network_the_best_of_each_budget_and_hand_made_archs_are_retrai
     found = choices(run)
     assert {"full", "70%", "45%"} <= set(found)
     assert any(name.startswith("baseline ") for name in found)
+    for budget, limit in (("70", 0.7), ("45", 0.45)):
+        drawn = Front.load(run[1] / "search" / "main" / f"random_{budget}" / "front.yaml")
+        assert drawn.evaluations == 16
+        best = drawn.best(macs=limit * drawn.full["macs"]).arch
+        assert best in {load_arch_file(path / "arch.yaml").arch for path in found.values()}
     full = macs(load_arch_file(found["full"] / "arch.yaml").arch, shape(run))
     for name, path in found.items():
         file = load_arch_file(path / "arch.yaml")
