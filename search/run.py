@@ -56,6 +56,7 @@ def run_search(
     workers: int | Workers = 0,
     time_limit: float | None = None,
     racing: float | None = None,
+    retry_failed: bool = False,
     on_event: OnProgress | None = None,
 ) -> Front:
     """Search a space for the best archs inside a budget.
@@ -95,6 +96,8 @@ def run_search(
         time_limit: seconds after which an evaluation has failed; none for no limit.
         racing: of a supernet on a loader whose images come in an order of chance: the error rate
             at which archs that lose are stopped before they have seen all images.
+        retry_failed: evaluate stored archs that failed once more, before others. They count once
+            among the trials, and by a success if there is one.
         on_event: called with the progress after evaluations.
 
     Returns:
@@ -125,6 +128,7 @@ def run_search(
         None if initial is None else tuple(initial),
         tuple(map(Path, reuse)),
         dict(origin or {}),
+        retry_failed=retry_failed,
     )
     check_limit(time_limit)
     with told(search.folder, on_event or (lambda progress: None)) as report:
