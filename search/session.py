@@ -180,8 +180,10 @@ class Search:
         mine = {name: description[name] for name in ("shape", "origin")}
         for folder in self.reuse:
             if origin_of(folder) != mine:
+                unnamed = "code" in self.origin or "run" in self.origin
                 raise InputError(
                     f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
+                    + ("; give both the same origin='NAME', if they mean the same" * unnamed)
                 )
             # What its latency tables predicted would be taken for what this one's do.
             predicted = tables_in(folder)
