@@ -95,7 +95,7 @@ class _Reader:
             return ["partial", *(self.describe(each, name) for each in parts)]
         if isinstance(value, FunctionType | type):
             return self._defined(value)
-        kind = f"of type {type(value).__name__}"
+        kind = f"of type {type(value).__name__}, which cannot be compared"
         raise _UnknownError(f"it uses {name}, {kind}" if name else f"it is {kind}")
 
     def _defined(self, value: FunctionType | type) -> Any:

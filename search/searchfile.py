@@ -105,8 +105,8 @@ def _named(folder: Path, old: Any, new: Mapping[str, Any]) -> Any:
     if "code" in then and "code" in now:
         reason = "come from other code, or from other values in it"
     else:
-        why = now.get("why") or ("it was of another kind then" if then else "none was noted then")
-        reason = f"may come from something else than what evaluates now, since {why}"
+        noted = "what evaluated then cannot be compared" if then else "nothing was noted of it then"
+        reason = f"may come from something else than what evaluates now: {now.get('why') or noted}"
     raise InputError(
         f"{folder}: the results that are there {reason}; if they mean the same, give "
         "origin='NAME', a name of your own for what evaluates, else search in another folder"
