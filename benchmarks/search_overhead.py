@@ -31,6 +31,7 @@ def main() -> None:
     sampler = sys.argv[2] if len(sys.argv) > 2 else "NSGAIISampler"
     with tempfile.TemporaryDirectory() as folder:
         arguments = {"space": SPACE, "evaluate": pretend, "budget": BUDGET, "folder": folder}
+        arguments["origin"] = "pretend"
         began = last = time.perf_counter()
         memory = resident()
         print(f"{sampler}, {trials:,} trials\n{'trials':>8} {'ms/trial':>9} {'KB/trial':>9}")

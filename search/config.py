@@ -52,6 +52,8 @@ class SearchConfig:
         time_limit: seconds after which an evaluation has failed; none for no limit.
         racing: error rate at which archs that lose are stopped before they have seen all images,
             such as 0.01; none to show all images to all archs.
+        retry_failed: true to evaluate stored archs that failed once more, before others; each
+            attempt is kept, the last one counts.
         storage: URL of a database for the trials, instead of a journal in the run's folder.
         reuse: names of other searches of this run, whose evaluations are not made again.
         latency: latency tables of the devices whose `latency_ms` is budgeted or an objective; by
@@ -71,6 +73,7 @@ class SearchConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     time_limit: float | None = None
     racing: float | None = None
+    retry_failed: bool = False
     storage: str | None = None
     reuse: list[str] = field(default_factory=list)
     latency: list[str] = field(default_factory=list)

@@ -167,10 +167,11 @@ def _tell_lost(context: ExceptionContext) -> None:
 
 
 def _stored(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Whether a trial of that arch is there; only what is new since the last look is read."""
-    identity = trial.user_attrs["identity"]
+    """Whether that attempt at an arch is there; only what is new since the last look is read."""
+    wanted = [trial.user_attrs.get(name) for name in ("identity", "attempt")]
     return any(
-        each.user_attrs.get("identity") == identity for each in study.get_trials(deepcopy=False)
+        [each.user_attrs.get(name) for name in ("identity", "attempt")] == wanted
+        for each in study.get_trials(deepcopy=False)
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from search.config import Config
 from search.racing import PARTS, Race, Rivals, estimated
@@ -25,12 +27,17 @@ from supernet.model import Supernet
 from supernet.openings import Openings
 from supernet.pretrained import load_backbone
 from supernet.task import Classification
+from supernet.weights import tensor_bytes
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
-class _OnOpenings:
-    """Evaluates a supernet's archs, and runs once what they begin with (`search.sharing`)."""
+class OnOpenings(ABC):
+    """Evaluates a supernet's archs, and runs once what they begin with (`search.sharing`).
+
+    Args:
+        supernet: trained, on its device.
+    """
 
     def __init__(self, supernet: Supernet) -> None:
         self.supernet = supernet.eval()
@@ -45,8 +52,21 @@ class _OnOpenings:
         """Seconds of all forward passes so far."""
         return Spent(*self.openings.seconds)
 
+    @property
+    @abstractmethod
+    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Images and targets that archs are judged on."""
 
-class SupernetEvaluator(_OnOpenings):
+    @abstractmethod
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        """Metrics by name."""
+
+    def origin(self) -> dict[str, str]:
+        """What tells this evaluation from others: hashes of the weights and of the images."""
+        return {"supernet": hash_weights(self.supernet), "images": hash_images(self.batches)}
+
+
+class SupernetEvaluator(OnOpenings):
     """The metrics of archs, on images that stay on the device; `kl` is to the full network.
 
     Args:
@@ -58,6 +78,11 @@ class SupernetEvaluator(_OnOpenings):
         super().__init__(supernet)
         self.held_out = held_out
         held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
+
+    @property
+    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Images and targets that archs are judged on."""
+        return [(images, targets) for images, targets, _ in self.held_out.batches]
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name, means over the images."""
@@ -125,7 +150,7 @@ def classification_evaluator(
     return evaluator_of(supernet, HeldOut(loader, task, device), race)
 
 
-class LoaderEvaluator(_OnOpenings):
+class LoaderEvaluator(OnOpenings):
     """The same by a user's own loader and metric.
 
     Args:
@@ -142,6 +167,11 @@ class LoaderEvaluator(_OnOpenings):
         self.targets = torch.cat([targets for _, targets, *_ in batches]).to(device)
         # Last: what may be kept is a share of the memory that the images leave.
         super().__init__(supernet)
+
+    @property
+    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
+        """Images and targets that archs are judged on."""
+        return zip(self.images, self.targets.split(list(map(len, self.images))), strict=True)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name."""
@@ -217,6 +247,33 @@ class CarriedEvaluator:
         batches = [(shared(images), shared(targets)) for images, targets in self.batches]
         held_out = HeldOut(batches, self.task, device, config.supernet.amp)
         return evaluator_of(supernet.to(device), held_out, self.race)
+
+
+def hash_weights(model: nn.Module) -> str:
+    """A hash of a model's weights, as `search.stages.searching.digest` has it of their file."""
+    return _digest(tensor_bytes(model.state_dict()))
+
+
+def hash_images(batches: Iterable[tuple[Tensor, Tensor]]) -> str:
+    """A hash of images (B, ...) and their targets (B, ...).
+
+    Their order and the size of the batches do not matter: metrics are means over all images.
+    """
+    each = (
+        hashlib.sha256(_bytes(image) + _bytes(target)).digest()
+        for images, targets in batches
+        for image, target in zip(images.cpu(), targets.cpu(), strict=True)
+    )
+    return _digest(b"".join(sorted(each)))
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    values = tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return f"{tensor.dtype} {list(tensor.shape)} ".encode() + values
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
 def shared(array: NDArray[Any]) -> Tensor:

@@ -67,7 +67,7 @@ def parse_call(argv: Sequence[str]) -> Call:
         InputError: naming the option, or file, line and key, and what would be right.
         SystemExit: after --help and --version.
     """
-    arguments = _listed(_long(_config_option(list(argv) or ["--help"])))
+    arguments = _switched(_listed(_long(_config_option(list(argv) or ["--help"]))))
     file = _config_file(arguments)
     document = None if file is None else read_yaml(file)
     if document is not None:
@@ -269,6 +269,20 @@ def _lists() -> frozenset[str]:
     """The options that take a list and nothing else."""
     own = {f"--{each.name}": each.type for one in COMMANDS.values() for each in one.options}
     return frozenset(name for name, kind in (own | options()).items() if _is_list(kind))
+
+
+def _switched(arguments: list[str]) -> list[str]:
+    """Options that are true or false, which without a value are true."""
+    found: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        bare = argument in _switches() and following.startswith("-")
+        found += [argument, "true"] if bare else [argument]
+    return found
+
+
+@cache
+def _switches() -> frozenset[str]:
+    return frozenset(name for name, kind in options().items() if kind is bool)
 
 
 def _config_file(arguments: list[str]) -> Path | None:

@@ -11,7 +11,7 @@ from search.costs import FREE_COSTS
 from search.objectives import Objective
 from search.record import Job, Outcome, Record, describe
 from space.arch import Arch
-from space.errors import InputError, near
+from space.errors import near
 from space.space import SearchSpace
 
 # Kept of every arch, whatever the objectives are.
@@ -58,14 +58,9 @@ class Problem:
         return found | {limit.name: float(limit.of(arch)) for limit in self.budget.limits}
 
     def judge(self, job: Job, outcome: Outcome, number: int, reused: bool = False) -> Record:
-        """The record of an outcome; a value that is NaN or infinite is a failure.
-
-        Raises:
-            InputError: the evaluation does not give a metric that the search needs.
-        """
+        """The record of an outcome that lacks nothing; a NaN or infinite value is a failure."""
         error, metrics = outcome.error, dict(outcome.metrics)
         if error is None:
-            self._check_complete(metrics)
             try:
                 metrics |= self.costs(job.arch)
             except Exception as raised:
@@ -88,17 +83,13 @@ class Problem:
             reused,
         )
 
-    def complete(self, metrics: Mapping[str, float]) -> bool:
-        """Whether `metrics` holds every metric that the search needs."""
-        return all(name in metrics for name in self.measured)
-
-    def _check_complete(self, metrics: Mapping[str, float]) -> None:
+    def lacking(self, metrics: Mapping[str, float]) -> str | None:
+        """What an evaluation lacks that the search needs, in a sentence; None for nothing."""
         for name in self.measured:
             if name not in metrics:
                 given = ", ".join(metrics) or "nothing"
-                raise InputError(
-                    f"the evaluation gives no {name!r}, only {given}{near(name, list(metrics))}"
-                )
+                return f"the evaluation gives no {name!r}, only {given}{near(name, list(metrics))}"
+        return None
 
     def _not_finite(self, metrics: Mapping[str, float]) -> str | None:
         names = dict.fromkeys((*(each.name for each in self.objectives), *self.measured))

@@ -17,7 +17,7 @@ LONGEST_ERROR = 300
 # A metric of archs that racing stopped: the share of the images that they had seen by then.
 SEEN = "racing.seen"
 
-Source = Literal["initial", "sampler", "uniform"]
+Source = Literal["initial", "retry", "sampler", "uniform"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Job:
         identity: `SearchSpace.identity` of the arch.
         arch: canonical.
         genes: an assignment that decodes to it.
-        source: who proposed it: the initial population, the sampler, or a uniform draw.
+        source: who proposed it: the initial population, a failure that is tried again, the sampler,
+            or a uniform draw.
     """
 
     identity: str

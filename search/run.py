@@ -12,6 +12,7 @@ from search.front import Front
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
+from search.origin import Given, describe_origin
 from search.racing import Race, race_of
 from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
@@ -26,7 +27,7 @@ from space.errors import InputError
 from space.space import SearchSpace
 
 if TYPE_CHECKING:
-    from search.evaluator import Metric
+    from search.evaluator import Metric, OnOpenings
     from supernet.model import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
@@ -52,10 +53,11 @@ def run_search(
     reuse: Iterable[str | Path] = (),
     latency: Iterable[str | Path | LatencyTable] = (),
     directions: Mapping[str, str] = DIRECTIONS,
-    origin: Mapping[str, Any] | None = None,
+    origin: Given = None,
     workers: int | Workers = 0,
     time_limit: float | None = None,
     racing: float | None = None,
+    retry_failed: bool = False,
     on_event: OnProgress | None = None,
 ) -> Front:
     """Search a space for the best archs inside a budget.
@@ -89,12 +91,18 @@ def run_search(
         latency: latency tables, or their files, as `tokennas profile` writes them: budgets and
             objectives may then say `latency_ms`, or `latency_ms@NAME` where there are several.
         directions: which way the metrics of the evaluation are better, by name.
-        origin: plain values that say what evaluates; another origin in the same folder is refused.
+        origin: a name of your own for what evaluates, such as `"valid, 10 crops"`, or plain values
+            by name. A folder whose results have another origin is refused. Without it a callable
+            is known by its code; where that uses more than plain values and functions, such as a
+            network, a folder that has results is refused too. A supernet's weights and the images
+            are compared anyway.
         workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
             them takes, and where.
         time_limit: seconds after which an evaluation has failed; none for no limit.
         racing: of a supernet on a loader whose images come in an order of chance: the error rate
             at which archs that lose are stopped before they have seen all images.
+        retry_failed: evaluate stored archs that failed once more, before others. They count once
+            among the trials, and by a success if there is one.
         on_event: called with the progress after evaluations.
 
     Returns:
@@ -109,9 +117,13 @@ def run_search(
         raise InputError("run_search needs a supernet or a space")
     problem = make_problem(space, objectives, budget, directions, read_tables(latency))
     race = race_of(problem, racing)
+    function = evaluate or make_evaluate if supernet is None else metric
+    known = describe_origin(origin, function)
     if supernet is not None:
         given = evaluate or make_evaluate
-        evaluate = _on_supernet(supernet, loader, metric, race, given)
+        evaluate = evaluator = _on_supernet(supernet, loader, metric, race, given)
+        # Of a search in memory nothing is left to be compared with.
+        known |= {} if folder is None else evaluator.origin()
     elif race is not None:
         raise InputError("racing: needs a supernet and a loader, to stop between images")
     made = _maker(evaluate, make_evaluate)
@@ -124,7 +136,8 @@ def run_search(
         storage,
         None if initial is None else tuple(initial),
         tuple(map(Path, reuse)),
-        dict(origin or {}),
+        known,
+        retry_failed=retry_failed,
     )
     check_limit(time_limit)
     with told(search.folder, on_event or (lambda progress: None)) as report:
@@ -173,7 +186,7 @@ def _on_supernet(
     metric: Metric | None,
     race: Race | None,
     other: object,
-) -> Evaluate:
+) -> OnOpenings:
     # torch is imported where it is used: a search over a callable needs none.
     from search.evaluator import LoaderEvaluator, classification_evaluator  # noqa: PLC0415
 

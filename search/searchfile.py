@@ -15,6 +15,8 @@ from space.yamlfile import read_yaml, write_yaml
 
 SCHEMA = "tokennas/search/1"
 NAME = "search.yaml"
+# What an origin says of a callable, see `search.origin`.
+CALLABLE = ("name", "code", "run", "why")
 
 
 def describe_search(
@@ -37,38 +39,86 @@ def describe_search(
     }
 
 
-def settle(folder: Path, description: Mapping[str, Any], results: bool) -> str:
-    """Write the description of a new search, or check it against the one that is there.
+def study_name(folder: Path, storage: str, journal: bool) -> str:
+    """The name of the Optuna study of a search; a new one where there is none.
 
     Args:
         folder: of the search.
-        description: see `describe_search`.
-        results: whether there are results already.
-
-    Returns:
-        The name of the Optuna study.
+        storage: where its trials are.
+        journal: whether there is one in the folder.
 
     Raises:
-        InputError: a value differs from that of the results that are there; old and new are shown.
+        InputError: the description is missing or is none, or names another storage.
     """
     path = folder / NAME
     if not path.exists():
-        if results:
+        if journal:
             raise InputError(f"{path}: missing, so nobody can say what the results here belong to")
-        study = f"{folder.resolve().name}-{secrets.token_hex(4)}"
-        write_yaml(path, {"schema": SCHEMA, "study": study, **description})
-        return study
+        return f"{folder.resolve().name}-{secrets.token_hex(4)}"
     document = read_yaml(path)
     data = document.data if isinstance(document.data, dict) else {}
     if data.get("schema") != SCHEMA or not isinstance(data.get("study"), str):
         raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data.get('schema'))}")
-    there = {key: value for key, value in data.items() if key not in ("schema", "study")}
-    for place, old, new in _differences(there, dict(description), ""):
+    _refuse(folder, _differences(data.get("storage"), storage, "storage"))
+    return str(data["study"])
+
+
+def settle(folder: Path, study: str, description: Mapping[str, Any], results: bool) -> None:
+    """Check the description of a search against that of its results, or write it.
+
+    Args:
+        folder: of the search.
+        study: see `study_name`.
+        description: see `describe_search`.
+        results: whether there are results already; without any a description has no meaning yet.
+
+    Raises:
+        InputError: a value differs from that of the results that are there; old and new are shown.
+    """
+    path, new = folder / NAME, {"schema": SCHEMA, "study": study, **description}
+    old = read_yaml(path).data if path.exists() else {}
+    if old == new:
+        return
+    if results:
+        origin = _named(folder, old.get("origin"), new["origin"])
+        _refuse(folder, _differences({**old, "origin": origin}, new, ""))
+    write_yaml(path, new)
+
+
+def _named(folder: Path, old: Any, new: Mapping[str, Any]) -> Any:
+    """The origin of the results that are there, by the user's name for it where it had none.
+
+    Raises:
+        InputError: what evaluates is another callable without a name, or nobody can tell.
+    """
+    origin = old if isinstance(old, dict) else {}
+    then, now = ({key: each[key] for key in CALLABLE if key in each} for each in (origin, new))
+    if then == now or not now or ("name" in then and "name" in now):
+        return old
+    if "name" in now:
+        return {key: value for key, value in origin.items() if key not in then} | now
+    if "name" in then:
+        raise InputError(
+            f"{folder}: the results that are there have the origin {shown(then['name'])}; give it "
+            "again if they come from what evaluates now, else search in another folder"
+        )
+    if "code" in then and "code" in now:
+        reason = "come from other code, or from other values in it"
+    else:
+        noted = "what evaluated then cannot be compared" if then else "nothing was noted of it then"
+        reason = f"may come from something else than what evaluates now: {now.get('why') or noted}"
+    raise InputError(
+        f"{folder}: the results that are there {reason}; if they mean the same, give "
+        "origin='NAME', a name of your own for what evaluates, else search in another folder"
+    )
+
+
+def _refuse(folder: Path, differences: Iterator[tuple[str, str, str]]) -> None:
+    for place, old, new in differences:
         raise InputError(
             f"{folder}: {place} was {old} in the results that are there, and is {new}; give the "
             "old value, or search under another name (--search.name; in Python, folder)"
         )
-    return str(data["study"])
 
 
 def tables_in(folder: Path) -> dict[str, str]:

@@ -37,7 +37,7 @@ class Progress:
         rate: evaluations a second, since this run began.
         objective: name of the first one.
         best: the finished evaluation that is best in it, inside the constraints.
-        notes: what had to be repaired on opening.
+        notes: what had to be repaired on opening, and which archs failed: the first few.
         ended: why it ended, in a sentence; None while it goes on.
         workers: processes that evaluate and are alive; None where this one does.
         leased: archs that they are evaluating.
@@ -91,6 +91,8 @@ def passes(forward: float | None, of_alone: float | None) -> str:
 
 
 OnProgress = Callable[[Progress], None]
+# Failures that are told one by one; of all there is the number.
+MOST_NOTED = 3
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class Search:
         origin: plain values that say what evaluates (a supernet's hash, a split): results that are
             there must have the same.
         driver: process that runs the search, wherever the study is.
+        retry_failed: whether stored archs that failed are evaluated once more, before others.
 
     Raises:
         InputError: numbers or a storage that cannot be.
@@ -124,6 +127,7 @@ class Search:
     reuse: tuple[Path, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     driver: int = field(default_factory=os.getpid)
+    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         _check_count("trials", self.trials, least=1)
@@ -162,6 +166,7 @@ class Search:
                 store=store,
                 initial=self.initial,
                 known=known,
+                retry_failed=self.retry_failed,
             )
             yield Session(study, tuple(store.notes) if store else ())
         finally:
@@ -175,8 +180,10 @@ class Search:
         mine = {name: description[name] for name in ("shape", "origin")}
         for folder in self.reuse:
             if origin_of(folder) != mine:
+                unnamed = "code" in self.origin or "run" in self.origin
                 raise InputError(
                     f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
+                    + ("; give both the same origin='NAME', if they mean the same" * unnamed)
                 )
             # What its latency tables predicted would be taken for what this one's do.
             predicted = tables_in(folder)
@@ -190,7 +197,8 @@ class Session:
 
     def __init__(self, study: Study, notes: tuple[str, ...] = ()) -> None:
         self.study = study
-        self._notes = notes
+        self._notes = list(notes)
+        self._noted = 0
         self._began = time.monotonic()
         self._evaluates: float | None = None
         self._there = self._looked = len(study.records)
@@ -205,7 +213,7 @@ class Session:
     def progress(self) -> Progress:
         records = self.study.records
         for record in records[self._looked :]:
-            self._failed += record.error is not None
+            self._note_failure(record)
             if record.inside and (
                 self._best is None or self._rank(record) > self._rank(self._best)
             ):
@@ -222,13 +230,21 @@ class Session:
             rate=(len(records) - self._there) / elapsed if elapsed > 0 else 0.0,
             objective=self.study.problem.objectives[0].name,
             best=self._best,
-            notes=self._notes,
+            notes=tuple(self._notes),
             ended=self.study.ended,
             spent=self.study.spent,
             seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
             stopped=sum(share < 1 for share in self._seen),
             images=sum(self._seen) / len(self._seen) if self._seen else 1.0,
         )
+
+    def _note_failure(self, record: Record) -> None:
+        if record.error is None:
+            return
+        self._failed += 1
+        self._noted += 1
+        if self._noted <= MOST_NOTED:
+            self._notes.append(f"arch {record.identity} failed: {record.error}")
 
     def _rank(self, record: Record) -> float:
         assert record.values is not None

@@ -7,6 +7,7 @@ the search's folder, or any database that Optuna has a URL for. One process writ
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from search.journal import read_storage, repair, write_storage
 from search.lock import FolderLock
 from search.objectives import Objective
 from search.proposals import quiet
-from search.searchfile import settle
+from search.searchfile import settle, study_name
 from search.urls import without_password
 from space.errors import InputError, shown
 from space.interruption import stoppable
@@ -84,20 +85,42 @@ class Store:
             # Before the folder is tied to it: a wrong URL can be mended.
             with opening(self._place):
                 reach(url)
-        name = settle(folder, {**description, "storage": storage}, there)
+        name = study_name(folder, storage, there)
+        described = {**description, "storage": storage}
         if url is None:
             with opening(self._place), writing(journal):
                 note = repair(journal)
                 self.notes += [note] if note else []
                 self.trials = _trials(read_storage(journal), name)
+                settle(folder, name, described, bool(self.trials))
                 # Optuna's lock, interrupted, hides why behind an error of its own.
                 with stoppable():
-                    self._study = _create(write_storage(journal), name, objectives)
+                    self._study = self._create(write_storage(journal), name, objectives)
         else:
             with opening(self._place):
                 self._database = open_database(url, name, driver)
-                self._study = _create(self._database, name, objectives)
-                self.trials = self._study.get_trials(deepcopy=False, states=FINISHED)
+                self.trials = _trials(self._database, name)
+                settle(folder, name, described, bool(self.trials))
+                self._study = self._create(self._database, name, objectives)
+
+    def _create(
+        self, storage: BaseStorage, name: str, objectives: tuple[Objective, ...]
+    ) -> optuna.Study:
+        """The study to write to; while it has no trials it is made anew, for other objectives."""
+        names = [objective.name for objective in objectives]
+        with quiet():
+            if not self.trials:
+                with suppress(KeyError):
+                    optuna.delete_study(study_name=name, storage=storage)
+            study = optuna.create_study(
+                study_name=name,
+                storage=storage,
+                directions=[objective.optuna_direction for objective in objectives],
+                load_if_exists=True,
+            )
+            if study.metric_names != names:
+                study.set_metric_names(names)
+        return study
 
     def add(self, trial: FrozenTrial) -> None:
         """Store a finished trial; when this returns it is on the disk, or in the database.
@@ -137,22 +160,9 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
 
 
 def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
-    if name not in [study.study_name for study in storage.get_all_studies()]:
-        return []
     with quiet():
-        study = optuna.load_study(study_name=name, storage=storage)
+        try:
+            study = optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            return []
     return study.get_trials(deepcopy=False, states=FINISHED)
-
-
-def _create(storage: BaseStorage, name: str, objectives: tuple[Objective, ...]) -> optuna.Study:
-    names = [objective.name for objective in objectives]
-    with quiet():
-        study = optuna.create_study(
-            study_name=name,
-            storage=storage,
-            directions=[objective.optuna_direction for objective in objectives],
-            load_if_exists=True,
-        )
-        if study.metric_names != names:
-            study.set_metric_names(names)
-    return study

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import optuna
 
 from search.feasible import Feasible
+from search.firstseries import FirstSeries
 from search.initial import initial_archs
 from search.problem import Problem
 from search.proposals import Proposals
 from search.record import NOTHING, Job, Outcome, Record, Source
 from search.samplers import SamplerChoice
 from search.storage import Store
-from search.trials import attributes, read_records
+from search.trials import attributes, count_attempts, numbered, read_records
 from space.arch import Arch
 from space.encoding import Genes
 from space.errors import InputError
@@ -28,7 +29,6 @@ from space.errors import InputError
 # After a draw the sampler has less credit, until it proposes something new: near the end of a
 # small space, each evaluation would cost as many asks as the first.
 MOST_AFTER_DRAW = 10
-MOST_FAILURES = 10
 
 
 @dataclass
@@ -59,16 +59,20 @@ class Study:
         store: where finished evaluations are kept and found again; None for nowhere.
         initial: archs to start from instead of the usual ladder and hand-made ones.
         known: metrics that other searches measured, by identity: taken over, not evaluated again.
+        retry_failed: whether stored archs that failed are evaluated once more, before others; they
+            count once among the trials.
 
     Attributes:
-        records: the finished evaluations, in the order of finishing.
+        records: the finished evaluations, in the order of finishing; of an arch that is tried
+            again, the last one.
+        trials: as given, or what is stored already where that is more and failures are retried.
         ended: why there are no more jobs, in a sentence; None while there are.
         spent: on the forward passes of the evaluations since this run began.
         seconds: of those evaluations.
 
     Raises:
-        InputError: no arch keeps the budgets, an initial arch is not in the space, or what is
-            stored does not fit it.
+        InputError: no arch keeps the budgets, an initial arch is not in the space, what is stored
+            does not fit it, or all that was asked for is stored and failed.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Study:
         store: Store | None = None,
         initial: Iterable[Arch] | None = None,
         known: Mapping[str, Mapping[str, float]] | None = None,
+        retry_failed: bool = False,
     ) -> None:
         self.problem = problem
         self.trials = trials
@@ -90,11 +95,16 @@ class Study:
         self.spent = NOTHING
         self.seconds = 0.0
         self._sampler = sampler
-        self._store = store
         self._known = known or {}
         self._genes = Genes(problem.space)
         stored = store.trials if store else []
         self.records = read_records(stored, problem)
+        self._attempts = count_attempts(stored)
+        self._series = FirstSeries(store, self.records)
+        failed = [each for each in self.records if retry_failed and each.error is not None]
+        if failed:
+            self.trials = max(trials, len(self.records))
+            self.records = numbered(each for each in self.records if each.error is None)
         self._seen: dict[str, Record | None] = {each.identity: each for each in self.records}
         self._rng = np.random.default_rng([seed, 1, len(self.records)])
         self._feasible = Feasible(problem.space, problem.budget)
@@ -103,9 +113,9 @@ class Study:
         self._open: dict[str, tuple[Job, optuna.Trial]] = {}
         if initial is None:
             initial = initial_archs(problem, seed) if sampler.learns else ()
-        self._initial = deque(self._encoded(arch) for arch in initial)
+        self._initial = deque(self._encoded(each.arch, "retry") for each in failed)
+        self._initial.extend(self._encoded(arch) for arch in initial)
         self._patience = sampler.patience
-        self._failures = 0
         self._dry = False
         self._end_if_done()
 
@@ -130,7 +140,7 @@ class Study:
                 self._dry = True
                 if self._open:
                     return None
-                self.ended = self._exhausted()
+                self._end(self._exhausted())
             elif not self._take_over(job):
                 return job
 
@@ -142,7 +152,7 @@ class Study:
         jobs: list[Job] = []
         while len(jobs) < most and (job := self.next()) is not None:
             jobs.append(job)
-            if job.source == "initial" and not self._initial:
+            if job.source in ("initial", "retry") and not self._initial:
                 break
         return jobs
 
@@ -155,27 +165,28 @@ class Study:
         """Store the outcome of a job; None where the arch had one already.
 
         Raises:
-            InputError: the evaluation does not give a metric that the search needs, or every
-                evaluation since the start failed.
+            InputError: before any evaluation has succeeded, this one does not give a metric that
+                the search needs; or every evaluation since the start failed.
         """
         known = self._seen.get(job.identity)
         unknown = job.identity not in self._open
         if known is not None or (unknown and len(self.records) >= self.trials):
             return None
+        outcome = self._checked(outcome)
         record = self.problem.judge(job, outcome, len(self.records), reused)
         # After a restart of whoever holds the study a job may come back that it knows nothing of.
         _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
         for name, excess in record.excess.items():
             trial.set_constraint(name, excess)
         frozen = self._proposals.finish(trial, record.values)
-        if self._store:
-            frozen.user_attrs = attributes(record, job, self.seed)
-            self._store.add(frozen)
+        self._attempts[job.identity] += 1
+        frozen.user_attrs = attributes(record, job, self.seed, self._attempts[job.identity])
+        self._series.add(frozen, record)
         self.records.append(record)
         self.spent += outcome.spent
         self.seconds += outcome.seconds
         self._seen[job.identity] = record
-        self._count_failures(record)
+        self._series.count(record, retried=job.source == "retry")
         self._end_if_done()
         return record
 
@@ -232,13 +243,30 @@ class Study:
         self._open = {job.identity: self._ask(job) for job in self.open}
 
     def _end_if_done(self) -> None:
-        if len(self.records) >= self.trials:
-            self.ended = f"the {self.trials:,} evaluations that were asked for are finished"
+        if self.ended is None and len(self.records) >= self.trials:
+            self._end(f"the {self.trials:,} evaluations that were asked for are finished")
+
+    def _end(self, reason: str) -> None:
+        self._series.end(self.records)
+        self.ended = reason
+
+    def _checked(self, outcome: Outcome) -> Outcome:
+        """An outcome that lacks a metric is a failure, once another one has shown that it can be.
+
+        Raises:
+            InputError: none has.
+        """
+        lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
+        if lacking is None:
+            return outcome
+        if not self._series.succeeded:
+            raise InputError(lacking)
+        return replace(outcome, error=lacking)
 
     def _take_over(self, job: Job) -> bool:
         """Finish a job with what another search measured, where that is all that is needed."""
         metrics = self._known.get(job.identity)
-        if metrics is None or not self.problem.complete(metrics):
+        if metrics is None or self.problem.lacking(metrics) is not None:
             return False
         self.counts.reused += 1
         self.finish(job, Outcome(metrics), reused=True)
@@ -249,14 +277,3 @@ class Study:
         if self._feasible.exact:
             return f"every arch{inside} has been evaluated"
         return f"no arch{inside} was found that has not been evaluated"
-
-    def _count_failures(self, record: Record) -> None:
-        """Stop where nothing works: a callable that always fails would use up the trials."""
-        if record.error is None:
-            self._failures = -1
-        elif self._failures >= 0:
-            self._failures += 1
-            if self._failures == MOST_FAILURES:
-                raise InputError(
-                    f"the first {MOST_FAILURES} evaluations failed, the last with {record.error}"
-                )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -14,8 +16,14 @@ from space.errors import InputError, shown
 from space.files import block_to_dict
 
 
-def attributes(record: Record, job: Job, seed: int) -> dict[str, Any]:
-    """What a stored trial says beside its parameters and values."""
+def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:
+    """What a stored trial says beside its parameters and values.
+
+    Args:
+        record, job: what was evaluated, and what came of it.
+        seed: of the search.
+        attempt: how many evaluations of the arch there are, with this one.
+    """
     found: dict[str, Any] = {
         "identity": record.identity,
         "arch": [block_to_dict(block) for block in record.arch.blocks],
@@ -23,6 +31,7 @@ def attributes(record: Record, job: Job, seed: int) -> dict[str, Any]:
         "seconds": round(record.seconds, 6),
         "source": job.source,
         "seed": seed,
+        "attempt": attempt,
     }
     if record.error is not None:
         found["error"] = record.error
@@ -32,9 +41,10 @@ def attributes(record: Record, job: Job, seed: int) -> dict[str, Any]:
 
 
 def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record]:
-    """The records of stored trials, in their order; a second one of the same arch is left out.
+    """The records of stored trials, one for each arch, in the order of finishing.
 
-    A database may hold a trial twice where the connection broke while the first was confirmed.
+    An arch that failed may have been tried again: the last attempt counts. A database may hold a
+    trial twice where the connection broke while the first was confirmed.
 
     Raises:
         InputError: a trial does not fit the space, or was not written by a search.
@@ -43,9 +53,21 @@ def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record
     found: dict[str, Record] = {}
     for trial in trials:
         _check(trial)
-        record = _record(trial, problem, genes, len(found))
-        found.setdefault(record.identity, record)
-    return list(found.values())
+        record = _record(trial, problem, genes)
+        if record.identity not in found or found[record.identity].error is not None:
+            found.pop(record.identity, None)
+            found[record.identity] = record
+    return numbered(found.values())
+
+
+def numbered(records: Iterable[Record]) -> list[Record]:
+    """Records with the numbers of their order."""
+    return [replace(record, number=number) for number, record in enumerate(records)]
+
+
+def count_attempts(trials: Iterable[FrozenTrial]) -> Counter[object]:
+    """How often each arch was evaluated, by identity."""
+    return Counter(trial.user_attrs.get("identity") for trial in trials)
 
 
 def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, dict[str, float]]:
@@ -75,7 +97,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 62)
 
 
-def _record(trial: FrozenTrial, problem: Problem, genes: Genes, number: int) -> Record:
+def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
     attrs = trial.user_attrs
     try:
         arch = genes.decode(trial.params)
@@ -95,7 +117,7 @@ def _record(trial: FrozenTrial, problem: Problem, genes: Genes, number: int) -> 
             f"{len(problem.objectives)} objectives"
         )
     return Record(
-        number,
+        trial.number,
         identity,
         arch,
         _metrics(attrs.get("metrics", {}), trial),

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -36,7 +37,10 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     Raises:
         InputError: there is no trained supernet, or the search's values are not right.
     """
-    folder, wanted = RunFolder(config, file), config.search
+    wanted = config.search
+    # What the run keeps of its values is not to try failures again each time it is gone on with.
+    kept = replace(config, search=replace(wanted, retry_failed=False))
+    folder = RunFolder(kept, file)
     sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     setup = trained(config, file)
     searches = folder.stage("search")
@@ -77,6 +81,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             origin=origin_of(folder),
             workers=config.evaluators(),
             time_limit=wanted.time_limit,
+            retry_failed=wanted.retry_failed,
             on_event=begun,
         )
     limits: dict[str, float] = {}

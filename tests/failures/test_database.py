@@ -147,7 +147,9 @@ def test_a_server_that_stays_away_is_told_in_a_line_and_the_search_goes_on_later
 
 
 def run(folder, evaluate, url):
-    return run_search(space=SPACE, evaluate=evaluate, trials=TRIALS, folder=folder, storage=url)
+    return run_search(
+        space=SPACE, evaluate=evaluate, trials=TRIALS, folder=folder, storage=url, origin="toy"
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -67,6 +67,7 @@ def search(folder, trials, workers, seconds=0.0, kills=None, **others):
         trials=trials,
         workers=workers,
         folder=folder / "search",
+        origin="toy",
         **others,
     )
 

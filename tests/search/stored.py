@@ -15,6 +15,7 @@ SPACE = toy_space()
 def search(folder, trials=12, evaluate=None, **others):
     evaluate = evaluate or Evaluate(SPACE)
     arguments = {"space": SPACE, "evaluate": evaluate, "trials": trials, "folder": folder}
+    arguments["origin"] = "toy"
     return run_search(**(arguments | others)), evaluate
 
 

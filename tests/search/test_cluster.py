@@ -63,6 +63,7 @@ def search(cluster, folder, trials, workers, seconds=0.05, **others):
         trials=trials,
         workers=Workers(workers, ray=RayConfig(cluster.address, **others)),
         folder=folder / "search",
+        origin="toy",
     )
 
 

@@ -75,9 +75,10 @@ def test_a_lock_whose_search_has_ended_is_waited_for(tmp_path):
 
 
 def test_the_lock_is_free_after_a_search_and_after_one_that_failed(tmp_path):
-    search(tmp_path, trials=3)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="gives no 'top1'"):
         search(tmp_path, trials=9, evaluate=lambda arch: {"wrong": 1.0})
+    FolderLock(tmp_path, os.getpid()).release()
+    search(tmp_path, trials=3)
     FolderLock(tmp_path, os.getpid()).release()
 
 

@@ -10,9 +10,9 @@ from search_toys import (
     toy_space,
 )
 
+from search.firstseries import MOST_FAILURES
 from search.objectives import Objective
 from search.record import Outcome
-from search.study import MOST_FAILURES
 from space import InputError
 
 
@@ -76,7 +76,8 @@ def test_other_metrics_that_are_not_finite_are_left_out():
 def test_where_nothing_works_the_search_stops():
     study = study_of(toy_space(), 100)
     with pytest.raises(
-        InputError, match=r"first 10 evaluations failed, the last with ZeroDivision"
+        InputError,
+        match=r"none of the first 10 evaluations succeeded, the first failed with ZeroDivision",
     ):
         drive(study, lambda arch: 1 / 0)
     assert len(study.records) == MOST_FAILURES

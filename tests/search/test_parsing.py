@@ -123,6 +123,16 @@ def test_a_command_has_a_short_name_for_what_it_is_asked_most(config, words):
     assert "safetensors" in told
 
 
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [([], False), ([""], True), (["true"], True), (["false"], False), (["", "--seed", "3"], True)],
+)
+def test_what_is_true_or_false_needs_no_value(config, given, value):
+    option = ["--search.retry_failed"] if given else []
+    call = parse_call(["search", str(config), *option, *filter(None, given)])
+    assert call.config.search.retry_failed is value
+
+
 def test_lists_need_no_brackets(config):
     one = parse_call(["retrain", str(config), "--archs", "a.yaml", "--retrain.budgets=40%"])
     two = parse_call(["retrain", str(config), "--archs=[a.yaml]", "--retrain.budgets", "[40%]"])

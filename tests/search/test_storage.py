@@ -229,7 +229,11 @@ def test_interrupting_keeps_what_was_finished_and_frees_the_folder(tmp_path):
 def test_an_evaluator_is_not_made_where_nothing_is_left_to_do(tmp_path):
     search(tmp_path, trials=5)
     front = run_search(
-        space=SPACE, make_evaluate=lambda: pytest.fail("made"), trials=5, folder=tmp_path
+        space=SPACE,
+        make_evaluate=lambda: pytest.fail("made"),
+        trials=5,
+        folder=tmp_path,
+        origin="toy",
     )
     assert front.evaluations == 5
 

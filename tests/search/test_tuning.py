@@ -154,6 +154,7 @@ class NeverSent:
 def test_a_search_that_is_over_or_refused_sends_nothing_to_workers(tmp_path):
     front = search(tmp_path, 10, workers=0)
     again = {"space": SPACE, "budget": BUDGET, "make_evaluate": NeverSent(), "workers": 1}
+    again["origin"] = "toy"
     assert run_search(**again, trials=10, folder=tmp_path / "search") == front
     with pytest.raises(InputError, match="seed was 0"):
         run_search(**again, trials=20, seed=1, folder=tmp_path / "search")

@@ -106,6 +106,7 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
     given = {
         "space": space,
         "evaluate": accuracy,
+        "origin": "toy",
         "objectives": ["top1", "latency_ms"],
         "budget": "latency_ms=50%",
         "sampler": sampler,

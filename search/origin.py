@@ -1,0 +1,170 @@
+"""What evaluates, in plain values: equal ones mean that a search may go on from its results."""
+
+from __future__ import annotations
+
+import dis
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import PurePath
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+from space.errors import InputError, shown
+
+PLAIN = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
+NAMED = (ModuleType, logging.Logger)
+DIGITS = 16
+
+Given = str | Mapping[str, Any] | None
+
+
+def describe_origin(given: Given, function: Callable[..., Any] | None) -> dict[str, Any]:
+    """What is given, or else what the code of a callable says.
+
+    Args:
+        given: a name of the user's for what evaluates, or plain values.
+        function: what evaluates, makes what does, or is a metric; None where there is no callable.
+
+    Raises:
+        InputError: the name is empty.
+    """
+    if given is None:
+        return {} if function is None else describe_callable(function)
+    if isinstance(given, Mapping):
+        return dict(given)
+    if not isinstance(given, str) or not given.strip():
+        raise InputError(f"origin: must be a name for what evaluates, got {shown(given)}")
+    return {"name": given}
+
+
+def describe_callable(function: Callable[..., Any]) -> dict[str, str]:
+    """A hash of a callable's code and of the plain values, functions and classes that it uses.
+
+    Those of other packages are known by their names. Where it uses something else, such as a
+    network, its code does not tell what it gives: then a value that no other call has, and why.
+    """
+    try:
+        found = _Reader(_package(function)).describe(function, "")
+    except (_UnknownError, RecursionError) as error:
+        return {"run": secrets.token_hex(DIGITS // 2), "why": str(error)}
+    return {"code": hashlib.sha256(repr(found).encode()).hexdigest()[:DIGITS]}
+
+
+class _UnknownError(Exception):
+    """What a value does cannot be told from what is known of it."""
+
+
+class _Reader:
+    """Describes values in plain ones, which are equal in each process.
+
+    Args:
+        package: whose functions and classes are read; others have names.
+    """
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+        self._read: dict[int, int] = {}
+
+    def describe(self, value: Any, name: str) -> Any:
+        """A value in plain ones.
+
+        Args:
+            value: what it is.
+            name: what it is called where it is used; empty for the callable itself.
+
+        Raises:
+            _UnknownError: it cannot be described.
+        """
+        if type(value) in PLAIN or isinstance(value, PurePath):
+            return str(value) if isinstance(value, PurePath) else repr(value)
+        if isinstance(value, NAMED):
+            return getattr(value, "__name__", None) or value.name
+        if isinstance(value, BuiltinFunctionType) and not _bound(value):
+            return value.__qualname__
+        if isinstance(value, list | tuple):
+            return [type(value).__name__, *(self.describe(each, name) for each in value)]
+        if isinstance(value, set | frozenset):
+            return sorted(repr(self.describe(each, name)) for each in value)
+        if type(value) is dict:
+            return [(self.describe(k, name), self.describe(v, name)) for k, v in value.items()]
+        if isinstance(value, partial):
+            parts = (value.func, value.args, value.keywords)
+            return ["partial", *(self.describe(each, name) for each in parts)]
+        if isinstance(value, FunctionType | type):
+            return self._defined(value)
+        kind = f"of type {type(value).__name__}, which cannot be compared"
+        raise _UnknownError(f"it uses {name}, {kind}" if name else f"it is {kind}")
+
+    def _defined(self, value: FunctionType | type) -> Any:
+        """A function or a class: one of another package by its name, each other one once."""
+        if _package(value) != self._package:
+            return f"{value.__module__}.{value.__qualname__}"
+        if id(value) in self._read:
+            return f"number {self._read[id(value)]}"
+        self._read[id(value)] = len(self._read)
+        if isinstance(value, FunctionType):
+            return self._function(value)
+        parts = {k: v for k, v in vars(value).items() if not k.startswith("__") or callable(v)}
+        return [
+            [self.describe(base, base.__name__) for base in value.__bases__],
+            [(name, self._member(each, name)) for name, each in sorted(parts.items())],
+        ]
+
+    def _member(self, value: Any, name: str) -> Any:
+        if isinstance(value, staticmethod | classmethod):
+            value = value.__func__
+        if isinstance(value, property):
+            return [self.describe(each, name) for each in (value.fget, value.fset)]
+        return self.describe(value, f"`{name}`")
+
+    def _function(self, function: FunctionType) -> Any:
+        code = function.__code__
+        cells = map(_content, function.__closure__ or ())
+        used = dict(zip(code.co_freevars, cells, strict=True))
+        known = function.__globals__
+        used |= {name: known[name] for name in sorted(_global_names(code)) if name in known}
+        return [
+            self._code(code, function.__doc__),
+            [(name, self.describe(value, f"`{name}`")) for name, value in used.items()],
+            self.describe((function.__defaults__, function.__kwdefaults__), "a default"),
+        ]
+
+    def _code(self, code: CodeType, docstring: str | None = None) -> Any:
+        """What a function does, but not how its variables are called, nor its docstring."""
+        constants = list(code.co_consts)
+        if docstring is not None and constants[:1] == [docstring]:
+            constants[0] = None
+        inner = [self._code(each) for each in constants if isinstance(each, CodeType)]
+        plain = [each for each in constants if not isinstance(each, CodeType)]
+        steps = code.co_code.hex(), code.co_exceptiontable.hex(), code.co_names, code.co_argcount
+        return [steps, inner, self.describe(plain, "a constant")]
+
+
+def _global_names(code: CodeType) -> set[str]:
+    """The globals that a function looks up, and those that are made in it."""
+    found = {
+        str(each.argval)
+        for each in dis.get_instructions(code)
+        if each.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+    }
+    return found.union(*(_global_names(e) for e in code.co_consts if isinstance(e, CodeType)))
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        raise _UnknownError("a variable that it uses has no value yet") from None
+
+
+def _bound(function: BuiltinFunctionType) -> bool:
+    """Whether it is a method of a value, not a function of a module."""
+    return not isinstance(function.__self__, ModuleType | type | None)
+
+
+def _package(value: Any) -> str:
+    function = value.func if isinstance(value, partial) else value
+    return str(getattr(function, "__module__", None)).split(".")[0]
