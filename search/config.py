@@ -43,8 +43,8 @@ class SearchConfig:
             of its own.
         sampler: one of Optuna's, by its name, or `EvolutionSampler`.
         sampler_args: its arguments, such as `population_size`.
-        workers: processes that evaluate, through Ray; 0 for this one. Those that find no place wait
-            for nodes to join.
+        workers: processes that evaluate, through Ray; 0 for this one. On this machine no more are
+            started than have cores; on a cluster those that find no place wait for nodes to join.
         cpus_per_worker: cores of each.
         gpus_per_worker: GPUs of each, such as 1, 0.5 or 0.25; by default an even share of those
             that are there.

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from search.budget import Constraint, amount_of
+from search.budget import Constraint, amount_of, quantity
 from search.costs import FREE_COSTS
 from search.frontfile import read_front, write_front
 from search.hypervolume import Archive
@@ -56,7 +56,7 @@ class Front:
         reference: the corner that bounds the hypervolume, in the objectives' own units: the worst
             value of each among all evaluations.
         steps: (evaluations, hypervolume) wherever the hypervolume grew.
-        ended: why the search ended, in a sentence.
+        ended: why the search ended, in a sentence; where nothing is on the front, why that is too.
         left_out: subnets of the front that the file it was read from leaves out, see `save`.
     """
 
@@ -98,7 +98,7 @@ class Front:
             sum(record.error is not None for record in records),
             reference,
             tuple(steps),
-            ended,
+            ended if chosen else f"{ended}; {_why_empty(problem, records)}",
         )
 
     def __len__(self) -> int:
@@ -186,6 +186,34 @@ def _even(entries: tuple[FrontEntry, ...], most: int) -> tuple[FrontEntry, ...]:
     if len(entries) <= most:
         return entries
     return tuple(entries[i * (len(entries) - 1) // (most - 1)] for i in range(most))
+
+
+def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
+    """Why no evaluation is on the front; the one that came nearest, where constraints keep all off.
+
+    Several constraints are summed up, each as a share of its limit.
+    """
+    errors = [record.error for record in records if record.error is not None]
+    if len(errors) == len(records):
+        return f"all failed, the last with {errors[-1]}" if errors else "nothing was evaluated"
+    constraints = problem.budget.constraints
+    whole = [each for each in records if each.values is not None and not each.estimated]
+    if not whole:
+        return "none was evaluated on all images"
+
+    def beyond(record: Record) -> dict[Constraint, float]:
+        excess = {each: record.excess.get(each.name, 0.0) for each in constraints}
+        return {each: much for each, much in excess.items() if much > 0}
+
+    nearest = min(whole, key=lambda record: sum(m / c.limit for c, m in beyond(record).items()))
+    found = ", ".join(
+        f"{each.name}={quantity(each.limit + each.sign * much)}"
+        for each, much in beyond(nearest).items()
+    )
+    return (
+        f"none keeps {' and '.join(map(str, constraints))}; trial {nearest.number} "
+        f"({nearest.identity[:6]}, {quantity(nearest.metrics['macs'])} MACs) comes nearest: {found}"
+    )
 
 
 def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
 from search.objectives import Evaluate
 from search.record import Spent
@@ -14,6 +16,8 @@ from space.arch import Arch
 from space.errors import InputError
 
 MOST_SECONDS = 1e8
+# Between interruptions, where the first was caught; time enough to tidy up after one.
+AGAIN_SECONDS = 0.5
 
 
 def check_limit(limit: float | None, name: str = "time_limit") -> None:
@@ -32,19 +36,18 @@ def too_long(limit: float) -> str:
 
 
 def limited(evaluate: Evaluate, limit: float | None) -> Evaluate:
-    """`evaluate`, interrupted in this thread after `limit` seconds by a TimeoutError.
+    """`evaluate`, which raises TimeoutError for each arch that takes longer than `limit` seconds.
 
-    Code that never comes back to Python is not interrupted: workers are ended, this process is not.
-
-    Raises:
-        InputError: this is not the main thread, which alone hears the clock.
+    In the main thread it is interrupted then. Elsewhere, and where code does not come back to
+    Python, or gets over the interruption, the time counts that it took in the end.
     """
     if limit is None:
         return evaluate
-    if threading.current_thread() is not threading.main_thread():
-        raise InputError("time_limit: without workers a search must run in the main thread")
-
     return (_LimitedSharing if isinstance(evaluate, Sharing) else _Limited)(evaluate, limit)
+
+
+class _Overtime(BaseException):
+    """Interrupts an evaluation; no Exception, which the code that evaluates may catch."""
 
 
 class _Limited:
@@ -55,9 +58,20 @@ class _Limited:
         self._limit = limit
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
-        with _Alarm(self._limit):
-            metrics: Mapping[str, float] = self._evaluate(arch)
-            return metrics
+        began = time.monotonic()
+        try:
+            with _Alarm(self._limit):
+                metrics: Mapping[str, float] = self._evaluate(arch)
+        except _Overtime:
+            pass
+        except Exception:
+            # What was raised in place of the interruption says less than the time that it took.
+            if time.monotonic() - began <= self._limit:
+                raise
+        else:
+            if time.monotonic() - began <= self._limit:
+                return metrics
+        raise TimeoutError(too_long(self._limit))
 
 
 class _LimitedSharing(_Limited):
@@ -74,17 +88,29 @@ class _LimitedSharing(_Limited):
 
 
 class _Alarm:
+    """Raises `_Overtime` in what is called inside, again and again: it may be caught there.
+
+    Does nothing outside the main thread, which alone hears the clock.
+    """
+
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._heard = threading.current_thread() is threading.main_thread()
+        self._over = False
         self._before: Callable[..., object] | int | None = None
 
     def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGALRM, self._ring)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        if self._heard:
+            self._before = signal.signal(signal.SIGALRM, self._ring)
+            signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_SECONDS)
 
     def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._before)
+        self._over = True
+        if self._heard:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._before)
 
-    def _ring(self, *_: object) -> NoReturn:
-        raise TimeoutError(too_long(self._seconds))
+    def _ring(self, _: int, frame: FrameType | None) -> None:
+        # Not in this file, where the evaluation is over and the alarm is yet to be stopped.
+        if not self._over and (frame is None or frame.f_globals is not globals()):
+            raise _Overtime

@@ -69,7 +69,8 @@ class Workers:
     """Processes that evaluate, or retrain.
 
     Args:
-        count: how many; those that find no place wait for nodes to join.
+        count: how many at most; those that find no place wait for nodes to join, and are not
+            started on a Ray of our own, which none joins.
         cpus: cores of each.
         gpus: GPUs of each; a share only as 1/k, and its memory is not kept apart. None for what the
             GPUs that are there give each worker.

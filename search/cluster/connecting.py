@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from search.cluster.calling import one_line
@@ -24,11 +23,17 @@ ANSWERS_IN = 5.0
 def connected(workers: Workers) -> Iterator[bool]:
     """The Ray that this process is connected to, or the one at the address, or one of our own.
 
-    Gives whether it is our own, which ends with what it was started for.
+    The first is used as it is, and left running. Gives whether it is our own, which ends with what
+    it was started for.
 
     Raises:
         InputError: nothing answers at the address, or it does not let us in.
     """
+    # Looked at before anything is changed that a Ray which runs in this process has read.
+    if _is_connected():
+        _check_runtime_env(workers.ray)
+        yield False
+        return
     address = workers.ray.address
     own = address is None
     try:
@@ -37,9 +42,6 @@ def connected(workers: Workers) -> Iterator[bool]:
             import ray  # noqa: PLC0415
 
             _check_runtime_env(workers.ray)
-            if ray.is_initialized():
-                yield False
-                return
             # Ray has handlers of its own, which end this process with a page of its state.
             with handlers_kept():
                 _start(workers) if own else _join(str(address))
@@ -53,6 +55,15 @@ def connected(workers: Workers) -> Iterator[bool]:
                     ray.shutdown()
     finally:
         _read_authentication()
+
+
+def _is_connected() -> bool:
+    """Whether this process has a Ray already."""
+    if "ray" not in sys.modules:
+        return False
+    import ray  # noqa: PLC0415
+
+    return ray.is_initialized()
 
 
 def here() -> dict[str, Any]:
@@ -69,32 +80,46 @@ def on(node: str) -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def gpus_each(workers: Workers, own: bool) -> float:
-    """GPUs of each process.
+def with_places(workers: Workers, own: bool) -> tuple[Workers, float]:
+    """The workers that are started, and the GPUs of each process.
 
     Args:
-        workers: how many, and what each takes.
-        own: whether Ray is our own, which no other node joins.
+        workers: how many are wanted, and what each takes.
+        own: whether Ray is our own, which no other node joins: none waits there for a place.
 
     Raises:
-        InputError: no worker could ever have them, or takes nothing at all.
+        InputError: no worker could ever have a place, or takes nothing at all.
     """
     import ray  # noqa: PLC0415
 
     resources: Any = ray.cluster_resources
-    there = float(resources().get("GPU", 0.0))
-    gpus = workers.share(there)
-    if own and gpus * workers.processes > there:
-        together = f" of {workers.processes} processes" if workers.processes > 1 else ""
-        raise InputError(
-            f"{workers.section}.gpus_per_worker: {gpus:g} for each{together}, but this machine has "
-            f"{there:g}"
-        )
+    there: Mapping[str, float] = resources()
+    if own:
+        workers = _fewer(workers, "CPU", workers.cpus, there)
+    gpus = workers.share(there.get("GPU", 0.0))
+    if own:
+        workers = _fewer(workers, "GPU", gpus, there)
     if not workers.bundle(gpus):
         raise InputError(
             f"{workers.section}.cpus_per_worker: must be over 0 where workers take no GPU"
         )
-    return gpus
+    return workers, gpus
+
+
+def _fewer(workers: Workers, name: str, amount: float, there: Mapping[str, float]) -> Workers:
+    """Those of the workers for which there is enough of a resource on this machine."""
+    if not amount:
+        return workers
+    has = there.get(name, 0.0)
+    # Thirds of a GPU do not add up exactly.
+    count = int(has / (amount * workers.processes) + 1e-6)
+    if not count:
+        together = f" of {workers.processes} processes" if workers.processes > 1 else ""
+        raise InputError(
+            f"{workers.section}.{name.lower()}s_per_worker: {amount:g} for each{together}, but "
+            f"this machine has {has:g}"
+        )
+    return replace(workers, count=min(workers.count, count))
 
 
 def places_on(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]) -> int:
@@ -107,18 +132,29 @@ def places_on(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, fl
     return min(int(has.get(name, 0) / amount + 1e-6) for name, amount in bundle.items())
 
 
-def room(workers: Workers, gpus: float) -> str:
-    """How many of the workers have a place on the nodes that are there, in a line."""
+def room(workers: Workers, gpus: float, wanted: int) -> str:
+    """How many of the workers have a place on the nodes that are there, in a line.
+
+    Args:
+        workers: that are started.
+        gpus: of each process.
+        wanted: how many were asked for.
+    """
     import ray  # noqa: PLC0415
 
     nodes: Any = ray.nodes
     there = [places_on(node, workers, workers.bundle(gpus)) for node in nodes()]
     placed = min(sum(there) // workers.processes, workers.count)
     times = f"{workers.processes} times " if workers.processes > 1 else ""
+    rest = ""
+    if placed < workers.count:
+        rest = "; the others wait for one"
+    elif placed < wanted:
+        rest = "; this machine has none for the others, which are not started"
     return (
-        f"{placed} of {workers.count} workers have a place now "
+        f"{placed} of {wanted} workers have a place now "
         f"(nodes that have one: {sum(map(bool, there))}); each takes {times}{workers.cpus:g} CPU "
-        f"and {gpus:g} GPU"
+        f"and {gpus:g} GPU{rest}"
     )
 
 
@@ -134,7 +170,6 @@ def _start(workers: Workers) -> None:
     try:
         ray.init(
             address="local",
-            num_cpus=max(os.cpu_count() or 1, math.ceil(processes * workers.cpus)),
             resources=custom or None,
             labels=workers.ray.placement or None,
             include_dashboard=False,

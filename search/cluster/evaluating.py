@@ -11,6 +11,7 @@ from typing import Any
 
 from search.leases import BEAT_SECONDS, Result
 from search.record import Job, describe
+from search.timelimit import limited
 from search.worker import Watch, work
 
 
@@ -63,7 +64,7 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
         threading.Thread(target=beat, daemon=True).start()
         try:
             # Fetched here, where a module that this machine lacks is told and not tried for ever.
-            evaluate = ray.get(evaluation.made[0])()
+            evaluate = limited(ray.get(evaluation.made[0])(), time_limit)
         except Exception as error:
             ray.get(study.give_up.remote(name, describe(error)))
             return

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from search.cluster.calling import cause_of
-from search.cluster.connecting import connected, gpus_each, here, on, places_on, room
+from search.cluster.connecting import connected, here, on, places_on, room, with_places
 from search.cluster.together import RETRIES, Notices, Share, retrain_together
 from search.config import Config
 from search.environment import silent_stderr
@@ -50,10 +51,13 @@ def retrain_side_by_side(
     found: dict[str, str | None] = {}
     waiting, running = list(places), dict[Any, Choice]()
     with connected(workers) as own:
-        gpus = gpus_each(workers, own)
+        wanted = min(workers.count, len(places))
+        workers, gpus = with_places(replace(workers, count=wanted), own)
         if not own:
             _check_nodes(config, file, workers, workers.bundle(gpus))
-            console.print(room(workers, gpus), soft_wrap=True, highlight=False, markup=False)
+        if not own or workers.count < wanted:
+            line = room(workers, gpus, wanted)
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         tasks = _Tasks(config, file, workers, gpus)
         with _shown(places, config.retrain.epochs, console) as tell:
             try:

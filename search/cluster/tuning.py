@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from search.cluster.calling import ask, cause_of, put
-from search.cluster.connecting import connected, gpus_each, here, room
+from search.cluster.connecting import connected, here, room, with_places
 from search.cluster.evaluating import Evaluation, evaluate_leases
 from search.environment import TUNE
 from search.front import Front
@@ -56,18 +56,26 @@ def search_with_workers(
     """
     # What Tune writes goes when Ray has ended, and with it whoever writes there.
     with _results(workers) as results, connected(workers) as own:
-        gpus = gpus_each(workers, own)
-        with _study(search, workers, own, shares(make_evaluate)) as study:
+        started, gpus = with_places(_at_most(workers, search.trials), own)
+        with _study(search, started, own, shares(make_evaluate)) as study:
             # A search that cannot be opened, or is at its end, has no use for weights and images.
             status: Status = ask(study.status)
-            notes = (*status.progress.notes, room(workers, gpus))
-            on_event(replace(status.progress, notes=notes))
+            on_event(status.progress)
             if status.goes_on:
+                left = status.progress.total - status.progress.done
+                started = _at_most(started, left)
+                line = room(started, gpus, _at_most(workers, left).count)
+                on_event(replace(status.progress, notes=(*status.progress.notes, line)))
                 evaluation = Evaluation(study, [put(make_evaluate)], gpus, time_limit)
-                with _tuning(evaluation, workers, results, own) as task:
+                with _tuning(evaluation, started, results, own) as task:
                     status = _look_on(study, task, on_event)
                 _check(status, task)
             return cast(Front, ask(study.front))
+
+
+def _at_most(workers: Workers, evaluations: int) -> Workers:
+    """The workers for which there are evaluations: more would have nothing to do."""
+    return replace(workers, count=min(workers.count, evaluations))
 
 
 def _look_on(study: Any, task: Any, on_event: OnProgress) -> Status:

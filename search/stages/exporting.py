@@ -16,7 +16,7 @@ from search.lock import FolderLock
 from search.run import FRONT
 from search.stages.archs import NamedArch, archs_by_name, file_stem, read_archs
 from search.stages.packing import Packing
-from search.stages.searching import digest
+from search.stages.searching import check_found, digest
 from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
 from search.stages.stale import remove_stale
 from search.stages.subnets import about
@@ -92,12 +92,14 @@ def load_front(folder: RunFolder, config: Config) -> Front:
     """The front of the config's search.
 
     Raises:
-        InputError: there is none yet.
+        InputError: there is none yet, or it is empty.
     """
     path = folder.stage("search") / config.search.name / FRONT
     if not path.exists():
         raise InputError(f"{path}: not there; search first: tokennas search CONFIG")
-    return Front.load(path)
+    front = Front.load(path)
+    check_found(front, config.search)
+    return front
 
 
 def write_arch(

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from search.config import Config
+from search.config import Config, SearchConfig
 from search.evaluator import RunEvaluator
 from search.folder import RunFolder
 from search.front import Front
@@ -28,14 +28,15 @@ from search.stages.setup import TRAINED, WEIGHTS, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
 from search.tables import cell, duration, show_rows
-from space.errors import cut
+from space.errors import InputError, cut
 
 
 def search(config: Config, file: Path | None, console: Console) -> Front:
     """Search the space of a config on its trained supernet; `front.yaml` holds what was found.
 
     Raises:
-        InputError: there is no trained supernet, or the search's values are not right.
+        InputError: there is no trained supernet, the search's values are not right, or the front is
+            empty.
     """
     wanted = config.search
     # What the run keeps of its values is not to try failures again each time it is gone on with.
@@ -84,6 +85,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             retry_failed=wanted.retry_failed,
             on_event=begun,
         )
+    check_found(front, wanted)
     limits: dict[str, float] = {}
     if tables:
         limits = {limit.name: limit.most for limit in problem.budget.limits}
@@ -93,6 +95,29 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     show_front(front, console, limits)
     shown.show_passes()
     return front
+
+
+def check_found(front: Front, wanted: SearchConfig) -> None:
+    """Refuse to go on with a front that is empty.
+
+    Raises:
+        InputError: why it is, and what to try.
+    """
+    if front.entries:
+        return
+    advice = "mend that, then search anew by another --search.name"
+    if front.failed < front.evaluations:
+        advice = (
+            "give a budget within reach, by another --search.name (--search.reuse "
+            f"'[{wanted.name}]' spares its evaluations)"
+        )
+    # Otherwise it has ended because there is nothing left to evaluate.
+    if front.evaluations >= wanted.trials:
+        advice += ", or go on by more --search.trials"
+    raise InputError(
+        f"search {wanted.name}: the front is empty after {front.evaluations} evaluations, "
+        f"{front.failed} failed: {front.ended}; {advice}"
+    )
 
 
 def show_front(front: Front, console: Console, limits: Mapping[str, float] | None = None) -> None:

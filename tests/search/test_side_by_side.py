@@ -44,6 +44,16 @@ def test_networks_retrained_side_by_side_are_those_of_one_process(searched, alon
     assert "60%" in said.out
 
 
+def test_networks_without_a_place_wait_and_it_is_said(searched, alone, run, capsys):
+    all_cores = ["--retrain.cpus_per_worker", str(os.cpu_count())]
+    assert main(["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE, *all_cores]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 2 workers have a place now" in said
+    assert "this machine has none for the others" in said
+    assert "2 of 2" in said
+    equal(run, alone)
+
+
 def test_a_network_that_fails_is_named_and_the_others_are_done(searched, alone, run, capsys):
     place = run / "retrain" / "main" / "60"
     place.mkdir(parents=True)
