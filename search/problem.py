@@ -86,6 +86,7 @@ class Problem:
             outcome.seconds,
             None,
             reused,
+            {name: each for name, each in outcome.groups.items() if name in self.measured},
         )
 
     def complete(self, metrics: Mapping[str, float]) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 
+from search.chance import groups_of
 from search.feasible import Feasible
 from search.initial import initial_archs
 from search.problem import Problem
@@ -241,7 +242,7 @@ class Study:
         if metrics is None or not self.problem.complete(metrics):
             return False
         self.counts.reused += 1
-        self.finish(job, Outcome(metrics), reused=True)
+        self.finish(job, Outcome(metrics, groups=groups_of(metrics)), reused=True)
         return True
 
     def _exhausted(self) -> str:
