@@ -57,7 +57,11 @@ class Measured(dict[str, float]):
 def read_groups(value: object) -> dict[str, GroupMeans]:
     """What was stored of groups, by metric; what cannot be read is not known."""
     named = value.items() if isinstance(value, Mapping) else ()
-    return {str(name): GroupMeans(*each) for name, each in named if _is_group_means(each)}
+    return {
+        str(name): GroupMeans(each[0], tuple(each[1]))
+        for name, each in named
+        if _is_group_means(each)
+    }
 
 
 def _is_group_means(value: Any) -> bool:

@@ -111,7 +111,7 @@ class RacingEvaluator(SupernetEvaluator):
 
 
 def _measured(values: Mapping[str, Tensor]) -> Measured:
-    return Measured.of({name: each.numpy(force=True) for name, each in values.items()})
+    return Measured.of({name: each.numpy() for name, each in values.items()})
 
 
 def evaluator_of(supernet: Supernet, held_out: HeldOut, race: Race | None) -> SupernetEvaluator:

@@ -9,16 +9,21 @@ from typing import NamedTuple, Protocol, TypeVar
 from search.chance import standard_error
 from search.objectives import Objective
 from search.record import Record
+from search.tables import cell
+
+NOT_TOLD_APART = "≈"
 
 
 class Lead(NamedTuple):
     """By how much an arch of a front is better than the next best one.
 
     Args:
-        ahead: difference in the measured objective, over 0 for better.
-        error: its standard error, paired over the images.
+        name: the measured objective.
+        ahead: difference in it, over 0 for better.
+        error: standard error of the difference, paired over the images.
     """
 
+    name: str
     ahead: float
     error: float
 
@@ -26,6 +31,10 @@ class Lead(NamedTuple):
     def told_apart(self) -> bool:
         """Whether it is over two standard errors, so that chance hardly explains it."""
         return self.ahead > 2 * self.error
+
+    def __str__(self) -> str:
+        mark = "" if self.told_apart else f"{NOT_TOLD_APART} "
+        return f"{mark}{cell(self.name, self.ahead)} ±{cell(self.name, self.error)}"
 
 
 class _Judged(Protocol):
@@ -49,10 +58,23 @@ def leads_of(entries: Iterable[_OfFront], objectives: Sequence[Objective]) -> di
     if score is None:
         return {}
     return {
-        one.identity: Lead(abs(one.metrics[score.name] - other.metrics[score.name]), one.error)
+        one.identity: Lead(
+            score.name, abs(one.metrics[score.name] - other.metrics[score.name]), one.error
+        )
         for one, other in pairwise(_ranked(entries, score))
         if one.error is not None
     }
+
+
+def what_leads_are(leads: Iterable[Lead | None]) -> str:
+    """The leads of a front in a sentence."""
+    known = [lead for lead in leads if lead is not None]
+    close = sum(not lead.told_apart for lead in known)
+    return (
+        "lead: over the next best arch of the front, ± its standard error over the same images; "
+        f"{close} of {len(known)} are under two of them ({NOT_TOLD_APART}): those two archs are "
+        "not told apart."
+    )
 
 
 def errors_of(

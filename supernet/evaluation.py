@@ -105,10 +105,10 @@ class HeldOut:
             yield self.task.measure(logits, batch.targets, batch.reference)
 
     def all_values(self, network: Network) -> dict[str, Tensor]:
-        """The task's metrics of each image, (images,) by name, in double precision."""
+        """The task's metrics of each image, (images,) by name, on the CPU."""
         parts = list(self.values(network))
         names = parts[0] if parts else ()
-        return {name: torch.cat([part[name] for part in parts]).double() for name in names}
+        return {name: torch.cat([part[name] for part in parts]).cpu().double() for name in names}
 
     def measure(self, network: Network) -> dict[str, float]:
         """The task's metrics, means over all images."""
