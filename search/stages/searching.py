@@ -117,9 +117,7 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         console.print(line, markup=False, highlight=False)
 
 
-def _row(
-    row: Mapping[str, Any], front: Front, lead: Lead | None, over: str
-) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], front: Front, lead: Lead | None, over: str) -> dict[str, Any]:
     """A row of the front's table: the objectives, and beside them what they are worth."""
     first = ["trial", *(each.name for each in front.objectives)]
     shown = {name: row[name] for name in first}

@@ -1,5 +1,7 @@
 """What a front's leads are worth: standard errors, paired over the images."""
 
+import itertools
+
 import numpy as np
 import pytest
 from search_toys import Evaluate, noise, toy_space
@@ -68,7 +70,7 @@ def judged(front, evaluate):
     ranked = sorted(front.entries, key=lambda entry: -entry.metrics["top1"])
     return {
         one.identity: evaluate.values[one.identity] - evaluate.values[other.identity]
-        for one, other in zip(ranked, ranked[1:], strict=False)
+        for one, other in itertools.pairwise(ranked)
     }
 
 
@@ -97,9 +99,7 @@ def test_a_search_that_goes_on_and_one_that_reuses_it_know_the_errors_too(tmp_pa
     again = run_search(evaluate=evaluate, folder=tmp_path / "a", **values)
     assert any(again.leads)
     assert again.entries == run_search(evaluate=evaluate, folder=tmp_path / "a", **values).entries
-    reused = run_search(
-        evaluate=evaluate, folder=tmp_path / "b", reuse=[tmp_path / "a"], **values
-    )
+    reused = run_search(evaluate=evaluate, folder=tmp_path / "b", reuse=[tmp_path / "a"], **values)
     known = {entry.identity: entry for entry in once.entries}
     assert all(entry == known[entry.identity] for entry in reused.entries)
 

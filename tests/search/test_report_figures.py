@@ -19,7 +19,6 @@ from search.report.blocks import block_figures, rest_macs
 from search.report.choices import Choice
 from search.report.draw_arch import draw_arch
 from search.report.front_figures import fronts_figures
-from search.report.labels import spread
 from search.report.logs import curves, read_log
 from search.report.measures import Score
 from search.report.searches import SearchResult, read_search
@@ -194,20 +193,3 @@ def test_an_epoch_trained_again_counts_once(tmp_path: Path) -> None:
     assert found["a"].epochs == (1, 2)
     assert found["a"].values == (3.0, 1.0)
     assert curves(read_log(log), "top1")["a"].epochs == (3,)
-
-
-def test_spread_keeps_order_distance_and_bounds() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        places = list(rng.uniform(0, 100, rng.integers(1, 12)))
-        least = float(rng.uniform(0, 9))
-        moved = spread(places, least, 0, 100)
-        assert np.argsort(moved, kind="stable").tolist() == np.argsort(places).tolist()
-        assert all(
-            b - a >= least - 1e-9 for a, b in zip(sorted(moved), sorted(moved)[1:], strict=False)
-        )
-        assert min(moved) >= -1e-9
-        assert max(moved) <= 100 + 1e-9
-    assert spread([10, 60], 5, 0, 100) == [10, 60]
-    assert spread([], 5, 0, 100) == []
-    assert spread([50] * 3, 80, 0, 100) == [0, 50, 100]
