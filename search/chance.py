@@ -79,8 +79,8 @@ def groups_of(metrics: object) -> Mapping[str, GroupMeans]:
 def group_means(values: Floats) -> GroupMeans:
     """A metric's means over groups of the images, from its value of every image, (images,)."""
     sums = np.bincount(_groups(len(values)), weights=values)
-    means = sums / _sizes(len(values))
-    return GroupMeans(len(values), tuple(round(float(each), DIGITS) for each in means))
+    means = np.round(sums / _sizes(len(values)), DIGITS)
+    return GroupMeans(len(values), tuple(means.tolist()))
 
 
 def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | None:

@@ -116,7 +116,7 @@ def _retrain(call: Call) -> None:
     from search.tables import show_rows  # noqa: PLC0415
 
     found = retrain(_config(call), call.file, call.options.get("archs") or [], _console())
-    show_rows(found.rows, _console(), title="retrained, on the test split")
+    show_rows(found.rows, _console(), title=found.title)
     found.check()
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from search.chance import standard_error
 from search.objectives import Objective
 from search.record import Record
-from search.tables import cell
+from search.tables import is_share
 
 NOT_TOLD_APART = "≈"
 
@@ -34,7 +34,9 @@ class Lead(NamedTuple):
 
     def __str__(self) -> str:
         mark = "" if self.told_apart else f"{NOT_TOLD_APART} "
-        return f"{mark}{cell(self.name, self.ahead)} ±{cell(self.name, self.error)}"
+        percent = is_share(self.name)
+        texts = [f"{100 * x:.2f}%" if percent else f"{x:.2g}" for x in (self.ahead, self.error)]
+        return f"{mark}{texts[0]} ±{texts[1]}"
 
 
 class _Judged(Protocol):
@@ -67,13 +69,13 @@ def leads_of(entries: Iterable[_OfFront], objectives: Sequence[Objective]) -> di
 
 
 def what_leads_are(leads: Iterable[Lead | None]) -> str:
-    """The leads of a front in a sentence."""
+    """The leads of a front, at least one of them known, in a sentence."""
     known = [lead for lead in leads if lead is not None]
     close = sum(not lead.told_apart for lead in known)
     return (
-        "lead: over the next best arch of the front, ± its standard error over the same images; "
-        f"{close} of {len(known)} are under two of them ({NOT_TOLD_APART}): those two archs are "
-        "not told apart."
+        f"Lead: in {known[0].name} over the next best arch of the front, ± its standard error over "
+        f"the same images; {close} of {len(known)} are under two of them ({NOT_TOLD_APART}): those "
+        "two archs are not told apart."
     )
 
 

@@ -98,7 +98,8 @@ def run_search(
         on_event: called with the progress after evaluations.
 
     Returns:
-        The front; with a folder it is saved there too, as `front.yaml`.
+        The front; with a folder it is saved there too, as `front.yaml`. It was chosen by its
+        figures, which are optimistic therefore: judge on other images what you choose of it.
 
     Raises:
         InputError: what was asked for cannot be, in one line.

@@ -15,8 +15,8 @@ from space.errors import printable
 
 # Of any search: the best of many noisy figures is too good.
 OPTIMISTIC = (
-    "The front was chosen by its figures on the search split, which are optimistic therefore; "
-    "those of the test split come from `tokennas retrain` and `tokennas evaluate`."
+    "The front was chosen by its figures on the search split, so they are optimistic; "
+    "`tokennas retrain` and `tokennas evaluate` give those of the test split."
 )
 SHARES = ("top1", "top5")
 # Columns that a narrow terminal can do without, the first ones first, and how many stay anyway.
@@ -39,11 +39,16 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
+def is_share(name: str) -> bool:
+    """Whether values of that name are shown in per cent."""
+    return name.startswith(SHARES)
+
+
 def cell(name: str, value: object) -> str:
     """A value of that name: shares in per cent, large numbers short, nothing for None."""
     if not isinstance(value, int | float):
         return "" if value is None else printable(str(value))
-    if name in SHARES or name.startswith(SHARES):
+    if is_share(name):
         return f"{100 * value:.2f}%"
     if name in COUNTS:
         return str(value)

@@ -13,7 +13,6 @@ from search.front import Front
 from search.leads import what_leads_are
 from search.report.choices import Choice
 from search.report.contents import Contents
-from search.tables import OPTIMISTIC
 from space.arch import Arch
 from space.cost import macs, params
 from space.shape import BackboneShape
@@ -120,11 +119,10 @@ def _images(contents: Contents) -> str:
 
 
 def _front(front: Front) -> str:
-    """How many there are, what their figures are worth, and how many are told apart."""
-    parts = [f"{len(front)} subnets: {front.ended}.", OPTIMISTIC]
-    if any(front.leads):
-        parts.insert(1, what_leads_are(front.leads))
-    return " ".join(parts)
+    """How many there are, and how many are told apart."""
+    ended = f": {front.ended}" if front.ended else ""
+    leads = f" {what_leads_are(front.leads)}" if any(front.leads) else ""
+    return f"{len(front)} subnets{ended}.{leads}"
 
 
 def _command(contents: Contents) -> str:
