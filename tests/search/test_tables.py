@@ -43,13 +43,16 @@ def test_what_is_wanted_least_goes_and_nothing_is_cut(width):
     names = re.split(r"\s{2,}", heading.strip())
     assert sorted([*names, *left_out]) == sorted(ROWS[0])
     kept = [name for name in ROWS[0] if name in names]
-    assert kept == {
-        200: list(ROWS[0]),
-        100: [name for name in ROWS[0] if name != "tokens"],
-        80: ["trial", "top1", "macs", "lead", "of full", "latency_ms", "measured_latency_ms"],
-        60: ["top1", "macs", "lead", "latency_ms"],
-        40: ["top1", "macs", "lead"],
-    }[width]
+    assert (
+        kept
+        == {
+            200: list(ROWS[0]),
+            100: [name for name in ROWS[0] if name != "tokens"],
+            80: ["trial", "top1", "macs", "lead", "of full", "latency_ms", "measured_latency_ms"],
+            60: ["top1", "macs", "lead", "latency_ms"],
+            40: ["top1", "macs", "lead"],
+        }[width]
+    )
     for line, row in zip(lines, ROWS, strict=False):
         cells = [cell(name, row[name]) for name in names]
         assert line.split() == " ".join(cells).split()
