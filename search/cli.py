@@ -120,7 +120,7 @@ def _retrain(call: Call) -> None:
     from search.tables import show_rows  # noqa: PLC0415
 
     found = retrain(_config(call), call.file, call.options.get("archs") or [], _console())
-    show_rows(found.rows, Console(), title="retrained, on the test split")
+    show_rows(found.rows, _console(), title=found.title)
     found.check()
 
 
@@ -191,9 +191,9 @@ RUN: dict[str, Callable[[Call], None]] = {
 
 
 def _console() -> Console:
-    """Standard output; where it is no terminal, wide enough for every table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    from search.tables import new_console  # noqa: PLC0415
+
+    return new_console()
 
 
 def _quiet() -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from search.chance import Measured
 from search.config import Config
 from search.racing import PARTS, Race, Rivals, estimated
 from search.record import SEEN, Spent
@@ -86,7 +87,7 @@ class SupernetEvaluator(OnOpenings):
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name, means over the images."""
-        return self.held_out.measure(self.openings.network(arch))
+        return _measured(self.held_out.all_values(self.openings.network(arch)))
 
 
 class RacingEvaluator(SupernetEvaluator):
@@ -131,7 +132,11 @@ class RacingEvaluator(SupernetEvaluator):
                     return {**estimated(values, rival), SEEN: seen / len(self.held_out)}
         if values:
             self._rivals.remember(costs, values)
-        return {name: each.mean().item() for name, each in values.items()}
+        return _measured(values)
+
+
+def _measured(values: Mapping[str, Tensor]) -> Measured:
+    return Measured.of({name: each.numpy() for name, each in values.items()})
 
 
 def evaluator_of(supernet: Supernet, held_out: HeldOut, race: Race | None) -> SupernetEvaluator:

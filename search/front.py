@@ -12,6 +12,7 @@ from search.budget import Constraint, amount_of, quantity
 from search.costs import FREE_COSTS
 from search.frontfile import read_front, write_front
 from search.hypervolume import Archive
+from search.leads import Lead, errors_of, leads_of
 from search.objectives import Objective
 from search.problem import Problem
 from search.record import Record
@@ -33,6 +34,7 @@ class FrontEntry:
         trial: number of its evaluation, in the order of finishing.
         values: of the objectives, in their order.
         metrics: all that is known of it by name: measured metrics and free costs.
+        error: standard error of its lead, see `Front.leads`; None where it is not known.
     """
 
     arch: Arch
@@ -40,6 +42,7 @@ class FrontEntry:
     trial: int
     values: tuple[float, ...]
     metrics: Mapping[str, float]
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Front:
         steps: (evaluations, hypervolume) wherever the hypervolume grew.
         ended: why the search ended, in a sentence; where nothing is on the front, why that is too.
         left_out: subnets of the front that the file it was read from leaves out, see `save`.
+        images: of the search split, which chose the entries; None where that is not known.
     """
 
     objectives: tuple[Objective, ...]
@@ -70,6 +74,7 @@ class Front:
     steps: tuple[tuple[int, float], ...] = ()
     ended: str = ""
     left_out: int = 0
+    images: int | None = None
 
     @classmethod
     def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
@@ -83,14 +88,19 @@ class Front:
             for record in records
             if record.inside and record.values and signed(record.values, objectives) in points
         }
+        ordered = [record for _, record in sorted(chosen.items(), key=lambda pair: pair[0])]
+        errors, images = errors_of(ordered, objectives)
         space, full = problem.space, problem.space.largest()
         costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
         costs |= problem.latencies
         return cls(
             objectives,
             tuple(
-                FrontEntry(each.arch, each.identity, each.number, each.values or (), each.metrics)
-                for _, each in sorted(chosen.items(), key=lambda pair: pair[0])
+                FrontEntry(
+                    *(each.arch, each.identity, each.number, each.values or (), each.metrics),
+                    errors.get(each.identity),
+                )
+                for each in ordered
             ),
             space.shape,
             {name: float(cost(full)) for name, cost in costs.items()},
@@ -99,6 +109,7 @@ class Front:
             reference,
             tuple(steps),
             ended if chosen else f"{ended}; {_why_empty(problem, records)}",
+            images=images,
         )
 
     def __len__(self) -> int:
@@ -127,6 +138,15 @@ class Front:
             volumes.append(volume)
         return volumes
 
+    @property
+    def leads(self) -> list[Lead | None]:
+        """The lead of each entry over the one that is next best in the first measured objective.
+
+        None for the last of them, and where the evaluation gave no values of single images.
+        """
+        found = leads_of(self.entries, self.objectives)
+        return [found.get(entry.identity) for entry in self.entries]
+
     def rows(self) -> list[dict[str, Any]]:
         """A table: for each entry its trial, the objectives, and what else is known of it."""
         names = dict.fromkeys(objective.name for objective in self.objectives)
@@ -149,8 +169,11 @@ class Front:
         That is the best, the last and an even choice of those between.
         """
         kept = _even(self.entries, max(2, MOST_BLOCKS // self.shape.depth))
-        left_out = self.left_out + len(self.entries) - len(kept)
-        return replace(self, entries=kept, left_out=left_out)
+        left_out = len(self.entries) - len(kept)
+        if left_out:
+            # Each has another neighbour now.
+            kept = tuple(replace(entry, error=None) for entry in kept)
+        return replace(self, entries=kept, left_out=self.left_out + left_out)
 
     @classmethod
     def load(cls, path: str | Path) -> Front:

@@ -42,6 +42,7 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
         "failed": values["failed"],
         "ended": values["ended"],
         "left_out": values["left_out"],
+        **_known("images", values["images"]),
         "full": dict(values["full"]),
         "reference": list(values["reference"]),
         "steps": [list(step) for step in values["steps"]],
@@ -51,6 +52,7 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
                 "identity": entry["identity"],
                 "values": list(entry["values"]),
                 "metrics": dict(entry["metrics"]),
+                **_known("error", entry["error"]),
                 "blocks": [block_to_dict(block) for block in entry["arch"].blocks],
             }
             for entry in values["entries"]
@@ -59,6 +61,10 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
         "shape": values["shape"].to_dict(),
     }
     write_yaml(path, plain)
+
+
+def _known(name: str, value: float | None) -> dict[str, float]:
+    return {} if value is None else {name: value}
 
 
 def read_front(path: str | Path) -> dict[str, Any]:
@@ -70,7 +76,7 @@ def read_front(path: str | Path) -> dict[str, Any]:
     document = read_yaml(path)
     reader = _Reader(document)
     document.check_schema(SCHEMA)
-    data = reader.mapping((), document.data, KEYS)
+    data = reader.mapping((), document.data, KEYS, optional=("images",))
     if data["schema"] != SCHEMA:
         raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
     objectives = tuple(
@@ -85,6 +91,7 @@ def read_front(path: str | Path) -> dict[str, Any]:
         "failed": reader.count(("failed",), data["failed"]),
         "ended": reader.text(("ended",), data["ended"]),
         "left_out": reader.count(("left_out",), data["left_out"]),
+        "images": reader.count(("images",), data["images"]) if "images" in data else None,
         "shape": shape,
         "full": reader.numbers(("full",), data["full"]),
         "reference": reader.values(("reference",), data["reference"], len(objectives)),
@@ -102,7 +109,7 @@ class _Reader(Reader):
     def entry(
         self, place: Place, entry: object, shape: BackboneShape, objectives: int
     ) -> dict[str, Any]:
-        data = self.mapping(place, entry, ENTRY)
+        data = self.mapping(place, entry, ENTRY, optional=("error",))
         arch = self.arch((*place, "blocks"), data["blocks"])
         metrics = self.numbers((*place, "metrics"), data["metrics"])
         for name in FREE_COSTS.keys() & metrics.keys():
@@ -116,6 +123,7 @@ class _Reader(Reader):
             "trial": self.count((*place, "trial"), data["trial"]),
             "values": self.values((*place, "values"), data["values"], objectives),
             "metrics": metrics,
+            "error": self.number((*place, "error"), data["error"]) if "error" in data else None,
         }
 
     def step(self, place: Place, step: object) -> tuple[int, float]:

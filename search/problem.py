@@ -81,6 +81,7 @@ class Problem:
             outcome.seconds,
             None,
             reused,
+            {name: each for name, each in outcome.groups.items() if name in self.measured},
         )
 
     def lacking(self, metrics: Mapping[str, float]) -> str | None:

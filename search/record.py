@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from search.chance import GroupMeans, groups_of
 from search.objectives import Evaluate
 from space.arch import Arch
 from space.errors import cut, shown
@@ -69,12 +70,14 @@ class Outcome:
         error: why it failed; None where it did not.
         seconds: how long it took.
         spent: on forward passes.
+        groups: what is known of metrics by groups of the images.
     """
 
     metrics: Mapping[str, float]
     error: str | None = None
     seconds: float = 0.0
     spent: Spent = NOTHING
+    groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Record:
         seconds: how long the evaluation took.
         error: why it failed; None where it did not.
         reused: whether the metrics were taken over from another search.
+        groups: what is known of the objectives by groups of the images.
     """
 
     number: int
@@ -102,6 +106,7 @@ class Record:
     seconds: float = 0.0
     error: str | None = None
     reused: bool = False
+    groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
     @property
     def estimated(self) -> bool:
@@ -119,13 +124,15 @@ def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
     """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome."""
     started, before = time.perf_counter(), _spent(evaluate)
     metrics: dict[str, float] = {}
+    groups: Mapping[str, GroupMeans] = {}
     error = None
     try:
-        metrics = _numbers(evaluate(arch))
+        given = evaluate(arch)
+        metrics, groups = _numbers(given), groups_of(given)
     except Exception as raised:
         error = describe(raised)
     spent = _spent(evaluate) - before
-    return Outcome(metrics, error, time.perf_counter() - started, spent)
+    return Outcome(metrics, error, time.perf_counter() - started, spent, groups)
 
 
 def _spent(evaluate: Evaluate) -> Spent:

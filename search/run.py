@@ -106,9 +106,10 @@ def run_search(
         on_event: called with the progress after evaluations.
 
     Returns:
-        The front; with a folder it is saved there too, as `front.yaml`. It has no entries where all
-        evaluations failed, or none keeps a budget on a metric: `ended` says so, and a call with
-        more trials goes on from there.
+        The front; with a folder it is saved there too, as `front.yaml`. It was chosen by its
+        figures, which are optimistic therefore: judge on other images what you choose of it. It has
+        no entries where all evaluations failed, or none keeps a budget on a metric: `ended` says
+        so, and a call with more trials goes on from there.
 
     Raises:
         InputError: what was asked for cannot be, in one line.

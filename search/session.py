@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from search.chance import Measured
 from search.feasible import Feasible
 from search.problem import Problem
 from search.record import NOTHING, SEEN, Record, Spent
@@ -173,9 +174,9 @@ class Search:
             if store:
                 store.close()
 
-    def _known(self) -> dict[str, dict[str, float]]:
+    def _known(self) -> dict[str, Measured]:
         """What the searches to reuse measured, by identity."""
-        found: dict[str, dict[str, float]] = {}
+        found: dict[str, Measured] = {}
         description = describe_search(self.problem, self.sampler, self.seed, self.origin)
         mine = {name: description[name] for name in ("shape", "origin")}
         for folder in self.reuse:
@@ -188,7 +189,8 @@ class Search:
             # What its latency tables predicted would be taken for what this one's do.
             predicted = tables_in(folder)
             for identity, metrics in read_metrics(read_trials(folder)).items():
-                found[identity] = {k: v for k, v in metrics.items() if k not in predicted}
+                kept = {k: v for k, v in metrics.items() if k not in predicted}
+                found[identity] = Measured(kept, metrics.groups)
         return found
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from search.session import OnProgress, Progress, passes
-from search.tables import duration
+from search.tables import OPTIMISTIC, duration
 from space.errors import InputError, cut, printable, shown
 from space.yamlfile import write_text
 
@@ -182,6 +182,7 @@ def described(status: Status) -> str:
     ]
     if status.best is not None:
         lines.append(f"best {status.objective}: {status.best:.6g}")
+        lines.append(OPTIMISTIC)
     if status.workers is not None and status.running:
         lines.append(f"workers alive: {status.workers}, archs being evaluated: {status.leased}")
     if line := passes(status.forward, status.of_alone):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import optuna
 
+from search.chance import groups_of
 from search.feasible import Feasible
 from search.firstseries import FirstSeries
 from search.initial import initial_archs
@@ -269,7 +270,7 @@ class Study:
         if metrics is None or self.problem.lacking(metrics) is not None:
             return False
         self.counts.reused += 1
-        self.finish(job, Outcome(metrics), reused=True)
+        self.finish(job, Outcome(metrics, groups=groups_of(metrics)), reused=True)
         return True
 
     def _exhausted(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.chance import Measured, read_groups
 from search.problem import Problem
 from search.record import SEEN, Job, Record
 from space.encoding import Genes
@@ -37,6 +38,8 @@ def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, A
         found["error"] = record.error
     if record.reused:
         found["reused"] = True
+    if record.groups:
+        found["groups"] = {name: [n, list(means)] for name, (n, means) in record.groups.items()}
     return found
 
 
@@ -70,16 +73,16 @@ def count_attempts(trials: Iterable[FrozenTrial]) -> Counter[object]:
     return Counter(trial.user_attrs.get("identity") for trial in trials)
 
 
-def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, dict[str, float]]:
+def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
     """The metrics of the evaluations that succeeded, by identity; not what racing estimated."""
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, Measured] = {}
     for trial in trials:
         _check(trial)
         identity, metrics = trial.user_attrs.get("identity"), trial.user_attrs.get("metrics")
         if trial.state == TrialState.COMPLETE and isinstance(identity, str):
             known = _metrics(metrics, trial)
             if SEEN not in known:
-                found[identity] = known
+                found[identity] = Measured(known, read_groups(trial.user_attrs.get("groups")))
     return found
 
 
@@ -126,6 +129,7 @@ def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
         float(seconds) if isinstance(seconds, int | float) else 0.0,
         str(attrs.get("error", "failed")) if values is None else None,
         attrs.get("reused") is True,
+        read_groups(attrs.get("groups")),
     )
 
 

@@ -104,11 +104,12 @@ class HeldOut:
         for batch, logits in zip(self.batches, self.logits(network), strict=True):
             yield self.task.measure(logits, batch.targets, batch.reference)
 
+    def all_values(self, network: Network) -> dict[str, Tensor]:
+        """The task's metrics of each image, (images,) by name, on the CPU."""
+        parts = list(self.values(network))
+        names = parts[0] if parts else ()
+        return {name: torch.cat([part[name] for part in parts]).cpu().double() for name in names}
+
     def measure(self, network: Network) -> dict[str, float]:
         """The task's metrics, means over all images."""
-        sums: dict[str, Tensor] = {}
-        for values in self.values(network):
-            for name, value in values.items():
-                total = value.double().sum()
-                sums[name] = sums[name] + total if name in sums else total
-        return {name: value.item() / len(self) for name, value in sums.items()}
+        return {name: each.mean().item() for name, each in self.all_values(network).items()}

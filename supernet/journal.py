@@ -24,6 +24,9 @@ from space.writing import writing
 from space.yamlfile import write_text
 
 Row = dict[str, Any]
+Cell = tuple[str, str, str]
+# Groups of columns that a narrow terminal can do without, the first one first.
+SPARE = ("recall %", "grad", "loss", "top1 %")
 
 
 class Journal:
@@ -61,13 +64,16 @@ class Journal:
         if self.path is not None:
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
-        columns = [(group, name) for group, name, _ in _shown(row)]
+        shown = _shown(row)
+        if self.console.is_terminal:
+            shown = _fitting(shown, self.console.width)
+        columns = [(group, name) for group, name, _ in shown]
         if columns != self._columns:
             if not self._columns and self.legend:
                 self._print(f"[dim]{self.legend}[/]")
-            self._print(f"[bold]{self.title}[/]\n{_heading(row)}")
+            self._print(f"[bold]{self.title}[/]\n{_heading(shown)}")
             self._columns = columns
-        self._print(_cells(row))
+        self._print(_cells(shown))
         if self._board is not None:
             for name, value in row.items():
                 self._board.add_scalar(name, value, row["epoch"])
@@ -110,7 +116,7 @@ def _parse(line: str) -> Row | None:
     return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 
 
-def _shown(row: Row) -> list[tuple[str, str, str]]:
+def _shown(row: Row) -> list[Cell]:
     """What the terminal shows of a row: group, name and value of each column."""
     found = [("", "epoch", str(row["epoch"] + 1))]
     for key, value in row.items():
@@ -124,10 +130,20 @@ def _shown(row: Row) -> list[tuple[str, str, str]]:
     return [*found, ("", "images/s", f"{row['images_per_second']:.0f}")]
 
 
-def _heading(row: Row) -> str:
+def _fitting(shown: list[Cell], width: int) -> list[Cell]:
+    """The columns without as many as it takes: a terminal would break the lines."""
+    kept = list(shown)
+    for spare in SPARE:
+        for each in reversed([each for each in shown if each[0] == spare]):
+            if len(_cells(kept).rstrip()) > width:
+                kept.remove(each)
+    return kept
+
+
+def _heading(shown: list[Cell]) -> str:
     """Two lines: the groups, each over its first column, and the names of the columns."""
     groups, names, last = "", "", ""
-    for group, name, value in _shown(row):
+    for group, name, value in shown:
         width = _width(name, value)
         groups += (group if group != last else "").ljust(width)
         names += name.rjust(width - 2) + "  "
@@ -135,8 +151,8 @@ def _heading(row: Row) -> str:
     return f"{groups.rstrip()}\n{names.rstrip()}"
 
 
-def _cells(row: Row) -> str:
-    return "".join(value.rjust(_width(name, value) - 2) + "  " for _, name, value in _shown(row))
+def _cells(shown: list[Cell]) -> str:
+    return "".join(value.rjust(_width(name, value) - 2) + "  " for _, name, value in shown)
 
 
 def _width(name: str, value: str) -> int:

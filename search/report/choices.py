@@ -39,7 +39,8 @@ Metadata = Mapping[str, Any]
 
 ARCH = "arch.yaml"
 BASELINE = "baseline "
-PERCENT = re.compile(r"[\d.]+ ?%")
+# `50%`, `latency_ms@cpu=60%`, `macs=0.8G`
+BUDGET = re.compile(r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]")
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ class Choice:
             return "Full network"
         if self.hand_made:
             return f"Hand-made: {self.label}"
-        if PERCENT.fullmatch(self.name):
-            title = f"Best within {self.name} of the MACs"
+        if BUDGET.fullmatch(self.name):
+            title = f"Best within {self.name}" + " of the MACs" * ("=" not in self.name)
             return title if self.better is None else f"{title}, until the search went on"
         return self.name[:1].upper() + self.name[1:]
 
@@ -120,8 +121,8 @@ class Choice:
         if self.full:
             return "full network"
         if self.hand_made:
-            return PERCENT.sub("", self.name.removeprefix(BASELINE)).strip()
-        return f"within {self.name}" if PERCENT.fullmatch(self.name) else self.name
+            return re.sub(rf" ({BUDGET.pattern})$", r", \1", self.name.removeprefix(BASELINE))
+        return f"within {self.name}" if BUDGET.fullmatch(self.name) else self.name
 
 
 def read_retrained(run: Path, name: str) -> tuple[list[Choice], list[str]]:

@@ -14,7 +14,19 @@ from matplotlib.ticker import MaxNLocator
 from search.report.blocks import BlockFigures, block_figures, rest_macs
 from search.report.choices import Choice
 from search.report.measures import Score
-from search.report.style import AMBER, BLUE, GREY, INK, ORANGE, RC, SKY, new_figure, scale_of
+from search.report.style import (
+    AMBER,
+    BLUE,
+    DPI,
+    GREY,
+    INK,
+    ORANGE,
+    RC,
+    SKY,
+    fitting,
+    new_figure,
+    scale_of,
+)
 
 HALF = 0.34  # of a bar's width, in blocks
 NARROW = 17
@@ -47,8 +59,12 @@ def draw_arch(choice: Choice, score: Score) -> Figure:
             axes.set_xlim(-0.8, len(figures) - 0.4)
             draw(axes, figures)
         x = 0.15 / width
-        figure.text(x, 1 - 0.36 / height, choice.title, fontsize=14, fontweight="bold", color=INK)
-        figure.text(x, 1 - 0.64 / height, facts(choice, score), fontsize=10.5, color=INK)
+        for y, text, most, weight in (
+            (0.36, choice.title, 14.0, "bold"),
+            (0.64, facts(choice, score), 10.5, "normal"),
+        ):
+            size = fitting(text, most, width - 0.3)
+            figure.text(x, 1 - y / height, text, fontsize=size, fontweight=weight, color=INK)
         figure.text(x, 0.1 / height, lines, fontsize=9, color=GREY, linespacing=1.3)
     return figure
 
@@ -148,8 +164,10 @@ def _draw_attention(axes: Axes, figures: Sequence[BlockFigures]) -> None:
             )
         )
         color = INK if own else GREY
-        text = "Q K" if own else "-" if _narrow(figures) else "no Q K"
-        axes.text(i, 0.135, text, ha="center", va="center", fontsize=9, color=color)
+        narrow = _narrow(figures)
+        text = ("QK" if own else "-") if narrow else ("Q K" if own else "no Q K")
+        size = 7.5 if narrow else 9
+        axes.text(i, 0.135, text, ha="center", va="center", fontsize=size, color=color)
         if each.producer is not None:
             _draw_arc(axes, each.producer, i)
 
@@ -180,13 +198,16 @@ def _rows(figures: Sequence[BlockFigures]) -> list[tuple[str, list[str], str]]:
 def _draw_table(axes: Axes, figures: Sequence[BlockFigures]) -> None:
     """The rows of figures, each cell under its bar."""
     rows = _rows(figures)
+    pitch = axes.get_window_extent().width / DPI / len(figures)
+    longest = max((text for _, cells, _ in rows for text in cells), key=len)
+    size = fitting(f"{longest} ", 9.5, pitch)
     axes.set_ylim(-len(rows), 0.3)
     axes.axis("off")
     for k, (name, cells, color) in enumerate(rows):
         y = -0.6 - k
         axes.text(-0.88, y, name, ha="right", va="center", fontsize=10, color=color)
         for i, text in enumerate(cells):
-            axes.text(i, y, text, ha="center", va="center", fontsize=9.5, color=color)
+            axes.text(i, y, text, ha="center", va="center", fontsize=size, color=color)
 
 
 def _caption(figures: Sequence[BlockFigures], stem: int, prefix: int) -> str:

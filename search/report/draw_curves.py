@@ -8,11 +8,11 @@ from typing import NamedTuple
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from search.report.choices import Choice
-from search.report.labels import Label, label_ends
 from search.report.logs import Curve, Row, curves
-from search.report.measures import Score
+from search.report.measures import LOWER, Score
 from search.report.style import (
     BLUE,
     GREEN,
@@ -22,6 +22,7 @@ from search.report.style import (
     PURPLE,
     RC,
     new_figure,
+    outside_legend,
     ramp,
     whole_numbers,
 )
@@ -29,6 +30,7 @@ from search.report.style import (
 KINDS = {"largest": INK, "smallest": ORANGE, "random": BLUE, "selectors": PURPLE, "subnet": BLUE}
 RECALLS = {"selector": PURPLE, "previous map": GREEN, "class row": ORANGE, "chance": GREY}
 WIDE_RANGE = 15
+LOSS = f"loss{LOWER}"
 
 
 class Line(NamedTuple):
@@ -62,7 +64,7 @@ def training_panels(rows: Sequence[Row], score: Score) -> list[Panel]:
     return [
         panel
         for panel in (
-            Panel("Loss by kind of arch", "loss", _lines(curves(rows, "loss"), KINDS)),
+            Panel("Loss by kind of arch", LOSS, _lines(curves(rows, "loss"), KINDS)),
             _watched(rows, score),
             Panel(
                 "Recall of the selectors",
@@ -79,11 +81,11 @@ def retraining_panels(choices: Sequence[Choice], score: Score) -> list[Panel]:
     """Loss and accuracy of each retrained network."""
     found = []
     for group, title, unit, factor in (
-        ("loss", "Loss on the training split", "loss", 1.0),
+        ("loss", "Loss on the training split", LOSS, 1.0),
         (
             score.name,
             "Accuracy on the search split" if score.percent else "On the search split",
-            score.title,
+            score.axis,
             score.show(1.0),
         ),
     ):
@@ -102,53 +104,54 @@ def retraining_panels(choices: Sequence[Choice], score: Score) -> list[Panel]:
 
 
 def draw_panels(panels: Sequence[Panel], across: bool) -> Figure:
-    """One picture of all panels: side by side, or one above the other."""
+    """One picture of all panels: one above the other, or side by side with one legend."""
     count = len(panels)
     columns, rows = (count, 1) if across else (1, count)
-    width, height = (1.0 + 5.6 * columns, 4.6) if across else (10.0, 0.6 + 3.1 * rows)
-    figure = new_figure(width, height)
-    room = 1.75 if across else 1.6
+    width, height = (3.0 + 4.8 * columns, 4.6) if across else (10.0, 0.6 + 3.1 * rows)
+    figure = new_figure(width, height, layout="constrained")
     with rc_context(RC):
-        for k, panel in enumerate(panels):
-            column, row = (k, 0) if across else (0, k)
-            low = height - (row + 1) * (height - 0.1) / rows + 0.65
-            x = 0.85 + column * (width / columns)
-            size = (width / columns - room - 0.85, (height - 0.1) / rows - 1.15)
-            box = (x / width, low / height, size[0] / width, size[1] / height)
-            _draw(figure.add_axes(box), panel)
+        # Side by side the panels are of the same networks, though one may lack some of them.
+        named: dict[str, Line2D] = {}
+        for k, panel in enumerate(panels, start=1):
+            axes = figure.add_subplot(rows, columns, k)
+            lines = _draw(axes, panel)
+            named |= {str(line.get_label()): line for line in lines}
+            if not across:
+                outside_legend(axes, lines)
+        if across:
+            outside_legend(figure, list(named.values()))
     return figure
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _draw(axes: Axes, panel: Panel) -> list[Line2D]:
     axes.set_title(panel.title, loc="left", fontsize=11.5, fontweight="bold", pad=9)
-    ends = []
+    drawn = []
     for line in panel.lines:
         values = [panel.factor * value for value in line.curve.values]
-        alone = len(values) == 1
-        axes.plot(
+        drawn += axes.plot(
             line.curve.epochs,
             values,
             color=line.color,
             lw=2.2 if line.bold else 1.7,
             ls=(0, (4, 2)) if line.dashed else "-",
-            marker="o" if alone else "",
+            marker="o" if len(values) == 1 else "",
             ms=5,
+            label=line.name,
         )
-        ends.append(Label(line.curve.epochs[-1], values[-1], line.name, line.color, line.bold))
     axes.set_xlabel("epoch")
     axes.set_ylabel(panel.unit)
     _choose_scale(axes, panel)
     axes.margins(x=0.01)
     whole_numbers(axes, 8)
-    label_ends(axes, ends)
+    return drawn
 
 
 def _choose_scale(axes: Axes, panel: Panel) -> None:
     """Losses of different kinds differ by powers of ten."""
     values = [value for line in panel.lines for value in line.curve.values]
-    if panel.unit == "loss" and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
+    if panel.unit == LOSS and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
         axes.set_yscale("log")
-        axes.set_ylabel("loss, logarithmic")
+        axes.set_ylabel(f"{LOSS}, logarithmic")
         axes.yaxis.set_major_formatter("{x:g}")
 
 
@@ -165,7 +168,7 @@ def _watched(rows: Sequence[Row], score: Score) -> Panel:
         for line in _lines(found, colors)
     ]
     title = "Accuracy of the watched archs" if score.percent else "The watched archs"
-    return Panel(f"{title}, search split", score.title, lines, score.show(1.0))
+    return Panel(f"{title}, search split", score.axis, lines, score.show(1.0))
 
 
 def _lines(

@@ -2,135 +2,219 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from search.latency.costs import is_latency
+from search.leads import NOT_TOLD_APART
 from search.report.front_figures import FrontFigures, Move, Point
-from search.report.labels import Label, place_labels
 from search.report.measures import title
-from search.report.style import BLUE, GREEN, GREY, INK, ORANGE, PALE, RC, new_figure, scale_of
+from search.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    RC,
+    new_figure,
+    outside_legend,
+    scale_of,
+)
 
 # Archs far below all else would press what matters into a strip.
 LOWEST = 0.05
+# Points between two numbers that are not printed over each other.
+APART = 11
+DOT, STAR = 5.5, 15
+PLAIN: dict[str, Any] = {"ls": "", "mec": "white", "mew": 0.8}
+
+
+class Numbered(NamedTuple):
+    """A point with a number, which the legend explains."""
+
+    x: float
+    y: float
+    color: str
 
 
 def draw_front(figures: FrontFigures) -> Figure:
     """Score over cost: cloud, front, full network, hand-made archs, budget, retrained networks."""
-    figure = new_figure(10, 6)
+    figure = new_figure(10, 6, layout="constrained")
     with rc_context(RC):
-        axes = figure.add_axes((0.075, 0.155, 0.91, 0.825))
+        axes = figure.add_subplot()
         scale, prefix = scale_of([each.x for each in _all(figures)])
-        labels = _draw_moves(axes, figures.moves, scale)
-        labels += _draw_search(axes, figures, scale)
-        unit = f" ({prefix})" if prefix else ""
-        of = "" if is_latency(figures.cost) else " of one image"
-        axes.set_xlabel(f"{title(figures.cost)}{unit}{of}")
-        axes.set_ylabel(figures.score.title)
+        axes.set_xlabel(_cost_title(figures, prefix))
+        axes.set_ylabel(figures.score.axis)
+        numbered: list[Numbered] = []
+        legend = [
+            *_draw_search(axes, figures, scale, numbered),
+            *_draw_moves(axes, figures, scale, numbered),
+        ]
         _set_limits(axes, figures, scale)
-        labels += _draw_limit(axes, figures, scale)
-        cloud = zip(*_columns(figures.cloud, scale), strict=True)
-        place_labels(axes, labels, _obstacles(axes, figures, scale), cloud)
-        figure.text(0.01, 0.018, _caption(figures), fontsize=9, color=GREY)
+        outside_legend(figure, legend)
+        _draw_numbers(axes, numbered)
     return figure
 
 
-def _draw_search(axes: Axes, figures: FrontFigures, scale: float) -> list[Label]:
-    labels = []
+def _cost_title(figures: FrontFigures, prefix: str) -> str:
+    unit = f" ({prefix})" if prefix else ""
+    of = "" if is_latency(figures.cost) else " of one image"
+    return f"{title(figures.cost)}{unit}{of}"
+
+
+def _draw_search(
+    axes: Axes, figures: FrontFigures, scale: float, numbered: list[Numbered]
+) -> Iterable[Line2D]:
+    """What is of the search split; gives the lines of the legend."""
     cloud, front = _columns(figures.cloud, scale), _columns(figures.front, scale)
-    axes.scatter(*cloud, s=14, color=PALE, linewidths=0, zorder=1)
-    if figures.two:
-        axes.plot(*front, color=BLUE, lw=1.8, drawstyle="steps-post", zorder=3)
-    axes.plot(*front, "o", color=BLUE, ms=5, zorder=4)
-    if figures.full:
-        x, y = figures.full.x / scale, figures.full.y
-        axes.plot(x, y, "*", color=INK, ms=17, mec="white", mew=0.8, zorder=7)
-        labels.append(Label(x, y, "full network", INK, bold=True))
-    for point in figures.hand_made:
-        x, y = point.x / scale, point.y
-        axes.plot(x, y, "D", color=GREEN, ms=7, mec="white", mew=0.8, zorder=5)
-        labels.append(Label(x, y, point.name, GREEN))
+    yield _heading("search split", figures.images)
     if figures.front:
-        middle = figures.front[len(figures.front) // 3]
-        labels.insert(0, Label(middle.x / scale, middle.y, "front", BLUE, bold=True))
-    behind = set(figures.cloud) - set(figures.front)
-    if behind:
-        far = min(behind, key=lambda each: (_distance(each, figures), each))
-        labels.append(Label(far.x / scale, far.y, "all evaluated", GREY))
-    return labels
+        line, says = "-" if figures.two else "", "front"
+        if is_latency(figures.cost):
+            says += f", {'measured' if figures.timed else 'predicted'} ms"
+        if line:
+            axes.plot(*front, color=BLUE, lw=1.8, drawstyle="steps-post", zorder=3)
+        axes.plot(*front, "o", color=BLUE, ms=DOT, zorder=4)
+        yield Line2D([], [], color=BLUE, ls=line, lw=1.8, marker="o", ms=DOT, label=says)
+    if figures.close:
+        hollow: dict[str, Any] = {"ls": "", "marker": "o", "mfc": "white", "mec": BLUE, "mew": 1.5}
+        axes.plot(*_columns(figures.close, scale), ms=DOT, zorder=4.5, **hollow)
+        says = f"not told apart from\nthe next best ({NOT_TOLD_APART})"
+        yield Line2D([], [], ms=DOT, label=says, **hollow)
+    if figures.cloud:
+        axes.scatter(*cloud, s=14, color=PALE, linewidths=0, zorder=1)
+        yield Line2D([], [], ls="", marker="o", color=PALE, ms=4, label=_says_cloud(figures))
+    if figures.full:
+        star: dict[str, Any] = {**PLAIN, "marker": "*", "color": INK, "ms": STAR}
+        axes.plot(figures.full.x / scale, figures.full.y, zorder=7, **star)
+        yield Line2D([], [], label="full network", **star)
+    if figures.limit is not None:
+        dashes: dict[str, Any] = {"color": INK, "lw": 1.2, "ls": (0, (5, 3))}
+        axes.axvline(figures.limit / scale, zorder=2, **dashes)
+        yield Line2D([], [], label="budget", **dashes)
+    for point in figures.hand_made:
+        numbered.append(Numbered(point.x / scale, point.y, GREEN))
+        diamond: dict[str, Any] = {**PLAIN, "marker": "D", "color": GREEN}
+        axes.plot(point.x / scale, point.y, zorder=5, ms=9.5, **diamond)
+        yield Line2D([], [], label=f"{len(numbered)}  {point.name}", ms=7, **diamond)
 
 
-def _draw_moves(axes: Axes, moves: Sequence[Move], scale: float) -> list[Label]:
-    labels = []
+def _says_cloud(figures: FrontFigures) -> str:
+    """How many archs of the cloud are out of sight."""
+    low, high = _range(figures)
+    count = sum(not low <= each.y <= high for each in figures.cloud)
+    side = "below" if figures.score.better == "max" else "above"
+    of = ", predicted ms" if is_latency(figures.cost) else ""
+    return f"all evaluated{of}" + f"\n({count:,} more lie {side})" * bool(count)
+
+
+def _draw_moves(
+    axes: Axes, figures: FrontFigures, scale: float, numbered: list[Numbered]
+) -> Iterable[Line2D]:
+    """What is of the test split; gives the lines of the legend."""
+    if figures.moves:
+        yield _heading("test split", figures.test_images)
+    for move in figures.moves:
+        color = GREEN if move.hand_made else ORANGE
+        _draw_move(axes, move, scale, color)
+        numbered.append(Numbered(move.after.x / scale, move.after.y, color))
+        square: dict[str, Any] = {**PLAIN, "marker": "s", "color": color}
+        yield Line2D([], [], ms=8, label=f"{len(numbered)}  {move.after.name}", **square)
+    if any(move.before for move in figures.moves):
+        hollow: dict[str, Any] = {"ls": "", "marker": "s", "mfc": "white", "mec": GREY, "ms": 6}
+        yield Line2D([], [], label="before retraining", **hollow)
+
+
+def _draw_move(axes: Axes, move: Move, scale: float, color: str) -> None:
+    """A square where a network is after retraining, and an arrow from where it was before."""
+    before, after, hand_made = move
     # The found ones stand in front.
-    for before, after, hand_made in sorted(moves, key=lambda move: not move.hand_made):
-        color, x = GREEN if hand_made else ORANGE, after.x / scale
-        axes.plot(x, after.y, "s", color=color, ms=8.5, mec="white", mew=0.8, zorder=8)
-        if before is not None:
-            axes.plot(x, before.y, "s", mfc="white", mec=color, mew=1.4, ms=7, zorder=6)
-            axes.annotate(
-                "",
-                (x, after.y),
-                (x, before.y),
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": color,
-                    "lw": 1.5,
-                    "shrinkA": 3,
-                    "shrinkB": 4,
-                },
-                zorder=6,
+    front, x = 0.0 if hand_made else 0.2, after.x / scale
+    axes.plot(x, after.y, marker="s", color=color, ms=11, zorder=8 + front, **PLAIN)
+    if before is not None:
+        hollow: dict[str, Any] = {"mfc": "white", "mec": color, "mew": 1.4, "ms": 7}
+        axes.plot(x, before.y, "s", zorder=6 + front, **hollow)
+        arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 3, "shrinkB": 5}
+        axes.annotate("", (x, after.y), (x, before.y), arrowprops=arrow, zorder=6 + front)
+
+
+def _draw_numbers(axes: Axes, numbered: Sequence[Numbered]) -> None:
+    """A number in each marker, or beside it where another number stands already."""
+    figure: Any = axes.figure
+    # Only then is it known where on the picture a point lies.
+    figure.draw_without_rendering()
+    pixel: float = figure.dpi / 72
+    taken: list[Any] = []
+    for number, point in enumerate(numbered, start=1):
+        at = axes.transData.transform((point.x, point.y))
+        places = [
+            (dx * APART, dy * APART)
+            for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0))
+        ]
+        free = (
+            place
+            for place in places
+            if all(
+                np.abs(at + np.multiply(place, pixel) - other).max() >= 0.9 * APART * pixel
+                for other in taken
             )
-        labels.append(Label(x, after.y, after.name, color, not hand_made))
-    return labels[::-1]
+        )
+        place = next(free, places[0])
+        taken.append(at + np.multiply(place, pixel))
+        axes.annotate(
+            str(number),
+            (point.x, point.y),
+            place,
+            textcoords="offset points",
+            ha="center",
+            va="center_baseline",
+            fontsize=7.5,
+            fontweight="bold",
+            color="white" if place == (0, 0) else point.color,
+            zorder=9,
+        )
 
 
-def _draw_limit(axes: Axes, figures: FrontFigures, scale: float) -> list[Label]:
-    if figures.limit is None:
-        return []
-    x = figures.limit / scale
-    axes.axvline(x, color=INK, lw=1.2, ls=(0, (5, 3)), zorder=2)
-    low, high = axes.get_ylim()
-    return [Label(x, low + 0.04 * (high - low), "budget", INK)]
+def _heading(split: str, images: int | None) -> Line2D:
+    of = f", {images:,} images" if images else ""
+    return Line2D([], [], ls="", label=f"$\\bf{{{split.replace(' ', chr(92) + ' ')}}}${of}")
 
 
 def _set_limits(axes: Axes, figures: FrontFigures, scale: float) -> None:
-    """Room for labels on all sides; the worst of the cloud may stay below."""
-    important = _important(figures)
-    ys = [each.y for each in important]
+    """Room on all sides; the worst of the cloud may stay outside."""
+    xs = [each.x / scale for each in _all(figures)]
+    if figures.limit is not None:
+        xs.append(figures.limit / scale)
+    if xs:
+        axes.set_xlim(*_with_room(xs, 0.06))
+        axes.set_ylim(*_range(figures))
+
+
+def _range(figures: FrontFigures) -> tuple[float, float]:
+    """What the picture shows of the score."""
+    ys = [each.y for each in _important(figures)]
     if figures.cloud:
         edge = LOWEST if figures.score.better == "max" else 1 - LOWEST
         cut = float(np.quantile([each.y for each in figures.cloud], edge))
         ys.append(min(cut, *ys) if figures.score.better == "max" else max(cut, *ys))
-    xs = [each.x / scale for each in (*important, *figures.cloud)]
-    if figures.limit is not None:
-        xs.append(figures.limit / scale)
-    for values, set_limits, margin in ((xs, axes.set_xlim, 0.06), (ys, axes.set_ylim, 0.07)):
-        if values:
-            low, high = min(values), max(values)
-            room = margin * (high - low) or 0.05 * abs(high) or 1.0
-            set_limits(low - room, high + room)
-    _tell_hidden(axes, figures)
+    return _with_room(ys, 0.07) if ys else (0.0, 1.0)
 
 
-def _tell_hidden(axes: Axes, figures: FrontFigures) -> None:
-    low, high = axes.get_ylim()
-    count = sum(not low <= each.y <= high for each in figures.cloud)
-    if count:
-        side = "below" if figures.score.better == "max" else "above"
-        text = f"{count:,} evaluated archs lie {side} the picture"
-        axes.text(
-            0.995, 0.012, text, transform=axes.transAxes, ha="right", color=GREY, fontsize=8.5
-        )
+def _with_room(values: Sequence[float], share: float) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = share * (high - low) or 0.05 * abs(high) or 1.0
+    return low - room, high + room
 
 
 def _important(figures: FrontFigures) -> list[Point]:
-    """All but the cloud; the front comes first."""
+    """All but the cloud."""
     ends = [point for move in figures.moves for point in (move.before, move.after) if point]
     full = [figures.full] if figures.full else []
     return [*figures.front, *full, *figures.hand_made, *ends]
@@ -142,38 +226,3 @@ def _all(figures: FrontFigures) -> list[Point]:
 
 def _columns(points: Sequence[Point], scale: float) -> tuple[list[float], list[float]]:
     return [each.x / scale for each in points], [each.y for each in points]
-
-
-def _distance(point: Point, figures: FrontFigures) -> float:
-    """How far a point is from the middle of the cloud's upper right, in shares of its extent."""
-    xs, ys = zip(*((each.x, each.y) for each in figures.cloud), strict=True)
-    x = float(np.quantile(xs, 0.7))
-    y = float(np.quantile(ys, 0.3 if figures.score.better == "max" else 0.7))
-    wide, high = max(xs) - min(xs) or 1.0, max(ys) - min(ys) or 1.0
-    return ((point.x - x) / wide) ** 2 + ((point.y - y) / high) ** 2
-
-
-def _obstacles(axes: Axes, figures: FrontFigures, scale: float) -> list[tuple[float, float]]:
-    """Markers, and points along lines, that labels keep off."""
-    found = [(each.x / scale, each.y) for each in _important(figures)]
-    for (x, y), (to, high) in pairwise(found[: len(figures.front)]):
-        found += [(x + (to - x) * share, y) for share in np.linspace(0, 1, 12)]
-        found += [(to, y + (high - y) * share) for share in np.linspace(0, 1, 5)]
-    for before, after, _ in figures.moves:
-        if before is not None:
-            found += [(after.x / scale, y) for y in np.linspace(before.y, after.y, 12)]
-    if figures.limit is not None:
-        found += [(figures.limit / scale, y) for y in np.linspace(*axes.get_ylim(), 50)]
-    return found
-
-
-def _caption(figures: FrontFigures) -> str:
-    """Which images the figures are of, and which milliseconds were measured."""
-    says = "All figures are of the search split."
-    if figures.moves:
-        inherited = any(each.before for each in figures.moves)
-        arrows = " (hollow: with inherited weights)" if inherited else ""
-        says = f"Squares: retrained networks, on the test split{arrows}. All else: search split."
-    if is_latency(figures.cost):
-        says += " Front by measured ms." if figures.timed else " Front by predicted ms."
-    return says

@@ -8,21 +8,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from search.report.latencies import Latencies
-from search.report.style import BLUE, GREY, INK, ORANGE, PALE, RC, SKY, new_figure
+from search.report.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    PALE,
+    RC,
+    SKY,
+    below_legend,
+    fitting,
+    new_figure,
+)
 
 
 def draw_latency(found: Latencies) -> Figure:
     """Left: networks by their shares of MACs and of time. Right: what operators add to either."""
-    figure = new_figure(11, 5.4)
+    figure = new_figure(11, 5.8, layout="constrained")
     with rc_context(RC):
-        _draw_networks(figure.add_axes((0.07, 0.12, 0.46, 0.8)), found)
-        _draw_operators(figure.add_axes((0.69, 0.12, 0.29, 0.8)), found)
+        left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
+        _draw_networks(left, found)
+        _draw_operators(right, found)
+        size = fitting(found.conditions, 10.5, 10.5)
+        figure.suptitle(found.conditions, x=0.01, ha="left", fontsize=size, fontweight="bold")
     return figure
 
 
 def _draw_networks(axes: Axes, found: Latencies) -> None:
-    axes.axline((0, 0), (1, 1), color=PALE, lw=1.5, zorder=1)
-    axes.text(0.97, 0.9, "time saved as\nMACs are", va="top", fontsize=9, color=GREY)
     groups = (
         (found.archs, "archs of the profile, measured", GREY, "o", 22, GREY),
         (found.front, "front, predicted", "none", "o", 44, BLUE),
@@ -34,9 +45,9 @@ def _draw_networks(axes: Axes, found: Latencies) -> None:
             axes.scatter(
                 xs, ys, s=size, marker=marker, facecolors=face, edgecolors=edge, label=label
             )
+    axes.axline((0, 0), (1, 1), color=PALE, lw=1.5, zorder=1, label="time saved as MACs are")
     if found.limit is not None:
-        axes.axhline(found.limit, color=ORANGE, lw=1.6)
-        axes.text(0.01, found.limit, f"budget {found.limit:.0%}", color=ORANGE, va="bottom")
+        axes.axhline(found.limit, color=ORANGE, lw=1.6, label=f"budget {found.limit:.0%}")
     every = [*found.archs, *found.front, *found.measured]
     top = max([1.0, *(spot.ms for spot in every)])
     axes.set_xlim(0, 1.2)
@@ -45,16 +56,15 @@ def _draw_networks(axes: Axes, found: Latencies) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("MACs, of the full network")
     axes.set_ylabel(f"time, of the full network's {found.full_ms:.3g} ms")
-    axes.set_title(found.conditions, loc="left", fontsize=10.5, fontweight="bold", color=INK)
-    axes.legend(loc="upper left", fontsize=9, frameon=False)
+    below_legend(axes, 2)
 
 
 def _draw_operators(axes: Axes, found: Latencies) -> None:
     """Pairs of bars, the operator that takes most beyond its MACs on top."""
     rows = list(reversed(found.excess))
     places = range(len(rows))
-    axes.barh([i + 0.2 for i in places], [row.time for row in rows], 0.38, color=BLUE)
-    axes.barh([i - 0.2 for i in places], [row.macs for row in rows], 0.38, color=SKY)
+    axes.barh([i + 0.2 for i in places], [row.time for row in rows], 0.38, color=BLUE, label="time")
+    axes.barh([i - 0.2 for i in places], [row.macs for row in rows], 0.38, color=SKY, label="MACs")
     most = max((max(row.time, row.macs) for row in rows), default=1.0)
     for i, row in zip(places, rows, strict=True):
         text = f"{100 * (row.time - row.macs) + 0.0:+.1f}"
@@ -64,5 +74,4 @@ def _draw_operators(axes: Axes, found: Latencies) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("of the full network, mean of the profile's archs")
-    axes.set_title("■ time", loc="left", fontsize=10.5, fontweight="bold", color=BLUE)
-    axes.set_title("■ MACs", loc="center", fontsize=10.5, fontweight="bold", color=SKY)
+    below_legend(axes, 2)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from search.report.labels import Label, label_ends
 from search.report.style import BLUE, GREY, INK, ORANGE, RC, new_figure, whole_numbers
 from search.report.usage import Usage
 from search.report.volumes import Volumes
@@ -16,23 +18,29 @@ from search.report.volumes import Volumes
 
 def draw_volumes(named: Mapping[str, Volumes]) -> Figure:
     """Hypervolume over evaluations; the first search in front."""
-    figure = new_figure(9, 4.2)
+    figure = new_figure(9, 4.2, layout="constrained")
     with rc_context(RC):
-        axes = figure.add_axes((0.085, 0.14, 0.71, 0.81))
-        ends = []
+        axes = figure.add_subplot()
         for i, (name, found) in enumerate(named.items()):
             color = BLUE if i == 0 else GREY
             xs = [0, *(count for count, _ in found.steps), found.evaluations]
             ys = [0.0, *(100 * volume for _, volume in found.steps)]
             ys.append(ys[-1])
-            axes.plot(xs, ys, color=color, lw=2.2 if i == 0 else 1.8, drawstyle="steps-post")
-            ends.append(Label(xs[-1], ys[-1], f"{name} {ys[-1]:.0f} %", color, i == 0))
+            # The first one in front of others.
+            axes.plot(
+                *(xs, ys),
+                color=color,
+                lw=2.2 if i == 0 else 1.8,
+                drawstyle="steps-post",
+                label=f"{name}: {ys[-1]:.0f} %",
+                zorder=3 if i == 0 else 2,
+            )
         axes.set_xlabel("evaluations")
         axes.set_ylabel("hypervolume (% of the box, worst to best)")
         axes.set_ylim(0, 100)
         axes.set_xlim(0, max(each.evaluations for each in named.values()))
         whole_numbers(axes)
-        label_ends(axes, ends)
+        axes.legend(loc="lower right", fontsize=9.5)
     return figure
 
 
@@ -48,11 +56,10 @@ def draw_usage(front: Usage, others: Usage | None, title: str) -> Figure:
             _draw_axis(axes, name, front, others)
             if k == 2:
                 axes.set_xlabel("block")
-        x = 0.75 / width
-        figure.text(x, 0.963, f"■ {front.archs} archs of the front", color=BLUE, fontweight="bold")
+        marks: list[Artist] = [Patch(color=BLUE, label=f"{front.archs} archs of the front")]
         if others is not None:
-            text = f"▬ {title}"
-            figure.text(x + 2.75 / width, 0.963, text, color=ORANGE, fontweight="bold")
+            marks.append(Line2D([], [], color=ORANGE, lw=3, label=title))
+        figure.legend(handles=marks, loc="upper left", ncols=2, frameon=False, fontsize=10)
     return figure
 
 

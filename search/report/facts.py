@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from search.budget import quantity
+from search.front import Front
+from search.leads import what_leads_are
 from search.report.choices import Choice
 from search.report.contents import Contents
 from space.arch import Arch
 from space.cost import macs, params
 from space.shape import BackboneShape
 
+SPLIT = "search_split.json"
 PACKAGES = ("tokennas", "torch", "timm", "optuna", "matplotlib")
 
 
@@ -24,6 +28,7 @@ def what_was_run(contents: Contents) -> list[tuple[str, str]]:
     found = [
         ("backbone", _backbone(config, shape)),
         ("data", _data(config)),
+        ("images", _images(contents)),
         ("space", _space(contents)),
         ("supernet", f"{len(contents.training)} epochs" if contents.training else ""),
     ]
@@ -34,8 +39,10 @@ def what_was_run(contents: Contents) -> list[tuple[str, str]]:
         found += [
             ("search", f"{search.front.evaluations:,} evaluations{failed}{sampler}, for {names}"),
             ("budget", _budget(search.limits, shape)),
-            ("front", f"{len(search.front)} subnets: {search.front.ended}"),
+            ("front", _front(search.front)),
         ]
+    if config:
+        found.append(("command", _command(contents)))
     return [(name, text) for name, text in found if text]
 
 
@@ -91,6 +98,38 @@ def _backbone(config: Mapping[str, Any], shape: BackboneShape | None) -> str:
 def _data(config: Mapping[str, Any]) -> str:
     dataset = _section(_section(config, "data"), "dataset")
     return str(dataset.get("name", ""))
+
+
+def search_images(contents: Contents) -> int | None:
+    """How many images the search split has; None where nothing says."""
+    stored = contents.run / SPLIT
+    if contents.search is not None and contents.search.front.images is not None:
+        return contents.search.front.images
+    try:
+        return len(json.loads(stored.read_text(encoding="utf-8"))["indices"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _images(contents: Contents) -> str:
+    """How many images figures are of."""
+    tested = next((each.images for each in contents.choices if each.images), None)
+    counts = {"search": search_images(contents), "test": tested}
+    return ", ".join(f"{count:,} in the {name} split" for name, count in counts.items() if count)
+
+
+def _front(front: Front) -> str:
+    """How many there are, and how many are told apart."""
+    ended = f": {front.ended}" if front.ended else ""
+    leads = f" {what_leads_are(front.leads)}" if any(front.leads) else ""
+    return f"{len(front)} subnets{ended}.{leads}"
+
+
+def _command(contents: Contents) -> str:
+    """What makes the run again, and goes on with it."""
+    run = contents.run.resolve().name if contents.run.is_absolute() else contents.run
+    name = "" if contents.name == "main" else f" --search.name {contents.name}"
+    return f"tokennas run {run}/config.yaml --run {run}{name}"
 
 
 def _space(contents: Contents) -> str:

@@ -46,6 +46,9 @@ class FrontFigures:
         limit: the budget on the x axis, if there is one.
         two: whether score and cost are all objectives, so that the front is a line.
         timed: whether the front's costs are milliseconds that were measured.
+        close: points of the front that chance may put before the next best one.
+        images: of the search split; None where nothing says.
+        test_images: of the test split, likewise.
     """
 
     score: Score
@@ -58,6 +61,9 @@ class FrontFigures:
     limit: float | None
     two: bool
     timed: bool = False
+    close: tuple[Point, ...] = ()
+    images: int | None = None
+    test_images: int | None = None
 
 
 def fronts_figures(search: SearchResult, choices: Sequence[Choice]) -> list[FrontFigures]:
@@ -76,6 +82,8 @@ def _figures(
     cloud = [_point(metrics, cost, score) for metrics in named.values()]
     timed = any(MEASURED + cost in entry.metrics for entry in front.entries)
     points = [_point(_as_measured(entry.metrics, cost), cost, score) for entry in front.entries]
+    leads = zip(points, front.leads, strict=True)
+    close = [point for point, lead in leads if point and lead and not lead.told_apart]
     limit = search.limits.get(cost)
     full, hand_made = None, []
     if search.space is not None:
@@ -97,6 +105,9 @@ def _figures(
         limit,
         {each.name for each in front.objectives} <= {score.name, cost},
         timed,
+        tuple(close),
+        front.images,
+        next((each.images for each in choices if each.images), None),
     )
 
 

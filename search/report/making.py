@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from search.report.contents import Contents, read_run
-from search.report.facts import how_to_load, versions, what_was_run
+from search.report.facts import how_to_load, search_images, versions, what_was_run
 from search.report.page import Page, write_page
 from search.report.pictures import write_pictures
 from search.report.table import final_table, show_table
+from search.tables import new_console
 from space.writing import make_folder
 from space.yamlfile import write_text
 
@@ -34,12 +35,13 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     Raises:
         InputError: there is nothing to report, or a file is not right, in one line that names it.
     """
-    run, console = Path(run), console or Console()
+    run, console = Path(run), console or new_console()
     contents = read_run(run, name)
     folder = make_folder(run / "report" / name)
     final = None
     if contents.choices:
-        final = final_table(contents.choices, contents.score, contents.test)
+        images = search_images(contents)
+        final = final_table(contents.choices, contents.score, contents.test, images)
     page = Page(
         title=f"Report of {_called(contents)}",
         subtitle=f"Made by tokennas from the search {name!r} and what was retrained of it.",

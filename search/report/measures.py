@@ -18,6 +18,7 @@ TITLES = {
     "cross_entropy": "cross entropy",
 }
 SHARES = ("top1", "top5")
+LOWER = " (lower is better)"
 
 
 class Score(NamedTuple):
@@ -35,6 +36,11 @@ class Score(NamedTuple):
     def title(self) -> str:
         """With its unit: `top-1 (%)`."""
         return f"{title(self.name)} (%)" if self.percent else title(self.name)
+
+    @property
+    def axis(self) -> str:
+        """The title, with its direction where that is not the usual one."""
+        return self.title if self.better == "max" else f"{self.title}{LOWER}"
 
     @property
     def percent(self) -> bool:

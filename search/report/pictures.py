@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from search.leads import NOT_TOLD_APART
 from search.report.contents import Contents
 from search.report.draw_arch import draw_arch
 from search.report.draw_curves import draw_panels, retraining_panels, training_panels
@@ -20,6 +21,7 @@ from search.report.page import Picture
 from search.report.style import save_png
 from search.report.usage import DRAWS, usage, usage_of_space
 from search.report.volumes import volumes
+from search.tables import OPTIMISTIC
 
 
 class Drawn(NamedTuple):
@@ -69,15 +71,20 @@ def _says_front(figures: FrontFigures) -> str:
     says = "The blue line is the best that the search found for each cost"
     if not figures.two:
         says = "The blue points are the front; other objectives than these two count too"
-    says += ", measured on the search split"
+    says += f", measured on the search split. {OPTIMISTIC}"
+    if figures.close:
+        says += (
+            f" Hollow circles ({NOT_TOLD_APART}) are not told apart from the next best: their lead "
+            "is under two standard errors, paired over the images."
+        )
     if figures.moves:
-        says += "; squares are test figures, from inherited (hollow) to retrained (filled) weights"
+        says += " Squares are test figures, from inherited (hollow) to retrained (filled) weights."
     if figures.hand_made:
         says += (
-            "; green diamonds are archs as people build them by hand, with poolings early, late or "
-            "evenly, or with skipping or sharing alone"
+            " Green diamonds are archs as people build them by hand, with poolings early, late or "
+            "evenly, or with skipping or sharing alone."
         )
-    return says + "."
+    return says
 
 
 def _latencies(contents: Contents) -> Iterator[Drawn]:
@@ -126,13 +133,12 @@ def _search(contents: Contents) -> Iterator[Drawn]:
     named = dict(zip([_called(each.name) for each in compared], volumes(compared), strict=True))
     first = next(iter(named))
     if named[first].evaluations:
-        says = "A curve that is flat at its end: more evaluations would have found little."
-        if contents.randoms:
-            says = "The further above random search, the more the sampler has learned. " + says
-        says += (
-            " Of the box between the worst and the best value of each objective, the front "
+        says = (
+            "Of the box between the worst and the best value of each objective, the front "
             "dominates so much."
         )
+        if contents.randoms:
+            says += " The further above random search, the more the sampler has learned."
         yield Drawn("hypervolume", title, says, draw_volumes(named))
     if search.front.entries:
         made = usage([entry.arch for entry in search.front.entries])

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from space.writing import replacing
@@ -21,6 +24,9 @@ SKY, AMBER = "#8CC8EC", "#E69F00"
 INK, GREY, PALE = "#1A1A1A", "#6B6B6B", "#C9C9C9"
 
 DPI = 120
+# Of a character, bold ones too, as a share of its size.
+WIDE = 0.66
+Layout = Literal["constrained"]
 # Any: the names that matplotlib allows as keys are a type of its own that a plain dict is not.
 RC: Any = {
     "font.family": "DejaVu Sans",
@@ -39,15 +45,44 @@ RC: Any = {
 }
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, layout: Layout | None = None) -> Figure:
     """An empty figure with a canvas of its own; sizes in inches.
+
+    With the constrained layout nothing that is said runs over panels and edges.
 
     Styles count when axes are made, so axes are to be added inside `rc_context(RC)`.
     """
     with rc_context(RC):
-        figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+        figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(w_pad=0.12, h_pad=0.12, wspace=0.03, hspace=0.03)
     FigureCanvasAgg(figure)
     return figure
+
+
+def outside_legend(of: Figure | Axes, lines: Sequence[Line2D]) -> None:
+    """A legend to the right of a figure or of one of its panels, where it covers nothing."""
+    rows = sum(1 + str(line.get_label()).count("\n") for line in lines)
+    height = of.get_window_extent().height / DPI * 72
+    size = min(9.5, height / (1.45 * max(rows, 1)))
+    common: dict[str, Any] = {"handles": list(lines), "fontsize": size, "frameon": False}
+    if isinstance(of, Figure):
+        of.legend(loc="outside right upper", **common)
+    else:
+        of.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0, **common)
+
+
+def below_legend(axes: Axes, columns: int) -> None:
+    """A legend under the x axis of a panel, where it covers nothing."""
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(0, -0.14), ncols=columns, fontsize=9, frameon=False
+    )
+
+
+def fitting(text: str, size: float, inches: float) -> float:
+    """The size, in points, at which a line is no longer than so many inches."""
+    return min(size, inches * 72 / (WIDE * max(len(text), 1)))
 
 
 def save_png(figure: Figure, path: Path) -> bytes:

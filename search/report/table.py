@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from search.budget import quantity
 from search.folder import changes
 from search.report.choices import Choice
 from search.report.measures import Score
+from search.tables import OPTIMISTIC, Column, show_columns
 
 FILE = "file"
-
-
-class Column(NamedTuple):
-    """A column of the table.
-
-    Args:
-        title: with its unit.
-        cells: one for each network; empty where nothing is known.
-        text: whether it reads from the left.
-    """
-
-    title: str
-    cells: list[str]
-    text: bool = False
 
 
 class Final(NamedTuple):
@@ -43,13 +28,16 @@ class Final(NamedTuple):
         return list(zip(*(column.cells for column in self.columns), strict=True))
 
 
-def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
+def final_table(
+    choices: Sequence[Choice], score: Score, test: Score, images: int | None = None
+) -> Final:
     """The table of the chosen networks; columns that nothing is known for are left out.
 
     Args:
         choices: the networks.
         score: what searches rank by, on the search split.
         test: what test figures are of.
+        images: of the search split; None where nothing says.
     """
     devices = sorted({each.speed_of for each in choices if each.speed_of})
     columns = [
@@ -67,7 +55,11 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
     if any(each.retrained for each in choices):
         # Test figures are what counts; those of the search split chose the networks.
         del columns[4]
-    notes = [_better(each, score) for each in choices if each.better is not None]
+        notes = []
+    else:
+        of = f": {images:,} images" if images else ""
+        notes = [f"search split{of}. {OPTIMISTIC}"]
+    notes += [_better(each, score) for each in choices if each.better is not None]
     if any(each.inherited or each.retrained for each in choices):
         notes.append(f"inherited, retrained: {_short(test)} on the test split{_noise(choices)}.")
     notes += _strangers(choices)
@@ -80,15 +72,8 @@ def final_table(choices: Sequence[Choice], score: Score, test: Score) -> Final:
 
 def show_table(final: Final, title: str, run: Path, console: Console) -> None:
     """Print the table; files stand beneath it, whole, so that they can be copied."""
-    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
-    shown = [column for column in final.columns if column.title != FILE]
     files = [column.cells for column in final.columns if column.title == FILE]
-    for column in shown:
-        side: Literal["left", "right"] = "left" if column.text else "right"
-        table.add_column(column.title, justify=side, no_wrap=not column.text)
-    for row in zip(*(column.cells for column in shown), strict=True):
-        table.add_row(*map(escape, row))
-    console.print(table, highlight=False)
+    show_columns([each for each in final.columns if each.title != FILE], console, title)
     for path in filter(None, (path for cells in files for path in cells)):
         console.print(str(run / path), highlight=False, markup=False, soft_wrap=True)
     console.print(" ".join(final.notes), highlight=False, markup=False, style="dim")

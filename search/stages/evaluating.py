@@ -52,5 +52,5 @@ def evaluate(
         }
         for path, (subnet, source) in found.items()
     ]
-    show_rows(rows, console)
+    show_rows(rows, console, title=f"on the test split, {len(test):,} images")
     return rows

@@ -52,10 +52,17 @@ class Retrained:
     Args:
         rows: one for each that is retrained, for a table.
         failed: why each other one is not, in a line, by name.
+        images: of the test split.
     """
 
     rows: list[dict[str, Any]]
     failed: dict[str, str]
+    images: int
+
+    @property
+    def title(self) -> str:
+        """Of the table."""
+        return f"retrained, on the test split, {self.images:,} images"
 
     def check(self) -> None:
         """Name those that failed, once all that could be done is done.
@@ -102,7 +109,8 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     done = {name: place for name, place in places.items() if name not in failed}
     write = partial(write_arch, setup=setup, config=config, folder=folder)
     add_figures(done, setup, tables, amp=config.retrain.amp, write=write, console=console)
-    return Retrained([row(name, place / ARCH) for name, place in done.items()], failed)
+    images = len(setup.data.test.dataset)  # type: ignore[arg-type]
+    return Retrained([row(name, place / ARCH) for name, place in done.items()], failed, images)
 
 
 def _tables(config: Config, folder: RunFolder, console: Console) -> dict[str, LatencyTable]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,6 +20,7 @@ from search.folder import RunFolder
 from search.front import Front
 from search.latency.costs import by_cost, make_problem
 from search.latency.fitting import TOO_FAR
+from search.leads import Lead, what_leads_are
 from search.racing import race_of
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
@@ -27,7 +29,7 @@ from search.session import passes
 from search.stages.setup import TRAINED, WEIGHTS, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
-from search.tables import cell, duration, show_rows
+from search.tables import OPTIMISTIC, cell, duration, show_rows
 from space.errors import InputError, cut
 
 
@@ -121,26 +123,38 @@ def check_found(front: Front, wanted: SearchConfig) -> None:
 
 
 def show_front(front: Front, console: Console, limits: Mapping[str, float] | None = None) -> None:
-    """A table of the front, and how the search ended.
+    """A table of the front, how the search ended, and what its figures are worth.
 
     Args:
         front: what was found.
         console: where it is shown.
         limits: budgets by the name of the cost; what a measurement finds beyond one is marked.
     """
-    full = front.full["macs"]
     rows = [
-        {name: value for name, value in row.items() if name != "top5"}
-        | {"of full": f"{row['macs'] / full:.0%}"}
-        for row in front.rows()
+        _row(row, front, lead, over)
+        for row, lead, over in zip(
+            front.rows(), front.leads, marks(front, limits or {}), strict=True
+        )
     ]
-    over = marks(front, limits or {})
-    if any(over):
-        rows = [row | {"budget": mark} for row, mark in zip(rows, over, strict=True)]
-    show_rows(rows, console, title="front")
-    console.print(
-        f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}.", markup=False
-    )
+    of = f", {front.images:,} images" if front.images else ""
+    show_rows(rows, console, title=f"front, on the search split{of}")
+    lines = [f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}."]
+    if any(front.leads):
+        lines.append(what_leads_are(front.leads))
+    for line in (*lines, OPTIMISTIC):
+        console.print(line, markup=False, highlight=False)
+
+
+def _row(row: Mapping[str, Any], front: Front, lead: Lead | None, over: str) -> dict[str, Any]:
+    """A row of the front's table: the objectives, and beside them what they are worth."""
+    first = ["trial", *(each.name for each in front.objectives)]
+    shown = {name: row[name] for name in first}
+    if any(front.leads):
+        shown["lead"] = "" if lead is None else str(lead)
+    shown["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
+    if over:
+        shown["budget"] = over
+    return shown | {name: value for name, value in row.items() if name not in (*first, "top5")}
 
 
 class Shown:

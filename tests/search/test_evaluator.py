@@ -67,6 +67,15 @@ def test_a_supernet_is_searched_on_a_users_loader(supernet, loader):
         kl = F.kl_div(logits.log_softmax(1), full.softmax(1), reduction="batchmean").item()
         assert entry.metrics["kl"] == pytest.approx(kl, rel=1e-3, abs=1e-7)
         assert entry.metrics["macs"] == macs(entry.arch, supernet.shape)
+    assert front.images == 12
+    losses = [
+        F.cross_entropy(supernet(images, entry.arch), targets, reduction="none").detach()
+        for entry in front.entries
+    ]
+    assert len(front) > 1
+    for one, other, lead in zip(losses, losses[1:], front.leads, strict=False):
+        assert lead.ahead == pytest.approx((other - one).mean().item(), abs=1e-5)
+        assert lead.error == pytest.approx((other - one).std().item() / 12**0.5, abs=1e-5)
 
 
 def test_a_users_metric_takes_the_place_of_the_usual_ones(supernet, loader):

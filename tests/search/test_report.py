@@ -295,3 +295,16 @@ def test_the_table_tells_the_noise_and_who_was_retrained_by_another_recipe(copy:
     notes = final_table(given, Score("top1"), Score("top1")).notes
     assert "400 images (one standard error of a top-1 is 1.5 points)" in notes[0]
     assert f"{given[-1].name} was retrained by other values (retrain.epochs was 5, is 1)." in notes
+
+
+def test_the_page_says_what_its_figures_are_worth(copy: Path) -> None:
+    (copy / "search_split.json").write_text('{"indices": [1, 2, 3]}')
+    page, _ = report(copy)
+    assert "so they are optimistic" in page
+    assert "3 in the search split" in page
+    assert "tokennas run whole/config.yaml --run whole" in page
+    assert "flat at its end" not in page
+    shutil.rmtree(copy / "retrain")
+    _, shown = report(copy)
+    assert "search split: 3 images" in shown
+    assert "so they are optimistic" in shown

@@ -1,7 +1,9 @@
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from supernet.journal import Journal
 
@@ -21,3 +23,28 @@ def test_a_kill_while_rows_are_taken_up_loses_none(tmp_path, monkeypatch):
     assert path.read_text() == before
     Journal(tmp_path, "toy", quiet=True).restore(2)
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [0, 1]
+
+
+def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
+    kinds = ("largest", "smallest", "37%", "58%", "79%")
+    row = {
+        "epoch": 0,
+        **{f"loss/{kind}": 1.0 for kind in ("largest", "selectors", "random")},
+        **{f"top1/{kind}": 0.5 for kind in kinds},
+        **{f"recall/{kind}": 0.5 for kind in ("selector", "previous map", "class row", "chance")},
+        "images_per_second": 100.0,
+    }
+
+    def lines(width, terminal):
+        journal = Journal(None, "toy")
+        journal.console = Console(file=io.StringIO(), width=width, force_terminal=terminal)
+        journal.add(row)
+        return journal.console.file.getvalue().splitlines()[1:]
+
+    whole, narrow, log = lines(200, True), lines(80, True), lines(80, False)
+    assert whole == log
+    assert max(map(len, whole)) > 100
+    assert max(len(line.rstrip()) for line in narrow) <= 80
+    for name in ("epoch", "largest", "selectors", *kinds, "images/s"):
+        assert name in narrow[1]
+    assert "chance" not in narrow[1]

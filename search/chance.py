@@ -1,0 +1,115 @@
+"""How much of a difference between two archs chance explains: they saw the same images.
+
+Kept of an evaluation are a metric's means over a few groups of the images, the same groups for
+every arch: some hundred bytes, where a value for each image would take thousands. How far the
+differences of two archs vary between groups is how far they vary between images (batch means).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# The standard error itself is then off by 9 %; of fewer images each one is a group.
+GROUPS = 64
+DIGITS = 6
+MOST_IMAGES = 1 << 53
+
+
+class GroupMeans(NamedTuple):
+    """A metric of one arch, by groups of the images.
+
+    Args:
+        images: how many images there are in all.
+        means: mean over each group.
+    """
+
+    images: int
+    means: tuple[float, ...]
+
+
+class Measured(dict[str, float]):
+    """Metrics by name, which know their means over groups of the images.
+
+    Args:
+        metrics: means over all images.
+        groups: of those metrics for which they are known.
+    """
+
+    def __init__(self, metrics: Mapping[str, float], groups: Mapping[str, GroupMeans]) -> None:
+        super().__init__(metrics)
+        self.groups = groups
+
+    @classmethod
+    def of(cls, values: Mapping[str, Floats]) -> Measured:
+        """The means of each metric's values of all images, (images,)."""
+        means = {name: float(each.mean()) for name, each in values.items()}
+        return cls(means, {name: group_means(each) for name, each in values.items()})
+
+
+def read_groups(value: object) -> dict[str, GroupMeans]:
+    """What was stored of groups, by metric; what cannot be read is not known."""
+    named = value.items() if isinstance(value, Mapping) else ()
+    return {
+        str(name): GroupMeans(each[0], tuple(each[1]))
+        for name, each in named
+        if _is_group_means(each)
+    }
+
+
+def _is_group_means(value: Any) -> bool:
+    match value:
+        case [int(images), list(means)]:
+            return 0 < images < MOST_IMAGES and all(isinstance(each, float) for each in means)
+    return False
+
+
+def groups_of(metrics: object) -> Mapping[str, GroupMeans]:
+    """What metrics know of groups of images; nothing where they are numbers alone."""
+    return metrics.groups if isinstance(metrics, Measured) else {}
+
+
+def group_means(values: Floats) -> GroupMeans:
+    """A metric's means over groups of the images, from its value of every image, (images,)."""
+    sums = np.bincount(_groups(len(values)), weights=values)
+    means = np.round(sums / _sizes(len(values)), DIGITS)
+    return GroupMeans(len(values), tuple(means.tolist()))
+
+
+def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | None:
+    """Standard error of the difference between two archs' means over the same images.
+
+    None where nobody knows: of other images, or of too few.
+    """
+    if one is None or other is None or one.images != other.images:
+        return None
+    sizes = _sizes(one.images)
+    if not len(one.means) == len(other.means) == len(sizes) > 1:
+        return None
+    differences = np.subtract(one.means, other.means)
+    mean = np.average(differences, weights=sizes)
+    variance = float(np.sum(sizes * (differences - mean) ** 2) / (len(sizes) - 1))
+    error = math.sqrt(variance / one.images)
+    return error if math.isfinite(error) else None
+
+
+@lru_cache(maxsize=8)
+def _groups(images: int) -> NDArray[Any]:
+    """The group of each image, (images,).
+
+    Drawn, since images may come in any order: those of a class may stand side by side.
+    """
+    return np.random.default_rng(0).permutation(images) % min(GROUPS, images)
+
+
+def _sizes(images: int) -> NDArray[Any]:
+    """How many images each group has, (groups,)."""
+    count = min(GROUPS, images)
+    return images // count + (np.arange(count) < images % count)
