@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
 
 from timm.models.deit import VisionTransformerDistilled
@@ -38,6 +38,11 @@ class Supernet(ElasticViT):
         check_shape(shape, space.shape, "the space")
         super().__init__(backbone, shape, space.graph.choices())
         self.space = space
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """timm's; `shape` and `space` take the costs of the new head."""
+        super().reset_classifier(num_classes, global_pool)
+        self.space = replace(self.space, shape=self.shape)
 
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
         """The plan of `arch`, which must be in the space."""
