@@ -13,7 +13,7 @@ from space.arch import Arch, Grid
 from space.errors import InputError
 from space.shape import BackboneShape
 from supernet.backbone import measure_head, shallow_copy
-from supernet.core import ElasticCore
+from supernet.core import ElasticCore, check_no_mask
 
 
 class Taken(NamedTuple):
@@ -59,8 +59,7 @@ class ElasticViT(ElasticCore):
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise InputError(f"output_fmt must be NCHW or NLC, got {output_fmt!r}")
-        if attn_mask is not None or is_causal:
-            raise InputError("attention masks are not served: pooling changes the tokens")
+        check_no_mask(attn_mask, is_causal)
         wanted, last = feature_take_indices(len(self.blocks), indices)
         taken: list[Taken] = []
 

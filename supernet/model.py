@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from functools import lru_cache
+from weakref import ref
 
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
@@ -56,17 +57,24 @@ class DistilledSupernet(Supernet, VisionTransformerDistilled):
 DISTILLED[Supernet] = DistilledSupernet
 
 
-@lru_cache(maxsize=4096)
 def canonical(space: SearchSpace, arch: Arch) -> Arch:
     """The canonical form of an arch of the space.
 
     Raises:
         InputError: the arch is not in the space.
     """
-    reasons = space.violations(arch)
+    return _canonical(ref(space), arch)
+
+
+# By a weak reference: a space, with its graph and sums, is not to outlive its supernet here.
+@lru_cache(maxsize=4096)
+def _canonical(space: ref[SearchSpace], arch: Arch) -> Arch:
+    alive = space()
+    assert alive is not None
+    reasons = alive.violations(arch)
     if reasons:
         raise InputError(f"the arch is not in the space: {'; '.join(reasons)}")
-    return space.canonical(arch)
+    return alive.canonical(arch)
 
 
 def check_shape(found: BackboneShape, wanted: BackboneShape, whose: str) -> None:
