@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +14,7 @@ from search.budget import Constraint, amount_of
 from search.costs import FREE_COSTS
 from search.frontfile import read_front, write_front
 from search.hypervolume import Archive
-from search.objectives import Objective
+from search.objectives import Objective, first_measured
 from search.problem import Problem
 from search.record import Record
 from space.arch import Arch
@@ -44,13 +46,15 @@ class FrontEntry:
 
 @dataclass(frozen=True)
 class Front:
-    """The non-dominated subnets of a search, best first objective first.
+    """The non-dominated subnets of a search, the best first.
+
+    The best is that of the first objective that is measured: of a cost the best is the smallest.
 
     Args:
         objectives: what was made large or small.
         entries: the subnets.
         shape: of the backbone.
-        full: free costs of the full arch, which per cents refer to.
+        full: costs of the full arch that need no evaluation, which per cents refer to.
         evaluations: how many were finished, failed ones included.
         failed: how many of them failed.
         reference: the corner that bounds the hypervolume, in the objectives' own units: the worst
@@ -78,22 +82,22 @@ class Front:
         reference = worst_values(records, objectives)
         archive, steps = _follow(records, objectives, reference)
         points = set(archive.points)
-        chosen = {
-            (*signed(record.values, objectives), record.number): record
-            for record in records
-            if record.inside and record.values and signed(record.values, objectives) in points
-        }
-        space, full = problem.space, problem.space.largest()
-        costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
-        costs |= problem.latencies
+        ranked_by = problem.ranked_by
+        rank = 0 if ranked_by is None else objectives.index(ranked_by)
+        chosen = {}
+        for record in records:
+            if record.inside and record.values:
+                point = signed(record.values, objectives)
+                if point in points:
+                    chosen[(point[rank], *point, record.number)] = record
         return cls(
             objectives,
             tuple(
                 FrontEntry(each.arch, each.identity, each.number, each.values or (), each.metrics)
                 for _, each in sorted(chosen.items(), key=lambda pair: pair[0])
             ),
-            space.shape,
-            {name: float(cost(full)) for name, cost in costs.items()},
+            problem.space.shape,
+            _costs_of_full(problem),
             len(records),
             sum(record.error is not None for record in records),
             reference,
@@ -104,18 +108,37 @@ class Front:
     def __len__(self) -> int:
         return len(self.entries)
 
+    @property
+    def ranked_by(self) -> Objective | None:
+        """What says which subnet is best: the first objective that is measured.
+
+        A file keeps no functions; it keeps what they make of the full arch.
+        """
+        return first_measured(each for each in self.objectives if each.name not in self.full)
+
     def best(self, **limits: float | str) -> FrontEntry | None:
-        """The entry of best first objective within limits such as `macs=0.8e9` or `macs="60%"`.
+        """The best entry within limits such as `macs=0.8e9` or `macs="60%"`.
 
         Raises:
-            InputError: a name that the front does not know, or an amount that is none.
+            InputError: no objective is measured, a name that the front does not know, or an amount
+                that is none.
         """
+        ranked_by = self.ranked_by
+        if ranked_by is None:
+            names = ", ".join(each.name for each in self.objectives)
+            raise InputError(
+                f"front: no objective of its search ({names}) is measured, so that none of its "
+                "subnets is the best; search for a metric too, such as top1"
+            )
         constraints = [self._constraint(name, amount) for name, amount in limits.items()]
-        for entry in self.entries:
-            known = all(each.name in entry.metrics for each in constraints)
-            if known and all(each.excess(entry.metrics) <= 0 for each in constraints):
-                return entry
-        return None
+        within = [
+            entry
+            for entry in self.entries
+            if all(each.name in entry.metrics for each in constraints)
+            and all(each.excess(entry.metrics) <= 0 for each in constraints)
+        ]
+        rank = self.objectives.index(ranked_by)
+        return min(within, key=lambda entry: ranked_by.sign * entry.values[rank], default=None)
 
     @property
     def history(self) -> list[float]:
@@ -179,6 +202,22 @@ class Front:
             raise InputError(f"front: unknown {shown(name)}{hint}")
         limit = amount_of(name, amount, self.full.get(cost), scale)
         return Constraint(cost, limit, signs.get(cost, 1))
+
+
+def _costs_of_full(problem: Problem) -> dict[str, float]:
+    """What the full arch costs, without an evaluation: by name."""
+    space, full = problem.space, problem.space.largest()
+    costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
+    costs |= problem.latencies
+    found = {name: float(cost(full)) for name, cost in costs.items()}
+    for objective in problem.objectives:
+        # A function of the user's own may know nothing of the full arch.
+        if objective.function is not None and objective.name not in found:
+            with suppress(Exception):
+                value = float(objective.function(full))
+                if math.isfinite(value):
+                    found[objective.name] = value
+    return found
 
 
 def _even(entries: tuple[FrontEntry, ...], most: int) -> tuple[FrontEntry, ...]:

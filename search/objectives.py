@@ -90,6 +90,11 @@ def parse_objectives(
     return tuple(found)
 
 
+def first_measured(objectives: Iterable[Objective]) -> Objective | None:
+    """The first objective that evaluations measure, which says what is best; None without one."""
+    return next((objective for objective in objectives if objective.measured), None)
+
+
 def _known(objective: Objective, functions: Mapping[str, Callable[[Arch], float]]) -> Objective:
     """An objective of the user's own making, worked out where its name is one of `functions`."""
     if objective.function is not None or objective.name not in functions:

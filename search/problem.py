@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from search.budget import Budget
 from search.costs import FREE_COSTS
-from search.objectives import Objective
+from search.objectives import Objective, first_measured
 from search.record import Job, Outcome, Record, describe
 from space.arch import Arch
 from space.errors import InputError, near
@@ -40,6 +40,11 @@ class Problem:
         names = [objective.name for objective in self.objectives if objective.measured]
         names += [constraint.name for constraint in self.budget.constraints]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def ranked_by(self) -> Objective | None:
+        """What says which arch is best: the first objective that is measured."""
+        return first_measured(self.objectives)
 
     @property
     def latencies(self) -> dict[str, Callable[[Arch], float]]:
