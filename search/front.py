@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from search.budget import Constraint, amount_of
 from search.costs import FREE_COSTS
 from search.frontfile import read_front, write_front
 from search.hypervolume import Archive
-from search.objectives import Objective, first_measured
+from search.objectives import DIRECTIONS, Direction, Objective, direction_of, first_measured
 from search.problem import Problem
 from search.record import Record
 from space.arch import Arch
@@ -62,6 +62,7 @@ class Front:
         steps: (evaluations, hypervolume) wherever the hypervolume grew.
         ended: why the search ended, in a sentence.
         left_out: subnets of the front that the file it was read from leaves out, see `save`.
+        directions: which way metrics that are no objectives are better, by name.
     """
 
     objectives: tuple[Objective, ...]
@@ -74,6 +75,7 @@ class Front:
     steps: tuple[tuple[int, float], ...] = ()
     ended: str = ""
     left_out: int = 0
+    directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
 
     @classmethod
     def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
@@ -103,6 +105,7 @@ class Front:
             reference,
             tuple(steps),
             ended,
+            directions=dict(problem.directions),
         )
 
     def __len__(self) -> int:
@@ -116,8 +119,14 @@ class Front:
         """
         return first_measured(each for each in self.objectives if each.name not in self.full)
 
+    def direction(self, name: str) -> Direction:
+        """Which way a metric or a cost is better: "max" or "min"."""
+        return direction_of(name, self.objectives, self.directions)
+
     def best(self, **limits: float | str) -> FrontEntry | None:
-        """The best entry within limits such as `macs=0.8e9` or `macs="60%"`.
+        """The best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.
+
+        They say how much at most, or at least of what is better large.
 
         Raises:
             InputError: no objective is measured, a name that the front does not know, or an amount
@@ -195,13 +204,12 @@ class Front:
 
     def _constraint(self, name: str, amount: float | str) -> Constraint:
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
-        signs = {objective.name: objective.sign for objective in self.objectives}
         if cost not in self._known:
             known = sorted(self._known)
             hint = near(name, known) or f"; known are {', '.join(known)}"
             raise InputError(f"front: unknown {shown(name)}{hint}")
         limit = amount_of(name, amount, self.full.get(cost), scale)
-        return Constraint(cost, limit, signs.get(cost, 1))
+        return Constraint(cost, limit, self.direction(cost))
 
 
 def _costs_of_full(problem: Problem) -> dict[str, float]:

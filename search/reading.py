@@ -36,12 +36,17 @@ class Reader:
         return self.at(place, BlockArch, **data)
 
     def mapping(
-        self, place: Place, value: object, keys: tuple[str, ...], partly: bool = False
+        self,
+        place: Place,
+        value: object,
+        keys: tuple[str, ...],
+        partly: bool = False,
+        optional: tuple[str, ...] = (),
     ) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise self.document.error(place, f"must be a mapping, got {shown(value)}")
         for key in value:
-            if key not in keys:
+            if key not in (*keys, *optional):
                 hint = near(key, list(keys)) or f"; known are {', '.join(keys)}"
                 raise self.document.error((*place, key), f"unknown key{hint}")
         missing = [key for key in keys if key not in value]

@@ -2,11 +2,9 @@
 
 import itertools
 import random
-from dataclasses import replace
 
 import pytest
 import yaml
-from latency_toys import table_of
 from search_toys import Evaluate, all_archs, drive, problem_of, study_of, toy_space
 
 from search.front import Front, FrontEntry, hypervolume_steps, signed, worst_values
@@ -122,58 +120,6 @@ def test_the_best_within_limits(front):
     slowest = min(entry.values[0] for entry in front.entries)
     assert front.best(top1=slowest) is front.entries[0], "of accuracy, at least so much"
     assert front.best(top1=2.0) is None
-
-
-def own_cost(arch):
-    return sum(2.0 - block.shared for block in arch.blocks)
-
-
-@pytest.mark.parametrize(
-    "costs",
-    [["macs"], ["params", "macs"], ["latency_ms"], [Objective("own", "min", own_cost)]],
-    ids=["macs", "params and macs", "latency", "own function"],
-)
-def test_the_best_is_that_of_the_first_measured_objective(tmp_path, costs):
-    found = run_search(
-        space=SPACE,
-        evaluate=lambda arch: {"top1": Evaluate(SPACE)(arch)["top1"]},
-        objectives=[*costs, "top1"],
-        trials=40,
-        latency=[table_of(SPACE)],
-    )
-    found.save(tmp_path / "front.yaml")
-    # Files of earlier versions list the entries by the first objective.
-    by_cost = sorted(found.entries, key=lambda entry: entry.values[0])
-    for front in (found, Front.load(tmp_path / "front.yaml"), replace(found, entries=by_cost)):
-        assert front.ranked_by.name == "top1"
-        for share in (50, 70, 100):
-            limit = front.full["macs"] * share / 100
-            within = [e for e in front.entries if e.metrics["macs"] <= limit]
-            best = max(within, key=lambda entry: entry.metrics["top1"])
-            assert front.best(macs=f"{share}%") == best
-    assert found.entries[0] == found.best()
-    assert found.best() != by_cost[0]
-
-
-@pytest.mark.parametrize("objectives", [["macs", "params"], [Objective("own", "max", own_cost)]])
-def test_without_a_measured_objective_none_is_the_best(tmp_path, objectives):
-    found = run_search(space=SPACE, evaluate=Evaluate(SPACE), objectives=objectives, trials=10)
-    found.save(tmp_path / "front.yaml")
-    for front in (found, Front.load(tmp_path / "front.yaml")):
-        assert len(front) > 0
-        with pytest.raises(InputError, match=r"no objective of its search \(.*\) is measured"):
-            front.best(macs="70%")
-
-
-def test_a_function_that_fails_on_the_full_arch_costs_a_search_nothing():
-    def fails(arch):
-        return 1 / sum(block.shared for block in arch.blocks)
-
-    objectives = ["top1", Objective("own", "min", fails)]
-    front = run_search(space=SPACE, evaluate=Evaluate(SPACE), objectives=objectives, trials=20)
-    assert front.failed > 0
-    assert len(front) > 0
-    assert "own" not in front.full
 
 
 def test_what_is_no_limit_is_refused(front):
@@ -292,6 +238,8 @@ def _drop(*path):
         (_set("reference", [1]), ["reference", "2 numbers"]),
         (_set("steps", [[1]]), ["steps[0]", "2 numbers"]),
         (_set("left_out", -1), ["left_out", "a count"]),
+        (_set("directions", {"f1": "up"}), ["directions.f1", "max, min", "'up'"]),
+        (_set("directions", ["f1"]), ["directions", "max or min by name"]),
         (_set("evaluations", -1), ["evaluations", "a count"]),
         (_set("full", {"macs": "x"}), ["full", "numbers"]),
         (_set("ended", 3), ["ended", "text"]),

@@ -17,7 +17,6 @@ from rich.console import Console
 sys.path.append(str(Path(__file__).parent))
 
 import report_runs as runs
-from latency_toys import table_of
 
 from search.front import Front
 from search.report import make_report
@@ -263,38 +262,6 @@ def test_any_objectives_have_a_report(
     assert (tmp_path / "report" / "main" / "front.png").stat().st_size > 10_000
     assert "best of the front" in page
     assert "best of the front" in shown
-
-
-@pytest.mark.parametrize("ended", [True, False])
-def test_the_best_is_that_of_the_first_measured_objective(tmp_path: Path, ended: bool) -> None:
-    space, folder = runs.digits_space(), tmp_path / "search" / "main"
-    front = run_search(
-        space=space,
-        evaluate=lambda arch: runs.made_up_top1(arch, space),
-        objectives=["latency_ms", "top1"],
-        trials=12,
-        folder=folder,
-        latency=[table_of(space)],
-    )
-    if not ended:
-        (folder / "front.yaml").unlink()
-    contents = read_run(tmp_path, "main")
-    best = {each.name: each.arch for each in contents.choices}["best of the front"]
-    assert contents.score.name == "top1"
-    assert best == max(front.entries, key=lambda entry: entry.metrics["top1"]).arch
-
-
-def test_without_a_measured_objective_a_report_calls_none_the_best(tmp_path: Path) -> None:
-    run_search(
-        space=runs.digits_space(),
-        evaluate=lambda arch: {},
-        objectives=["macs", "params"],
-        trials=12,
-        folder=tmp_path / "search" / "main",
-    )
-    page, _ = report(tmp_path)
-    assert "middle of the front" in page
-    assert "best of the front" not in page
 
 
 def test_a_search_in_which_all_fail_has_a_report(tmp_path: Path) -> None:
