@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from search.costs import FREE_COSTS, FreeCost
-from search.objectives import DIRECTIONS, NAME, Objective
+from search.objectives import DIRECTIONS, NAME, Direction, Objective, direction_of
 from space.arch import Arch
 from space.cost import AdditiveCost
 from space.errors import InputError, near, shown
@@ -66,14 +66,15 @@ class Constraint:
 
     name: str
     limit: float
-    sign: int
+    direction: Direction
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         """How far a metric is beyond the limit; 0 or less inside it."""
-        return self.sign * (metrics[self.name] - self.limit)
+        beyond = metrics[self.name] - self.limit
+        return beyond if self.direction == "min" else -beyond
 
     def __str__(self) -> str:
-        return f"{self.name}{'<=' if self.sign > 0 else '>='}{quantity(self.limit)}"
+        return f"{self.name}{'<=' if self.direction == 'min' else '>='}{quantity(self.limit)}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def parse_budget(
         InputError: an unknown name, an amount that is none, or a cost given twice.
     """
     found: dict[str, Limit | Constraint] = {}
-    directions = {**directions, **{each.name: each.direction for each in objectives}}
+    objectives = tuple(objectives)
     functions = {each.name: each.function for each in objectives if each.function}
     for name, amount in _pairs(values):
         scale = 0.5 if name == "flops" else 1.0
@@ -128,9 +129,9 @@ def parse_budget(
             function = functions[cost]
             found[cost] = Limit(cost, amount_of(name, amount, function(space.largest())), function)
         else:
-            _check_known(cost, directions, costs)
-            sign = -1 if directions.get(cost) == "max" else 1
-            found[cost] = Constraint(cost, amount_of(name, amount, None), sign)
+            _check_known(cost, [*directions, *(each.name for each in objectives)], costs)
+            direction = direction_of(cost, objectives, directions)
+            found[cost] = Constraint(cost, amount_of(name, amount, None), direction)
     return Budget(
         tuple(each for each in found.values() if isinstance(each, Limit)),
         tuple(each for each in found.values() if isinstance(each, Constraint)),
@@ -191,12 +192,12 @@ def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
     return pairs
 
 
-def _check_known(name: str, directions: Mapping[str, str], costs: Mapping[str, FreeCost]) -> None:
+def _check_known(name: str, metrics: Collection[str], costs: Mapping[str, FreeCost]) -> None:
     """Refuse what looks like a slip of a name that is known; other names are the user's metrics."""
-    hint = near(name, [*costs, "flops", *directions])
+    hint = near(name, [*costs, "flops", *metrics])
     if not hint and name != "latency_ms":
         hint = near(name, ["latency_ms"])
-    if hint and name not in directions:
+    if hint and name not in metrics:
         raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {_names()}")
 
 

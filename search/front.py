@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from search.costs import FREE_COSTS
 from search.frontfile import read_front, write_front
 from search.hypervolume import Archive
 from search.leads import Lead, errors_of, leads_of
-from search.objectives import Objective
+from search.objectives import DIRECTIONS, Direction, Objective, direction_of, first_measured
 from search.problem import Problem
 from search.record import Record
 from space.arch import Arch
@@ -47,13 +49,15 @@ class FrontEntry:
 
 @dataclass(frozen=True)
 class Front:
-    """The non-dominated subnets of a search, best first objective first.
+    """The non-dominated subnets of a search, the best first.
+
+    The best is that of the first objective that is measured: of a cost the best is the smallest.
 
     Args:
         objectives: what was made large or small.
         entries: the subnets.
         shape: of the backbone.
-        full: free costs of the full arch, which per cents refer to.
+        full: costs of the full arch that need no evaluation, which per cents refer to.
         evaluations: how many were finished, failed ones included.
         failed: how many of them failed.
         reference: the corner that bounds the hypervolume, in the objectives' own units: the worst
@@ -62,6 +66,7 @@ class Front:
         ended: why the search ended, in a sentence; where nothing is on the front, why that is too.
         left_out: subnets of the front that the file it was read from leaves out, see `save`.
         images: of the search split, which chose the entries; None where that is not known.
+        directions: which way metrics that are no objectives are better, by name.
     """
 
     objectives: tuple[Objective, ...]
@@ -75,6 +80,7 @@ class Front:
     ended: str = ""
     left_out: int = 0
     images: int | None = None
+    directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
 
     @classmethod
     def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
@@ -83,16 +89,16 @@ class Front:
         reference = worst_values(records, objectives)
         archive, steps = _follow(records, objectives, reference)
         points = set(archive.points)
-        chosen = {
-            (*signed(record.values, objectives), record.number): record
-            for record in records
-            if record.inside and record.values and signed(record.values, objectives) in points
-        }
+        ranked_by = problem.ranked_by
+        rank = 0 if ranked_by is None else objectives.index(ranked_by)
+        chosen = {}
+        for record in records:
+            if record.inside and record.values:
+                point = signed(record.values, objectives)
+                if point in points:
+                    chosen[(point[rank], *point, record.number)] = record
         ordered = [record for _, record in sorted(chosen.items(), key=lambda pair: pair[0])]
-        errors, images = errors_of(ordered, objectives)
-        space, full = problem.space, problem.space.largest()
-        costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
-        costs |= problem.latencies
+        errors, images = errors_of(ordered, ranked_by)
         return cls(
             objectives,
             tuple(
@@ -102,31 +108,57 @@ class Front:
                 )
                 for each in ordered
             ),
-            space.shape,
-            {name: float(cost(full)) for name, cost in costs.items()},
+            problem.space.shape,
+            _costs_of_full(problem),
             len(records),
             sum(record.error is not None for record in records),
             reference,
             tuple(steps),
             ended if chosen else f"{ended}; {_why_empty(problem, records)}",
             images=images,
+            directions=dict(problem.directions),
         )
 
     def __len__(self) -> int:
         return len(self.entries)
 
+    @property
+    def ranked_by(self) -> Objective | None:
+        """What says which subnet is best: the first objective that is measured.
+
+        A file keeps no functions; it keeps what they make of the full arch.
+        """
+        return first_measured(each for each in self.objectives if each.name not in self.full)
+
+    def direction(self, name: str) -> Direction:
+        """Which way a metric or a cost is better: "max" or "min"."""
+        return direction_of(name, self.objectives, self.directions)
+
     def best(self, **limits: float | str) -> FrontEntry | None:
-        """The entry of best first objective within limits such as `macs=0.8e9` or `macs="60%"`.
+        """The best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.
+
+        They say how much at most, or at least of what is better large.
 
         Raises:
-            InputError: a name that the front does not know, or an amount that is none.
+            InputError: no objective is measured, a name that the front does not know, or an amount
+                that is none.
         """
+        ranked_by = self.ranked_by
+        if ranked_by is None:
+            names = ", ".join(each.name for each in self.objectives)
+            raise InputError(
+                f"front: no objective of its search ({names}) is measured, so that none of its "
+                "subnets is the best; search for a metric too, such as top1"
+            )
         constraints = [self._constraint(name, amount) for name, amount in limits.items()]
-        for entry in self.entries:
-            known = all(each.name in entry.metrics for each in constraints)
-            if known and all(each.excess(entry.metrics) <= 0 for each in constraints):
-                return entry
-        return None
+        within = [
+            entry
+            for entry in self.entries
+            if all(each.name in entry.metrics for each in constraints)
+            and all(each.excess(entry.metrics) <= 0 for each in constraints)
+        ]
+        rank = self.objectives.index(ranked_by)
+        return min(within, key=lambda entry: ranked_by.sign * entry.values[rank], default=None)
 
     @property
     def history(self) -> list[float]:
@@ -144,7 +176,7 @@ class Front:
 
         None for the last of them, and where the evaluation gave no values of single images.
         """
-        found = leads_of(self.entries, self.objectives)
+        found = leads_of(self.entries, self.ranked_by)
         return [found.get(entry.identity) for entry in self.entries]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -195,13 +227,28 @@ class Front:
 
     def _constraint(self, name: str, amount: float | str) -> Constraint:
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
-        signs = {objective.name: objective.sign for objective in self.objectives}
         if cost not in self._known:
             known = sorted(self._known)
             hint = near(name, known) or f"; known are {', '.join(known)}"
             raise InputError(f"front: unknown {shown(name)}{hint}")
         limit = amount_of(name, amount, self.full.get(cost), scale)
-        return Constraint(cost, limit, signs.get(cost, 1))
+        return Constraint(cost, limit, self.direction(cost))
+
+
+def _costs_of_full(problem: Problem) -> dict[str, float]:
+    """What the full arch costs, without an evaluation: by name."""
+    space, full = problem.space, problem.space.largest()
+    costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
+    costs |= problem.latencies
+    found = {name: float(cost(full)) for name, cost in costs.items()}
+    for objective in problem.objectives:
+        # A function of the user's own may know nothing of the full arch.
+        if objective.function is not None and objective.name not in found:
+            with suppress(Exception):
+                value = float(objective.function(full))
+                if math.isfinite(value):
+                    found[objective.name] = value
+    return found
 
 
 def _even(entries: tuple[FrontEntry, ...], most: int) -> tuple[FrontEntry, ...]:

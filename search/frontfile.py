@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from search.costs import FREE_COSTS
-from search.objectives import Objective
+from search.objectives import DIRECTIONS, Objective
 from search.reading import Reader, is_finite
+from space.arch import one_of
 from space.errors import shown
 from space.files import block_to_dict
 from space.shape import BackboneShape
@@ -29,12 +30,15 @@ KEYS = (
     "entries",
     "shape",
 )
+# Where it says nothing of them, metrics are better as ours are.
+OPTIONAL = ("directions", "images")
 IDENTITY = re.compile(r"[0-9a-f]{16}")
 ENTRY = ("trial", "identity", "values", "metrics", "blocks")
 
 
 def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
     """Write the fields of a front."""
+    directions = dict(values["directions"])
     plain = {
         "schema": SCHEMA,
         "objectives": [str(objective) for objective in values["objectives"]],
@@ -57,6 +61,7 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
             }
             for entry in values["entries"]
         ],
+        **({"directions": directions} if directions != DIRECTIONS else {}),
         # Last, where the costs of the entries check it: a file that was cut is noticed.
         "shape": values["shape"].to_dict(),
     }
@@ -76,7 +81,7 @@ def read_front(path: str | Path) -> dict[str, Any]:
     document = read_yaml(path)
     reader = _Reader(document)
     document.check_schema(SCHEMA)
-    data = reader.mapping((), document.data, KEYS, optional=("images",))
+    data = reader.mapping((), document.data, KEYS, optional=OPTIONAL)
     if data["schema"] != SCHEMA:
         raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
     objectives = tuple(
@@ -92,6 +97,7 @@ def read_front(path: str | Path) -> dict[str, Any]:
         "ended": reader.text(("ended",), data["ended"]),
         "left_out": reader.count(("left_out",), data["left_out"]),
         "images": reader.count(("images",), data["images"]) if "images" in data else None,
+        "directions": reader.directions(("directions",), data.get("directions", DIRECTIONS)),
         "shape": shape,
         "full": reader.numbers(("full",), data["full"]),
         "reference": reader.values(("reference",), data["reference"], len(objectives)),
@@ -136,6 +142,13 @@ class _Reader(Reader):
         if "macs" not in value:
             raise self.document.error(place, "missing 'macs'")
         return {name: float(number) for name, number in value.items()}
+
+    def directions(self, place: Place, value: object) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise self.document.error(place, f"must be max or min by name, got {shown(value)}")
+        for name, direction in value.items():
+            self.at((*place, name), one_of, "direction", direction, ("max", "min"))
+        return {str(name): direction for name, direction in value.items()}
 
     def identity(self, place: Place, value: object) -> str:
         """Files are named after it, so that it may be nothing but a hash."""

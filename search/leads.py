@@ -54,9 +54,8 @@ class _OfFront(_Judged, Protocol):
 T = TypeVar("T", bound=_Judged)
 
 
-def leads_of(entries: Iterable[_OfFront], objectives: Sequence[Objective]) -> dict[str, Lead]:
-    """The leads that are known, by identity."""
-    score = _score(objectives)
+def leads_of(entries: Iterable[_OfFront], score: Objective | None) -> dict[str, Lead]:
+    """The leads in the objective that archs are ranked by, where they are known, by identity."""
     if score is None:
         return {}
     return {
@@ -80,10 +79,9 @@ def what_leads_are(leads: Iterable[Lead | None]) -> str:
 
 
 def errors_of(
-    records: Sequence[Record], objectives: Sequence[Objective]
+    records: Sequence[Record], score: Objective | None
 ) -> tuple[dict[str, float | None], int | None]:
     """Standard errors of the leads by identity, and how many images there are, where known."""
-    score = _score(objectives)
     if score is None:
         return {}, None
     groups = {each.identity: each.groups.get(score.name) for each in records}
@@ -93,11 +91,6 @@ def errors_of(
     }
     counts = {each.images for each in groups.values() if each is not None}
     return errors, counts.pop() if len(counts) == 1 else None
-
-
-def _score(objectives: Iterable[Objective]) -> Objective | None:
-    """The first objective that is measured, if any."""
-    return next((each for each in objectives if each.measured), None)
 
 
 def _ranked(archs: Iterable[T], score: Objective) -> list[T]:

@@ -90,6 +90,25 @@ def parse_objectives(
     return tuple(found)
 
 
+def first_measured(objectives: Iterable[Objective]) -> Objective | None:
+    """The first objective that evaluations measure, which says what is best; None without one."""
+    return next((objective for objective in objectives if objective.measured), None)
+
+
+def direction_of(
+    name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] = DIRECTIONS
+) -> Direction:
+    """Which way a metric is better: as an objective says, or as is known of it, else as of a cost.
+
+    Args:
+        name: The metric's name.
+        objectives: Objectives of the search.
+        directions: Directions of the metrics that the evaluation gives, by name.
+    """
+    stated = {**DIRECTIONS, **directions, **{each.name: each.direction for each in objectives}}
+    return "max" if stated.get(name) == "max" else "min"
+
+
 def _known(objective: Objective, functions: Mapping[str, Callable[[Arch], float]]) -> Objective:
     """An objective of the user's own making, worked out where its name is one of `functions`."""
     if objective.function is not None or objective.name not in functions:

@@ -106,14 +106,16 @@ class Portfolio:
         return iter(self._served.values())
 
     def at(self, **limits: float | str) -> Served:
-        """The subnet of best first objective within limits: `macs="60%"`, `latency_ms=5`.
+        """The best subnet within limits: `macs="60%"`, `latency_ms=5`.
 
-        Without limits it is the best of all. Names are those of the front's metrics; `flops` too.
+        The best is that of the first objective that is measured; without limits it is the best of
+        all. Names are those of the front's metrics; `flops` too. At least so much is meant of what
+        is better large, else at most.
         A latency is kept by measurement where all subnets were measured, else by prediction.
 
         Raises:
-            InputError: no subnet is within them, which says how far they reach; or a name that the
-                front does not know, or an amount that is none.
+            InputError: no subnet is within them, which says how far they reach; no objective is
+                measured; a name that the front does not know, or an amount that is none.
         """
         kept: dict[str, float | str] = {}
         for given in limits.items():

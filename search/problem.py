@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from search.budget import Budget
 from search.costs import FREE_COSTS
-from search.objectives import Objective
+from search.objectives import DIRECTIONS, Objective, first_measured
 from search.record import Job, Outcome, Record, describe
 from space.arch import Arch
 from space.errors import near
@@ -27,12 +27,14 @@ class Problem:
         objectives: what is made large or small.
         budget: what archs may cost.
         tables: what the latency tables were that costs come from, by the name of the cost.
+        directions: which way the metrics of the evaluation are better, by name.
     """
 
     space: SearchSpace
     objectives: tuple[Objective, ...]
     budget: Budget = field(default_factory=Budget)
     tables: Mapping[str, str] = field(default_factory=dict)
+    directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -40,6 +42,11 @@ class Problem:
         names = [objective.name for objective in self.objectives if objective.measured]
         names += [constraint.name for constraint in self.budget.constraints]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def ranked_by(self) -> Objective | None:
+        """What says which arch is best: the first objective that is measured."""
+        return first_measured(self.objectives)
 
     @property
     def latencies(self) -> dict[str, Callable[[Arch], float]]:

@@ -36,7 +36,7 @@ class Progress:
         failed: of those that are done.
         counts: proposals that were not evaluated, since this run began.
         rate: evaluations a second, since this run began.
-        objective: name of the first one.
+        objective: name of the first one that is measured; empty where none is.
         best: the finished evaluation that is best in it, inside the constraints.
         notes: what had to be repaired on opening, and which archs failed: the first few.
         ended: why it ended, in a sentence; None while it goes on.
@@ -47,6 +47,7 @@ class Progress:
             them.
         stopped: archs that racing stopped, those of earlier runs included.
         images: the share of their images that all evaluated archs have seen.
+        best_value: of the objective; None before there is one.
     """
 
     done: int
@@ -64,6 +65,7 @@ class Progress:
     seconds: float = 0.0
     stopped: int = 0
     images: float = 1.0
+    best_value: float | None = None
 
     @property
     def seconds_left(self) -> float | None:
@@ -204,7 +206,8 @@ class Session:
         self._began = time.monotonic()
         self._evaluates: float | None = None
         self._there = self._looked = len(study.records)
-        self._best = max(filter(_inside, study.records), key=self._rank, default=None)
+        self._ranked_by = study.problem.ranked_by
+        self._best = self._better(None, study.records)
         self._failed = sum(record.error is not None for record in study.records)
         self._seen = list(_shares(study.records))
 
@@ -216,10 +219,7 @@ class Session:
         records = self.study.records
         for record in records[self._looked :]:
             self._note_failure(record)
-            if record.inside and (
-                self._best is None or self._rank(record) > self._rank(self._best)
-            ):
-                self._best = record
+        self._best = self._better(self._best, records[self._looked :])
         self._seen += _shares(records[self._looked :])
         self._looked = len(records)
         now = time.monotonic()
@@ -230,7 +230,7 @@ class Session:
             failed=self._failed,
             counts=self.study.counts,
             rate=(len(records) - self._there) / elapsed if elapsed > 0 else 0.0,
-            objective=self.study.problem.objectives[0].name,
+            objective=self._ranked_by.name if self._ranked_by else "",
             best=self._best,
             notes=tuple(self._notes),
             ended=self.study.ended,
@@ -238,6 +238,7 @@ class Session:
             seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
             stopped=sum(share < 1 for share in self._seen),
             images=sum(self._seen) / len(self._seen) if self._seen else 1.0,
+            best_value=None if self._best is None else self._value(self._best),
         )
 
     def _note_failure(self, record: Record) -> None:
@@ -248,19 +249,26 @@ class Session:
         if self._noted <= MOST_NOTED:
             self._notes.append(f"arch {record.identity} failed: {record.error}")
 
-    def _rank(self, record: Record) -> float:
+    def _better(self, best: Record | None, records: Iterable[Record]) -> Record | None:
+        """The best of all, where a measured objective says which that is."""
+        ranked_by = self._ranked_by
+        if ranked_by is None:
+            return None
+        candidates = [best] if best else []
+        candidates += [record for record in records if record.inside]
+        return min(candidates, key=lambda each: ranked_by.sign * self._value(each), default=None)
+
+    def _value(self, record: Record) -> float:
+        """The value of the objective that archs are ranked by."""
         assert record.values is not None
-        return -self.study.problem.objectives[0].sign * record.values[0]
+        assert self._ranked_by is not None
+        return record.values[self.study.problem.objectives.index(self._ranked_by)]
 
 
 def _shares(records: Iterable[Record]) -> Iterator[float]:
     """Of the images that each arch has seen that was evaluated here."""
     evaluated = (each for each in records if each.values is not None and not each.reused)
     return (record.metrics.get(SEEN, 1.0) for record in evaluated)
-
-
-def _inside(record: Record) -> bool:
-    return record.inside
 
 
 def _check_count(name: str, value: object, least: int) -> None:

@@ -44,7 +44,7 @@ class Status:
         time: when, in seconds of the epoch.
         done, total, failed: evaluations.
         rate: of them in a second.
-        objective: name of the first one.
+        objective: name of the first one that is measured; empty where none is.
         best: its best value; None before there is one.
         workers: processes that evaluate and are alive; None without any, in the driver itself.
         leased: archs that they are evaluating.
@@ -136,7 +136,6 @@ class _Telling:
 
 def write_status(folder: Path, progress: Progress) -> None:
     """Write what a search is at into its folder."""
-    best = progress.best.values[0] if progress.best and progress.best.values else None
     status = Status(
         pid=os.getpid(),
         host=socket.gethostname(),
@@ -146,7 +145,7 @@ def write_status(folder: Path, progress: Progress) -> None:
         failed=progress.failed,
         rate=progress.rate,
         objective=progress.objective,
-        best=best,
+        best=progress.best_value,
         workers=progress.workers,
         leased=progress.leased,
         ended=progress.ended,
@@ -183,6 +182,8 @@ def described(status: Status) -> str:
     if status.best is not None:
         lines.append(f"best {status.objective}: {status.best:.6g}")
         lines.append(OPTIMISTIC)
+    elif not status.objective:
+        lines.append("no objective is measured, so that none of the archs is the best")
     if status.workers is not None and status.running:
         lines.append(f"workers alive: {status.workers}, archs being evaluated: {status.leased}")
     if line := passes(status.forward, status.of_alone):

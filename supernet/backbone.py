@@ -83,8 +83,7 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
     grid = backbone.patch_embed.grid_size
     stem_params = [backbone.patch_embed, backbone.norm_pre, *_tokens(backbone)]
     stem = Part(_stem_macs(backbone), numel(stem_params))
-    head_macs, head_per_token = _head_macs(backbone, prefix, width)
-    rest = numel([backbone]) - stem.params - numel([backbone.blocks])
+    head, head_per_token = measure_head(backbone)
     return BackboneShape(
         depth=len(backbone.blocks),
         width=width,
@@ -92,9 +91,20 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
         prefix=prefix,
         **blocks[0],
         stem=stem,
-        head=Part(head_macs, rest),
+        head=head,
         head_per_token=head_per_token,
     )
+
+
+def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
+    """Measure all that comes after the blocks: `head` and `head_per_token` of a shape.
+
+    Raises:
+        InputError: its MACs do not grow linearly with the tokens.
+    """
+    before = [backbone.patch_embed, backbone.norm_pre, *_tokens(backbone), backbone.blocks]
+    head_macs, per_token = _head_macs(backbone, backbone.num_prefix_tokens, backbone.embed_dim)
+    return Part(head_macs, numel([backbone]) - numel(before)), per_token
 
 
 def numel(parts: Iterable[nn.Module | nn.Parameter]) -> int:

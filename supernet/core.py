@@ -129,12 +129,28 @@ class ElasticCore(VisionTransformer):
         self.shape, self.arch = shape, arch
         self._own_steps = None if arch is None else plan(arch, shape)
 
-    def forward(self, x: Tensor, arch: Arch | None = None) -> Tensor:  # type: ignore[override]
-        """Images (B, C, H, W) to logits (B, classes)."""
-        return self.forward_head(self.forward_features(x, arch))
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        arch: Arch | None = None,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Images (B, C, H, W) to logits (B, classes).
+
+        Raises:
+            InputError: there is no arch, it does not fit, or an attention mask is given.
+        """
+        tokens = self.forward_features(x, arch, attn_mask=attn_mask, is_causal=is_causal)
+        return self.forward_head(tokens)
 
     def forward_features(  # type: ignore[override]
-        self, x: Tensor, arch: Arch | None = None, observe: Observer | None = None
+        self,
+        x: Tensor,
+        arch: Arch | None = None,
+        observe: Observer | None = None,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
     ) -> Tensor:
         """Images (B, C, H, W) to normed tokens (B, N', D), N' what the arch leaves.
 
@@ -143,7 +159,12 @@ class ElasticCore(VisionTransformer):
             arch: the arch to run; a subnet has its own.
             observe: called with (block, query, key), each (B, H, N, d), detached, for every block
                 that attends by itself to all tokens, and for the first block of a run as if it did.
+            attn_mask, is_causal: timm's; must say that there is no mask.
+
+        Raises:
+            InputError: there is no arch, it does not fit, or an attention mask is given.
         """
+        check_no_mask(attn_mask, is_causal)
         x = self.run_blocks(self.embed(x), self.steps(arch), observe)
         return self.norm(x)  # type: ignore[no-any-return]
 
@@ -252,3 +273,13 @@ class ElasticCore(VisionTransformer):
         conv: Any = self.pools[str(i)][step.pool.kind] if step.pool.learned else None  # type: ignore[index]
         patches = pool_tokens(x[:, prefix:], step.grid, step.pool, conv)
         return torch.cat([x[:, :prefix], patches], dim=1)
+
+
+def check_no_mask(attn_mask: Tensor | None, is_causal: bool) -> None:
+    """Refuse an attention mask.
+
+    Raises:
+        InputError: one is given.
+    """
+    if attn_mask is not None or is_causal:
+        raise InputError("attention masks are not served: pooling changes the tokens")

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from space.arch import Arch, Grid
 from space.errors import InputError
-from supernet.core import ElasticCore
+from space.shape import BackboneShape
+from supernet.backbone import measure_head, shallow_copy
+from supernet.core import ElasticCore, check_no_mask
 
 
 class Taken(NamedTuple):
@@ -57,8 +59,7 @@ class ElasticViT(ElasticCore):
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise InputError(f"output_fmt must be NCHW or NLC, got {output_fmt!r}")
-        if attn_mask is not None or is_causal:
-            raise InputError("attention masks are not served: pooling changes the tokens")
+        check_no_mask(attn_mask, is_causal)
         wanted, last = feature_take_indices(len(self.blocks), indices)
         taken: list[Taken] = []
 
@@ -95,18 +96,32 @@ class ElasticViT(ElasticCore):
         operators = (r"^(?:pools|selectors)\.(\d+)", None)
         return {**matcher, "blocks": [operators, *matcher["blocks"]]}
 
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """timm's; the costs of the new head go into `shape`."""
+        super().reset_classifier(num_classes, global_pool)
+        self.set_arch(self._shape_with_head(), self.arch)
+
+    def _shape_with_head(self) -> BackboneShape:
+        """`shape` with the head as it is now."""
+        bare = shallow_copy(self)
+        bare.pools, bare.selectors = nn.ModuleDict(), nn.ModuleDict()
+        head, per_token = measure_head(bare)
+        return replace(self.shape, head=head, head_per_token=per_token)
+
     def prune_intermediate_layers(
         self,
         indices: int | list[int] = 1,
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """Drop the blocks after the last wanted one; the arch of a subnet is cut with them."""
+        """timm's, on a subnet: its arch is cut with the blocks, and `shape` is measured anew.
+
+        Raises:
+            InputError: it is a supernet.
+        """
         wanted, last = feature_take_indices(len(self.blocks), indices)
         if self.arch is None:
             raise InputError("only a subnet can be pruned: a supernet's archs need every block")
-        cut = Arch(self.arch.blocks[: last + 1])
-        self.set_arch(replace(self.shape, depth=last + 1), cut)
         self.blocks = self.blocks[: last + 1]
         for operators in (self.pools, self.selectors):
             for i in [int(key) for key in operators if int(key) > last]:
@@ -115,7 +130,9 @@ class ElasticViT(ElasticCore):
             self.norm = nn.Identity()
         if prune_head:
             self.fc_norm = nn.Identity()
-            self.reset_classifier(0, "")
+            super().reset_classifier(0, "")
+        cut = Arch(self.arch.blocks[: last + 1])
+        self.set_arch(replace(self._shape_with_head(), depth=last + 1), cut)
         return list(wanted)
 
     def set_input_size(self, *_: Any, **__: Any) -> None:

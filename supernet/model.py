@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import lru_cache
+from weakref import ref
 
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
@@ -39,6 +40,11 @@ class Supernet(ElasticViT):
         super().__init__(backbone, shape, space.graph.choices())
         self.space = space
 
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """timm's; `shape` and `space` take the costs of the new head."""
+        super().reset_classifier(num_classes, global_pool)
+        self.space = replace(self.space, shape=self.shape)
+
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
         """The plan of `arch`, which must be in the space."""
         return super().steps(arch and canonical(self.space, arch))
@@ -51,17 +57,24 @@ class DistilledSupernet(Supernet, VisionTransformerDistilled):
 DISTILLED[Supernet] = DistilledSupernet
 
 
-@lru_cache(maxsize=4096)
 def canonical(space: SearchSpace, arch: Arch) -> Arch:
     """The canonical form of an arch of the space.
 
     Raises:
         InputError: the arch is not in the space.
     """
-    reasons = space.violations(arch)
+    return _canonical(ref(space), arch)
+
+
+# By a weak reference: a space, with its graph and sums, is not to outlive its supernet here.
+@lru_cache(maxsize=4096)
+def _canonical(space: ref[SearchSpace], arch: Arch) -> Arch:
+    alive = space()
+    assert alive is not None
+    reasons = alive.violations(arch)
     if reasons:
         raise InputError(f"the arch is not in the space: {'; '.join(reasons)}")
-    return space.canonical(arch)
+    return alive.canonical(arch)
 
 
 def check_shape(found: BackboneShape, wanted: BackboneShape, whose: str) -> None:

@@ -107,7 +107,9 @@ def choose(importance: Tensor, k: int) -> Tensor:
 
 
 def rows_of(index: Tensor, prefix: int, n: int) -> Tensor:
-    """Rows of the tokens (B N, D) that hold prefix and chosen tokens: whole rows are quick to move.
+    """Rows of the tokens (B N, D) that hold prefix and chosen tokens, (B, prefix + K).
+
+    Whole rows are quick to move.
 
     Args:
         index: chosen patch tokens, (B, K).
@@ -116,17 +118,17 @@ def rows_of(index: Tensor, prefix: int, n: int) -> Tensor:
     """
     first = torch.arange(prefix, device=index.device).expand(index.shape[0], prefix)
     starts = torch.arange(index.shape[0], device=index.device)[:, None] * n
-    return (torch.cat([first, index + prefix], dim=1) + starts).flatten()
+    return torch.cat([first, index + prefix], dim=1) + starts
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:
     """Tokens (B, N, D) to those in `rows`, as many of each image: (B, prefix + K, D)."""
-    return x.flatten(0, 1).index_select(0, rows).view(x.shape[0], -1, x.shape[2])
+    return x.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, x.shape[2])
 
 
 def put_back(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
     """The tokens x (B, N, D) with those in `rows` replaced; the others bypassed the run."""
-    return x.flatten(0, 1).index_copy(0, rows, chosen.flatten(0, 1)).view(x.shape)
+    return x.flatten(0, 1).index_copy(0, rows.flatten(), chosen.flatten(0, 1)).view(x.shape)
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ def make_problem(
         for name in (NAME, f"{NAME}@{table.name}")
         if name in used
     }
-    return Problem(space, wanted, limits, digests)
+    return Problem(space, wanted, limits, digests, directions)
 
 
 def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[str, LatencyTable]:

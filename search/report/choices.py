@@ -148,12 +148,16 @@ def _open(place: Path) -> str:
 
 
 def choices_of_front(run: Path, name: str, front: Front) -> list[Choice]:
-    """The best, the middle and the smallest subnet of a front, each once."""
+    """The best, the middle and the smallest subnet of a front, each once.
+
+    Without a measured objective none is the best.
+    """
     entries = sorted(front.entries, key=lambda entry: -entry.metrics.get("macs", 0.0))
     if not entries:
         return []
-    picked = {"best of the front": front.entries[0], "middle of the front": _middle(entries)}
-    picked["smallest of the front"] = entries[-1]
+    best = front.best() if front.ranked_by else None
+    picked = {} if best is None else {"best of the front": best}
+    picked |= {"middle of the front": _middle(entries), "smallest of the front": entries[-1]}
     found: dict[Arch, Choice] = {}
     for title, entry in picked.items():
         path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)

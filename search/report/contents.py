@@ -98,7 +98,7 @@ def read_run(run: Path, name: str) -> Contents:
         _space(run, config, search, choices),
         tuple(choices),
         retrained,
-        score_of(search.front.objectives if search else ()),
+        score_of(search.front) if search else Score("top1"),
         tuple(missing),
         tuple(found_latencies),
     )

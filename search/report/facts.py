@@ -13,6 +13,7 @@ from search.front import Front
 from search.leads import what_leads_are
 from search.report.choices import Choice
 from search.report.contents import Contents
+from search.report.searches import SearchResult
 from space.arch import Arch
 from space.cost import macs, params
 from space.shape import BackboneShape
@@ -38,7 +39,7 @@ def what_was_run(contents: Contents) -> list[tuple[str, str]]:
         names = ", ".join(f"{each.name} ({each.direction})" for each in search.front.objectives)
         found += [
             ("search", f"{search.front.evaluations:,} evaluations{failed}{sampler}, for {names}"),
-            ("budget", _budget(search.limits, shape)),
+            ("budget", _budget(search)),
             ("front", _front(search.front)),
         ]
     if config:
@@ -139,13 +140,15 @@ def _space(contents: Contents) -> str:
     return f"{contents.space.size():,} distinct archs ({', '.join(axes) or 'nothing to choose'})"
 
 
-def _budget(limits: Mapping[str, float], shape: BackboneShape | None) -> str:
+def _budget(search: SearchResult) -> str:
     words = []
-    for name, most in limits.items():
-        text = f"{name} at most {quantity(most)}"
-        if name == "macs" and shape is not None:
-            share = most / macs(Arch.full(shape.depth), shape)
-            text += f" ({share:.0%} of the full network, {quantity(2 * most)} FLOPs)"
+    for name, limit in search.limits.items():
+        most = "at most" if search.front.direction(name) == "min" else "at least"
+        text = f"{name} {most} {quantity(limit)}"
+        if name == "macs":
+            shape = search.front.shape
+            share = limit / macs(Arch.full(shape.depth), shape)
+            text += f" ({share:.0%} of the full network, {quantity(2 * limit)} FLOPs)"
         words.append(text)
     return ", ".join(words) or "none"
 

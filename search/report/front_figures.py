@@ -68,7 +68,7 @@ class FrontFigures:
 
 def fronts_figures(search: SearchResult, choices: Sequence[Choice]) -> list[FrontFigures]:
     """What the pictures of a front draw: one for its cost, and one for each budget of latency."""
-    score = score_of(search.front.objectives)
+    score = score_of(search.front)
     costs = [cost_axis(search.front.objectives, score), *filter(is_latency, search.limits)]
     return [_figures(search, choices, score, cost) for cost in dict.fromkeys(costs)]
 

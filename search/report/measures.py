@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from search.front import Front
 from search.objectives import Objective
 from search.report.choices import Choice
 
@@ -65,10 +66,10 @@ def title(name: str) -> str:
     return TITLES.get(name, name)
 
 
-def score_of(objectives: Sequence[Objective]) -> Score:
-    """The first objective that is measured, or the first one; top-1 without any."""
-    measured = [each for each in objectives if each.measured] or list(objectives)
-    return Score(measured[0].name, measured[0].direction) if measured else Score("top1")
+def score_of(front: Front) -> Score:
+    """What ranks the subnets of a front, or its first objective where none is measured."""
+    objective = front.ranked_by or next(iter(front.objectives), None)
+    return Score(objective.name, objective.direction) if objective else Score("top1")
 
 
 def test_score(score: Score, choices: Sequence[Choice]) -> Score:

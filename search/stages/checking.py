@@ -75,6 +75,12 @@ def check(config: Config, file: Path | None) -> None:
 
 def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -> None:
     """Refuse a budget that no arch can keep, or that the search's front will know nothing of."""
+    if problem.ranked_by is None:
+        names = ", ".join(each.name for each in problem.objectives)
+        raise InputError(
+            f"no objective of the search ({names}) is measured, so that no subnet is the best; add "
+            "a metric to search.objectives, such as top1, or leave the budgets empty"
+        )
     name, amount = named(text)
     space = problem.space
     if name != "macs":

@@ -248,7 +248,7 @@ def _words(state: State) -> str:
     words = [f"{state.rate:.1f}/s"]
     if state.seconds_left is not None:
         words.append(f"{duration(state.seconds_left)} left")
-    if state.best is not None and state.best.values is not None:
-        words.append(f"best {state.objective} {cell(state.objective, state.best.values[0])}")
+    if state.best_value is not None:
+        words.append(f"best {state.objective} {cell(state.objective, state.best_value)}")
     words.append(f"{state.counts.refused} refused, {state.counts.repeated} repeated")
     return "  ".join(words)

@@ -98,6 +98,24 @@ def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():
         list(choose(wrong, front, space, lambda line: None))
 
 
+def test_the_best_is_that_of_the_first_measured_objective():
+    space = toy_space()
+    front = run_search(
+        space=space, evaluate=Evaluate(space), objectives=["macs", "top1"], trials=40
+    )
+    for share in (0.8, 0.5):
+        config = Config(retrain=RetrainConfig(budgets=[f"{share:.0%}"], full=False))
+        (choice,) = choose(config, front, space, print)
+        limit = share * front.full["macs"]
+        within = [entry for entry in front.entries if entry.metrics["macs"] <= limit]
+        assert choice.arch == max(within, key=lambda entry: entry.metrics["top1"]).arch
+    front = run_search(
+        space=space, evaluate=Evaluate(space), objectives=["macs", "params"], trials=10
+    )
+    with pytest.raises(InputError, match=r"no objective of its search \(macs, params\) is measur"):
+        list(choose(config, front, space, print))
+
+
 def _shifted(front):
     """The same, where only the first two are at hand: one takes 59 ms, the other 3,000."""
     costs = zip(front.entries[:2], (3000.0, 59.0), strict=True)

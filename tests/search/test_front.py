@@ -66,8 +66,9 @@ def test_the_front_is_what_nothing_dominates(seed):
     inside = [r for r in records if r.values is not None and r.excess["latency_ms"] <= 0]
     expected = {r.number for r in inside if not any(better(o.values, r.values) for o in inside)}
     assert {entry.trial for entry in front.entries} == expected
-    firsts = [entry.values[0] for entry in front.entries]
-    assert firsts == sorted(firsts, reverse=problem.objectives[0].direction == "max")
+    rank = next((i for i, each in enumerate(problem.objectives) if each.name != "macs"), 0)
+    ranked = [entry.values[rank] for entry in front.entries]
+    assert ranked == sorted(ranked, reverse=problem.objectives[rank].direction == "max")
     assert (front.evaluations, front.failed) == (60, values.count(None))
 
 
@@ -240,6 +241,8 @@ def _drop(*path):
         (_set("reference", [1]), ["reference", "2 numbers"]),
         (_set("steps", [[1]]), ["steps[0]", "2 numbers"]),
         (_set("left_out", -1), ["left_out", "a count"]),
+        (_set("directions", {"f1": "up"}), ["directions.f1", "max, min", "'up'"]),
+        (_set("directions", ["f1"]), ["directions", "max or min by name"]),
         (_set("evaluations", -1), ["evaluations", "a count"]),
         (_set("full", {"macs": "x"}), ["full", "numbers"]),
         (_set("ended", 3), ["ended", "text"]),

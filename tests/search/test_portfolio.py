@@ -12,6 +12,7 @@ from search_toys import noise
 from supernet_toys import ARGS, INPUT, NAMED, close, images_for, named_supernet
 
 from search import Portfolio, run_search
+from search.objectives import parse_objectives
 from search.portfolio import FRONT, WEIGHTS, save_portfolio
 from space import InputError, macs
 from supernet import extract, save_weights
@@ -124,6 +125,24 @@ def test_a_budget_gives_the_best_within_it():
         assert entry.metrics["top1"] == max(each.metrics["top1"] for each in within)
         assert portfolio.at(flops=2 * share * found.full["macs"]).entry is entry
         assert portfolio.at(macs=f"{share:.0%}", latency_ms=10).entry is entry
+
+
+def test_a_limit_goes_by_the_metrics_own_direction():
+    net, found = named_supernet(), front()
+    entries = tuple(
+        replace(
+            e, metrics={**e.metrics, "kl": 1 - e.values[0]}, values=(1 - e.values[0], e.values[1])
+        )
+        for e in found.entries
+    )
+    objectives = parse_objectives(["kl", "macs"])
+    portfolio = Portfolio(net, replace(found, objectives=objectives, entries=entries))
+    limit = entries[-2].metrics["top1"]
+    assert portfolio.at(top1=limit).entry.metrics["top1"] >= limit
+    with pytest.raises(InputError, match=r"none is within top1=1.5"):
+        portfolio.at(top1=1.5)
+    with pytest.raises(InputError, match=r"none is within top1="):
+        portfolio.at(top1=limit, macs=entries[-1].metrics["macs"])
 
 
 def test_a_budget_of_latency_is_kept_by_measurement_where_there_is_one_of_all():

@@ -90,6 +90,10 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
         (["--search.storage", "postgres://a/b"], "search.storage: must be the URL of one of"),
         (["--search.storage", "mysql+nobody://a:secret@b/c"], "storage mysql+nobody://a@b/c: "),
         (["--retrain.budgets", "[70%, 5%]"], "retrain.budgets[1]: no arch is within 5%"),
+        (
+            ["--search.objectives", "[macs, params]"],
+            "retrain.budgets[0]: no objective of the search (macs, params) is measured",
+        ),
         (["--retrain.budgets", "[much]"], "must be a number such as"),
     ],
 )

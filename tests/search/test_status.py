@@ -34,6 +34,23 @@ def test_a_search_that_has_ended_says_so(tmp_path):
     assert described(status).startswith("ended (process ")
 
 
+def test_its_best_is_that_of_the_first_measured_objective(tmp_path):
+    seen = []
+    front = search(tmp_path, objectives=["macs", "top1"], on_event=seen.append)
+    status, best = read_status(tmp_path), max(e.metrics["top1"] for e in front.entries)
+    assert (status.objective, status.best) == ("top1", best)
+    assert (seen[-1].objective, seen[-1].best_value) == ("top1", best)
+    assert seen[-1].best.metrics["top1"] == best
+    assert f"best top1: {best:.6g}" in described(status)
+
+
+def test_without_a_measured_objective_there_is_no_best(tmp_path):
+    search(tmp_path, objectives=["macs", "params"])
+    status = read_status(tmp_path)
+    assert (status.objective, status.best) == ("", None)
+    assert "no objective is measured, so that none of the archs is the best" in described(status)
+
+
 def test_a_running_search_is_seen_from_another_process(tmp_path):
     seen = []
 

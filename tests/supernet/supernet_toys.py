@@ -16,6 +16,7 @@ from timm.layers.hybrid_embed import HybridEmbed
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import supernet.core
 from space import Arch, BlockArch, Pool, SearchSpace, save_arch
@@ -217,6 +218,20 @@ def close(found, expected, relative=1e-9):
     torch.testing.assert_close(
         found, expected, rtol=relative, atol=relative * float(expected.detach().abs().max())
     )
+
+
+def counted(model, batch=1):
+    """MACs by torch's counter; gradients on, since attention pooling crashes it without."""
+    model = copy.deepcopy(model).to("meta", torch.float32).requires_grad_(True)
+    size = (batch, model.in_chans, *model.patch_embed.img_size)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(size, device="meta"))
+    assert counter.get_total_flops() % 2 == 0
+    return counter.get_total_flops() // 2
+
+
+def numel(model):
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 NAMED = "vit_tiny_patch16_224"

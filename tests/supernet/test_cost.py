@@ -2,36 +2,22 @@
 
 import pytest
 import timm
-import torch
 from supernet_toys import (
     BACKBONES,
+    counted,
     drawn,
     full_space,
     hand_made,
     images_for,
+    numel,
     some_archs,
     supernet_of,
     watch_blocks,
 )
-from torch.utils.flop_counter import FlopCounterMode
 
 from space import Arch, macs, params, token_counts
 from supernet import backbone_shape, extract
 from supernet.extraction import subnet_of
-
-
-def counted(subnet, batch=1):
-    """MACs by torch's counter; gradients on, since attention pooling crashes it without."""
-    subnet = subnet.to("meta", torch.float32).requires_grad_(True)
-    size = (batch, subnet.in_chans, *subnet.patch_embed.img_size)
-    with FlopCounterMode(display=False) as counter:
-        subnet(torch.zeros(size, device="meta"))
-    assert counter.get_total_flops() % 2 == 0
-    return counter.get_total_flops() // 2
-
-
-def numel(model):
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def equal(net, archs):

@@ -181,14 +181,54 @@ def test_pruning_the_full_arch_is_that_of_timm(name, args):
     assert torch.equal(subnet(images), backbone(images))
 
 
+def test_no_mask_is_taken_as_timm_gives_it():
+    backbone, net = pair("class token")
+    images, full, args = images_for(net), net.space.largest(), {"attn_mask": None}
+    subnet = extract(net, full)
+    for given in (args, args | {"is_causal": False}):
+        assert torch.equal(subnet(images, **given), backbone(images, **given))
+        tokens = backbone.forward_features(images, **given)
+        assert torch.equal(subnet.forward_features(images, **given), tokens)
+        assert torch.equal(net(images, full, **given), backbone(images, **given))
+
+
+# timm's own cannot take an empty batch without positions.
+@pytest.mark.parametrize("name", sorted(BACKBONES.keys() - {"no positions"}))
+def test_no_images_give_no_logits(name):
+    net = supernet_of(name)
+    none = images_for(net, 0)
+    expected = build(name)(none)
+    assert torch.equal(net(none, net.space.largest()), expected)
+    for arch in hand_made(net.shape):
+        logits = net(none, arch)
+        assert (len(logits), logits.shape[-1]) == (0, expected.shape[-1])
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_no_images_give_no_features(place):
+    net = supernet_of("registers")
+    subnet = extract(net, hand_made(net.shape)[place])
+    some = subnet.forward_intermediates(images_for(net), intermediates_only=True)
+    none = subnet.forward_intermediates(images_for(net, 0), intermediates_only=True)
+    assert [x.shape for x in none] == [(0, *x.shape[1:]) for x in some]
+
+
+def test_no_images_train_nothing():
+    net = build_supernet("registers").train()
+    for arch in hand_made(net.shape):
+        net(images_for(net, 0), arch).sum().backward()
+    assert not any(p.grad is not None and p.grad.any() for p in net.parameters())
+
+
 def test_what_is_refused_by_name():
     net = build_supernet("class token")
     images = images_for(net)
     with pytest.raises(InputError, match=r"output_fmt must be NCHW or NLC, got 'NHWC'"):
         net.forward_intermediates(images, output_fmt="NHWC", arch=net.space.largest())
     for args in ({"is_causal": True}, {"attn_mask": torch.ones(26, 26)}):
-        with pytest.raises(InputError, match="attention masks are not served"):
-            net.forward_intermediates(images, **args, arch=net.space.largest())
+        for call in (net, net.forward_features, net.forward_intermediates):
+            with pytest.raises(InputError, match="attention masks are not served"):
+                call(images, **args, arch=net.space.largest())
     with pytest.raises(InputError, match="only a subnet can be pruned"):
         net.prune_intermediate_layers()
     with pytest.raises(InputError, match="set_input_size: an arch belongs to its grid"):

@@ -1,0 +1,149 @@
+"""Which subnet of a front is the best, and which way limits on metrics point."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+import report_runs as runs
+from latency_toys import table_of
+from rich.console import Console
+from search_toys import Evaluate, toy_space
+
+from search.front import Front
+from search.objectives import Objective
+from search.report import make_report
+from search.report.contents import read_run
+from search.report.facts import what_was_run
+from search.run import run_search
+from space import InputError
+
+SPACE = toy_space()
+
+
+def own_cost(arch):
+    return sum(2.0 - block.shared for block in arch.blocks)
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [["macs"], ["params", "macs"], ["latency_ms"], [Objective("own", "min", own_cost)]],
+    ids=["macs", "params and macs", "latency", "own function"],
+)
+def test_the_best_is_that_of_the_first_measured_objective(tmp_path, costs):
+    found = run_search(
+        space=SPACE,
+        evaluate=lambda arch: {"top1": Evaluate(SPACE)(arch)["top1"]},
+        objectives=[*costs, "top1"],
+        trials=40,
+        latency=[table_of(SPACE)],
+    )
+    found.save(tmp_path / "front.yaml")
+    # Files of earlier versions list the entries by the first objective.
+    by_cost = sorted(found.entries, key=lambda entry: entry.values[0])
+    for front in (found, Front.load(tmp_path / "front.yaml"), replace(found, entries=by_cost)):
+        assert front.ranked_by.name == "top1"
+        for share in (50, 70, 100):
+            limit = front.full["macs"] * share / 100
+            within = [e for e in front.entries if e.metrics["macs"] <= limit]
+            best = max(within, key=lambda entry: entry.metrics["top1"])
+            assert front.best(macs=f"{share}%") == best
+    assert found.entries[0] == found.best()
+    assert found.best() != by_cost[0]
+
+
+@pytest.mark.parametrize("objectives", [["macs", "params"], [Objective("own", "max", own_cost)]])
+def test_without_a_measured_objective_none_is_the_best(tmp_path, objectives):
+    found = run_search(space=SPACE, evaluate=Evaluate(SPACE), objectives=objectives, trials=10)
+    found.save(tmp_path / "front.yaml")
+    for front in (found, Front.load(tmp_path / "front.yaml")):
+        assert len(front) > 0
+        with pytest.raises(InputError, match=r"no objective of its search \(.*\) is measured"):
+            front.best(macs="70%")
+
+
+def test_a_function_that_fails_on_the_full_arch_costs_a_search_nothing():
+    def fails(arch):
+        return 1 / sum(block.shared for block in arch.blocks)
+
+    objectives = ["top1", Objective("own", "min", fails)]
+    front = run_search(space=SPACE, evaluate=Evaluate(SPACE), objectives=objectives, trials=20)
+    assert front.failed > 0
+    assert len(front) > 0
+    assert "own" not in front.full
+
+
+def test_limits_go_by_the_metrics_own_direction(tmp_path):
+    def evaluate(arch):
+        top1 = Evaluate(SPACE)(arch)["top1"]
+        return {"kl": 1 - top1, "top1": top1, "f1": top1 / 2, "ece": 1 - top1}
+
+    found = run_search(
+        space=SPACE,
+        evaluate=evaluate,
+        objectives=["kl=min", "macs"],
+        trials=40,
+        directions={"f1": "max"},
+    )
+    found.save(tmp_path / "front.yaml")
+    for front in (found, Front.load(tmp_path / "front.yaml")):
+        assert (front.direction("f1"), front.direction("top1")) == ("max", "max")
+        assert (front.direction("ece"), front.direction("macs")) == ("min", "min")
+        half = front.entries[len(front) // 2].metrics
+        for name in ("top1", "f1"):
+            assert front.best(**{name: half[name]}) == front.entries[0]
+            assert front.best(**{name: 1.1}) is None
+        for name in ("ece", "kl"):
+            assert front.best(**{name: half[name]}) == front.entries[0]
+            assert front.best(**{name: 1e-6}) is None
+        limits = {"top1": half["top1"], "macs": half["macs"]}
+        assert front.best(**limits).metrics["top1"] >= half["top1"]
+        assert front.best(**limits | {"macs": half["macs"] - 1}) is None
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_the_best_of_a_report_is_that_of_the_first_measured_objective(tmp_path, ended):
+    space, folder = runs.digits_space(), tmp_path / "search" / "main"
+    front = run_search(
+        space=space,
+        evaluate=lambda arch: runs.made_up_top1(arch, space),
+        objectives=["latency_ms", "top1"],
+        trials=12,
+        folder=folder,
+        latency=[table_of(space)],
+    )
+    if not ended:
+        (folder / "front.yaml").unlink()
+    contents = read_run(tmp_path, "main")
+    best = {each.name: each.arch for each in contents.choices}["best of the front"]
+    assert contents.score.name == "top1"
+    assert best == max(front.entries, key=lambda entry: entry.metrics["top1"]).arch
+
+
+def test_a_budget_of_a_report_goes_by_the_metrics_own_direction(tmp_path):
+    run_search(
+        space=runs.digits_space(),
+        evaluate=lambda arch: runs.made_up_top1(arch, runs.digits_space()),
+        objectives=["cross_entropy", "macs"],
+        budget="top1=0.5, macs=80%",
+        trials=12,
+        folder=tmp_path / "search" / "main",
+    )
+    (budget,) = [
+        text for name, text in what_was_run(read_run(tmp_path, "main")) if name == "budget"
+    ]
+    assert "top1 at least 0.5" in budget
+    assert re.search(r"macs at most .* \(80% of the full network", budget)
+
+
+def test_without_a_measured_objective_a_report_calls_none_the_best(tmp_path):
+    run_search(
+        space=runs.digits_space(),
+        evaluate=lambda arch: {},
+        objectives=["macs", "params"],
+        trials=12,
+        folder=tmp_path / "search" / "main",
+    )
+    page = make_report(tmp_path, "main", Console(file=io.StringIO())).read_text()
+    assert "middle of the front" in page
+    assert "best of the front" not in page
