@@ -25,8 +25,8 @@ from search.stages.setup import find_device
 from space import SearchSpace
 from supernet import Supernet, backbone_shape
 from supernet.batches import Batch
+from supernet.optimization import autocast
 from supernet.pretrained import load_backbone
-from supernet.recipe import autocast
 from supernet.sandwich import Sandwich, archs_of_step
 from supernet.task import Classification
 

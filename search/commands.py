@@ -26,6 +26,7 @@ class Command:
         teaches: for its own --help, with an example.
         usage: what follows the name.
         needs_config: whether it cannot do without a config.
+        needs_torch: whether it works with networks; then timm must know what the config names.
         options: its own options.
         sections: of the config that its help shows.
         short: options that stand for one of the config's.
@@ -36,6 +37,7 @@ class Command:
     teaches: str
     usage: str = "CONFIG [--section.key VALUE ...]"
     needs_config: bool = True
+    needs_torch: bool = True
     options: tuple[Option, ...] = ()
     sections: tuple[str, ...] = ()
     short: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +86,7 @@ _ALL = (
             "workers alive, archs being evaluated. "
             "Example: tokennas status configs/quickstart.yaml --search.name main"
         ),
+        needs_torch=False,
         sections=("search.name",),
     ),
     Command(
@@ -128,6 +131,7 @@ _ALL = (
             "Writes pictures and one self-contained report.html of whatever a run's folder holds. "
             "Example: tokennas report configs/quickstart.yaml"
         ),
+        needs_torch=False,
         sections=("search.name",),
     ),
     Command(

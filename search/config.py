@@ -10,10 +10,8 @@ from search.timelimit import check_limit
 from search.urls import check_url
 from search.workers import RayConfig, Workers
 from space.errors import InputError
-from supernet.data import DataConfig
-from supernet.pretrained import BackboneConfig
-from supernet.retraining import RetrainRecipe
-from supernet.training import SupernetRecipe
+from supernet.config import BackboneConfig, DataConfig
+from supernet.recipe import RetrainRecipe, SupernetRecipe
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from space.yamlfile import MOST_DEPTH, Document, Place, check_size, dotted, read
 
 # A YAML value may never make the parser import or run what it names outside the three packages.
 set_parsing_settings(
-    docstring_parse_attribute_docstrings=True,
     validate_defaults=True,
     import_path_denylist=["*"],
     import_path_allowlist=["space", "supernet", "search"],
@@ -81,7 +80,7 @@ def parse_call(argv: Sequence[str]) -> Call:
 
 def _read_call(arguments: list[str], file: Path | None, document: Document | None) -> Call:
     """What the arguments ask for; `document` is what the config's file holds."""
-    parser = _parser()
+    parser = _parser(arguments[0])
     try:
         parsed = parser.parse_args(arguments)
         _check_given(parsed[parsed.subcommand], Config)
@@ -89,6 +88,8 @@ def _read_call(arguments: list[str], file: Path | None, document: Document | Non
         values: Namespace = made[made.subcommand]
         fields = {field.name: values[field.name] for field in dataclasses.fields(Config)}
         config = FileConfig(**fields) if file is not None else None
+        if config is not None and COMMANDS[made.subcommand].needs_torch:
+            _check_optimizers(config)
     except ArgumentError as error:
         raise InputError(explain(str(error), document, arguments)) from None
     except InputError as error:
@@ -115,6 +116,14 @@ def _with_stored(call: Call, arguments: list[str], document: Document) -> Call:
             raise InputError(f"{document.path} with the values of {run}: {error}") from None
         config = replace(cast(FileConfig, again.config), file_values=said)
     return replace(call, config=config, taken=taken)
+
+
+def _check_optimizers(config: Config) -> None:
+    # What status and --help can do without: torch and timm take seconds to load.
+    from supernet.optimization import check_optimizer  # noqa: PLC0415
+
+    for recipe in (config.supernet, config.retrain):
+        check_optimizer(recipe)
 
 
 def check_keys(document: Document) -> None:
@@ -190,7 +199,8 @@ def _is_list(kind: Any) -> bool:
 
 
 @cache
-def _parser() -> ArgumentParser:
+def _parser(name: str) -> ArgumentParser:
+    """The parser of all commands, of which the one of that name alone is filled: it takes time."""
     parser = ArgumentParser(
         prog="tokennas",
         description="Finds the most accurate Vision Transformer inside a budget.",
@@ -209,10 +219,12 @@ def _parser() -> ArgumentParser:
             allow_abbrev=False,
         )
         sub.add_argument("--config", action="config", help="CONFIG, as an option")
-        for option in command.options:
-            sub.add_argument(f"--{option.name}", type=option.type, default=None, help=option.help)
-        sub.add_class_arguments(Config)
-        _show_only(sub, command)
+        if command.name == name:
+            for option in command.options:
+                kind, text = option.type, option.help
+                sub.add_argument(f"--{option.name}", type=kind, default=None, help=text)
+            sub.add_class_arguments(Config)
+            _show_only(sub, command)
         commands.add_subcommand(command.name, sub, help=command.help)
     return parser
 

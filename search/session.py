@@ -83,16 +83,6 @@ class Progress:
         return self.seconds / self.spent.alone if self.spent.alone else None
 
 
-def passes(forward: float | None, of_alone: float | None) -> str:
-    """What the time goes into, in a sentence; nothing where nobody knows."""
-    if forward is None or of_alone is None:
-        return ""
-    return (
-        f"forward passes are {forward:.0%} of the time, which is {of_alone:.2f} of what they would "
-        "take one by one"
-    )
-
-
 OnProgress = Callable[[Progress], None]
 # Failures that are told one by one; of all there is the number.
 MOST_NOTED = 3

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search.session import OnProgress, Progress, passes
-from search.tables import OPTIMISTIC, duration
+from search.tables import OPTIMISTIC, duration, passes
 from space.errors import InputError, cut, printable, shown
 from space.yamlfile import write_text
+
+if TYPE_CHECKING:
+    # Optuna with it, for which whoever only asks does not wait.
+    from search.session import OnProgress, Progress
 
 NAME = "status.json"
 EVERY_SECONDS = 2.0

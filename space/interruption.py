@@ -1,4 +1,4 @@
-"""Signals that end a training: it ends its step and is stored before it leaves."""
+"""What ends a training: signals, after which it ends its step and is stored, and lost processes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from typing import Any, NoReturn
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: a scheduler wants the machine back, or somebody ends the process from outside."""
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the training has ended, so that this one cannot go on."""
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:

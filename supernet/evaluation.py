@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from supernet.recipe import autocast
+from supernet.optimization import autocast
 from supernet.task import Classification, at_least_float32
 
 Network = Callable[[Tensor], Tensor]

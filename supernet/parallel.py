@@ -16,9 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-
-class ProcessLostError(RuntimeError):
-    """Another process of the training has ended, so that this one cannot go on."""
+from space.interruption import ProcessLostError
 
 
 @contextmanager

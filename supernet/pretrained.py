@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,24 +14,8 @@ from torch import Tensor
 
 from space.errors import InputError
 from supernet.backbone import check_backbone, create_backbone
+from supernet.config import BackboneConfig
 from supernet.task import Classification
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """A timm VisionTransformer.
-
-    Args:
-        model: timm's name.
-        args: arguments for `timm.create_model`, such as `img_size` or `drop_path_rate`.
-        checkpoint: a local file of weights, .safetensors or a torch file; none for no file.
-        pretrained: download timm's weights.
-    """
-
-    model: str = "vit_tiny_patch16_224"
-    args: dict[str, Any] = field(default_factory=dict)
-    checkpoint: str | None = None
-    pretrained: bool = False
 
 
 class Loaded(NamedTuple):

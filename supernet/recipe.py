@@ -1,23 +1,11 @@
-"""How weights are trained: optimiser, schedule, averaging, precision; all timm's."""
+"""How weights are trained. No torch in here: --help does not wait for it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import torch
-from timm.optim import (
-    create_optimizer_v2,
-    list_optimizers,
-    param_groups_layer_decay,
-    param_groups_weight_decay,
-)
-from timm.scheduler import create_scheduler_v2
-from timm.scheduler.scheduler import Scheduler
-
-from space.errors import InputError, near, shown
-from supernet.elastic import ElasticViT
+from space.errors import InputError, shown
 
 SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "constant")
 
@@ -71,10 +59,6 @@ class Recipe:
     save_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        known = [str(name) for name in list_optimizers()]
-        if self.optimizer not in known:
-            hint = near(self.optimizer, known)
-            raise InputError(f"{self.section}.optimizer: unknown {self.optimizer!r}{hint}")
         for name in ("epochs", "accumulate"):
             if getattr(self, name) < 1:
                 value = getattr(self, name)
@@ -94,76 +78,50 @@ class Recipe:
             raise InputError(
                 f"{self.section}.schedule: must be one of {names}, got {shown(self.schedule)}"
             )
-        if self.optimizer_args:
-            # On a parameter that stands for all: a wrong name is found before any work is done.
-            _create_optimizer([{"params": [torch.nn.Parameter(torch.zeros(2, 2))]}], self)
 
 
-def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
-    """timm's optimiser; the map selectors get a group of their own, without decay."""
-    no_decay = model.no_weight_decay()
-    if recipe.layer_decay is not None:
-        groups = param_groups_layer_decay(
-            model,
-            weight_decay=recipe.weight_decay,
-            no_weight_decay_list=no_decay,
-            layer_decay=recipe.layer_decay,
-        )
-    else:
-        groups = param_groups_weight_decay(
-            model, weight_decay=recipe.weight_decay, no_weight_decay_list=no_decay
-        )
-    others = list(model.selectors.parameters())
-    taken = {id(parameter) for parameter in others}
-    for group in groups:
-        group["params"] = [p for p in group["params"] if id(p) not in taken]
-    groups = [group for group in groups if group["params"]]
-    if others:
-        groups.append({"params": others, "lr": recipe.selector_lr, "weight_decay": 0.0})
-    return _create_optimizer(groups, recipe)
+@dataclass(frozen=True)
+class SupernetRecipe(Recipe):
+    """How the supernet is trained.
 
-
-def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
-    try:
-        return create_optimizer_v2(
-            groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=0.0, **recipe.optimizer_args
-        )
-    except (TypeError, ValueError, AssertionError, IndexError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(
-            f"{recipe.section}.optimizer_args: {recipe.optimizer} cannot be built with "
-            f"{shown(recipe.optimizer_args)}: {reason}"
-        ) from None
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int) -> Scheduler:
-    """timm's schedule, stepped at every one of the `updates` of an epoch.
-
-    Raises:
-        InputError: the schedule does not fit into the epochs.
+    Args:
+        random_archs: archs of a step beside the largest and the smallest.
+        full_epochs: first epochs, in which the full network learns alone; with none the command
+            line gives a tenth of the epochs where weights came with another head, else 0; from
+            Python none is 0.
+        teacher_share: share of the teacher, where there is one, in the full network's loss.
+        watch: archs, spread over the MACs, whose accuracy is shown beside largest and smallest.
     """
-    try:
-        schedule: Scheduler = create_scheduler_v2(
-            optimizer,
-            sched=recipe.schedule,
-            num_epochs=recipe.epochs,
-            warmup_epochs=recipe.warmup_epochs,
-            warmup_lr=recipe.min_lr,
-            min_lr=recipe.min_lr,
-            step_on_epochs=False,
-            updates_per_epoch=updates,
-        )[0]
-    except ValueError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{recipe.section}.schedule: {recipe.schedule} does not fit into {recipe.epochs} "
-            f"epochs with {recipe.warmup_epochs} of warm-up: {reason}"
-        ) from None
-    return schedule
+
+    section: ClassVar[str] = "supernet"
+    free: ClassVar[frozenset[str]] = Recipe.free | {"watch"}
+
+    random_archs: int = 2
+    full_epochs: int | None = None
+    teacher_share: float = 0.5
+    watch: int = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("random_archs", "watch"):
+            value = getattr(self, name)
+            if value < 0:
+                raise InputError(f"{self.section}.{name}: must be at least 0, got {value}")
+        if not 0 <= (self.full_epochs or 0) < self.epochs:
+            raise InputError(
+                f"supernet.full_epochs: must lie in 0 to {self.epochs - 1}, so that some of the "
+                f"{self.epochs} epochs are left for the archs, got {self.full_epochs}"
+            )
 
 
-def autocast(device: torch.device, amp: bool) -> AbstractContextManager[Any]:
-    """bfloat16 on a GPU where `amp` asks for it, else nothing."""
-    if amp and device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+@dataclass(frozen=True)
+class RetrainRecipe(Recipe):
+    """How a subnet is retrained.
+
+    Args:
+        teacher_share: share of the teacher, where there is one, in the loss.
+    """
+
+    section: ClassVar[str] = "retrain"
+
+    teacher_share: float = 0.5

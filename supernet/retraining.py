@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,25 +14,13 @@ from space.errors import InputError
 from supernet.batches import Batch
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
-from supernet.recipe import Recipe, autocast
+from supernet.optimization import autocast
+from supernet.recipe import RetrainRecipe
 from supernet.sandwich import Teacher
 from supernet.selecting import SelectorLearning, learning_rows
 from supernet.task import Classification
 from supernet.trainer import Trainer
 from supernet.training import as_batches, as_held_out, as_journal, frozen, made_folder
-
-
-@dataclass(frozen=True)
-class RetrainRecipe(Recipe):
-    """How a subnet is retrained.
-
-    Args:
-        teacher_share: share of the teacher, where there is one, in the loss.
-    """
-
-    section: ClassVar[str] = "retrain"
-
-    teacher_share: float = 0.5
 
 
 def retrain(

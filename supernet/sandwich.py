@@ -18,7 +18,7 @@ from space.arch import Arch
 from space.space import SearchSpace
 from supernet.batches import Batch
 from supernet.model import Supernet
-from supernet.recipe import autocast
+from supernet.optimization import autocast
 from supernet.selecting import SelectorLearning, learning_rows
 from supernet.task import Classification
 

@@ -8,7 +8,7 @@ replaced by the next one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
 from space.errors import InputError, shown
+from supernet.config import DatasetConfig
 from supernet.image_reading import DatasetReader, PixelReader, Stamp
 
 SYNONYMS = (
@@ -47,26 +48,6 @@ REFUSED_ARGS = (
     "split",
     "search_split",
 )
-
-
-@dataclass(frozen=True)
-class DatasetConfig:
-    """A data set.
-
-    Args:
-        name: `digits`; `folder` (image folders or a tar file); any name that timm's
-            `create_dataset` takes, such as `torch/cifar10` or `hfds/user/name`.
-        root: folder of the data; none for digits.
-        train_split: name of the training split.
-        test_split: name of the test split, read for final figures only; of other images.
-        args: more arguments for `create_dataset`, such as `download: true`.
-    """
-
-    name: str = "digits"
-    root: str | None = None
-    train_split: str = "train"
-    test_split: str = "validation"
-    args: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

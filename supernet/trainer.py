@@ -20,15 +20,16 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from space.errors import InputError, shown
-from space.interruption import Stop, stoppable
+from space.interruption import ProcessLostError, Stop, stoppable
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.divergence import DivergedError, diverged
 from supernet.elastic import ElasticViT
 from supernet.gradients import clip_gradients, count_updates
 from supernet.journal import Journal
-from supernet.parallel import Processes, ProcessLostError
-from supernet.recipe import Recipe, make_optimizer, make_schedule
+from supernet.optimization import make_optimizer, make_schedule
+from supernet.parallel import Processes
+from supernet.recipe import Recipe
 from supernet.resuming import SCHEMA, STEPS, Position, check_same, placed
 from supernet.task import Classification
 from supernet.weights import first_not_finite

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from supernet.evaluation import HeldOut
 from supernet.journal import Journal
 from supernet.model import Supernet
 from supernet.parallel import Processes
-from supernet.recipe import Recipe
+from supernet.recipe import SupernetRecipe
 from supernet.sandwich import Sandwich, Teacher, archs_of_step
 from supernet.selecting import selector_recall
 from supernet.task import Classification
@@ -32,40 +32,6 @@ from supernet.trainer import Trainer
 RECALL_IMAGES = 256
 # Learned modules whose updates the terminal shows, the least trained first.
 MOST_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class SupernetRecipe(Recipe):
-    """How the supernet is trained.
-
-    Args:
-        random_archs: archs of a step beside the largest and the smallest.
-        full_epochs: first epochs, in which the full network learns alone; with none the command
-            line gives a tenth of the epochs where weights came with another head, else 0; from
-            Python none is 0.
-        teacher_share: share of the teacher, where there is one, in the full network's loss.
-        watch: archs, spread over the MACs, whose accuracy is shown beside largest and smallest.
-    """
-
-    section: ClassVar[str] = "supernet"
-    free: ClassVar[frozenset[str]] = Recipe.free | {"watch"}
-
-    random_archs: int = 2
-    full_epochs: int | None = None
-    teacher_share: float = 0.5
-    watch: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("random_archs", "watch"):
-            value = getattr(self, name)
-            if value < 0:
-                raise InputError(f"{self.section}.{name}: must be at least 0, got {value}")
-        if not 0 <= (self.full_epochs or 0) < self.epochs:
-            raise InputError(
-                f"supernet.full_epochs: must lie in 0 to {self.epochs - 1}, so that some of the "
-                f"{self.epochs} epochs are left for the archs, got {self.full_epochs}"
-            )
 
 
 def train_supernet(

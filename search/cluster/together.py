@@ -20,8 +20,8 @@ from search.stages.choosing import Choice
 from search.stages.places import note_failure, reason_of
 from search.stages.retraining import retrain_share
 from search.workers import Workers
-from space.interruption import ask_to_stop
-from supernet.parallel import Processes, ProcessLostError
+from space.interruption import ProcessLostError, ask_to_stop
+from supernet.parallel import Processes
 
 RETRIES = 3
 LOOK_SECONDS = 0.5

@@ -35,7 +35,8 @@ LOADING = {
     "safetensors": """With timm; `hf-hub:USER/NAME` in place of `local-dir:...` once it lies there:
 
 ```python
-import timm, supernet  # of tokennas, which tells timm of tokennas_vit
+import timm
+from supernet import tokennas_vit  # of tokennas: timm then knows it
 model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
 ```

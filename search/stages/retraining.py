@@ -35,11 +35,12 @@ from search.stages.setup import Setup, trained
 from search.stages.tables import tables_by_cost
 from space.arch import Arch
 from space.errors import InputError
+from space.interruption import ProcessLostError
 from space.writing import writing
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
 from supernet.extraction import extract, subnet_of
-from supernet.parallel import Processes, ProcessLostError
+from supernet.parallel import Processes
 from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights

@@ -25,11 +25,10 @@ from search.racing import race_of
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
-from search.session import passes
 from search.stages.setup import TRAINED, WEIGHTS, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
-from search.tables import OPTIMISTIC, cell, duration, show_rows
+from search.tables import OPTIMISTIC, cell, duration, passes, show_rows
 from space.errors import InputError, cut
 
 

@@ -83,6 +83,9 @@ def test_a_value_out_of_range_names_its_section(config):
         "supernet.epochs: must be at least 1, got 0"
     )
     assert "did you mean 'adam'?" in refused("train", config, "--supernet.optimizer", "adamv")
+    config.write_text(TEXT + "retrain: {optimizer: adamv}\n")
+    assert refused("train", config).startswith(f"{config}:8: retrain.optimizer: unknown 'adamv'; ")
+    assert parse_call(["status", str(config)]).config.retrain.optimizer == "adamv", "no timm there"
 
 
 def test_missing_and_broken_files_are_one_line(tmp_path, config):

@@ -9,9 +9,9 @@ from search_toys import Evaluate, identities, study_of, toy_space
 from search.leases import MOST_DEATHS
 from search.record import Outcome, Spent, attempt
 from search.run import run_search
-from search.session import passes
 from search.sharing import Sharing, alike, in_order, shares
 from search.status import NAME, described, read_status
+from search.tables import passes
 from search.timelimit import limited
 
 SPACE = toy_space()

@@ -20,7 +20,7 @@ from search.stages.places import failure
 from search.stages.retraining import retrain_share
 from space import InputError
 from space.files import load_arch_file
-from supernet.parallel import ProcessLostError
+from space.interruption import ProcessLostError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
 

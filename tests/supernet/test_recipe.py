@@ -4,9 +4,9 @@ from supernet_toys import build_supernet
 from training_toys import random_loader, toy_supernet, toy_task
 
 from space import InputError
-from supernet.recipe import SCHEDULES, Recipe, make_optimizer
-from supernet.retraining import RetrainRecipe
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.optimization import check_optimizer, make_optimizer
+from supernet.recipe import SCHEDULES, Recipe, RetrainRecipe, SupernetRecipe
+from supernet.training import train_supernet
 
 
 @pytest.mark.parametrize(
@@ -37,14 +37,21 @@ def test_values_that_no_recipe_can_have_are_refused(name, value, message):
 )
 def test_arguments_that_the_optimiser_does_not_take_are_refused(args):
     with pytest.raises(InputError) as caught:
-        RetrainRecipe(optimizer_args=args)
+        check_optimizer(RetrainRecipe(optimizer_args=args))
     assert str(caught.value).startswith("retrain.optimizer_args: adamw cannot be built with {")
     assert "\n" not in str(caught.value)
 
 
 def test_arguments_that_the_optimiser_takes_are_not():
-    Recipe(optimizer_args={"betas": [0.9, 0.95], "eps": 1e-6})
-    Recipe(optimizer="sgd", optimizer_args={"momentum": 0.8}, selector_share=0.0, clip=None)
+    check_optimizer(Recipe(optimizer_args={"betas": [0.9, 0.95], "eps": 1e-6}))
+    sgd = Recipe(optimizer="sgd", optimizer_args={"momentum": 0.8}, selector_share=0.0, clip=None)
+    check_optimizer(sgd)
+
+
+def test_an_unknown_optimiser_is_refused_before_anything_is_trained():
+    recipe = SupernetRecipe(optimizer="adamv")
+    with pytest.raises(InputError, match=r"supernet\.optimizer: unknown 'adamv'; did you"):
+        train_supernet(toy_supernet(), random_loader(), task=toy_task(), recipe=recipe, quiet=True)
 
 
 def test_a_schedule_that_does_not_fit_into_the_epochs_is_refused():

@@ -84,6 +84,15 @@ def test_timm_creates_it(tmp_path):
     assert other.blocks[-1].drop_path1.drop_prob == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(
+    "code", ["import timm, supernet", "from supernet import retrain; import timm"]
+)
+def test_timm_is_told_of_it(code):
+    look = f"{code}; print(timm.is_model('tokennas_vit'))"
+    found = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert found.stdout == "True\n"
+
+
 @pytest.mark.parametrize("model", [NAMED, DISTILLED])
 @pytest.mark.parametrize("place", ["local-dir:", "hf-hub:user/name"])
 def test_timm_creates_what_an_exported_folder_names(tmp_path, monkeypatch, model, place):

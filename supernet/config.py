@@ -1,0 +1,145 @@
+"""The sections `backbone` and `data` of a config. No torch in here: --help does not wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from space.errors import InputError, shown
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """A timm VisionTransformer.
+
+    Args:
+        model: timm's name.
+        args: arguments for `timm.create_model`, such as `img_size` or `drop_path_rate`.
+        checkpoint: a local file of weights, .safetensors or a torch file; none for no file.
+        pretrained: download timm's weights.
+    """
+
+    model: str = "vit_tiny_patch16_224"
+    args: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = None
+    pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """A data set.
+
+    Args:
+        name: `digits`; `folder` (image folders or a tar file); any name that timm's
+            `create_dataset` takes, such as `torch/cifar10` or `hfds/user/name`.
+        root: folder of the data; none for digits.
+        train_split: name of the training split.
+        test_split: name of the test split, read for final figures only; of other images.
+        args: more arguments for `create_dataset`, such as `download: true`.
+    """
+
+    name: str = "digits"
+    root: str | None = None
+    train_split: str = "train"
+    test_split: str = "validation"
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation in training, timm's.
+
+    Args:
+        crop_scale: least and greatest share of the area of a random resized crop.
+        hflip: probability of a horizontal flip.
+        color_jitter: strength; 0 turns it off.
+        auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; none turns it off.
+        erasing: probability of random erasing.
+        smoothing: label smoothing.
+        mixup: alpha of mixup; 0 turns it off.
+        cutmix: alpha of CutMix; 0 turns it off.
+        mix_prob: share of the batches that are mixed.
+        switch_prob: share of CutMix where both are on.
+    """
+
+    crop_scale: tuple[float, float] = (0.35, 1.0)
+    hflip: float = 0.5
+    color_jitter: float = 0.0
+    auto_augment: str | None = None
+    erasing: float = 0.0
+    smoothing: float = 0.1
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_prob: float = 1.0
+    switch_prob: float = 0.5
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """What an image is made into for the network; what is none is the backbone's own.
+
+    Args:
+        mean: of each channel, subtracted from pixels in 0..1.
+        std: of each channel, by which they are divided then.
+        interpolation: of resizing: `bilinear`, `bicubic`, ...
+        crop_pct: share of each side that the centre crop of evaluation keeps.
+    """
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    interpolation: Interpolation | None = None
+    crop_pct: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in (None, *get_args(Interpolation)):
+            names = ", ".join(get_args(Interpolation))
+            raise InputError(
+                f"data.input.interpolation: must be one of {names}, got {shown(self.interpolation)}"
+            )
+        for name, least, most in (("mean", 0.0, 1.0), ("std", 1e-3, 1.0), ("crop_pct", 0.1, 1.0)):
+            given = getattr(self, name)
+            values = given if isinstance(given, tuple) else (given,)
+            if any(value is not None and not least <= value <= most for value in values):
+                raise InputError(
+                    f"data.input.{name}: must lie in {least:g} to {most:g}, got {given}"
+                )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Data set, splits and batches.
+
+    Args:
+        dataset: what to read.
+        input: what an image is made into.
+        augment: augmentation in training.
+        batch: images of a training step, of each process where several train together.
+        eval_batch: images of a batch in evaluation.
+        workers: processes that load images.
+        search_share: share of the training split that is cut off to rank archs; stratified.
+        search_limit: cut off so many images at most: they stay on the device during a search.
+        train_limit: use so many training images at most, before the cut; for trying things out.
+        test_limit: use so many test images at most.
+    """
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    batch: int = 128
+    eval_batch: int = 256
+    workers: int = 2
+    search_share: float = 0.1
+    search_limit: int = 20_000
+    train_limit: int | None = None
+    test_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = ("search_limit", "train_limit", "test_limit")
+        for name in ("batch", "eval_batch", "workers", *limits):
+            value, least = getattr(self, name), 0 if name == "workers" else 1
+            if value is not None and value < least:
+                raise InputError(f"data.{name}: must be at least {least}, got {value}")
+        if not 0 < self.search_share < 1:
+            raise InputError(f"data.search_share: must lie in (0, 1), got {self.search_share}")
