@@ -65,7 +65,7 @@ def _retrain(call: Call) -> None:
     from search.stages.retraining import retrain  # noqa: PLC0415
 
     found = retrain(_config(call), call.file, call.options.get("archs") or [], new_console())
-    show_rows(found.rows, newnew_console(), title=found.title)
+    show_rows(found.rows, new_console(), title=found.title)
     found.check()
 
 

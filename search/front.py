@@ -277,7 +277,7 @@ def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
 
     nearest = min(whole, key=lambda record: sum(m / c.limit for c, m in beyond(record).items()))
     found = ", ".join(
-        f"{each.name}={quantity(each.limit + each.sign * much)}"
+        f"{each.name}={quantity(each.limit + (much if each.direction == 'min' else -much))}"
         for each, much in beyond(nearest).items()
     )
     return (
