@@ -38,7 +38,8 @@ def read_archs(paths: Iterable[str | Path]) -> list[NamedArch]:
     the `arch.yaml` files one level below, such as those of retrained networks.
 
     Raises:
-        InputError: a file is not right, or a folder has none, in one line that names it.
+        InputError: a file is not right, a folder has none, or a front is empty, in one line that
+            names it.
     """
     found: dict[Path, NamedArch] = {}
     for path in map(Path, paths):
@@ -96,6 +97,8 @@ def _of_file(path: Path) -> NamedArch:
 def _of_front(path: Path) -> Iterator[NamedArch]:
     """The entries of a front, as exported beside it where they were."""
     front = Front.load(path)
+    if not front.entries:
+        raise InputError(f"{path}: the front is empty: {front.ended}")
     for entry in front.entries:
         beside = path.with_name(f"{file_stem(entry)}.yaml")
         if beside.exists():

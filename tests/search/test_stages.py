@@ -125,7 +125,11 @@ def test_an_empty_front_is_told_in_a_line_and_nothing_is_exported(config, capsys
         assert error.startswith("tokennas: search main: the front is empty after 8 evaluations, ")
         assert all(each in error for each in (*words, "--search.name", "--search.trials"))
         assert error.count("\n") == 1
-    assert not (config.parent / "runs" / "toy" / "export").exists()
+    run = config.parent / "runs" / "toy"
+    archs = ["--archs", str(run / "search" / "main"), "--format", "safetensors"]
+    assert main(["export", str(config), *archs]) == 2
+    assert "front.yaml: the front is empty: " in capsys.readouterr().err
+    assert not (run / "export").exists()
 
 
 @pytest.fixture
