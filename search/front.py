@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -13,11 +13,11 @@ from typing import Any
 from search.budget import Constraint, amount_of, quantity
 from search.costs import FREE_COSTS
 from search.frontfile import read_front, write_front
-from search.hypervolume import Archive
 from search.leads import Lead, errors_of, leads_of
 from search.objectives import DIRECTIONS, Direction, Objective, direction_of, first_measured
 from search.problem import Problem
 from search.record import Record
+from search.volumes import follow_archive, signed, worst_values
 from space.arch import Arch
 from space.errors import InputError, near, shown
 from space.shape import BackboneShape
@@ -87,7 +87,7 @@ class Front:
         """The front of finished evaluations; those beyond a constraint are not on it."""
         objectives = problem.objectives
         reference = worst_values(records, objectives)
-        archive, steps = _follow(records, objectives, reference)
+        archive, steps = follow_archive(records, objectives, reference)
         points = set(archive.points)
         ranked_by = problem.ranked_by
         rank = 0 if ranked_by is None else objectives.index(ranked_by)
@@ -284,46 +284,3 @@ def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
         f"none keeps {' and '.join(map(str, constraints))}; trial {nearest.number} "
         f"({nearest.identity[:6]}, {quantity(nearest.metrics['macs'])} MACs) comes nearest: {found}"
     )
-
-
-def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """Values of objectives as a point to minimise; the same call turns it back."""
-    return tuple(each.sign * value for each, value in zip(objectives, values, strict=True))
-
-
-def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """The worst value of each objective among the evaluations that succeeded; 0 for none."""
-    points = [
-        signed(record.values, objectives)
-        for record in records
-        if record.values is not None and not record.estimated
-    ]
-    if not points:
-        return (0.0,) * len(objectives)
-    return signed(map(max, zip(*points, strict=True)), objectives)
-
-
-def hypervolume_steps(
-    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
-) -> list[tuple[int, float]]:
-    """(evaluations, hypervolume) wherever the hypervolume grew.
-
-    Args:
-        records: finished evaluations; those beyond a constraint count, but add nothing.
-        objectives: what their values are of.
-        reference: in the objectives' own units; to compare searches, give them the same.
-    """
-    return _follow(records, objectives, reference)[1]
-
-
-def _follow(
-    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
-) -> tuple[Archive, list[tuple[int, float]]]:
-    archive, steps = Archive(signed(reference, objectives)), []
-    for count, record in enumerate(records, start=1):
-        before = archive.volume
-        if record.inside and record.values is not None:
-            archive.add(signed(record.values, objectives))
-        if archive.volume > before:
-            steps.append((count, archive.volume))
-    return archive, steps

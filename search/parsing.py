@@ -10,17 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from yaml import YAMLError
 
+from search.arguments import add_true, config_file, config_option, join_lists, long_names
 from search.commands import COMMANDS, Command
-from search.complaints import explain, options, placed, section_of
+from search.complaints import explain, placed, section_of
 from search.config import Config, FileConfig
 from search.folder import RunFolder, values_of_file
 from search.stored import Keys, stored_values, with_config, with_values
-from space.errors import InputError, cut, near, shown
+from space.errors import InputError, near, shown
 from space.yamlfile import MOST_DEPTH, Document, Place, check_size, dotted, read_yaml
 
 # A YAML value may never make the parser import or run what it names outside the three packages.
@@ -66,8 +67,8 @@ def parse_call(argv: Sequence[str]) -> Call:
         InputError: naming the option, or file, line and key, and what would be right.
         SystemExit: after --help and --version.
     """
-    arguments = _switched(_listed(_long(_config_option(list(argv) or ["--help"]))))
-    file = _config_file(arguments)
+    arguments = add_true(join_lists(long_names(config_option(list(argv) or ["--help"]))))
+    file = config_file(arguments)
     document = None if file is None else read_yaml(file)
     if document is not None:
         check_keys(document)
@@ -192,12 +193,6 @@ def _check_given(values: Any, kind: Any, place: Place = ()) -> None:
             _check_given(value, section, here)
 
 
-def _is_list(kind: Any) -> bool:
-    """Whether a type is a list, or a list or nothing."""
-    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return all(get_origin(option) is list or option is types.NoneType for option in options)
-
-
 @cache
 def _parser(name: str) -> ArgumentParser:
     """The parser of all commands, of which the one of that name alone is filled: it takes time."""
@@ -242,67 +237,3 @@ def _version() -> str:
     from importlib.metadata import version  # noqa: PLC0415 - costs 20 ms of each start
 
     return version("tokennas")
-
-
-def _config_option(arguments: list[str]) -> list[str]:
-    """`train FILE ...` as `train --config FILE ...`, since a config cannot be positional there."""
-    if len(arguments) > 1 and arguments[0] in COMMANDS and not arguments[1].startswith("-"):
-        return [arguments[0], "--config", *arguments[1:]]
-    return arguments
-
-
-def _long(arguments: list[str]) -> list[str]:
-    """Options of the config's that the command has a short name for, in full."""
-    command = COMMANDS.get(arguments[0])
-    short = command.short if command is not None else {}
-    parts = (argument.partition("=") for argument in arguments)
-    return ["".join((short.get(name, name), *rest)) for name, *rest in parts]
-
-
-def _listed(arguments: list[str]) -> list[str]:
-    """Options that take a list, with bare values of theirs as one: `--archs a.yaml b.yaml`."""
-    found: list[str] = []
-    wanted = False
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if wanted and not argument.startswith(("-", "[")):
-            earlier = f"{found.pop()[1:-1]}, " if found[-1].startswith("[") else ""
-            found.append(f"[{earlier}{argument}]")
-        elif equals and name in _lists() and not value.startswith("["):
-            found.append(f"{name}=[{value}]")
-        else:
-            found.append(argument)
-        wanted = argument in _lists() or (wanted and not argument.startswith("-"))
-    return found
-
-
-@cache
-def _lists() -> frozenset[str]:
-    """The options that take a list and nothing else."""
-    own = {f"--{each.name}": each.type for one in COMMANDS.values() for each in one.options}
-    return frozenset(name for name, kind in (own | options()).items() if _is_list(kind))
-
-
-def _switched(arguments: list[str]) -> list[str]:
-    """Options that are true or false, which without a value are true."""
-    found: list[str] = []
-    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
-        bare = argument in _switches() and following.startswith("-")
-        found += [argument, "true"] if bare else [argument]
-    return found
-
-
-@cache
-def _switches() -> frozenset[str]:
-    return frozenset(name for name, kind in options().items() if kind is bool)
-
-
-def _config_file(arguments: list[str]) -> Path | None:
-    found = [
-        argument.removeprefix("--config=") if argument != "--config" else following
-        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
-        if argument == "--config" or argument.startswith("--config=")
-    ]
-    if len(found) > 1:
-        raise InputError(f"--config: give one config, got {' and '.join(map(cut, found))}")
-    return Path(found[0]) if found and found[0] else None

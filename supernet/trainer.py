@@ -129,9 +129,8 @@ class Trainer:
                     at.sums[name] = at.sums.get(name, 0.0) + value
                     at.counts[name] = at.counts.get(name, 0) + 1
                 at.step += 1
-                tell(
-                    "  ".join(f"{key.removeprefix('loss/')} {x:.3f}" for key, x in figures.items())
-                )
+                told = (f"{name.removeprefix('loss/')} {x:.3f}" for name, x in figures.items())
+                tell("  ".join(told))
                 if self._all_stop or (self._stop.wanted and self.processes.count == 1):
                     self._leave()
                 minutes = (time.monotonic() - saved) / 60
@@ -168,10 +167,10 @@ class Trainer:
         self._stop.leave()
 
     def _update(self, micro: Any) -> dict[str, float]:
-        """One optimiser step over `accumulate` batches; gives losses and the gradient's norm.
+        """One optimiser step over `accumulate` batches; gives losses and norms of gradients.
 
         Raises:
-            DivergedError: one of them is not finite; the weights are as they were.
+            DivergedError: one is not finite; the weights are as they were.
         """
         done = self.position.epoch * self.updates + self.position.step
         count = self.recipe.accumulate

@@ -2,19 +2,17 @@
 
 import itertools
 import random
-import re
 
 import pytest
 import yaml
 from search_toys import Evaluate, all_archs, drive, problem_of, study_of, toy_space
 
-from search.front import Front, FrontEntry, hypervolume_steps, signed, worst_values
+from search.front import Front, FrontEntry
 from search.hypervolume import hypervolume
 from search.objectives import Objective, parse_objectives
 from search.record import Record
 from search.run import run_search
-from search.storage import read_trials
-from search.trials import read_records
+from search.volumes import hypervolume_steps, signed, worst_values
 from space import InputError, macs, params
 
 SPACE = toy_space()
@@ -271,38 +269,3 @@ def test_what_is_no_front_is_refused_in_a_line(tmp_path, content):
     with pytest.raises(InputError) as caught:
         Front.load(path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("budget", "words"),
-    [
-        ("top1=0.99", r"none keeps top1>=0\.99; {} comes nearest: top1={top1}$"),
-        ("latency_ms=0.001", r"keeps latency_ms<=0\.001; {} comes nearest: latency_ms={ms}$"),
-        (
-            "top1=0.1, latency_ms=0.001",
-            r"ms<=0\.001; {} comes nearest: latency_ms={ms}$",
-        ),
-    ],
-)
-def test_an_empty_front_says_which_arch_came_nearest_to_the_budget(tmp_path, budget, words):
-    given = {"space": SPACE, "evaluate": Evaluate(SPACE), "trials": 20, "folder": tmp_path}
-    front = run_search(**given, budget=budget)
-    assert (len(front), front.evaluations, front.failed) == (0, 20, 0)
-    assert Front.load(tmp_path / "front.yaml") == front
-    records = read_records(read_trials(tmp_path), problem_of(SPACE, budget=budget))
-    sign, name = (-1, "top1") if budget == "top1=0.99" else (1, "latency_ms")
-    nearest = min(records, key=lambda record: sign * record.metrics[name])
-    macs = rf"{nearest.metrics['macs'] / 1e9:.4g}G MACs"
-    best = {"top1": nearest.metrics["top1"], "ms": nearest.metrics["latency_ms"]}
-    who = rf"trial {nearest.number} \({nearest.identity[:6]}, {macs}\)"
-    values = {key: re.escape(f"{value:.4g}") for key, value in best.items()}
-    assert re.search(words.format(who, **values), front.ended), front.ended
-
-
-def test_a_front_of_failures_alone_says_how_they_failed():
-    def broken(arch):
-        raise ValueError("no such device")
-
-    front = run_search(space=SPACE, evaluate=broken, trials=5)
-    assert (len(front), front.evaluations, front.failed) == (0, 5, 5)
-    assert "finished; all failed, the last with ValueError: no such device" in front.ended

@@ -7,14 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 sys.path.append(str(Path(__file__).parent))
 
 import itertools
-from dataclasses import replace
 
 import report_runs as runs
 
@@ -22,9 +18,6 @@ from search.front import Front
 from search.report.blocks import block_figures, rest_macs
 from search.report.choices import Choice
 from search.report.draw_arch import draw_arch
-from search.report.draw_curves import draw_panels, retraining_panels, training_panels
-from search.report.draw_front import draw_front
-from search.report.draw_search import draw_volumes
 from search.report.front_figures import fronts_figures
 from search.report.logs import curves, read_log
 from search.report.measures import Score
@@ -200,109 +193,3 @@ def test_an_epoch_trained_again_counts_once(tmp_path: Path) -> None:
     assert found["a"].epochs == (1, 2)
     assert found["a"].values == (3.0, 1.0)
     assert curves(read_log(log), "top1")["a"].epochs == (3,)
-
-
-def texts(figure: Figure) -> list[tuple[str, Bbox]]:
-    """All that is written on a picture, apart from the numbers at the ticks, and where."""
-    figure.draw_without_rendering()
-    ticks = {
-        id(label)
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for label in (*axis.get_ticklabels(), *axis.get_ticklabels(minor=True))
-    }
-    found = [each for each in figure.findobj(Text) if id(each) not in ticks]
-    return [
-        (each.get_text(), each.get_window_extent())
-        for each in found
-        if each.get_visible() and each.get_text()
-    ]
-
-
-LONG = "baseline early pools latency_ms@a_card_of_a_long_name=70%"
-
-
-def judged(search: SearchResult) -> tuple[SearchResult, list[Choice]]:
-    """The search with standard errors, and many retrained networks, some of them beside others."""
-    entries = tuple(
-        replace(each, error=0.5 if i % 2 else 1e-9) for i, each in enumerate(search.front.entries)
-    )
-    front = replace(search.front, entries=entries, images=1234)
-    names = ["full", LONG, *(f"{90 - i}%" for i in range(8))]
-    rows = tuple(
-        {"epoch": i, "loss/subnet": 2.0 - i / 9, "top1/subnet": 0.5 + i / 99} for i in range(3)
-    )
-    choices = [
-        Choice(
-            name,
-            entries[i // 2].arch,
-            front.shape,
-            inherited={"top1": 0.7},
-            retrained={"top1": 0.75 + i / 1e4},
-            rows=rows,
-            images=5678,
-        )
-        for i, name in enumerate(names)
-    ]
-    return replace(search, front=front), choices
-
-
-def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchResult) -> None:
-    result, choices = judged(search)
-    (figures,) = fronts_figures(result, choices)
-    pictures = [
-        draw_front(figures),
-        draw_panels(retraining_panels(choices, Score("top1")), across=True),
-        draw_volumes(dict(zip(["a", "b"], volumes([result, result]), strict=True))),
-    ]
-    for figure in pictures:
-        written = texts(figure)
-        width, height = figure.get_size_inches() * figure.dpi
-        for text, box in written:
-            assert box.x0 >= 0, text
-            assert box.y0 >= 0, text
-            assert box.x1 <= width, text
-            assert box.y1 <= height, text
-        for (one, a), (other, b) in itertools.combinations(written, 2):
-            across = min(a.x1, b.x1) - max(a.x0, b.x0)
-            high = min(a.y1, b.y1) - max(a.y0, b.y0)
-            assert across < 1 or high < 1, (one, other)
-
-
-def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -> None:
-    result, choices = judged(search)
-    (figures,) = fronts_figures(result, choices)
-    told = [lead.told_apart for lead in result.front.leads if lead]
-    assert len(figures.close) == told.count(False) > 0
-    written = [text for text, _ in texts(draw_front(figures))]
-    says = " | ".join(written)
-    assert "1,234 images" in says
-    assert "5,678 images" in says
-    assert "not told apart" in says
-    assert "early pools, latency_ms@a_card_of_a_long_name=70%" in says
-
-
-def test_losses_say_that_lower_is_better() -> None:
-    assert Score("cross_entropy", "min").axis == "cross entropy (lower is better)"
-    assert Score("top1").axis == "top-1 (%)"
-    rows = [{"epoch": 0, "loss/largest": 1.0, "cross_entropy/largest": 2.0}]
-    panels = training_panels(rows, Score("cross_entropy", "min"))
-    assert [panel.unit.endswith("(lower is better)") for panel in panels] == [True, True]
-
-
-@pytest.mark.parametrize(
-    ("name", "label", "title"),
-    [
-        ("50%", "within 50%", "Best within 50% of the MACs"),
-        ("latency_ms=60%", "within latency_ms=60%", "Best within latency_ms=60%"),
-        ("macs=0.8G", "within macs=0.8G", "Best within macs=0.8G"),
-        ("baseline early pools latency_ms=60%", "early pools, latency_ms=60%", None),
-        ("baseline two pools 50%", "two pools, 50%", None),
-        ("003_abcdef", "003_abcdef", "003_abcdef"),
-    ],
-)
-def test_names_keep_their_budgets_whole(name: str, label: str, title: str | None) -> None:
-    space = SPACES["digits"]
-    choice = Choice(name, space.sample(np.random.default_rng(0)), space.shape)
-    assert choice.label == label
-    assert choice.title == (title or f"Hand-made: {label}")

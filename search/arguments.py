@@ -1,0 +1,83 @@
+"""Command lines as people write them, as jsonargparse reads them."""
+
+from __future__ import annotations
+
+import types
+from functools import cache
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from search.commands import COMMANDS
+from search.complaints import options
+from space.errors import InputError, cut
+
+
+def is_list(kind: Any) -> bool:
+    """Whether a type is a list, or a list or nothing."""
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return all(get_origin(option) is list or option is types.NoneType for option in options)
+
+
+def config_option(arguments: list[str]) -> list[str]:
+    """`train FILE ...` as `train --config FILE ...`, since a config cannot be positional there."""
+    if len(arguments) > 1 and arguments[0] in COMMANDS and not arguments[1].startswith("-"):
+        return [arguments[0], "--config", *arguments[1:]]
+    return arguments
+
+
+def long_names(arguments: list[str]) -> list[str]:
+    """Options of the config's that the command has a short name for, in full."""
+    command = COMMANDS.get(arguments[0])
+    short = command.short if command is not None else {}
+    parts = (argument.partition("=") for argument in arguments)
+    return ["".join((short.get(name, name), *rest)) for name, *rest in parts]
+
+
+def join_lists(arguments: list[str]) -> list[str]:
+    """Options that take a list, with bare values of theirs as one: `--archs a.yaml b.yaml`."""
+    found: list[str] = []
+    wanted = False
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if wanted and not argument.startswith(("-", "[")):
+            earlier = f"{found.pop()[1:-1]}, " if found[-1].startswith("[") else ""
+            found.append(f"[{earlier}{argument}]")
+        elif equals and name in _lists() and not value.startswith("["):
+            found.append(f"{name}=[{value}]")
+        else:
+            found.append(argument)
+        wanted = argument in _lists() or (wanted and not argument.startswith("-"))
+    return found
+
+
+@cache
+def _lists() -> frozenset[str]:
+    """The options that take a list and nothing else."""
+    own = {f"--{each.name}": each.type for one in COMMANDS.values() for each in one.options}
+    return frozenset(name for name, kind in (own | options()).items() if is_list(kind))
+
+
+def add_true(arguments: list[str]) -> list[str]:
+    """Options that are true or false, which without a value are true."""
+    found: list[str] = []
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        bare = argument in _switches() and following.startswith("-")
+        found += [argument, "true"] if bare else [argument]
+    return found
+
+
+@cache
+def _switches() -> frozenset[str]:
+    return frozenset(name for name, kind in options().items() if kind is bool)
+
+
+def config_file(arguments: list[str]) -> Path | None:
+    """The file that `--config` names, if there is one."""
+    found = [
+        argument.removeprefix("--config=") if argument != "--config" else following
+        for argument, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if argument == "--config" or argument.startswith("--config=")
+    ]
+    if len(found) > 1:
+        raise InputError(f"--config: give one config, got {' and '.join(map(cut, found))}")
+    return Path(found[0]) if found and found[0] else None

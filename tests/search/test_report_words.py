@@ -1,0 +1,74 @@
+"""What the page and the table of a report say."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+sys.path.append(str(Path(__file__).parent))
+
+import report_runs as runs
+
+from search.report import make_report
+from search.report.contents import read_run
+from search.report.measures import Score
+from search.report.table import final_table
+
+
+def report(run: Path, name: str = "main") -> tuple[str, str]:
+    """The page and what the terminal shows."""
+    out = io.StringIO()
+    page = make_report(run, name, Console(file=out, width=140))
+    return page.read_text(encoding="utf-8"), out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    runs.make_run(run, runs.digits_space(), trials=50, hand_made=False)
+    return run
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "whole"))
+
+
+def test_names_cannot_break_the_page(copy: Path) -> None:
+    evil = "<script>alert(1)</script>".replace("/", "-")
+    (copy / "retrain" / "main" / "50%").rename(copy / "retrain" / "main" / evil)
+    page, _ = report(copy)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_the_table_tells_the_noise_and_who_was_retrained_by_another_recipe(copy: Path) -> None:
+    choices = read_run(copy, "main").choices
+    plain = final_table(choices, Score("top1"), Score("top1")).notes
+    assert not any("standard error" in note or "other values" in note for note in plain)
+    known = {"epochs": 5, "budgets": ["70%"]}
+    given = [replace(each, images=400, recipe=known) for each in choices]
+    given[-1] = replace(given[-1], recipe={"epochs": 1, "budgets": ["50%"]})
+    given[0] = replace(given[0], retrained={**given[0].retrained, "top1": 0.9})
+    notes = final_table(given, Score("top1"), Score("top1")).notes
+    assert "400 images (one standard error of a top-1 is 1.5 points)" in notes[0]
+    assert f"{given[-1].name} was retrained by other values (retrain.epochs was 5, is 1)." in notes
+
+
+def test_the_page_says_what_its_figures_are_worth(copy: Path) -> None:
+    (copy / "search_split.json").write_text('{"indices": [1, 2, 3]}')
+    page, _ = report(copy)
+    assert "so they are optimistic" in page
+    assert "3 in the search split" in page
+    assert "tokennas run whole/config.yaml --run whole" in page
+    assert "flat at its end" not in page
+    shutil.rmtree(copy / "retrain")
+    _, shown = report(copy)
+    assert "search split: 3 images" in shown
+    assert "so they are optimistic" in shown
