@@ -21,6 +21,7 @@ from search.racing import PARTS, Race, Rivals, estimated
 from search.record import SEEN, Spent
 from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
+from space.errors import InputError
 from space.space import SearchSpace
 from supernet.backbone import backbone_shape
 from supernet.evaluation import HeldOut
@@ -28,7 +29,7 @@ from supernet.model import Supernet
 from supernet.openings import Openings
 from supernet.pretrained import load_backbone
 from supernet.task import Classification
-from supernet.weights import tensor_bytes
+from supernet.weights import first_not_finite, tensor_bytes
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 
@@ -41,6 +42,11 @@ class OnOpenings(ABC):
     """
 
     def __init__(self, supernet: Supernet) -> None:
+        name = first_not_finite(supernet)
+        if name is not None:
+            raise InputError(
+                f"the supernet's {name} is not finite: its training diverged; train it anew"
+            )
         self.supernet = supernet.eval()
         self.openings = Openings(supernet)
 

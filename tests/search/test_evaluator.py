@@ -1,3 +1,4 @@
+import copy
 import pickle
 import shutil
 from dataclasses import replace
@@ -49,6 +50,14 @@ def loader():
 
 def joined(loader):
     return tuple(torch.cat(parts) for parts in zip(*loader, strict=True))
+
+
+def test_a_supernet_that_diverged_is_refused_by_name(supernet, loader):
+    broken = copy.deepcopy(supernet)
+    with torch.no_grad():
+        broken.head.weight[0, 0] = torch.nan
+    with pytest.raises(InputError, match=r"supernet's head\.weight is not finite: its training"):
+        run_search(broken, loader=loader, trials=2)
 
 
 def test_a_supernet_is_searched_on_a_users_loader(supernet, loader):

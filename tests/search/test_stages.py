@@ -35,6 +35,20 @@ def test_the_same_command_does_not_train_again(config, tmp_path):
     assert weights.stat().st_mtime_ns == before
 
 
+def test_training_that_diverges_is_told_in_a_line_and_leaves_no_weights(config, tmp_path, capsys):
+    for stage in ("train", "run"):
+        assert main([stage, str(config), "--supernet.lr", "1e30"]) == 2
+        (line,) = [
+            line for line in capsys.readouterr().err.splitlines() if line.startswith("tokennas: ")
+        ]
+        assert line.startswith("tokennas: supernet: training diverged in epoch 1, step ")
+        assert "try a lower supernet.lr (it is 1e+30)" in line
+    assert not (tmp_path / "runs" / "toy" / "supernet" / "supernet.safetensors").exists()
+    assert main(["train", str(config), "--supernet.lr", "1e-3"]) == 2
+    assert "supernet.lr was 1e+30, is 0.001" in capsys.readouterr().err
+    assert main(["train", str(config), "--supernet.lr", "1e-3", "--run", "runs/other"]) == 0
+
+
 def test_a_changed_value_is_refused_showing_old_and_new(config, tmp_path, capsys):
     main(["train", str(config)])
     before = (tmp_path / "runs" / "toy" / "config.yaml").read_bytes()
