@@ -38,7 +38,7 @@ Metrics = Mapping[str, float]
 Metadata = Mapping[str, Any]
 
 ARCH = "arch.yaml"
-BASELINE = "baseline "
+BASELINE, RANDOM = "baseline ", "random "
 # `50%`, `latency_ms@cpu=60%`, `macs=0.8G`
 BUDGET = re.compile(r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]")
 
@@ -104,6 +104,11 @@ class Choice:
         return self.name.startswith(BASELINE)
 
     @property
+    def control(self) -> bool:
+        """Whether it is there to compare with: made by hand, or the best of random ones."""
+        return self.hand_made or self.name.startswith(RANDOM)
+
+    @property
     def title(self) -> str:
         """Its name as a heading."""
         if self.full:
@@ -113,6 +118,8 @@ class Choice:
         if BUDGET.fullmatch(self.name):
             title = f"Best within {self.name}" + " of the MACs" * ("=" not in self.name)
             return title if self.better is None else f"{title}, until the search went on"
+        if self.name.startswith(RANDOM):
+            return f"Best of random archs within {self.name.removeprefix(RANDOM)} of the MACs"
         return self.name[:1].upper() + self.name[1:]
 
     @property

@@ -122,7 +122,7 @@ def _draw_moves(
     if figures.moves:
         yield _heading("test split", figures.test_images)
     for move in figures.moves:
-        color = GREEN if move.hand_made else ORANGE
+        color = GREEN if move.control else ORANGE
         _draw_move(axes, move, scale, color)
         numbered.append(Numbered(move.after.x / scale, move.after.y, color))
         square: dict[str, Any] = {**PLAIN, "marker": "s", "color": color}
@@ -134,9 +134,9 @@ def _draw_moves(
 
 def _draw_move(axes: Axes, move: Move, scale: float, color: str) -> None:
     """A square where a network is after retraining, and an arrow from where it was before."""
-    before, after, hand_made = move
+    before, after, control = move
     # The found ones stand in front.
-    front, x = 0.0 if hand_made else 0.2, after.x / scale
+    front, x = 0.0 if control else 0.2, after.x / scale
     axes.plot(x, after.y, marker="s", color=color, ms=11, zorder=8 + front, **PLAIN)
     if before is not None:
         hollow: dict[str, Any] = {"mfc": "white", "mec": color, "mew": 1.4, "ms": 7}

@@ -50,7 +50,7 @@ def what_was_run(contents: Contents) -> list[tuple[str, str]]:
 def how_to_load(contents: Contents) -> str:
     """Lines of Python for the most interesting network that has a file; else nothing."""
     ready = [each for each in contents.choices if each.file is not None]
-    ranked = sorted(ready, key=lambda each: (each.full, each.hand_made, -each.macs))
+    ranked = sorted(ready, key=lambda each: (each.full, each.control, -each.macs))
     if not ranked:
         return ""
     best: Choice = ranked[0]

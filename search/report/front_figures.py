@@ -28,7 +28,7 @@ class Move(NamedTuple):
 
     before: Point | None
     after: Point
-    hand_made: bool
+    control: bool
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _moves(choices: Sequence[Choice], cost: str, score: Score) -> Iterator[Move]
         before = _point({**choice.inherited, **costs}, cost, score)
         after = _point({**choice.retrained, **costs}, cost, score, choice.label)
         if after:
-            yield Move(before, after, choice.hand_made)
+            yield Move(before, after, choice.control)
 
 
 def _joined(points: Sequence[Point]) -> tuple[Point, ...]:

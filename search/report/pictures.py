@@ -78,7 +78,10 @@ def _says_front(figures: FrontFigures) -> str:
             "is under two standard errors, paired over the images."
         )
     if figures.moves:
-        says += " Squares are test figures, from inherited (hollow) to retrained (filled) weights."
+        says += (
+            " Squares are test figures, from inherited (hollow) to retrained (filled) weights; the "
+            "green ones are there to compare with: made by hand, or the best of random archs."
+        )
     if figures.hand_made:
         says += (
             " Green diamonds are archs as people build them by hand, with poolings early, late or "
@@ -110,7 +113,7 @@ def _archs(contents: Contents) -> Iterator[Drawn]:
     """The found ones, then the hand-made ones; the full network only where it is alone."""
     score = contents.test if contents.retrained else contents.score
     several = len(contents.choices) > 1
-    for choice in sorted(contents.choices, key=lambda each: each.hand_made):
+    for choice in sorted(contents.choices, key=lambda each: each.control):
         if choice.full and several:
             continue
         name = re.sub(r"[^a-z0-9]+", "-", choice.name.lower()).strip("-") or "subnet"
@@ -118,9 +121,7 @@ def _archs(contents: Contents) -> Iterator[Drawn]:
             f"{choice.title}: what its blocks do, at {choice.of_full:.0%} of the full network's "
             "MACs."
         )
-        title = (
-            "Hand-made archs, retrained to compare" if choice.hand_made else "The chosen subnets"
-        )
+        title = "Hand-made and random archs, to compare" if choice.control else "The chosen subnets"
         yield Drawn(f"arch-{name}", title, says, draw_arch(choice, score))
 
 

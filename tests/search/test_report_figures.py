@@ -116,7 +116,7 @@ def test_moves_go_from_inherited_to_retrained(search: SearchResult) -> None:
         retrained={"top1": 0.75},
     )
     (move,) = fronts_figures(search, [choice])[0].moves
-    assert move.hand_made
+    assert move.control
     assert move.before is not None
     assert (move.before.y, move.after.y) == (50.0, 75.0)
     assert move.before.x == move.after.x == entry.metrics["macs"]
