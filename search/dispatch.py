@@ -25,7 +25,7 @@ def run_call(call: Call) -> None:
             f"tokennas {call.command.name} is for one process; several can train the supernet "
             "together, and the other stages then go on alone"
         )
-    if call.taken and call.command.name != "status" and leads():
+    if call.taken and leads():
         run = RunFolder(_config(call), call.file).path
         print(f"as before in {run}: {describe_values(call.taken)}")
     RUN[call.command.name](call)

@@ -33,6 +33,8 @@ set_parsing_settings(
 )
 
 MOST_TOLD = 20
+# Commands that need no value of a config but which run and which search are meant.
+NAMES_ALONE = ("status", "report")
 EPILOG = (
     "Every value of the config is an option too, such as --supernet.epochs 50: "
     "tokennas run --help shows them all. Later commands of the run take an option as given, until "
@@ -74,7 +76,7 @@ def parse_call(argv: Sequence[str]) -> Call:
         check_keys(document)
     _check_sizes(arguments, document)
     call = _read_call(arguments, file, document)
-    if document is None or not isinstance(call.config, FileConfig):
+    if document is None or call.config is None or call.command.name in NAMES_ALONE:
         return call
     return _with_stored(call, arguments, document)
 

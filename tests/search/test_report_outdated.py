@@ -34,7 +34,7 @@ def test_a_better_arch_that_is_not_retrained_is_named(tmp_path: Path) -> None:
         space=space,
         evaluate=lambda arch: runs.made_up_top1(arch, space),
         budget="macs=90%",
-        trials=150,
+        trials=80,
         sampler={"name": "NSGAIISampler", "population_size": 20},
         folder=run / "search" / "main",
     )

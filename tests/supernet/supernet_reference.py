@@ -105,12 +105,17 @@ def cls_row(model, queries, keys):
 
 
 def predicted(selector, heads):
-    """The map selector as two 1-wide convolutions over the heads, a query at a time."""
+    """The map selector as two 1-wide convolutions over the heads, a query at a time.
+
+    They see by how much a logit lies below the largest of its row.
+    """
     by_query = torch.stack([logits for _, _, logits, _ in heads]).unbind(1)
     first, second = selector.hidden, selector.predict
     found = [
         F.conv1d(
-            F.conv1d(row[None], first.weight[:, :, None], first.bias).relu(),
+            F.conv1d(
+                (row - row.max(-1, True)[0])[None], first.weight[:, :, None], first.bias
+            ).relu(),
             second.weight[:, :, None],
         )[0].log_softmax(-1)
         for row in by_query
