@@ -108,12 +108,12 @@ def run_search(
     Returns:
         The front; with a folder it is saved there too, as `front.yaml`. It was chosen by its
         figures, which are optimistic therefore: judge on other images what you choose of it. It has
-        no entries where all evaluations failed, or none keeps a budget on a metric: `ended` says
-        so, and a call with more trials goes on from there.
+        no entries where no evaluation keeps a budget on a metric: `ended` says so, and a call with
+        more trials goes on from there.
 
     Raises:
-        InputError: what was asked for cannot be, in one line.
-        KeyboardInterrupt: all that was finished is stored.
+        InputError: what was asked for cannot be, or all evaluations failed, in one line.
+        KeyboardInterrupt: all that was finished is stored, once one has succeeded.
     """
     space = space or (supernet.space if supernet is not None else None)
     if space is None:

@@ -59,12 +59,14 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
-    # Once the search has begun: a config that it refuses is not to be the run's.
+    # Once something has succeeded: a config that is refused, or by which nothing works (such as too
+    # small a time limit) and nothing is stored, is not to be the run's.
     note = cache(partial(folder.claim, "supernet", TRAINED))
     with shown_progress(console) as shown:
 
         def begun(state: State) -> None:
-            note()
+            if state.done > state.failed:
+                note()
             shown(state)
 
         front = run_search(
@@ -106,12 +108,10 @@ def check_found(front: Front, wanted: SearchConfig) -> None:
     """
     if front.entries:
         return
-    advice = "mend that, then search anew by another --search.name"
-    if front.failed < front.evaluations:
-        advice = (
-            "give a budget within reach, by another --search.name (--search.reuse "
-            f"'[{wanted.name}]' spares its evaluations)"
-        )
+    advice = (
+        "give a budget within reach, by another --search.name (--search.reuse "
+        f"'[{wanted.name}]' spares its evaluations)"
+    )
     # Otherwise it has ended because there is nothing left to evaluate.
     if front.evaluations >= wanted.trials:
         advice += ", or go on by more --search.trials"

@@ -3,14 +3,14 @@
 import re
 
 import pytest
-from search_toys import Evaluate, all_archs, problem_of, toy_space
+from search_toys import Evaluate, all_archs, drive, problem_of, study_of, toy_space
 
 from search.front import Front
 from search.record import Record
 from search.run import run_search
 from search.storage import read_trials
 from search.trials import read_records
-from space import macs
+from space import InputError, macs
 
 SPACE = toy_space()
 
@@ -63,6 +63,9 @@ def test_a_front_of_failures_alone_says_how_they_failed():
     def broken(arch):
         raise ValueError("no such device")
 
-    front = run_search(space=SPACE, evaluate=broken, trials=5)
-    assert (len(front), front.evaluations, front.failed) == (0, 5, 5)
+    study = study_of(SPACE, 6)
+    with pytest.raises(InputError, match="none of the 6 evaluations succeeded"):
+        drive(study, broken)
+    front = Front.of(study.problem, study.records, "finished")
+    assert (len(front), front.evaluations, front.failed) == (0, 6, 6)
     assert "finished; all failed, the last with ValueError: no such device" in front.ended

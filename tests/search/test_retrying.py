@@ -294,6 +294,11 @@ def test_the_command_line_tries_failures_again_when_it_is_told_to(searched, run,
     error = capsys.readouterr().err
     assert "none of the 8 evaluations succeeded, the first failed with TimeoutError" in error
     assert error.count("\n") == 1
+    assert main(["export", *command[1:]]) == 2
+    error = capsys.readouterr().err
+    assert "front.yaml" in error
+    assert error.count("\n") == 1
+    assert not (run / "export").exists()
     assert main([*command, "--search.retry_failed"]) == 0
     assert "8 evaluations, 0 failed" in " ".join(capsys.readouterr().out.split())
     assert read_yaml(run / "config.yaml").data["search"]["retry_failed"] is False
