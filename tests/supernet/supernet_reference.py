@@ -118,7 +118,7 @@ def predicted(selector, heads):
             ).relu(),
             second.weight[:, :, None],
         )[0].log_softmax(-1)
-        for row in by_query
+        for row in (each - each.max(-1, keepdim=True).values for each in by_query)
     ]
     return torch.stack(found, 1)
 
