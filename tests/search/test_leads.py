@@ -93,7 +93,7 @@ def test_each_arch_of_a_front_has_its_lead_over_the_next_best(objectives, tmp_pa
 
 def test_a_search_that_goes_on_and_one_that_reuses_it_know_the_errors_too(tmp_path):
     evaluate = OfImages(SPACE)
-    values = {"space": SPACE, "trials": 40, "seed": 1}
+    values = {"space": SPACE, "trials": 40, "seed": 1, "origin": {"made up": 1}}
     once = run_search(evaluate=evaluate, **values)
     run_search(evaluate=evaluate, folder=tmp_path / "a", **{**values, "trials": 25})
     again = run_search(evaluate=evaluate, folder=tmp_path / "a", **values)
