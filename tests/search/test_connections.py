@@ -38,6 +38,18 @@ def test_a_trial_is_stored_once_whether_or_not_the_answer_arrives(tmp_path, brea
     assert len(study.trials) == 5
 
 
+@pytest.mark.parametrize("stores", [False, True])
+def test_another_attempt_at_an_arch_is_not_taken_for_the_one_before(tmp_path, stores):
+    search(tmp_path, trials=4)
+    study = study_in(tmp_path)
+    trial = study.trials[0]
+    trial.user_attrs["attempt"] = 2
+    add_trial(Lossy(study, 1, stores), trial, "storage x")
+    identity = trial.user_attrs["identity"]
+    told = [each.user_attrs for each in study.trials]
+    assert [each["attempt"] for each in told if each["identity"] == identity] == [1, 2]
+
+
 def test_a_database_that_stays_away_is_told_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "AWAY_SECONDS", 0.2)
     search(tmp_path, trials=4)
