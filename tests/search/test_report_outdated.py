@@ -37,6 +37,7 @@ def test_a_better_arch_that_is_not_retrained_is_named(tmp_path: Path) -> None:
         trials=80,
         sampler={"name": "NSGAIISampler", "population_size": 20},
         folder=run / "search" / "main",
+        origin="made up",
     )
     held = {name: load_arch(run / "retrain" / "main" / name / "arch.yaml") for name in runs.BUDGETS}
     best = {name: entry_within(front, share) for name, share in runs.BUDGETS.items()}
