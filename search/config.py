@@ -9,6 +9,7 @@ from search.racing import check_error
 from search.timelimit import check_limit
 from search.urls import check_url
 from search.workers import RayConfig, Workers
+from space.arch import check_seed
 from space.errors import InputError
 from supernet.config import BackboneConfig, DataConfig
 from supernet.recipe import RetrainRecipe, SupernetRecipe
@@ -77,10 +78,13 @@ class SearchConfig:
     latency: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for key, least in (("trials", 1), ("workers", 0), ("seed", 0)):
-            value = getattr(self, key)
-            if value is not None and value < least:
-                raise InputError(f"search.{key}: must be at least {least}, got {value}")
+        for key, least in (("trials", 1), ("workers", 0)):
+            if getattr(self, key) < least:
+                raise InputError(
+                    f"search.{key}: must be at least {least}, got {getattr(self, key)}"
+                )
+        if self.seed is not None:
+            check_seed(self.seed, "search.seed")
         check_limit(self.time_limit, "search.time_limit")
         if self.racing is not None:
             check_error(self.racing)
@@ -184,8 +188,7 @@ class Config:
     retrain: RetrainConfig = field(default_factory=RetrainConfig)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed: must be at least 0, got {self.seed}")
+        check_seed(self.seed)
         if self.retrain.workers < 0:
             raise InputError(f"retrain.workers: must be at least 0, got {self.retrain.workers}")
         if self.retrain.processes < 1:

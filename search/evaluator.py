@@ -24,6 +24,7 @@ from space.arch import Arch
 from space.errors import InputError
 from space.space import SearchSpace
 from supernet.backbone import backbone_shape
+from supernet.batches import images_and_targets
 from supernet.evaluation import HeldOut
 from supernet.model import Supernet
 from supernet.openings import Openings
@@ -158,7 +159,7 @@ def classification_evaluator(
     """Judges a supernet's archs as classifiers, on a user's own loader of (images, targets)."""
     task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
-    return evaluator_of(supernet, HeldOut(loader, task, device), race)
+    return evaluator_of(supernet, HeldOut(loader, task, device, name="loader"), race)
 
 
 class LoaderEvaluator(OnOpenings):
@@ -173,9 +174,9 @@ class LoaderEvaluator(OnOpenings):
     def __init__(self, supernet: Supernet, loader: Iterable[Any], metric: Metric) -> None:
         self.metric = metric
         device = next(supernet.parameters()).device
-        batches = list(loader)
-        self.images = [images.to(device) for images, *_ in batches]
-        self.targets = torch.cat([targets for _, targets, *_ in batches]).to(device)
+        batches = [images_and_targets(batch, "loader") for batch in loader]
+        self.images = [images.to(device) for images, _ in batches]
+        self.targets = torch.cat([targets for _, targets in batches]).to(device)
         # Last: what may be kept is a share of the memory that the images leave.
         super().__init__(supernet)
 

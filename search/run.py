@@ -23,7 +23,7 @@ from search.status import told
 from search.timelimit import check_limit, limited
 from search.workers import Workers
 from space.arch import Arch
-from space.errors import InputError
+from space.errors import InputError, shown
 from space.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ def run_search(
     space = space or (supernet.space if supernet is not None else None)
     if space is None:
         raise InputError("run_search needs a supernet or a space")
+    if initial is not None and not isinstance(initial, Iterable):
+        raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
     problem = make_problem(space, objectives, budget, directions, read_tables(latency))
     race = race_of(problem, racing)
     function = evaluate or make_evaluate if supernet is None else metric

@@ -22,7 +22,7 @@ from search.storage import Store, read_trials
 from search.study import Counts, Study
 from search.trials import read_metrics
 from search.urls import check_url
-from space.arch import Arch, is_integer
+from space.arch import Arch, check_seed, is_integer
 from space.errors import InputError, shown
 
 
@@ -123,8 +123,12 @@ class Search:
     retry_failed: bool = False
 
     def __post_init__(self) -> None:
-        _check_count("trials", self.trials, least=1)
-        _check_count("seed", self.seed, least=0)
+        if not is_integer(self.trials) or self.trials < 1:
+            raise InputError(f"trials must be an integer of at least 1, got {shown(self.trials)}")
+        check_seed(self.seed)
+        for number, arch in enumerate(self.initial or ()):
+            if not isinstance(arch, Arch):
+                raise InputError(f"initial[{number}]: must be an Arch, got {shown(arch)}")
         if self.storage is not None:
             check_url(self.storage)
             if self.folder is None:
@@ -259,8 +263,3 @@ def _shares(records: Iterable[Record]) -> Iterator[float]:
     """Of the images that each arch has seen that was evaluated here."""
     evaluated = (each for each in records if each.values is not None and not each.reused)
     return (record.metrics.get(SEEN, 1.0) for record in evaluated)
-
-
-def _check_count(name: str, value: object, least: int) -> None:
-    if not is_integer(value) or value < least:
-        raise InputError(f"{name} must be an integer of at least {least}, got {shown(value)}")

@@ -7,17 +7,20 @@ from space.errors import InputError, shown
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
-def check_url(url: str, name: str = "storage") -> None:
+def check_url(url: object, name: str = "storage") -> None:
     """Refuse what is no URL of a database that is known, before anything is imported for it.
 
     Raises:
         InputError: naming it as `name`.
     """
+    known = ", ".join(DATABASES)
+    if not isinstance(url, str):
+        raise InputError(f"{name}: must be the URL of one of {known}, as text, got {shown(url)}")
     scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
     # Others load a driver from wherever the URL says, and `plugin` loads an entry point.
     if "://" not in url or scheme not in DATABASES or "plugin" in query:
         raise InputError(
-            f"{name}: must be the URL of one of {', '.join(DATABASES)}, without plugins, got "
+            f"{name}: must be the URL of one of {known}, without plugins, got "
             f"{shown(without_password(url))}"
         )
 

@@ -21,6 +21,9 @@ POOL_KINDS: tuple[PoolKind, ...] = get_args(PoolKind)
 SELECTORS: tuple[Selector, ...] = get_args(Selector)
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 
+# torch's generators take no more.
+SEED_BITS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
@@ -138,6 +141,14 @@ def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
 def is_integer(value: object) -> TypeGuard[int]:
     """Whether `value` is an int; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_seed(value: object, name: str = "seed") -> None:
+    """Refuse what not every generator of random numbers takes, naming it as `name`."""
+    if not is_integer(value) or not 0 <= value < 1 << SEED_BITS:
+        raise InputError(
+            f"{name}: must be an integer of 0 to 2^{SEED_BITS} - 1, got {shown(value)}"
+        )
 
 
 def _is_grid(grid: object) -> bool:

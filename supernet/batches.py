@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from functools import cache, partial
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple, Protocol, cast
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from space.errors import InputError
+from space.errors import InputError, cut
 from supernet.parallel import Processes
 from supernet.sources import Source
 
@@ -146,13 +146,31 @@ class UserBatches:
         if set_epoch is not None:
             set_epoch(epoch)
         given = 0
-        for images, targets, *_ in self.loader:
+        for batch in self.loader:
+            images, targets = images_and_targets(batch, "train")
             given += 1
             yield Batch(images, targets, None)
         if given < self.steps:
             raise InputError(
                 f"train: the loader gave {given} batches, but its len() says {self.steps}"
             )
+
+
+def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
+    """The two of a batch of a user's own loader.
+
+    Raises:
+        InputError: it does not begin with them; the loader is named as `name`.
+    """
+    parts = batch[:2] if isinstance(batch, tuple | list) else ()
+    if len(parts) == 2 and all(isinstance(part, Tensor) for part in parts):
+        return parts[0], parts[1]
+    kind = type(batch).__name__
+    if isinstance(batch, Mapping):
+        kind += f" of {', '.join(map(str, batch))}"
+    elif isinstance(batch, tuple | list):
+        kind += f" of {', '.join(type(part).__name__ for part in batch)}"
+    raise InputError(f"{name}: a batch must be (images, targets), two tensors, got a {cut(kind)}")
 
 
 def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:

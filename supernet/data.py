@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,13 +11,16 @@ import torch
 from timm.data import create_transform, resolve_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
+from torchvision.transforms import Compose, Grayscale
 
+from space.arch import check_seed
 from space.errors import InputError
 from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.parallel import Processes
 from supernet.sources import Source, open_sources
 
+GREY, RGB = 1, 3
 LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
@@ -52,6 +55,7 @@ def open_data(
     Raises:
         InputError: the data is not right; see `open_sources`.
     """
+    check_seed(seed)
     train, test = sources or open_sources(config.dataset)
     look = _look(config.input, backbone)
     pool, held = cut(train.targets, config, seed, search_indices)
@@ -61,10 +65,8 @@ def open_data(
         raise InputError(
             f"data.batch: {config.batch}{times} is more than the {len(pool)} training images left"
         )
-    plain = create_transform(**{key: look[key] for key in LOOK})
-    augmented = create_transform(
-        **{key: look[key] for key in LOOK}, is_training=True, **_augmentation(config.augment)
-    )
+    plain = _transform(look)
+    augmented = _transform(look, is_training=True, **_augmentation(config.augment))
     pin = torch.cuda.is_available()
     tests = np.arange(len(test))[: config.test_limit]
     # In an order of chance: the first images are to stand for all of them.
@@ -87,8 +89,19 @@ def open_data(
     )
 
 
+def _transform(look: Mapping[str, Any], **training: Any) -> Any:
+    """timm's transform of an image in RGB, which is made grey where the backbone takes that."""
+    made = create_transform(**{key: look[key] for key in LOOK}, **training)
+    return Compose([Grayscale(), made]) if look["input_size"][0] == GREY else made
+
+
 def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
     """timm's settings of an image: the config's before the backbone's own."""
+    if backbone.in_chans not in (GREY, RGB):
+        raise InputError(
+            f"backbone.args: in_chans is {backbone.in_chans}, images have {RGB} channels, or as "
+            f"grey ones {GREY}"
+        )
     given = {key: value for key, value in asdict(config).items() if value is not None}
     for key in {"mean", "std"} & set(given):
         if len(given[key]) != backbone.in_chans:
@@ -97,6 +110,9 @@ def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
                 f"got {len(given[key])}"
             )
     look = dict(resolve_data_config(given, model=backbone, verbose=False))
+    if backbone.in_chans == GREY:
+        # timm has those of three channels for networks of one, too.
+        look |= {key: (sum(look[key]) / len(look[key]),) for key in ("mean", "std")}
     look["input_size"] = (backbone.in_chans, *backbone.patch_embed.img_size)
     return look
 

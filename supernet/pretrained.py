@@ -12,7 +12,7 @@ from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor
 
-from space.errors import InputError
+from space.errors import InputError, shown
 from supernet.backbone import check_backbone, create_backbone
 from supernet.config import BackboneConfig
 from supernet.task import Classification
@@ -33,6 +33,12 @@ def load_backbone(config: BackboneConfig, task: Classification, seed: int) -> Lo
     """
     if config.pretrained and config.checkpoint:
         raise InputError("backbone: give checkpoint or pretrained, not both")
+    classes = config.args.get("num_classes", len(task.classes))
+    if classes != len(task.classes):
+        raise InputError(
+            f"args of {config.model}: num_classes is {shown(classes)}, the data has "
+            f"{len(task.classes)} classes; leave it out: the head takes the number from the data"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = create_backbone(config.model, config.args)

@@ -19,6 +19,7 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
+from space.arch import check_seed
 from space.errors import InputError, shown
 from space.interruption import ProcessLostError, Stop, stoppable
 from supernet.batches import Batch, Batches, seed_all
@@ -68,6 +69,7 @@ class Trainer:
         seed: int = 0,
     ) -> None:
         self.model, self.task, self.recipe, self.batches = model, task, recipe, batches
+        check_seed(seed)
         self._step, self._judge, self.journal, self.seed = step, judge, journal, seed
         self.processes = Processes.current()
         self.device = next(model.parameters()).device
@@ -81,7 +83,7 @@ class Trainer:
         self.ema = None if recipe.ema is None else ModelEmaV3(model, recipe.ema, use_warmup=True)
         self.position = Position()
         self._stop, self._all_stop, self._batch_size = Stop(), False, 0
-        self.path = None if folder is None else folder / "checkpoint.pt"
+        self.path = folder and folder / "checkpoint.pt"
         model.set_grad_checkpointing(recipe.grad_checkpointing)
 
     @property
@@ -167,11 +169,7 @@ class Trainer:
         self._stop.leave()
 
     def _update(self, micro: Any) -> dict[str, float]:
-        """One optimiser step over `accumulate` batches; gives losses and norms of gradients.
-
-        Raises:
-            DivergedError: one is not finite; the weights are as they were.
-        """
+        """One optimiser step over `accumulate` batches; gives losses and norms of gradients."""
         done = self.position.epoch * self.updates + self.position.step
         count = self.recipe.accumulate
         self.optimizer.zero_grad(set_to_none=True)

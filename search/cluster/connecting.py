@@ -13,7 +13,7 @@ from typing import Any
 from search.cluster.calling import one_line
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import RayConfig, Workers
-from space.errors import InputError
+from space.errors import InputError, near
 from space.interruption import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
@@ -220,6 +220,11 @@ def _check_runtime_env(config: RayConfig) -> None:
     from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
 
     make: Any = RuntimeEnv
+    known = sorted(make.known_fields)
+    for key in config.runtime_env:
+        # Ray itself warns, and goes on without.
+        if key not in known:
+            raise InputError(f"search.ray.runtime_env: unknown key {key!r}{near(key, known)}")
     try:
         make(**config.runtime_env)
     except (TypeError, ValueError) as error:

@@ -126,6 +126,21 @@ def test_what_is_missing_is_said(supernet, loader):
         run_search(supernet, loader=loader, evaluate=lambda arch: {"top1": 0.5})
 
 
+def test_batches_that_are_no_pairs_are_refused(supernet, loader):
+    dicts = [{"image": images, "label": targets} for images, targets in loader]
+    for batches, got in (
+        (dicts, "dict of image, label"),
+        ([images for images, _ in loader], "Tensor"),
+        ([(images, 5) for images, _ in loader], "tuple of Tensor, int"),
+    ):
+        for metric in (None, lambda logits, targets: {"top1": 0.5}):
+            with pytest.raises(InputError) as caught:
+                run_search(supernet, loader=batches, metric=metric, trials=1)
+            assert str(caught.value) == (
+                f"loader: a batch must be (images, targets), two tensors, got a {got}"
+            )
+
+
 def test_a_carried_evaluator_measures_what_that_of_the_run_measures(tmp_path):
     config = tmp_path / "toy.yaml"
     config.write_text(CONFIG + f"run: {tmp_path / 'run'}\n")

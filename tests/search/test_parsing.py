@@ -190,8 +190,15 @@ def test_a_value_out_of_range_is_told_with_its_line_where_no_option_says_more(co
     config.write_text(TEXT.replace("epochs: 3", "epochs: 0"))
     message = "supernet.epochs: must be at least 1, got 0"
     assert refused("train", config) == f"{config}:7: {message}"
-    config.write_text("seed: -1\n")
-    assert refused("train", config) == f"{config}:1: seed: must be at least 0, got -1"
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64, 1 << 100])
+def test_a_seed_that_not_every_generator_takes_is_told_with_its_line(config, seed):
+    right = "seed: must be an integer of 0 to 2^64 - 1, got"
+    config.write_text(f"seed: {seed}\n")
+    assert refused("train", config) == f"{config}:1: {right} {seed}"
+    config.write_text(f"search: {{seed: {seed}}}\n")
+    assert refused("train", config) == f"{config}:1: search.{right} {seed}"
 
 
 def test_text_that_the_parser_would_take_for_deep_yaml_is_refused(config):

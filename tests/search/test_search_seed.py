@@ -37,5 +37,5 @@ def test_searches_of_other_seeds_live_beside_each_other(searched, run, capsys):
 
 
 def test_a_seed_below_0_is_refused():
-    with pytest.raises(InputError, match=r"search\.seed: must be at least 0, got -1"):
+    with pytest.raises(InputError, match=r"search\.seed: must be an integer of 0 to .*, got -1"):
         SearchConfig(seed=-1)

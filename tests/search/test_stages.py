@@ -65,7 +65,7 @@ def test_a_changed_value_is_refused_showing_old_and_new(config, tmp_path, capsys
     ("options", "words"),
     [
         (["--data.batch", "500"], "data.batch: 500 is more than the"),
-        (["--seed=-1"], "seed: must be at least 0, got -1"),
+        (["--seed=-1"], "seed: must be an integer of 0 to 2^64 - 1, got -1"),
         (["--device", "cuda:7"], "device: 'cuda:7' is not there"),
         (["--backbone.model", "resnet18"], "resnet18"),
         (["--data.dataset.name", "folder"], "dataset.root: missing"),

@@ -1,6 +1,7 @@
 """What is stored of a search, and what becomes of it when its writer is killed."""
 
 import shutil
+from pathlib import Path
 
 import optuna
 import pytest
@@ -91,6 +92,13 @@ def test_a_database_is_opened_by_its_url_and_refused_in_a_line(tmp_path):
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "nosuch://name@host/db" in str(caught.value)
+
+
+@pytest.mark.parametrize("storage", ["x.db", "sqlite", "", Path("x.db"), 5, b"sqlite:///x.db"])
+def test_a_storage_that_is_no_url_is_refused_in_a_line(tmp_path, storage):
+    with pytest.raises(InputError, match=r"^storage: must be the URL of one of sqlite, .*, got "):
+        search(tmp_path / "search", storage=storage)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_trial_that_a_database_holds_twice_counts_once(tmp_path):

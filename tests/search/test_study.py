@@ -18,6 +18,7 @@ from search_toys import (
 from space_toys import seeded_spaces
 
 from search.record import attempt
+from search.run import run_search
 from search.samplers import PATIENCE
 from search.study import MOST_AFTER_DRAW, Study
 from space import BlockArch, Genes, InputError, macs
@@ -179,6 +180,24 @@ def test_an_initial_arch_outside_the_space_is_refused():
     pooled = type(space.largest())((BlockArch(attention="own"), *space.largest().blocks[:1]))
     with pytest.raises(InputError, match="not in the space"):
         study_of(space, 6, initial=[pooled])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"initial": ["x"]}, r"^initial\[0\]: must be an Arch, got 'x'$"),
+        ({"initial": [None]}, r"^initial\[0\]: must be an Arch, got None$"),
+        ({"initial": "x"}, r"^initial\[0\]: must be an Arch, got 'x'$"),
+        ({"initial": small_space().largest()}, r"^initial: must be a list of archs, got Arch"),
+        ({"seed": -1}, r"^seed: must be an integer of 0 to 2\^64 - 1, got -1$"),
+        ({"seed": 1 << 64}, r"^seed: must be .*, got 18446744073709551616$"),
+        ({"seed": 1.5}, r"^seed: must be .*, got 1.5$"),
+    ],
+)
+def test_what_no_search_can_start_from_is_refused(values, message):
+    space = small_space()
+    with pytest.raises(InputError, match=message):
+        run_search(space=space, evaluate=Evaluate(space), **values)
 
 
 def test_what_another_search_measured_is_not_evaluated_again():

@@ -38,6 +38,22 @@ def test_every_training_image_comes_once_an_epoch_but_for_the_short_batch():
     assert len(set(indices)) == train.steps * train.batch
 
 
+@pytest.mark.parametrize("augment", [{}, EVERYTHING])
+def test_images_are_grey_for_a_backbone_of_one_channel(augment):
+    grey, rgb = (toy_backbone(in_chans=channels) for channels in (1, 3))
+    found, colours = (toy_data(backbone, **augment) for backbone in (grey, rgb))
+    assert (found.input["size"], found.input["mean"]) == ([1, 16, 16], [0.5])
+    # Digits are grey, and the mean of all channels is the same.
+    for one, three in zip(found.test, colours.test, strict=True):
+        assert torch.allclose(one[0].expand(-1, 3, -1, -1), three[0], atol=1e-2)
+    assert next(found.train.epoch(0)).images.shape == (16, 1, 16, 16)
+
+
+def test_images_of_other_channels_are_refused():
+    with pytest.raises(InputError, match=r"^backbone\.args: in_chans is 4, images have 3 channels"):
+        toy_data(toy_backbone(in_chans=4))
+
+
 def test_the_search_split_is_stratified_disjoint_and_stays():
     targets = np.repeat(np.arange(5), [10, 20, 30, 40, 100])
     config = DataConfig(search_share=0.2)

@@ -38,6 +38,17 @@ def test_greys_of_16_bits_are_those_of_8_bits(tmp_path, name, monkeypatch):
     assert (np.asarray(read) == GREYS[..., None]).all()
 
 
+@pytest.mark.parametrize("name", ["folder", "torch/image_folder"])
+def test_a_decompression_bomb_is_named(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("supernet.sources._share_images", lambda *_: False)
+    image_folder(tmp_path)
+    root = tmp_path / "train" if name.startswith("torch") else tmp_path
+    train, _ = open_sources(DatasetConfig(name=name, root=str(root)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 199)
+    with pytest.raises(InputError, match=r"cat/0\.png: image 0 of train cannot be read: .* bomb"):
+        train.read(0)
+
+
 def test_greys_between_those_of_8_bits_are_rounded(tmp_path):
     greys = np.random.default_rng(1).integers(0, 65536, (64, 64))
     write_png16(tmp_path / "a.png", greys)

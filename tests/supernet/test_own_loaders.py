@@ -80,12 +80,27 @@ class Short(TensorLoader):
         return 5
 
 
+DICTS = TensorLoader(
+    [{"image": images, "label": targets} for images, targets in random_loader().batches]
+)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ({"loader": Short(random_loader().batches)}, "train: the loader gave 3 batches.* says 5"),
         ({"loader": random_loader(batch=7), "task": toy_task(mixup=0.5)}, "even batch, got 7"),
         ({"held_out": []}, "held_out: must hold images to judge on, got none"),
+        (
+            {"loader": DICTS},
+            r"^train: a batch must be \(images, targets\),.* a dict of image, label",
+        ),
+        (
+            {"held_out": DICTS.batches},
+            r"^held_out: a batch must be .*, got a dict of image, label$",
+        ),
+        ({"seed": 1 << 64}, r"^seed: must be an integer of 0 to 2\^64 - 1, got 184467440737095516"),
+        ({"seed": -1}, r"^seed: must be an integer of 0 to 2\^64 - 1, got -1"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(args, message):

@@ -88,10 +88,9 @@ def test_a_download_of_other_classes_has_its_head_reset(tmp_path, monkeypatch, a
     assert all(torch.equal(own[k], v) for k, v in model.state_dict().items() if "head" not in k)
 
 
-@pytest.mark.parametrize("args", [{}, {"num_classes": 3}])
-def test_a_download_keeps_a_head_that_fits_whatever_the_arguments_say(tmp_path, monkeypatch, args):
+def test_a_download_keeps_a_head_that_fits(tmp_path, monkeypatch):
     model = checkpoint(tmp_path / "a.pth", classes=1000)
-    loaded = download(monkeypatch, tmp_path / "a.pth", classes=1000, **args)
+    loaded = download(monkeypatch, tmp_path / "a.pth", classes=1000)
     assert not loaded.head_reset
     assert torch.equal(loaded.backbone.head.weight, model.head.weight)
 
@@ -102,6 +101,18 @@ def test_a_download_without_a_head_gets_one(tmp_path, monkeypatch, args):
     loaded = download(monkeypatch, tmp_path / "a.pth", overlay={"num_classes": 0}, **args)
     assert loaded.head_reset
     assert loaded.backbone.num_classes == 10
+
+
+@pytest.mark.parametrize("classes", [3, 1000, 0, None, "ten"])
+@pytest.mark.parametrize("given", [{}, {"checkpoint": "a.pth"}, {"pretrained": True}])
+def test_another_number_of_classes_than_the_datas_is_refused(given, classes):
+    config = BackboneConfig(MODEL, {**ARGS, "num_classes": classes}, **given)
+    with pytest.raises(InputError) as caught:
+        load_backbone(config, Classification([str(i) for i in range(10)]), seed=0)
+    assert str(caught.value) == (
+        f"args of {MODEL}: num_classes is {classes!r}, the data has 10 classes; leave it out: the "
+        "head takes the number from the data"
+    )
 
 
 class Evil:
