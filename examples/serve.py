@@ -18,7 +18,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from search import Portfolio, run_search
-from space import InputError, SearchSpace
+from space import InputError, SearchSpace, token_counts
 from supernet import Supernet, backbone_shape
 
 DEADLINE_MS = 100.0

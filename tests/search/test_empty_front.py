@@ -69,3 +69,15 @@ def test_a_front_of_failures_alone_says_how_they_failed():
     front = Front.of(study.problem, study.records, "finished")
     assert (len(front), front.evaluations, front.failed) == (0, 6, 6)
     assert "finished; all failed, the last with ValueError: no such device" in front.ended
+
+
+def test_a_study_without_a_store_ends_with_a_front_where_one_succeeded():
+    study, evaluate = study_of(SPACE, 12), Evaluate(SPACE)
+
+    def fail_but_once(arch):
+        if len(study.records) != 8:
+            raise TimeoutError("too long")
+        return evaluate(arch)
+
+    drive(study, fail_but_once)
+    assert Front.of(study.problem, study.records).failed == 11

@@ -1,11 +1,10 @@
 """Failures: a first series of them is not stored, later ones can be tried again."""
 
 import pytest
-from search_toys import Evaluate, drive, identities, problem_of, study_of
+from search_toys import Evaluate, identities, problem_of
 from stored import SPACE, search, stored
 
 from search.cli import main
-from search.front import Front
 from search.host import StudyHost
 from search.record import Outcome
 from search.session import MOST_NOTED, Search
@@ -279,12 +278,6 @@ def test_before_a_success_it_is_an_error_of_the_callable(tmp_path):
     with pytest.raises(InputError, match=r"^the evaluation gives no 'top1', only top2"):
         search(tmp_path, 12, lacking)
     assert stored(tmp_path) == []
-
-
-def test_a_study_without_a_store_ends_with_a_front_where_one_succeeded():
-    study = study_of(SPACE, 12)
-    drive(study, Failing(lambda identity: len(study.records) != 8))
-    assert Front.of(study.problem, study.records).failed == 11
 
 
 def test_the_command_line_tries_failures_again_when_it_is_told_to(searched, run, capsys):

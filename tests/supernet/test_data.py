@@ -14,7 +14,7 @@ from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 
 from space import InputError
 from supernet.batches import UserBatches, seed_all
-from supernet.data import DataConfig, InputConfig, cut, open_data
+from supernet.data import AugmentConfig, DataConfig, InputConfig, cut, open_data
 from supernet.sources import DatasetConfig, open_sources
 
 
@@ -40,13 +40,23 @@ def test_every_training_image_comes_once_an_epoch_but_for_the_short_batch():
 
 @pytest.mark.parametrize("augment", [{}, EVERYTHING])
 def test_images_are_grey_for_a_backbone_of_one_channel(augment):
-    grey, rgb = (toy_backbone(in_chans=channels) for channels in (1, 3))
-    found, colours = (toy_data(backbone, **augment) for backbone in (grey, rgb))
-    assert (found.input["size"], found.input["mean"]) == ([1, 16, 16], [0.5])
-    # Digits are grey, and the mean of all channels is the same.
-    for one, three in zip(found.test, colours.test, strict=True):
+    def opened(channels):
+        config = DataConfig(
+            input=InputConfig(mean=(0.5,) * channels, std=(0.5,) * channels),
+            augment=AugmentConfig(**augment),
+            batch=16,
+            workers=0,
+            train_limit=100,
+            test_limit=40,
+        )
+        return open_data(config, toy_backbone(in_chans=channels), seed=3)
+
+    grey, colours = opened(1), opened(3)
+    assert grey.input["size"] == [1, 16, 16]
+    # Digits are grey, and all channels are the same.
+    for one, three in zip(grey.test, colours.test, strict=True):
         assert torch.allclose(one[0].expand(-1, 3, -1, -1), three[0], atol=1e-2)
-    assert next(found.train.epoch(0)).images.shape == (16, 1, 16, 16)
+    assert next(grey.train.epoch(0)).images.shape == (16, 1, 16, 16)
 
 
 def test_images_of_other_channels_are_refused():
