@@ -82,6 +82,12 @@ def _teacher(config: Config, setup: Setup) -> nn.Module | None:
             f"supernet.teacher: {wanted.model} takes images of {size}, the backbone {own}; "
             "set img_size in its args"
         )
+    channels = teacher.backbone.in_chans
+    if channels != setup.supernet.in_chans:
+        raise InputError(
+            f"supernet.teacher: {wanted.model} takes images of {channels} channels, the backbone "
+            f"of {setup.supernet.in_chans}; set in_chans in its args"
+        )
     for key in ("mean", "std"):
         expected = list(teacher.backbone.pretrained_cfg[key])
         # Whoever gives the data's own knows what both networks were trained with.

@@ -180,6 +180,14 @@ def test_a_teacher_that_sees_other_images_is_refused_before_anything_is_written(
     assert not (config.parent / "runs").exists()
 
 
+def test_a_grey_backbone_trains_and_has_no_teacher_of_colours(config, capsys, teacher):
+    grey = "--backbone.args.in_chans=1"
+    assert main(["inspect", str(config), grey]) == 0
+    assert main(["train", str(config), grey, *given(teacher)]) == 2
+    assert "takes images of 3 channels, the backbone of 1; set" in capsys.readouterr().err
+    assert main(["train", str(config), grey]) == 0
+
+
 def test_whoever_gives_the_mean_of_the_data_vouches_for_the_teacher(config, teacher):
     look = ["--data.input.mean=[0.1, 0.1, 0.1]", "--data.input.std=[0.3, 0.3, 0.3]"]
     other = teacher | {"model": "deit_tiny_patch16_224"}
