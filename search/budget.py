@@ -12,13 +12,16 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from search.costs import FREE_COSTS, FreeCost
 from search.objectives import DIRECTIONS, NAME, Direction, Objective, direction_of
 from space.arch import Arch
 from space.cost import AdditiveCost
 from space.errors import InputError, near, shown
-from space.space import SearchSpace
+
+if TYPE_CHECKING:
+    from space.space import SearchSpace
 
 Budgets = str | Iterable[str] | Mapping[str, float | str] | None
 

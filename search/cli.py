@@ -28,7 +28,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         Its exit code: 0, 1 where another process of a training has ended, 2 for wrong input and
         for what cannot be written, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    from search.dispatch import run_call  # noqa: PLC0415
     from search.parsing import parse_call  # noqa: PLC0415
     from search.processes import OwnError, leads  # noqa: PLC0415
     from space.errors import InputError  # noqa: PLC0415
@@ -38,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with terminable():
             call = parse_call(sys.argv[1:] if argv is None else argv)
+            from search.dispatch import run_call  # noqa: PLC0415
+
             _begin()
             run_call(call)
     except InputError as error:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from search.racing import check_error
-from search.timelimit import check_limit
+from search.checks import check_error, check_limit
 from search.urls import check_url
 from search.workers import RayConfig, Workers
 from space.arch import check_seed

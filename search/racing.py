@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
+from search.checks import check_error
 from search.objectives import Objective
 from search.problem import Problem
 from space.arch import Arch
@@ -80,16 +81,6 @@ def race_of(problem: Problem, error: float | None) -> Race | None:
         InputError: see `Race`.
     """
     return None if error is None else Race(problem, error)
-
-
-def check_error(error: float) -> None:
-    """Refuse what is no rate of error.
-
-    Raises:
-        InputError: naming the option.
-    """
-    if not 0 < error < 0.5:
-        raise InputError(f"search.racing: must be a probability over 0 and under 0.5, got {error}")
 
 
 class Whole(NamedTuple):

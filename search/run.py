@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.budget import Budgets
+from search.checks import check_limit
 from search.front import Front
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
@@ -20,7 +21,7 @@ from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
 from search.sharing import Sharing, in_order
 from search.status import told
-from search.timelimit import check_limit, limited
+from search.timelimit import limited
 from search.workers import Workers
 from space.arch import Arch
 from space.errors import InputError, shown

@@ -13,21 +13,9 @@ from search.objectives import Evaluate
 from search.record import Spent
 from search.sharing import Sharing
 from space.arch import Arch
-from space.errors import InputError
 
-MOST_SECONDS = 1e8
 # Between interruptions, where the first was caught; time enough to tidy up after one.
 AGAIN_SECONDS = 0.5
-
-
-def check_limit(limit: float | None, name: str = "time_limit") -> None:
-    """Refuse what is no time that could be waited.
-
-    Raises:
-        InputError: naming it as `name`.
-    """
-    if limit is not None and not 0 < limit <= MOST_SECONDS:
-        raise InputError(f"{name}: must be seconds, over 0 and up to {MOST_SECONDS:g}, got {limit}")
 
 
 def too_long(limit: float) -> str:

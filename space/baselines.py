@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from space.arch import Arch, BlockArch, Pool
 from space.cost import macs as macs_of
-from space.space import SearchSpace
+
+if TYPE_CHECKING:
+    from space.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def share_alone(space: SearchSpace) -> Iterator[Arch]:
     yield from _sharing(space, space.limits.share_run)
 
 
-Family = Callable[[SearchSpace], Iterator[Arch]]
+Family = Callable[["SearchSpace"], Iterator[Arch]]
 
 FAMILIES: dict[str, Family] = {
     "alternate skip": alternate_skip,

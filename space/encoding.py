@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from space.arch import Arch, BlockArch, Pool
 from space.errors import InputError, near, shown
 from space.rules import broken
-from space.space import SearchSpace
 from space.tokens import State, advance, start
+
+if TYPE_CHECKING:
+    from space.space import SearchSpace
 
 NONE = "none"
 

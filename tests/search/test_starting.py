@@ -9,7 +9,7 @@ import pytest
 
 from search.status import NAME, Status
 
-SLOW = ("torch", "torchvision", "timm", "optuna", "ray", "matplotlib")
+SLOW = ("numpy", "torch", "torchvision", "timm", "optuna", "ray", "matplotlib")
 
 LOADED = f"""
 import sys
