@@ -93,10 +93,10 @@ class RunFolder:
         Raises:
             InputError: a file is not right.
         """
-        values, said = _read(self.path / CONFIG), _read(self.path / FILE)
+        values, said = read_values(self.path / CONFIG), read_values(self.path / FILE)
         if self._own_search is not None:
-            values |= _read(self._own_search / CONFIG)
-            said |= _read(self._own_search / FILE)
+            values |= read_values(self._own_search / CONFIG)
+            said |= read_values(self._own_search / FILE)
         return values, said
 
     @property
@@ -119,7 +119,7 @@ class RunFolder:
             if own is not None:
                 if own.is_dir():
                     write_yaml(own / name, _searched(values))
-                before = _read(self.path / name) or said
+                before = read_values(self.path / name) or said
                 others = {key: each for key, each in values.items() if key not in SEARCHED}
                 kept = others | _searched(before)
             write_yaml(self.path / name, kept)
@@ -151,7 +151,7 @@ def is_own(file: Path) -> bool:
 
 def values_of_file(file: Path, data: dict[str, Any]) -> dict[str, Any]:
     """What a config's file says; a run's own stands for the one that the run was begun with."""
-    return _read(file.with_name(FILE)) if is_own(file) else data
+    return read_values(file.with_name(FILE)) if is_own(file) else data
 
 
 def _searched(values: dict[str, Any]) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _searched(values: dict[str, Any]) -> dict[str, Any]:
     return {key: values[key] for key in SEARCHED if key in values}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
     """The mapping in a file; an empty one where there is no file."""
     if not path.exists():
         return {}

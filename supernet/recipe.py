@@ -25,8 +25,8 @@ class Recipe:
         warmup_epochs: epochs of linear warm-up.
         min_lr: where the schedule ends.
         clip: greatest norm of the gradient, of the network and of its selectors each; none for no
-            clipping, as timm and DeiT do. The log shows the norm: a value far below it takes most
-            of every step away.
+            clipping, as timm and DeiT do. The log shows the norm: a bound below it acts at every
+            step.
         accumulate: batches of one optimiser step.
         ema: decay of the averaged weights, which are then the ones kept; none for no average.
         amp: bfloat16 autocast on GPUs.

@@ -49,6 +49,8 @@ def placed(state: Mapping[str, Any], epochs: int, updates: int, processes: int) 
         raise ValueError(f"there is no epoch {at.epoch}, step {at.step}")
     if at.sums.keys() != at.counts.keys():
         raise ValueError("its losses are not those that were counted")
+    if not all(isinstance(count, int) for count in at.module_updates.values()):
+        raise ValueError("its updates of modules are no numbers")
     if state["processes"] != processes:
         at.step = at.step * updates // state["updates"]
         at.counts = dict.fromkeys(at.sums, max(at.step, 1))

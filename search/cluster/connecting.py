@@ -176,7 +176,7 @@ def _start(workers: Workers) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # whatever Ray raises; a node that is slow to start, a plain one
         with silent_stderr():
             ray.shutdown()
         reason = one_line(error)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from search.folder import read_values
 from search.report.choices import Choice, choices_of_front, read_retrained
 from search.report.latencies import Latencies, find_tables, latencies
 from search.report.logs import Row, read_log
@@ -16,7 +17,6 @@ from search.report.searches import SearchResult, find_searches, read_search
 from search.report.volumes import comparable
 from space.errors import InputError, near
 from space.space import SearchSpace
-from space.yamlfile import read_yaml
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_run(run: Path, name: str) -> Contents:
         missing.append(f"retrain/{name} has no retrained network{instead}.")
         choices = [] if search is None else choices_of_front(run, name, search.front)
     missing += [f"retrain/{name}/{each}" for each in unfinished]
-    config = _config(run / "config.yaml")
+    config = read_values(run / "config.yaml")
     if not config:
         missing.append("config.yaml is not there: what was run is known only in part.")
     tables, lost = find_tables(run, config)
@@ -140,15 +140,6 @@ def _check_some(run: Path, name: str, found: bool) -> None:
     raise InputError(
         f"{run}: nothing to report yet: no supernet/log.jsonl, no search/{name}, no retrain/{name}"
     )
-
-
-def _config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    document = read_yaml(path)
-    if not isinstance(document.data, dict):
-        raise document.error((), "must be a mapping")
-    return document.data
 
 
 def _space(

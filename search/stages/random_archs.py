@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from search.config import Config
 from search.evaluator import RunEvaluator
 from search.feasible import Feasible
 from search.folder import RunFolder
-from search.front import Front
 from search.latency.costs import make_problem
-from search.run import run_search
 from search.stages.choosing import best_within, folder_of, named
-from search.stages.searching import origin_of
+from search.stages.searching import search_supernet, shown_progress
 from search.stages.setup import Setup
 from search.stages.tables import latency_tables
 from space.arch import Arch
@@ -28,10 +27,14 @@ class RandomArchs:
         config, file: Those of the run.
         setup: What its stages work with.
         count: How many archs of a budget are evaluated.
+        console: Where the progress is shown.
     """
 
-    def __init__(self, config: Config, file: Path | None, setup: Setup, count: int) -> None:
-        self._config, self._file, self._setup, self._count = config, file, setup, count
+    def __init__(
+        self, config: Config, file: Path | None, setup: Setup, count: int, console: Console
+    ) -> None:
+        self._config, self._file, self._setup = config, file, setup
+        self._count, self._console = count, console
 
     def best(self, budget: str) -> Arch:
         """The best of the random archs within `budget`, as the search split ranks them.
@@ -41,28 +44,28 @@ class RandomArchs:
         """
         config, wanted = self._config, self._config.search
         folder = RunFolder(config, self._file)
-        space, directions = self._setup.supernet.space, self._setup.task.directions
+        space = self._setup.supernet.space
         tables = latency_tables(config, folder)
         limit = "=".join(named(budget))
         seed = config.seed if wanted.seed is None else wanted.seed
+        directions = self._setup.task.directions
         problem = make_problem(space, wanted.objectives, limit, directions, tables)
         archs = draw_distinct(Feasible(space, problem.budget), space, self._count, seed)
-        front: Front = run_search(
-            space=space,
-            make_evaluate=RunEvaluator(config, self._file),
-            objectives=wanted.objectives,
-            budget=limit,
-            trials=len(archs),
-            sampler="RandomSampler",
-            initial=archs,
-            seed=seed,
-            folder=folder.stage("search") / wanted.name / folder_of(f"random {budget}"),
-            latency=tables,
-            directions=directions,
-            origin=origin_of(folder),
-            workers=config.evaluators(),
-            time_limit=wanted.time_limit,
-        )
+        name = f"random {budget}"
+        with shown_progress(self._console, name) as shown:
+            front = search_supernet(
+                config,
+                self._setup,
+                folder,
+                RunEvaluator(config, self._file),
+                tables,
+                budget=limit,
+                trials=len(archs),
+                sampler="RandomSampler",
+                initial=archs,
+                folder=folder.stage("search") / wanted.name / folder_of(name),
+                on_event=shown,
+            )
         return best_within(front, budget).arch
 
 

@@ -93,7 +93,7 @@ def retrain(config: Config, file: Path | None, archs: list[str], console: Consol
     tell = partial(console.print, soft_wrap=True, highlight=False, markup=False)
     if not choices:
         front = load_front(folder, config)
-        random = RandomArchs(config, file, setup, front.evaluations)
+        random = RandomArchs(config, file, setup, front.evaluations, console)
         best_of_random = random.best if config.retrain.random else None
         choices = list(choose(config, front, space, tell, best_of_random))
     for choice in choices:

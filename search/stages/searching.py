@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
@@ -20,12 +20,13 @@ from search.folder import RunFolder
 from search.front import Front
 from search.latency.costs import by_cost, make_problem
 from search.latency.fitting import TOO_FAR
+from search.latency.table import LatencyTable
 from search.leads import Lead, what_leads_are
 from search.racing import race_of
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
-from search.stages.setup import TRAINED, WEIGHTS, trained
+from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
 from search.tables import OPTIMISTIC, cell, duration, passes, show_rows
@@ -51,9 +52,8 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         console.print(f"latency_ms@{table.name}: {table.conditions}; {table.error}", markup=False)
         if table.error is not None and table.error.large:
             console.print(TOO_FAR, markup=False, soft_wrap=True)
-    directions = setup.task.directions
     space = setup.supernet.space
-    problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
+    problem = make_problem(space, wanted.objectives, wanted.budget, setup.task.directions, tables)
     race = race_of(problem, wanted.racing)
     setup.check_images(folder)
     path = searches / wanted.name / FRONT
@@ -69,22 +69,18 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
                 note()
             shown(state)
 
-        front = run_search(
-            space=space,
-            make_evaluate=RunEvaluator(config, file, shown.loaded, race),
-            objectives=wanted.objectives,
+        front = search_supernet(
+            config,
+            setup,
+            folder,
+            RunEvaluator(config, file, shown.loaded, race),
+            tables,
             budget=wanted.budget,
             trials=wanted.trials,
             sampler=sampler,
-            seed=config.seed if wanted.seed is None else wanted.seed,
             folder=searches / wanted.name,
             storage=wanted.storage,
             reuse=[searches / name for name in wanted.reuse],
-            latency=tables,
-            directions=directions,
-            origin=origin_of(folder),
-            workers=config.evaluators(),
-            time_limit=wanted.time_limit,
             retry_failed=wanted.retry_failed,
             on_event=begun,
         )
@@ -98,6 +94,37 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     show_front(front, console, limits)
     shown.show_passes()
     return front
+
+
+def search_supernet(
+    config: Config,
+    setup: Setup,
+    run: RunFolder,
+    evaluate: RunEvaluator,
+    tables: Sequence[LatencyTable],
+    **values: Any,
+) -> Front:
+    """`run_search` on the supernet of a run, with what all searches of its config have in common.
+
+    Args:
+        config, setup, run: Those of the run.
+        evaluate: What makes the evaluation.
+        tables: Latency tables that the objectives rest on.
+        values: What is this search's own, as `run_search` takes it.
+    """
+    wanted = config.search
+    return run_search(
+        space=setup.supernet.space,
+        make_evaluate=evaluate,
+        objectives=wanted.objectives,
+        seed=config.seed if wanted.seed is None else wanted.seed,
+        latency=tables,
+        directions=setup.task.directions,
+        origin=origin_of(run),
+        workers=config.evaluators(),
+        time_limit=wanted.time_limit,
+        **values,
+    )
 
 
 def check_found(front: Front, wanted: SearchConfig) -> None:
@@ -162,12 +189,14 @@ class Shown:
     Args:
         console: where it prints lines: where it is no terminal, one for each tenth of the search.
         bar: to turn, where it is one.
+        title: what is searched.
     """
 
-    def __init__(self, console: Console, bar: Progress) -> None:
+    def __init__(self, console: Console, bar: Progress, title: str) -> None:
         self._console = console
         self._bar = bar
-        self._task = bar.add_task("search", total=None, state="")
+        self._title = title
+        self._task = bar.add_task(title, total=None, state="")
         self._noted: set[str] = set()
         self._told: int | None = None
         self._began: float | None = None
@@ -195,7 +224,7 @@ class Shown:
         news = self._told is not None and tenth > self._told
         self._told = tenth
         if news and not self._console.is_terminal:
-            self._print(f"search {state.done}/{state.total}  {words}")
+            self._print(f"{self._title} {state.done}/{state.total}  {words}")
 
     def show_passes(self) -> None:
         """Print what the time went into, and how many archs were stopped, where that is known."""
@@ -213,10 +242,10 @@ class Shown:
 
 
 @contextmanager
-def shown_progress(console: Console) -> Iterator[Shown]:
+def shown_progress(console: Console, title: str = "search") -> Iterator[Shown]:
     """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
     columns = (
-        TextColumn("[bold]search"),
+        TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[state]}"),
@@ -225,7 +254,7 @@ def shown_progress(console: Console) -> Iterator[Shown]:
     # Where it is none, an empty bar would still leave an empty line.
     quiet = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
-        yield Shown(console, bar)
+        yield Shown(console, bar, title)
 
 
 def origin_of(folder: RunFolder) -> dict[str, str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
+from search.front import Front
+from search.report import make_report
 from search.run import run_search
 from space import Arch, BackboneShape, Part, SearchSpace, baselines, macs, save_arch, token_counts
 from space.yamlfile import write_yaml
@@ -171,3 +175,25 @@ def make_run(
                     each.arch,
                     space,
                 )
+
+
+SPACES = {"deit": deit_space(), "digits": digits_space()}
+
+
+def searched(folder: Path, sampler: str, trials: int = 40, budget: str = "macs=80%") -> Front:
+    space = SPACES["digits"]
+    return run_search(
+        space=space,
+        evaluate=lambda arch: made_up_top1(arch, space),
+        budget=budget,
+        trials=trials,
+        sampler=sampler,
+        folder=folder,
+    )
+
+
+def report(run: Path, name: str = "main") -> tuple[str, str]:
+    """The page and what the terminal shows."""
+    out = io.StringIO()
+    page = make_report(run, name, Console(file=out, width=140))
+    return page.read_text(encoding="utf-8"), out.getvalue()

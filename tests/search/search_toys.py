@@ -7,7 +7,7 @@ from space_toys import deit_small
 from search.budget import parse_budget
 from search.objectives import parse_objectives
 from search.problem import Problem
-from search.record import attempt
+from search.record import Record, attempt
 from search.samplers import parse_sampler
 from search.study import Study
 from space import SearchSpace, macs
@@ -100,3 +100,21 @@ def drive(study, evaluate, most=1 << 30):
 
 def identities(jobs):
     return [job.identity for job in jobs]
+
+
+def records_of(space, values, excess=None):
+    """Records of these values; None for a failure."""
+    archs = all_archs(space)
+    return [
+        Record(
+            i,
+            space.identity(archs[i]),
+            archs[i],
+            {} if value is None else {"top1": value[0], "macs": float(macs(archs[i], space.shape))},
+            value,
+            {} if excess is None else {"latency_ms": excess[i]},
+            0.0,
+            "failed" if value is None else None,
+        )
+        for i, value in enumerate(values)
+    ]

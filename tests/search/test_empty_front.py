@@ -3,34 +3,15 @@
 import re
 
 import pytest
-from search_toys import Evaluate, all_archs, drive, problem_of, study_of, toy_space
+from search_toys import Evaluate, drive, problem_of, study_of, toy_space
 
 from search.front import Front
-from search.record import Record
 from search.run import run_search
 from search.storage import read_trials
 from search.trials import read_records
-from space import InputError, macs
+from space import InputError
 
 SPACE = toy_space()
-
-
-def records_of(values, excess=None):
-    """Records of these values; None for a failure."""
-    archs = all_archs(SPACE)
-    return [
-        Record(
-            i,
-            SPACE.identity(archs[i]),
-            archs[i],
-            {} if value is None else {"top1": value[0], "macs": float(macs(archs[i], SPACE.shape))},
-            value,
-            {} if excess is None else {"latency_ms": excess[i]},
-            0.0,
-            "failed" if value is None else None,
-        )
-        for i, value in enumerate(values)
-    ]
 
 
 @pytest.mark.parametrize(

@@ -5,35 +5,16 @@ import random
 
 import pytest
 import yaml
-from search_toys import Evaluate, all_archs, drive, problem_of, study_of, toy_space
+from search_toys import Evaluate, drive, problem_of, records_of, study_of, toy_space
 
 from search.front import Front, FrontEntry
 from search.hypervolume import hypervolume
 from search.objectives import Objective, parse_objectives
-from search.record import Record
 from search.run import run_search
 from search.volumes import hypervolume_steps, signed, worst_values
 from space import InputError, macs, params
 
 SPACE = toy_space()
-
-
-def records_of(values, excess=None):
-    """Records of these values; None for a failure."""
-    archs = all_archs(SPACE)
-    return [
-        Record(
-            i,
-            SPACE.identity(archs[i]),
-            archs[i],
-            {} if value is None else {"top1": value[0], "macs": float(macs(archs[i], SPACE.shape))},
-            value,
-            {} if excess is None else {"latency_ms": excess[i]},
-            0.0,
-            "failed" if value is None else None,
-        )
-        for i, value in enumerate(values)
-    ]
 
 
 def random_values(rng, count, objectives):
@@ -51,7 +32,7 @@ def test_the_front_is_what_nothing_dominates(seed):
     problem = problem_of(SPACE, names)
     values = random_values(rng, 60, names)
     excess = [rng.choice([-1.0, 0.0, 0.5]) for _ in values]
-    records = records_of(values, excess)
+    records = records_of(SPACE, values, excess)
     front = Front.of(problem, records)
 
     def better(a, b):
@@ -75,7 +56,7 @@ def test_the_history_is_the_hypervolume_of_the_evaluations_so_far(seed):
     rng = random.Random(seed)
     names = rng.sample(["top1=max", "kl=min", "speed=max"], rng.randint(1, 3))
     problem = problem_of(SPACE, names)
-    records = records_of(random_values(rng, 25, names))
+    records = records_of(SPACE, random_values(rng, 25, names))
     front = Front.of(problem, records)
     reference = signed(front.reference, problem.objectives)
     points = []
@@ -87,7 +68,7 @@ def test_the_history_is_the_hypervolume_of_the_evaluations_so_far(seed):
 
 def test_searches_are_compared_with_one_reference():
     objectives = parse_objectives(["top1", "macs"])
-    records = records_of([(0.5, 4.0), None, (0.7, 6.0), (0.4, 7.0)])
+    records = records_of(SPACE, [(0.5, 4.0), None, (0.7, 6.0), (0.4, 7.0)])
     assert worst_values(records, objectives) == (0.4, 7.0)
     assert worst_values([], objectives) == (0.0, 0.0)
     steps = hypervolume_steps(records, objectives, (0.0, 10.0))
@@ -95,7 +76,7 @@ def test_searches_are_compared_with_one_reference():
 
 
 def test_an_empty_front_is_one():
-    front = Front.of(problem_of(SPACE), records_of([None, None]))
+    front = Front.of(problem_of(SPACE), records_of(SPACE, [None, None]))
     assert (len(front), front.history, front.best(), front.rows()) == (0, [0.0, 0.0], None, [])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ from rich.console import Console
 sys.path.append(str(Path(__file__).parent))
 
 import report_runs as runs
+from report_runs import report
 
 from search.front import Front
 from search.report import make_report
@@ -37,13 +37,6 @@ PICTURES = {
     "training.png",
     "retraining.png",
 }
-
-
-def report(run: Path, name: str = "main") -> tuple[str, str]:
-    """The page and what the terminal shows."""
-    out = io.StringIO()
-    page = make_report(run, name, Console(file=out, width=140))
-    return page.read_text(encoding="utf-8"), out.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ sys.path.append(str(Path(__file__).parent))
 import itertools
 
 import report_runs as runs
+from report_runs import SPACES, searched
 
-from search.front import Front
 from search.report.blocks import block_figures, rest_macs
 from search.report.choices import Choice
 from search.report.draw_arch import draw_arch
@@ -25,22 +25,7 @@ from search.report.searches import SearchResult, read_search
 from search.report.style import save_png
 from search.report.usage import usage, usage_of_space
 from search.report.volumes import comparable, volumes
-from search.run import run_search
 from space import Arch, BlockArch, Pool, SearchSpace, macs, token_counts
-
-SPACES = {"deit": runs.deit_space(), "digits": runs.digits_space()}
-
-
-def searched(folder: Path, sampler: str, trials: int = 40, budget: str = "macs=80%") -> Front:
-    space = SPACES["digits"]
-    return run_search(
-        space=space,
-        evaluate=lambda arch: runs.made_up_top1(arch, space),
-        budget=budget,
-        trials=trials,
-        sampler=sampler,
-        folder=folder,
-    )
 
 
 @pytest.fixture(scope="module")

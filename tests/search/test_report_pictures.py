@@ -16,9 +16,8 @@ sys.path.append(str(Path(__file__).parent))
 import itertools
 from dataclasses import replace
 
-import report_runs as runs
+from report_runs import SPACES, searched
 
-from search.front import Front
 from search.report.choices import Choice
 from search.report.draw_curves import draw_panels, retraining_panels, training_panels
 from search.report.draw_front import draw_front
@@ -27,21 +26,6 @@ from search.report.front_figures import fronts_figures
 from search.report.measures import Score
 from search.report.searches import SearchResult, read_search
 from search.report.volumes import volumes
-from search.run import run_search
-
-SPACES = {"deit": runs.deit_space(), "digits": runs.digits_space()}
-
-
-def searched(folder: Path, sampler: str, trials: int = 40, budget: str = "macs=80%") -> Front:
-    space = SPACES["digits"]
-    return run_search(
-        space=space,
-        evaluate=lambda arch: runs.made_up_top1(arch, space),
-        budget=budget,
-        trials=trials,
-        sampler=sampler,
-        folder=folder,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 sys.path.append(str(Path(__file__).parent))
 
 import report_runs as runs
+from report_runs import report
 
-from search.report import make_report
 from search.report.contents import read_run
 from search.report.measures import Score
 from search.report.table import final_table
-
-
-def report(run: Path, name: str = "main") -> tuple[str, str]:
-    """The page and what the terminal shows."""
-    out = io.StringIO()
-    page = make_report(run, name, Console(file=out, width=140))
-    return page.read_text(encoding="utf-8"), out.getvalue()
 
 
 @pytest.fixture(scope="module")

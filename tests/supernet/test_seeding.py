@@ -1,0 +1,1 @@
+"""What is drawn is a function of a key."""
