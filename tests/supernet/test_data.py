@@ -1,5 +1,4 @@
 import pickle
-import random
 import re
 import tarfile
 from urllib.error import URLError
@@ -13,7 +12,7 @@ from timm.data import create_transform, resolve_data_config
 from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 
 from space import InputError
-from supernet.batches import UserBatches, seed_all, seed_cpu
+from supernet.batches import UserBatches
 from supernet.data import AugmentConfig, DataConfig, InputConfig, cut, open_data
 from supernet.sources import DatasetConfig, open_sources
 
@@ -87,35 +86,6 @@ def test_the_search_split_comes_in_an_order_of_chance_that_the_seed_decides():
     targets = one.train.images.source.targets
     found = torch.cat([batch[1] for batch in one.search])
     assert found.tolist() == targets[order].tolist()
-
-
-def test_images_seed_the_cpu_as_steps_do_and_no_device(monkeypatch):
-    def drawn(seed):
-        own = seed(4, 5, 6)
-        return random.random(), np.random.rand(), torch.rand(3).tolist(), own.random()
-
-    assert drawn(seed_cpu) == drawn(seed_all)
-    images = toy_data(toy_backbone(), **EVERYTHING).train.images
-
-    def refused(seed):
-        raise AssertionError("an image has seeded every device")
-
-    monkeypatch.setattr(torch, "manual_seed", refused)
-    first, again = images[0, 3], images[0, 3]
-    assert torch.equal(first[0], again[0])
-    assert not torch.equal(first[0], images[1, 3][0])
-
-
-def test_seeding_covers_every_generator():
-    def draws():
-        return random.random(), np.random.rand(), float(torch.rand(1))
-
-    seed_all(1, 2)
-    first = draws()
-    seed_all(1, 2)
-    assert draws() == first
-    seed_all(1, 3)
-    assert not any(a == b for a, b in zip(draws(), first, strict=True))
 
 
 def test_digits_have_a_fixed_test_split():
