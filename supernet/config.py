@@ -121,7 +121,7 @@ class DataConfig:
         search_share: share of the training split that is cut off to rank archs; stratified.
         search_limit: cut off so many images at most: they stay on the device during a search.
         train_limit: use so many training images at most, before the cut; for trying things out.
-        test_limit: use so many test images at most.
+        test_limit: use so many test images at most, drawn once for all seeds.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

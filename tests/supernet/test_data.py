@@ -156,6 +156,17 @@ def test_an_image_folder_is_read_and_its_synonyms_found(tmp_path):
     assert next(iter(data.train.epoch(0))).images.shape == (4, 3, 16, 16)
 
 
+def test_fewer_test_images_are_of_all_classes_and_the_same_for_every_seed(tmp_path):
+    folder = image_folder(tmp_path, count=20)
+    config = DataConfig(dataset=folder, batch=4, workers=0, search_share=0.34, test_limit=16)
+
+    def tests(seed):
+        return torch.cat([batch[1] for batch in open_data(config, toy_backbone(), seed).test])
+
+    assert 4 <= tests(0).sum() <= 12
+    assert torch.equal(tests(0), tests(1))
+
+
 def test_webp_and_tar_are_read(tmp_path):
     config = image_folder(tmp_path / "a")
     for split in ("train", "val"):
