@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import PIL
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from space.errors import InputError
 from space.writing import make_folder, replacing
 from supernet.batches import Images, Indices
 from supernet.image_reading import Stamp
+from supernet.progress import progress_bar
 from supernet.sources import Source
 
 AT_ONCE = 16
@@ -45,8 +45,8 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
     # Pillow decodes without Python's lock, so threads are as fast as processes.
     pool = ThreadPoolExecutor()
     try:
-        with _bar(console) as bar:
-            task = bar.add_task("images", total=total)
+        with progress_bar(console) as bar:
+            task = bar.add_task("images", total=total, state="")
             for seen in pool.map(good.look, *zip(*work, strict=True)):
                 opened += len(seen.good) + len(seen.bad)
                 bad += seen.bad
@@ -138,14 +138,3 @@ def _digest(stamp: Stamp) -> int:
     # Another Pillow may read less, or more.
     what = (name, stamp.size, stamp.changed, PIL.__version__)
     return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=8).digest(), "little")
-
-
-def _bar(console: Console) -> Progress:
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    # Where it is no terminal, an empty bar would still leave an empty line.
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

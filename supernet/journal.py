@@ -11,17 +11,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from space.writing import writing
 from space.yamlfile import write_text
+from supernet.progress import progress_bar
 
 Row = dict[str, Any]
 Cell = tuple[str, str, str]
@@ -64,14 +57,18 @@ class Journal:
         if self.path is not None:
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
-        shown = _shown(row)
+        whole = shown = _shown(row)
         if self.console.is_terminal:
-            shown = _fitting(shown, self.console.width)
+            shown = _fitting(whole, self.console.width)
         columns = [(group, name) for group, name, _ in shown]
         if columns != self._columns:
             if not self._columns and self.legend:
                 self._print(f"[dim]{self.legend}[/]")
             self._print(f"[bold]{self.title}[/]\n{_heading(shown)}")
+            if dropped := [name for group, name, _ in whole if (group, name) not in columns]:
+                self._print(
+                    f"[dim]left out, for a wider terminal or a log: {', '.join(dropped)}[/]"
+                )
             self._columns = columns
         self._print(_cells(shown))
         if self._board is not None:
@@ -84,21 +81,13 @@ class Journal:
             self._print(escape(line))
 
     def _print(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True)
+        # A terminal would break lines inside words; a log has no edge.
+        self.console.print(text, highlight=False, soft_wrap=not self.console.is_terminal)
 
     @contextmanager
     def progress(self, total: int, done: int) -> Iterator[Any]:
         """A bar over all steps; yields a function that is told of each step and its state."""
-        columns = (
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as bar:
+        with progress_bar(self.console) as bar:
             task = bar.add_task(self.title, total=total, completed=done, state="")
             yield lambda state: bar.update(task, advance=1, state=state)
 
@@ -135,7 +124,7 @@ def _fitting(shown: list[Cell], width: int) -> list[Cell]:
     kept = list(shown)
     for spare in SPARE:
         for each in reversed([each for each in shown if each[0] == spare]):
-            if len(_cells(kept).rstrip()) > width:
+            if len(_cells(kept)) > width:
                 kept.remove(each)
     return kept
 
@@ -152,7 +141,8 @@ def _heading(shown: list[Cell]) -> str:
 
 
 def _cells(shown: list[Cell]) -> str:
-    return "".join(value.rjust(_width(name, value) - 2) + "  " for _, name, value in shown)
+    cells = (value.rjust(_width(name, value) - 2) + "  " for _, name, value in shown)
+    return "".join(cells).rstrip()
 
 
 def _width(name: str, value: str) -> int:

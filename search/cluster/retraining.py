@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from search.cluster.calling import cause_of
 from search.cluster.connecting import connected, here, on, places_on, room, with_places
@@ -25,6 +24,7 @@ from search.stages.places import note_failure
 from search.stages.retraining import retrain_one
 from search.workers import Workers
 from space.errors import InputError
+from supernet.progress import progress_bar
 from supernet.sources import open_sources
 
 POLL_SECONDS = 1.0
@@ -230,20 +230,16 @@ def _epochs(place: Path) -> int:
 @contextmanager
 def _shown(places: Places, epochs: int, console: Console) -> Iterator[Any]:
     """A bar for each network, by the epochs that its log has; a line where it ends."""
-    columns = (
-        TextColumn("[bold]retrain {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bars:
-        tasks = {choice: bars.add_task(escape(choice.name), total=epochs) for choice in places}
+    with progress_bar(console, elapsed=True) as bars:
+        tasks = {
+            choice: bars.add_task(f"retrain {escape(choice.name)}", total=epochs, state="epochs")
+            for choice in places
+        }
         told: set[str] = set()
 
         def tell(found: Mapping[str, str | None]) -> None:
             for choice, task in tasks.items():
-                if not quiet:
+                if console.is_terminal:
                     bars.update(task, completed=_epochs(places[choice]))
                 if choice.name in found and choice.name not in told:
                     told.add(choice.name)

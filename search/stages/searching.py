@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from search.config import Config, SearchConfig
 from search.evaluator import RunEvaluator
@@ -31,6 +31,7 @@ from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
 from search.tables import OPTIMISTIC, cell, duration, passes, show_rows
 from space.errors import InputError, cut
+from supernet.progress import progress_bar
 
 
 def search(config: Config, file: Path | None, console: Console) -> Front:
@@ -244,16 +245,7 @@ class Shown:
 @contextmanager
 def shown_progress(console: Console, title: str = "search") -> Iterator[Shown]:
     """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(),
-    )
-    # Where it is none, an empty bar would still leave an empty line.
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+    with progress_bar(console, elapsed=True) as bar:
         yield Shown(console, bar, title)
 
 

@@ -37,14 +37,19 @@ def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
 
     def lines(width, terminal):
         journal = Journal(None, "toy")
-        journal.console = Console(file=io.StringIO(), width=width, force_terminal=terminal)
+        journal.console = Console(
+            file=io.StringIO(), width=width, force_terminal=terminal, color_system=None
+        )
         journal.add(row)
         return journal.console.file.getvalue().splitlines()[1:]
 
     whole, narrow, log = lines(200, True), lines(80, True), lines(80, False)
     assert whole == log
     assert max(map(len, whole)) > 100
-    assert max(len(line.rstrip()) for line in narrow) <= 80
+    assert max(map(len, narrow)) <= 80
+    assert not any(line.endswith(" ") for line in (*whole, narrow[-1]))
     for name in ("epoch", "largest", "selectors", *kinds, "images/s"):
         assert name in narrow[1]
     assert "chance" not in narrow[1]
+    left_out = " ".join(narrow).partition("left out, for a wider terminal or a log: ")[2]
+    assert left_out.startswith("selector, previous map, class row, chance ")
