@@ -167,7 +167,7 @@ _ALL = (
             "tokennas inspect --model deit_small_patch16_224; "
             "tokennas inspect configs/quickstart.yaml"
         ),
-        usage="[CONFIG | --model NAME] [--section.key VALUE ...]",
+        usage="[CONFIG | --model NAME [--backbone.args.KEY VALUE ...]] [--section.key VALUE ...]",
         needs_config=False,
         options=(Option("model", str | None, "a timm model, where no config is given"),),
         sections=("backbone", "data", "space"),

@@ -116,7 +116,7 @@ def _inspect(call: Call) -> None:
     if call.config is not None:
         inspect_config(call.config, call.file, console)
     elif call.options["model"]:
-        inspect_model(call.options["model"], console)
+        inspect_model(call.options["model"], call.options["args"], console)
     else:
         raise InputError("tokennas inspect needs a config, or --model NAME")
 

@@ -15,6 +15,8 @@ from space.errors import InputError
 from space.space import SearchSpace
 
 MOST_LISTED = 20_000
+# So small a budget without a unit was probably meant in per cent.
+PER_CENT = 100
 QUICK_DRAWS = 1_000
 DRAWS = 10_000
 
@@ -44,7 +46,9 @@ class Feasible:
         """
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
-                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}")
+                bare = limit.name in ("macs", "params") and limit.most <= PER_CENT
+                hint = f"; per cents are written as {limit.name}=70%" if bare else ""
+                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}{hint}")
         if len(self._bands) == len(self.budget.limits) < 2:
             return
         if self.draw(rng, ()) is None:

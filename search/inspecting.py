@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -30,13 +31,18 @@ BARS = 12
 PROBE_BATCH = 32
 
 
-def inspect_model(name: str, console: Console) -> None:
+def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
     """Show a timm model by its name: tokens, MACs and parameters.
+
+    Args:
+        name: of the model.
+        args: for `timm.create_model`.
+        console: where it is shown.
 
     Raises:
         InputError: timm does not know it, or it cannot be served, with the reason.
     """
-    show_shape(name, backbone_shape(create_backbone(name, {})), console)
+    show_shape(name, backbone_shape(create_backbone(name, args)), console)
 
 
 def inspect_config(config: Config, file: Path | None, console: Console) -> None:

@@ -99,8 +99,12 @@ def _read_call(arguments: list[str], file: Path | None, document: Document | Non
         raise InputError(placed(str(error), document, arguments)) from None
     command = COMMANDS[made.subcommand]
     own = {option.name: values[option.name] for option in command.options}
-    if config is None and command.needs_config:
-        raise InputError(f"tokennas {command.name} needs a config: tokennas {command.name} FILE")
+    if config is None:
+        if command.needs_config:
+            raise InputError(
+                f"tokennas {command.name} needs a config: tokennas {command.name} FILE"
+            )
+        own["args"] = fields["backbone"].args  # of the model that is named in a config's place
     return Call(command, config, file, own)
 
 

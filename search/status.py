@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.tables import OPTIMISTIC, duration, passes
+from search.tables import OPTIMISTIC, cell, duration, passes
 from space.errors import InputError, cut, printable, shown
 from space.yamlfile import write_text
 
@@ -183,7 +183,7 @@ def described(status: Status) -> str:
         f"{status.failed:,} failed, {status.rate:.2f} a second"
     ]
     if status.best is not None:
-        lines.append(f"best {status.objective}: {status.best:.6g}")
+        lines.append(f"best {status.objective}: {cell(status.objective, status.best)}")
         lines.append(OPTIMISTIC)
     elif not status.objective:
         lines.append("no objective is measured, so that none of the archs is the best")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,8 +124,10 @@ def _searches(run: Path, name: str) -> tuple[SearchResult | None, list[SearchRes
     randoms = comparable(search, others)
     if not randoms:
         missing.append(
-            "No random search of the same objectives and budget to compare with; this makes one: "
-            "tokennas search CONFIG --search.name random --search.sampler RandomSampler"
+            "No search by RandomSampler with the same objectives and budget, to compare how fast "
+            "they get there; this makes one: tokennas search "
+            f"{shlex.quote(str(run / 'config.yaml'))} --search.name random "
+            "--search.sampler RandomSampler"
         )
     return search, randoms, missing
 

@@ -91,12 +91,12 @@ def retraining_panels(choices: Sequence[Choice], score: Score) -> list[Panel]:
     ):
         lines = []
         ranked = sorted(choices, key=lambda each: -each.macs)
-        found_ones = [each for each in ranked if not each.full and not each.control]
-        colors = dict(zip((each.name for each in found_ones), ramp(len(found_ones)), strict=True))
+        subnets = [each.name for each in ranked if not each.full]
+        colors = dict(zip(subnets, ramp(len(subnets)), strict=True))
         for choice in ranked:
             curve = curves(choice.rows, group).get("subnet")
             if curve is not None:
-                color = INK if choice.full else colors.get(choice.name, "#8A8A8A")
+                color = INK if choice.full else colors[choice.name]
                 lines.append(Line(choice.label, curve, color, choice.control, choice.full))
         if lines:
             found.append(Panel(title, unit, lines, factor))

@@ -158,7 +158,8 @@ def best_within(
         raise InputError(
             f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
             f"{quantity(least)} {unit}, {least / front.full[name]:.0%}; search longer, or with "
-            f"a budget of {name}={named(budget)[1]}"
+            f"a budget of {name}={named(budget)[1]} where the space has such archs (tokennas "
+            "inspect CONFIG)"
         )
     return best
 

@@ -114,7 +114,7 @@ def test_two_lines_load_the_best_subnet(whole: Path) -> None:
         ("supernet", "supernet/log.jsonl is not there"),
         ("search", "search/main is not there"),
         ("retrain", "retrain/main has no retrained network"),
-        ("search/random", "No random search"),
+        ("search/random", "No search by RandomSampler"),
         ("config.yaml", "config.yaml is not there"),
         ("search/main/journal.log", "keeps no journal here"),
         ("search/main/front.yaml", "has not ended"),

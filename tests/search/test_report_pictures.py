@@ -55,6 +55,14 @@ def texts(figure: Figure) -> list[tuple[str, Bbox]]:
 LONG = "baseline early pools latency_ms@a_card_of_a_long_name=70%"
 
 
+def test_every_curve_of_a_retrained_network_looks_different(search):
+    _, choices = judged(search)
+    for panel in retraining_panels(choices, Score("top1")):
+        looks = {(line.color, line.dashed) for line in panel.lines}
+        assert len(looks) == len(panel.lines) == len(choices)
+        assert len({line.color for line in panel.lines}) == len(choices)
+
+
 def judged(search: SearchResult) -> tuple[SearchResult, list[Choice]]:
     """The search with standard errors, and many retrained networks, some of them beside others."""
     entries = tuple(

@@ -205,6 +205,9 @@ def test_inspect_shows_backbone_space_and_time(config, capsys):
 def test_inspect_says_which_models_are_served_and_why_not(capsys):
     assert main(["inspect", "--model", "deit_tiny_patch16_224"]) == 0
     assert "1,253,683,200" in capsys.readouterr().out
+    smaller = ["--backbone.args", "{img_size: 32, patch_size: 4}"]
+    assert main(["inspect", "--model", "deit_tiny_patch16_224", *smaller]) == 0
+    assert " 65 " in capsys.readouterr().out
     assert main(["inspect", "--model", "eva02_tiny_patch14_224"]) == 2
     assert "rotary positions" in capsys.readouterr().err
     assert main(["inspect"]) == 2

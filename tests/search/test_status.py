@@ -41,7 +41,7 @@ def test_its_best_is_that_of_the_first_measured_objective(tmp_path):
     assert (status.objective, status.best) == ("top1", best)
     assert (seen[-1].objective, seen[-1].best_value) == ("top1", best)
     assert seen[-1].best.metrics["top1"] == best
-    assert f"best top1: {best:.6g}" in described(status)
+    assert f"best top1: {best:.2%}" in described(status)
 
 
 def test_without_a_measured_objective_there_is_no_best(tmp_path):

@@ -1,5 +1,7 @@
 """What later commands take from the run: options of earlier ones, but never over an edit."""
 
+import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -197,7 +199,9 @@ def test_options_of_training_need_not_be_repeated(tmp_path, monkeypatch, capsys)
     assert main(["train", "toy.yaml", *options]) == 0
     capsys.readouterr()
     assert main(["search", "toy.yaml", "--search.storage", "sqlite:///trials.db"]) == 0
-    assert "as before in runs/toy: --seed 5 --space " in capsys.readouterr().out
+    told = capsys.readouterr().out.partition("as before in runs/toy: ")[2].splitlines()[0]
+    assert shlex.split(told)[:3] == ["--seed", "5", "--space"]
+    assert json.loads(shlex.split(told)[3])["pool"] is None
     for command in ("search", "export", "retrain"):
         assert main([command, "toy.yaml"]) == 0
     assert main(["search", "runs/toy/config.yaml"]) == 0
