@@ -131,8 +131,13 @@ class Front:
         return first_measured(each for each in self.objectives if each.name not in self.full)
 
     def direction(self, name: str) -> Direction:
-        """Which way a metric or a cost is better: "max" or "min"."""
-        return direction_of(name, self.objectives, self.directions)
+        """Which way a metric or a cost is better: "max" or "min".
+
+        Raises:
+            InputError: it is a metric that the search knew no direction of.
+        """
+        costs = dict.fromkeys(self.full, "min")
+        return direction_of(name, self.objectives, costs | dict(self.directions))
 
     def best(self, **limits: float | str) -> FrontEntry | None:
         """The best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.

@@ -17,6 +17,8 @@ Evaluate = Callable[[Arch], Mapping[str, float]]
 DEFAULT = ("top1", "macs")
 # What evaluators of this package measure; a task may have others.
 DIRECTIONS: Mapping[str, str] = {"top1": "max", "top5": "max", "cross_entropy": "min", "kl": "min"}
+# Measured ones are metrics.
+LATENCIES = ("latency_ms", "measured_latency_ms")
 NAME = re.compile(r"[A-Za-z_][\w.@-]*")
 
 
@@ -98,15 +100,26 @@ def first_measured(objectives: Iterable[Objective]) -> Objective | None:
 def direction_of(
     name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] = DIRECTIONS
 ) -> Direction:
-    """Which way a metric is better: as an objective says, or as is known of it, else as of a cost.
+    """Which way a metric is better: as an objective says, or as is known of it.
 
     Args:
         name: The metric's name.
         objectives: Objectives of the search.
         directions: Directions of the metrics that the evaluation gives, by name.
+
+    Raises:
+        InputError: nothing says it.
     """
     stated = {**DIRECTIONS, **directions, **{each.name: each.direction for each in objectives}}
-    return "max" if stated.get(name) == "max" else "min"
+    if name not in stated and name.startswith(LATENCIES):
+        return "min"
+    if name not in stated:
+        own = cut(name)
+        raise InputError(
+            f"budget {own}: nothing says whether more of it is better; say so by an objective "
+            f"{own}=max or {own}=min, or by `directions` of run_search"
+        )
+    return "max" if stated[name] == "max" else "min"
 
 
 def _known(objective: Objective, functions: Mapping[str, Callable[[Arch], float]]) -> Objective:

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,9 @@ def told(folder: Path | None, on_event: OnProgress) -> Iterator[OnProgress]:
     telling = _Telling(folder, on_event)
     try:
         yield telling
+    except InputError as error:
+        telling.end(str(error))
+        raise
     finally:
         telling.end()
 
@@ -119,19 +122,26 @@ class _Telling:
         self._on_event = on_event
         self._clock = clock
         self._next = 0.0
+        self._last: Progress | None = None
         self._unwritten: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
         now = self._clock()
-        self._unwritten = progress
+        self._last = self._unwritten = progress
         if now >= self._next or progress.ended is not None:
             self._next = now + EVERY_SECONDS
             write_status(self._folder, progress)
             self._unwritten = None
         self._on_event(progress)
 
-    def end(self) -> None:
-        """Write what was told last, where that is still to be done and can be."""
+    def end(self, why: str | None = None) -> None:
+        """Write what was told last, where that is still to be done and can be.
+
+        Args:
+            why: The search has ended by itself, for this reason.
+        """
+        if self._last is not None and why is not None:
+            self._unwritten = replace(self._last, ended=why)
         if self._unwritten is not None:
             with suppress(InputError):
                 write_status(self._folder, self._unwritten)

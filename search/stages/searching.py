@@ -60,14 +60,11 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
-    # Once something has succeeded: a config that is refused, or by which nothing works (such as too
-    # small a time limit) and nothing is stored, is not to be the run's.
-    note = cache(partial(folder.claim, "supernet", TRAINED))
     with shown_progress(console) as shown:
+        settled = _Settled(folder)
 
         def begun(state: State) -> None:
-            if state.done > state.failed:
-                note()
+            settled(state)
             shown(state)
 
         front = search_supernet(
@@ -85,6 +82,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             retry_failed=wanted.retry_failed,
             on_event=begun,
         )
+    settled.end()
     check_found(front, wanted)
     limits: dict[str, float] = {}
     if tables:
@@ -95,6 +93,31 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     show_front(front, console, limits)
     shown.show_passes()
     return front
+
+
+class _Settled:
+    """Makes a search's values the run's, once something has succeeded by them.
+
+    Those that are refused, or by which nothing works (such as too small a time limit), are not to
+    be what later commands take; and what earlier ones have evaluated says nothing of them.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._claim = cache(partial(folder.claim, "supernet", TRAINED))
+        self._first: State | None = None
+        self._evaluated = False
+
+    def __call__(self, state: State) -> None:
+        """The search has come so far."""
+        first = self._first = self._first or state
+        self._evaluated = state.done > first.done
+        if state.done - state.failed > first.done - first.failed:
+            self._claim()
+
+    def end(self) -> None:
+        """The search is over; where nothing was left to evaluate, its values are as good as any."""
+        if not self._evaluated:
+            self._claim()
 
 
 def search_supernet(

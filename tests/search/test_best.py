@@ -11,7 +11,7 @@ from rich.console import Console
 from search_toys import Evaluate, toy_space
 
 from search.front import Front
-from search.objectives import Objective
+from search.objectives import DIRECTIONS, Objective
 from search.report import make_report
 from search.report.contents import read_run
 from search.report.facts import what_was_run
@@ -83,7 +83,7 @@ def test_limits_go_by_the_metrics_own_direction(tmp_path):
         evaluate=evaluate,
         objectives=["kl=min", "macs"],
         trials=40,
-        directions={"f1": "max"},
+        directions={"f1": "max", "ece": "min"},
     )
     found.save(tmp_path / "front.yaml")
     for front in (found, Front.load(tmp_path / "front.yaml")):
@@ -99,6 +99,26 @@ def test_limits_go_by_the_metrics_own_direction(tmp_path):
         limits = {"top1": half["top1"], "macs": half["macs"]}
         assert front.best(**limits).metrics["top1"] >= half["top1"]
         assert front.best(**limits | {"macs": half["macs"] - 1}) is None
+
+
+def test_a_metric_of_which_nothing_says_what_is_better_has_no_limit():
+    def evaluate(arch):
+        return {"top1": (top1 := Evaluate(SPACE)(arch)["top1"]), "f1": top1}
+
+    front = run_search(space=SPACE, evaluate=evaluate, trials=20)
+    says = "nothing says whether more of it is better; say so by an objective f1=max or f1=min"
+    with pytest.raises(InputError, match=f"budget f1: {says}"):
+        front.best(f1=0.5)
+    with pytest.raises(InputError, match=f"budget f1: {says}"):
+        run_search(space=SPACE, evaluate=evaluate, trials=20, budget="f1=0.5")
+    good = run_search(
+        space=SPACE,
+        evaluate=evaluate,
+        trials=20,
+        budget="f1=0.5",
+        directions={**DIRECTIONS, "f1": "max"},
+    )
+    assert all(entry.metrics["f1"] >= 0.5 for entry in good.entries)
 
 
 @pytest.mark.parametrize("ended", [True, False])

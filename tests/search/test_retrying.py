@@ -8,7 +8,7 @@ from search.cli import main
 from search.host import StudyHost
 from search.record import Outcome
 from search.session import MOST_NOTED, Search
-from search.status import read_status
+from search.status import described, read_status
 from search.storage import read_trials
 from space import InputError
 from space.yamlfile import read_yaml
@@ -57,6 +57,7 @@ def test_a_first_series_that_all_fail_is_not_stored_and_tried_again(tmp_path, ur
     assert "nothing is stored" in message
     assert "the same command tries these archs again" in message
     assert "\n" not in message
+    assert message in described(read_status(tmp_path / "a"))
     mended, whole = Evaluate(SPACE), Evaluate(SPACE)
     front, _ = search(tmp_path / "a", 12, mended, storage=url)
     assert front == search(tmp_path / "whole", 12, whole)[0]

@@ -215,3 +215,14 @@ def test_options_of_training_need_not_be_repeated(tmp_path, monkeypatch, capsys)
     for command in ("search", "train"):
         assert main([command, "toy.yaml"]) == 2
         assert "supernet.epochs was 2, is 3" in capsys.readouterr().err
+
+
+def test_values_by_which_nothing_works_are_not_the_runs_even_after_a_success(searched, run, capsys):
+    command = ["search", str(searched), "--run", str(run), "--search.name", "later"]
+    assert main([*command, "--search.trials", "4"]) == 0
+    assert main([*command, "--search.trials", "7", "--search.time_limit", "1e-6"]) == 0
+    assert "7 evaluations, 3 failed" in " ".join(capsys.readouterr().out.split())
+    assert main([*command, "--search.trials", "9"]) == 0
+    told = capsys.readouterr().out
+    assert "time_limit" not in told
+    assert "9 evaluations, 3 failed" in " ".join(told.split())
