@@ -59,6 +59,12 @@ def open_data(
     train, test = sources or open_sources(config.dataset)
     look = _look(config.input, backbone)
     pool, held = cut(train.targets, config, seed, search_indices)
+    for option, part in (("train_limit", pool), ("search_share", held)):
+        if len(np.unique(train.targets[part])) == 1:
+            raise InputError(
+                f"data.{option}: leaves {len(part):,} images of one class alone, of which every "
+                "network is right; more are needed"
+            )
     processes = Processes.current()
     if len(pool) < config.batch * processes.count:
         times = f" for each of {processes.count} processes" if processes.count > 1 else ""

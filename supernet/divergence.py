@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from space.errors import InputError
@@ -11,6 +13,12 @@ from supernet.resuming import Position
 
 class DivergedError(InputError):
     """A loss, a gradient or a weight is not finite: the recipe does not train."""
+
+
+def not_finite(figures: Mapping[str, float]) -> str | None:
+    """The first figure that is not finite, in words: `loss/largest is nan`; None where all are."""
+    bad = ((name, value) for name, value in figures.items() if not math.isfinite(value))
+    return next((f"{name} is {value}" for name, value in bad), None)
 
 
 def diverged(
@@ -25,11 +33,11 @@ def diverged(
         updates: Steps of an epoch.
         checkpoint: Where the last good state lies, if there is one.
     """
-    section = recipe.section
+    section, step = recipe.section, min(at.step + 1, updates)
     clip = "none" if recipe.clip is None else f"{recipe.clip:g}"
     kept = checkpoint is not None and checkpoint.exists()
     return DivergedError(
-        f"{section}: training diverged in epoch {at.epoch + 1}, step {at.step + 1} of {updates}: "
+        f"{section}: training diverged in epoch {at.epoch + 1}, step {step} of {updates}: "
         f"{what}; try a lower {section}.lr (it is {recipe.lr:g}), more {section}.warmup_epochs "
         f"({recipe.warmup_epochs}) or a {section}.clip ({clip})"
         + (f"; the last good state is kept in {checkpoint}" if kept else "")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from torch import nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from supernet.elastic import ElasticViT
+
 
 def clip_gradients(
     groups: Mapping[str, list[nn.Parameter]], most: float | None
@@ -29,6 +31,13 @@ def clip_gradients(
             if most is not None:
                 clip_grads_with_norm_(parameters, most, norm)
     return norms
+
+
+def split_parameters(model: ElasticViT) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters of a network, and those of its selectors."""
+    selectors = list(model.selectors.parameters())
+    taken = {id(parameter) for parameter in selectors}
+    return [each for each in model.parameters() if id(each) not in taken], selectors
 
 
 def count_updates(modules: Mapping[str, nn.Module], counts: dict[str, int]) -> None:

@@ -7,7 +7,6 @@ optimiser and a position: an interrupted run ends with the very weights of an un
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -24,9 +23,9 @@ from space.errors import InputError, shown
 from space.interruption import ProcessLostError, Stop, stoppable
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
-from supernet.divergence import DivergedError, diverged
+from supernet.divergence import DivergedError, diverged, not_finite
 from supernet.elastic import ElasticViT
-from supernet.gradients import clip_gradients, count_updates
+from supernet.gradients import clip_gradients, count_updates, split_parameters
 from supernet.journal import Journal
 from supernet.optimization import make_optimizer, make_schedule
 from supernet.parallel import Processes
@@ -156,10 +155,14 @@ class Trainer:
         """The metrics of the epoch; a signal does not wait for them."""
         try:
             with self._stop.at_once():
-                return self._judge(self.averaged.eval())
+                found = self._judge(self.averaged.eval())
         except KeyboardInterrupt:
             self._save()
             raise
+        # Weights may be finite, and what they give may not.
+        if wrong := not_finite(found):
+            raise self._diverged(wrong)
+        return found
 
     def _leave(self) -> NoReturn:
         """End inside an epoch, by a signal to this process or to another one."""
@@ -188,15 +191,14 @@ class Trainer:
             learned += (draws < self.recipe.selector_share).sum()
             for name, loss in self._step(batch, done, 1 / count).items():
                 found.setdefault(f"loss/{name}", []).append(loss)
-        rest, selectors = self._parameters()
+        rest, selectors = split_parameters(self.model)
         self._all_stop = self.processes.reduce(rest, selectors, learned, self._stop.wanted)
         figures = {name: torch.stack(losses).mean().item() for name, losses in found.items()}
         figures |= clip_gradients(
             {"grad_norm": rest, "selector_grad_norm": selectors}, self.recipe.clip
         )
-        for name, value in figures.items():
-            if not math.isfinite(value):
-                raise self._diverged(f"{name} is {value}")
+        if wrong := not_finite(figures):
+            raise self._diverged(wrong)
         count_updates(self.model.learned_modules(), self.position.module_updates)
         self.optimizer.step()
         self.schedule.step_update(done + 1)
@@ -216,12 +218,6 @@ class Trainer:
 
     def _diverged(self, what: str) -> DivergedError:
         return diverged(what, self.recipe, self.position, self.updates, self.path)
-
-    def _parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Those of the network, and those of its selectors."""
-        selectors = list(self.model.selectors.parameters())
-        taken = {id(parameter) for parameter in selectors}
-        return [each for each in self.model.parameters() if id(each) not in taken], selectors
 
     def _save(self) -> None:
         if self.path is None or not self.processes.first:

@@ -14,7 +14,7 @@ from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 from space import InputError
 from supernet.batches import UserBatches
 from supernet.data import AugmentConfig, DataConfig, InputConfig, cut, open_data
-from supernet.sources import DatasetConfig, open_sources
+from supernet.sources import DatasetConfig, Source, open_sources
 
 
 def test_batches_are_a_function_of_seed_epoch_and_image_in_any_worker():
@@ -75,6 +75,18 @@ def test_the_search_split_is_stratified_disjoint_and_stays():
     _, other = cut(targets, config, 1, None)
     assert held.tolist() != other.tolist()
     assert len(cut(targets, DataConfig(search_share=0.5, search_limit=20), 0, None)[1]) == 20
+
+
+@pytest.mark.parametrize(
+    ("counts", "values", "option"),
+    [((40, 1), {}, "search_share"), ((40, 40), {"train_limit": 1}, "train_limit")],
+)
+def test_images_of_one_class_alone_are_refused(counts, values, option):
+    targets = np.repeat([0, 1], counts)
+    source = Source(targets, ("a", "b"), lambda i: Image.new("RGB", (8, 8)))
+    config = DataConfig(batch=1, workers=0, search_share=0.2, **values)
+    with pytest.raises(InputError, match=rf"^data\.{option}: leaves \d+ images of one class alone"):
+        open_data(config, toy_backbone(), 0, [0] if values else None, (source, source))
 
 
 def test_the_search_split_comes_in_an_order_of_chance_that_the_seed_decides():

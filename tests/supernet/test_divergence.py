@@ -76,10 +76,35 @@ def test_weights_that_overflow_in_a_step_are_not_stored(tmp_path, monkeypatch):
                 self.param_groups[0]["params"][0].flatten()[0] = torch.inf
 
     monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
-    with pytest.raises(DivergedError, match=r"in epoch 2, step 4 of 3: \S+ is not finite"):
+    with pytest.raises(DivergedError, match=r"in epoch 2, step 3 of 3: \S+ is not finite"):
         train(tmp_path)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["position"]["epoch"] == 1
+
+
+@pytest.mark.parametrize("what", ["supernet", "retrain"])
+def test_weights_that_are_finite_and_give_nothing_finite_are_not_good(tmp_path, monkeypatch, what):
+    step, calls = torch.optim.AdamW.step, []
+
+    def explode(self, closure=None):
+        step(self, closure)
+        calls.append(self)
+        if len(calls) == 6:
+            with torch.no_grad():
+                for group in self.param_groups:
+                    for weight in group["params"]:
+                        weight.mul_(1e25)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", explode)
+    common = {"task": toy_task(), "folder": tmp_path, "quiet": True, "held_out": random_loader()}
+    net, learn, recipe = toy_supernet(), train_supernet, SupernetRecipe(epochs=2, random_archs=1)
+    if what == "retrain":
+        net, learn, recipe = extract(net, Arch.full(4)), retrain, RetrainRecipe(epochs=2)
+    with pytest.raises(DivergedError, match=r"in epoch 2, step 3 of 3: \S+ is (nan|inf)"):
+        learn(net, random_loader(), recipe=recipe, **common)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["position"]["epoch"] == 1
+    assert all(value.abs().max() < 1e20 for value in state["model"].values())
 
 
 def test_weights_on_disk_that_are_not_finite_are_refused_by_name(tmp_path):

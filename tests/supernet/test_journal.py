@@ -25,6 +25,19 @@ def test_a_kill_while_rows_are_taken_up_loses_none(tmp_path, monkeypatch):
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [0, 1]
 
 
+def test_every_number_of_a_row_goes_to_tensorboard(tmp_path, monkeypatch):
+    seen = []
+
+    class Board:
+        def add_scalar(self, name, value, epoch):
+            seen.append((name, value, epoch))
+
+    monkeypatch.setattr("supernet.journal._tensorboard", lambda folder: Board())
+    row = {"epoch": 3, "loss/largest": 1.5, "grad_norm": 2.25, "images_per_second": 10.0}
+    Journal(tmp_path, "toy", quiet=True).add(row)
+    assert {("loss/largest", 1.5, 3), ("grad_norm", 2.25, 3)} <= set(seen)
+
+
 def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
     kinds = ("largest", "smallest", "37%", "58%", "79%")
     row = {
