@@ -19,7 +19,7 @@ from supernet.progress import progress_bar
 Row = dict[str, Any]
 Cell = tuple[str, str, str]
 # Groups of columns that a narrow terminal can do without, the first one first.
-SPARE = ("recall %", "grad", "loss", "top1 %")
+SPARE = ("recall %", "loss", "grad", "top1 %")
 
 
 class Journal:

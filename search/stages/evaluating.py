@@ -33,9 +33,9 @@ def evaluate(
     """
     files = {each.path: each.file for each in read_archs(archs)}
     setup = trained(config, file)
-    test = HeldOut(setup.data.test, setup.task, setup.device, config.supernet.amp)
     found = {path: load_subnet(path, arch_file, setup) for path, arch_file in files.items()}
     setup.check_images(RunFolder(config, file))
+    test = HeldOut(setup.data.test, setup.task, setup.device, config.supernet.amp)
     speeds = images_per_second(
         {str(path): subnet for path, (subnet, _) in found.items()}, config.supernet.amp
     )

@@ -26,9 +26,9 @@ def config(tmp_path):
     return path
 
 
-def broken(config):
-    """The last test image, cut off."""
-    path = config.parent / "images" / "val" / "dog" / "4.png"
+def broken(config, number=4):
+    """A test image, the last one unless told otherwise, cut off."""
+    path = config.parent / "images" / "val" / "dog" / f"{number}.png"
     path.write_bytes(path.read_bytes()[:-100])
     return path
 
@@ -68,9 +68,12 @@ def test_every_command_opens_the_files_that_it_does_not_know_and_no_others(
     for words in later:
         assert main([str(word) for word in words]) == 0
         assert " opened in " not in capsys.readouterr().err
-    path = broken(config)
+    # Whoever reads images one by one would meet the first of the two alone.
+    paths = [broken(config, number) for number in (3, 4)]
     for words in later:
-        assert refused(capsys, *words).startswith(f"tokennas: {path}: ")
+        error = refused(capsys, *words)
+        assert error.startswith("tokennas: 2 of 20 images cannot be used: "), words
+        assert all(str(path) in error for path in paths)
 
 
 @pytest.mark.parametrize("split", ["train", "training"])

@@ -295,4 +295,6 @@ def test_the_command_line_tries_failures_again_when_it_is_told_to(searched, run,
     assert not (run / "export").exists()
     assert main([*command, "--search.retry_failed"]) == 0
     assert "8 evaluations, 0 failed" in " ".join(capsys.readouterr().out.split())
+    # Nor does the run keep it where it is given with the search that plain commands mean.
+    assert main([*command[:4], "--search.retry_failed"]) == 0
     assert read_yaml(run / "config.yaml").data["search"]["retry_failed"] is False

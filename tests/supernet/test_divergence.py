@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_toys import random_loader, toy_supernet, toy_task
+from training_toys import random_loader, toy_data, toy_supernet, toy_task
 
 import supernet.trainer
 from space import Arch, InputError
@@ -80,6 +80,26 @@ def test_weights_that_overflow_in_a_step_are_not_stored(tmp_path, monkeypatch):
         train(tmp_path)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["position"]["epoch"] == 1
+
+
+def test_nor_inside_an_epoch(tmp_path, monkeypatch):
+    step, calls = torch.optim.AdamW.step, []
+
+    def overflow(self, closure=None):
+        step(self, closure)
+        calls.append(self)
+        if len(calls) == 2:
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].flatten()[0] = torch.inf
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
+    net, recipe = toy_supernet(), SupernetRecipe(epochs=1, random_archs=1, save_minutes=0.0)
+    data = toy_data(net)
+    with pytest.raises(DivergedError, match=r"in epoch 1, step 3 of 4: \S+ is not finite"):
+        train_supernet(net, data.train, task=toy_task(), recipe=recipe, folder=tmp_path, quiet=True)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["position"]["step"] == 1
+    assert all(value.isfinite().all() for value in state["model"].values())
 
 
 @pytest.mark.parametrize("what", ["supernet", "retrain"])
