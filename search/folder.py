@@ -22,6 +22,19 @@ FREE = {
     *(("retrain", name) for name in RetrainConfig.free),
 }
 
+# What each command says for itself, beside which run and search: on what machine, what is exported.
+OWN = (
+    "device",
+    "search.workers",
+    "search.cpus_per_worker",
+    "search.gpus_per_worker",
+    "search.ray",
+    "export",
+    "retrain.workers",
+    "retrain.processes",
+    "retrain.cpus_per_worker",
+    "retrain.gpus_per_worker",
+)
 # Sections that searches of other names have for themselves.
 SEARCHED = ("search", "export", "retrain")
 # The config of the last command, and what its file said then without the options.
@@ -112,7 +125,11 @@ class RunFolder:
 
         Where an option has named another search, what plain commands mean stays as it is.
         """
-        said, own = whole.pop("file_values", {}), self._own_search
+        said, own = whole.pop("file_values", None), self._own_search
+        if said is None:
+            said = {}
+        else:
+            _take_own(whole, said)
         # A run may be moved: where it lies is not for its config to say.
         for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
             kept = values
@@ -152,6 +169,17 @@ def is_own(file: Path) -> bool:
 def values_of_file(file: Path, data: dict[str, Any]) -> dict[str, Any]:
     """What a config's file says; a run's own stands for the one that the run was begun with."""
     return read_values(file.with_name(FILE)) if is_own(file) else data
+
+
+def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
+    """Take from a file, or from the defaults, what options say for one command alone."""
+    defaults = plain(asdict(Config()))
+    for key in OWN:
+        section, _, name = key.rpartition(".")
+        inner, told, default = values, said, defaults
+        if section:
+            inner, told, default = values[section], said.get(section) or {}, defaults[section]
+        inner[name] = told.get(name, default[name])
 
 
 def _searched(values: dict[str, Any]) -> dict[str, Any]:

@@ -16,26 +16,10 @@ from typing import Any, ClassVar, get_origin, get_type_hints
 
 from search.complaints import section_of
 from search.config import Config, FileConfig
-from search.folder import RunFolder, plain
+from search.folder import OWN, RunFolder, plain
 from search.urls import without_password
 from space.errors import cut
 from space.yamlfile import dotted
-
-# What each command says for itself: which run and search, on what machine, what is exported.
-OWN = {
-    "run",
-    "device",
-    "search.name",
-    "search.workers",
-    "search.cpus_per_worker",
-    "search.gpus_per_worker",
-    "search.ray",
-    "export",
-    "retrain.workers",
-    "retrain.processes",
-    "retrain.cpus_per_worker",
-    "retrain.gpus_per_worker",
-}
 
 Keys = tuple[str, ...]
 SAYS_NOTHING = object()
@@ -58,7 +42,7 @@ def stored_values(config: FileConfig, file: Path, arguments: Sequence[str]) -> d
     def silent(keys: Keys) -> bool:
         """Whether neither an option nor an edit of the file says anything of a value."""
         name = ".".join(keys)
-        named = any(f"{name}.".startswith(f"{each}.") for each in OWN)
+        named = any(f"{name}.".startswith(f"{each}.") for each in (*OWN, "run", "search.name"))
         given = any(_overlap(name, each) for each in options)
         return not named and not given and _at(said, keys) == _at(config.file_values, keys)
 

@@ -254,5 +254,8 @@ def _study(search: Search, workers: Workers, own: bool, sharing: bool) -> Iterat
     except BaseException:
         with suppress(ray.exceptions.RayError):
             ray.get(study.close.remote())
+        # What Tune was given refers to it still: in a Ray that goes on it would stay.
+        ray.kill(study)
         raise
     ray.get(study.close.remote())
+    ray.kill(study)

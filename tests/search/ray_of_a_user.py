@@ -4,10 +4,20 @@ python ray_of_a_user.py FOLDER
 """
 
 import sys
+import time
 from pathlib import Path
 
 import ray
+from ray.util import list_named_actors
 from searching import search
+
+
+def check_nothing_is_left():
+    for _ in range(100):
+        if not list_named_actors():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"left behind: {list_named_actors()}")
 
 
 def main(folder):
@@ -15,6 +25,7 @@ def main(folder):
     before = ray.put("mine")
     for trials in (10, 14):
         search(folder, trials, workers=2)
+        check_nothing_is_left()
     assert ray.is_initialized()
     assert ray.get(before) == "mine"
     assert ray.get(ray.remote(lambda: 4).remote()) == 4

@@ -161,6 +161,18 @@ def test_what_a_machine_has_is_for_each_command_to_say(file):
     assert plain.retrain == fresh.retrain
     assert plain.export == fresh.export
     assert plain.device == "auto"
+    # The run's own config means the same as the file.
+    own = read("search", "runs/toy/config.yaml", "--run", "other")
+    for section in ("search", "retrain", "export", "device"):
+        assert getattr(own, section) == getattr(fresh, section)
+
+
+def test_what_the_file_says_of_the_machine_is_kept_and_options_are_not(file):
+    file.write_text(f"{TEXT.rstrip()}\ndevice: cpu\nretrain: {{workers: 3}}\n")
+    run("search", file, "--device", "auto", "--retrain.workers", "1", "--search.workers", "2")
+    for given in (file, "runs/toy/config.yaml"):
+        config = read("search", given)
+        assert (config.device, config.retrain.workers, config.search.workers) == ("cpu", 3, 0)
 
 
 def test_a_teacher_is_taken_whole(file):
