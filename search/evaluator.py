@@ -70,8 +70,13 @@ class OnOpenings(ABC):
         """Metrics by name."""
 
     def origin(self) -> dict[str, str]:
-        """What tells this evaluation from others: hashes of the weights and of the images."""
-        return {"supernet": hash_weights(self.supernet), "images": hash_images(self.batches)}
+        """What tells this evaluation from others: hashes of weights, layers and images."""
+        return {
+            "supernet": hash_weights(self.supernet),
+            # Equal weights may have other activations between them.
+            "layers": _digest(repr(self.supernet).encode()),
+            "images": hash_images(self.batches),
+        }
 
 
 class SupernetEvaluator(OnOpenings):

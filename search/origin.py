@@ -6,9 +6,11 @@ import dis
 import hashlib
 import logging
 import secrets
+import sys
 from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import PurePath
+from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -17,6 +19,8 @@ from space.errors import InputError, shown
 PLAIN = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
 NAMED = (ModuleType, logging.Logger)
 DIGITS = 16
+# Installed or not, their results are ours to keep equal.
+OURS = ("space", "supernet", "search")
 
 Given = str | Mapping[str, Any] | None
 
@@ -80,6 +84,8 @@ class _Reader:
         """
         if type(value) in PLAIN or isinstance(value, PurePath):
             return str(value) if isinstance(value, PurePath) else repr(value)
+        if isinstance(value, ModuleType) and not _installed(value.__name__):
+            raise _UnknownError(f"it uses {name}, a module of yours, whose values may be others")
         if isinstance(value, NAMED):
             return getattr(value, "__name__", None) or value.name
         if isinstance(value, BuiltinFunctionType) and not _bound(value):
@@ -100,7 +106,7 @@ class _Reader:
 
     def _defined(self, value: FunctionType | type) -> Any:
         """A function or a class: one of another package by its name, each other one once."""
-        if _package(value) != self._package:
+        if _package(value) != self._package and _installed(_package(value)):
             return f"{value.__module__}.{value.__qualname__}"
         if id(value) in self._read:
             return f"number {self._read[id(value)]}"
@@ -125,11 +131,15 @@ class _Reader:
         cells = map(_content, function.__closure__ or ())
         used = dict(zip(code.co_freevars, cells, strict=True))
         known = function.__globals__
+        for module in sorted(_imported(code)):
+            if not _installed(module):
+                raise _UnknownError(f"it imports `{module}`, a module of yours, when it is called")
         used |= {name: known[name] for name in sorted(_global_names(code)) if name in known}
         return [
             self._code(code, function.__doc__),
             [(name, self.describe(value, f"`{name}`")) for name, value in used.items()],
             self.describe((function.__defaults__, function.__kwdefaults__), "a default"),
+            [(name, self.describe(each, f"`{name}`")) for name, each in vars(function).items()],
         ]
 
     def _code(self, code: CodeType, docstring: str | None = None) -> Any:
@@ -151,6 +161,31 @@ def _global_names(code: CodeType) -> set[str]:
         if each.opname in ("LOAD_GLOBAL", "LOAD_NAME")
     }
     return found.union(*(_global_names(e) for e in code.co_consts if isinstance(e, CodeType)))
+
+
+def _imported(code: CodeType) -> set[str]:
+    """The packages that a function imports when it is called, and those made in it do."""
+    steps = dis.get_instructions(code)
+    found = {str(each.argval).split(".")[0] for each in steps if each.opname == "IMPORT_NAME"}
+    return found.union(*(_imported(each) for each in code.co_consts if isinstance(each, CodeType)))
+
+
+@cache
+def _installed(name: str) -> bool:
+    """Whether a module comes with Python or was installed, and so is another only by its version.
+
+    What a program has made without a file is its own.
+    """
+    package = name.split(".", maxsplit=1)[0]
+    if package in (*sys.stdlib_module_names, *OURS):
+        return True
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and any(
+        part in ("site-packages", "dist-packages") for part in Path(str(spec.origin)).parts
+    )
 
 
 def _content(cell: CellType) -> Any:

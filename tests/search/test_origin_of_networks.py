@@ -7,6 +7,7 @@ import torch
 from search_toys import Evaluate, all_archs
 from stored import SPACE
 from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from search import run_search
 from search.evaluator import hash_images, hash_weights
@@ -19,11 +20,10 @@ LOG = logging.getLogger(__name__)
 TOYS = Evaluate(SPACE)
 
 
-def net(seed=0):
+def net(seed=0, activation=nn.GELU):
     torch.manual_seed(seed)
-    backbone = VisionTransformer(
-        img_size=16, patch_size=4, embed_dim=16, depth=3, num_heads=2, num_classes=5
-    )
+    sizes = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 3, "num_heads": 2}
+    backbone = VisionTransformer(**sizes, num_classes=5, act_layer=activation)
     config = {"pool": {"kinds": ["avg2d"], "grids": [2]}, "skip": {"ratios": [0.5]}}
     return Supernet(backbone, SearchSpace.from_dict(config, backbone_shape(backbone)))
 
@@ -58,6 +58,7 @@ def test_another_supernet_or_loader_is_refused_and_the_same_goes_on(tmp_path, va
     for trials in (7, 9):
         for change, place in (
             ({"supernet": net(1)}, "supernet"),
+            ({"supernet": net(activation=nn.Tanh)}, "layers"),
             ({"loader": images(2)}, "images"),
             ({"loader": images()[:1]}, "images"),
             ({"loader": targets}, "images"),
