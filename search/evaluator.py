@@ -24,7 +24,7 @@ from space.arch import Arch
 from space.errors import InputError
 from space.space import SearchSpace
 from supernet.backbone import backbone_shape
-from supernet.batches import images_and_targets
+from supernet.batches import all_batches
 from supernet.evaluation import HeldOut
 from supernet.model import Supernet
 from supernet.openings import Openings
@@ -164,7 +164,7 @@ def classification_evaluator(
     """Judges a supernet's archs as classifiers, on a user's own loader of (images, targets)."""
     task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
-    return evaluator_of(supernet, HeldOut(loader, task, device, name="loader"), race)
+    return evaluator_of(supernet, HeldOut(all_batches(loader, "loader"), task, device), race)
 
 
 class LoaderEvaluator(OnOpenings):
@@ -179,7 +179,7 @@ class LoaderEvaluator(OnOpenings):
     def __init__(self, supernet: Supernet, loader: Iterable[Any], metric: Metric) -> None:
         self.metric = metric
         device = next(supernet.parameters()).device
-        batches = [images_and_targets(batch, "loader") for batch in loader]
+        batches = all_batches(loader, "loader")
         self.images = [images.to(device) for images, _ in batches]
         self.targets = torch.cat([targets for _, targets in batches]).to(device)
         # Last: what may be kept is a share of the memory that the images leave.

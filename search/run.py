@@ -198,6 +198,8 @@ def _on_supernet(
 
     if loader is None or other is not None:
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
+    if not isinstance(loader, Iterable):
+        raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
     if metric is None:
         return classification_evaluator(supernet, loader, race)
     if race is not None:

@@ -190,13 +190,15 @@ def described(status: Status) -> str:
     percent = status.done / status.total
     lines = [
         f"{state} ({where}): {status.done:,} of {status.total:,} evaluations ({percent:.0%}), "
-        f"{status.failed:,} failed, {status.rate:.2f} a second"
+        f"{status.failed:,} failed" + (f", {status.rate:.2f} a second" if status.rate else "")
     ]
     if status.best is not None:
         lines.append(f"best {status.objective}: {cell(status.objective, status.best)}")
         lines.append(OPTIMISTIC)
     elif not status.objective:
         lines.append("no objective is measured, so that none of the archs is the best")
+    elif status.ended is not None:
+        lines.append("the front is empty: no evaluation has succeeded inside the budget")
     if status.workers is not None and status.running:
         lines.append(f"workers alive: {status.workers}, archs being evaluated: {status.leased}")
     if line := passes(status.forward, status.of_alone):

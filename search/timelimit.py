@@ -86,17 +86,25 @@ class _Alarm:
         self._heard = threading.current_thread() is threading.main_thread()
         self._over = False
         self._before: Callable[..., object] | int | None = None
+        self._users = 0.0, 0.0
+        self._began = 0.0
 
     def __enter__(self) -> None:
         if self._heard:
             self._before = signal.signal(signal.SIGALRM, self._ring)
-            signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_SECONDS)
+            self._began = time.monotonic()
+            self._users = signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_SECONDS)
 
     def __exit__(self, *_: object) -> None:
         self._over = True
         if self._heard:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, self._before)
+            left, interval = self._users
+            if left:
+                # An alarm of the user's own rings when it is due, or now that it is overdue.
+                passed = time.monotonic() - self._began
+                signal.setitimer(signal.ITIMER_REAL, max(left - passed, 1e-3), interval)
 
     def _ring(self, _: int, frame: FrameType | None) -> None:
         # Not in this file, where the evaluation is over and the alarm is yet to be stopped.

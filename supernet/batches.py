@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cache, partial
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple, Protocol, cast
@@ -171,6 +171,19 @@ def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
     elif isinstance(batch, tuple | list):
         kind += f" of {', '.join(type(part).__name__ for part in batch)}"
     raise InputError(f"{name}: a batch must be (images, targets), two tensors, got a {cut(kind)}")
+
+
+def all_batches(loader: Iterable[Any], name: str) -> list[tuple[Tensor, Tensor]]:
+    """The (images, targets) of all batches of a user's own loader, but for empty ones.
+
+    Raises:
+        InputError: there are no images, or a batch is none; the loader is named as `name`.
+    """
+    pairs = (images_and_targets(batch, name) for batch in loader)
+    found = [(images, targets) for images, targets in pairs if len(targets)]
+    if not found:
+        raise InputError(f"{name}: must hold images to judge on, got none")
+    return found
 
 
 def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:

@@ -56,7 +56,8 @@ def draw_usage(front: Usage, others: Usage | None, title: str) -> Figure:
             _draw_axis(axes, name, front, others)
             if k == 2:
                 axes.set_xlabel("block")
-        marks: list[Artist] = [Patch(color=BLUE, label=f"{front.archs} archs of the front")]
+        noun = "arch" if front.archs == 1 else "archs"
+        marks: list[Artist] = [Patch(color=BLUE, label=f"{front.archs} {noun} of the front")]
         if others is not None:
             marks.append(Line2D([], [], color=ORANGE, lw=3, label=title))
         figure.legend(handles=marks, loc="upper left", ncols=2, frameon=False, fontsize=10)

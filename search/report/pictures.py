@@ -71,6 +71,8 @@ def _says_front(figures: FrontFigures) -> str:
     says = "The blue line is the best that the search found for each cost"
     if not figures.two:
         says = "The blue points are the front; other objectives than these two count too"
+    if not figures.front:
+        says = "The front is empty: no arch keeps the budget; grey points are what was evaluated"
     says += f", measured on the search split. {OPTIMISTIC}"
     if figures.close:
         says += (

@@ -92,6 +92,21 @@ def test_of_images_all_counts_but_their_order():
     assert hash_images(half) == hash_images(half)
 
 
+@pytest.mark.parametrize("metric", [None, margin])
+@pytest.mark.parametrize(
+    ("loader", "says"),
+    [
+        ([], "loader: must hold images to judge on, got none"),
+        ([(torch.zeros(0, 3, 16, 16), torch.zeros(0).long())], "loader: must hold images"),
+        (3, r"loader: must give batches of \(images, targets\), got 3"),
+    ],
+)
+def test_a_loader_without_images_is_one_line(loader, says, metric):
+    objectives = ["margin=max", "macs"] if metric else ["top1", "macs"]
+    with pytest.raises(InputError, match=f"^{says}"):
+        run_search(net(), loader=loader, metric=metric, objectives=objectives, trials=2)
+
+
 def test_a_search_in_memory_hashes_nothing(monkeypatch):
     monkeypatch.setattr("search.evaluator.hash_images", lambda batches: pytest.fail("hashed"))
     assert run_search(net(), loader=images(), trials=3).evaluations == 3

@@ -14,6 +14,7 @@ from searching import search as slow_search
 
 from search.run import run_search
 from search.status import NAME, SILENT_SECONDS, described, read_status
+from search.tables import OPTIMISTIC
 from space import InputError
 
 SPACE = toy_space()
@@ -42,6 +43,15 @@ def test_its_best_is_that_of_the_first_measured_objective(tmp_path):
     assert (seen[-1].objective, seen[-1].best_value) == ("top1", best)
     assert seen[-1].best.metrics["top1"] == best
     assert f"best top1: {best:.2%}" in described(status)
+    assert OPTIMISTIC in described(status)
+
+
+def test_an_empty_front_is_said_and_a_rate_of_nothing_is_not(tmp_path):
+    for _ in range(2):
+        search(tmp_path, budget="top1=0.999999", origin="toys")
+    said = described(read_status(tmp_path))
+    assert "the front is empty: no evaluation has succeeded inside the budget" in said
+    assert " a second" not in said
 
 
 def test_without_a_measured_objective_there_is_no_best(tmp_path):
