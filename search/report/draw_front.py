@@ -59,7 +59,9 @@ def draw_front(figures: FrontFigures) -> Figure:
         ]
         _set_limits(axes, figures, scale)
         outside_legend(figure, legend)
-        _draw_numbers(axes, numbered)
+        befores = [move.before for move in figures.moves if move.before]
+        plain = zip(*_columns([*befores, *figures.front], scale), strict=True)
+        _draw_numbers(axes, numbered, list(plain))
     return figure
 
 
@@ -145,41 +147,58 @@ def _draw_move(axes: Axes, move: Move, scale: float, color: str) -> None:
         axes.annotate("", (x, after.y), (x, before.y), arrowprops=arrow, zorder=6 + front)
 
 
-def _draw_numbers(axes: Axes, numbered: Sequence[Numbered]) -> None:
-    """A number in each marker, or beside it where another number stands already."""
+def _draw_numbers(
+    axes: Axes, numbered: Sequence[Numbered], others: Sequence[tuple[float, float]]
+) -> None:
+    """A number in each marker; where markers lie on each other, beside them and tied by a line.
+
+    Args:
+        axes: where the markers are.
+        numbered: those with a number.
+        others: places of markers without one.
+    """
     figure: Any = axes.figure
     # Only then is it known where on the picture a point lies.
     figure.draw_without_rendering()
     pixel: float = figure.dpi / 72
-    taken: list[Any] = []
-    for number, point in enumerate(numbered, start=1):
-        at = axes.transData.transform((point.x, point.y))
-        places = [
-            (dx * APART, dy * APART)
-            for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (2, 0), (-2, 0))
-        ]
-        free = (
-            place
-            for place in places
-            if all(
-                np.abs(at + np.multiply(place, pixel) - other).max() >= 0.9 * APART * pixel
-                for other in taken
-            )
-        )
-        place = next(free, places[0])
-        taken.append(at + np.multiply(place, pixel))
+    place = axes.transData.transform
+    points = [place((point.x, point.y)) for point in numbered]
+    taken = [*points, *map(place, others)]
+    for number, (point, at) in enumerate(zip(numbered, points, strict=True), start=1):
+        alone = sum(_apart(at, other) < APART * pixel for other in taken) == 1
+        offset = (0.0, 0.0) if alone else _free(at, taken, axes.bbox, pixel)
+        taken.append(at + np.multiply(offset, pixel))
+        line = {"arrowstyle": "-", "color": point.color, "lw": 0.7, "shrinkA": 0, "shrinkB": 0}
         axes.annotate(
             str(number),
             (point.x, point.y),
-            place,
+            offset,
             textcoords="offset points",
             ha="center",
             va="center_baseline",
             fontsize=7.5,
             fontweight="bold",
-            color="white" if place == (0, 0) else point.color,
+            color="white" if alone else point.color,
             zorder=9,
+            arrowprops=None if alone else line,
         )
+
+
+def _free(at: Any, taken: Sequence[Any], frame: Any, pixel: float) -> tuple[float, float]:
+    """The nearest offset, in points, at which a number lies on nothing and inside the frame."""
+    for distance in np.arange(1.2, 9.0, 0.4) * APART:
+        for angle in np.arange(16) * np.pi / 8:
+            offset = distance * np.cos(angle), distance * np.sin(angle)
+            there = at + np.multiply(offset, pixel)
+            inside = frame.padded(-APART * pixel).contains(*there)
+            if inside and all(_apart(there, other) >= 1.1 * APART * pixel for other in taken):
+                return offset
+    return 0.0, 0.0
+
+
+def _apart(one: Any, other: Any) -> float:
+    """How far apart two places are, across or up, in pixels."""
+    return float(np.abs(one - other).max())
 
 
 def _heading(split: str, images: int | None) -> Line2D:

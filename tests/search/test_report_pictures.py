@@ -46,7 +46,8 @@ def texts(figure: Figure) -> list[tuple[str, Bbox]]:
     }
     found = [each for each in figure.findobj(Text) if id(each) not in ticks]
     return [
-        (each.get_text(), each.get_window_extent())
+        # Of an annotation the words alone, without the line that ties them to a point.
+        (each.get_text(), Text.get_window_extent(each))
         for each in found
         if each.get_visible() and each.get_text()
     ]
@@ -108,6 +109,26 @@ def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchRe
             across = min(a.x1, b.x1) - max(a.x0, b.x0)
             high = min(a.y1, b.y1) - max(a.y0, b.y0)
             assert across < 1 or high < 1, (one, other)
+
+
+def test_numbers_of_markers_in_a_heap_lie_on_no_marker(search: SearchResult) -> None:
+    result, choices = judged(search)
+    heap = [replace(each, arch=choices[0].arch, inherited={"top1": 0.76}) for each in choices]
+    (figures,) = fronts_figures(result, heap)
+    figure = draw_front(figures)
+    (axes,) = figure.axes
+    written = [(text, box) for text, box in texts(figure) if text.isdecimal()]
+    assert len(written) >= len(heap)
+    markers = [
+        axes.transData.transform((x, y))
+        for line in axes.lines
+        if line.get_marker() == "s"
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    ]
+    inside = [text for text, box in written if any(box.contains(*each) for each in markers)]
+    assert inside == []
+    for (one, a), (other, b) in itertools.combinations(written, 2):
+        assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
 
 
 def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -> None:
