@@ -203,6 +203,11 @@ class Config:
                 "search.workers or retrain.workers"
             )
 
+    @property
+    def search_seed(self) -> int:
+        """The seed of the search: its own, or else that of the run."""
+        return self.seed if self.search.seed is None else self.search.seed
+
     def evaluators(self) -> Literal[0] | Workers:
         """What evaluates: this process, or workers."""
         return self._workers("search", self.search)

@@ -47,10 +47,11 @@ class RandomArchs:
         space = self._setup.supernet.space
         tables = latency_tables(config, folder)
         limit = "=".join(named(budget))
-        seed = config.seed if wanted.seed is None else wanted.seed
         directions = self._setup.task.directions
         problem = make_problem(space, wanted.objectives, limit, directions, tables)
-        archs = draw_distinct(Feasible(space, problem.budget), space, self._count, seed)
+        archs = draw_distinct(
+            Feasible(space, problem.budget), space, self._count, config.search_seed
+        )
         name = f"random {budget}"
         with shown_progress(self._console, name) as shown:
             front = search_supernet(

@@ -141,7 +141,7 @@ def search_supernet(
         space=setup.supernet.space,
         make_evaluate=evaluate,
         objectives=wanted.objectives,
-        seed=config.seed if wanted.seed is None else wanted.seed,
+        seed=config.search_seed,
         latency=tables,
         directions=setup.task.directions,
         origin=origin_of(run),

@@ -102,6 +102,15 @@ def test_only_what_the_export_wrote_of_other_archs_goes(front, exported):
     assert not [line for line in remove_stale(exported, "main", {kept}) if "removed" in line]
 
 
+def test_a_folder_of_another_arch_stays(front, exported):
+    kept, old = file_stem(front.entries[0]), file_stem(front.entries[1])
+    save(front.entries[0].arch, exported / old / "arch.yaml")
+    (exported / old / "model.onnx").write_bytes(b"graph")
+    told = list(remove_stale(exported, "main", {kept}))
+    assert (exported / old / "model.onnx").exists()
+    assert f"{exported / old}: no longer on the front, but kept: it holds something else" in told
+
+
 def test_a_longer_search_is_exported_without_the_archs_before(searched, run, capsys):
     """Those that a front no longer has would else be taken for points of it."""
     words = ["--run", str(run), "--search.name", "grown", "--search.sampler", "RandomSampler"]

@@ -11,6 +11,7 @@ from stages_config import CONFIG
 from search.cli import main
 from search.folder import RunFolder
 from search.parsing import parse_call
+from search.tables import OPTIMISTIC
 from space import InputError
 from space.yamlfile import read_yaml
 
@@ -237,4 +238,5 @@ def test_values_by_which_nothing_works_are_not_the_runs_even_after_a_success(sea
     assert main([*command, "--search.trials", "9"]) == 0
     told = capsys.readouterr().out
     assert "time_limit" not in told
+    assert OPTIMISTIC in told
     assert "9 evaluations, 3 failed" in " ".join(told.split())
