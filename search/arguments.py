@@ -9,6 +9,7 @@ from typing import Any, Union, get_args, get_origin
 
 from search.commands import COMMANDS
 from search.complaints import options
+from search.folder import CONFIG
 from space.errors import InputError, cut
 
 
@@ -21,7 +22,10 @@ def is_list(kind: Any) -> bool:
 def config_option(arguments: list[str]) -> list[str]:
     """`train FILE ...` as `train --config FILE ...`, since a config cannot be positional there."""
     if len(arguments) > 1 and arguments[0] in COMMANDS and not arguments[1].startswith("-"):
-        return [arguments[0], "--config", *arguments[1:]]
+        # The folder of a run stands for its config.
+        command, file, *rest = arguments
+        own = Path(file) / CONFIG
+        return [command, "--config", str(own) if own.is_file() else file, *rest]
     return arguments
 
 

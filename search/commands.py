@@ -43,11 +43,8 @@ class Command:
     short: Mapping[str, str] = field(default_factory=dict)
 
 
-ARCHS = Option(
-    "archs",
-    list[str] | None,
-    "arch files, front.yaml files or folders of them, instead of the front's",
-)
+ARCH_FILES = "arch files, front.yaml files or folders of them"
+ARCHS = Option("archs", list[str] | None, f"{ARCH_FILES}, instead of the front's")
 
 _ALL = (
     Command(
@@ -121,7 +118,7 @@ _ALL = (
             "Gives accuracy on the test split, MACs, parameters and images/s of arch files. "
             "Example: tokennas evaluate configs/quickstart.yaml --archs a.yaml b.yaml"
         ),
-        options=(ARCHS,),
+        options=(Option("archs", list[str] | None, f"{ARCH_FILES}; needed"),),
         sections=("data",),
     ),
     Command(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
@@ -80,6 +80,9 @@ class DatasetReader:
                 return to_rgb(Image.open(file))
         except Exception as error:  # whatever Pillow raises of a damaged file
             reason = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                # Its own words name a file object.
+                reason = "it is of no format that Pillow knows, or cut off at its beginning"
             raise InputError(
                 f"{self._name(i)}: image {i} of {self._split} cannot be read: {reason}"
             ) from None

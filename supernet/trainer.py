@@ -256,6 +256,8 @@ class Trainer:
                     "delete it to go anew"
                 ) from None
         at = self.position
+        if state is not None and at.epoch < self.recipe.epochs:
+            self.journal.note(f"going on in epoch {at.epoch + 1}, after step {at.step}")
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
         # No set: its order may differ between processes, which would get each other's weights.

@@ -217,7 +217,8 @@ def test_options_of_training_need_not_be_repeated(tmp_path, monkeypatch, capsys)
     assert json.loads(shlex.split(told)[3])["pool"] is None
     for command in ("search", "export", "retrain"):
         assert main([command, "toy.yaml"]) == 0
-    assert main(["search", "runs/toy/config.yaml"]) == 0
+    for own in ("runs/toy/config.yaml", "runs/toy"):
+        assert main(["search", own]) == 0
     assert not (tmp_path / "runs" / "toy" / "search" / "main" / "journal.log").exists()
     assert not (tmp_path / "runs" / "config").exists()
     capsys.readouterr()
