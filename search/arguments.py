@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 import types
 from functools import cache
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
+import yaml
+
 from search.commands import COMMANDS
 from search.complaints import options
 from search.folder import CONFIG
 from space.errors import InputError, cut
+
+# A value of one of the space's operators, such as --space.pool.grids.
+INSIDE = re.compile(r"--space\.(\w+)\.(\w+)")
 
 
 def is_list(kind: Any) -> bool:
@@ -73,6 +80,33 @@ def add_true(arguments: list[str]) -> list[str]:
 @cache
 def _switches() -> frozenset[str]:
     return frozenset(name for name, kind in options().items() if kind is bool)
+
+
+def whole_operators(arguments: list[str], data: Any) -> list[str]:
+    """`--space.pool.grids VALUE` as `--space.pool`, with what the config says of the rest of it.
+
+    The parser knows no more of the space than that it is a mapping, and would forget the rest.
+
+    Raises:
+        InputError: a value is no YAML.
+    """
+    space = data.get("space") if isinstance(data, dict) else None
+    found: list[str] = []
+    changed: dict[str, Any] = {}
+    left = iter(arguments)
+    for argument in left:
+        option, equals, value = argument.partition("=")
+        place = INSIDE.fullmatch(option)
+        if place is None:
+            found.append(argument)
+            continue
+        said = space.get(place[1]) if isinstance(space, dict) else None
+        operator = changed.setdefault(place[1], dict(said) if isinstance(said, dict) else {})
+        try:
+            operator[place[2]] = yaml.safe_load(value if equals else next(left, ""))
+        except yaml.YAMLError:
+            raise InputError(f"{option}: cannot be read: {cut(value)}") from None
+    return found + [f"--space.{name}={json.dumps(each)}" for name, each in changed.items()]
 
 
 def config_file(arguments: list[str]) -> Path | None:

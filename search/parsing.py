@@ -15,7 +15,14 @@ from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 from yaml import YAMLError
 
-from search.arguments import add_true, config_file, config_option, join_lists, long_names
+from search.arguments import (
+    add_true,
+    config_file,
+    config_option,
+    join_lists,
+    long_names,
+    whole_operators,
+)
 from search.commands import COMMANDS, Command
 from search.complaints import explain, placed, section_of
 from search.config import Config, FileConfig
@@ -75,6 +82,7 @@ def parse_call(argv: Sequence[str]) -> Call:
     if document is not None:
         check_keys(document)
     _check_sizes(arguments, document)
+    arguments = whole_operators(arguments, document and document.data)
     call = _read_call(arguments, file, document)
     if document is None or call.config is None or call.command.name in NAMES_ALONE:
         return call

@@ -40,6 +40,23 @@ def test_values_of_the_file_and_options_over_them(config):
     assert call.config.space == {"pool": {"kinds": ["avg2d"], "grids": [4]}}
 
 
+def test_a_value_of_an_operator_leaves_the_rest_of_it(config):
+    words = [
+        "--space.pool.grids",
+        "[5, 3]",
+        "--space.skip.ratios=[0.5]",
+        "--space.pool.max_pools=1",
+    ]
+    assert parse_call(["train", str(config), *words]).config.space == {
+        "pool": {"kinds": ["avg2d"], "grids": [5, 3], "max_pools": 1},
+        "skip": {"ratios": [0.5]},
+    }
+    assert parse_call(["train", str(config), "--space.pool", "null"]).config.space == {"pool": None}
+    assert "--space.pool.grids: cannot be read: [" in refused(
+        "train", config, "--space.pool.grids", "["
+    )
+
+
 def test_unknown_keys_are_told_all_at_once_with_their_lines(config):
     config.write_text(TEXT.replace("batch: 64", "bach: 64").replace("epochs: 3", "epoch: 3"))
     assert refused("train", config).splitlines() == [
