@@ -102,8 +102,9 @@ def whole_operators(arguments: list[str], data: Any) -> list[str]:
             continue
         said = space.get(place[1]) if isinstance(space, dict) else None
         operator = changed.setdefault(place[1], dict(said) if isinstance(said, dict) else {})
+        value = value if equals else next(left, "")
         try:
-            operator[place[2]] = yaml.safe_load(value if equals else next(left, ""))
+            operator[place[2]] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise InputError(f"{option}: cannot be read: {cut(value)}") from None
     return found + [f"--space.{name}={json.dumps(each)}" for name, each in changed.items()]
