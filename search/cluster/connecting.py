@@ -27,10 +27,12 @@ def connected(workers: Workers) -> Iterator[bool]:
     it was started for.
 
     Raises:
-        InputError: nothing answers at the address, or it does not let us in.
+        InputError: nothing answers at the address, it does not let us in, or this process is
+            connected to another one.
     """
     # Looked at before anything is changed that a Ray which runs in this process has read.
     if _is_connected():
+        _check_address(workers.ray.address)
         _check_runtime_env(workers.ray)
         yield False
         return
@@ -64,6 +66,20 @@ def _is_connected() -> bool:
     import ray  # noqa: PLC0415
 
     return ray.is_initialized()
+
+
+def _check_address(address: str | None) -> None:
+    """Refuse an address other than that of the Ray which this process is connected to."""
+    import ray  # noqa: PLC0415
+
+    if address is None or address == "auto" or "://" in address:
+        return
+    there = ray.get_runtime_context().gcs_address
+    if address != there:
+        raise InputError(
+            f"search.ray.address: {address}, but this process is connected to the Ray at {there}; "
+            "leave the address out, or end that connection first by ray.shutdown()"
+        )
 
 
 def here() -> dict[str, Any]:

@@ -7,9 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import ray
 from ray.util import list_named_actors
 from searching import search
+
+from search.workers import RayConfig, Workers
+from space import InputError
 
 
 def check_nothing_is_left():
@@ -26,6 +30,9 @@ def main(folder):
     for trials in (10, 14):
         search(folder, trials, workers=2)
         check_nothing_is_left()
+    elsewhere = Workers(2, ray=RayConfig(address="127.0.0.1:1"))
+    with pytest.raises(InputError, match="but this process is connected to the Ray at "):
+        search(folder, 18, workers=elsewhere)
     assert ray.is_initialized()
     assert ray.get(before) == "mine"
     assert ray.get(ray.remote(lambda: 4).remote()) == 4
