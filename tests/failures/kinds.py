@@ -184,10 +184,13 @@ def _read_search(run):
 
 def _resume(run):
     folder, sampler = run / "journal", parse_sampler("RandomSampler")
-    depth = read_yaml(folder / "search.yaml").data["shape"]["depth"]
+    stored = read_yaml(folder / "search.yaml").data
+    depth, origin = stored["shape"]["depth"], stored.get("origin")
     space = next(space for space in SPACES if space.shape.depth == depth)
     problem = problem_of(space, budget="macs=90%")
-    store = Store(folder, describe_search(problem, sampler, 0, {}), problem.objectives)
+    # What evaluates is no part of this: it is what it was.
+    origin = origin if isinstance(origin, dict) else {}
+    store = Store(folder, describe_search(problem, sampler, 0, origin), problem.objectives)
     try:
         _in_file(folder / "journal.log", read_records, store.trials, problem)
     finally:
