@@ -11,7 +11,10 @@ from safetensors.torch import load_file
 from stages_config import CONFIG
 
 from search.cli import main
+from search.folder import RunFolder
+from search.parsing import parse_call
 from search.processes import Launched, first_host
+from search.stages.setup import prepare
 from space import InputError
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_PORT": "29500"}
@@ -135,18 +138,26 @@ def test_what_is_wrong_is_said_once(tmp_path, argv, words):
 
 @pytest.mark.cluster
 @pytest.mark.parametrize(("number", "process"), [(0, 0), (2, 1)])
-def test_what_one_process_alone_has_met_is_told(tmp_path, number, process):
+def test_what_one_process_alone_has_met_is_told(tmp_path, monkeypatch, number, process):
     (tmp_path / "toy.yaml").write_text(CONFIG)
     for split, name in (("train", "a"), ("train", "b"), ("val", "a"), ("val", "b")):
         place = tmp_path / "images" / split / name
         place.mkdir(parents=True)
         for at in range(40):
             Image.new("RGB", (16, 16), (at, 9, 9)).save(place / f"{at:02}.png")
-    # Which process reads it first follows from the seed.
-    broken = tmp_path / "images" / "train" / "a" / f"{number:02}.png"
-    broken.write_bytes(b"no image")
     options = ["--data.dataset.name", "folder", "--data.dataset.root", str(tmp_path / "images")]
-    done = launched(tmp_path, 2, "train", "toy.yaml", *options, "--data.search_share", "0.1")
+    words = ["train", "toy.yaml", *options, "--data.search_share", "0.1"]
+    monkeypatch.chdir(tmp_path)
+    call = parse_call(words)
+    folder = RunFolder(call.config, call.file)
+    prepare(call.config, folder).check_images(folder)
+    # It breaks unnoticed, once all have been opened. Which process reads it first follows from
+    # the seed.
+    broken = tmp_path / "images" / "train" / "a" / f"{number:02}.png"
+    before = broken.stat()
+    broken.write_bytes(b"x" * before.st_size)
+    os.utime(broken, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = launched(tmp_path, 2, *words)
     assert done.returncode != 0
     (said,) = [line for line in done.stderr.splitlines() if "cannot be read" in line]
     assert re.fullmatch(
