@@ -104,8 +104,8 @@ def whole_operators(arguments: list[str], data: Any) -> list[str]:
         operator = changed.setdefault(place[1], dict(said) if isinstance(said, dict) else {})
         value = value if equals else next(left, "")
         try:
-            operator[place[2]] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            operator[place[2]] = json.loads(json.dumps(yaml.safe_load(value), default=str))
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise InputError(f"{option}: cannot be read: {cut(value)}") from None
     return found + [f"--space.{name}={json.dumps(each)}" for name, each in changed.items()]
 

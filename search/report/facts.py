@@ -98,7 +98,8 @@ def _backbone(config: Mapping[str, Any], shape: BackboneShape | None) -> str:
 
 def _data(config: Mapping[str, Any]) -> str:
     dataset = _section(_section(config, "data"), "dataset")
-    return str(dataset.get("name", ""))
+    name, root = str(dataset.get("name", "")), dataset.get("root")
+    return f"{name} {root}" if root and name in ("folder", "tar") else name
 
 
 def search_images(contents: Contents) -> int | None:
