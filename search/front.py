@@ -67,6 +67,7 @@ class Front:
         left_out: subnets of the front that the file it was read from leaves out, see `save`.
         images: of the search split, which chose the entries; None where that is not known.
         directions: which way metrics that are no objectives are better, by name.
+        functions: objectives that are worked out from the arch alone, and fail on the full one.
     """
 
     objectives: tuple[Objective, ...]
@@ -81,6 +82,7 @@ class Front:
     left_out: int = 0
     images: int | None = None
     directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
+    functions: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
@@ -99,6 +101,7 @@ class Front:
                     chosen[(point[rank], *point, record.number)] = record
         ordered = [record for _, record in sorted(chosen.items(), key=lambda pair: pair[0])]
         errors, images = errors_of(ordered, ranked_by)
+        full = _costs_of_full(problem)
         return cls(
             objectives,
             tuple(
@@ -109,7 +112,7 @@ class Front:
                 for each in ordered
             ),
             problem.space.shape,
-            _costs_of_full(problem),
+            full,
             len(records),
             sum(record.error is not None for record in records),
             reference,
@@ -117,6 +120,7 @@ class Front:
             ended if chosen else f"{ended}; {_why_empty(problem, records)}",
             images=images,
             directions=dict(problem.directions),
+            functions=tuple(o.name for o in objectives if o.function and o.name not in full),
         )
 
     def __len__(self) -> int:
@@ -126,9 +130,10 @@ class Front:
     def ranked_by(self) -> Objective | None:
         """What says which subnet is best: the first objective that is measured.
 
-        A file keeps no functions; it keeps what they make of the full arch.
+        A file keeps no functions; it keeps what they make of the full arch, or that they fail.
         """
-        return first_measured(each for each in self.objectives if each.name not in self.full)
+        free = (*self.full, *self.functions)
+        return first_measured(each for each in self.objectives if each.name not in free)
 
     def direction(self, name: str) -> Direction:
         """Which way a metric or a cost is better: "max" or "min".

@@ -31,7 +31,7 @@ KEYS = (
     "shape",
 )
 # Where it says nothing of them, metrics are better as ours are.
-OPTIONAL = ("directions", "images")
+OPTIONAL = ("directions", "functions", "images")
 IDENTITY = re.compile(r"[0-9a-f]{16}")
 ENTRY = ("trial", "identity", "values", "metrics", "blocks")
 
@@ -62,6 +62,7 @@ def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
             for entry in values["entries"]
         ],
         **({"directions": directions} if directions != DIRECTIONS else {}),
+        **({"functions": list(values["functions"])} if values["functions"] else {}),
         # Last, where the costs of the entries check it: a file that was cut is noticed.
         "shape": values["shape"].to_dict(),
     }
@@ -98,6 +99,10 @@ def read_front(path: str | Path) -> dict[str, Any]:
         "left_out": reader.count(("left_out",), data["left_out"]),
         "images": reader.count(("images",), data["images"]) if "images" in data else None,
         "directions": reader.directions(("directions",), data.get("directions", DIRECTIONS)),
+        "functions": tuple(
+            reader.text(("functions", i), name)
+            for i, name in enumerate(reader.items(("functions",), data.get("functions", [])))
+        ),
         "shape": shape,
         "full": reader.numbers(("full",), data["full"]),
         "reference": reader.values(("reference",), data["reference"], len(objectives)),

@@ -62,15 +62,21 @@ def test_without_a_measured_objective_none_is_the_best(tmp_path, objectives):
             front.best(macs="70%")
 
 
-def test_a_function_that_fails_on_the_full_arch_costs_a_search_nothing():
+def test_a_function_that_fails_on_the_full_arch_costs_a_search_nothing(tmp_path):
     def fails(arch):
         return 1 / sum(block.shared for block in arch.blocks)
 
-    objectives = ["top1", Objective("own", "min", fails)]
+    objectives = [Objective("own", "min", fails), "top1"]
     front = run_search(space=SPACE, evaluate=Evaluate(SPACE), objectives=objectives, trials=20)
     assert front.failed > 0
     assert len(front) > 0
     assert "own" not in front.full
+    # Nor is it what says which one is best, also once it is a name in a file alone.
+    front.save(tmp_path / "front.yaml")
+    again = Front.load(tmp_path / "front.yaml")
+    assert again == front
+    assert again.ranked_by.name == "top1"
+    assert again.best() == front.best() == max(front.entries, key=lambda e: e.metrics["top1"])
 
 
 def test_limits_go_by_the_metrics_own_direction(tmp_path):
