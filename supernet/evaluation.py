@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from supernet.batches import images_and_targets
 from supernet.optimization import autocast
 from supernet.task import Classification, at_least_float32
 
@@ -32,7 +31,6 @@ class HeldOut:
         task: what they are judged for.
         device: where the images stay.
         amp: bfloat16 autocast on GPUs.
-        name: what the user calls the batches, for errors.
     """
 
     def __init__(
@@ -41,16 +39,14 @@ class HeldOut:
         task: Classification,
         device: torch.device,
         amp: bool = True,
-        name: str = "held_out",
     ) -> None:
         self.task = task
         self.device = device
         self.amp = amp
         self._parts = 1
         self._views: dict[Tensor, tuple[Tensor, ...]] = {}
-        pairs = (images_and_targets(batch, name) for batch in batches)
         self.batches = [
-            Held(images.to(device), targets.to(device), None) for images, targets in pairs
+            Held(images.to(device), targets.to(device), None) for images, targets, *_ in batches
         ]
 
     def __len__(self) -> int:

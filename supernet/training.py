@@ -18,7 +18,7 @@ from space.arch import Arch
 from space.errors import InputError
 from space.space import SearchSpace
 from space.writing import make_folder
-from supernet.batches import Batch, Batches, ShuffledBatches, UserBatches
+from supernet.batches import Batch, Batches, ShuffledBatches, UserBatches, all_batches
 from supernet.evaluation import HeldOut
 from supernet.journal import Journal
 from supernet.model import Supernet
@@ -100,9 +100,8 @@ def as_held_out(
     if given is None:
         return None
     if not isinstance(given, HeldOut):
-        given = HeldOut(given, task, next(model.parameters()).device, amp)
-    if not len(given):
-        raise InputError("held_out: must hold images to judge on, got none")
+        device = next(model.parameters()).device
+        given = HeldOut(all_batches(given, "held_out"), task, device, amp)
     return given
 
 

@@ -64,18 +64,31 @@ def test_the_last_good_checkpoint_is_kept(tmp_path, monkeypatch):
         assert torch.equal(value, whole.state_dict()[name])
 
 
-def test_weights_that_overflow_in_a_step_are_not_stored(tmp_path, monkeypatch):
-    step = torch.optim.AdamW.step
-    calls = []
+def spoiled_after(count, monkeypatch, spoil):
+    """AdamW, which after so many steps does something to its weights."""
+    step, calls = torch.optim.AdamW.step, []
 
-    def overflow(self, closure=None):
+    def spoiling(self, closure=None):
         step(self, closure)
         calls.append(self)
-        if len(calls) == 6:
+        if len(calls) == count:
             with torch.no_grad():
-                self.param_groups[0]["params"][0].flatten()[0] = torch.inf
+                for weight in (each for group in self.param_groups for each in group["params"]):
+                    spoil(weight)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
+    monkeypatch.setattr(torch.optim.AdamW, "step", spoiling)
+
+
+def overflow(weight):
+    weight.flatten()[0] = torch.inf
+
+
+def explode(weight):
+    weight.mul_(1e25)
+
+
+def test_weights_that_overflow_in_a_step_are_not_stored(tmp_path, monkeypatch):
+    spoiled_after(6, monkeypatch, overflow)
     with pytest.raises(DivergedError, match=r"in epoch 2, step 3 of 3: \S+ is not finite"):
         train(tmp_path)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -83,16 +96,7 @@ def test_weights_that_overflow_in_a_step_are_not_stored(tmp_path, monkeypatch):
 
 
 def test_nor_inside_an_epoch(tmp_path, monkeypatch):
-    step, calls = torch.optim.AdamW.step, []
-
-    def overflow(self, closure=None):
-        step(self, closure)
-        calls.append(self)
-        if len(calls) == 2:
-            with torch.no_grad():
-                self.param_groups[0]["params"][0].flatten()[0] = torch.inf
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
+    spoiled_after(2, monkeypatch, overflow)
     net, recipe = toy_supernet(), SupernetRecipe(epochs=1, random_archs=1, save_minutes=0.0)
     data = toy_data(net)
     with pytest.raises(DivergedError, match=r"in epoch 1, step 3 of 4: \S+ is not finite"):
@@ -104,18 +108,7 @@ def test_nor_inside_an_epoch(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("what", ["supernet", "retrain"])
 def test_weights_that_are_finite_and_give_nothing_finite_are_not_good(tmp_path, monkeypatch, what):
-    step, calls = torch.optim.AdamW.step, []
-
-    def explode(self, closure=None):
-        step(self, closure)
-        calls.append(self)
-        if len(calls) == 6:
-            with torch.no_grad():
-                for group in self.param_groups:
-                    for weight in group["params"]:
-                        weight.mul_(1e25)
-
-    monkeypatch.setattr(torch.optim.AdamW, "step", explode)
+    spoiled_after(6, monkeypatch, explode)
     common = {"task": toy_task(), "folder": tmp_path, "quiet": True, "held_out": random_loader()}
     net, learn, recipe = toy_supernet(), train_supernet, SupernetRecipe(epochs=2, random_archs=1)
     if what == "retrain":

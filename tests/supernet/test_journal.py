@@ -43,6 +43,7 @@ def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
     row = {
         "epoch": 0,
         **{f"loss/{kind}": 1.0 for kind in ("largest", "selectors", "random")},
+        "grad_norm": 4.0,
         **{f"top1/{kind}": 0.5 for kind in kinds},
         **{f"recall/{kind}": 0.5 for kind in ("selector", "previous map", "class row", "chance")},
         "images_per_second": 100.0,
@@ -61,9 +62,9 @@ def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
     assert max(map(len, whole)) > 100
     assert max(map(len, narrow)) <= 80
     assert not any(line.endswith(" ") for line in (*whole, narrow[-1]))
-    for name in ("epoch", "largest", "selectors", *kinds, "images/s"):
+    for name in ("epoch", "largest", "norm", *kinds, "images/s"):
         assert name in narrow[1]
     assert "chance" not in narrow[1]
     said = " ".join(" ".join(narrow).split())
-    left_out = "random, selector, previous map, class row, chance"
+    left_out = "selectors, random, selector, previous map, class row, chance"
     assert f"left out, for a wider terminal or a log: {left_out} 1 " in said
