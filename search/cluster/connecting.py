@@ -227,6 +227,15 @@ def check_ray(config: RayConfig) -> None:
     """
     if config.address is not None:
         _check_answers(config.address)
+    check_runtime_env(config)
+
+
+def check_runtime_env(config: RayConfig) -> None:
+    """Refuse what Ray could not set up for workers.
+
+    Raises:
+        InputError: A key is unknown, or its value is not right.
+    """
     if config.runtime_env:
         with environment(RAY):
             _check_runtime_env(config)

@@ -13,7 +13,7 @@ from search.report.choices import Choice, choices_of_front, read_retrained
 from search.report.latencies import Latencies, find_tables, latencies
 from search.report.logs import Row, read_log
 from search.report.measures import Score, score_of, test_score
-from search.report.outdated import mark_outdated
+from search.report.outdated import describe_outdated, mark_outdated
 from search.report.searches import SearchResult, find_searches, read_search
 from search.report.volumes import comparable
 from space.errors import InputError, near
@@ -74,6 +74,7 @@ def read_run(run: Path, name: str) -> Contents:
     choices, unfinished = read_retrained(run, name)
     retrained = bool(choices)
     if search is not None:
+        missing += describe_outdated(choices, search.front, run / "search" / name)
         choices = mark_outdated(choices, search.front)
     _check_some(run, name, bool(training or search or choices))
     missing += left_out

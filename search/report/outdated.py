@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from search.front import Front, FrontEntry
-from search.report.choices import Choice
-from search.stages.choosing import best_within
+from search.report.choices import RANDOM, Choice
+from search.report.searches import FRONT
+from search.stages.choosing import best_within, folder_of
 from space.errors import InputError
 
 
@@ -21,13 +23,53 @@ def mark_outdated(choices: Iterable[Choice], front: Front) -> list[Choice]:
     return [replace(each, better=_better(each, front)) for each in choices]
 
 
+def describe_outdated(choices: Sequence[Choice], front: Front, folder: Path) -> list[str]:
+    """What else a longer search has overtaken, in a line each.
+
+    These are budgets without a network of their own, because another one's was their best too, and
+    networks chosen from fewer random archs than the search has evaluated since.
+
+    Args:
+        choices: The retrained networks.
+        front: Of their search, as it is now.
+        folder: Of that search.
+    """
+    names, archs = {each.name for each in choices}, {each.arch for each in choices}
+    budgets = dict.fromkeys(budget for each in choices for budget in each.recipe.get("budgets", []))
+    lines = [
+        f"Within {budget} the search has since found a better arch "
+        f"({best.metrics['macs'] / front.full['macs']:.0%} of the MACs) than those retrained, "
+        "which is not yet retrained; `tokennas retrain CONFIG` does."
+        for budget in budgets
+        if budget not in names
+        and (best := _best(budget, front)) is not None
+        and best.arch not in archs
+    ]
+    for each in choices:
+        path = folder / folder_of(each.name) / FRONT
+        if not each.name.startswith(RANDOM) or not path.exists():
+            continue
+        count = Front.load(path).evaluations
+        if count < front.evaluations:
+            lines.append(
+                f"{each.name} is the best of {count:,} random archs, but the search has since "
+                f"evaluated {front.evaluations:,}; `tokennas retrain CONFIG` draws as many."
+            )
+    return lines
+
+
 def _better(choice: Choice, front: Front) -> FrontEntry | None:
     """The best of the front within a network's budget, where that is another arch."""
     if choice.full or choice.hand_made or choice.name not in choice.recipe.get("budgets", []):
         return None
+    best = _best(choice.name, front)
+    return None if best is None or best.arch == choice.arch else best
+
+
+def _best(budget: str, front: Front) -> FrontEntry | None:
+    """The best of the front within a budget, where the front knows its cost."""
     try:
-        best = best_within(front, choice.name)
+        return best_within(front, budget)
     except InputError:
         # The front does not know the cost any more, or is of another space.
         return None
-    return None if best.arch == choice.arch else best

@@ -63,3 +63,50 @@ def entry_within(front: Front, share: float):
     entry = front.best(macs=share * front.full["macs"])
     assert entry is not None
     return entry
+
+
+def test_budgets_without_a_network_of_their_own_and_random_networks_are_named_too(tmp_path: Path):
+    space, run = runs.digits_space(), tmp_path / "run"
+    runs.make_run(run, space, trials=20, random=False, hand_made=False)
+    front = Front.load(run / "search" / "main" / "front.yaml")
+    for place in (run / "retrain" / "main").iterdir():
+        # Of 36 per cent the best was that of 35 per cent too.
+        write_yaml(place / "config.yaml", {"retrain": {"budgets": [*runs.BUDGETS, "36%"]}})
+    search_random(run, 20)
+    runs.write_retrained(run, "main", "random_50", entry_within(front, 0.4).arch, space)
+    made = run / "retrain" / "main" / "random_50" / "arch.yaml"
+    made.write_text(made.read_text() + "origin: {choice: random 50%}\n")
+    before = " ".join(read_run(run, "main").missing)
+    assert "since" not in before
+    front = run_search(
+        space=space,
+        evaluate=lambda arch: runs.made_up_top1(arch, space),
+        budget="macs=90%",
+        trials=80,
+        sampler={"name": "NSGAIISampler", "population_size": 20},
+        folder=run / "search" / "main",
+        origin="made up",
+    )
+    retrained = {choice.arch for choice in read_run(run, "main").choices}
+    assert entry_within(front, 0.36).arch not in retrained
+    after = " ".join(read_run(run, "main").missing)
+    assert "Within 36% the search has since found a better arch" in after
+    assert "Within 35%" not in after
+    assert "random 50% is the best of 20 random archs, but" in after
+    assert "the search has since evaluated 80;" in after
+    search_random(run, 80)
+    assert "random 50% is the best" not in " ".join(read_run(run, "main").missing)
+
+
+def search_random(run: Path, trials: int) -> None:
+    """What `retrain.random` keeps beside the search."""
+    space = runs.digits_space()
+    run_search(
+        space=space,
+        evaluate=lambda arch: runs.made_up_top1(arch, space),
+        budget="macs=50%",
+        trials=trials,
+        sampler="RandomSampler",
+        folder=run / "search" / "main" / "random_50",
+        origin="made up",
+    )
