@@ -94,9 +94,12 @@ def _profile(call: Call) -> None:
 def _run(call: Call) -> None:
     from search.stages.checking import check  # noqa: PLC0415
     from search.stages.retraining import retrain  # noqa: PLC0415
+    from search.stages.training import train  # noqa: PLC0415
 
     check(_config(call), call.file)
-    for stage in (_train, _search, _export):
+    # By which values the search works is not known before it: it says so itself.
+    train(_config(call), call.file, searched=False)
+    for stage in (_search, _export):
         stage(call)
     # The report's table has the retrained networks.
     found = retrain(_config(call), call.file, [], new_console())

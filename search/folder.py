@@ -29,6 +29,7 @@ OWN = (
     "search.cpus_per_worker",
     "search.gpus_per_worker",
     "search.ray",
+    "search.retry_failed",
     "export",
     "retrain.workers",
     "retrain.processes",
@@ -64,8 +65,14 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         return self.path / name
 
-    def claim(self, stage: str, sections: tuple[str, ...]) -> Path:
+    def claim(self, stage: str, sections: tuple[str, ...], searched: bool = True) -> Path:
         """Take a stage's folder for the values of these sections.
+
+        Args:
+            stage: Name of the folder.
+            sections: What its results depend on.
+            searched: Whether later commands take the values of the search from this one too. They
+                should not before something has succeeded by them.
 
         Raises:
             InputError: results of other values are there, and nothing is touched; or the folder
@@ -77,7 +84,7 @@ class RunFolder:
         if not stored.exists():
             make_folder(folder)
             write_yaml(stored, {name: whole[name] for name in ("seed", *sections)})
-        self._store(whole)
+        self._store(whole, searched)
         return folder
 
     def check(self, stage: str, sections: tuple[str, ...]) -> None:
@@ -120,10 +127,11 @@ class RunFolder:
         plain_name = search.get("name") if isinstance(search, dict) else None
         return None if name == (plain_name or SearchConfig.name) else self.path / "search" / name
 
-    def _store(self, whole: dict[str, Any]) -> None:
+    def _store(self, whole: dict[str, Any], searched: bool) -> None:
         """Keep the config for later commands, and what its file said, so that edits are noticed.
 
-        Where an option has named another search, what plain commands mean stays as it is.
+        Where an option has named another search, what plain commands mean stays as it is; and also
+        where nothing is known yet of the search's values.
         """
         said, own = whole.pop("file_values", None), self._own_search
         if said is None:
@@ -133,8 +141,8 @@ class RunFolder:
         # A run may be moved: where it lies is not for its config to say.
         for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
             kept = values
-            if own is not None:
-                if own.is_dir():
+            if own is not None or not searched:
+                if own is not None and own.is_dir() and searched:
                     write_yaml(own / name, _searched(values))
                 before = read_values(self.path / name) or said
                 others = {key: each for key, each in values.items() if key not in SEARCHED}

@@ -136,13 +136,16 @@ class Front:
         return first_measured(each for each in self.objectives if each.name not in free)
 
     def direction(self, name: str) -> Direction:
-        """Which way a metric or a cost is better: "max" or "min".
+        """What a limit on a metric or a cost means: "max" for at least, "min" for at most.
+
+        Of costs it is at most, also where an objective makes them large, as in a search's budget.
 
         Raises:
             InputError: it is a metric that the search knew no direction of.
         """
-        costs = dict.fromkeys(self.full, "min")
-        return direction_of(name, self.objectives, costs | dict(self.directions))
+        if name in (*self.full, *self.functions):
+            return "min"
+        return direction_of(name, self.objectives, self.directions)
 
     def best(self, **limits: float | str) -> FrontEntry | None:
         """The best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.

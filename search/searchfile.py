@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.budget import quantity
+from search.objectives import DIRECTIONS
 from search.problem import Problem
 from search.samplers import SamplerChoice
 from space.errors import InputError, cut, shown
@@ -17,6 +18,8 @@ SCHEMA = "tokennas/search/1"
 NAME = "search.yaml"
 # What an origin says of a callable, see `search.origin`.
 CALLABLE = ("name", "code", "run", "why")
+# What reading needs beside what results depend on: objectives that are functions, directions.
+READ = ("functions", "directions")
 
 
 def describe_search(
@@ -27,6 +30,12 @@ def describe_search(
     limits = {limit.name: limit.most for limit in problem.budget.limits}
     limits |= {each.name: each.limit for each in problem.budget.constraints}
     latency = {"latency": dict(problem.tables)} if problem.tables else {}
+    functions = [
+        each.name
+        for each in problem.objectives
+        if each.function is not None and each.name not in problem.tables
+    ]
+    directions = dict(problem.directions)
     return {
         "shape": problem.space.shape.to_dict(),
         "space": problem.space.to_dict(),
@@ -36,6 +45,8 @@ def describe_search(
         "seed": seed,
         "origin": {name: _plain(value) for name, value in origin.items()},
         **latency,
+        **({"functions": functions} if functions else {}),
+        **({"directions": directions} if directions != DIRECTIONS else {}),
     }
 
 
@@ -81,6 +92,8 @@ def settle(folder: Path, study: str, description: Mapping[str, Any], results: bo
         return
     if results:
         origin = _named(folder, old.get("origin"), new["origin"])
+        # Earlier versions did not write these.
+        old = {**{key: new[key] for key in READ if key in new}, **old}
         _refuse(folder, _differences({**old, "origin": origin}, new, ""))
     write_yaml(path, new)
 

@@ -16,6 +16,7 @@ from search.report.contents import Contents
 from search.report.searches import SearchResult
 from space.arch import Arch
 from space.cost import macs, params
+from space.errors import InputError
 from space.shape import BackboneShape
 
 SPLIT = "search_split.json"
@@ -144,14 +145,21 @@ def _space(contents: Contents) -> str:
 def _budget(search: SearchResult) -> str:
     words = []
     for name, limit in search.limits.items():
-        most = "at most" if search.front.direction(name) == "min" else "at least"
-        text = f"{name} {most} {quantity(limit)}"
+        text = f"{name} {_bound(search.front, name)} {quantity(limit)}"
         if name == "macs":
             shape = search.front.shape
             share = limit / macs(Arch.full(shape.depth), shape)
             text += f" ({share:.0%} of the full network, {quantity(2 * limit)} FLOPs)"
         words.append(text)
     return ", ".join(words) or "none"
+
+
+def _bound(front: Front, name: str) -> str:
+    try:
+        return "at most" if front.direction(name) == "min" else "at least"
+    except InputError:
+        # A search of an earlier version, that has not ended: its files say nothing of directions.
+        return "within"
 
 
 def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.front import Front
-from search.objectives import Objective, parse_objectives
+from search.objectives import DIRECTIONS, Objective, parse_objectives
 from search.problem import Problem
 from search.record import Record
 from search.searchfile import NAME as SEARCH_FILE
@@ -96,12 +96,15 @@ def _description(path: Path) -> tuple[Problem | None, dict[str, float], str]:
         parts[key] = data.get(key)
         if not isinstance(parts[key], kind):
             raise document.error((key,), f"must be a {kind.__name__}, got {shown(parts[key])}")
+    for key, default in (("functions", []), ("directions", DIRECTIONS)):
+        parts[key] = data.get(key, default)
+        if not isinstance(parts[key], type(default)):
+            raise document.error((key,), f"must be a {type(default).__name__}")
     try:
         space = SearchSpace.from_dict(parts["space"], BackboneShape.from_dict(parts["shape"]))
-        predicted = dict.fromkeys(tables_in(path.parent), _predict)
-        objectives: tuple[Objective, ...] = parse_objectives(
-            parts["objectives"], functions=predicted
-        )
+        free = dict.fromkeys([*tables_in(path.parent), *map(str, parts["functions"])], _predict)
+        directions = {str(name): str(each) for name, each in parts["directions"].items()}
+        objectives: tuple[Objective, ...] = parse_objectives(parts["objectives"], directions, free)
         limits = {str(name): float(most) for name, most in parts["budget"].items()}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -109,9 +112,9 @@ def _description(path: Path) -> tuple[Problem | None, dict[str, float], str]:
         raise document.error(("budget",), "must be numbers by name") from None
     sampler = data.get("sampler")
     name = sampler.get("name", "") if isinstance(sampler, dict) else ""
-    return Problem(space, objectives), limits, str(name)
+    return Problem(space, objectives, directions=directions), limits, str(name)
 
 
 def _predict(arch: Arch) -> float:
-    """In place of a latency table, which may be elsewhere: records have what it predicted."""
+    """In place of a function, or a table that may be elsewhere: records have what they gave."""
     raise NotImplementedError

@@ -64,6 +64,7 @@ class RandomArchs:
                 trials=len(archs),
                 sampler="RandomSampler",
                 initial=archs,
+                retry_failed=wanted.retry_failed,
                 folder=folder.stage("search") / wanted.name / folder_of(name),
                 on_event=shown,
             )

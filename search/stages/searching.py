@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -42,9 +41,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             empty.
     """
     wanted = config.search
-    # What the run keeps of its values is not to try failures again each time it is gone on with.
-    kept = replace(config, search=replace(wanted, retry_failed=False))
-    folder = RunFolder(kept, file)
+    folder = RunFolder(config, file)
     sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     setup = trained(config, file)
     searches = folder.stage("search")

@@ -17,6 +17,7 @@ from search.report.contents import read_run
 from search.report.facts import what_was_run
 from search.run import run_search
 from space import InputError
+from space.yamlfile import read_yaml, write_yaml
 
 SPACE = toy_space()
 
@@ -173,3 +174,63 @@ def test_without_a_measured_objective_a_report_calls_none_the_best(tmp_path):
     page = make_report(tmp_path, "main", Console(file=io.StringIO())).read_text()
     assert "middle of the front" in page
     assert "best of the front" not in page
+
+
+@pytest.mark.parametrize("direction", ["min", "max"])
+def test_a_limit_on_a_cost_is_at_most_that_also_where_the_cost_is_made_large(direction):
+    own = Objective("own", direction, own_cost)
+    front = run_search(
+        space=SPACE,
+        evaluate=Evaluate(SPACE),
+        objectives=["top1", f"macs={direction}", own],
+        budget="macs=80%",
+        trials=40,
+    )
+    assert front.direction("macs") == front.direction("own") == "min"
+    most = 0.8 * front.full["macs"]
+    assert all(entry.metrics["macs"] <= most for entry in front.entries)
+    assert front.best(macs="80%") == front.best()
+    least = min(entry.metrics["own"] for entry in front.entries)
+    assert front.best(own=least).metrics["own"] == least
+    assert front.best(own=least - 0.1) is None
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_report_knows_the_functions_and_directions_of_a_search(tmp_path, ended):
+    space, folder = runs.digits_space(), tmp_path / "search" / "main"
+
+    def evaluate(arch):
+        metrics = runs.made_up_top1(arch, space)
+        return metrics | {"f1": metrics["top1"], "ece": 1 - metrics["top1"]}
+
+    def search(trials, directions):
+        return run_search(
+            space=space,
+            evaluate=evaluate,
+            objectives=[Objective("own", "min", own_cost), "top1"],
+            budget="f1=0.3, ece=0.9, macs=80%",
+            trials=trials,
+            directions=directions,
+            folder=folder,
+            origin="made up",
+        )
+
+    front = search(20, {"f1": "max", "ece": "min", "top1": "max"})
+    with pytest.raises(InputError, match=r"directions\.f1 was 'max' .* and is 'min'"):
+        search(25, {"f1": "min", "ece": "min", "top1": "max"})
+    if not ended:
+        (folder / "front.yaml").unlink()
+    contents = read_run(tmp_path, "main")
+    best = {each.name: each.arch for each in contents.choices}["best of the front"]
+    assert contents.score.name == "top1"
+    assert best == max(front.entries, key=lambda entry: entry.metrics["top1"]).arch
+    (budget,) = [text for name, text in what_was_run(contents) if name == "budget"]
+    assert "f1 at least 0.3" in budget
+    assert "ece at most 0.9" in budget
+    # A folder of an earlier version says less of its search, and can be gone on with all the same.
+    path = folder / "search.yaml"
+    values = read_yaml(path).data
+    write_yaml(path, {k: v for k, v in values.items() if k not in ("functions", "directions")})
+    make_report(tmp_path, "main", Console(file=io.StringIO()))
+    assert search(25, {"f1": "max", "ece": "min", "top1": "max"}).evaluations == 25
+    assert read_yaml(path).data == values

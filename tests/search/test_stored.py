@@ -176,6 +176,28 @@ def test_what_the_file_says_of_the_machine_is_kept_and_options_are_not(file):
         assert (config.device, config.retrain.workers, config.search.workers) == ("cpu", 3, 0)
 
 
+def test_failures_are_not_tried_again_because_an_earlier_command_said_so(file):
+    run("retrain", file, "--search.retry_failed", "true", "--search.trials", "7")
+    config = read("search", file)
+    assert (config.search.retry_failed, config.search.trials) == (False, 7)
+
+
+def test_a_stage_before_the_search_does_not_make_its_values_the_runs(file):
+    options = ["--search.time_limit", "0.5", "--supernet.epochs", "50", "--retrain.epochs", "9"]
+    config = parse_call(["run", str(file), *options]).config
+    RunFolder(config, file).claim("supernet", ("supernet",), searched=False)
+    for given in (file, "runs/toy/config.yaml"):
+        later = read("run", given)
+        assert later.supernet.epochs == 50
+        assert (later.search.time_limit, later.search.trials) == (None, 100)
+        assert later.retrain.epochs == read("run", file, "--run", "other").retrain.epochs
+    # Those of an earlier command stay.
+    run("search", file, "--search.trials", "500")
+    RunFolder(config, file).claim("supernet", ("supernet",), searched=False)
+    later = read("search", file)
+    assert (later.search.trials, later.search.time_limit) == (500, None)
+
+
 def test_a_teacher_is_taken_whole(file):
     run("train", file, "--supernet.teacher.model", "vit_tiny_patch16_224")
     assert read("search", file).supernet.teacher.model == "vit_tiny_patch16_224"
@@ -241,3 +263,16 @@ def test_values_by_which_nothing_works_are_not_the_runs_even_after_a_success(sea
     assert "time_limit" not in told
     assert OPTIMISTIC in told
     assert "9 evaluations, 3 failed" in " ".join(told.split())
+
+
+def test_values_by_which_the_search_of_a_whole_run_fails_are_not_the_runs(tmp_path, capsys):
+    config = tmp_path / "toy.yaml"
+    config.write_text(CONFIG + "search: {trials: 4}\nretrain: {epochs: 1, budgets: []}\n")
+    command = ["run", str(config), "--run", str(tmp_path / "run")]
+    assert main([*command, "--search.time_limit", "1e-6", "--supernet.epochs", "2"]) == 2
+    assert "none of the 4 evaluations succeeded" in capsys.readouterr().err
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "--supernet.epochs 2" in out
+    assert "time_limit" not in out
+    assert "4 evaluations, 0 failed" in " ".join(out.split())

@@ -1,0 +1,67 @@
+"""Random archs that a search is compared with."""
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from search_toys import problem_of
+from stages_config import CONFIG
+
+from search.cli import main
+from search.folder import RunFolder
+from search.parsing import parse_call
+from search.stages import random_archs
+from search.stages.random_archs import RandomArchs
+from search.stages.setup import trained
+from search.storage import read_trials
+from search.trials import read_records
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    """A run whose supernet is trained."""
+    folder = tmp_path_factory.mktemp("random")
+    file = folder / "toy.yaml"
+    file.write_text(CONFIG)
+    command = ["train", str(file), "--run", str(folder / "run")]
+    assert main(command) == 0
+    return parse_call(["retrain", *command[1:]])
+
+
+@pytest.mark.parametrize("retry", [False, True])
+def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, monkeypatch, retry):
+    calls = []
+
+    class Evaluator:
+        """Every second evaluation fails, until it is mended."""
+
+        mended = False
+
+        def __init__(self, config, file):
+            pass
+
+        def __call__(self):
+            def evaluate(arch):
+                calls.append(arch)
+                if len(calls) % 2 == 0 and not Evaluator.mended:
+                    raise OSError("the GPU is broken")
+                return {"top1": 0.5 + len(calls) / 100}
+
+            return evaluate
+
+    monkeypatch.setattr(random_archs, "RunEvaluator", Evaluator)
+    setup = trained(call.config, call.file)
+    name = f"retry{retry}"
+    config = replace(call.config, search=replace(call.config.search, name=name))
+
+    def records(config):
+        RandomArchs(config, call.file, setup, 6, Console(quiet=True)).best("95%")
+        folder = RunFolder(config, call.file).stage("search") / name / "random_95"
+        return read_records(read_trials(folder), problem_of(setup.supernet.space))
+
+    before = records(config)
+    assert sum(record.error is not None for record in before) == 3
+    Evaluator.mended = True
+    after = records(replace(config, search=replace(config.search, retry_failed=retry)))
+    assert sum(record.error is not None for record in after) == (0 if retry else 3)
+    assert len(calls) == (9 if retry else 6)
