@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,7 @@ class RunFolder:
         where nothing is known yet of the search's values.
         """
         said, own = whole.pop("file_values", None), self._own_search
+        held = SEARCHED if own is not None else () if searched else ("search",)
         if said is None:
             said = {}
         else:
@@ -141,12 +143,12 @@ class RunFolder:
         # A run may be moved: where it lies is not for its config to say.
         for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
             kept = values
-            if own is not None or not searched:
-                if own is not None and own.is_dir() and searched:
-                    write_yaml(own / name, _searched(values))
+            if own is not None and own.is_dir() and searched:
+                write_yaml(own / name, _sections(values, SEARCHED))
+            if held:
                 before = read_values(self.path / name) or said
-                others = {key: each for key, each in values.items() if key not in SEARCHED}
-                kept = others | _searched(before)
+                others = tuple(key for key in values if key not in held)
+                kept = _sections(values, others) | _sections(before, held)
             write_yaml(self.path / name, kept)
 
     def split(self) -> list[int] | None:
@@ -190,9 +192,9 @@ def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
         inner[name] = told.get(name, default[name])
 
 
-def _searched(values: dict[str, Any]) -> dict[str, Any]:
-    """The sections that each search may have for itself."""
-    return {key: values[key] for key in SEARCHED if key in values}
+def _sections(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Those of the sections that are there."""
+    return {key: values[key] for key in names if key in values}
 
 
 def read_values(path: Path) -> dict[str, Any]:

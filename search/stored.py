@@ -77,11 +77,12 @@ def with_config(arguments: Sequence[str], data: Mapping[str, Any]) -> list[str]:
 def describe_values(values: Mapping[Keys, Any]) -> str:
     """Values as the options that they would be."""
     return " ".join(
-        f"--{dotted(keys)} {cut(without_password(_typed(value)))}" for keys, value in values.items()
+        f"--{dotted(keys)} {cut(without_password(as_word(value)))}"
+        for keys, value in values.items()
     )
 
 
-def _typed(value: Any) -> str:
+def as_word(value: Any) -> str:
     """A value as a shell takes it."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return shlex.quote(text)

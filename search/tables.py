@@ -22,7 +22,7 @@ SHARES = ("top1", "top5")
 # Columns that a narrow terminal can do without, the first ones first, and how many stay anyway.
 SPARE = (
     *("tokens", "activation_memory", "params", "parameters", "top5", "kl", "weights", "trial"),
-    "of full",
+    *("of full", "images/s"),
 )
 KEPT = 2
 # Characters between columns, and from which on a text is folded into lines.

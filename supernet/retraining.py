@@ -20,7 +20,7 @@ from supernet.sandwich import Teacher
 from supernet.selecting import SelectorLearning, learning_rows
 from supernet.task import Classification
 from supernet.trainer import Trainer
-from supernet.training import as_batches, as_held_out, as_journal, frozen, made_folder
+from supernet.training import as_batches, as_held_out, as_journal, frozen, made_folder, top1_of
 
 
 def retrain(
@@ -73,7 +73,7 @@ def retrain(
         batches=as_batches(train),
         step=_Step(subnet, task, recipe, None if teacher is None else frozen(teacher)),
         judge=_Judge(held_out),
-        journal=as_journal(path, title, "top1 on the search split", quiet),
+        journal=as_journal(path, title, top1_of(held_out), quiet),
         folder=path,
         seed=seed,
     )

@@ -83,7 +83,7 @@ def train_supernet(
         batches=batches,
         step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
         judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
-        journal=as_journal(path, "supernet", _legend(recipe), quiet),
+        journal=as_journal(path, "supernet", _legend(recipe, held_out), quiet),
         folder=path,
         seed=seed,
     )
@@ -103,6 +103,12 @@ def as_held_out(
         device = next(model.parameters()).device
         given = HeldOut(all_batches(given, "held_out"), task, device, amp)
     return given
+
+
+def top1_of(held_out: HeldOut | None) -> str:
+    """What a column of top-1 is of."""
+    count = "" if held_out is None else f" ({len(held_out):,} images)"
+    return f"top1 on the search split{count}"
 
 
 def made_folder(folder: str | Path | None) -> Path | None:
@@ -133,11 +139,11 @@ def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
     return archs
 
 
-def _legend(recipe: SupernetRecipe) -> str:
+def _legend(recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
     """What the columns of the log mean."""
     alone = f"the full network learns alone for {recipe.full_epochs} epochs, then all archs; "
     return (
-        f"{alone if recipe.full_epochs else ''}top1 on the search split, of the largest and the "
+        f"{alone if recipe.full_epochs else ''}{top1_of(held_out)}, of the largest and the "
         "smallest arch and of some with so many per cent of the MACs; recall: how many of the "
         "tokens that matter most the selectors and simpler guesses find"
     )

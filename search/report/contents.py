@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.folder import read_values
+from search.folder import CONFIG, read_values
 from search.report.choices import Choice, choices_of_front, read_retrained
 from search.report.latencies import Latencies, find_tables, latencies
 from search.report.logs import Row, read_log
@@ -16,6 +15,7 @@ from search.report.measures import Score, score_of, test_score
 from search.report.outdated import describe_outdated, mark_outdated
 from search.report.searches import SearchResult, find_searches, read_search
 from search.report.volumes import comparable
+from search.stored import as_word
 from space.errors import InputError, near
 from space.space import SearchSpace
 
@@ -74,7 +74,8 @@ def read_run(run: Path, name: str) -> Contents:
     choices, unfinished = read_retrained(run, name)
     retrained = bool(choices)
     if search is not None:
-        missing += describe_outdated(choices, search.front, run / "search" / name)
+        folder = run / "search" / name
+        missing += describe_outdated(choices, search.front, folder, search.space)
         choices = mark_outdated(choices, search.front)
     _check_some(run, name, bool(training or search or choices))
     missing += left_out
@@ -126,11 +127,23 @@ def _searches(run: Path, name: str) -> tuple[SearchResult | None, list[SearchRes
     if not randoms:
         missing.append(
             "No search by RandomSampler with the same objectives and budget, to compare how fast "
-            "they get there; this makes one: tokennas search "
-            f"{shlex.quote(str(run / 'config.yaml'))} --search.name random "
-            "--search.sampler RandomSampler"
+            f"they get there; this makes one: {_random_search(run, name)}"
         )
     return search, randoms, missing
+
+
+def _random_search(run: Path, name: str) -> str:
+    """The command that makes a random search with the same objectives and budget."""
+    plain, own = (
+        read_values(place / CONFIG).get("search", {}) for place in (run, run / "search" / name)
+    )
+    command = f"tokennas search {as_word(str(run / CONFIG))} --search.name random"
+    options = [
+        f" --search.{key} {as_word(own[key])}"
+        for key in ("objectives", "budget", "trials", "seed", "latency", "time_limit")
+        if key in own and own[key] != plain.get(key)
+    ]
+    return f"{command} --search.sampler RandomSampler{''.join(options)}"
 
 
 def _check_some(run: Path, name: str, found: bool) -> None:

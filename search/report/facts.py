@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -131,8 +132,9 @@ def _front(front: Front) -> str:
 def _command(contents: Contents) -> str:
     """What makes the run again, and goes on with it."""
     run = contents.run.resolve().name if contents.run.is_absolute() else contents.run
-    name = "" if contents.name == "main" else f" --search.name {contents.name}"
-    return f"tokennas run {run}/config.yaml --run {run}{name}"
+    words = ["tokennas", "run", f"{run}/config.yaml", "--run", f"{run}"]
+    words += [] if contents.name == "main" else ["--search.name", contents.name]
+    return shlex.join(words)
 
 
 def _space(contents: Contents) -> str:

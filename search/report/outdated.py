@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from search.budget import amount_of
 from search.front import Front, FrontEntry
 from search.report.choices import RANDOM, Choice
 from search.report.searches import FRONT
-from search.stages.choosing import best_within, folder_of
+from search.stages.choosing import best_within, folder_of, named
 from space.errors import InputError
+from space.space import SearchSpace
 
 
-def mark_outdated(choices: Iterable[Choice], front: Front) -> list[Choice]:
+def mark_outdated(choices: Sequence[Choice], front: Front) -> list[Choice]:
     """The retrained networks, those with what the front now has for their budget as `better`.
 
     Args:
@@ -23,7 +25,9 @@ def mark_outdated(choices: Iterable[Choice], front: Front) -> list[Choice]:
     return [replace(each, better=_better(each, front)) for each in choices]
 
 
-def describe_outdated(choices: Sequence[Choice], front: Front, folder: Path) -> list[str]:
+def describe_outdated(
+    choices: Sequence[Choice], front: Front, folder: Path, space: SearchSpace | None
+) -> list[str]:
     """What else a longer search has overtaken, in a line each.
 
     These are budgets without a network of their own, because another one's was their best too, and
@@ -33,6 +37,7 @@ def describe_outdated(choices: Sequence[Choice], front: Front, folder: Path) -> 
         choices: The retrained networks.
         front: Of their search, as it is now.
         folder: Of that search.
+        space: That was searched, where it is known.
     """
     names, archs = {each.name for each in choices}, {each.arch for each in choices}
     budgets = dict.fromkeys(budget for each in choices for budget in each.recipe.get("budgets", []))
@@ -50,12 +55,21 @@ def describe_outdated(choices: Sequence[Choice], front: Front, folder: Path) -> 
         if not each.name.startswith(RANDOM) or not path.exists():
             continue
         count = Front.load(path).evaluations
-        if count < front.evaluations:
+        if count < front.evaluations and not _are_all(count, each.name, front, space):
             lines.append(
-                f"{each.name} is the best of {count:,} random archs, but the search has since "
-                f"evaluated {front.evaluations:,}; `tokennas retrain CONFIG` draws as many."
+                f"{each.name} is the best of {count:,} random archs, the search has evaluated "
+                f"{front.evaluations:,}; `tokennas retrain CONFIG` draws as many, where there are."
             )
     return lines
+
+
+def _are_all(count: int, name: str, front: Front, space: SearchSpace | None) -> bool:
+    """Whether no more than so many archs are within the budget of a random network."""
+    cost, amount = named(name.removeprefix(RANDOM))
+    if cost != "macs" or space is None:
+        return False
+    most = amount_of(cost, amount, front.full[cost])
+    return space.mac_bands.count(0, most).value <= count
 
 
 def _better(choice: Choice, front: Front) -> FrontEntry | None:

@@ -18,7 +18,7 @@ from search.stages.archs import NamedArch, archs_by_name, file_stem, read_archs
 from search.stages.packing import Packing
 from search.stages.searching import check_found, digest
 from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
-from search.stages.stale import remove_stale
+from search.stages.stale import remove_stale, stale_portfolio
 from search.stages.subnets import about
 from search.stages.tables import tables_by_cost
 from search.stages.timing import latencies_of
@@ -57,7 +57,10 @@ def export(config: Config, file: Path | None, archs: list[str], console: Console
             given = archs_by_name(_write_front(front, target, setup, config, folder))
             noun = "arch" if len(given) == 1 else "archs"
             console.print(f"exported {len(given)} {noun} to {target}", markup=False, soft_wrap=True)
-            for line in remove_stale(target, config.search.name, given):
+            lines = [*remove_stale(target, config.search.name, given)]
+            if PORTFOLIO not in config.export.format:
+                lines += stale_portfolio(target / PORTFOLIO, front)
+            for line in lines:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
         if config.export.format:
             packing = Packing(config, setup, folder, forms, console)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Container, Iterator
 from pathlib import Path
 
+from search.front import Front
+from search.run import FRONT
 from search.stages.packing import is_package
 from search.stages.places import ARCH
 from space.arch import Arch
@@ -53,6 +55,25 @@ def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[s
     if removed:
         noun = "arch that is" if removed == 1 else "archs that are"
         yield f"removed {removed} {noun} no longer on the front"
+
+
+def stale_portfolio(place: Path, front: Front) -> Iterator[str]:
+    """A line on a portfolio whose archs are no longer all on the front.
+
+    Args:
+        place: Folder of the portfolio; there may be none.
+        front: Of the search, as it is now.
+    """
+    path = place / FRONT
+    if not path.exists():
+        return
+    now = {entry.identity for entry in front.entries}
+    gone = sum(entry.identity not in now for entry in Front.load(path).entries)
+    if gone:
+        yield (
+            f"{place}: {gone} of its archs {'is' if gone == 1 else 'are'} no longer on the front; "
+            "`tokennas export CONFIG --format portfolio` makes it anew"
+        )
 
 
 def _exported(path: Path, search: str) -> ArchFile | None:

@@ -1,6 +1,7 @@
 """What `--archs` names, and what becomes of exported archs that are no longer on the front."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from search_toys import Evaluate, toy_space
@@ -8,7 +9,7 @@ from search_toys import Evaluate, toy_space
 from search.cli import main
 from search.run import run_search
 from search.stages.archs import archs_by_name, file_stem, read_archs
-from search.stages.stale import remove_stale
+from search.stages.stale import remove_stale, stale_portfolio
 from space import InputError, load_arch_file, save_arch
 
 SPACE = toy_space()
@@ -132,6 +133,16 @@ def test_a_longer_search_is_exported_without_the_archs_before(searched, run, cap
         assert main(["evaluate", str(searched), "--run", str(run), "--archs", str(archs)]) == 0
         shown = capsys.readouterr().out
         assert all(f"{stem}.yaml" in shown for stem in stems[1])
+
+
+def test_a_portfolio_of_an_earlier_front_is_named(front, tmp_path):
+    assert list(stale_portfolio(tmp_path / "none", front)) == []
+    front.save(tmp_path / "front.yaml")
+    assert list(stale_portfolio(tmp_path, front)) == []
+    assert list(stale_portfolio(tmp_path, replace(front, entries=front.entries[1:]))) == [
+        f"{tmp_path}: 1 of its archs is no longer on the front; `tokennas export CONFIG --format "
+        "portfolio` makes it anew"
+    ]
 
 
 def test_what_was_named_twice_is_refused_by_one_line(searched, tmp_path, capsys):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import report_runs as runs
 
-from search.front import Front
+from search.budget import quantity
+from search.front import Front, FrontEntry
 from search.report.contents import read_run
+from search.report.outdated import describe_outdated
 from search.report.table import final_table
 from search.run import run_search
 from space import load_arch
@@ -51,12 +54,22 @@ def test_a_better_arch_that_is_not_retrained_is_named(tmp_path: Path) -> None:
         assert value in told(run)
         assert f"{name} (outdated)" in told(run)
         assert f"Best within {name} of the MACs, until the search went on" in told(run)
+    # Where the better one is retrained by another name, it is said so.
+    name, other = sorted(old)[0], run / "retrain" / "main" / "60%"
+    runs.write_retrained(run, "main", "60%", best[name].arch, space)
+    assert f"found a better arch ({quantity_of(best[name])} MACs" in told(run)
+    assert "which is retrained as 60%." in told(run)
+    shutil.rmtree(other)
     # Of a given arch file, of that name, nobody said that it was the best.
     for place in (run / "retrain" / "main").iterdir():
         write_yaml(place / "config.yaml", {"retrain": {"budgets": ["20%"]}})
     assert "outdated" not in told(run)
     shutil.rmtree(run / "search")
     assert "outdated" not in told(run)
+
+
+def quantity_of(entry: FrontEntry) -> str:
+    return quantity(entry.metrics["macs"])
 
 
 def entry_within(front: Front, share: float):
@@ -92,8 +105,20 @@ def test_budgets_without_a_network_of_their_own_and_random_networks_are_named_to
     after = " ".join(read_run(run, "main").missing)
     assert "Within 36% the search has since found a better arch" in after
     assert "Within 35%" not in after
-    assert "random 50% is the best of 20 random archs, but" in after
-    assert "the search has since evaluated 80;" in after
+    assert "random 50% is the best of 20 random archs, the search has evaluated 80;" in after
+    folder, few = run / "search" / "main", space.mac_bands.count(0, 0.5 * front.full["macs"])
+    whole = dataclasses.replace(front, evaluations=few.value + 1)
+    choices = read_run(run, "main").choices
+    for known, says in ((space, True), (None, True)):
+        found = describe_outdated(choices, whole, folder, known)
+        assert any("random 50%" in line for line in found) is says
+    # Once all archs within the budget are evaluated, nobody can draw more.
+    random = Front.load(folder / "random_50" / "front.yaml")
+    dataclasses.replace(random, evaluations=few.value).save(folder / "random_50" / "front.yaml")
+    assert not any(
+        "random 50%" in line for line in describe_outdated(choices, whole, folder, space)
+    )
+    random.save(folder / "random_50" / "front.yaml")
     search_random(run, 80)
     assert "random 50% is the best" not in " ".join(read_run(run, "main").missing)
 

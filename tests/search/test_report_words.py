@@ -17,6 +17,7 @@ from report_runs import report
 from search.report.contents import read_run
 from search.report.measures import Score
 from search.report.table import final_table
+from space.yamlfile import write_yaml
 
 
 @pytest.fixture(scope="module")
@@ -63,3 +64,22 @@ def test_the_page_says_what_its_figures_are_worth(copy: Path) -> None:
     _, shown = report(copy)
     assert "search split: 3 images" in shown
     assert "so they are optimistic" in shown
+
+
+def test_commands_in_a_report_can_be_run_as_they_stand(copy: Path) -> None:
+    run = Path(shutil.move(copy, copy.with_name("my run")))
+    page, _ = report(run)
+    assert "tokennas run &#x27;my run/config.yaml&#x27; --run &#x27;my run&#x27;" in page
+
+
+def test_the_random_search_that_is_advised_has_the_values_of_the_search(copy: Path) -> None:
+    shutil.rmtree(copy / "search" / "random")
+    command = f"tokennas search {copy}/config.yaml --search.name random"
+    advice = f"{command} --search.sampler RandomSampler"
+    assert advice in read_run(copy, "main").missing[0]
+    plain = {"objectives": ["top1", "macs"], "budget": "macs=70%", "trials": 50, "name": "main"}
+    own = plain | {"budget": "macs=50%", "objectives": ["kl", "macs"], "name": "half"}
+    write_yaml(copy / "config.yaml", {"search": plain})
+    write_yaml(copy / "search" / "main" / "config.yaml", {"search": own})
+    options = """ --search.objectives '["kl", "macs"]' --search.budget macs=50%"""
+    assert read_run(copy, "main").missing[0].endswith(advice + options)

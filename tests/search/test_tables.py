@@ -58,6 +58,23 @@ def test_what_is_wanted_least_goes_and_nothing_is_cut(width):
         assert line.split() == " ".join(cells).split()
 
 
+def test_milliseconds_that_a_budget_is_of_stay_longer_than_the_speed_beside_them():
+    rows = [
+        {
+            "network": "full network",
+            "top1 inherited": 0.5,
+            "top1 retrained": 0.6,
+            "MACs": 1.2e9,
+            "parameters": 2e6,
+            "images/s": 1234.5,
+            "latency_ms": 11.25,
+        }
+    ]
+    _, heading, *_ = shown(rows, 66)
+    assert "latency_ms" in heading
+    assert "images/s" not in heading
+
+
 def test_a_long_name_is_folded_whole():
     name = "baseline_two_pools_" + 12 * "x1y2z3_"
     lines = shown([{"arch": name, "top1": 0.5}, {"arch": "b", "top1": 0.25}], 40)
