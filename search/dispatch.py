@@ -13,6 +13,9 @@ from search.stored import describe_values
 from search.tables import new_console, show_rows
 from space.errors import InputError
 
+# Commands that only look at what there is.
+LOOKS = ("status", "report")
+
 
 def run_call(call: Call) -> None:
     """Do what a command line asks for.
@@ -25,10 +28,21 @@ def run_call(call: Call) -> None:
             f"tokennas {call.command.name} is for one process; several can train the supernet "
             "together, and the other stages then go on alone"
         )
+    if call.config is not None and call.command.name not in LOOKS:
+        _check_ray(call.config)
     if call.taken and leads():
         run = RunFolder(_config(call), call.file).path
         print(f"as before in {run}: {describe_values(call.taken)}")
     RUN[call.command.name](call)
+
+
+def _check_ray(config: Config) -> None:
+    """Refuse unknown keys of what Ray is to set up; workers that are not there now may come."""
+    if config.search.ray.runtime_env:
+        # Ray is imported where it is used.
+        from search.cluster.connecting import check_keys  # noqa: PLC0415
+
+        check_keys(config.search.ray)
 
 
 def _train(call: Call) -> None:
@@ -94,12 +108,9 @@ def _profile(call: Call) -> None:
 def _run(call: Call) -> None:
     from search.stages.checking import check  # noqa: PLC0415
     from search.stages.retraining import retrain  # noqa: PLC0415
-    from search.stages.training import train  # noqa: PLC0415
 
     check(_config(call), call.file)
-    # By which values the search works is not known before it: it says so itself.
-    train(_config(call), call.file, searched=False)
-    for stage in (_search, _export):
+    for stage in (_train, _search, _export):
         stage(call)
     # The report's table has the retrained networks.
     found = retrain(_config(call), call.file, [], new_console())

@@ -66,14 +66,14 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         return self.path / name
 
-    def claim(self, stage: str, sections: tuple[str, ...], searched: bool = True) -> Path:
+    def claim(self, stage: str, sections: tuple[str, ...], searched: bool = False) -> Path:
         """Take a stage's folder for the values of these sections.
 
         Args:
             stage: Name of the folder.
             sections: What its results depend on.
-            searched: Whether later commands take the values of the search from this one too. They
-                should not before something has succeeded by them.
+            searched: Whether something was evaluated by the values of the section `search`: only
+                then later commands take them from this one too.
 
         Raises:
             InputError: results of other values are there, and nothing is touched; or the folder
@@ -131,25 +131,24 @@ class RunFolder:
     def _store(self, whole: dict[str, Any], searched: bool) -> None:
         """Keep the config for later commands, and what its file said, so that edits are noticed.
 
-        Where an option has named another search, what plain commands mean stays as it is; and also
-        where nothing is known yet of the search's values.
+        Where an option has named another search, what plain commands mean stays as it is.
         """
         said, own = whole.pop("file_values", None), self._own_search
-        held = SEARCHED if own is not None else () if searched else ("search",)
+        held = () if searched else ("search",)
         if said is None:
             said = {}
         else:
             _take_own(whole, said)
         # A run may be moved: where it lies is not for its config to say.
         for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
-            kept = values
-            if own is not None and own.is_dir() and searched:
-                write_yaml(own / name, _sections(values, SEARCHED))
-            if held:
-                before = read_values(self.path / name) or said
-                others = tuple(key for key in values if key not in held)
-                kept = _sections(values, others) | _sections(before, held)
-            write_yaml(self.path / name, kept)
+            before = read_values(self.path / name) or said
+            if own is None:
+                write_yaml(self.path / name, _held(values, before, held))
+                continue
+            if own.is_dir():
+                searches = _held(values, read_values(own / name), held)
+                write_yaml(own / name, {key: searches[key] for key in SEARCHED if key in searches})
+            write_yaml(self.path / name, _held(values, before, SEARCHED))
 
     def split(self) -> list[int] | None:
         """The indices of the search split, once they are stored."""
@@ -192,9 +191,10 @@ def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
         inner[name] = told.get(name, default[name])
 
 
-def _sections(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Those of the sections that are there."""
-    return {key: values[key] for key in names if key in values}
+def _held(values: dict[str, Any], before: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Values, with some sections as they were before; without those that were not there."""
+    others = {key: value for key, value in values.items() if key not in names}
+    return others | {key: before[key] for key in names if key in before}
 
 
 def read_values(path: Path) -> dict[str, Any]:

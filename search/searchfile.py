@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from search.budget import quantity
-from search.objectives import DIRECTIONS
 from search.problem import Problem
 from search.samplers import SamplerChoice
 from space.errors import InputError, cut, shown
@@ -18,8 +17,8 @@ SCHEMA = "tokennas/search/1"
 NAME = "search.yaml"
 # What an origin says of a callable, see `search.origin`.
 CALLABLE = ("name", "code", "run", "why")
-# What reading needs beside what results depend on: objectives that are functions, directions.
-READ = ("functions", "directions")
+# Which objectives are functions of the arch, and which way limits on metrics point.
+ADDED = ("functions", "directions")
 
 
 def describe_search(
@@ -35,7 +34,6 @@ def describe_search(
         for each in problem.objectives
         if each.function is not None and each.name not in problem.tables
     ]
-    directions = dict(problem.directions)
     return {
         "shape": problem.space.shape.to_dict(),
         "space": problem.space.to_dict(),
@@ -45,8 +43,8 @@ def describe_search(
         "seed": seed,
         "origin": {name: _plain(value) for name, value in origin.items()},
         **latency,
-        **({"functions": functions} if functions else {}),
-        **({"directions": directions} if directions != DIRECTIONS else {}),
+        "functions": functions,
+        "directions": {each.name: each.direction for each in problem.budget.constraints},
     }
 
 
@@ -93,7 +91,7 @@ def settle(folder: Path, study: str, description: Mapping[str, Any], results: bo
     if results:
         origin = _named(folder, old.get("origin"), new["origin"])
         # Earlier versions did not write these.
-        old = {**{key: new[key] for key in READ if key in new}, **old}
+        old = {**{key: new[key] for key in ADDED}, **old}
         _refuse(folder, _differences({**old, "origin": origin}, new, ""))
     write_yaml(path, new)
 

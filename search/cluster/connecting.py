@@ -227,29 +227,36 @@ def check_ray(config: RayConfig) -> None:
     """
     if config.address is not None:
         _check_answers(config.address)
-    check_runtime_env(config)
+    with environment(RAY):
+        _check_runtime_env(config)
 
 
-def check_runtime_env(config: RayConfig) -> None:
-    """Refuse what Ray could not set up for workers.
+def check_keys(config: RayConfig) -> None:
+    """Refuse a `runtime_env` with keys that Ray does not have; it would go on without them.
 
     Raises:
-        InputError: A key is unknown, or its value is not right.
+        InputError: a key is unknown.
     """
-    if config.runtime_env:
-        with environment(RAY):
-            _check_runtime_env(config)
-
-
-def _check_runtime_env(config: RayConfig) -> None:
-    from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
+    if not config.runtime_env:
+        return
+    with environment(RAY):
+        from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
 
     make: Any = RuntimeEnv
     known = sorted(make.known_fields)
     for key in config.runtime_env:
-        # Ray itself warns, and goes on without.
         if key not in known:
             raise InputError(f"search.ray.runtime_env: unknown key {key!r}{near(key, known)}")
+
+
+def _check_runtime_env(config: RayConfig) -> None:
+    """Refuse what Ray cannot set up, such as a folder that is not on this machine."""
+    check_keys(config)
+    if not config.runtime_env:
+        return
+    from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
+
+    make: Any = RuntimeEnv
     try:
         make(**config.runtime_env)
     except (TypeError, ValueError) as error:

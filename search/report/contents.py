@@ -12,7 +12,7 @@ from search.report.choices import Choice, choices_of_front, read_retrained
 from search.report.latencies import Latencies, find_tables, latencies
 from search.report.logs import Row, read_log
 from search.report.measures import Score, score_of, test_score
-from search.report.outdated import describe_outdated, mark_outdated
+from search.report.outdated import Outdated, mark_outdated
 from search.report.searches import SearchResult, find_searches, read_search
 from search.report.volumes import comparable
 from search.stored import as_word
@@ -73,10 +73,12 @@ def read_run(run: Path, name: str) -> Contents:
     search, randoms, left_out = _searches(run, name)
     choices, unfinished = read_retrained(run, name)
     retrained = bool(choices)
+    config = read_values(run / CONFIG)
+    score = score_of(search.front) if search else Score("top1")
     if search is not None:
-        folder = run / "search" / name
-        missing += describe_outdated(choices, search.front, folder, search.space)
         choices = mark_outdated(choices, search.front)
+        own = config | read_values(run / "search" / name / CONFIG)
+        missing += Outdated(run, search, choices, own.get("retrain") or {}, score).describe()
     _check_some(run, name, bool(training or search or choices))
     missing += left_out
     if not retrained:
@@ -84,7 +86,6 @@ def read_run(run: Path, name: str) -> Contents:
         missing.append(f"retrain/{name} has no retrained network{instead}.")
         choices = [] if search is None else choices_of_front(run, name, search.front)
     missing += [f"retrain/{name}/{each}" for each in unfinished]
-    config = read_values(run / "config.yaml")
     if not config:
         missing.append("config.yaml is not there: what was run is known only in part.")
     tables, lost = find_tables(run, config)
@@ -101,7 +102,7 @@ def read_run(run: Path, name: str) -> Contents:
         _space(run, config, search, choices),
         tuple(choices),
         retrained,
-        score_of(search.front) if search else Score("top1"),
+        score,
         tuple(missing),
         tuple(found_latencies),
     )
@@ -143,6 +144,8 @@ def _random_search(run: Path, name: str) -> str:
         for key in ("objectives", "budget", "trials", "seed", "latency", "time_limit")
         if key in own and own[key] != plain.get(key)
     ]
+    if plain.get("sampler_args"):
+        options.append(" --search.sampler_args '{}'")
     return f"{command} --search.sampler RandomSampler{''.join(options)}"
 
 

@@ -96,14 +96,15 @@ def _description(path: Path) -> tuple[Problem | None, dict[str, float], str]:
         parts[key] = data.get(key)
         if not isinstance(parts[key], kind):
             raise document.error((key,), f"must be a {kind.__name__}, got {shown(parts[key])}")
-    for key, default in (("functions", []), ("directions", DIRECTIONS)):
-        parts[key] = data.get(key, default)
-        if not isinstance(parts[key], type(default)):
-            raise document.error((key,), f"must be a {type(default).__name__}")
+    for key, kind in (("functions", list), ("directions", dict)):
+        parts[key] = data.get(key, kind())
+        if not isinstance(parts[key], kind):
+            raise document.error((key,), f"must be a {kind.__name__}, got {shown(parts[key])}")
     try:
         space = SearchSpace.from_dict(parts["space"], BackboneShape.from_dict(parts["shape"]))
         free = dict.fromkeys([*tables_in(path.parent), *map(str, parts["functions"])], _predict)
-        directions = {str(name): str(each) for name, each in parts["directions"].items()}
+        stated = {str(name): str(each) for name, each in parts["directions"].items()}
+        directions = {**DIRECTIONS, **stated}
         objectives: tuple[Objective, ...] = parse_objectives(parts["objectives"], directions, free)
         limits = {str(name): float(most) for name, most in parts["budget"].items()}
     except InputError as error:

@@ -59,7 +59,6 @@ def final_table(
     else:
         of = f": {images:,} images" if images else ""
         notes = [f"search split{of}. {OPTIMISTIC}"]
-    notes += [_better(each, choices, score) for each in choices if each.better is not None]
     if any(each.inherited or each.retrained for each in choices):
         notes.append(f"inherited, retrained: {_short(test)} on the test split{_noise(choices)}.")
     notes += _strangers(choices)
@@ -88,24 +87,6 @@ def _noise(choices: Sequence[Choice]) -> str:
     count, share = found[0]
     error = 100 * (share * (1 - share) / count) ** 0.5
     return f", {count:,} images (one standard error of a top-1 is {error:.1f} points)"
-
-
-def _better(choice: Choice, choices: Sequence[Choice], score: Score) -> str:
-    """What the search has since found for a network's budget."""
-    assert choice.better is not None
-    metrics = choice.better.metrics
-    retrained = [_name(each) for each in choices if each.arch == choice.better.arch]
-    value = _of(dict(metrics), score)
-    of = f"{quantity(metrics['macs'])} MACs" + f", {_short(score)} {value}" * bool(value)
-    return (
-        f"{choice.name} is no longer the best: the search has since found a better arch "
-        f"({of} on the search split), which "
-        + (
-            f"is retrained as {retrained[0]}."
-            if retrained
-            else "is not yet retrained; `tokennas retrain CONFIG` does."
-        )
-    )
 
 
 def _strangers(choices: Sequence[Choice]) -> list[str]:

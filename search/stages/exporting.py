@@ -59,7 +59,7 @@ def export(config: Config, file: Path | None, archs: list[str], console: Console
             console.print(f"exported {len(given)} {noun} to {target}", markup=False, soft_wrap=True)
             lines = [*remove_stale(target, config.search.name, given)]
             if PORTFOLIO not in config.export.format:
-                lines += stale_portfolio(target / PORTFOLIO, front)
+                lines += stale_portfolio(target / PORTFOLIO, front, config.search.name)
             for line in lines:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
         if config.export.format:

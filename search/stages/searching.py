@@ -100,7 +100,7 @@ class _Settled:
     """
 
     def __init__(self, folder: RunFolder) -> None:
-        self._claim = cache(partial(folder.claim, "supernet", TRAINED))
+        self._claim = cache(partial(folder.claim, "supernet", TRAINED, searched=True))
         self._first: State | None = None
         self._evaluated = False
 

@@ -81,11 +81,6 @@ def prepare(config: Config, folder: RunFolder) -> Setup:
     Raises:
         InputError: what is wrong, where, and what would be right.
     """
-    if config.search.ray.runtime_env:
-        # Ray is imported where it is used; also where no workers are, who may be wanted later.
-        from search.cluster.connecting import check_runtime_env  # noqa: PLC0415
-
-        check_runtime_env(config.search.ray)
     device = find_device(config.device)
     sources = open_sources(config.data.dataset)
     augment = config.data.augment

@@ -57,22 +57,28 @@ def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[s
         yield f"removed {removed} {noun} no longer on the front"
 
 
-def stale_portfolio(place: Path, front: Front) -> Iterator[str]:
-    """A line on a portfolio whose archs are no longer all on the front.
+def stale_portfolio(place: Path, front: Front, search: str) -> Iterator[str]:
+    """A line on a portfolio that is not of the front any more.
 
     Args:
         place: Folder of the portfolio; there may be none.
         front: Of the search, as it is now.
+        search: Name of the search.
     """
     path = place / FRONT
     if not path.exists():
         return
-    now = {entry.identity for entry in front.entries}
-    gone = sum(entry.identity not in now for entry in Front.load(path).entries)
-    if gone:
+    anew = f"`tokennas export CONFIG --search.name {search} --format portfolio` makes it anew"
+    try:
+        then = {entry.identity for entry in Front.load(path).entries}
+    except InputError as error:
+        yield f"{error}; {anew}"
+        return
+    now = {entry.identity for entry in front.readable().entries}
+    if then != now:
         yield (
-            f"{place}: {gone} of its archs {'is' if gone == 1 else 'are'} no longer on the front; "
-            "`tokennas export CONFIG --format portfolio` makes it anew"
+            f"{place}: {len(then - now)} of its archs left the front since, {len(now - then)} are "
+            f"new; {anew}"
         )
 
 

@@ -22,14 +22,10 @@ from supernet.training import train_supernet
 from supernet.weights import load_weights, save_weights
 
 
-def train(config: Config, file: Path | None, searched: bool = True) -> Supernet:
+def train(config: Config, file: Path | None) -> Supernet:
     """Train the supernet of a config, or load it where it is trained already.
 
     Processes that were launched together train it together, each with batches of its own.
-
-    Args:
-        config, file: Those of the run.
-        searched: Whether later commands take the values of the search from this one too.
 
     Raises:
         InputError: the config or the data is not right, or the folder holds another run.
@@ -38,13 +34,13 @@ def train(config: Config, file: Path | None, searched: bool = True) -> Supernet:
     setup = all_do(lambda: prepare(config, folder))
     weights = folder.stage("supernet") / WEIGHTS
     if first_does(weights.exists):
-        first_does(lambda: folder.claim("supernet", TRAINED, searched))
+        first_does(lambda: folder.claim("supernet", TRAINED))
         load_weights(setup.supernet, weights)
         return setup.supernet.eval()
     teacher = all_do(lambda: _teacher(config, setup))
     first_does(lambda: folder.check("supernet", TRAINED))
     first_does(lambda: setup.check_images(folder))
-    path = first_does(lambda: folder.claim("supernet", TRAINED, searched))
+    path = first_does(lambda: folder.claim("supernet", TRAINED))
     first_does(lambda: folder.store_split(setup.data.search_indices.tolist()))
     recipe = settled(config.supernet, setup.head_reset)
     with all_do(lambda: FolderLock(path) if first else nullcontext()):

@@ -7,6 +7,7 @@ import pytest
 from search_toys import Evaluate, toy_space
 
 from search.cli import main
+from search.front import Front
 from search.run import run_search
 from search.stages.archs import archs_by_name, file_stem, read_archs
 from search.stages.stale import remove_stale, stale_portfolio
@@ -136,13 +137,36 @@ def test_a_longer_search_is_exported_without_the_archs_before(searched, run, cap
 
 
 def test_a_portfolio_of_an_earlier_front_is_named(front, tmp_path):
-    assert list(stale_portfolio(tmp_path / "none", front)) == []
+    assert list(stale_portfolio(tmp_path / "none", front, "half")) == []
     front.save(tmp_path / "front.yaml")
-    assert list(stale_portfolio(tmp_path, front)) == []
-    assert list(stale_portfolio(tmp_path, replace(front, entries=front.entries[1:]))) == [
-        f"{tmp_path}: 1 of its archs is no longer on the front; `tokennas export CONFIG --format "
-        "portfolio` makes it anew"
+    assert list(stale_portfolio(tmp_path, front, "half")) == []
+    anew = "`tokennas export CONFIG --search.name half --format portfolio` makes it anew"
+    fewer = replace(front, entries=front.entries[1:])
+    assert list(stale_portfolio(tmp_path, fewer, "half")) == [
+        f"{tmp_path}: 1 of its archs left the front since, 0 are new; {anew}"
     ]
+    fewer.save(tmp_path / "front.yaml")
+    assert list(stale_portfolio(tmp_path, front, "half")) == [
+        f"{tmp_path}: 0 of its archs left the front since, 1 are new; {anew}"
+    ]
+    (tmp_path / "front.yaml").write_text("a: [\n")
+    (line,) = stale_portfolio(tmp_path, front, "half")
+    assert "front.yaml" in line
+    assert line.endswith(anew)
+
+
+def test_an_export_names_a_portfolio_of_an_earlier_front(searched, run, capsys):
+    words = ["--run", str(run), "--search.name", "before", "--search.sampler", "RandomSampler"]
+    assert main(["search", str(searched), *words, "--search.trials", "6"]) == 0
+    export = ["export", str(searched), *words]
+    assert main([*export, "--format", "portfolio"]) == 0
+    path = run / "search" / "before" / "front.yaml"
+    front = Front.load(path)
+    replace(front, entries=front.entries[1:]).save(path)
+    for options, named in (([], True), (["--format", "portfolio"], False), ([], False)):
+        capsys.readouterr()
+        assert main([*export, *options]) == 0
+        assert ("left the front since" in capsys.readouterr().out) is named
 
 
 def test_what_was_named_twice_is_refused_by_one_line(searched, tmp_path, capsys):

@@ -218,6 +218,9 @@ def test_a_report_knows_the_functions_and_directions_of_a_search(tmp_path, ended
     front = search(20, {"f1": "max", "ece": "min", "top1": "max"})
     with pytest.raises(InputError, match=r"directions\.f1 was 'max' .* and is 'min'"):
         search(25, {"f1": "min", "ece": "min", "top1": "max"})
+    # Of what no limit is on, nothing depends on the direction.
+    again = search(20, {"f1": "max", "ece": "min", "top1": "max", "f2": "min"})
+    assert again.entries == front.entries
     if not ended:
         (folder / "front.yaml").unlink()
     contents = read_run(tmp_path, "main")
@@ -234,3 +237,26 @@ def test_a_report_knows_the_functions_and_directions_of_a_search(tmp_path, ended
     make_report(tmp_path, "main", Console(file=io.StringIO()))
     assert search(25, {"f1": "max", "ece": "min", "top1": "max"}).evaluations == 25
     assert read_yaml(path).data == values
+
+
+def test_another_direction_or_a_function_in_the_place_of_a_metric_is_refused(tmp_path):
+    def search(trials, own="own=min", **given):
+        return run_search(
+            space=SPACE,
+            evaluate=lambda arch: Evaluate(SPACE)(arch) | {"own": 1.0},
+            objectives=["latency_ms=min", own],
+            budget="top1=0.5",
+            trials=trials,
+            folder=tmp_path,
+            origin="toy",
+            **given,
+        )
+
+    search(10)
+    before = (tmp_path / "search.yaml").read_text()
+    with pytest.raises(InputError, match=r"directions\.top1 was 'max' .* and is 'min'"):
+        search(12, directions={"top1": "min"})
+    with pytest.raises(InputError, match=r"functions was \[\] .* and is \['own'\]"):
+        search(12, own=Objective("own", "min", own_cost))
+    assert (tmp_path / "search.yaml").read_text() == before
+    assert search(12).evaluations == 12

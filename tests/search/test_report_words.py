@@ -79,7 +79,9 @@ def test_the_random_search_that_is_advised_has_the_values_of_the_search(copy: Pa
     assert advice in read_run(copy, "main").missing[0]
     plain = {"objectives": ["top1", "macs"], "budget": "macs=70%", "trials": 50, "name": "main"}
     own = plain | {"budget": "macs=50%", "objectives": ["kl", "macs"], "name": "half"}
-    write_yaml(copy / "config.yaml", {"search": plain})
+    own |= {"seed": 3, "latency": ["cpu"], "time_limit": 2.5}
+    write_yaml(copy / "config.yaml", {"search": plain | {"sampler_args": {"population_size": 9}}})
     write_yaml(copy / "search" / "main" / "config.yaml", {"search": own})
-    options = """ --search.objectives '["kl", "macs"]' --search.budget macs=50%"""
+    options = """ --search.objectives '["kl", "macs"]' --search.budget macs=50% --search.seed 3"""
+    options += """ --search.latency '["cpu"]' --search.time_limit 2.5 --search.sampler_args '{}'"""
     assert read_run(copy, "main").missing[0].endswith(advice + options)

@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from stages_config import CONFIG
 
 from search.cli import main
 from search.cluster.connecting import check_ray
+from search.folder import RunFolder
+from search.parsing import parse_call
+from search.stages.setup import prepare
 from search.workers import RayConfig
 from space import InputError
 
@@ -15,6 +19,8 @@ def test_a_runtime_env_of_unknown_keys_is_refused():
     with pytest.raises(InputError, match=message):
         check_ray(RayConfig(runtime_env={"envvars": {"A": "1"}}))
     check_ray(RayConfig(runtime_env={"env_vars": {"A": "1"}}))
+    with pytest.raises(InputError, match=r"^search\.ray\.runtime_env: .*/not/here"):
+        check_ray(RayConfig(runtime_env={"working_dir": "/not/here"}))
 
 
 @pytest.mark.parametrize("command", ["inspect", "train", "run"])
@@ -25,3 +31,14 @@ def test_it_is_refused_before_anything_starts_without_workers_too(command, tmp_p
     error = capsys.readouterr().err
     assert "search.ray.runtime_env: unknown key 'envvars'; did you mean 'env_vars'?" in error
     assert not (run / "supernet").exists()
+
+
+def test_a_folder_of_another_machine_is_none_of_the_commands_without_workers(tmp_path, capsys):
+    config = tmp_path / "toy.yaml"
+    config.write_text(CONFIG + "search: {ray: {runtime_env: {working_dir: /not/here}}}\n")
+    assert main(["inspect", str(config), "--run", str(tmp_path / "run")]) == 0
+    # Nor is it of a process on another machine, which a command has asked to work.
+    call = parse_call(["train", str(config), "--run", str(tmp_path / "run")])
+    prepare(call.config, RunFolder(call.config, call.file))
+    assert main(["run", str(config), "--search.workers", "1"]) == 2
+    assert "search.ray.runtime_env: /not/here" in capsys.readouterr().err

@@ -35,7 +35,7 @@ def file(tmp_path, monkeypatch):
 def run(*words):
     """A command as far as its stage has taken the folder; gives its config."""
     call = parse_call([str(word) for word in words])
-    RunFolder(call.config, call.file).claim("supernet", ("supernet",))
+    RunFolder(call.config, call.file).claim("supernet", ("supernet",), searched=True)
     return call.config
 
 
@@ -182,20 +182,34 @@ def test_failures_are_not_tried_again_because_an_earlier_command_said_so(file):
     assert (config.search.retry_failed, config.search.trials) == (False, 7)
 
 
-def test_a_stage_before_the_search_does_not_make_its_values_the_runs(file):
+def test_values_of_a_search_are_the_runs_once_something_is_evaluated_by_them(file):
     options = ["--search.time_limit", "0.5", "--supernet.epochs", "50", "--retrain.epochs", "9"]
-    config = parse_call(["run", str(file), *options]).config
-    RunFolder(config, file).claim("supernet", ("supernet",), searched=False)
+    RunFolder(read("run", file, *options), file).claim("supernet", ("supernet",))
     for given in (file, "runs/toy/config.yaml"):
         later = read("run", given)
-        assert later.supernet.epochs == 50
+        assert (later.supernet.epochs, later.retrain.epochs) == (50, 9)
         assert (later.search.time_limit, later.search.trials) == (None, 100)
-        assert later.retrain.epochs == 9
     # Those of an earlier command stay.
     run("search", file, "--search.trials", "500")
-    RunFolder(config, file).claim("supernet", ("supernet",), searched=False)
+    RunFolder(read("run", file, *options), file).claim("supernet", ("supernet",))
     later = read("search", file)
     assert (later.search.trials, later.search.time_limit) == (500, None)
+
+
+def test_so_they_are_of_a_search_with_options_of_its_own(file):
+    run("train", file)
+    search_folder("half")
+    half = ["--search.name", "half"]
+    options = [*half, "--search.time_limit", "0.5", "--retrain.epochs", "9"]
+    RunFolder(read("run", file, *options), file).claim("supernet", ("supernet",))
+    later, plain = read("run", file, *half), read("run", file)
+    assert (later.retrain.epochs, later.search.time_limit) == (9, None)
+    assert plain.retrain.epochs == read("run", file, "--run", "other").retrain.epochs
+    run("search", file, *half, "--search.trials", "7")
+    RunFolder(read("run", file, *options), file).claim("supernet", ("supernet",))
+    later = read("run", file, *half)
+    assert (later.search.trials, later.search.time_limit) == (7, None)
+    assert read("run", file).search.trials == 100
 
 
 def test_a_teacher_is_taken_whole(file):
@@ -277,3 +291,10 @@ def test_values_by_which_the_search_of_a_whole_run_fails_are_not_the_runs(tmp_pa
     assert "--supernet.epochs 2" in out
     assert "time_limit" not in out
     assert "4 evaluations, 0 failed" in " ".join(out.split())
+    # Nor are those by which a search that had a front has only failed since.
+    assert main([*command, "--search.trials", "7", "--search.time_limit", "1e-6"]) == 0
+    assert "7 evaluations, 3 failed" in " ".join(capsys.readouterr().out.split())
+    assert main(["search", *command[1:], "--search.trials", "9"]) == 0
+    out = capsys.readouterr().out
+    assert "time_limit" not in out
+    assert "9 evaluations, 3 failed" in " ".join(out.split())
