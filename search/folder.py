@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,12 @@ def read_values(path: Path) -> dict[str, Any]:
     if not isinstance(document.data, dict):
         raise document.error((), "must be a mapping")
     return document.data
+
+
+def section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A section of a run's config; an empty one where there is none."""
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from search.folder import CONFIG, read_values, section
 from search.front import Front, FrontEntry
 from search.latency.costs import MEASURED, is_latency
 from search.report.logs import Row, read_log
@@ -17,7 +18,6 @@ from space.cost import macs, params
 from space.errors import InputError, shown
 from space.files import load_arch_file
 from space.shape import BackboneShape
-from space.yamlfile import read_yaml
 
 
 class Latency(NamedTuple):
@@ -207,14 +207,8 @@ def _retrained(run: Path, place: Path) -> Choice:
         latencies=_latencies(path, file.metrics),
         rows=tuple(read_log(log)) if log.exists() else (),
         images=images if isinstance(images, int) else None,
-        recipe=_recipe(place / "config.yaml"),
+        recipe=section(read_values(place / CONFIG), "retrain"),
     )
-
-
-def _recipe(path: Path) -> dict[str, Any]:
-    values = read_yaml(path).data if path.exists() else {}
-    found = values.get("retrain") if isinstance(values, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 def _metrics(path: Path, kind: str, metrics: Metadata) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.folder import CONFIG, read_values
+from search.folder import CONFIG, read_values, section
 from search.report.choices import Choice, choices_of_front, read_retrained
 from search.report.latencies import Latencies, find_tables, latencies
 from search.report.logs import Row, read_log
@@ -78,7 +78,7 @@ def read_run(run: Path, name: str) -> Contents:
     if search is not None:
         choices = mark_outdated(choices, search.front)
         own = config | read_values(run / "search" / name / CONFIG)
-        missing += Outdated(run, search, choices, own.get("retrain") or {}, score).describe()
+        missing += Outdated(run, search, choices, section(own, "retrain"), score).describe()
     _check_some(run, name, bool(training or search or choices))
     missing += left_out
     if not retrained:
@@ -136,7 +136,7 @@ def _searches(run: Path, name: str) -> tuple[SearchResult | None, list[SearchRes
 def _random_search(run: Path, name: str) -> str:
     """The command that makes a random search with the same objectives and budget."""
     plain, own = (
-        read_values(place / CONFIG).get("search", {}) for place in (run, run / "search" / name)
+        section(read_values(place / CONFIG), "search") for place in (run, run / "search" / name)
     )
     command = f"tokennas search {as_word(str(run / CONFIG))} --search.name random"
     options = [

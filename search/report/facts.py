@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from search.budget import quantity
+from search.folder import section
 from search.front import Front
 from search.leads import what_leads_are
 from search.report.choices import Choice
@@ -82,7 +83,7 @@ def _shape(contents: Contents) -> BackboneShape | None:
 
 
 def _backbone(config: Mapping[str, Any], shape: BackboneShape | None) -> str:
-    given = _section(config, "backbone")
+    given = section(config, "backbone")
     words = [str(given["model"])] if "model" in given else []
     args = given.get("args")
     if isinstance(args, dict) and args:
@@ -99,7 +100,7 @@ def _backbone(config: Mapping[str, Any], shape: BackboneShape | None) -> str:
 
 
 def _data(config: Mapping[str, Any]) -> str:
-    dataset = _section(_section(config, "data"), "dataset")
+    dataset = section(section(config, "data"), "dataset")
     name, root = str(dataset.get("name", "")), dataset.get("root")
     return f"{name} {root}" if root and name in ("folder", "tar") else name
 
@@ -162,8 +163,3 @@ def _bound(front: Front, name: str) -> str:
     except InputError:
         # A search of an earlier version, that has not ended: its files say nothing of directions.
         return "within"
-
-
-def _section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = values.get(name)
-    return found if isinstance(found, dict) else {}

@@ -85,3 +85,14 @@ def test_the_random_search_that_is_advised_has_the_values_of_the_search(copy: Pa
     options = """ --search.objectives '["kl", "macs"]' --search.budget macs=50% --search.seed 3"""
     options += """ --search.latency '["cpu"]' --search.time_limit 2.5 --search.sampler_args '{}'"""
     assert read_run(copy, "main").missing[0].endswith(advice + options)
+
+
+@pytest.mark.parametrize(
+    "text", ["search: 3\nretrain: [1]\n", "search: null\nretrain: {budgets: 7}\n"]
+)
+def test_a_config_with_sections_that_are_none_is_left_out(copy: Path, text: str) -> None:
+    shutil.rmtree(copy / "search" / "random")
+    for place in (copy, copy / "search" / "main"):
+        (place / "config.yaml").write_text(text)
+    missing = read_run(copy, "main").missing
+    assert any(line.endswith("--search.sampler RandomSampler") for line in missing)
