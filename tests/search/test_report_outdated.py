@@ -165,3 +165,12 @@ def test_a_random_network_of_fewer_archs_than_the_search_has_evaluated_is_named(
         assert any("random 50% is the best" in line for line in lines) is says_so
     search_random(run, 80)
     assert "random 50% is the best" not in told(run)
+
+
+def test_what_is_advised_is_of_the_search_that_is_reported(run: Path) -> None:
+    go_on(run)
+    for stage in ("search", "retrain"):
+        (run / stage / "main").rename(run / stage / "half")
+    lines = [line for line in read_run(run, "half").missing if "not yet retrained" in line]
+    assert lines
+    assert all(f"`tokennas retrain {run} --search.name half` does" in line for line in lines)
