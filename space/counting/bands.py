@@ -3,7 +3,7 @@
 The recursion that counts paths keeps, for each node, a histogram of the costs that its
 continuations may still add, in buckets. Bucketed sums drift from exact ones by up to a bucket a
 term, so the band is opened by that margin and a draw is rejected on its exact cost: what remains is
-exactly uniform. Where that takes too many attempts, `space.halves` draws from the exact sums.
+exactly uniform. Where that takes too many attempts, `exact_sums` draws from the exact sums.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 
 from space.arch import Arch
 from space.cost import AdditiveCost
-from space.errors import InputError
-from space.graph import Edge, Graph, integer_below
-from space.halves import Halves
+from space.counting.exact_sums import ExactSums
+from space.counting.graph import Graph, greatest_sum, integer_below, least_sum
+from space.utils.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
@@ -60,7 +60,8 @@ class Bands:
         self.graph = graph
         self.costs = graph.edge_costs(cost)
         self.rests = [cost.rest(state) for state in graph.levels[-1]]
-        self.low, self.high = self._ends()
+        self.low = graph.fold(self.rests, least_sum, self.costs)[0][0]
+        self.high = graph.fold(self.rests, greatest_sum, self.costs)[0][0]
         # Counts past 64 bits are Python integers, exact too but larger: fewer buckets hold them.
         small = graph.size < 1 << 63
         self._dtype: type = np.int64 if small else object
@@ -86,8 +87,8 @@ class Bands:
         if not low <= high:  # NaN too
             return None
         arch = self._try(rng, low, high)
-        if arch is None and self._between(low, high) and self.halves:
-            arch = self.halves.sample(rng, low, high)
+        if arch is None and self._between(low, high) and self.exact_sums:
+            arch = self.exact_sums.sample(rng, low, high)
         return arch
 
     def sample_evenly(self, rng: np.random.Generator) -> Arch:
@@ -101,12 +102,12 @@ class Bands:
                 return arch
 
     def count(self, low: float, high: float) -> Count:
-        """The archs with a cost in [low, high]; exact where `halves` fits in memory."""
+        """The archs with a cost in [low, high]; exact where `exact_sums` fits in memory."""
         low, high = self._clipped(low, high)
         if not low <= high:
             return Count(0, exact=True)
-        if self.halves is not None:
-            return Count(self.halves.count(low, high), exact=True)
+        if self.exact_sums is not None:
+            return Count(self.exact_sums.count(low, high), exact=True)
         opened = self._between(low, high)
         inner = self._histograms[0][0].between(
             self._bucket(low), int(high // self.width) - self._terms
@@ -120,9 +121,9 @@ class Bands:
         return [self.count(low, high - 1) for low, high in pairwise(edges)]
 
     @cached_property
-    def halves(self) -> Halves | None:
+    def exact_sums(self) -> ExactSums | None:
         """The exact sums, or None where they do not fit in memory."""
-        return Halves.build(self.graph, self.costs, self.rests, self._dtype)
+        return ExactSums.build(self.graph, self.costs, self.rests, self._dtype)
 
     def _try(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
         window = self._window(low, high)
@@ -165,32 +166,14 @@ class Bands:
     def _between(self, low: float, high: float) -> int:
         return self._histograms[0][0].between(*self._window(low, high))
 
-    def _ends(self) -> tuple[int, int]:
-        """The least and the greatest cost of a path."""
-        least, most = self.rests, self.rests
-        for level, costs in zip(reversed(self.graph.edges), reversed(self.costs), strict=True):
-            ways = [list(zip(*pair, strict=True)) for pair in zip(level, costs, strict=True)]
-            least = [min(price + least[edge.to] for edge, price in way) for way in ways]
-            most = [max(price + most[edge.to] for edge, price in way) for way in ways]
-        return least[0], most[0]
-
     @cached_property
     def _histograms(self) -> list[list[Histogram]]:
         one: Array = np.array([0, 1], dtype=self._dtype)
-        levels = [[Histogram(rest // self.width, one) for rest in self.rests]]
-        for level, costs in zip(reversed(self.graph.edges), reversed(self.costs), strict=True):
-            levels.append(
-                [self._merge(*pair, levels[-1]) for pair in zip(level, costs, strict=True)]
-            )
-        return levels[::-1]
+        ends = [Histogram(rest // self.width, one) for rest in self.rests]
+        return self.graph.fold(ends, self._merge, self.costs)
 
-    def _merge(
-        self, edges: tuple[Edge, ...], costs: tuple[int, ...], after: list[Histogram]
-    ) -> Histogram:
-        parts = [
-            (after[edge.to].first + price // self.width, after[edge.to].below)
-            for edge, price in zip(edges, costs, strict=True)
-        ]
+    def _merge(self, ways: list[tuple[int, Histogram]]) -> Histogram:
+        parts = [(after.first + price // self.width, after.below) for price, after in ways]
         first = min(start for start, _ in parts)
         last = max(start + len(below) for start, below in parts)
         below: Array = np.zeros(last - first, dtype=self._dtype)

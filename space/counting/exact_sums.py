@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from space.arch import Arch, BlockArch
-from space.graph import Edge, Graph, integer_below
+from space.counting.graph import EdgeCosts, Graph, integer_below
 
 MOST_SUMS = 4_000_000
 
 Array = np.ndarray[Any, Any]
-Costs = list[list[tuple[int, ...]]]
 
 
 class Sums(NamedTuple):
@@ -26,7 +25,7 @@ class Sums(NamedTuple):
     counts: Array
 
 
-class Halves:
+class ExactSums:
     """Sums of the paths to each node of the first half, and from each node of the second.
 
     Args:
@@ -37,7 +36,7 @@ class Halves:
     """
 
     def __init__(
-        self, graph: Graph, costs: Costs, heads: list[list[Sums]], tails: list[list[Sums]]
+        self, graph: Graph, costs: EdgeCosts, heads: list[list[Sums]], tails: list[list[Sums]]
     ) -> None:
         self.graph = graph
         self.costs = costs
@@ -46,7 +45,9 @@ class Halves:
         self.middle = len(heads) - 1
 
     @classmethod
-    def build(cls, graph: Graph, costs: Costs, rests: list[int], dtype: type) -> Halves | None:
+    def build(
+        cls, graph: Graph, costs: EdgeCosts, rests: list[int], dtype: type
+    ) -> ExactSums | None:
         """Work out both halves; None where they hold more than MOST_SUMS sums."""
         one: Array = np.ones(1, dtype=dtype)
         depth, left = len(graph.edges), MOST_SUMS
@@ -58,7 +59,7 @@ class Halves:
                 heads.append(_grow_heads(graph, costs, len(heads) - 1, heads[-1]))
                 left -= _size(heads[-1])
             else:
-                tails.insert(0, _grow_tails(graph, costs, depth - len(tails), tails[0]))
+                tails.insert(0, graph.fold_level(depth - len(tails), tails[0], _later, costs))
                 left -= _size(tails[0])
             if left < 0:
                 return None
@@ -125,7 +126,7 @@ class Halves:
         return tuple(blocks)
 
 
-def _grow_heads(graph: Graph, costs: Costs, i: int, heads: list[Sums]) -> list[Sums]:
+def _grow_heads(graph: Graph, costs: EdgeCosts, i: int, heads: list[Sums]) -> list[Sums]:
     """Sums at the nodes of level i + 1 from those of level i."""
     arriving: list[list[Sums]] = [[] for _ in graph.levels[i + 1]]
     for sums, edges, prices in zip(heads, graph.edges[i], costs[i], strict=True):
@@ -134,14 +135,9 @@ def _grow_heads(graph: Graph, costs: Costs, i: int, heads: list[Sums]) -> list[S
     return [_merged(parts) for parts in arriving]
 
 
-def _grow_tails(graph: Graph, costs: Costs, i: int, tails: list[Sums]) -> list[Sums]:
-    """Sums at the nodes of level i from those of level i + 1."""
-
-    def node(edges: tuple[Edge, ...], prices: tuple[int, ...]) -> Sums:
-        ways = zip(edges, prices, strict=True)
-        return _merged([Sums(tails[e.to].values + p, tails[e.to].counts) for e, p in ways])
-
-    return [node(*pair) for pair in zip(graph.edges[i], costs[i], strict=True)]
+def _later(ways: list[tuple[int, Sums]]) -> Sums:
+    """Sums at a node from those of the nodes after it."""
+    return _merged([Sums(after.values + price, after.counts) for price, after in ways])
 
 
 def _merged(parts: list[Sums]) -> Sums:

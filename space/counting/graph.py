@@ -6,17 +6,19 @@ there are: two prefixes that leave the same state have the same continuations.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
-from space.tokens import State, advance, start
+from space.operators.walk import advance
+from space.state import State
 
-if TYPE_CHECKING:
-    from space.space import SearchSpace
+T = TypeVar("T")
+# The cost of each edge, in the order of `Graph.edges`.
+EdgeCosts = list[list[tuple[int, ...]]]
 
 
 class Edge(NamedTuple):
@@ -27,32 +29,43 @@ class Edge(NamedTuple):
 
 
 class Graph:
-    """Nodes and edges level by level; level i holds the states that block i may find."""
+    """Nodes and edges level by level; level i holds the states that block i may find.
 
-    def __init__(self, space: SearchSpace) -> None:
-        depth = space.shape.depth
-        self.levels: list[list[State]] = [[start(space.shape)]]
-        self.edges: list[list[tuple[Edge, ...]]] = []
-        known: dict[tuple[State, int], tuple[BlockArch, ...]] = {}
-        alike: dict[object, int] = {}
+    Args:
+        levels: The states of each level; the first has one, the last are the ends.
+        edges: For each level but the last, and for each of its nodes, the edges in gene order.
+    """
+
+    def __init__(self, levels: list[list[State]], edges: list[list[tuple[Edge, ...]]]) -> None:
+        self.levels = levels
+        self.edges = edges
+        self.counts = self.fold([1] * len(levels[-1]), lambda ways: sum(n for _, n in ways))
+
+    @classmethod
+    def build(
+        cls, first: State, depth: int, choices: Callable[[int, State], tuple[BlockArch, ...]]
+    ) -> Graph:
+        """The graph of all archs.
+
+        Args:
+            first: The state before block 0.
+            depth: Number of blocks.
+            choices: The choices that a block has at a state, in gene order.
+        """
+        levels, edges = [[first]], []
         for i in range(depth):
-            # Blocks with the same list share their choices; only block 0 has rules of its own.
-            kind = alike.setdefault((tuple(space.listed(i)), i == 0), len(alike))
             index: dict[State, int] = {}
             level = []
-            for state in self.levels[i]:
-                key = (state, kind)
-                if key not in known:
-                    known[key] = space.choices(i, state)
+            for state in levels[i]:
                 level.append(
                     tuple(
                         Edge(block, index.setdefault(advance(state, block), len(index)))
-                        for block in known[key]
+                        for block in choices(i, state)
                     )
                 )
-            self.edges.append(level)
-            self.levels.append(list(index))
-        self.counts = _count_paths(self.edges, len(self.levels[-1]))
+            edges.append(level)
+            levels.append(list(index))
+        return cls(levels, edges)
 
     @property
     def size(self) -> int:
@@ -78,14 +91,13 @@ class Graph:
         """The paths whose block `i` is accepted, as a graph of their own; None if there is none."""
         edges = list(self.edges)
         edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
-        counts = _count_paths(edges, len(self.levels[-1]))
+        counts = Graph(self.levels, edges).counts
         if not counts[0][0]:
             return None
-        part = object.__new__(Graph)
-        part.levels, part.edges, nodes = [self.levels[0]], [], [0]
+        levels, reached, nodes = [self.levels[0]], [], [0]
         for k, level in enumerate(edges):
             index: dict[int, int] = {}
-            part.edges.append(
+            reached.append(
                 [
                     tuple(
                         Edge(edge.block, index.setdefault(edge.to, len(index)))
@@ -96,9 +108,8 @@ class Graph:
                 ]
             )
             nodes = list(index)
-            part.levels.append([self.levels[k + 1][node] for node in nodes])
-        part.counts = _count_paths(part.edges, len(nodes))
-        return part
+            levels.append([self.levels[k + 1][node] for node in nodes])
+        return Graph(levels, reached)
 
     def choices(self) -> list[list[tuple[State, BlockArch]]]:
         """For each block, the states that it may find and its choices there."""
@@ -107,8 +118,8 @@ class Graph:
             for pair in zip(self.levels, self.edges, strict=False)
         ]
 
-    def edge_costs(self, cost: AdditiveCost) -> list[list[tuple[int, ...]]]:
-        """The cost of each edge, in the order of `edges`."""
+    def edge_costs(self, cost: AdditiveCost) -> EdgeCosts:
+        """The cost of each edge."""
         return [
             [
                 tuple(cost.block(state, edge.block) for edge in edges)
@@ -117,19 +128,46 @@ class Graph:
             for states, level in zip(self.levels, self.edges, strict=False)
         ]
 
+    def fold(
+        self,
+        ends: Sequence[T],
+        join: Callable[[list[tuple[int, T]]], T],
+        costs: EdgeCosts | None = None,
+    ) -> list[list[T]]:
+        """Work out a value for every node from those of the nodes after it.
+
+        Args:
+            ends: The values of the last level.
+            join: Given (cost, value of the node that it leads to) of each edge of a node.
+            costs: The cost of each edge; by default 0.
+
+        Returns:
+            The values, level by level.
+        """
+        values = [list(ends)]
+        for i in reversed(range(len(self.edges))):
+            values.append(self.fold_level(i, values[-1], join, costs))
+        return values[::-1]
+
+    def fold_level(
+        self,
+        i: int,
+        after: Sequence[T],
+        join: Callable[[list[tuple[int, T]]], T],
+        costs: EdgeCosts | None = None,
+    ) -> list[T]:
+        """The values of level `i` from those of the level after it; see `fold`."""
+        if costs is None:
+            return [join([(0, after[edge.to]) for edge in edges]) for edges in self.edges[i]]
+        return [
+            join([(price, after[edge.to]) for edge, price in zip(edges, prices, strict=True)])
+            for edges, prices in zip(self.edges[i], costs[i], strict=True)
+        ]
+
     def cheapest(self, cost: AdditiveCost) -> Arch:
         """The path of least cost; of several the first in gene order."""
         costs = self.edge_costs(cost)
-        least = [[cost.rest(state) for state in self.levels[-1]]]
-        for level, prices in zip(reversed(self.edges), reversed(costs), strict=True):
-            after = least[-1]
-            least.append(
-                [
-                    min(price + after[edge.to] for price, edge in zip(ps, es, strict=True))
-                    for ps, es in zip(prices, level, strict=True)
-                ]
-            )
-        least.reverse()
+        least = self.fold([cost.rest(state) for state in self.levels[-1]], least_sum, costs)
         node, blocks = 0, []
         for i, level in enumerate(self.edges):
             for price, edge in zip(costs[i][node], level[node], strict=True):
@@ -140,13 +178,14 @@ class Graph:
         return Arch(tuple(blocks))
 
 
-def _count_paths(levels: list[list[tuple[Edge, ...]]], ends: int) -> list[list[int]]:
-    """For each node the number of paths to the end."""
-    counts = [[1] * ends]
-    for level in reversed(levels):
-        after = counts[-1]
-        counts.append([sum(after[edge.to] for edge in edges) for edges in level])
-    return counts[::-1]
+def least_sum(ways: list[tuple[int, int]]) -> int:
+    """The least cost of a way on, for `Graph.fold`."""
+    return min(map(sum, ways))
+
+
+def greatest_sum(ways: list[tuple[int, int]]) -> int:
+    """The greatest cost of a way on, for `Graph.fold`."""
+    return max(map(sum, ways))
 
 
 def integer_below(rng: np.random.Generator, bound: int) -> int:
