@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from space.arch import Arch, BlockArch
-from space.axes import PoolAxis, ShareAxis, SkipAxis, Table
+from space.axes import PoolAxis, ShareAxis, SkipAxis
 from space.bands import Bands
 from space.cost import AdditiveCost, mac_cost
 from space.graph import Graph
+from space.reader import Reader
 from space.rules import Limits, broken
 from space.shape import BackboneShape
 from space.tokens import State, advance, effective, kept, pooled, start, starts_run
@@ -43,11 +44,11 @@ class SearchSpace:
             InputError: naming the place, the value and what would be right.
         """
         kinds: dict[str, Any] = {"pool": PoolAxis, "share": ShareAxis, "skip": SkipAxis}
-        Table(values, "space", tuple(kinds))
+        given = Reader(values, ("space",)).mapping(**dict.fromkeys(kinds))
         axes = {
-            key: kinds[key].from_dict(given, shape, f"space.{key}")
-            for key, given in values.items()
-            if given is not None
+            name: kinds[name].read(each, shape)
+            for name, each in given.items()
+            if each.value is not None
         }
         return cls(shape, **axes)
 
