@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.front import Front, FrontEntry
+    from search.front import Front
+    from search.frontfile import FrontEntry
     from search.objectives import Objective
     from search.portfolio import Portfolio
     from search.run import run_search
@@ -27,7 +28,7 @@ __all__ = [
 # Imported when they are asked for: the command line must not wait for Optuna to print its help.
 _HOMES = {
     "Front": "search.front",
-    "FrontEntry": "search.front",
+    "FrontEntry": "search.frontfile",
     "Objective": "search.objectives",
     "Portfolio": "search.portfolio",
     "Progress": "search.session",

@@ -17,12 +17,11 @@ from sqlalchemy.engine import ExceptionContext
 
 from search.proposals import quiet
 from search.urls import check_url, without_password
-from space.errors import InputError
+from space.errors import InputError, one_line
 
 # Longer than a restart of a server, and than the recovery after a crash of one.
 AWAY_SECONDS = 60.0
 LONGEST_WAIT = 2.0
-LONGEST_REASON = 200
 # A server notices within milliseconds that the process which held a lock is dead.
 HANDOVER_SECONDS = 2.0
 # Else a server holds a lock for two hours after the power of its owner's machine went.
@@ -99,9 +98,10 @@ def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
                 study.add_trial(trial)
         except ConnectionLostError as error:
             if time.monotonic() - began + wait > AWAY_SECONDS:
+                reason = one_line(error.__cause__ or error)
                 raise InputError(
-                    f"{place}: away for {AWAY_SECONDS:.0f} seconds ({_one_line(error)}); once it "
-                    "is back, the same command goes on from what is stored"
+                    f"{place}: away for {AWAY_SECONDS:.0f} seconds ({reason}); once it is back, "
+                    "the same command goes on from what is stored"
                 ) from None
             time.sleep(wait)
             wait, again = min(2 * wait + 0.1, LONGEST_WAIT), True
@@ -117,7 +117,7 @@ def opening(place: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{place}: {_one_line(error)}") from None
+        raise InputError(f"{place}: {one_line(error.__cause__ or error)}") from None
 
 
 class _StudyLock:
@@ -173,7 +173,3 @@ def _stored(study: optuna.Study, trial: FrozenTrial) -> bool:
         [each.user_attrs.get(name) for name in ("identity", "attempt")] == wanted
         for each in study.get_trials(deepcopy=False)
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error.__cause__ or error).split())[:LONGEST_REASON]

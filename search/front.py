@@ -3,86 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from search.budget import Constraint, amount_of, quantity
 from search.costs import FREE_COSTS
-from search.frontfile import read_front, write_front
+from search.frontfile import FrontEntry, FrontFile
 from search.leads import Lead, errors_of, leads_of
-from search.objectives import DIRECTIONS, Direction, Objective, direction_of, first_measured
+from search.objectives import Direction, Objective, direction_of, first_measured
 from search.problem import Problem
 from search.record import Record
 from search.volumes import follow_archive, signed, worst_values
-from space.arch import Arch
 from space.errors import InputError, near, shown
-from space.shape import BackboneShape
 
 # That a front's file may hold: some hundred subnets.
 MOST_BLOCKS = 8000
 
 
-@dataclass(frozen=True)
-class FrontEntry:
-    """A subnet of the front.
-
-    Args:
-        arch: canonical.
-        identity: `SearchSpace.identity` of it.
-        trial: number of its evaluation, in the order of finishing.
-        values: of the objectives, in their order.
-        metrics: all that is known of it by name: measured metrics and free costs.
-        error: standard error of its lead, see `Front.leads`; None where it is not known.
-    """
-
-    arch: Arch
-    identity: str
-    trial: int
-    values: tuple[float, ...]
-    metrics: Mapping[str, float]
-    error: float | None = None
-
-
-@dataclass(frozen=True)
-class Front:
+class Front(FrontFile):
     """The non-dominated subnets of a search, the best first.
 
     The best is that of the first objective that is measured: of a cost the best is the smallest.
-
-    Args:
-        objectives: what was made large or small.
-        entries: the subnets.
-        shape: of the backbone.
-        full: costs of the full arch that need no evaluation, which per cents refer to.
-        evaluations: how many were finished, failed ones included.
-        failed: how many of them failed.
-        reference: the corner that bounds the hypervolume, in the objectives' own units: the worst
-            value of each among all evaluations.
-        steps: (evaluations, hypervolume) wherever the hypervolume grew.
-        ended: why the search ended, in a sentence; where nothing is on the front, why that is too.
-        left_out: subnets of the front that the file it was read from leaves out, see `save`.
-        images: of the search split, which chose the entries; None where that is not known.
-        directions: which way metrics that are no objectives are better, by name.
-        functions: objectives that are worked out from the arch alone, and fail on the full one.
     """
-
-    objectives: tuple[Objective, ...]
-    entries: tuple[FrontEntry, ...]
-    shape: BackboneShape
-    full: Mapping[str, float]
-    evaluations: int
-    failed: int = 0
-    reference: tuple[float, ...] = ()
-    steps: tuple[tuple[int, float], ...] = ()
-    ended: str = ""
-    left_out: int = 0
-    images: int | None = None
-    directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
-    functions: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
@@ -204,9 +150,7 @@ class Front:
 
     def save(self, path: str | Path) -> None:
         """Write the front, or what `readable` leaves of it (schema tokennas/front/1)."""
-        kept = self.readable()
-        values = {item.name: getattr(kept, item.name) for item in fields(kept)}
-        write_front(path, values | {"entries": [vars(entry) for entry in kept.entries]})
+        self.readable().write(path)
 
     def readable(self) -> Front:
         """The front; where it is too long for a file that people read, a part of it.
@@ -219,17 +163,6 @@ class Front:
             # Each has another neighbour now.
             kept = tuple(replace(entry, error=None) for entry in kept)
         return replace(self, entries=kept, left_out=self.left_out + left_out)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Front:
-        """Read a front.
-
-        Raises:
-            InputError: file, line, place, value and what would be right.
-        """
-        values = read_front(path)
-        entries = tuple(FrontEntry(**entry) for entry in values.pop("entries"))
-        return cls(entries=entries, **values)
 
     @cached_property
     def _known(self) -> frozenset[str]:

@@ -4,165 +4,180 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from search.costs import FREE_COSTS
 from search.objectives import DIRECTIONS, Objective
-from search.reading import Reader, is_finite
-from space.arch import one_of
+from space.arch import Arch
 from space.errors import shown
-from space.files import block_to_dict
+from space.files import block_to_dict, read_blocks
+from space.reader import Reader, open_yaml
 from space.shape import BackboneShape
-from space.yamlfile import Place, read_yaml, write_yaml
+from space.yamlfile import write_yaml
 
 SCHEMA = "tokennas/front/1"
-KEYS = (
-    "schema",
-    "objectives",
-    "evaluations",
-    "failed",
-    "ended",
-    "left_out",
-    "full",
-    "reference",
-    "steps",
-    "entries",
-    "shape",
-)
-# Where it says nothing of them, metrics are better as ours are.
-OPTIONAL = ("directions", "functions", "images")
+FRONT = "front.yaml"
+COUNTS = ("evaluations", "failed", "left_out")
+REQUIRED = ("objectives", *COUNTS, "ended", "full", "reference", "steps", "entries", "shape")
 IDENTITY = re.compile(r"[0-9a-f]{16}")
-ENTRY = ("trial", "identity", "values", "metrics", "blocks")
 
 
-def write_front(path: str | Path, values: Mapping[str, Any]) -> None:
-    """Write the fields of a front."""
-    directions = dict(values["directions"])
-    plain = {
-        "schema": SCHEMA,
-        "objectives": [str(objective) for objective in values["objectives"]],
-        "evaluations": values["evaluations"],
-        "failed": values["failed"],
-        "ended": values["ended"],
-        "left_out": values["left_out"],
-        **_known("images", values["images"]),
-        "full": dict(values["full"]),
-        "reference": list(values["reference"]),
-        "steps": [list(step) for step in values["steps"]],
-        "entries": [
-            {
-                "trial": entry["trial"],
-                "identity": entry["identity"],
-                "values": list(entry["values"]),
-                "metrics": dict(entry["metrics"]),
-                **_known("error", entry["error"]),
-                "blocks": [block_to_dict(block) for block in entry["arch"].blocks],
-            }
-            for entry in values["entries"]
-        ],
-        **({"directions": directions} if directions != DIRECTIONS else {}),
-        **({"functions": list(values["functions"])} if values["functions"] else {}),
-        # Last, where the costs of the entries check it: a file that was cut is noticed.
-        "shape": values["shape"].to_dict(),
-    }
-    write_yaml(path, plain)
+@dataclass(frozen=True)
+class FrontEntry:
+    """A subnet of the front.
 
-
-def _known(name: str, value: float | None) -> dict[str, float]:
-    return {} if value is None else {name: value}
-
-
-def read_front(path: str | Path) -> dict[str, Any]:
-    """The fields of a front; costs are checked against blocks and shape.
-
-    Raises:
-        InputError: file, line, place, value and what would be right.
+    Args:
+        arch: canonical.
+        identity: `SearchSpace.identity` of it.
+        trial: number of its evaluation, in the order of finishing.
+        values: of the objectives, in their order.
+        metrics: all that is known of it by name: measured metrics and free costs.
+        error: standard error of its lead, see `Front.leads`; None where it is not known.
     """
-    document = read_yaml(path)
-    reader = _Reader(document)
-    document.check_schema(SCHEMA)
-    data = reader.mapping((), document.data, KEYS, optional=OPTIONAL)
-    if data["schema"] != SCHEMA:
-        raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
-    objectives = tuple(
-        reader.at(("objectives", i), _objective, text)
-        for i, text in enumerate(reader.items(("objectives",), data["objectives"]))
-    )
-    shape = reader.at(("shape",), BackboneShape.from_dict, data["shape"])
-    steps = reader.items(("steps",), data["steps"])
+
+    arch: Arch
+    identity: str
+    trial: int
+    values: tuple[float, ...]
+    metrics: Mapping[str, float]
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class FrontFile:
+    """What a front's file holds.
+
+    Args:
+        objectives: what was made large or small.
+        entries: the subnets.
+        shape: of the backbone.
+        full: costs of the full arch that need no evaluation, which per cents refer to.
+        evaluations: how many were finished, failed ones included.
+        failed: how many of them failed.
+        reference: the corner that bounds the hypervolume, in the objectives' own units: the worst
+            value of each among all evaluations.
+        steps: (evaluations, hypervolume) wherever the hypervolume grew.
+        ended: why the search ended, in a sentence; where nothing is on the front, why that is too.
+        left_out: subnets of the front that the file it was read from leaves out, see `Front.save`.
+        images: of the search split, which chose the entries; None where that is not known.
+        directions: which way metrics that are no objectives are better, by name.
+        functions: objectives that are worked out from the arch alone, and fail on the full one.
+    """
+
+    objectives: tuple[Objective, ...]
+    entries: tuple[FrontEntry, ...]
+    shape: BackboneShape
+    full: Mapping[str, float]
+    evaluations: int
+    failed: int = 0
+    reference: tuple[float, ...] = ()
+    steps: tuple[tuple[int, float], ...] = ()
+    ended: str = ""
+    left_out: int = 0
+    images: int | None = None
+    # Where a file says nothing of them, metrics are better as ours are.
+    directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
+    functions: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a front; its costs are checked against blocks and shape.
+
+        Raises:
+            InputError: file, line, place, value and what would be right.
+        """
+        given = open_yaml(path, SCHEMA).mapping(
+            *("schema", *REQUIRED), images=None, directions=DIRECTIONS, functions=()
+        )
+        objectives = tuple(map(_read_objective, given["objectives"].items()))
+        shape = BackboneShape.read(given["shape"])
+        return cls(
+            objectives,
+            tuple(_read_entry(each, shape, len(objectives)) for each in given["entries"].items()),
+            shape,
+            _read_costs(given["full"]),
+            **{name: given[name].integer() for name in COUNTS},
+            reference=given["reference"].numbers(len(objectives)),
+            steps=tuple(map(_read_step, given["steps"].items())),
+            ended=given["ended"].text(),
+            images=None if given["images"].value is None else given["images"].integer(),
+            directions={
+                name: each.choice(("max", "min"))
+                for name, each in given["directions"].entries().items()
+            },
+            functions=tuple(each.text() for each in given["functions"].items()),
+        )
+
+    def write(self, path: str | Path) -> None:
+        """Write the file, as it is."""
+        plain: dict[str, Any] = {
+            "schema": SCHEMA,
+            "objectives": [str(objective) for objective in self.objectives],
+            "evaluations": self.evaluations,
+            "failed": self.failed,
+            "ended": self.ended,
+            "left_out": self.left_out,
+            "images": self.images,
+            "full": dict(self.full),
+            "reference": list(self.reference),
+            "steps": [list(step) for step in self.steps],
+            "entries": [_entry_to_dict(entry) for entry in self.entries],
+            "directions": dict(self.directions) if self.directions != DIRECTIONS else None,
+            "functions": list(self.functions) or None,
+            # Last, where the costs of the entries check it: a file that was cut is noticed.
+            "shape": self.shape.to_dict(),
+        }
+        write_yaml(path, {name: value for name, value in plain.items() if value is not None})
+
+
+def _entry_to_dict(entry: FrontEntry) -> dict[str, Any]:
     return {
-        "objectives": objectives,
-        "evaluations": reader.count(("evaluations",), data["evaluations"]),
-        "failed": reader.count(("failed",), data["failed"]),
-        "ended": reader.text(("ended",), data["ended"]),
-        "left_out": reader.count(("left_out",), data["left_out"]),
-        "images": reader.count(("images",), data["images"]) if "images" in data else None,
-        "directions": reader.directions(("directions",), data.get("directions", DIRECTIONS)),
-        "functions": tuple(
-            reader.text(("functions", i), name)
-            for i, name in enumerate(reader.items(("functions",), data.get("functions", [])))
-        ),
-        "shape": shape,
-        "full": reader.numbers(("full",), data["full"]),
-        "reference": reader.values(("reference",), data["reference"], len(objectives)),
-        "steps": tuple(reader.step(("steps", i), step) for i, step in enumerate(steps)),
-        "entries": [
-            reader.entry(("entries", i), entry, shape, len(objectives))
-            for i, entry in enumerate(reader.items(("entries",), data["entries"]))
-        ],
+        "trial": entry.trial,
+        "identity": entry.identity,
+        "values": list(entry.values),
+        "metrics": dict(entry.metrics),
+        **({} if entry.error is None else {"error": entry.error}),
+        "blocks": [block_to_dict(block) for block in entry.arch.blocks],
     }
 
 
-class _Reader(Reader):
-    """Reads what is the front's own."""
-
-    def entry(
-        self, place: Place, entry: object, shape: BackboneShape, objectives: int
-    ) -> dict[str, Any]:
-        data = self.mapping(place, entry, ENTRY, optional=("error",))
-        arch = self.arch((*place, "blocks"), data["blocks"])
-        metrics = self.numbers((*place, "metrics"), data["metrics"])
-        for name in FREE_COSTS.keys() & metrics.keys():
-            right = self.at((*place, "blocks"), FREE_COSTS[name].of, arch, shape)
+def _read_entry(reader: Reader, shape: BackboneShape, objectives: int) -> FrontEntry:
+    given = reader.mapping("trial", "identity", "values", "metrics", "blocks", error=None)
+    arch = read_blocks(given["blocks"])
+    metrics = _read_costs(given["metrics"])
+    for name, each in given["metrics"].entries().items():
+        if name in FREE_COSTS:
+            right = given["blocks"].make(FREE_COSTS[name].of, arch, shape)
             if metrics[name] != right:
-                message = f"does not fit blocks and shape, which give {right}"
-                raise self.document.error((*place, "metrics", name), message)
-        return {
-            "arch": arch,
-            "identity": self.identity((*place, "identity"), data["identity"]),
-            "trial": self.count((*place, "trial"), data["trial"]),
-            "values": self.values((*place, "values"), data["values"], objectives),
-            "metrics": metrics,
-            "error": self.number((*place, "error"), data["error"]) if "error" in data else None,
-        }
-
-    def step(self, place: Place, step: object) -> tuple[int, float]:
-        count, volume = self.values(place, step, 2)
-        return self.count(place, int(count)), volume
-
-    def numbers(self, place: Place, value: object) -> dict[str, float]:
-        if not isinstance(value, dict) or not all(map(is_finite, value.values())):
-            raise self.document.error(place, f"must be numbers by name, got {shown(value)}")
-        if "macs" not in value:
-            raise self.document.error(place, "missing 'macs'")
-        return {name: float(number) for name, number in value.items()}
-
-    def directions(self, place: Place, value: object) -> dict[str, str]:
-        if not isinstance(value, dict):
-            raise self.document.error(place, f"must be max or min by name, got {shown(value)}")
-        for name, direction in value.items():
-            self.at((*place, name), one_of, "direction", direction, ("max", "min"))
-        return {str(name): direction for name, direction in value.items()}
-
-    def identity(self, place: Place, value: object) -> str:
-        """Files are named after it, so that it may be nothing but a hash."""
-        text = self.text(place, value)
-        if not IDENTITY.fullmatch(text):
-            raise self.document.error(place, f"must be 16 hexadecimal digits, got {shown(text)}")
-        return text
+                raise each.error(f"does not fit blocks and shape, which give {right}")
+    identity = given["identity"].text()
+    # Files are named after it, so that it may be nothing but a hash.
+    if not IDENTITY.fullmatch(identity):
+        raise given["identity"].error(f"must be 16 hexadecimal digits, got {shown(identity)}")
+    return FrontEntry(
+        arch,
+        identity,
+        given["trial"].integer(),
+        given["values"].numbers(objectives),
+        metrics,
+        None if given["error"].value is None else given["error"].number(),
+    )
 
 
-def _objective(text: object) -> Objective:
-    name, _, direction = str(text).partition("=")
-    return Objective(name, direction)  # type: ignore[arg-type]
+def _read_objective(reader: Reader) -> Objective:
+    name, _, direction = str(reader.value).partition("=")
+    return reader.make(Objective, name, direction)
+
+
+def _read_costs(reader: Reader) -> dict[str, float]:
+    found = reader.named_numbers()
+    if "macs" not in found:
+        raise reader.error("missing 'macs'")
+    return found
+
+
+def _read_step(reader: Reader) -> tuple[int, float]:
+    count, volume = reader.numbers(2)
+    return int(count), volume

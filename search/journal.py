@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from space.errors import InputError, shown
+from space.errors import InputError, one_line, shown
 
 CREATE_TRIAL = 4
 CHUNK = 1 << 16
@@ -54,8 +54,7 @@ def read_storage(path: Path) -> JournalStorage:
     try:
         return JournalStorage(JournalFileBackend(str(path.absolute())))
     except Exception as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"{path}: no journal of Optuna's: {shown(message)}") from None
+        raise InputError(f"{path}: no journal of Optuna's: {one_line(error)}") from None
 
 
 def write_storage(path: Path) -> JournalStorage:

@@ -14,10 +14,11 @@ from safetensors.torch import load
 from torch import Tensor
 
 from search.budget import amount_of
-from search.front import Front, FrontEntry
+from search.front import Front
+from search.frontfile import FRONT, FrontEntry
 from search.latency.costs import MEASURED, is_latency
 from search.tables import cell
-from space.errors import InputError, cut
+from space.errors import InputError, one_line
 from space.files import ArchFile, arch_data, parse_arch
 from space.writing import make_folder, replacing
 from supernet.elastic import ElasticViT
@@ -27,7 +28,7 @@ from supernet.extraction import create_elastic, extract, narrow
 from supernet.model import Supernet, check_shape
 from supernet.weights import load_weights, tensor_bytes
 
-FRONT, WEIGHTS = "front.yaml", "portfolio.safetensors"
+WEIGHTS = "portfolio.safetensors"
 # Of the metadata: an arch file of the front's first subnet, for backbone, input and classes; and
 # which front the weights were written for, since the two files cannot be replaced at once.
 ABOUT, MADE_FOR = "arch", "front"
@@ -227,6 +228,6 @@ def _about(path: Path) -> tuple[ArchFile, str]:
         about = parse_arch(json.loads(metadata.get(ABOUT, "")), str(path))
         return about, metadata.get(MADE_FOR, "")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: no weights of a portfolio: {cut(str(error))}") from None
+        raise InputError(f"{path}: no weights of a portfolio: {one_line(error)}") from None

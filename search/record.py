@@ -12,9 +12,8 @@ from typing import Literal
 from search.chance import GroupMeans, groups_of
 from search.objectives import Evaluate
 from space.arch import Arch
-from space.errors import cut, shown
+from space.errors import cut, one_line, shown
 
-LONGEST_ERROR = 300
 # A metric of archs that racing stopped: the share of the images that they had seen by then.
 SEEN = "racing.seen"
 
@@ -147,10 +146,9 @@ def _spent(evaluate: Evaluate) -> Spent:
 
 def describe(error: BaseException) -> str:
     """An exception in one line, with the place that raised it."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return text[:LONGEST_ERROR] + place
+    return one_line(error, typed=True) + place
 
 
 def _numbers(metrics: object) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from search.budget import Budgets
 from search.checks import check_limit
 from search.front import Front
+from search.frontfile import FRONT
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from supernet.model import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
-FRONT = "front.yaml"
 
 
 def run_search(

@@ -14,7 +14,7 @@ from optuna.samplers import BaseGASampler
 
 from search.evolution import EvolutionSampler
 from search.problem import Problem
-from space.errors import InputError, near, shown
+from space.errors import InputError, near, one_line, shown
 
 # What differs from Optuna's defaults: measured to be better in spaces of this kind (NSGA-II, TPE),
 # or needed so that a search that goes on does not repeat its sequence (QMC).
@@ -80,7 +80,7 @@ class SamplerChoice:
             if self.name not in OURS:
                 self._make_optunas(0)
         except (TypeError, ValueError) as error:
-            raise InputError(f"sampler {self.name}: {' '.join(str(error).split())}") from None
+            raise InputError(f"sampler {self.name}: {one_line(error)}") from None
 
     @property
     def learns(self) -> bool:

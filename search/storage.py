@@ -23,7 +23,7 @@ from search.objectives import Objective
 from search.proposals import quiet
 from search.searchfile import settle, study_name
 from search.urls import without_password
-from space.errors import InputError, shown
+from space.errors import InputError, one_line
 from space.interruption import stoppable
 from space.writing import make_folder, writing
 
@@ -133,8 +133,8 @@ class Store:
             with writing(self._place), stoppable(wanted=self._database is None):
                 add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise InputError(f"{self._place}: cannot be written: {shown(reason)}") from None
+            reason = one_line(error.__cause__ or error)
+            raise InputError(f"{self._place}: cannot be written: {reason}") from None
 
     def close(self) -> None:
         """Let others write; calling it again does nothing."""

@@ -7,6 +7,7 @@ attends (own map or shared map). Values are checked alone here; what is allowed 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypeGuard, get_args
 
@@ -141,6 +142,11 @@ def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
 def is_integer(value: object) -> TypeGuard[int]:
     """Whether `value` is an int; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether `value` is a number, neither NaN nor infinite; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_seed(value: object, name: str = "seed") -> None:

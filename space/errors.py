@@ -4,6 +4,7 @@ import difflib
 import reprlib
 
 LONGEST = 80
+LONGEST_REASON = 300
 
 _brief = reprlib.Repr()
 _brief.maxlevel = 3
@@ -35,6 +36,19 @@ def near(value: str, known: list[str]) -> str:
 def shown(value: object) -> str:
     """`value` as it stands in an error: its repr, with the middle left out where it is long."""
     return cut(_brief.repr(value))
+
+
+def one_line(error: BaseException, typed: bool = False) -> str:
+    """What an exception of a library says, which may be a page, in one short line.
+
+    Args:
+        error: The exception; an OSError's line leaves out its number and its file.
+        typed: Whether the line begins with the exception's type.
+    """
+    text = str(getattr(error, "strerror", None) or error)
+    if typed or not text.strip():
+        text = f"{type(error).__name__}: {text}"
+    return cut(" ".join(text.split()).removesuffix(":"), LONGEST_REASON)
 
 
 def printable(text: str) -> str:

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from space.arch import Arch, BlockArch, Pool, is_integer
 from space.cost import macs, params, token_counts
-from space.errors import InputError, near, shown
+from space.errors import shown
 from space.images import check_input, check_inputs
+from space.reader import Reader, of_schema, open_yaml
 from space.shape import BackboneShape
-from space.yamlfile import Document, Place, read_yaml, write_yaml
-
-T = TypeVar("T")
+from space.yamlfile import Document, write_yaml
 
 SCHEMA = "tokennas/arch/1"
-KEYS = (
-    "schema",
-    "backbone",
-    "input",
-    "classes",
-    "metrics",
-    "origin",
-    "shape",
-    "blocks",
-    "cost",
-)
 REQUIRED = ("schema", "shape", "blocks", "cost")
-BLOCK_KEYS = ("pool", "skip", "selector", "attention")
-POOL_KEYS = ("kind", "grid", "stride")
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,7 @@ def load_arch_file(path: str | Path) -> ArchFile:
     Raises:
         InputError: file, line, place, value and what would be right.
     """
-    return _arch_file(read_yaml(path))
+    return _read_file(open_yaml(path, SCHEMA))
 
 
 def parse_arch(data: Mapping[str, Any], whose: str) -> ArchFile:
@@ -80,29 +66,23 @@ def parse_arch(data: Mapping[str, Any], whose: str) -> ArchFile:
     Raises:
         InputError: `whose` they are, place, value and what would be right.
     """
-    return _arch_file(Document(Path(whose), data, {}))
+    return _read_file(of_schema(Document(Path(whose), data, {}), SCHEMA))
 
 
-def _arch_file(document: Document) -> ArchFile:
-    document.check_schema(SCHEMA)
-    given = _mapping(document, (), document.data, KEYS)
-    data = {key: value for key, value in given.items() if value is not None}
-    for key in REQUIRED:
-        if key not in data:
-            raise document.error((), f"missing {key!r}")
-    if data["schema"] != SCHEMA:
-        raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
-    shape = _at(document, ("shape",), BackboneShape.from_dict, data["shape"])
-    arch = _arch(document, data["blocks"])
-    _check_cost(document, arch, shape, data["cost"])
+def _read_file(reader: Reader) -> ArchFile:
+    given = reader.mapping(*REQUIRED, backbone={}, input={}, classes=[], metrics={}, origin={})
+    shape = BackboneShape.read(given["shape"])
+    arch = read_blocks(given["blocks"])
+    _check_cost(given["cost"], given["blocks"].make(cost_to_dict, arch, shape))
     extras = {}
     for key in ("backbone", "input", "metrics", "origin"):
-        extras[key] = _mapping(document, (key,), data.get(key, {}), None)
-    for key, value in extras["input"].items():
-        _at(document, ("input", key), check_input, key, value)
-    classes = data.get("classes", [])
+        given[key].entries()
+        extras[key] = given[key].value
+    for key, each in given["input"].entries().items():
+        each.make(check_input, key, each.value)
+    classes = given["classes"].value
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise document.error(("classes",), f"must be a list of names, got {shown(classes)}")
+        raise given["classes"].error(f"must be a list of names, got {shown(classes)}")
     return ArchFile(arch, shape, classes=classes, **extras)
 
 
@@ -186,56 +166,32 @@ def cost_to_dict(arch: Arch, shape: BackboneShape) -> dict[str, Any]:
     }
 
 
-def _arch(document: Document, blocks: object) -> Arch:
-    if not isinstance(blocks, list) or not blocks:
-        raise document.error(
-            ("blocks",), f"must be a list with one entry a block, got {shown(blocks)}"
-        )
-    return Arch(tuple(_block(document, ("blocks", i), block) for i, block in enumerate(blocks)))
+def read_blocks(reader: Reader) -> Arch:
+    """The arch of a list with one mapping a block, as arch files, fronts and tables have it."""
+    return reader.make(Arch, tuple(map(_read_block, reader.items(least=1))))
 
 
-def _block(document: Document, place: Place, values: object) -> BlockArch:
-    given = dict(_mapping(document, place, values, BLOCK_KEYS))
-    if given.get("pool") is not None:
-        given["pool"] = _pool(document, (*place, "pool"), given["pool"])
-    return _at(document, place, BlockArch, **given)
+def _read_block(reader: Reader) -> BlockArch:
+    given = reader.mapping(pool=None, skip=0.0, selector="map", attention="own")
+    values = {name: each.value for name, each in given.items()}
+    if values["pool"] is not None:
+        values["pool"] = _read_pool(given["pool"])
+    return reader.make(BlockArch, **values)
 
 
-def _pool(document: Document, place: Place, values: object) -> Pool:
-    given = dict(_mapping(document, place, values, POOL_KEYS))
-    if "kind" not in given:
-        raise document.error(place, "missing 'kind'")
-    if isinstance(given.get("grid"), list):
-        given["grid"] = tuple(given["grid"])
-    return _at(document, place, Pool, **given)
+def _read_pool(reader: Reader) -> Pool:
+    given = reader.mapping("kind", grid=None, stride=None)
+    values = {name: each.value for name, each in given.items()}
+    if isinstance(values["grid"], list):
+        values["grid"] = tuple(values["grid"])
+    return reader.make(Pool, **values)
 
 
-def _check_cost(document: Document, arch: Arch, shape: BackboneShape, given: object) -> None:
-    right = _at(document, ("blocks",), cost_to_dict, arch, shape)
-    values = _mapping(document, ("cost",), given, tuple(right))
-    for key, value in right.items():
-        got = values.get(key)
-        numbers = got if isinstance(got, list) else [got]
-        if got != value or not all(map(is_integer, numbers)):
-            message = f"does not fit blocks and shape, which give {shown(value)}, got {shown(got)}"
-            raise document.error(("cost", key), message)
-
-
-def _mapping(
-    document: Document, place: Place, values: object, known: tuple[str, ...] | None
-) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise document.error(place, f"must be a mapping, got {shown(values)}")
-    for key in values:
-        if known is not None and key not in known:
-            hint = near(key, list(known)) or f"; known are {', '.join(known)}"
-            raise document.error((*place, key), f"unknown key{hint}")
-    return values
-
-
-def _at(document: Document, place: Place, make: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Call `make`, giving its complaint the place in the file."""
-    try:
-        return make(*args, **kwargs)
-    except InputError as error:
-        raise document.error(place, str(error)) from None
+def _check_cost(reader: Reader, right: Mapping[str, Any]) -> None:
+    for key, each in reader.mapping(*right).items():
+        numbers = each.value if isinstance(each.value, list) else [each.value]
+        if each.value != right[key] or not all(map(is_integer, numbers)):
+            raise each.error(
+                f"does not fit blocks and shape, which give {shown(right[key])}, "
+                f"got {shown(each.value)}"
+            )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from space.arch import is_integer
+from space.arch import is_integer, is_number
 from space.errors import InputError, near, shown
 
 CHOICES = {
@@ -52,13 +51,9 @@ def _fits(key: str, value: object) -> bool:
     if key in CHOICES:
         return value in CHOICES[key]
     if key == "crop_pct":
-        return _is_number(value) and value > 0  # type: ignore[operator]
+        return is_number(value) and value > 0
     if not isinstance(value, list | tuple):
         return False
     if key == "size":
         return len(value) == 3 and all(is_integer(each) and each > 0 for each in value)
-    return len(value) > 0 and all(map(_is_number, value))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return len(value) > 0 and all(map(is_number, value))

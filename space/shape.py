@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from space.arch import Grid, is_integer
-from space.errors import InputError, near, shown
+from space.errors import InputError, shown
+from space.reader import Reader
 
 MOST_DEPTH = 1000
 
@@ -93,27 +94,22 @@ class BackboneShape:
         Raises:
             InputError: a key is unknown or missing, or a value is not right.
         """
-        _check_keys("shape", values, [field.name for field in fields(cls)])
-        grid = values["grid"]
-        parts = {}
+        return cls.read(Reader(values, ("shape",)))
+
+    @classmethod
+    def read(cls, reader: Reader) -> BackboneShape:
+        """The shape that a mapping of a file describes."""
+        given = reader.mapping(*(field.name for field in fields(cls)))
+        values = {name: each.value for name, each in given.items()}
         for name in PARTS:
-            _check_keys(name, values[name], ["macs", "params"])
-            parts[name] = Part(**values[name])
-        return cls(**{**values, **parts, "grid": tuple(grid) if isinstance(grid, list) else grid})
+            part = given[name].mapping("macs", "params")
+            values[name] = Part(part["macs"].value, part["params"].value)
+        if isinstance(values["grid"], list):
+            values["grid"] = tuple(values["grid"])
+        return reader.make(cls, **values)
 
 
 PARTS = ("query_key", "value_output", "mlp", "rest", "stem", "head")
-
-
-def _check_keys(place: str, values: object, names: list[str]) -> None:
-    if not isinstance(values, dict):
-        raise InputError(f"{place} must be a mapping of {', '.join(names)}, got {shown(values)}")
-    for key in values:
-        if key not in names:
-            raise InputError(f"{place}: unknown key {shown(key)}{near(str(key), names)}")
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise InputError(f"{place}: missing {', '.join(missing)}")
 
 
 def _check(name: str, value: object, least: int) -> None:

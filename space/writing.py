@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from space.errors import InputError
+from space.errors import InputError, one_line
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def writing(path: str | Path, verb: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be {verb}: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be {verb}: {one_line(error)}") from None
 
 
 @contextmanager

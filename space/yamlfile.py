@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from space.errors import InputError, cut, shown
+from space.errors import InputError, cut, one_line, shown
 from space.writing import replacing
 
 MOST_BYTES = 1 << 20
@@ -46,16 +46,6 @@ class Document(NamedTuple):
         where = f"{self.path}:{self.lines.get(known, 1)}: {dotted(place)}".rstrip(": ")
         return InputError(f"{where}: {message}")
 
-    def check_schema(self, schema: str) -> None:
-        """Refuse another version's file before its keys are looked at, which are others.
-
-        Raises:
-            InputError: the file says that it is of another schema.
-        """
-        given = self.data.get("schema") if isinstance(self.data, dict) else None
-        if isinstance(given, str) and given != schema:
-            raise self.error(("schema",), f"must be {schema}, got {shown(given)}")
-
 
 def dotted(place: Place) -> str:
     """A place as people write it: `blocks[3].pool.grid`."""
@@ -78,7 +68,7 @@ def read_yaml(path: str | Path) -> Document:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     return _parse(path, raw)
 
 
@@ -97,8 +87,7 @@ def _parse(path: Path, raw: bytes) -> Document:
         reason = ", ".join(filter(None, (error.context, error.problem)))
         raise InputError(f"{path}:{line}: no valid YAML: {reason}") from None
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path}: no valid YAML: {reason}") from None
+        raise InputError(f"{path}: no valid YAML: {one_line(error)}") from None
     if node is None:
         raise InputError(f"{path}: the file is empty")
     reader = _Reader(path)

@@ -15,7 +15,7 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from space.errors import InputError, near, shown
+from space.errors import InputError, near, one_line, shown
 from space.shape import BackboneShape, Part
 
 # What loads weights, names files or changes what `create_model` returns is not for a file to say.
@@ -51,7 +51,7 @@ def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
     try:
         backbone: Any = timm.create_model(model, **args)
     except Exception as error:  # whatever timm raises, it is these arguments that it cannot take
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(error, typed=True)
         raise InputError(f"timm cannot build {model} with {shown(dict(args))}: {reason}") from None
     check_backbone(backbone)
     return backbone  # type: ignore[no-any-return]

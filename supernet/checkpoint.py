@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from space.errors import InputError, shown
+from space.errors import InputError, one_line, shown
 from space.writing import remove_half_written, replacing, writing
 
 MARK = b"tokennas-sha256:"
@@ -117,7 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
         _check_sum(path)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever torch raises at bytes that nobody saved
-        raise InputError(" ".join(str(error).split())[:120]) from None
+        raise InputError(one_line(error)) from None
     if not isinstance(state, dict):
         raise InputError(f"it holds no state but {shown(state)}")
     return state

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
-from space.errors import InputError
+from space.errors import InputError, one_line
 
 BLACK_IS_ZERO = 1
 
@@ -79,7 +79,7 @@ class DatasetReader:
             with self._reader[i][0] as file:
                 return to_rgb(Image.open(file))
         except Exception as error:  # whatever Pillow raises of a damaged file
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error)
             if isinstance(error, UnidentifiedImageError):
                 # Its own words name a file object.
                 reason = "it is of no format that Pillow knows, or cut off at its beginning"

@@ -15,7 +15,7 @@ from timm.optim import (
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 
-from space.errors import InputError, near, shown
+from space.errors import InputError, near, one_line, shown
 from supernet.elastic import ElasticViT
 from supernet.recipe import Recipe
 
@@ -70,7 +70,7 @@ def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.opt
             groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=0.0, **recipe.optimizer_args
         )
     except (TypeError, ValueError, AssertionError, IndexError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = one_line(error, typed=True)
         raise InputError(
             f"{recipe.section}.optimizer_args: {recipe.optimizer} cannot be built with "
             f"{shown(recipe.optimizer_args)}: {reason}"
@@ -95,7 +95,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int
             updates_per_epoch=updates,
         )[0]
     except ValueError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f"{recipe.section}.schedule: {recipe.schedule} does not fit into {recipe.epochs} "
             f"epochs with {recipe.warmup_epochs} of warm-up: {reason}"

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from space.errors import one_line
 from space.interruption import ProcessLostError
 
 
@@ -26,7 +27,7 @@ def _lost() -> Iterator[None]:
     except RuntimeError as error:
         raise ProcessLostError(
             "another process of the training has ended; start all of them again, and they go on "
-            f"from the last checkpoint ({' '.join(str(error).split())[:100]})"
+            f"from the last checkpoint ({one_line(error)})"
         ) from None
 
 

@@ -12,7 +12,7 @@ from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor
 
-from space.errors import InputError, shown
+from space.errors import InputError, one_line, shown
 from supernet.backbone import check_backbone, create_backbone
 from supernet.config import BackboneConfig
 from supernet.task import Classification
@@ -66,7 +66,7 @@ def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
         # timm's filter brings positions and patch embedding of another size to this one.
         backbone.load_state_dict(checkpoint_filter_fn(dict(state), backbone))
     except Exception as error:  # whatever timm and torch raise at weights of something else
-        reason = _shorten(error)
+        reason = one_line(error)
         raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
 
 
@@ -76,7 +76,7 @@ def _read(path: str | Path) -> Mapping[str, Tensor]:
     except FileNotFoundError:
         raise InputError(f"backbone.checkpoint: {path} does not exist") from None
     except Exception as error:  # whatever torch raises at bytes that nobody saved
-        raise InputError(f"{path}: no checkpoint that can be read: {_shorten(error)}") from None
+        raise InputError(f"{path}: no checkpoint that can be read: {one_line(error)}") from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: holds no state dict of tensors")
     size = Path(path).stat().st_size
@@ -94,12 +94,7 @@ def _download(config: BackboneConfig) -> VisionTransformer:
     except Exception as error:  # whatever the network, the hub or timm raise
         raise InputError(
             f"backbone.pretrained: no weights for {config.model} from timm's hub (a local file is "
-            f"read by backbone.checkpoint): {_shorten(error)}"
+            f"read by backbone.checkpoint): {one_line(error)}"
         ) from None
     check_backbone(backbone)
     return backbone  # type: ignore[no-any-return]
-
-
-def _shorten(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 200 else text[:200] + " ..."

@@ -18,7 +18,7 @@ from PIL import Image
 from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
-from space.errors import InputError, shown
+from space.errors import InputError, one_line, shown
 from supernet.config import DatasetConfig
 from supernet.image_reading import DatasetReader, PixelReader, Stamp
 
@@ -131,8 +131,9 @@ def _open(config: DatasetConfig, split: str) -> Any:
     try:
         return create_dataset(name, root=root, split=split, search_split=False, **config.args)
     except Exception as error:  # whatever timm and those who made the data set raise
-        reason = " ".join(str(error).split()) or "timm cannot read it"
-        raise InputError(f"dataset {config.name}, split {split!r}, root {root}: {reason}") from None
+        raise InputError(
+            f"dataset {config.name}, split {split!r}, root {root}: {one_line(error)}"
+        ) from None
 
 
 def _source(dataset: Any, config: DatasetConfig, split: str) -> Source:

@@ -19,7 +19,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from space.arch import check_seed
-from space.errors import InputError, shown
+from space.errors import InputError, one_line
 from space.interruption import ProcessLostError, Stop, stoppable
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
@@ -252,8 +252,7 @@ class Trainer:
                 raise
             except Exception as error:  # whatever torch raises at a state that is not one of these
                 raise InputError(
-                    f"{self.path}: no state of a training: {shown(str(error))}; "
-                    "delete it to go anew"
+                    f"{self.path}: no state of a training: {one_line(error)}; delete it to go anew"
                 ) from None
         at = self.position
         if state is not None and at.epoch < self.recipe.epochs:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from space.errors import InputError, cut
+from space.errors import InputError, cut, one_line
 from space.writing import replacing
 
 
@@ -68,9 +68,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         ).close()  # says of a missing file, or a folder, what safetensors does not
         return load_file(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except SafetensorError as error:
-        raise InputError(f"{path}: no whole safetensors file: {cut(str(error))}") from None
+        raise InputError(f"{path}: no whole safetensors file: {one_line(error)}") from None
 
 
 def first_not_finite(model: nn.Module) -> str | None:
@@ -101,7 +101,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         model.load_state_dict(given)
     except RuntimeError as error:
         # A kind of number that torch does not copy into another.
-        raise InputError(f"{path}: cannot be loaded: {cut(str(error))}") from None
+        raise InputError(f"{path}: cannot be loaded: {one_line(error)}") from None
     name = first_not_finite(model)
     if name is not None:
         raise InputError(

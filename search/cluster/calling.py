@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.record import describe
-from space.errors import InputError
+from space.errors import InputError, one_line
 
 
 def put(value: Any) -> Any:
@@ -47,8 +47,3 @@ def cause_of(error: BaseException) -> str:
     """What a task or an actor raised, in a line; or how Ray lost it."""
     cause = getattr(error, "cause", None)
     return describe(cause) if isinstance(cause, Exception) else one_line(error)
-
-
-def one_line(error: BaseException) -> str:
-    """What an error of Ray's says, which may be a page."""
-    return " ".join(str(error).split())[:300]

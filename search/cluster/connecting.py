@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from search.cluster.calling import one_line
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import RayConfig, Workers
-from space.errors import InputError, near
+from space.errors import InputError, near, one_line
 from space.interruption import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
@@ -260,7 +259,7 @@ def _check_runtime_env(config: RayConfig) -> None:
     try:
         make(**config.runtime_env)
     except (TypeError, ValueError) as error:
-        raise InputError(f"search.ray.runtime_env: {' '.join(str(error).split())}") from None
+        raise InputError(f"search.ray.runtime_env: {one_line(error)}") from None
 
 
 def _check_answers(address: str) -> None:

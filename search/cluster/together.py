@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.cluster.calling import one_line
 from search.config import Config
 from search.environment import environment
 from search.processes import PATIENCE
@@ -20,6 +19,7 @@ from search.stages.choosing import Choice
 from search.stages.places import note_failure, reason_of
 from search.stages.retraining import retrain_share
 from search.workers import Workers
+from space.errors import one_line
 from space.interruption import ProcessLostError, ask_to_stop
 from supernet.parallel import Processes
 

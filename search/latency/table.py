@@ -13,17 +13,16 @@ from pathlib import Path
 from search.latency.conditions import Conditions
 from search.latency.fitting import Error
 from search.latency.terms import Term, terms_in, terms_of
-from search.reading import Reader
 from space.arch import Arch
 from space.errors import InputError, shown
-from space.files import block_to_dict
+from space.files import block_to_dict, read_blocks
+from space.reader import Reader, open_yaml
 from space.shape import BackboneShape, Part
 from space.space import SearchSpace
-from space.yamlfile import Place, read_yaml, write_yaml
+from space.yamlfile import write_yaml
 
 SCHEMA = "tokennas/latency/1"
-KEYS = ("schema", "name", "conditions", "full_ms", "error", "terms", "measured", "shape")
-MEASURED = ("ms", "spread", "held_out", "blocks")
+KEYS = ("schema", "name", "conditions", "full_ms", "terms", "measured", "shape")
 
 
 @dataclass(frozen=True)
@@ -140,78 +139,56 @@ class LatencyTable:
         Raises:
             InputError: file, line, place, value and what would be right.
         """
-        document = read_yaml(path)
-        document.check_schema(SCHEMA)
-        return _Reader(document).table()
-
-
-class _Reader(Reader):
-    """Reads what is a latency table's own."""
-
-    def table(self) -> LatencyTable:
-        data = self.mapping((), self.document.data, KEYS)
-        if data["schema"] != SCHEMA:
-            raise self.document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
-        shape = self.at(("shape",), BackboneShape.from_dict, data["shape"])
-        listed = enumerate(self.items(("terms",), data["terms"]))
-        terms = dict(self.term(("terms", i), each) for i, each in listed)
-        measured = self.items(("measured",), data["measured"])
-        if not measured:
-            raise self.document.error(("measured",), "must be the archs that were measured")
-        return LatencyTable(
-            self.at(("name",), check_name, data["name"]),
-            self.conditions(("conditions",), data["conditions"]),
-            self.positive(("full_ms",), data["full_ms"]),
-            None if data["error"] is None else self.error(("error",), data["error"]),
+        reader = open_yaml(path, SCHEMA)
+        given = reader.mapping(*KEYS, error=None)
+        shape = BackboneShape.read(given["shape"])
+        terms = dict(map(_read_term, given["terms"].items()))
+        archs = given["measured"].items()
+        if not archs:
+            raise given["measured"].error("must be the archs that were measured")
+        return cls(
+            given["name"].make(check_name, given["name"].value),
+            _read_conditions(given["conditions"]),
+            given["full_ms"].positive(),
+            None if given["error"].value is None else _read_error(given["error"]),
             terms,
-            tuple(
-                self.measured(("measured", i), each, shape, terms)
-                for i, each in enumerate(measured)
-            ),
+            tuple(_read_measured(each, shape, terms) for each in archs),
             shape,
         )
 
-    def conditions(self, place: Place, value: object) -> Conditions:
-        data = self.mapping(place, value, tuple(field.name for field in fields(Conditions)))
-        return self.at(place, Conditions, **data)
 
-    def error(self, place: Place, value: object) -> Error:
-        data = self.mapping(place, value, tuple(field.name for field in fields(Error)))
-        return Error(
-            self.number((*place, "mean"), data["mean"]),
-            self.number((*place, "worst"), data["worst"]),
-            self.number((*place, "kendall_tau"), data["kendall_tau"], least=-1),
-            self.count((*place, "archs"), data["archs"]),
-        )
+def _read_conditions(reader: Reader) -> Conditions:
+    given = reader.mapping(*(f.name for f in fields(Conditions)[:-1]), clock_mhz=None)
+    return reader.make(Conditions, **{name: each.value for name, each in given.items()})
 
-    def term(self, place: Place, value: object) -> tuple[Term, float]:
-        values = self.items(place, value)
-        if len(values) != 4:
-            message = f"must be [operator, tokens, left, ms], got {shown(value)}"
-            raise self.document.error(place, message)
-        operator, tokens, left, ms = values
-        term = Term(
-            self.text((*place, 0), operator),
-            self.count((*place, 1), tokens),
-            self.count((*place, 2), left),
-        )
-        return term, self.number((*place, 3), ms)
 
-    def measured(
-        self, place: Place, value: object, shape: BackboneShape, terms: Mapping[Term, float]
-    ) -> Measured:
-        data = self.mapping(place, value, MEASURED)
-        arch = self.arch((*place, "blocks"), data["blocks"])
-        for term in self.at((*place, "blocks"), terms_of, arch, shape):
-            if term not in terms:
-                message = f"{term} is not among the terms of this table"
-                raise self.document.error((*place, "blocks"), message)
-        return Measured(
-            arch,
-            self.positive((*place, "ms"), data["ms"]),
-            self.number((*place, "spread"), data["spread"]),
-            self.flag((*place, "held_out"), data["held_out"]),
-        )
+def _read_error(reader: Reader) -> Error:
+    given = reader.mapping("mean", "worst", "kendall_tau", "archs")
+    return Error(
+        given["mean"].number(),
+        given["worst"].number(),
+        given["kendall_tau"].number(least=-1),
+        given["archs"].integer(),
+    )
+
+
+def _read_term(reader: Reader) -> tuple[Term, float]:
+    values = reader.items()
+    if len(values) != 4:
+        raise reader.error(f"must be [operator, tokens, left, ms], got {shown(reader.value)}")
+    operator, tokens, left, ms = values
+    return Term(operator.text(), tokens.integer(), left.integer()), ms.number()
+
+
+def _read_measured(reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]) -> Measured:
+    given = reader.mapping("ms", "spread", "held_out", "blocks")
+    arch = read_blocks(given["blocks"])
+    for term in given["blocks"].make(terms_of, arch, shape):
+        if term not in terms:
+            raise given["blocks"].error(f"{term} is not among the terms of this table")
+    return Measured(
+        arch, given["ms"].positive(), given["spread"].number(), given["held_out"].flag()
+    )
 
 
 def check_name(name: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from search.front import Front
+from search.frontfile import FRONT
 from search.objectives import DIRECTIONS, Objective, parse_objectives
 from search.problem import Problem
 from search.record import Record
@@ -20,8 +21,6 @@ from space.errors import InputError, shown
 from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.yamlfile import read_yaml
-
-FRONT = "front.yaml"
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.front import Front, FrontEntry
+from search.front import Front
+from search.frontfile import FRONT, FrontEntry
 from search.frontfile import SCHEMA as FRONT_SCHEMA
-from search.run import FRONT
 from search.stages.places import ARCH
 from space.errors import InputError
 from space.files import SCHEMA as ARCH_SCHEMA

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from search.budget import amount_of, quantity
 from search.config import Config
-from search.front import Front, FrontEntry
+from search.front import Front
+from search.frontfile import FrontEntry
 from search.latency.costs import MEASURED
 from search.stages.archs import read_archs
 from space.arch import Arch

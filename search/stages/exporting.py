@@ -12,8 +12,8 @@ from rich.console import Console
 from search.config import Config
 from search.folder import RunFolder
 from search.front import Front
+from search.frontfile import FRONT
 from search.lock import FolderLock
-from search.run import FRONT
 from search.stages.archs import NamedArch, archs_by_name, file_stem, read_archs
 from search.stages.packing import Packing
 from search.stages.searching import check_found, digest

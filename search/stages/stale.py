@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 from pathlib import Path
 
 from search.front import Front
-from search.run import FRONT
+from search.frontfile import FRONT
 from search.stages.packing import is_package
 from search.stages.places import ARCH
 from space.arch import Arch

@@ -10,13 +10,14 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from search.front import Front, FrontEntry
+from search.front import Front
+from search.frontfile import FrontEntry
 from search.latency.costs import MEASURED
 from search.latency.measuring import WARM_UP, device_name, steady, take_turns, waiting_for
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
 from space.arch import Arch
-from space.errors import cut
+from space.errors import one_line
 from supernet.model import Supernet
 
 ROUNDS = 15
@@ -183,7 +184,7 @@ def _time(
     try:
         taken = _rounds(archs, supernet, table, device, console)
     except RuntimeError as error:  # out of memory, or torch cannot compile here
-        why = cut(" ".join(str(error).split()))
+        why = one_line(error)
         _tell(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
         return None
     ms = {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}

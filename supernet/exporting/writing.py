@@ -10,13 +10,11 @@ from typing import Any
 
 from torch import Tensor
 
-from space.errors import InputError, cut
+from space.errors import InputError, one_line
 from space.writing import replacing
 from supernet.elastic import ElasticViT
 from supernet.exporting.checking import MOST_DIFFERENCE, MOST_DIFFERING, Check, compare
 from supernet.exporting.formats import FORMATS, check_packages
-
-LONGEST_REASON = 300
 
 
 def export_subnet(
@@ -54,10 +52,8 @@ def export_subnet(
         raise InputError(f"{path}: cannot go into {name}: {error}") from None
     except Exception as error:
         # Whatever an exporter meets in a backbone, it says in words of its own.
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(
-            f"{path}: this backbone cannot go into {name}: {cut(reason, LONGEST_REASON)}"
-        ) from error
+        reason = one_line(error, typed=True)
+        raise InputError(f"{path}: this backbone cannot go into {name}: {reason}") from error
     check = compare(plain, form.run(data, plain), images.cpu().float())
     if not check.equal:
         raise InputError(

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from search_toys import Evaluate, drive, problem_of, records_of, study_of, toy_space
 
-from search.front import Front, FrontEntry
+from search.front import Front
+from search.frontfile import FrontEntry
 from search.hypervolume import hypervolume
 from search.objectives import Objective, parse_objectives
 from search.run import run_search
@@ -198,14 +199,14 @@ def _drop(*path):
         (_drop("entries"), ["missing 'entries'"]),
         (_drop("entries", 0, "trial"), ["entries[0]", "missing 'trial'"]),
         (_set("entries", 0, "trail", 3), ["entries[0].trail", "did you mean 'trial'"]),
-        (_set("entries", 0, "trial", "x"), ["entries[0].trial", "a count", "'x'"]),
+        (_set("entries", 0, "trial", "x"), ["entries[0].trial", "an integer of at least 0", "'x'"]),
         (_set("entries", 0, "identity", 3), ["entries[0].identity", "text"]),
         (_set("entries", 0, "values", [1]), ["entries[0].values", "2 numbers"]),
         (_set("entries", 0, "values", [1, float("nan")]), ["entries[0].values", "2 numbers"]),
         (_set("entries", 0, "metrics", "macs", 5), ["entries[0].metrics.macs", "does not fit"]),
         (_set("entries", 0, "metrics", "top1", "x"), ["entries[0].metrics", "numbers by name"]),
         (_set("entries", 0, "metrics", 3), ["entries[0].metrics"]),
-        (_set("entries", 0, "blocks", []), ["entries[0].blocks", "one BlockArch or more"]),
+        (_set("entries", 0, "blocks", []), ["entries[0].blocks", "a list, not empty"]),
         (_set("entries", 0, "blocks", 1, {"skip": 2}), ["blocks[1]", "[0, 1)"]),
         (_set("entries", 0, "blocks", 1, {"skp": 2}), ["blocks[1].skp", "did you mean 'skip'"]),
         (_set("entries", 0, "blocks", 1, 3), ["blocks[1]", "a mapping"]),
@@ -219,10 +220,10 @@ def _drop(*path):
         (_set("shape", "depth", 3), ["entries[0]", "blocks"]),
         (_set("reference", [1]), ["reference", "2 numbers"]),
         (_set("steps", [[1]]), ["steps[0]", "2 numbers"]),
-        (_set("left_out", -1), ["left_out", "a count"]),
+        (_set("left_out", -1), ["left_out", "an integer of at least 0"]),
         (_set("directions", {"f1": "up"}), ["directions.f1", "max, min", "'up'"]),
-        (_set("directions", ["f1"]), ["directions", "max or min by name"]),
-        (_set("evaluations", -1), ["evaluations", "a count"]),
+        (_set("directions", ["f1"]), ["directions", "a mapping"]),
+        (_set("evaluations", -1), ["evaluations", "an integer of at least 0"]),
         (_set("full", {"macs": "x"}), ["full", "numbers"]),
         (_set("ended", 3), ["ended", "text"]),
     ],

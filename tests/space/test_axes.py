@@ -93,12 +93,12 @@ def test_grids_of_other_backbones_need_not_be_square():
 
 
 WRONG = [
-    ({"pools": POOL}, "space: unknown key 'pools'; did you mean 'pool'?"),
-    ({7: POOL}, "space: unknown key 7"),
+    ({"pools": POOL}, "space.pools: unknown key; did you mean 'pool'?"),
+    ({7: POOL}, "space.7: unknown key"),
     ([], "space: must be a mapping of pool, share, skip, got []"),
     ({"share": 3}, "space.share: must be a mapping of blocks, max_run, got 3"),
-    ({"share": {"maxrun": 3}}, "space.share: unknown key 'maxrun'; did you mean 'max_run'?"),
-    ({"skip": SKIP | {"ratio": 1}}, "space.skip: unknown key 'ratio'; did you mean 'ratios'?"),
+    ({"share": {"maxrun": 3}}, "space.share.maxrun: unknown key; did you mean 'max_run'?"),
+    ({"skip": SKIP | {"ratio": 1}}, "space.skip.ratio: unknown key; did you mean 'ratios'?"),
     ({"share": {"blocks": [0]}}, "space.share.blocks[0]: block 0 can never make this choice"),
     ({"skip": SKIP | {"blocks": [3, 0]}}, "space.skip.blocks[1]: block 0 can never make this"),
     ({"share": {"blocks": [12]}}, "space.share.blocks[0]: must be a block of 0 to 11, got 12"),
@@ -116,7 +116,7 @@ WRONG = [
         "space.skip.max_run: must be an integer of at least 1, got",
     ),
     ({"pool": POOL | {"max_pools": 0}}, "space.pool.max_pools: must be an integer of at least 1"),
-    ({"skip": {}}, "space.skip.ratios: missing"),
+    ({"skip": {}}, "space.skip: missing 'ratios'"),
     ({"skip": {"ratios": 0.5}}, "space.skip.ratios: must be a list, not empty, got 0.5"),
     ({"skip": {"ratios": [0.5, 0]}}, "space.skip.ratios[1]: must be a number in (0, 1), got 0"),
     ({"skip": {"ratios": [1.0]}}, "space.skip.ratios[0]: must be a number in (0, 1), got 1.0"),
@@ -130,7 +130,7 @@ WRONG = [
     ),
     ({"skip": SKIP | {"selectors": ["cls", "cls"]}}, "space.skip.selectors[1]: 'cls' is listed tw"),
     ({"skip": SKIP | {"selectors": "map"}}, "space.skip.selectors: must be a list, not empty, got"),
-    ({"pool": {"grids": [7]}}, "space.pool.kinds: missing"),
+    ({"pool": {"grids": [7]}}, "space.pool: missing 'kinds'"),
     (
         {"pool": {"kinds": ["avg3d"], "grids": [7]}},
         "space.pool.kinds[0]: value must be one of avg2",

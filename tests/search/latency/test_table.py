@@ -41,7 +41,7 @@ def test_predictions_are_the_sums_of_the_terms():
         ("compiled: false", "compiler: false", "conditions.compiler: unknown key"),
         ("mean: 0.01", "mean: -1", "error.mean: must be a number of at least 0"),
         ("full_ms:", "full:", "full: unknown key 'full'|unknown key; did you mean 'full_ms'"),
-        ("[own, 49, 49,", "[own, 49.5, 49,", r"terms\[\d+\]\[1\]: must be a count"),
+        ("[own, 49, 49,", "[own, 49.5, 49,", r"terms\[\d+\]\[1\]: must be an integer"),
         ("[own, 49, 49,", "[own, 49, 49, 1,", r"terms\[\d+\]: must be \[operator"),
         ("[own, 196, 196,", "[own, 195, 195,", r"measured\[0\].blocks: own 196 is not among"),
         (r"full_ms: [0-9.]+", "full_ms: 0.0", "full_ms: must be over 0"),
