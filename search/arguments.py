@@ -14,7 +14,7 @@ import yaml
 from search.commands import COMMANDS
 from search.complaints import options
 from search.folder import CONFIG
-from space.errors import InputError, cut
+from space.utils.errors import InputError, cut
 
 # A value of one of the space's operators, such as --space.pool.grids.
 INSIDE = re.compile(r"--space\.(\w+)\.(\w+)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from space.errors import InputError
+from space.utils.errors import InputError
 
 MOST_SECONDS = 1e8
 

@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from search.parsing import parse_call  # noqa: PLC0415
     from search.processes import OwnError, leads  # noqa: PLC0415
-    from space.errors import InputError  # noqa: PLC0415
-    from space.interruption import ProcessLostError, Terminated, terminable  # noqa: PLC0415
+    from space.utils.errors import InputError  # noqa: PLC0415
+    from space.utils.signals import ProcessLostError, Terminated, terminable  # noqa: PLC0415
 
     _quiet()
     try:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from search.commands import COMMANDS
 from search.config import Config
-from space.errors import cut, near
-from space.yamlfile import Document, dotted
+from space.utils.errors import cut, near
+from space.utils.yaml_file import Document, dotted
 
 KINDS = {
     "int": "a whole number",

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 from search.checks import check_error, check_limit
 from search.urls import check_url
 from search.workers import RayConfig, Workers
-from space.arch import check_seed
-from space.errors import InputError
+from space.utils.errors import InputError
+from space.utils.values import check_seed
 from supernet.config import BackboneConfig, DataConfig
 from supernet.recipe import RetrainRecipe, SupernetRecipe
 

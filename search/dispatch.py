@@ -11,7 +11,7 @@ from search.parsing import Call
 from search.processes import Launched, joined, leads
 from search.stored import describe_values
 from search.tables import new_console, show_rows
-from space.errors import InputError
+from space.utils.errors import InputError
 
 # Commands that only look at what there is.
 LOOKS = ("status", "report")

@@ -21,8 +21,8 @@ from search.racing import PARTS, Race, Rivals, estimated
 from search.record import SEEN, Spent
 from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
-from space.errors import InputError
 from space.space import SearchSpace
+from space.utils.errors import InputError
 from supernet.backbone import backbone_shape
 from supernet.batches import all_batches
 from supernet.evaluation import HeldOut

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from search.config import Config, FileConfig, RetrainConfig, SearchConfig, SupernetConfig
-from space.arch import is_integer
-from space.errors import InputError, shown
-from space.writing import make_folder
-from space.yamlfile import read_yaml, write_text, write_yaml
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError, shown
+from space.utils.values import is_integer
+from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
 # Values that change how fast results come, or which are shown, but not the results.
 FREE = {

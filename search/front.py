@@ -18,7 +18,7 @@ from search.objectives import Direction, Objective, direction_of, first_measured
 from search.problem import Problem
 from search.record import Record
 from search.volumes import follow_archive, signed, worst_values
-from space.errors import InputError, near, shown
+from space.utils.errors import InputError, near, shown
 
 # That a front's file may hold: some hundred subnets.
 MOST_BLOCKS = 8000

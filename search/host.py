@@ -10,7 +10,7 @@ from search.front import Front
 from search.leases import Leases, Result
 from search.record import Job
 from search.session import Progress, Search, Session
-from space.errors import InputError
+from space.utils.errors import InputError
 
 
 @dataclass(frozen=True)

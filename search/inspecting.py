@@ -19,10 +19,10 @@ from search.stages.setup import Setup, prepare
 from search.stages.training import settled
 from search.tables import duration
 from space.arch import Arch
-from space.bands import Bands, Count
 from space.cost import mac_cost, macs, params
+from space.counting.bands import Bands, Count
+from space.operators.walk import start
 from space.shape import BackboneShape
-from space.tokens import start
 from supernet.backbone import backbone_shape, create_backbone
 from supernet.batches import Batch
 from supernet.sandwich import Sandwich, archs_of_step
@@ -76,7 +76,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     """A table of what the parts of a backbone cost."""
     full = Arch.full(shape.depth)
     block, state = full.blocks[0], start(shape)
-    n = state.tokens + shape.prefix
+    n = state.tokens.patches + shape.prefix
     product = shape.attention_width * n * n
     table = Table(title=name, title_justify="left", box=None, pad_edge=False)
     for column in ("part", "tokens", "MACs", "parameters"):
@@ -96,7 +96,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     table.add_row(
         f"a block, of {shape.depth}", str(n), quantity(per_block, 3), quantity(all_params, 3)
     )
-    head = shape.head.macs + shape.head_per_token * state.tokens
+    head = shape.head.macs + shape.head_per_token * state.tokens.patches
     table.add_row("head", "", quantity(head, 3), quantity(shape.head.params, 3))
     total, all_ = macs(full, shape), params(full, shape)
     table.add_row("[bold]whole[/]", str(n), f"[bold]{quantity(total, 3)}[/]", quantity(all_, 3))

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from space.errors import InputError, one_line, shown
+from space.utils.errors import InputError, one_line, shown
 
 CREATE_TRIAL = 4
 CHUNK = 1 << 16

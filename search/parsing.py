@@ -28,8 +28,8 @@ from search.complaints import explain, placed, section_of
 from search.config import Config, FileConfig
 from search.folder import RunFolder, values_of_file
 from search.stored import Keys, stored_values, with_config, with_values
-from space.errors import InputError, near, shown
-from space.yamlfile import MOST_DEPTH, Document, Place, check_size, dotted, read_yaml
+from space.utils.errors import InputError, near, shown
+from space.utils.yaml_file import MOST_DEPTH, Document, Place, check_size, dotted, read_yaml
 
 # A YAML value may never make the parser import or run what it names outside the three packages.
 set_parsing_settings(

@@ -18,9 +18,9 @@ from search.front import Front
 from search.frontfile import FRONT, FrontEntry
 from search.latency.costs import MEASURED, is_latency
 from search.tables import cell
-from space.errors import InputError, one_line
-from space.files import ArchFile, arch_data, parse_arch
-from space.writing import make_folder, replacing
+from space.arch_file import ArchFile, arch_data, parse_arch
+from space.utils.atomic import make_folder, replacing
+from space.utils.errors import InputError, one_line
 from supernet.elastic import ElasticViT
 from supernet.exporting.checking import Check, compare
 from supernet.exporting.observing import observed, runs_of

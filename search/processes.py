@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from space.errors import InputError
+from space.utils.errors import InputError
 
 T = TypeVar("T")
 

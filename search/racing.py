@@ -18,7 +18,7 @@ from search.checks import check_error
 from search.objectives import Objective
 from search.problem import Problem
 from space.arch import Arch
-from space.errors import InputError
+from space.utils.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor

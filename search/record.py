@@ -12,7 +12,7 @@ from typing import Literal
 from search.chance import GroupMeans, groups_of
 from search.objectives import Evaluate
 from space.arch import Arch
-from space.errors import cut, one_line, shown
+from space.utils.errors import cut, one_line, shown
 
 # A metric of archs that racing stopped: the share of the images that they had seen by then.
 SEEN = "racing.seen"

@@ -25,8 +25,8 @@ from search.status import told
 from search.timelimit import limited
 from search.workers import Workers
 from space.arch import Arch
-from space.errors import InputError, shown
 from space.space import SearchSpace
+from space.utils.errors import InputError, shown
 
 if TYPE_CHECKING:
     from search.evaluator import Metric, OnOpenings

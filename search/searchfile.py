@@ -10,8 +10,8 @@ from typing import Any
 from search.budget import quantity
 from search.problem import Problem
 from search.samplers import SamplerChoice
-from space.errors import InputError, cut, shown
-from space.yamlfile import read_yaml, write_yaml
+from space.utils.errors import InputError, cut, shown
+from space.utils.yaml_file import read_yaml, write_yaml
 
 SCHEMA = "tokennas/search/1"
 NAME = "search.yaml"

@@ -22,8 +22,9 @@ from search.storage import Store, read_trials
 from search.study import Counts, Study
 from search.trials import read_metrics
 from search.urls import check_url
-from space.arch import Arch, check_seed, is_integer
-from space.errors import InputError, shown
+from space.arch import Arch
+from space.utils.errors import InputError, shown
+from space.utils.values import check_seed, is_integer
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.tables import OPTIMISTIC, cell, duration, passes
-from space.errors import InputError, cut, printable, shown
-from space.yamlfile import write_text
+from space.utils.errors import InputError, cut, printable, shown
+from space.utils.yaml_file import write_text
 
 if TYPE_CHECKING:
     # Optuna with it, for which whoever only asks does not wait.

@@ -23,9 +23,9 @@ from search.objectives import Objective
 from search.proposals import quiet
 from search.searchfile import settle, study_name
 from search.urls import without_password
-from space.errors import InputError, one_line
-from space.interruption import stoppable
-from space.writing import make_folder, writing
+from space.utils.atomic import make_folder, writing
+from space.utils.errors import InputError, one_line
+from space.utils.signals import stoppable
 
 JOURNAL = "journal.log"
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)

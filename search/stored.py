@@ -18,8 +18,8 @@ from search.complaints import section_of
 from search.config import Config, FileConfig
 from search.folder import OWN, RunFolder, plain
 from search.urls import without_password
-from space.errors import cut
-from space.yamlfile import dotted
+from space.utils.errors import cut
+from space.utils.yaml_file import dotted
 
 Keys = tuple[str, ...]
 SAYS_NOTHING = object()

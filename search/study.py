@@ -24,8 +24,8 @@ from search.samplers import SamplerChoice
 from search.storage import Store
 from search.trials import attributes, count_attempts, numbered, read_records
 from space.arch import Arch
-from space.encoding import Genes
-from space.errors import InputError
+from space.genes import Genes
+from space.utils.errors import InputError
 
 # After a draw the sampler has less credit, until it proposes something new: near the end of a
 # small space, each evaluation would cost as many asks as the first.

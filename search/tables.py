@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.budget import quantity
-from space.errors import printable
+from space.utils.errors import printable
 
 # Of any search: the best of many noisy figures is too good.
 OPTIMISTIC = (

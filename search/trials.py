@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from search.chance import Measured, read_groups
 from search.problem import Problem
 from search.record import SEEN, Job, Record
-from space.encoding import Genes
-from space.errors import InputError, shown
-from space.files import block_to_dict
+from space.arch_file import block_to_dict
+from space.genes import Genes
+from space.utils.errors import InputError, shown
 
 
 def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:

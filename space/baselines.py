@@ -47,9 +47,11 @@ def _families(space: SearchSpace) -> Iterator[tuple[str, Iterator[Arch]]]:
 
 def _place(space: SearchSpace, operator: Operator[Any, Any], blocks: Placing) -> Arch:
     """The full arch but for `blocks`, of which those stand that the space lists there."""
-    placed = {i: operator.put(PLAIN, choice) for i, choice in blocks.items()}
-    listed = {i: block for i, block in placed.items() if block in space.listed(i)}
-    return Arch(tuple(listed.get(i, PLAIN) for i in range(space.shape.depth)))
+    axis, placed = space.axes[operator.name], [PLAIN] * space.shape.depth
+    for i, choice in blocks.items():
+        if i in axis.blocks and choice in axis.choices:
+            placed[i] = operator.put(PLAIN, choice)
+    return Arch(tuple(placed))
 
 
 def _fit(name: str, archs: Iterator[Arch], space: SearchSpace, budget: float) -> Baseline:

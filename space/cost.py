@@ -63,7 +63,7 @@ def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCos
 
 def rest_term(state: State, shape: BackboneShape) -> tuple[Term, int]:
     """What stem and head take, where `state` is what the last block left, and their MACs."""
-    count = state.tokens.count
+    count = state.tokens.patches
     macs = shape.stem.macs + shape.head.macs + shape.head_per_token * count
     return Term(REST, count, count), macs
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from space.arch import Arch, BlockArch
 from space.operators.registry import operator, operators
-from space.operators.walk import PLAIN, advance, canonical_block, start, turns, violations
+from space.operators.walk import PLAIN, advance, start, turns
 from space.space import SearchSpace
 from space.state import State
 from space.utils.errors import InputError, near, shown
@@ -64,22 +64,27 @@ class Genes:
                 raise InputError(f"{gene}: must be one of {known}, got {shown(value)}")
         state, blocks = start(self.space.shape), []
         for i in range(self.space.shape.depth):
-            blocks.append(self._block(i, state, genes))
-            state = advance(state, blocks[-1])
+            block, state = self._block(i, state, genes)
+            blocks.append(block)
         return Arch(tuple(blocks))
 
-    def _block(self, i: int, state: State, genes: Mapping[str, str]) -> BlockArch:
-        axes, block = self.space.axes, PLAIN
-        for k, each in enumerate(operators()):
-            gene = f"{each.field}.{i}"
+    def _block(self, i: int, state: State, genes: Mapping[str, str]) -> tuple[BlockArch, State]:
+        """The choices of block `i`, and what they leave."""
+        block, tokens, counters = PLAIN, state.tokens, []
+        for each, own in zip(operators(), state.own, strict=True):
+            gene, choice = f"{each.field}.{i}", each.plain
             asked = self._values[gene][genes[gene]] if gene in genes else each.plain
-            if asked == each.plain:
-                continue
-            choice = each.decoded(state.tokens, state.own[k], asked, axes[each.name])
-            wanted = canonical_block(state, each.put(block, choice), axes)
-            if not violations(i, state, wanted, axes):
-                block = wanted
-        return block
+            if asked != each.plain and (block is PLAIN or each.kind == "attention"):
+                axis = self.space.axes[each.name]
+                wanted = each.decoded(tokens, own, asked, axis)
+                wanted = each.canonical(tokens, own, wanted, axis)
+                if each.violation(i, tokens, own, wanted, axis) is None:
+                    choice = wanted
+            if choice != each.plain:
+                block = each.put(block, choice)
+            tokens, counter = each.advance(tokens, own, choice)
+            counters.append(counter)
+        return block, State(tokens, tuple(counters))
 
     def encode(self, arch: Arch) -> dict[str, str]:
         """The genes of `arch`, which decode to its canonical form.

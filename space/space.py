@@ -18,8 +18,8 @@ from space.counting.graph import Graph
 from space.operators.base import Axis, Operator
 from space.operators.registry import operator, operators
 from space.operators.walk import (
-    PLAIN,
     advance,
+    block_choices,
     canonical_block,
     start,
     unlisted,
@@ -56,7 +56,7 @@ class SearchSpace:
         Raises:
             InputError: naming the place, the value and what would be right.
         """
-        names: dict[str, Any] = {each.name: None for each in operators()}
+        names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
         sections = Reader(values, ("space",)).mapping(**names)
         return cls(
             shape,
@@ -69,7 +69,7 @@ class SearchSpace:
 
     def to_dict(self) -> dict[str, Any]:
         """The `space` section that gives this space."""
-        return {name: axis.to_dict() for name, axis in self.axes.items()}
+        return {name: self.axes[name].to_dict() for name in sorted(self.axes)}
 
     def largest(self) -> Arch:
         """The full arch: no pooling, no skipping, own attention everywhere."""
@@ -103,7 +103,20 @@ class SearchSpace:
 
     @cached_property
     def graph(self) -> Graph:
-        return Graph.build(start(self.shape), self.shape.depth, self._choices())
+        # Blocks with the same axes share their choices; only block 0 has rules of its own.
+        kinds = [
+            (i == 0, *(i in axis.blocks for axis in self.axes.values()))
+            for i in range(self.shape.depth)
+        ]
+        known: dict[object, list[tuple[BlockArch, State]]] = {}
+
+        def choices(i: int, state: State) -> list[tuple[BlockArch, State]]:
+            key = kinds[i], state
+            if key not in known:
+                known[key] = list(block_choices(i, state, self.axes))
+            return known[key]
+
+        return Graph.build(start(self.shape), self.shape.depth, choices)
 
     @cached_property
     def mac_bands(self) -> Bands:
@@ -117,7 +130,7 @@ class SearchSpace:
             (i, kernel): self.graph.through(i, partial(_trains, each, kernel))
             for each, axis in self._searched()
             for i in axis.blocks
-            for kernel in sorted({*map(each.kernel, axis.choices)} - {None})
+            for kernel in sorted(filter(None, {*map(each.kernel, axis.choices)}))
         }
         cost = mac_cost(self.shape)
         return {key: Bands(part, cost) for key, part in parts.items() if part is not None}
@@ -129,29 +142,6 @@ class SearchSpace:
             blocks.append(canonical_block(state, block, self.axes))
             state = advance(state, blocks[-1])
         return Arch(tuple(blocks))
-
-    def choices(self, i: int, state: State) -> tuple[BlockArch, ...]:
-        """The canonical choices that block `i` has at `state`, in gene order."""
-        found: dict[BlockArch, None] = {}
-        for listed in self.listed(i):
-            block = canonical_block(state, listed, self.axes)
-            if block not in found and not violations(i, state, block, self.axes):
-                found[block] = None
-        return tuple(found)
-
-    def listed(self, i: int) -> Iterator[BlockArch]:
-        """What the axes list for block `i`, rules aside, in gene order."""
-        here = [(each, axis.choices) for each, axis in self._searched() if i in axis.blocks]
-        blocks = [PLAIN]
-        for kind in ("subset", "reduce"):
-            for each, choices in here:
-                if each.kind == kind:
-                    blocks += [each.put(PLAIN, choice) for choice in choices]
-        for block in blocks:
-            yield block
-            for each, choices in here:
-                if each.kind == "attention":
-                    yield from (each.put(block, choice) for choice in choices)
 
     def violations(self, arch: Arch) -> list[str]:
         """Why `arch`, in canonical form, is not in the space; empty if it is."""
@@ -179,23 +169,6 @@ class SearchSpace:
 
     def _searched(self) -> Iterator[tuple[Operator[Any, Any], Axis]]:
         return ((operator(name), axis) for name, axis in self.axes.items())
-
-    def _choices(self) -> Any:
-        """`choices`, each worked out once: blocks with the same list have the same ones."""
-        known: dict[tuple[int, State], tuple[BlockArch, ...]] = {}
-        alike: dict[object, int] = {}
-        # Only block 0 has rules of its own.
-        kinds = [
-            alike.setdefault((tuple(self.listed(i)), i == 0), i) for i in range(self.shape.depth)
-        ]
-
-        def choices(i: int, state: State) -> tuple[BlockArch, ...]:
-            key = kinds[i], state
-            if key not in known:
-                known[key] = self.choices(i, state)
-            return known[key]
-
-        return choices
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: what is derived is worked out again where a pickle arrives."""

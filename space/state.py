@@ -16,14 +16,14 @@ class Tokens(NamedTuple):
 
     Args:
         grid: Height and width of the token grid; None where the tokens form no grid.
-        count: Patch tokens that there are.
+        patches: How many there are.
         inside: Patch tokens that go through a run of blocks that the others bypass; 0 outside one.
         changed: Whether they are others than the attention of the last block saw.
         own_maps: Whether the last block made attention maps of its own.
     """
 
     grid: Grid | None
-    count: int
+    patches: int
     inside: int = 0
     changed: bool = False
     own_maps: bool = False
@@ -31,7 +31,7 @@ class Tokens(NamedTuple):
     @property
     def seen(self) -> int:
         """Patch tokens that a block works on at this place."""
-        return self.inside or self.count
+        return self.inside or self.patches
 
 
 class State(NamedTuple):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from space.errors import InputError, cut
+from space.utils.errors import InputError, cut
 from supernet.parallel import Processes
 from supernet.sources import Source
 

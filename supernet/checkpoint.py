@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
-from space.errors import InputError, one_line, shown
-from space.writing import remove_half_written, replacing, writing
+from space.utils.atomic import remove_half_written, replacing, writing
+from space.utils.errors import InputError, one_line, shown
 
 MARK = b"tokennas-sha256:"
 DIGEST = hashlib.sha256().digest_size

@@ -13,8 +13,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
 from torchvision.transforms import Compose, Grayscale
 
-from space.arch import check_seed
-from space.errors import InputError
+from space.utils.errors import InputError
+from space.utils.values import check_seed
 from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.parallel import Processes

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet.recipe import Recipe
 from supernet.resuming import Position
 

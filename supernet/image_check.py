@@ -15,8 +15,8 @@ import numpy as np
 import PIL
 from rich.console import Console
 
-from space.errors import InputError
-from space.writing import make_folder, replacing
+from space.utils.atomic import make_folder, replacing
+from space.utils.errors import InputError
 from supernet.batches import Images, Indices
 from supernet.image_reading import Stamp
 from supernet.progress import progress_bar

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
-from space.errors import InputError, one_line
+from space.utils.errors import InputError, one_line
 
 BLACK_IS_ZERO = 1
 

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from space.writing import writing
-from space.yamlfile import write_text
+from space.utils.atomic import writing
+from space.utils.yaml_file import write_text
 from supernet.progress import progress_bar
 
 Row = dict[str, Any]

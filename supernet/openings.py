@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from space.arch import Arch
-from space.cost import mac_cost, trace
+from space.cost import mac_cost
+from space.operators.walk import trace
 from supernet.core import Carry
 from supernet.evaluation import Network
 from supernet.keeping import Kept, Opening

@@ -15,7 +15,7 @@ from timm.optim import (
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 
-from space.errors import InputError, near, one_line, shown
+from space.utils.errors import InputError, near, one_line, shown
 from supernet.elastic import ElasticViT
 from supernet.recipe import Recipe
 

@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from space.errors import one_line
-from space.interruption import ProcessLostError
+from space.utils.errors import one_line
+from space.utils.signals import ProcessLostError
 
 
 @contextmanager

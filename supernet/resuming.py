@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from space.errors import InputError, shown
+from space.utils.errors import InputError, shown
 
 SCHEMA = "tokennas/training/2"
 STEPS = "number of steps in an epoch"

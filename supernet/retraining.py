@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet.batches import Batch
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut

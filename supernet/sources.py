@@ -18,7 +18,7 @@ from PIL import Image
 from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
-from space.errors import InputError, one_line, shown
+from space.utils.errors import InputError, one_line, shown
 from supernet.config import DatasetConfig
 from supernet.image_reading import DatasetReader, PixelReader, Stamp
 

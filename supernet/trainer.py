@@ -18,9 +18,9 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from space.arch import check_seed
-from space.errors import InputError, one_line
-from space.interruption import ProcessLostError, Stop, stoppable
+from space.utils.errors import InputError, one_line
+from space.utils.signals import ProcessLostError, Stop, stoppable
+from space.utils.values import check_seed
 from supernet.batches import Batch, Batches, seed_all
 from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.divergence import DivergedError, diverged, not_finite

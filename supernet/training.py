@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from space.arch import Arch
-from space.errors import InputError
 from space.space import SearchSpace
-from space.writing import make_folder
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError
 from supernet.batches import Batch, Batches, ShuffledBatches, UserBatches, all_batches
 from supernet.evaluation import HeldOut
 from supernet.journal import Journal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from search.record import describe
-from space.errors import InputError, one_line
+from space.utils.errors import InputError, one_line
 
 
 def put(value: Any) -> Any:

@@ -12,8 +12,8 @@ from typing import Any
 
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import RayConfig, Workers
-from space.errors import InputError, near, one_line
-from space.interruption import handlers_kept, unheard
+from space.utils.errors import InputError, near, one_line
+from space.utils.signals import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
 

@@ -23,7 +23,7 @@ from search.stages.choosing import Choice
 from search.stages.places import note_failure
 from search.stages.retraining import retrain_one
 from search.workers import Workers
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet.progress import progress_bar
 from supernet.sources import open_sources
 

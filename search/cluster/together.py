@@ -19,8 +19,8 @@ from search.stages.choosing import Choice
 from search.stages.places import note_failure, reason_of
 from search.stages.retraining import retrain_share
 from search.workers import Workers
-from space.errors import one_line
-from space.interruption import ProcessLostError, ask_to_stop
+from space.utils.errors import one_line
+from space.utils.signals import ProcessLostError, ask_to_stop
 from supernet.parallel import Processes
 
 RETRIES = 3

@@ -26,7 +26,7 @@ from search.objectives import Evaluate
 from search.session import OnProgress, Search
 from search.sharing import shares
 from search.workers import Workers
-from space.errors import InputError
+from space.utils.errors import InputError
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0

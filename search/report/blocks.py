@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from space.arch import Arch
-from space.cost import mac_cost, trace
+from space.cost import mac_cost
+from space.operators.walk import trace
 from space.shape import BackboneShape
-from space.tokens import State, starts_run, through
+from space.state import State, starts_run, through
 
 
 class BlockFigures(NamedTuple):

@@ -15,10 +15,10 @@ from search.latency.costs import MEASURED, is_latency
 from search.report.logs import Row, read_log
 from search.stages.places import failure
 from space.arch import Arch
+from space.arch_file import load_arch_file
 from space.cost import macs, params
-from space.errors import InputError, shown
-from space.files import load_arch_file
 from space.shape import BackboneShape
+from space.utils.errors import InputError, shown
 
 
 class Latency(NamedTuple):

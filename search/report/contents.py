@@ -16,8 +16,8 @@ from search.report.outdated import Outdated, mark_outdated
 from search.report.searches import SearchResult, find_searches, read_search
 from search.report.volumes import comparable
 from search.stored import as_word
-from space.errors import InputError, near
 from space.space import SearchSpace
+from space.utils.errors import InputError, near
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from search.report.contents import Contents
 from search.report.searches import SearchResult
 from space.arch import Arch
 from space.cost import macs, params
-from space.errors import InputError
 from space.shape import BackboneShape
+from space.utils.errors import InputError
 
 SPLIT = "search_split.json"
 PACKAGES = ("tokennas", "torch", "timm", "optuna", "matplotlib")

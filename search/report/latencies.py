@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from search.front import Front
 from search.latency.costs import MEASURED, NAME, by_cost
 from search.latency.table import LatencyTable
-from search.latency.terms import term_macs, terms_of
+from search.latency.terms import arch_terms
 from space.arch import Arch
 from space.cost import macs
-from space.errors import InputError
 from space.shape import BackboneShape
+from space.utils.errors import InputError
 
 
 class Spot(NamedTuple):
@@ -154,10 +154,9 @@ def _excess(table: LatencyTable) -> Sequence[Excess]:
     time: dict[str, float] = {}
     work: dict[str, float] = {}
     for each in table.measured:
-        for term, count in terms_of(each.arch, table.shape).items():
-            operator = term.operator
-            share = count / len(table.measured)
+        for term, term_macs in arch_terms(each.arch, table.shape):
+            operator, share = term.operator, 1 / len(table.measured)
             time[operator] = time.get(operator, 0.0) + share * table.terms[term] / table.full_ms
-            work[operator] = work.get(operator, 0.0) + share * term_macs(term, table.shape) / full
+            work[operator] = work.get(operator, 0.0) + share * term_macs / full
     found = [Excess(name, time[name], work[name]) for name in time]
     return sorted(found, key=lambda each: each.macs - each.time)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from space.errors import InputError
+from space.utils.errors import InputError
 
 Row = dict[str, float]
 

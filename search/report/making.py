@@ -12,8 +12,8 @@ from search.report.page import Page, write_page
 from search.report.pictures import write_pictures
 from search.report.table import final_table, show_table
 from search.tables import new_console
-from space.writing import make_folder
-from space.yamlfile import write_text
+from space.utils.atomic import make_folder
+from space.utils.yaml_file import write_text
 
 PAGE = "report.html"
 

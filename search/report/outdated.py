@@ -16,7 +16,7 @@ from search.report.choices import RANDOM, Choice
 from search.report.measures import Score
 from search.report.searches import SearchResult
 from search.stages.choosing import best_within, folder_of, named
-from space.errors import InputError
+from space.utils.errors import InputError
 
 
 def mark_outdated(choices: Sequence[Choice], front: Front) -> list[Choice]:

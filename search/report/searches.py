@@ -17,10 +17,10 @@ from search.searchfile import tables_in
 from search.storage import JOURNAL, read_trials
 from search.trials import read_records
 from space.arch import Arch
-from space.errors import InputError, shown
 from space.shape import BackboneShape
 from space.space import SearchSpace
-from space.yamlfile import read_yaml
+from space.utils.errors import InputError, shown
+from space.utils.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from search.config import Config
 from search.latency.costs import is_latency
 from search.stages.subnets import SUPERNET
 from space.arch import BlockArch
+from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
-from space.files import ArchFile
 from supernet.exporting import FORMATS, Check
 
 # Metrics as arch files have them, by what they were measured with, and on which split.

@@ -24,7 +24,7 @@ from search.stages.exporting import check_formats
 from search.stages.places import VALUES
 from search.stages.setup import TRAINED, prepare
 from search.stages.tables import latency_tables
-from space.errors import InputError
+from space.utils.errors import InputError
 
 
 def check(config: Config, file: Path | None) -> None:

@@ -23,9 +23,9 @@ from search.stages.subnets import about
 from search.stages.tables import tables_by_cost
 from search.stages.timing import latencies_of
 from space.arch import Arch
-from space.errors import InputError
-from space.files import save_arch
-from space.writing import make_folder
+from space.arch_file import save_arch
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError
 from supernet.exporting import check_packages
 
 PORTFOLIO = "portfolio"

@@ -14,8 +14,8 @@ from search.stages.places import ARCH, WEIGHTS
 from search.stages.setup import Setup
 from search.stages.speed import images_per_second
 from search.stages.timing import knows, time_archs
+from space.arch_file import load_arch_file
 from space.cost import macs, params
-from space.files import load_arch_file
 from supernet.extraction import create_subnet
 
 SPEED = "images_per_second"

@@ -24,10 +24,10 @@ from search.stages.portfolio_card import portfolio_card
 from search.stages.searching import digest
 from search.stages.setup import WEIGHTS, Setup
 from search.stages.subnets import SUPERNET, about, load_subnet
-from space.errors import InputError
-from space.files import ArchFile, load_arch, save_arch
-from space.writing import make_folder, remove_half_written
-from space.yamlfile import write_text
+from space.arch_file import ArchFile, load_arch, save_arch
+from space.utils.atomic import make_folder, remove_half_written
+from space.utils.errors import InputError
+from space.utils.yaml_file import write_text
 from supernet.elastic import ElasticViT
 from supernet.exporting import FORMATS, Check, export_subnet, hub_config
 from supernet.weights import tensor_bytes

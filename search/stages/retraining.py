@@ -34,9 +34,9 @@ from search.stages.random_archs import RandomArchs
 from search.stages.setup import Setup, trained
 from search.stages.tables import tables_by_cost
 from space.arch import Arch
-from space.errors import InputError
-from space.interruption import ProcessLostError
-from space.writing import writing
+from space.utils.atomic import writing
+from space.utils.errors import InputError
+from space.utils.signals import ProcessLostError
 from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
 from supernet.extraction import extract, subnet_of

@@ -30,7 +30,7 @@ from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
 from search.tables import OPTIMISTIC, cell, duration, passes, show_rows
-from space.errors import InputError, cut
+from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
 

@@ -11,8 +11,8 @@ import torch
 
 from search.config import Config
 from search.folder import RunFolder
-from space.errors import InputError
 from space.space import SearchSpace
+from space.utils.errors import InputError
 from supernet.backbone import backbone_shape
 from supernet.data import Data, open_data
 from supernet.evaluation import HeldOut

@@ -8,8 +8,8 @@ from typing import Any
 from search.config import Config
 from search.stages.places import ARCH, WEIGHTS
 from search.stages.setup import Setup
-from space.errors import InputError
-from space.files import ArchFile
+from space.arch_file import ArchFile
+from space.utils.errors import InputError
 from supernet.elastic import ElasticViT
 from supernet.exporting import FORMATS
 from supernet.extraction import create_subnet, extract

@@ -17,7 +17,7 @@ from search.latency.measuring import WARM_UP, device_name, steady, take_turns, w
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
 from space.arch import Arch
-from space.errors import one_line
+from space.utils.errors import one_line
 from supernet.model import Supernet
 
 ROUNDS = 15

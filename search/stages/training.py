@@ -14,7 +14,7 @@ from search.folder import RunFolder
 from search.lock import FolderLock
 from search.processes import all_do, first_does
 from search.stages.setup import TRAINED, WEIGHTS, Setup, prepare
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet.model import Supernet
 from supernet.parallel import Processes
 from supernet.pretrained import load_backbone

@@ -6,14 +6,13 @@ there are: two prefixes that leave the same state have the same continuations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
-from space.operators.walk import advance
 from space.state import State
 
 T = TypeVar("T")
@@ -43,14 +42,17 @@ class Graph:
 
     @classmethod
     def build(
-        cls, first: State, depth: int, choices: Callable[[int, State], tuple[BlockArch, ...]]
+        cls,
+        first: State,
+        depth: int,
+        choices: Callable[[int, State], Iterable[tuple[BlockArch, State]]],
     ) -> Graph:
         """The graph of all archs.
 
         Args:
             first: The state before block 0.
             depth: Number of blocks.
-            choices: The choices that a block has at a state, in gene order.
+            choices: The choices that a block has at a state, in gene order, and what they leave.
         """
         levels, edges = [[first]], []
         for i in range(depth):
@@ -59,8 +61,8 @@ class Graph:
             for state in levels[i]:
                 level.append(
                     tuple(
-                        Edge(block, index.setdefault(advance(state, block), len(index)))
-                        for block in choices(i, state)
+                        Edge(block, index.setdefault(after, len(index)))
+                        for block, after in choices(i, state)
                     )
                 )
             edges.append(level)

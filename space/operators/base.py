@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVa
 from space.arch import BlockArch
 from space.shape import BackboneShape
 from space.state import State, Tokens
+from space.utils.errors import shown
 from space.utils.reader import Reader
+from space.utils.values import is_integer
 
 Kind = Literal["reduce", "subset", "attention"]
 ChoiceT = TypeVar("ChoiceT")
@@ -118,7 +120,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     def choice(self, block: BlockArch) -> ChoiceT:
         """The choice that a block has of this operator."""
-        return dict(block.extra).get(self.field, self.plain)  # type: ignore[arg-type, return-value]
+        return dict(block.extra).get(self.field, self.plain)  # type: ignore[return-value]
 
     def put(self, block: BlockArch, choice: ChoiceT) -> BlockArch:
         """The block with another choice."""
@@ -153,9 +155,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """What is counted, before block 0."""
         return None
 
-    def canonical(
-        self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None
-    ) -> ChoiceT:
+    def canonical(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> ChoiceT:
         """The choice that computes the same: the plain one where it changes nothing, else of
         several equal ones of the axis the first."""
         return choice
@@ -167,9 +167,11 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         there are none without one."""
         return None
 
-    def listed(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT) -> bool:
-        """Whether an axis has a canonical choice."""
-        return choice in axis.choices
+    def unlisted(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> str | None:
+        """What of a canonical choice an axis does not list, in words; None where it lists all."""
+        if axis is not None and choice in axis.choices:
+            return None
+        return f"{self.name} {self.text(choice)}"
 
     @abstractmethod
     def advance(self, tokens: Tokens, own: Any, choice: ChoiceT) -> tuple[Tokens, Any]:
@@ -198,7 +200,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
             axis: What the space may choose.
             found: The choices that some arch of the space makes there.
         """
-        return axis.choices  # type: ignore[no-any-return]
+        return axis.choices
 
     def decoded(self, tokens: Tokens, own: Any, asked: ChoiceT, axis: AxisT) -> ChoiceT:
         """The choice that a gene's value stands for at these tokens."""
@@ -208,11 +210,13 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """A choice of the gene that `decoded` gives this one for."""
         return choice
 
-    def families(self, axis: AxisT, depth: int, ends: list[Any]) -> dict[str, Iterator[Placing]]:
+    def families(
+        self, axis: AxisT | None, depth: int, ends: list[Any]
+    ) -> dict[str, Iterator[Placing]]:
         """The archs that people build by hand with this operator, by the name of the family.
 
         Args:
-            axis: What the space may choose.
+            axis: What the space may choose; None where it may choose nothing.
             depth: Blocks of the backbone.
             ends: What this operator has counted at the ends of the archs of the space.
         """
@@ -225,9 +229,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """A choice in words, for a card or a picture; empty for one that needs none."""
 
 
-def attention_elements(
-    n: int, shape: BackboneShape, *, projections: int = 4, maps: int = 0
-) -> int:
+def attention_elements(n: int, shape: BackboneShape, *, projections: int = 4, maps: int = 0) -> int:
     """Elements alive in the attention of a block of N tokens: the tokens and their norm, so many
     projections of the attention's width, so many maps of all heads."""
     projected = projections * n * shape.attention_width
@@ -244,14 +246,12 @@ def blocks_of(section: Reader, depth: int, first: int) -> tuple[int, ...]:
     if section.value == "all":
         return tuple(range(first, depth))
 
-    def block(reader: Reader) -> int:
-        value = reader.integer()
-        if value >= depth:
-            raise reader.error(f"must be a block of 0 to {depth - 1}, got {value}")
+    def block(each: Reader) -> int:
+        value = each.value
+        if not is_integer(value) or not 0 <= value < depth:
+            raise each.error(f"must be a block of 0 to {depth - 1}, got {shown(value)}")
         if value < first:
-            raise reader.error(
-                f"block {value} can never make this choice; the first is {first}"
-            )
+            raise each.error(f"block {value} can never make this choice; the first is {first}")
         return value
 
     return tuple(sorted(section.distinct(block)))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import combinations
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
 from space.operators.base import FREE, BlockCost, Operator, Placing, Term, blocks_of
 from space.shape import BackboneShape
 from space.state import State, Tokens
-from space.utils.errors import InputError
+from space.utils.errors import shown
 from space.utils.reader import Reader
 from space.utils.values import is_integer
+
+T = TypeVar("T")
 
 CONV_TAPS = {"conv2d": 9, "conv1d": 3}
 
@@ -31,13 +33,7 @@ class PoolAxis:
 
     @property
     def choices(self) -> tuple[Pool, ...]:
-        found = []
-        for kind in self.kinds:
-            if kind.endswith("2d"):
-                found += [Pool(kind, grid=grid) for grid in self.grids]
-            else:
-                found += [Pool(kind, stride=stride) for stride in self.strides]
-        return tuple(found)
+        return _pools(self)
 
     def to_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = {"blocks": list(self.blocks), "kinds": list(self.kinds)}
@@ -79,33 +75,27 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         return given["pool"].make(Pool, keys["kind"].value, grid, keys["stride"].value)
 
     def read_axis(self, section: Reader, shape: BackboneShape) -> PoolAxis:
-        keys = section.mapping("kinds", blocks="all", grids=None, strides=None, max_pools=2)
-        kinds = cast(
-            tuple[PoolKind, ...], keys["kinds"].distinct(lambda each: each.choice(POOL_KINDS))
-        )
-        grids, strides = keys["grids"], keys["strides"]
-        axis = PoolAxis(
-            blocks_of(keys["blocks"], shape.depth, first=0),
-            kinds,
-            () if grids.value is None else grids.distinct(partial(_read_grid, shape=shape)),
-            () if strides.value is None else strides.distinct(lambda each: each.integer(2)),
-            keys["max_pools"].integer(1),
-        )
-        for targets, ending in ((grids, "2d"), (strides, "1d")):
+        given = section.mapping("kinds", blocks="all", grids=(), strides=(), max_pools=2)
+        kinds = given["kinds"].distinct(lambda each: each.choice(POOL_KINDS))
+        grids = _targets(given["grids"], partial(_read_grid, shape=shape))
+        strides = _targets(given["strides"], lambda each: each.integer(least=2))
+        for key, targets, ending in (("grids", grids, "2d"), ("strides", strides, "1d")):
             wanted = [kind for kind in kinds if kind.endswith(ending)]
-            if bool(wanted) != (targets.value is not None):
-                names = f"needed for {', '.join(wanted)}"
-                raise targets.error(names if wanted else f"no {ending} kind is listed")
-        if "conv1d" in kinds and axis.strides != (2,):
-            raise strides.error(f"conv1d has stride 2 only, got {list(axis.strides)}")
-        halves = {halved(grid) for grid in (shape.grid, *axis.grids)}
-        if "conv2d" in kinds and not halves & {*axis.grids}:
+            if wanted and not targets:
+                raise given[key].error(f"needed for {', '.join(wanted)}")
+            if targets and not wanted:
+                raise given[key].error(f"no {ending} kind is listed")
+        if "conv1d" in kinds and strides != (2,):
+            raise given["strides"].error(f"conv1d has stride 2 only, got {list(strides)}")
+        if "conv2d" in kinds and not {halved(grid) for grid in (shape.grid, *grids)} & {*grids}:
             half = halved(shape.grid)
-            raise grids.error(
+            raise given["grids"].error(
                 "conv2d halves a grid, but none listed is half of another or of the backbone's; "
                 f"that would be {half[0]}x{half[1]}"
             )
-        return axis
+        blocks = blocks_of(given["blocks"], shape.depth, first=0)
+        max_pools = given["max_pools"].integer(least=1)
+        return PoolAxis(blocks, cast(tuple[PoolKind, ...], kinds), grids, strides, max_pools)
 
     def start(self) -> int:
         return 0
@@ -116,10 +106,10 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         if choice is None:
             return None
         grid, count = pooled(tokens, choice)
-        if (grid, count) in ((tokens.grid, tokens.count), (None, tokens.count)):
+        if (grid, count) in ((tokens.grid, tokens.patches), (None, tokens.patches)):
             return None
         if axis is not None and choice.stride is not None and choice.kind in axis.kinds:
-            equal = [stride for stride in axis.strides if -(-tokens.count // stride) == count]
+            equal = [stride for stride in axis.strides if -(-tokens.patches // stride) == count]
             return replace(choice, stride=min(equal, default=choice.stride))
         return choice
 
@@ -132,8 +122,8 @@ class Pooling(Operator[Pool | None, PoolAxis]):
             return f"more than {axis.max_pools} poolings (pool.max_pools)"
         if choice.grid is not None:
             return _grid_violation(tokens, choice, choice.grid)
-        grows = pooled(tokens, choice)[1] >= tokens.count
-        return f"pool {choice} does not reduce {tokens.count} tokens" if grows else None
+        grows = pooled(tokens, choice)[1] >= tokens.patches
+        return f"pool {choice} does not reduce {tokens.patches} tokens" if grows else None
 
     def advance(self, tokens: Tokens, own: int, choice: Pool | None) -> tuple[Tokens, int]:
         if choice is None:
@@ -151,12 +141,12 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         return BlockCost(
             macs=params * left,
             params=params,
-            before=(tokens.count + left + 2 * shape.prefix) * shape.width,
-            terms=((Term(choice.kind, tokens.count, left), params * left),),
+            before=(tokens.patches + left + 2 * shape.prefix) * shape.width,
+            terms=((Term(choice.kind, tokens.patches, left), params * left),),
         )
 
     def effect(self, after: State, choice: Pool | None) -> list[Any]:
-        return [choice and [choice.kind, after.tokens.grid, after.tokens.count]]
+        return [choice and [choice.kind, after.tokens.grid, after.tokens.patches]]
 
     def kernel(self, choice: Pool | None) -> str | None:
         return choice.kind if choice is not None and choice.learned else None
@@ -165,7 +155,9 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         # A pooling that no arch has there would be a value that always decodes to none.
         return [pool for pool in dict.fromkeys(found) if pool is not None]
 
-    def families(self, axis: PoolAxis, depth: int, ends: list[int]) -> dict[str, Iterator[Placing]]:
+    def families(
+        self, axis: PoolAxis | None, depth: int, ends: list[int]
+    ) -> dict[str, Iterator[Placing]]:
         most = max(ends)
         return {
             "two pools": _schedules(axis, 2, depth, lambda j: (j + 1) * depth / 3),
@@ -178,7 +170,18 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         if choice is None:
             return ""
         size = choice.grid and "x".join(map(str, choice.grid))
-        return f"{choice.kind} to {size or f'{after.tokens.count} tokens'}"
+        return f"{choice.kind} to {size or f'{after.tokens.patches} tokens'}"
+
+
+@lru_cache(maxsize=64)
+def _pools(axis: PoolAxis) -> tuple[Pool, ...]:
+    found: list[Pool] = []
+    for kind in axis.kinds:
+        if kind.endswith("2d"):
+            found += [Pool(kind, grid=grid) for grid in axis.grids]
+        else:
+            found += [Pool(kind, stride=stride) for stride in axis.strides]
+    return tuple(found)
 
 
 def pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:
@@ -186,7 +189,7 @@ def pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:
     if pool.grid is not None:
         return pool.grid, pool.grid[0] * pool.grid[1]
     assert pool.stride is not None
-    return None, -(-tokens.count // pool.stride)
+    return None, -(-tokens.patches // pool.stride)
 
 
 def halved(grid: Grid) -> Grid:
@@ -206,12 +209,17 @@ def _grid_violation(tokens: Tokens, pool: Pool, target: Grid) -> str | None:
     return None
 
 
+def _targets(reader: Reader, read: Callable[[Reader], T]) -> tuple[T, ...]:
+    """Distinct values of a list; none where the key is absent."""
+    return () if reader.value == () else reader.distinct(read)
+
+
 def _read_grid(reader: Reader, shape: BackboneShape) -> Grid:
-    sides = (reader.value, reader.value) if is_integer(reader.value) else reader.value
+    value, most = reader.value, shape.grid
+    sides = (value, value) if is_integer(value) else value
     if not isinstance(sides, list | tuple) or len(sides) != 2:
-        raise reader.error(f"must be a side or [height, width], got {reader.value!r}")
-    height, width = (Reader(side, reader.place, reader.document).integer(1) for side in sides)
-    most = shape.grid
+        raise reader.error(f"must be a side or [height, width], got {shown(value)}")
+    height, width = (replace(reader, value=side).integer(least=1) for side in sides)
     if height > most[0] or width > most[1] or (height, width) == most:
         raise reader.error(
             f"must be smaller than the backbone's grid {most[0]}x{most[1]}, got {height}x{width}"
@@ -220,10 +228,10 @@ def _read_grid(reader: Reader, shape: BackboneShape) -> Grid:
 
 
 def _schedules(
-    axis: PoolAxis, count: int, depth: int, depth_of: Callable[[int], float]
+    axis: PoolAxis | None, count: int, depth: int, depth_of: Callable[[int], float]
 ) -> Iterator[Placing]:
     """`count` poolings of one kind, each at the allowed block nearest to its depth."""
-    if len(axis.blocks) < count:
+    if axis is None or len(axis.blocks) < count:
         return
     free, places = list(axis.blocks), []
     for j in range(count):

@@ -78,9 +78,14 @@ class Sharing(Operator[Attention, ShareAxis]):
             return f"more than {axis.max_run} shared blocks in a row (share.max_run)"
         return None
 
+    def unlisted(
+        self, tokens: Tokens, own: int, choice: Attention, axis: ShareAxis | None
+    ) -> str | None:
+        return None if axis is not None else "shared attention"
+
     def advance(self, tokens: Tokens, own: int, choice: Attention) -> tuple[Tokens, int]:
         shared = choice == "shared"
-        after = Tokens(tokens.grid, tokens.count, tokens.inside, False, not shared)
+        after = Tokens(tokens.grid, tokens.patches, tokens.inside, False, not shared)
         return after, own + 1 if shared else 0
 
     def cost(self, tokens: Tokens, own: int, choice: Attention, shape: BackboneShape) -> BlockCost:
@@ -112,20 +117,21 @@ class Sharing(Operator[Attention, ShareAxis]):
         return [choice]
 
     def families(
-        self, axis: ShareAxis, depth: int, ends: list[int]
+        self, axis: ShareAxis | None, depth: int, ends: list[int]
     ) -> dict[str, Iterator[Placing]]:
+        blocks = range(depth) if axis else range(0)
         return {
-            "share 1:1": _every(1, depth),
-            "share 1:2": _every(2, depth),
-            "share alone": _every(axis.max_run, depth),
+            "share 1:1": _every(1, blocks),
+            "share 1:2": _every(2, blocks),
+            "share alone": _every(axis.max_run if axis else 0, blocks),
         }
 
     def describe(self, before: State, after: State, choice: Attention) -> str:
         return "the attention maps of the block before" if choice == "shared" else "own attention"
 
 
-def _every(run: int, depth: int) -> Iterator[Placing]:
+def _every(run: int, blocks: range) -> Iterator[Placing]:
     """One own block before every `run` shared ones, from some block on."""
-    for first in range(depth):
-        shared = (i for i in range(first, depth) if (i - first) % (run + 1))
+    for first in blocks:
+        shared = (i for i in blocks[first:] if (i - first) % (run + 1))
         yield dict.fromkeys(shared, "shared")

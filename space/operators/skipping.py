@@ -78,9 +78,8 @@ class Skipping(Operator[Skip, SkipAxis]):
         return values
 
     def from_dict(self, given: Mapping[str, Reader]) -> Skip:
-        ratio = given["skip"].value if "skip" in given else 0.0
-        selector = given["selector"].value if "selector" in given else "map"
-        return Skip(ratio, selector)
+        values: dict[str, Any] = {key: given[key].value for key in self.keys if key in given}
+        return Skip(values.get("skip", 0.0), values.get("selector", "map"))
 
     def read_axis(self, section: Reader, shape: BackboneShape) -> SkipAxis:
         keys = section.mapping("ratios", blocks="all", selectors=("map",), max_run=1)
@@ -97,11 +96,11 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def canonical(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None) -> Skip:
         ratio, selector = choice
-        k = kept(ratio, tokens.count) if ratio else tokens.count
-        if k == tokens.count:
+        k = kept(ratio, tokens.patches) if ratio else tokens.patches
+        if k == tokens.patches:
             return self.plain
         if axis is not None:
-            equal = (each for each in axis.ratios if kept(each, tokens.count) == k)
+            equal = (each for each in axis.ratios if kept(each, tokens.patches) == k)
             ratio = min(equal, default=ratio)
         # Inside a run nothing is chosen any more.
         if own:
@@ -123,36 +122,41 @@ class Skipping(Operator[Skip, SkipAxis]):
                 )
             if tokens.changed:
                 return "a run of skipping blocks starts only after a block that saw its tokens"
-        elif kept(choice.ratio, tokens.count) != tokens.inside:
+        elif kept(choice.ratio, tokens.patches) != tokens.inside:
             return f"skip {choice.ratio} differs from the ratio at which this run of blocks started"
         if axis is not None and own >= axis.max_run:
             return f"more than {axis.max_run} skipping blocks in a row (skip.max_run)"
         return None
 
-    def listed(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis) -> bool:
-        return choice.ratio in axis.ratios and (own > 0 or choice.selector in axis.selectors)
+    def unlisted(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None) -> str | None:
+        if axis is None or choice.ratio not in axis.ratios:
+            return f"skip {choice.ratio}"
+        listed = own or choice.selector in axis.selectors
+        return None if listed else f"selector {choice.selector}"
 
     def advance(self, tokens: Tokens, own: int, choice: Skip) -> tuple[Tokens, int]:
         if choice.ratio:
             if own:
                 return tokens, own + 1
-            k = kept(choice.ratio, tokens.count)
-            return Tokens(tokens.grid, tokens.count, k, True, tokens.own_maps), 1
+            k = kept(choice.ratio, tokens.patches)
+            return Tokens(tokens.grid, tokens.patches, k, True, tokens.own_maps), 1
         if own:
-            return Tokens(tokens.grid, tokens.count, 0, True, tokens.own_maps), 0
+            return Tokens(tokens.grid, tokens.patches, 0, True, tokens.own_maps), 0
         return tokens, 0
 
     def cost(self, tokens: Tokens, own: int, choice: Skip, shape: BackboneShape) -> BlockCost:
         if not choice.ratio:
             return FREE
-        n = tokens.count + shape.prefix
+        n = tokens.patches + shape.prefix
         if own:
             return BlockCost(held=n * shape.width)
         # The block before a run lends its attention; a map selector reads its logits and has a
         # hidden and a predicted map of its own.
         mapped = choice.selector == "map"
         macs = 2 * shape.heads**2 * n * n if mapped else shape.attention_width * n
-        term = Term(f"{choice.selector} selector", tokens.count, kept(choice.ratio, tokens.count))
+        term = Term(
+            f"{choice.selector} selector", tokens.patches, kept(choice.ratio, tokens.patches)
+        )
         attention = attention_elements(n, shape, maps=3 if mapped else 0)
         return BlockCost(
             macs=macs,
@@ -175,7 +179,9 @@ class Skipping(Operator[Skip, SkipAxis]):
         # Inside a run every value says the same.
         return axis.choices[0] if own and choice.ratio else choice
 
-    def families(self, axis: SkipAxis, depth: int, ends: list[int]) -> dict[str, Iterator[Placing]]:
+    def families(
+        self, axis: SkipAxis | None, depth: int, ends: list[int]
+    ) -> dict[str, Iterator[Placing]]:
         return {
             "alternate skip": _alternate(axis, depth),
             "skip alone": _runs(axis, depth),
@@ -188,7 +194,7 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def _running(self, tokens: Tokens, axis: SkipAxis) -> float:
         """The ratio of the run that goes on: of equal ones the smallest, as in canonical form."""
-        return min(each for each in axis.ratios if kept(each, tokens.count) == tokens.inside)
+        return min(each for each in axis.ratios if kept(each, tokens.patches) == tokens.inside)
 
 
 @lru_cache(maxsize=65536)
@@ -197,15 +203,17 @@ def kept(ratio: float, tokens: int) -> int:
     return tokens - int(Fraction(str(ratio)) * tokens)
 
 
-def _alternate(axis: SkipAxis, depth: int) -> Iterator[Placing]:
+def _alternate(axis: SkipAxis | None, depth: int) -> Iterator[Placing]:
     """Every other block is skipped by the same share of the tokens, from some block on (ToSA)."""
-    for choice in axis.choices:
+    for choice in axis.choices if axis else ():
         for first in range(1, depth):
             yield dict.fromkeys(range(first, depth, 2), choice)
 
 
-def _runs(axis: SkipAxis, depth: int) -> Iterator[Placing]:
+def _runs(axis: SkipAxis | None, depth: int) -> Iterator[Placing]:
     """Runs as long as the space allows, one full block between them, from some block on."""
+    if axis is None:
+        return
     run = axis.max_run
     for choice in axis.choices:
         for first in range(1, depth):

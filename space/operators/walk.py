@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from space.arch import Arch, BlockArch
@@ -13,6 +14,7 @@ from space.state import State, Tokens
 from space.utils.errors import InputError
 
 PLAIN = BlockArch()
+NO_AXES: Mapping[str, Axis] = MappingProxyType({})
 
 
 class Turn(NamedTuple):
@@ -57,13 +59,13 @@ def advance(state: State, block: BlockArch) -> State:
 
 
 def canonical_block(
-    state: State, block: BlockArch, axes: Mapping[str, Axis] | None = None
+    state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
 ) -> BlockArch:
     """`block` at `state` without what changes nothing; of equal choices of the axes the first."""
     tokens = state.tokens
     for operator, own in zip(operators(), state.own, strict=True):
         choice = operator.choice(block)
-        right = operator.canonical(tokens, own, choice, axes and axes.get(operator.name))
+        right = operator.canonical(tokens, own, choice, axes.get(operator.name))
         if right != choice:
             block = operator.put(block, right)
         tokens, _ = operator.advance(tokens, own, right)
@@ -71,7 +73,7 @@ def canonical_block(
 
 
 def violations(
-    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] | None = None
+    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
 ) -> list[str]:
     """The reasons why a block in canonical form cannot stand at place `i`; empty where it can.
 
@@ -87,17 +89,67 @@ def violations(
             continue
         if operator.kind != "attention":
             choosing.append(operator.name)
-        axis = axes and axes.get(operator.name)
+        axis = axes.get(operator.name)
         reason = operator.violation(i, tokens, own, choice, axis)
         if reason is not None:
             reasons.append(reason)
-        if axes is not None and not (
-            axis is not None and i in axis.blocks and operator.listed(tokens, own, choice, axis)
-        ):
-            reasons.append(f"the space lists no {operator.name} {operator.text(choice)} here")
     if len(choosing) > 1:
         reasons.append(f"a block cannot both {' and '.join(choosing)}")
     return reasons
+
+
+def unlisted(i: int, state: State, block: BlockArch, axes: Mapping[str, Axis]) -> list[str]:
+    """The choices of block `i`, in canonical form, that a space does not list."""
+    reasons = []
+    for operator, tokens, own, choice in turns(state, block):
+        if choice != operator.plain:
+            axis = axes.get(operator.name)
+            here = axis if axis is not None and i in axis.blocks else None
+            missing = operator.unlisted(tokens, own, choice, here)
+            if missing is not None:
+                reasons.append(f"the space lists no {missing} here")
+    return reasons
+
+
+def block_choices(
+    i: int, state: State, axes: Mapping[str, Axis]
+) -> Iterator[tuple[BlockArch, State]]:
+    """What block `i` may choose at a state, in canonical form and gene order, and what it leaves.
+
+    Gene order is that of the operators, each with its plain choice first.
+    """
+    found: list[tuple[BlockArch, Tokens, tuple[Any, ...]]] = [(PLAIN, state.tokens, ())]
+    for operator, own in zip(operators(), state.own, strict=True):
+        axis = axes.get(operator.name)
+        others = axis.choices if axis is not None and i in axis.blocks else ()
+        grown = []
+        for block, tokens, counters in found:
+            free = operator.kind == "attention" or block is PLAIN
+            for choice in _allowed(i, operator, tokens, own, others if free else (), axis):
+                after, counter = operator.advance(tokens, own, choice)
+                chosen = block if choice == operator.plain else operator.put(block, choice)
+                grown.append((chosen, after, (*counters, counter)))
+        found = grown
+    for block, tokens, counters in found:
+        yield block, State(tokens, counters)
+
+
+def _allowed(
+    i: int,
+    operator: Operator[Any, Any],
+    tokens: Tokens,
+    own: Any,
+    others: Iterable[Any],
+    axis: Axis | None,
+) -> Iterator[Any]:
+    """The plain choice of an operator, and those of the others that it may make, each once."""
+    seen = {operator.plain}
+    yield operator.plain
+    for other in others:
+        choice = operator.canonical(tokens, own, other, axis)
+        if choice not in seen and operator.violation(i, tokens, own, choice, axis) is None:
+            yield choice
+        seen.add(choice)
 
 
 class Trace(NamedTuple):

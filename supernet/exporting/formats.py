@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet.elastic import ElasticViT
 from supernet.exporting import onnx, torch_export, weights
 from supernet.exporting.observing import Answers

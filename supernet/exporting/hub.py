@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from space.files import ArchFile, arch_data
+from space.arch_file import ArchFile, arch_data
 from supernet.elastic import ElasticViT
 from supernet.extraction import timm_input
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet.elastic import ElasticViT
 from supernet.exporting.observing import Answer, Answers, last_of_each, runs_of
 from supernet.exporting.torch_export import ANY_BATCH, program_of

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from space.errors import InputError, one_line
-from space.writing import replacing
+from space.utils.atomic import replacing
+from space.utils.errors import InputError, one_line
 from supernet.elastic import ElasticViT
 from supernet.exporting.checking import MOST_DIFFERENCE, MOST_DIFFERING, Check, compare
 from supernet.exporting.formats import FORMATS, check_packages

@@ -42,7 +42,7 @@ from search.storage import Store
 from search.study import Counts
 from search.trials import read_records
 from space import InputError, SearchSpace, load_arch_file
-from space.yamlfile import read_yaml
+from space.utils.yaml_file import read_yaml
 from supernet.data import DataConfig, cut
 from supernet.journal import Journal
 from supernet.pretrained import load_checkpoint_file

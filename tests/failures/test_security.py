@@ -26,7 +26,7 @@ from search.searchfile import describe_search
 from search.storage import Store, read_trials
 from search.trials import read_records
 from space import Arch, InputError, load_arch_file, save_arch
-from space.yamlfile import read_yaml
+from space.utils.yaml_file import read_yaml
 from supernet import create_subnet
 from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
 from supernet.pretrained import BackboneConfig, load_backbone, load_checkpoint_file

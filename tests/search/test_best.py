@@ -17,7 +17,7 @@ from search.report.contents import read_run
 from search.report.facts import what_was_run
 from search.run import run_search
 from space import InputError
-from space.yamlfile import read_yaml, write_yaml
+from space.utils.yaml_file import read_yaml, write_yaml
 
 SPACE = toy_space()
 

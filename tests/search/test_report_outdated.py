@@ -16,7 +16,7 @@ from search.report.outdated import Outdated
 from search.report.table import final_table
 from search.run import run_search
 from space import load_arch
-from space.yamlfile import read_yaml, write_yaml
+from space.utils.yaml_file import read_yaml, write_yaml
 
 SPACE = runs.digits_space()
 

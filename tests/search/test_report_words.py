@@ -17,7 +17,7 @@ from report_runs import report
 from search.report.contents import read_run
 from search.report.measures import Score
 from search.report.table import final_table
-from space.yamlfile import write_yaml
+from space.utils.yaml_file import write_yaml
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from search.searchfile import NAME as SEARCH_FILE
 from search.storage import JOURNAL, read_trials
 from search.trials import read_metrics, read_records
 from space import InputError
-from space.files import block_to_dict
+from space.arch_file import block_to_dict
 
 
 def test_each_finished_evaluation_is_one_trial_with_all_that_is_known(tmp_path):

@@ -1,6 +1,6 @@
 """What the space gives at fixed seeds, as short hashes: results that stored runs rest on.
 
-    python tests/space/golden.py     # writes golden.json beside it, where a change is meant
+python tests/space/golden.py     # writes golden.json beside it, where a change is meant
 """
 
 import hashlib
@@ -16,7 +16,7 @@ sys.path.append(str(Path(__file__).parent))
 from space_toys import deit_small, random_arch, random_genes, seeded_spaces
 
 from space import Genes, SearchSpace, baselines, load_arch, macs, params, save_arch, token_counts
-from space.memory import activation_memory
+from space.cost import activation_memory
 
 FILE = Path(__file__).with_name("golden.json")
 SPACES = 60
@@ -44,8 +44,7 @@ def golden(space, folder, seed):
     assigned = [random_genes(random.Random(seed + i), space) for i in range(DRAWS)]
     archs = [*drawn, *banded, *map(genes.decode, assigned), space.smallest(), space.largest()]
     kernels = [
-        (i, kind, repr(part.sample_evenly(rng)))
-        for (i, kind), part in space.learned_bands.items()
+        (i, kind, repr(part.sample_evenly(rng))) for (i, kind), part in space.kernel_bands.items()
     ]
     others = [random_arch(random.Random(seed + i), space) for i in range(DRAWS)]
     path = folder / "arch.yaml"
@@ -65,7 +64,7 @@ def golden(space, folder, seed):
         "tokens": [token_counts(arch, space.shape) for arch in archs],
         "memory": [activation_memory(arch, space.shape) for arch in archs],
         "identities": [space.identity(arch) for arch in archs],
-        "canonical": [repr(space.canonical(arch)) for arch in others],
+        "canonical": [repr(space.canonical(arch)) for arch in others if arch in space],
         "inside": [arch in space for arch in others],
         "categories": genes.categories,
         "encoded": [genes.encode(arch) for arch in archs],

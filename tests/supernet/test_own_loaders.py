@@ -13,7 +13,7 @@ from training_toys import (
 )
 
 from space import SearchSpace
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet import Supernet, backbone_shape, extract
 from supernet.retraining import RetrainRecipe, retrain
 from supernet.sandwich import Sandwich

@@ -15,7 +15,7 @@ import torch
 from test_resuming import RECIPE, run
 from training_toys import random_loader, same_weights, toy_supernet, toy_task
 
-from space.interruption import (
+from space.utils.signals import (
     Terminated,
     ask_to_stop,
     handlers_kept,
@@ -139,7 +139,7 @@ def test_in_a_thread_it_stops_after_the_step_when_it_is_asked(tmp_path, monkeypa
             met.append(error)
 
     with monkeypatch.context() as patch:
-        patch.setattr("space.interruption._asked", threading.Event())
+        patch.setattr("space.utils.signals._asked", threading.Event())
         patch.setattr(Sandwich, "__call__", asking)
         thread = threading.Thread(target=training)
         thread.start()
@@ -270,6 +270,6 @@ def test_what_is_heard_at_the_very_end_is_not_lost(monkeypatch, number):
             signal.raise_signal(number)
 
     with terminable():
-        monkeypatch.setattr("space.interruption.handlers_kept", late)
+        monkeypatch.setattr("space.utils.signals.handlers_kept", late)
         with pytest.raises(WHAT_FOLLOWS[number]), stoppable():
             pass

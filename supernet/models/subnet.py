@@ -11,10 +11,10 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from space.arch import Arch
-from space.cost import trace
-from space.errors import InputError, shown
-from space.files import ArchFile, load_arch_file
+from space.arch_file import ArchFile, load_arch_file
+from space.operators.walk import trace
 from space.shape import BackboneShape
+from space.utils.errors import InputError, shown
 from supernet.backbone import backbone_shape, create_backbone
 from supernet.elastic import ElasticViT
 from supernet.model import Supernet, canonical, check_shape
@@ -100,30 +100,25 @@ def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> 
     """Run `arch` on `backbone`, which is taken over and cut to the weights that the arch uses."""
     subnet = elastic_of(backbone, shape, [arch])
     subnet.set_arch(shape, arch)
-    for block, choice in zip(subnet.blocks, arch.blocks, strict=True):
-        if choice.shared:
-            _keep_values(block.attn)
+    for block, step in zip(subnet.blocks, subnet.steps(), strict=True):
+        for action in step.actions:
+            action.operator.cut(block, action.choice)
     return subnet
 
 
-def _with_operators(model: ElasticViT, whole: Any) -> ElasticViT:
-    """The model with the pooling kernels and selectors of `whole`, where it has some."""
-    model.selectors.update({i: whole.selectors[i] for i in model.selectors})
-    for i, pools in model.pools.items():
-        assert isinstance(pools, nn.ModuleDict)
-        pools.update({kind: whole.pools[i][kind] for kind in pools})
+def _with_operators(model: ElasticViT, whole: ElasticViT) -> ElasticViT:
+    """The model with the operators' weights of `whole`, where it has some."""
+    for name, modules in model.operator_modules().items():
+        _take_over(modules, whole.operator_modules()[name])
     return model
 
 
-def _keep_values(attn: Any) -> None:
-    """Cut a block that shares maps down to its value rows; queries and keys are not needed."""
-    whole, rows = attn.qkv, attn.attn_dim
-    values = nn.Linear(whole.in_features, rows, bias=whole.bias is not None, device="meta")
-    for name, parameter in whole.named_parameters():
-        kept = parameter.detach()[-rows:].clone()
-        setattr(values, name, nn.Parameter(kept, requires_grad=parameter.requires_grad))
-    attn.qkv = values
-    attn.q_norm = attn.k_norm = nn.Identity()
+def _take_over(modules: nn.ModuleDict, others: Any) -> None:
+    for key, module in modules.items():
+        if isinstance(module, nn.ModuleDict):
+            _take_over(module, others[key])
+        else:
+            modules[key] = others[key]
 
 
 def _set_input(model: ElasticViT, file: ArchFile) -> ElasticViT:

@@ -12,7 +12,7 @@ from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor
 
-from space.errors import InputError, one_line, shown
+from space.utils.errors import InputError, one_line, shown
 from supernet.backbone import check_backbone, create_backbone
 from supernet.config import BackboneConfig
 from supernet.task import Classification

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from space.errors import InputError, cut, one_line, shown
-from space.writing import replacing
+from space.utils.atomic import replacing
+from space.utils.errors import InputError, cut, one_line, shown
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 40

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
-from space.errors import InputError
+from space.utils.errors import InputError
 
 
 @dataclass(frozen=True)

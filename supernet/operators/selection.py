@@ -6,11 +6,10 @@ is worked out in float32 at least, under autocast too: rounding it to bfloat16 c
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+
+from supernet.precision import at_least_float32, full_precision
 
 # Logits enter a selector as what they lack to the largest of their row. Below e^-16 of a row's
 # largest entry a map in float32 holds nothing, so what this lifts above zero is the whole map.
@@ -29,8 +28,8 @@ class MapSelector(nn.Module):
 
     def __init__(self, heads: int, device: torch.device | None = None) -> None:
         super().__init__()
-        self.hidden = nn.Linear(heads, heads, device=device)
-        self.predict = nn.Linear(heads, heads, bias=False, device=device)
+        self.hidden = _HeadMix(heads, bias=True, device=device)
+        self.predict = _HeadMix(heads, bias=False, device=device)
         # At first logits pass through: the ReLU does not cut what the bias lifts above zero, and
         # log-softmax ignores the lift. So learning starts from the previous map itself.
         with torch.no_grad():
@@ -52,10 +51,17 @@ class MapSelector(nn.Module):
             return column_sums(mixed.softmax(dim=-1), prefix)
 
 
-def full_precision(x: Tensor) -> AbstractContextManager[Any]:
-    """No autocast on the device of `x`; the meta device has none."""
-    device = x.device.type
-    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
+class _HeadMix(nn.Module):
+    """The weights of a 1-wide convolution over the heads.
+
+    No `nn.Linear`: its forward pass is never called, and whoever replaces linear layers by others
+    (adapters, quantisation) must not take it for one.
+    """
+
+    def __init__(self, heads: int, bias: bool, device: torch.device | None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(heads, heads, device=device))
+        self.bias = nn.Parameter(torch.empty(heads, device=device)) if bias else None
 
 
 def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tensor:
@@ -129,8 +135,3 @@ def take(x: Tensor, rows: Tensor) -> Tensor:
 def put_back(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
     """The tokens x (B, N, D) with those in `rows` replaced; the others bypassed the run."""
     return x.flatten(0, 1).index_copy(0, rows.flatten(), chosen.flatten(0, 1)).view(x.shape)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision to float32; float64 stays."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

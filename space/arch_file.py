@@ -7,16 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from space.arch import Arch, BlockArch, Pool, is_integer
+from space.arch import Arch, BlockArch
 from space.cost import macs, params, token_counts
-from space.errors import shown
-from space.images import check_input, check_inputs
-from space.reader import Reader, of_schema, open_yaml
+from space.operators.registry import operators
+from space.operators.walk import PLAIN
 from space.shape import BackboneShape
-from space.yamlfile import Document, write_yaml
+from space.utils.errors import InputError, near, shown
+from space.utils.reader import Reader, of_schema, open_yaml
+from space.utils.values import is_integer, is_number
+from space.utils.yaml_file import Document, write_yaml
 
 SCHEMA = "tokennas/arch/1"
 REQUIRED = ("schema", "shape", "blocks", "cost")
+INPUT_CHOICES = {
+    "crop_mode": ("center", "squash", "border"),
+    "interpolation": ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"),
+}
+INPUT_KEYS = ("size", "mean", "std", "crop_pct", *INPUT_CHOICES)
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class ArchFile:
         arch: the choices.
         shape: the backbone's integers, against which the cost is checked without torch.
         backbone: `model` and `args` for `timm.create_model`.
-        input: size, mean, std, crop_pct, crop_mode and interpolation of the images (`images`).
+        input: size, mean, std, crop_pct, crop_mode and interpolation of the images.
         classes: names, where known.
         metrics: what was measured of it.
         origin: run, trial, seed, supernet and version that it comes from.
@@ -143,18 +150,8 @@ def arch_data(
 def block_to_dict(block: BlockArch) -> dict[str, Any]:
     """What differs from the plain block."""
     values: dict[str, Any] = {}
-    if block.pool is not None:
-        values["pool"] = {"kind": block.pool.kind}
-        if block.pool.grid is not None:
-            values["pool"]["grid"] = list(block.pool.grid)
-        else:
-            values["pool"]["stride"] = block.pool.stride
-    if block.skip:
-        values["skip"] = float(block.skip)
-    if block.selector != "map" or block.skip:
-        values["selector"] = block.selector
-    if block.shared:
-        values["attention"] = block.attention
+    for operator in operators():
+        values |= operator.to_dict(operator.choice(block))
     return values
 
 
@@ -172,19 +169,13 @@ def read_blocks(reader: Reader) -> Arch:
 
 
 def _read_block(reader: Reader) -> BlockArch:
-    given = reader.mapping(pool=None, skip=0.0, selector="map", attention="own")
-    values = {name: each.value for name, each in given.items()}
-    if values["pool"] is not None:
-        values["pool"] = _read_pool(given["pool"])
-    return reader.make(BlockArch, **values)
-
-
-def _read_pool(reader: Reader) -> Pool:
-    given = reader.mapping("kind", grid=None, stride=None)
-    values = {name: each.value for name, each in given.items()}
-    if isinstance(values["grid"], list):
-        values["grid"] = tuple(values["grid"])
-    return reader.make(Pool, **values)
+    keys: dict[str, Any] = {key: None for operator in operators() for key in operator.keys}
+    given = {key: each for key, each in reader.mapping(**keys).items() if each.value is not None}
+    block = PLAIN
+    for operator in operators():
+        if not given.keys().isdisjoint(operator.keys):
+            block = reader.make(operator.put, block, operator.from_dict(given))
+    return block
 
 
 def _check_cost(reader: Reader, right: Mapping[str, Any]) -> None:
@@ -195,3 +186,48 @@ def _check_cost(reader: Reader, right: Mapping[str, Any]) -> None:
                 f"does not fit blocks and shape, which give {shown(right[key])}, "
                 f"got {shown(each.value)}"
             )
+
+
+def check_input(key: str, value: object) -> None:
+    """Check an entry: size is channels, height, width; the others are timm's data configuration.
+
+    Raises:
+        InputError: an unknown key, or a value that it cannot have.
+    """
+    if key not in INPUT_KEYS:
+        hint = near(key, list(INPUT_KEYS)) or f"; known are {', '.join(INPUT_KEYS)}"
+        raise InputError(f"unknown key{hint}")
+    if not _fits(key, value):
+        wanted = {
+            "size": "channels, height and width",
+            "crop_pct": "a number above 0",
+            **{name: f"one of {', '.join(known)}" for name, known in INPUT_CHOICES.items()},
+        }
+        raise InputError(
+            f"must be {wanted.get(key, 'a number for each channel')}, got {shown(value)}"
+        )
+
+
+def check_inputs(values: Mapping[str, object]) -> None:
+    """Check every entry.
+
+    Raises:
+        InputError: see `check_input`; the line names the key.
+    """
+    for key, value in values.items():
+        try:
+            check_input(key, value)
+        except InputError as error:
+            raise InputError(f"input.{key}: {error}") from None
+
+
+def _fits(key: str, value: object) -> bool:
+    if key in INPUT_CHOICES:
+        return value in INPUT_CHOICES[key]
+    if key == "crop_pct":
+        return is_number(value) and value > 0
+    if not isinstance(value, list | tuple):
+        return False
+    if key == "size":
+        return len(value) == 3 and all(is_integer(each) and each > 0 for each in value)
+    return len(value) > 0 and all(map(is_number, value))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from space.arch import is_integer, is_number, one_of
-from space.errors import InputError, near, one_line, shown
-from space.yamlfile import Document, Place, dotted, read_yaml
+from space.utils.errors import InputError, near, one_line, shown
+from space.utils.values import is_integer, is_number, one_of
+from space.utils.yaml_file import Document, Place, dotted, read_yaml
 
 T = TypeVar("T")
 

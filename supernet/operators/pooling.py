@@ -1,11 +1,12 @@
 """Token pooling (PSViT, arXiv 2108.03428): fewer patch tokens.
 
 B images, P patch tokens of a grid (h, w), D width. 2-D kinds pool the grid, 1-D kinds the
-row-major sequence. Nothing here knows of prefix tokens: they are never pooled.
+row-major sequence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,6 +14,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from space.arch import Grid, Pool
+from supernet.operators.base import Action, Backbone, Flow, TokenOperator
+
+
+class Pooling(TokenOperator):
+    """Pools the patch tokens before a block; prefix tokens pass unchanged."""
+
+    name = "pool"
+    modules = "pools"
+
+    def module(
+        self, net: Backbone, choices: Iterable[Action], like: Tensor
+    ) -> nn.Module | None:
+        kinds = sorted({each.choice.kind for each in choices if each.choice.learned})
+        kernels = {
+            kind: DepthwisePool(net.embed_dim, 2 if kind == "conv2d" else 1, like.device, like.dtype)
+            for kind in kinds
+        }
+        return nn.ModuleDict(kernels) if kernels else None
+
+    def apply(self, net: Backbone, action: Action, flow: Flow, module: Any) -> Flow:
+        pool, prefix = action.choice, net.num_prefix_tokens
+        conv = module[pool.kind] if pool.learned else None
+        patches = pool_tokens(flow.x[:, prefix:], action.before.grid, pool, conv)
+        return flow._replace(x=torch.cat([flow.x[:, :prefix], patches], dim=1))
 
 
 class DepthwisePool(nn.Module):

@@ -10,9 +10,9 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
 from space.arch import Arch
-from space.errors import InputError
 from space.shape import BackboneShape
 from space.space import SearchSpace
+from space.utils.errors import InputError
 from supernet.backbone import backbone_shape
 from supernet.elastic import DISTILLED, ElasticViT
 from supernet.plan import Step

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from space.errors import InputError, one_line
+from space.utils.errors import InputError, one_line
 
 
 @contextmanager

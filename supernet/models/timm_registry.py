@@ -12,8 +12,8 @@ from typing import Any
 
 from timm.models import generate_default_cfgs, load_pretrained, register_model
 
-from space.errors import InputError
-from space.files import parse_arch
+from space.arch_file import parse_arch
+from space.utils.errors import InputError
 from supernet.elastic import ElasticViT
 from supernet.extraction import create_subnet
 

@@ -15,8 +15,9 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from space.errors import InputError, near, one_line, shown
 from space.shape import BackboneShape, Part
+from supernet.backbones.blocks import ElasticAttention, ElasticBlock, shallow_copy
+from space.utils.errors import InputError, near, one_line, shown
 
 # What loads weights, names files or changes what `create_model` returns is not for a file to say.
 REFUSED_ARGS = (
@@ -117,18 +118,6 @@ def numel(parts: Iterable[nn.Module | nn.Parameter]) -> int:
     )
 
 
-def shallow_copy(module: nn.Module) -> Any:
-    """Another module of the same class that holds the same parameters and submodules.
-
-    What is added to either (a head, a hook) is its own.
-    """
-    twin = copy.copy(module)
-    for name, value in module.__dict__.items():
-        if isinstance(value, dict):
-            twin.__dict__[name] = value.copy()
-    return twin
-
-
 def count_macs(run: Callable[[], Any]) -> int:
     """MACs of what `run` computes, by torch's own counter."""
     # With gradients on: attention pooling crashes the counter under no_grad.
@@ -150,9 +139,9 @@ def _unserved(backbone: nn.Module) -> str | None:
     if not len(backbone.blocks):
         return "it has no blocks"
     for i, block in enumerate(backbone.blocks):
-        if type(block) is not Block:
+        if type(block) not in (Block, ElasticBlock):
             return f"blocks[{i}] is a {type(block).__name__}, not timm's pre-norm Block"
-        if type(block.attn) is not Attention:
+        if type(block.attn) not in (Attention, ElasticAttention):
             return f"blocks[{i}].attn is a {type(block.attn).__name__}, not timm's Attention"
     if getattr(backbone.patch_embed, "grid_size", None) is None:
         return "its stem gives no fixed token grid"

@@ -10,8 +10,8 @@ from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
 from space.arch import Arch, Grid
-from space.errors import InputError
 from space.shape import BackboneShape
+from space.utils.errors import InputError
 from supernet.backbone import measure_head, shallow_copy
 from supernet.core import ElasticCore, check_no_mask
 
@@ -86,14 +86,15 @@ class ElasticViT(ElasticCore):
         return features if intermediates_only else (self.norm(x), features)
 
     def no_weight_decay(self) -> set[str]:
-        """timm's, and the pooling kernels: decay would darken what starts as an average."""
-        kernels = {name for name, _ in self.named_parameters() if name.startswith("pools.")}
-        return set(super().no_weight_decay()) | kernels
+        """timm's, and the operators': decay would darken a pooling that starts as an average."""
+        places = tuple(f"{name}." for name in self.operator_modules())
+        own = {name for name, _ in self.named_parameters() if name.startswith(places)}
+        return set(super().no_weight_decay()) | own
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """timm's, with the operators before a block in the block's layer."""
         matcher: dict[str, Any] = super().group_matcher(coarse)
-        operators = (r"^(?:pools|selectors)\.(\d+)", None)
+        operators = (rf"^(?:{'|'.join(self.operator_modules())})\.(\d+)", None)
         return {**matcher, "blocks": [operators, *matcher["blocks"]]}
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
@@ -104,7 +105,8 @@ class ElasticViT(ElasticCore):
     def _shape_with_head(self) -> BackboneShape:
         """`shape` with the head as it is now."""
         bare = shallow_copy(self)
-        bare.pools, bare.selectors = nn.ModuleDict(), nn.ModuleDict()
+        for name in self.operator_modules():
+            setattr(bare, name, nn.ModuleDict())
         head, per_token = measure_head(bare)
         return replace(self.shape, head=head, head_per_token=per_token)
 
@@ -123,9 +125,9 @@ class ElasticViT(ElasticCore):
         if self.arch is None:
             raise InputError("only a subnet can be pruned: a supernet's archs need every block")
         self.blocks = self.blocks[: last + 1]
-        for operators in (self.pools, self.selectors):
-            for i in [int(key) for key in operators if int(key) > last]:
-                del operators[str(i)]
+        for modules in self.operator_modules().values():
+            for i in [int(key) for key in modules if int(key) > last]:
+                del modules[str(i)]
         if prune_norm:
             self.norm = nn.Identity()
         if prune_head:

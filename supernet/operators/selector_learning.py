@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from space.tokens import kept
+from space.operators.skipping import kept
 from supernet.batches import Batch
 from supernet.elastic import ElasticViT
 from supernet.model import Supernet
