@@ -15,13 +15,3 @@ def check_limit(limit: float | None, name: str = "time_limit") -> None:
     """
     if limit is not None and not 0 < limit <= MOST_SECONDS:
         raise InputError(f"{name}: must be seconds, over 0 and up to {MOST_SECONDS:g}, got {limit}")
-
-
-def check_error(error: float) -> None:
-    """Refuse what is no rate of error.
-
-    Raises:
-        InputError: naming the option.
-    """
-    if not 0 < error < 0.5:
-        raise InputError(f"search.racing: must be a probability over 0 and under 0.5, got {error}")

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from search.chance import Measured
 from search.config import Config
-from search.racing import PARTS, Race, Rivals, estimated
-from search.record import SEEN, Spent
+from search.record import Spent
 from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
 from space.errors import InputError
@@ -99,72 +98,15 @@ class SupernetEvaluator(OnOpenings):
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name, means over the images."""
-        return _measured(self.held_out.all_values(self.openings.network(arch)))
+        values = self.held_out.all_values(self.openings.network(arch))
+        return Measured.of({name: each.numpy() for name, each in values.items()})
 
 
-class RacingEvaluator(SupernetEvaluator):
-    """The same; archs that lose are stopped, and their metrics estimated (`search.racing`).
-
-    What is stopped depends on what this evaluator has seen before, and on nothing else.
-
-    Args:
-        supernet: trained, on its device.
-        held_out: the images to judge on, in an order of chance.
-        race: what archs are compared by.
-    """
-
-    def __init__(self, supernet: Supernet, held_out: HeldOut, race: Race) -> None:
-        self._part = max(1, -(-len(held_out) // PARTS))
-        super().__init__(supernet, held_out.cut(self._part))
-        self._given = held_out
-        self._race = race
-        self._rivals = Rivals(race, len(held_out))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Sent to another process it has seen nothing yet; parts would be sent as often as cut."""
-        return RacingEvaluator, (self.supernet, self._given, self._race)
-
-    def __call__(self, arch: Arch) -> dict[str, float]:
-        """Metrics by name; with `SEEN`, a share of the images, where those told enough."""
-        costs = self._race.costs(arch)
-        rival = self._rivals.of(costs)
-        values: dict[str, Tensor] = {}
-        seen = looked = 0
-        for part in self.held_out.values(self.openings.network(arch)):
-            more = {name: each.cpu().double() for name, each in part.items()}
-            values = {
-                name: torch.cat([values[name], each]) if values else each
-                for name, each in more.items()
-            }
-            seen += len(next(iter(more.values())))
-            # However small the batches are: more looks would take more of the error rate.
-            if rival is not None and seen // self._part > looked:
-                looked = seen // self._part
-                if self._rivals.beaten(values, rival):
-                    return {**estimated(values, rival), SEEN: seen / len(self.held_out)}
-        if values:
-            self._rivals.remember(costs, values)
-        return _measured(values)
-
-
-def _measured(values: Mapping[str, Tensor]) -> Measured:
-    return Measured.of({name: each.numpy() for name, each in values.items()})
-
-
-def evaluator_of(supernet: Supernet, held_out: HeldOut, race: Race | None) -> SupernetEvaluator:
-    """What evaluates a supernet's archs, by racing where there is a race."""
-    if race is None:
-        return SupernetEvaluator(supernet, held_out)
-    return RacingEvaluator(supernet, held_out, race)
-
-
-def classification_evaluator(
-    supernet: Supernet, loader: Iterable[Any], race: Race | None = None
-) -> SupernetEvaluator:
+def classification_evaluator(supernet: Supernet, loader: Iterable[Any]) -> SupernetEvaluator:
     """Judges a supernet's archs as classifiers, on a user's own loader of (images, targets)."""
     task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
-    return evaluator_of(supernet, HeldOut(all_batches(loader, "loader"), task, device), race)
+    return SupernetEvaluator(supernet, HeldOut(all_batches(loader, "loader"), task, device))
 
 
 class LoaderEvaluator(OnOpenings):
@@ -206,20 +148,18 @@ class RunEvaluator:
     Args:
         config, file: of the run.
         loaded: told how many images there are, of how many.
-        race: by which archs are stopped early; None to show all images to all archs.
     """
 
     config: Config
     file: Path | None
     loaded: Loaded | None = None
-    race: Race | None = None
     shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images."""
         setup = trained(self.config, self.file)
         held_out = setup.held_out(self.config.supernet.amp, self.loaded)
-        return evaluator_of(setup.supernet, held_out, self.race)
+        return SupernetEvaluator(setup.supernet, held_out)
 
     def __reduce__(self) -> tuple[Any, ...]:
         setup = trained(self.config, self.file, device="cpu")
@@ -229,7 +169,6 @@ class RunEvaluator:
             setup.task,
             {name: tensor.numpy() for name, tensor in setup.supernet.state_dict().items()},
             [(batch.images.numpy(), batch.targets.numpy()) for batch in batches],
-            self.race,
         )
 
 
@@ -242,14 +181,12 @@ class CarriedEvaluator:
         task: what archs are judged for.
         weights: the supernet's state dict.
         batches: images (B, C, H, W) and targets (B,) of the search split.
-        race: by which archs are stopped early, if they are.
     """
 
     config: Config
     task: Classification
     weights: Mapping[str, NDArray[Any]]
     batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
-    race: Race | None = None
 
     def __call__(self) -> SupernetEvaluator:
         """Build the supernet around the weights, on this worker's device."""
@@ -263,7 +200,7 @@ class CarriedEvaluator:
         supernet.load_state_dict(weights, assign=True)
         batches = [(shared(images), shared(targets)) for images, targets in self.batches]
         held_out = HeldOut(batches, self.task, device, config.supernet.amp)
-        return evaluator_of(supernet.to(device), held_out, self.race)
+        return SupernetEvaluator(supernet.to(device), held_out)
 
 
 def hash_weights(model: nn.Module) -> str:

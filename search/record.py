@@ -15,8 +15,6 @@ from space.arch import Arch
 from space.errors import cut, shown
 
 LONGEST_ERROR = 300
-# A metric of archs that racing stopped: the share of the images that they had seen by then.
-SEEN = "racing.seen"
 
 Source = Literal["initial", "retry", "sampler", "uniform"]
 
@@ -109,15 +107,9 @@ class Record:
     groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
     @property
-    def estimated(self) -> bool:
-        """Whether racing stopped it: then its metrics are estimates, which no front is of."""
-        return SEEN in self.metrics
-
-    @property
     def inside(self) -> bool:
-        """Whether it was evaluated, on all images, and keeps every constraint."""
-        whole = self.values is not None and not self.estimated
-        return whole and all(value <= 0 for value in self.excess.values())
+        """Whether it was evaluated and keeps every constraint."""
+        return self.values is not None and all(value <= 0 for value in self.excess.values())
 
 
 def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:

@@ -14,7 +14,6 @@ from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
 from search.origin import Given, describe_origin
-from search.racing import Race, race_of
 from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
@@ -57,7 +56,6 @@ def run_search(
     origin: Given = None,
     workers: int | Workers = 0,
     time_limit: float | None = None,
-    racing: float | None = None,
     retry_failed: bool = False,
     on_event: OnProgress | None = None,
 ) -> Front:
@@ -100,8 +98,6 @@ def run_search(
         workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
             them takes, and where.
         time_limit: seconds after which an evaluation has failed; none for no limit.
-        racing: of a supernet on a loader whose images come in an order of chance: the error rate
-            at which archs that lose are stopped before they have seen all images.
         retry_failed: evaluate stored archs that failed once more, before others. They count once
             among the trials, and by a success if there is one.
         on_event: called with the progress after evaluations.
@@ -122,16 +118,13 @@ def run_search(
     if initial is not None and not isinstance(initial, Iterable):
         raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
     problem = make_problem(space, objectives, budget, directions, read_tables(latency))
-    race = race_of(problem, racing)
     function = evaluate or make_evaluate if supernet is None else metric
     known = describe_origin(origin, function)
     if supernet is not None:
         given = evaluate or make_evaluate
-        evaluate = evaluator = _on_supernet(supernet, loader, metric, race, given)
+        evaluate = evaluator = _on_supernet(supernet, loader, metric, given)
         # Of a search in memory nothing is left to be compared with.
         known |= {} if folder is None else evaluator.origin()
-    elif race is not None:
-        raise InputError("racing: needs a supernet and a loader, to stop between images")
     made = _maker(evaluate, make_evaluate)
     search = Search(
         problem,
@@ -190,7 +183,6 @@ def _on_supernet(
     supernet: Supernet,
     loader: Iterable[Any] | None,
     metric: Metric | None,
-    race: Race | None,
     other: object,
 ) -> OnOpenings:
     # torch is imported where it is used: a search over a callable needs none.
@@ -201,9 +193,7 @@ def _on_supernet(
     if not isinstance(loader, Iterable):
         raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
     if metric is None:
-        return classification_evaluator(supernet, loader, race)
-    if race is not None:
-        raise InputError("racing: a metric of all images says nothing of each: leave one out")
+        return classification_evaluator(supernet, loader)
     return LoaderEvaluator(supernet, loader, metric)
 
 

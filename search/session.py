@@ -15,7 +15,7 @@ import numpy as np
 from search.chance import Measured
 from search.feasible import Feasible
 from search.problem import Problem
-from search.record import NOTHING, SEEN, Record, Spent
+from search.record import NOTHING, Record, Spent
 from search.samplers import SamplerChoice
 from search.searchfile import describe_search, origin_of, tables_in
 from search.storage import Store, read_trials
@@ -45,8 +45,6 @@ class Progress:
         spent: on forward passes, since this run began; nothing where nobody knows.
         seconds: of this process since it began to evaluate; of the evaluations, where workers make
             them.
-        stopped: archs that racing stopped, those of earlier runs included.
-        images: the share of their images that all evaluated archs have seen.
         best_value: of the objective; None before there is one.
     """
 
@@ -63,8 +61,6 @@ class Progress:
     leased: int = 0
     spent: Spent = NOTHING
     seconds: float = 0.0
-    stopped: int = 0
-    images: float = 1.0
     best_value: float | None = None
 
     @property
@@ -203,7 +199,6 @@ class Session:
         self._ranked_by = study.problem.ranked_by
         self._best = self._better(None, study.records)
         self._failed = sum(record.error is not None for record in study.records)
-        self._seen = list(_shares(study.records))
 
     def begin(self) -> None:
         """This process begins to evaluate, and does nothing else from now on."""
@@ -214,7 +209,6 @@ class Session:
         for record in records[self._looked :]:
             self._note_failure(record)
         self._best = self._better(self._best, records[self._looked :])
-        self._seen += _shares(records[self._looked :])
         self._looked = len(records)
         now = time.monotonic()
         elapsed = now - self._began
@@ -230,8 +224,6 @@ class Session:
             ended=self.study.ended,
             spent=self.study.spent,
             seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
-            stopped=sum(share < 1 for share in self._seen),
-            images=sum(self._seen) / len(self._seen) if self._seen else 1.0,
             best_value=None if self._best is None else self._value(self._best),
         )
 
@@ -257,9 +249,3 @@ class Session:
         assert record.values is not None
         assert self._ranked_by is not None
         return record.values[self.study.problem.objectives.index(self._ranked_by)]
-
-
-def _shares(records: Iterable[Record]) -> Iterator[float]:
-    """Of the images that each arch has seen that was evaluated here."""
-    evaluated = (each for each in records if each.values is not None and not each.reused)
-    return (record.metrics.get(SEEN, 1.0) for record in evaluated)

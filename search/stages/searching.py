@@ -21,7 +21,6 @@ from search.latency.costs import by_cost, make_problem
 from search.latency.fitting import TOO_FAR
 from search.latency.table import LatencyTable
 from search.leads import Lead, what_leads_are
-from search.racing import race_of
 from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
@@ -52,7 +51,6 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             console.print(TOO_FAR, markup=False, soft_wrap=True)
     space = setup.supernet.space
     problem = make_problem(space, wanted.objectives, wanted.budget, setup.task.directions, tables)
-    race = race_of(problem, wanted.racing)
     setup.check_images(folder)
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
@@ -68,7 +66,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             config,
             setup,
             folder,
-            RunEvaluator(config, file, shown.loaded, race),
+            RunEvaluator(config, file, shown.loaded),
             tables,
             budget=wanted.budget,
             trials=wanted.trials,
@@ -248,15 +246,10 @@ class Shown:
             self._print(f"{self._title} {state.done}/{state.total}  {words}")
 
     def show_passes(self) -> None:
-        """Print what the time went into, and how many archs were stopped, where that is known."""
+        """Print what the time went into, where that is known."""
         state = self._state
         if state is not None and (line := passes(state.forward, state.of_alone)):
             self._print(line)
-        if state is not None and state.stopped:
-            self._print(
-                f"racing stopped {state.stopped} of {state.done} archs early: {state.images:.0%} "
-                "of the images were needed"
-            )
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
