@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from search.chance import Measured
 from search.config import Config
-from search.record import Spent
 from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
 from space.errors import InputError
@@ -53,11 +52,6 @@ class OnOpenings(ABC):
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
         """Be told what comes next; gives the order that shares most."""
         return self.openings.expect(archs)
-
-    @property
-    def spent(self) -> Spent:
-        """Seconds of all forward passes so far."""
-        return Spent(*self.openings.seconds)
 
     @property
     @abstractmethod

@@ -38,28 +38,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Seconds of forward passes, where what evaluates knows them.
-
-    Args:
-        forward: that were spent.
-        alone: that the same archs take one by one, each from the images on.
-    """
-
-    forward: float = 0.0
-    alone: float = 0.0
-
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(self.forward + other.forward, self.alone + other.alone)
-
-    def __sub__(self, other: Spent) -> Spent:
-        return Spent(self.forward - other.forward, self.alone - other.alone)
-
-
-NOTHING = Spent()
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What an evaluation gave: metrics, or an error in one line.
 
@@ -67,14 +45,12 @@ class Outcome:
         metrics: by name; empty where it failed.
         error: why it failed; None where it did not.
         seconds: how long it took.
-        spent: on forward passes.
         groups: what is known of metrics by groups of the images.
     """
 
     metrics: Mapping[str, float]
     error: str | None = None
     seconds: float = 0.0
-    spent: Spent = NOTHING
     groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
 
@@ -114,7 +90,7 @@ class Record:
 
 def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
     """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome."""
-    started, before = time.perf_counter(), _spent(evaluate)
+    started = time.perf_counter()
     metrics: dict[str, float] = {}
     groups: Mapping[str, GroupMeans] = {}
     error = None
@@ -123,18 +99,7 @@ def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
         metrics, groups = _numbers(given), groups_of(given)
     except Exception as raised:
         error = describe(raised)
-    spent = _spent(evaluate) - before
-    return Outcome(metrics, error, time.perf_counter() - started, spent, groups)
-
-
-def _spent(evaluate: Evaluate) -> Spent:
-    """What has been spent on forward passes so far, where what evaluates knows it."""
-    try:
-        spent = getattr(evaluate, "spent", NOTHING)
-    except Exception:
-        # Of a device that has failed; the evaluation itself says so.
-        return NOTHING
-    return spent if isinstance(spent, Spent) else NOTHING
+    return Outcome(metrics, error, time.perf_counter() - started, groups)
 
 
 def describe(error: BaseException) -> str:

@@ -167,7 +167,6 @@ def search_here(
         evaluate = limited(make_evaluate(), time_limit) if jobs else None
         most = search.sampler.ahead if isinstance(evaluate, Sharing) else 1
         on_event(session.progress())
-        session.begin()
         while jobs and evaluate is not None:
             group = deque(in_order(evaluate, jobs))
             while group:

@@ -15,7 +15,7 @@ import numpy as np
 from search.chance import Measured
 from search.feasible import Feasible
 from search.problem import Problem
-from search.record import NOTHING, Record, Spent
+from search.record import Record
 from search.samplers import SamplerChoice
 from search.searchfile import describe_search, origin_of, tables_in
 from search.storage import Store, read_trials
@@ -42,9 +42,6 @@ class Progress:
         ended: why it ended, in a sentence; None while it goes on.
         workers: processes that evaluate and are alive; None where this one does.
         leased: archs that they are evaluating.
-        spent: on forward passes, since this run began; nothing where nobody knows.
-        seconds: of this process since it began to evaluate; of the evaluations, where workers make
-            them.
         best_value: of the objective; None before there is one.
     """
 
@@ -59,24 +56,12 @@ class Progress:
     ended: str | None = None
     workers: int | None = None
     leased: int = 0
-    spent: Spent = NOTHING
-    seconds: float = 0.0
     best_value: float | None = None
 
     @property
     def seconds_left(self) -> float | None:
         """What the rest takes at the rate so far; None where nobody knows."""
         return (self.total - self.done) / self.rate if self.rate else None
-
-    @property
-    def forward(self) -> float | None:
-        """The share of the time that goes into forward passes."""
-        return self.spent.forward / self.seconds if self.spent.alone and self.seconds else None
-
-    @property
-    def of_alone(self) -> float | None:
-        """The time, as a share of what the forward passes would take one by one."""
-        return self.seconds / self.spent.alone if self.spent.alone else None
 
 
 OnProgress = Callable[[Progress], None]
@@ -194,15 +179,10 @@ class Session:
         self._notes = list(notes)
         self._noted = 0
         self._began = time.monotonic()
-        self._evaluates: float | None = None
         self._there = self._looked = len(study.records)
         self._ranked_by = study.problem.ranked_by
         self._best = self._better(None, study.records)
         self._failed = sum(record.error is not None for record in study.records)
-
-    def begin(self) -> None:
-        """This process begins to evaluate, and does nothing else from now on."""
-        self._evaluates = time.monotonic()
 
     def progress(self) -> Progress:
         records = self.study.records
@@ -210,8 +190,7 @@ class Session:
             self._note_failure(record)
         self._best = self._better(self._best, records[self._looked :])
         self._looked = len(records)
-        now = time.monotonic()
-        elapsed = now - self._began
+        elapsed = time.monotonic() - self._began
         return Progress(
             done=len(records),
             total=self.study.trials,
@@ -222,8 +201,6 @@ class Session:
             best=self._best,
             notes=tuple(self._notes),
             ended=self.study.ended,
-            spent=self.study.spent,
-            seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
             best_value=None if self._best is None else self._value(self._best),
         )
 

@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any
 
 from search.objectives import Evaluate
-from search.record import Spent
 from search.sharing import Sharing
 from space.arch import Arch
 
@@ -64,11 +63,6 @@ class _Limited:
 
 class _LimitedSharing(_Limited):
     """The same, where evaluations share work."""
-
-    @property
-    def spent(self) -> Spent:
-        spent: Spent = self._evaluate.spent
-        return spent
 
     def expect(self, archs: Sequence[Arch]) -> Sequence[Arch]:
         found: Sequence[Arch] = self._evaluate.expect(archs)

@@ -22,7 +22,6 @@ class Opening:
     Args:
         macs: of its last block, for an image.
         carries: what is kept of it, by the images that it was run on.
-        seconds: that its last block took, by the images.
         awaited: archs to be evaluated next that begin with it.
         uses: evaluations of such archs, as `faded` at `tick`.
         tick: of its last use.
@@ -31,7 +30,6 @@ class Opening:
 
     macs: int
     carries: dict[Tensor, Carry] = field(default_factory=dict)
-    seconds: dict[Tensor, float] = field(default_factory=dict)
     awaited: int = 0
     uses: float = 0.0
     tick: int = 0

@@ -27,7 +27,7 @@ from search.session import Progress as State
 from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
-from search.tables import OPTIMISTIC, cell, duration, passes, show_rows
+from search.tables import OPTIMISTIC, cell, duration, show_rows
 from space.errors import InputError, cut
 from supernet.progress import progress_bar
 
@@ -86,7 +86,6 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         front = time_front(front, earlier, setup.supernet, costs, console)
         front.save(path)
     show_front(front, console, limits)
-    shown.show_passes()
     return front
 
 
@@ -219,7 +218,6 @@ class Shown:
         self._noted: set[str] = set()
         self._told: int | None = None
         self._began: float | None = None
-        self._state: State | None = None
 
     def loaded(self, done: int, total: int) -> None:
         """So many images of the search split are there."""
@@ -232,7 +230,6 @@ class Shown:
 
     def __call__(self, state: State) -> None:
         """The search has come so far."""
-        self._state = state
         for note in state.notes:
             if note not in self._noted:
                 self._noted.add(note)
@@ -244,12 +241,6 @@ class Shown:
         self._told = tenth
         if news and not self._console.is_terminal:
             self._print(f"{self._title} {state.done}/{state.total}  {words}")
-
-    def show_passes(self) -> None:
-        """Print what the time went into, where that is known."""
-        state = self._state
-        if state is not None and (line := passes(state.forward, state.of_alone)):
-            self._print(line)
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)

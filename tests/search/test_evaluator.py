@@ -109,7 +109,6 @@ def test_what_archs_share_changes_no_metric(supernet, loader):
     for arch in evaluate.expect(archs):
         plain = evaluate.held_out.measure(partial(supernet, arch=arch))
         assert evaluate(arch) == evaluate(arch) == plain
-    assert min(evaluate.spent.forward, evaluate.spent.alone) > 0
 
 
 def test_what_is_missing_is_said(supernet, loader):
