@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from search.checks import check_limit
+from search.timelimit import check_limit
 from search.urls import check_url
 from search.workers import RayConfig, Workers
 from space.arch import check_seed

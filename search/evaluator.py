@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,34 +32,48 @@ from supernet.weights import first_not_finite, tensor_bytes
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
-class OnOpenings(ABC):
-    """Evaluates a supernet's archs, and runs once what they begin with (`search.sharing`).
+class SupernetEvaluator:
+    """The metrics of a supernet's archs, on images that stay on the device.
+
+    What archs begin with is run once (`search.sharing`).
 
     Args:
-        supernet: trained, on its device.
+        supernet: The trained supernet, on its device.
+        held_out: The images to judge on.
+        metric: Metrics by name, given the logits and targets of all images; None for those of the
+            task, of which `kl` is to the full network.
+
+    Raises:
+        InputError: A weight of the supernet is not finite.
     """
 
-    def __init__(self, supernet: Supernet) -> None:
+    def __init__(self, supernet: Supernet, held_out: HeldOut, metric: Metric | None = None) -> None:
         name = first_not_finite(supernet)
         if name is not None:
             raise InputError(
                 f"the supernet's {name} is not finite: its training diverged; train it anew"
             )
         self.supernet = supernet.eval()
+        self.held_out = held_out
+        self.metric = metric
+        # After the images: what may be kept is a share of the memory that they leave.
         self.openings = Openings(supernet)
+        if metric is None:
+            held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
 
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
         """Be told what comes next; gives the order that shares most."""
         return self.openings.expect(archs)
 
-    @property
-    @abstractmethod
-    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """Images and targets that archs are judged on."""
-
-    @abstractmethod
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Metrics by name."""
+        network = self.openings.network(arch)
+        if self.metric is None:
+            values = self.held_out.all_values(network)
+            return Measured.of({name: each.numpy() for name, each in values.items()})
+        logits = torch.cat(list(self.held_out.logits(network)))
+        targets = torch.cat([batch.targets for batch in self.held_out.batches])
+        return {name: float(value) for name, value in self.metric(logits, targets).items()}
 
     def origin(self) -> dict[str, str]:
         """What tells this evaluation from others: hashes of weights, layers and images."""
@@ -68,69 +81,22 @@ class OnOpenings(ABC):
             "supernet": hash_weights(self.supernet),
             # Equal weights may have other activations between them.
             "layers": _digest(repr(self.supernet).encode()),
-            "images": hash_images(self.batches),
+            "images": hash_images((each.images, each.targets) for each in self.held_out.batches),
         }
 
 
-class SupernetEvaluator(OnOpenings):
-    """The metrics of archs, on images that stay on the device; `kl` is to the full network.
+def loader_evaluator(
+    supernet: Supernet, loader: Iterable[Any], metric: Metric | None = None
+) -> SupernetEvaluator:
+    """Judges a supernet's archs on a user's own loader of (images, targets), which is read once.
 
-    Args:
-        supernet: trained, on its device.
-        held_out: the images to judge on.
+    By the user's own metric, or as classifiers.
     """
-
-    def __init__(self, supernet: Supernet, held_out: HeldOut) -> None:
-        super().__init__(supernet)
-        self.held_out = held_out
-        held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
-
-    @property
-    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """Images and targets that archs are judged on."""
-        return [(images, targets) for images, targets, _ in self.held_out.batches]
-
-    def __call__(self, arch: Arch) -> dict[str, float]:
-        """Metrics by name, means over the images."""
-        values = self.held_out.all_values(self.openings.network(arch))
-        return Measured.of({name: each.numpy() for name, each in values.items()})
-
-
-def classification_evaluator(supernet: Supernet, loader: Iterable[Any]) -> SupernetEvaluator:
-    """Judges a supernet's archs as classifiers, on a user's own loader of (images, targets)."""
     task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
-    return SupernetEvaluator(supernet, HeldOut(all_batches(loader, "loader"), task, device))
-
-
-class LoaderEvaluator(OnOpenings):
-    """The same by a user's own loader and metric.
-
-    Args:
-        supernet: trained, on its device.
-        loader: batches of (images, targets); read once.
-        metric: given logits and targets of all images, gives metrics by name.
-    """
-
-    def __init__(self, supernet: Supernet, loader: Iterable[Any], metric: Metric) -> None:
-        self.metric = metric
-        device = next(supernet.parameters()).device
-        batches = all_batches(loader, "loader")
-        self.images = [images.to(device) for images, _ in batches]
-        self.targets = torch.cat([targets for _, targets in batches]).to(device)
-        # Last: what may be kept is a share of the memory that the images leave.
-        super().__init__(supernet)
-
-    @property
-    def batches(self) -> Iterable[tuple[Tensor, Tensor]]:
-        """Images and targets that archs are judged on."""
-        return zip(self.images, self.targets.split(list(map(len, self.images))), strict=True)
-
-    def __call__(self, arch: Arch) -> dict[str, float]:
-        """Metrics by name."""
-        with torch.inference_mode():
-            logits = torch.cat(list(map(self.openings.network(arch), self.images)))
-        return {name: float(value) for name, value in self.metric(logits, self.targets).items()}
+    # A user's own metric has the logits that the supernet gives.
+    held_out = HeldOut(all_batches(loader, "loader"), task, device, amp=metric is None)
+    return SupernetEvaluator(supernet, held_out, metric)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from search.chance import GroupMeans, groups_of
 from search.objectives import Evaluate
+from search.timelimit import evaluate_within
 from space.arch import Arch
 from space.errors import cut, shown
 
@@ -88,14 +89,20 @@ class Record:
         return self.values is not None and all(value <= 0 for value in self.excess.values())
 
 
-def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
-    """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome."""
+def attempt(evaluate: Evaluate, arch: Arch, limit: float | None = None) -> Outcome:
+    """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome.
+
+    Args:
+        evaluate: What gives the metrics of an arch.
+        arch: The arch.
+        limit: Seconds after which the evaluation has failed; None for no limit.
+    """
     started = time.perf_counter()
     metrics: dict[str, float] = {}
     groups: Mapping[str, GroupMeans] = {}
     error = None
     try:
-        given = evaluate(arch)
+        given = evaluate_within(evaluate, arch, limit)
         metrics, groups = _numbers(given), groups_of(given)
     except Exception as raised:
         error = describe(raised)

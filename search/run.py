@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.budget import Budgets
-from search.checks import check_limit
 from search.front import Front
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
@@ -20,14 +19,14 @@ from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
 from search.sharing import Sharing, in_order
 from search.status import told
-from search.timelimit import limited
+from search.timelimit import check_limit
 from search.workers import Workers
 from space.arch import Arch
 from space.errors import InputError, shown
 from space.space import SearchSpace
 
 if TYPE_CHECKING:
-    from search.evaluator import Metric, OnOpenings
+    from search.evaluator import Metric, SupernetEvaluator
     from supernet.model import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
@@ -164,14 +163,14 @@ def search_here(
         study = session.study
         jobs = study.group(1)
         # A search that is at its end already has no use for weights.
-        evaluate = limited(make_evaluate(), time_limit) if jobs else None
+        evaluate = make_evaluate() if jobs else None
         most = search.sampler.ahead if isinstance(evaluate, Sharing) else 1
         on_event(session.progress())
         while jobs and evaluate is not None:
             group = deque(in_order(evaluate, jobs))
             while group:
                 job = group.popleft()
-                study.finish(job, attempt(evaluate, job.arch))
+                study.finish(job, attempt(evaluate, job.arch, time_limit))
                 if not group:
                     jobs = study.group(most)
                 on_event(session.progress())
@@ -183,17 +182,15 @@ def _on_supernet(
     loader: Iterable[Any] | None,
     metric: Metric | None,
     other: object,
-) -> OnOpenings:
+) -> SupernetEvaluator:
     # torch is imported where it is used: a search over a callable needs none.
-    from search.evaluator import LoaderEvaluator, classification_evaluator  # noqa: PLC0415
+    from search.evaluator import loader_evaluator  # noqa: PLC0415
 
     if loader is None or other is not None:
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
     if not isinstance(loader, Iterable):
         raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
-    if metric is None:
-        return classification_evaluator(supernet, loader)
-    return LoaderEvaluator(supernet, loader, metric)
+    return loader_evaluator(supernet, loader, metric)
 
 
 def _maker(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:

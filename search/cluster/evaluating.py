@@ -11,7 +11,6 @@ from typing import Any
 
 from search.leases import BEAT_SECONDS, Result
 from search.record import Job, describe
-from search.timelimit import limited
 from search.worker import Watch, work
 
 
@@ -42,12 +41,12 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
     import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
 
-    study, time_limit = evaluation.study, evaluation.time_limit
+    study = evaluation.study
     if not evaluation.gpus:
         # Those of the node are others'.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     name = tune.get_context().get_trial_id()
-    watch, ended = Watch(time_limit), threading.Event()
+    watch, ended = Watch(evaluation.time_limit), threading.Event()
 
     def beat() -> None:
         while not ended.wait(watch.step(BEAT_SECONDS)):
@@ -64,7 +63,7 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
         threading.Thread(target=beat, daemon=True).start()
         try:
             # Fetched here, where a module that this machine lacks is told and not tried for ever.
-            evaluate = limited(ray.get(evaluation.made[0])(), time_limit)
+            evaluate = ray.get(evaluation.made[0])()
         except Exception as error:
             ray.get(study.give_up.remote(name, describe(error)))
             return

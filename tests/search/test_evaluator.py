@@ -15,7 +15,7 @@ from search.cli import main
 from search.evaluator import (
     CarriedEvaluator,
     RunEvaluator,
-    classification_evaluator,
+    loader_evaluator,
     shared,
 )
 from search.parsing import parse_call
@@ -105,7 +105,7 @@ def test_a_users_metric_takes_the_place_of_the_usual_ones(supernet, loader):
 def test_what_archs_share_changes_no_metric(supernet, loader):
     rng = np.random.default_rng(0)
     archs = [supernet.space.sample(rng) for _ in range(30)]
-    evaluate = classification_evaluator(supernet, loader)
+    evaluate = loader_evaluator(supernet, loader)
     for arch in evaluate.expect(archs):
         plain = evaluate.held_out.measure(partial(supernet, arch=arch))
         assert evaluate(arch) == evaluate(arch) == plain

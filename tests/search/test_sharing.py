@@ -7,8 +7,7 @@ from search_toys import Evaluate, identities, study_of, toy_space
 from search.leases import MOST_DEATHS
 from search.record import Outcome
 from search.run import run_search
-from search.sharing import Sharing, alike, in_order, shares
-from search.timelimit import limited
+from search.sharing import alike, in_order, shares
 
 SPACE = toy_space()
 
@@ -39,9 +38,14 @@ def test_what_shares_is_told_of_jobs_and_orders_them():
     assert in_order(evaluate, jobs) == jobs[::-1]
     assert evaluate.groups == [identities(jobs)]
     assert in_order(Evaluate(SPACE), jobs) == jobs
-    assert isinstance(limited(evaluate, 9.0), Sharing)
-    assert in_order(limited(evaluate, 9.0), jobs) == jobs[::-1]
-    assert not isinstance(limited(Evaluate(SPACE), 9.0), Sharing)
+
+
+def test_with_a_time_limit_groups_are_the_same():
+    plain, timed = Together(SPACE), Together(SPACE)
+    search(plain, trials=60)
+    search(timed, trials=60, time_limit=60.0)
+    assert max(map(len, plain.groups)) > 1
+    assert timed.groups == plain.groups
 
 
 @pytest.mark.parametrize(
