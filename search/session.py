@@ -124,13 +124,13 @@ class Search:
         Raises:
             InputError: see `Store` and `Study`.
         """
-        known = self._known()
+        description = describe_search(self.problem, self.sampler, self.seed, self.origin)
+        known = self._known(description)
         # Before anything is written: a budget that is refused is to be given anew.
         rng = np.random.default_rng([self.seed, 1])
         Feasible(self.problem.space, self.problem.budget).check(rng)
         store = None
         if self.folder is not None:
-            description = describe_search(self.problem, self.sampler, self.seed, self.origin)
             objectives = self.problem.objectives
             store = Store(
                 self.folder, description, objectives, url=self.storage, driver=self.driver
@@ -151,10 +151,9 @@ class Search:
             if store:
                 store.close()
 
-    def _known(self) -> dict[str, Measured]:
+    def _known(self, description: Mapping[str, Any]) -> dict[str, Measured]:
         """What the searches to reuse measured, by identity."""
         found: dict[str, Measured] = {}
-        description = describe_search(self.problem, self.sampler, self.seed, self.origin)
         mine = {name: description[name] for name in ("shape", "origin")}
         for folder in self.reuse:
             if origin_of(folder) != mine:
@@ -177,7 +176,7 @@ class Session:
     def __init__(self, study: Study, notes: tuple[str, ...] = ()) -> None:
         self.study = study
         self._notes = list(notes)
-        self._noted = 0
+        self._notable = MOST_NOTED
         self._began = time.monotonic()
         self._there = self._looked = len(study.records)
         self._ranked_by = study.problem.ranked_by
@@ -186,10 +185,10 @@ class Session:
 
     def progress(self) -> Progress:
         records = self.study.records
-        for record in records[self._looked :]:
-            self._note_failure(record)
-        self._best = self._better(self._best, records[self._looked :])
+        new = records[self._looked :]
         self._looked = len(records)
+        self._note_failures(new)
+        self._best = self._better(self._best, new)
         elapsed = time.monotonic() - self._began
         return Progress(
             done=len(records),
@@ -204,12 +203,11 @@ class Session:
             best_value=None if self._best is None else self._value(self._best),
         )
 
-    def _note_failure(self, record: Record) -> None:
-        if record.error is None:
-            return
-        self._failed += 1
-        self._noted += 1
-        if self._noted <= MOST_NOTED:
+    def _note_failures(self, records: Iterable[Record]) -> None:
+        failed = [record for record in records if record.error is not None]
+        self._failed += len(failed)
+        for record in failed[: self._notable]:
+            self._notable -= 1
             self._notes.append(f"arch {record.identity} failed: {record.error}")
 
     def _better(self, best: Record | None, records: Iterable[Record]) -> Record | None:

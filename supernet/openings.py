@@ -19,10 +19,9 @@ from space.arch import Arch
 from space.cost import mac_cost, trace
 from supernet.core import Carry
 from supernet.evaluation import Network
-from supernet.keeping import Kept, Opening
+from supernet.keeping import Kept, Opening, room
 from supernet.model import Supernet, canonical
 from supernet.plan import Step
-from supernet.room import room
 
 # Openings that no evaluation went through for long are forgotten, a few at a time.
 TIDY = 256

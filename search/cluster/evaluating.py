@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import ray
+
 from search.leases import BEAT_SECONDS, Result
 from search.record import Job, describe
 from search.worker import Watch, work
@@ -38,7 +40,6 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
         config: Tune's; not used.
         evaluation: what, and for whom.
     """
-    import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
 
     study = evaluation.study
@@ -53,7 +54,8 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
             study.beat.remote(name)
             results = watch.overdue()
             if results:
-                # Whatever hangs may hang for ever: this process ends, and is started again.
+                # No thread can end another one that hangs, and `sys.exit` would end this one alone:
+                # the process ends, and is started again.
                 ray.get(study.leave.remote(name, results))
                 os._exit(1)
 

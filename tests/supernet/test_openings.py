@@ -9,9 +9,8 @@ from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, som
 
 from space import Arch, BlockArch, InputError
 from supernet.core import Carry, Run
-from supernet.keeping import carry_bytes
+from supernet.keeping import carry_bytes, room
 from supernet.openings import TIDY, Openings
-from supernet.room import room
 
 PLENTY = 1 << 30
 
@@ -198,9 +197,9 @@ def test_what_nobody_comes_to_any_more_is_forgotten():
 
 def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_path):
     cpu, gib = torch.device("cpu"), 1 << 30
-    monkeypatch.setattr("supernet.room.os.cpu_count", lambda: 8)
-    monkeypatch.setattr("supernet.room.os.sysconf", lambda name: 1 << 18)
-    monkeypatch.setattr("supernet.room.LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("supernet.keeping.os.cpu_count", lambda: 8)
+    monkeypatch.setattr("supernet.keeping.os.sysconf", lambda name: 1 << 18)
+    monkeypatch.setattr("supernet.keeping.LIMIT", tmp_path / "memory.max")
     for threads, limit, wanted in (
         (2, None, 2 * gib),
         (8, "max\n", 8 * gib),
@@ -210,7 +209,7 @@ def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_p
     ):
         if limit:
             (tmp_path / "memory.max").write_text(limit)
-        monkeypatch.setattr("supernet.room.torch.get_num_threads", lambda n=threads: n)
+        monkeypatch.setattr("supernet.keeping.torch.get_num_threads", lambda n=threads: n)
         assert room(cpu) == wanted
 
 
