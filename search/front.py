@@ -213,7 +213,7 @@ def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
     if len(errors) == len(records):
         return f"all failed, the last with {errors[-1]}" if errors else "nothing was evaluated"
     constraints = problem.budget.constraints
-    whole = [each for each in records if each.values is not None and not each.estimated]
+    whole = [each for each in records if each.values is not None]
     if not whole:
         return "none was evaluated on all images"
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.tables import OPTIMISTIC, cell, duration, passes
+from search.tables import OPTIMISTIC, cell, duration
 from space.utils.errors import InputError, cut, printable, shown
 from space.utils.yaml_file import write_text
 
@@ -34,7 +34,6 @@ KINDS: dict[str, Any] = {
     "best": int | float | None,
     "workers": int | None,
     "ended": str | None,
-    **dict.fromkeys(("forward", "of_alone"), int | float | None),
 }
 
 
@@ -52,8 +51,6 @@ class Status:
         workers: processes that evaluate and are alive; None without any, in the driver itself.
         leased: archs that they are evaluating.
         ended: why the search ended, in a sentence; None while it has not.
-        forward: share of the time that goes into forward passes; None where nobody knows.
-        of_alone: the time, as a share of what those passes would take one by one.
     """
 
     pid: int
@@ -68,8 +65,6 @@ class Status:
     workers: int | None
     leased: int
     ended: str | None
-    forward: float | None = None
-    of_alone: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what a file may hold instead, with a ValueError that names the value."""
@@ -162,8 +157,6 @@ def write_status(folder: Path, progress: Progress) -> None:
         workers=progress.workers,
         leased=progress.leased,
         ended=progress.ended,
-        forward=progress.forward,
-        of_alone=progress.of_alone,
     )
     write_text(folder / NAME, json.dumps(asdict(status)) + "\n")
 
@@ -176,7 +169,9 @@ def read_status(folder: Path) -> Status:
     """
     path = folder / NAME
     try:
-        return Status(**json.loads(path.read_text(encoding="utf-8")))
+        said = dict(json.loads(path.read_text(encoding="utf-8")))
+        # Earlier versions said more.
+        return Status(**{name: value for name, value in said.items() if name in KINDS})
     except FileNotFoundError:
         raise InputError(f"{path}: not there: no search has begun in this folder") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:
@@ -201,8 +196,6 @@ def described(status: Status) -> str:
         lines.append("the front is empty: no evaluation has succeeded inside the budget")
     if status.workers is not None and status.running:
         lines.append(f"workers alive: {status.workers}, archs being evaluated: {status.leased}")
-    if line := passes(status.forward, status.of_alone):
-        lines.append(line)
     if status.ended is not None:
         lines.append(status.ended)
     elif status.running:

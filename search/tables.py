@@ -44,16 +44,6 @@ def is_share(name: str) -> bool:
     return name.startswith(SHARES)
 
 
-def passes(forward: float | None, of_alone: float | None) -> str:
-    """What the time goes into, in a sentence; nothing where nobody knows."""
-    if forward is None or of_alone is None:
-        return ""
-    return (
-        f"forward passes are {forward:.0%} of the time, which is {of_alone:.2f} of what they would "
-        "take one by one"
-    )
-
-
 def cell(name: str, value: object) -> str:
     """A value of that name: shares in per cent, large numbers short, nothing for None."""
     if not isinstance(value, int | float):

@@ -235,7 +235,11 @@ def _leaving(process: int) -> Any:
 
 
 def _heed_no_signals(leaving: Any, worker: int) -> None:
-    """Terminals and schedulers signal every process; the one that trains ends its step first."""
+    """Terminals and schedulers signal every process; the one that trains ends its step first.
+
+    What is sent by the process that trains ends this one at once, as torch's own handler does: a
+    queue that nobody reads any more would hold up what Python does on leaving.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if leaving.value else None)
 

@@ -76,7 +76,7 @@ def open_data(
     pin = torch.cuda.is_available()
     # By chance, since folders come class by class; the same for every seed, so that runs compare.
     tests = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
-    # In an order of chance: the first images are to stand for all of them.
+    # In an order of chance: selectors' recall looks at the first images, which stand for all.
     shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held)
     return Data(
         classes=train.classes,

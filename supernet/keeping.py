@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from supernet.core import Carry
@@ -13,6 +17,10 @@ from supernet.core import Carry
 FADING = 0.98
 # An opening with fewer uses left than this is forgotten: after some 200 evaluations.
 FEWEST_USES = 0.02
+GIB = 1 << 30
+# Of a GPU's memory that is free, or of a machine's: the rest is for passes, and for others.
+SHARE = 0.25
+LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(eq=False)
@@ -22,7 +30,6 @@ class Opening:
     Args:
         macs: of its last block, for an image.
         carries: what is kept of it, by the images that it was run on.
-        seconds: that its last block took, by the images.
         awaited: archs to be evaluated next that begin with it.
         uses: evaluations of such archs, as `faded` at `tick`.
         tick: of its last use.
@@ -31,7 +38,6 @@ class Opening:
 
     macs: int
     carries: dict[Tensor, Carry] = field(default_factory=dict)
-    seconds: dict[Tensor, float] = field(default_factory=dict)
     awaited: int = 0
     uses: float = 0.0
     tick: int = 0
@@ -128,3 +134,25 @@ def carry_bytes(carry: Carry) -> int:
     """Bytes of memory that a carry holds, with those around a view."""
     tensors = [carry.x, carry.importance, *(carry.maps or ()), *(carry.run or ())]
     return sum(each.untyped_storage().nbytes() for each in tensors if each is not None)
+
+
+def room(device: torch.device) -> int:
+    """Bytes that may be kept on a device.
+
+    Of a GPU a quarter of what is free. On a CPU 1 GiB for each thread, and at most the share of its
+    threads in a quarter of the machine's memory, since as many processes as cores may ask.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(SHARE * free)
+    threads = torch.get_num_threads()
+    return int(min(GIB * threads, SHARE * _memory() * threads / (os.cpu_count() or 1)))
+
+
+def _memory() -> int:
+    """Bytes of memory of the machine, or of the container that this runs in."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # Without a limit, or without such a file, the file does not hold a number.
+    with suppress(OSError, ValueError):
+        return min(there, int(LIMIT.read_text(encoding="ascii")))
+    return there

@@ -20,14 +20,10 @@ from space.cost import mac_cost
 from space.operators.walk import trace
 from supernet.core import Carry
 from supernet.evaluation import Network
-from supernet.keeping import Kept, Opening
+from supernet.keeping import Kept, Opening, room
 from supernet.model import Supernet, canonical
 from supernet.plan import Step
-from supernet.room import room
-from supernet.stopwatch import Stopwatch
 
-# Every so many evaluations one is run from the images on, so that what a pass takes is measured.
-ANEW = 40
 # Openings that no evaluation went through for long are forgotten, a few at a time.
 TIDY = 256
 
@@ -48,7 +44,6 @@ class Openings:
         self._given = most_bytes
         device = next(supernet.parameters()).device
         self.kept = Kept(room(device) if most_bytes is None else most_bytes)
-        self.watch = Stopwatch(device)
         self._known: dict[tuple[Step, ...], Opening] = {}
         self._awaited: list[Opening] = []
 
@@ -90,49 +85,31 @@ class Openings:
         self.kept.begin(path)
         if self.kept.ticks % TIDY == 0:
             self._tidy()
-        anew = self.kept.ticks % ANEW == 0
-        return partial(self._logits, self.supernet.steps(arch), path, anew)
+        return partial(self._logits, self.supernet.steps(arch), path)
 
-    @property
-    def seconds(self) -> tuple[float, float]:
-        """Seconds of the forward passes so far, and what they would have taken one by one."""
-        return self.watch.seconds
-
-    def _logits(
-        self, steps: tuple[Step, ...], path: list[Opening], anew: bool, images: Tensor
-    ) -> Tensor:
+    def _logits(self, steps: tuple[Step, ...], path: list[Opening], images: Tensor) -> Tensor:
         try:
-            return self._run(steps, path, anew, images)
+            return self._run(steps, path, images)
         except torch.OutOfMemoryError:
             if not self.kept.bytes:
                 raise
             # There is less room than it seemed: what is kept must not cost anybody an evaluation.
             self.kept.shrink()
-        return self._run(steps, path, anew, images)
+        return self._run(steps, path, images)
 
-    def _run(
-        self, steps: tuple[Step, ...], path: list[Opening], anew: bool, images: Tensor
-    ) -> Tensor:
+    def _run(self, steps: tuple[Step, ...], path: list[Opening], images: Tensor) -> Tensor:
         net = self.supernet
-        done = [] if anew else [k for k, each in enumerate(path) if images in each.carries]
-        self.watch.start(anew)
-
-        def passed(opening: Opening, carry: Carry) -> None:
-            self.watch.lap(opening, images)
-            if not anew:
-                self.kept.keep(opening, images, carry)
-
-        if done:
-            carry = path[done[-1]].carries[images]
+        begun = max((k for k, each in enumerate(path) if images in each.carries), default=None)
+        if begun is None:
+            begun, carry = 0, Carry(net.embed(images))
+            self.kept.keep(path[0], images, carry)
         else:
-            carry = Carry(net.embed(images))
-            passed(path[0], carry)
-        for k in range(done[-1] if done else 0, len(steps)):
+            carry = path[begun].carries[images]
+        for k in range(begun, len(steps)):
             carry = net.run_step(k, steps[k], carry)
             if k + 1 < len(steps):
-                passed(path[k + 1], carry)
+                self.kept.keep(path[k + 1], images, carry)
         logits: Tensor = net.forward_head(net.norm(net.all_tokens(carry)))
-        self.watch.end(path, images)
         return logits
 
     def _path(self, arch: Arch) -> list[Opening]:

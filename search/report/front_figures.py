@@ -77,8 +77,7 @@ def _figures(
     search: SearchResult, choices: Sequence[Choice], score: Score, cost: str
 ) -> FrontFigures:
     front = search.front
-    # What racing stopped was never measured.
-    named = {each.identity: each.metrics for each in search.records if not each.estimated}
+    named = {each.identity: each.metrics for each in search.records}
     cloud = [_point(metrics, cost, score) for metrics in named.values()]
     timed = any(MEASURED + cost in entry.metrics for entry in front.entries)
     points = [_point(_as_measured(entry.metrics, cost), cost, score) for entry in front.entries]

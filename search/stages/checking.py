@@ -16,7 +16,6 @@ from search.folder import RunFolder
 from search.latency.costs import latency_costs, make_problem
 from search.latency.table import LatencyTable
 from search.problem import Problem
-from search.racing import race_of
 from search.samplers import parse_sampler
 from search.searchfile import NAME as SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
@@ -41,7 +40,6 @@ def check(config: Config, file: Path | None) -> None:
     directions = setup.task.directions
     tables = latency_tables(config, folder)
     problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
-    race_of(problem, wanted.racing)
     unknown = [name for name in problem.measured if name not in setup.task.directions]
     if unknown:
         known = ", ".join(setup.task.directions)

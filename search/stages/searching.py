@@ -22,14 +22,13 @@ from search.latency.costs import by_cost, make_problem
 from search.latency.fitting import TOO_FAR
 from search.latency.table import LatencyTable
 from search.leads import Lead, what_leads_are
-from search.racing import race_of
-from search.run import run_search
+from search.run import FRONT, run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
 from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
 from search.stages.tables import latency_tables
 from search.stages.timing import marks, time_front
-from search.tables import OPTIMISTIC, cell, duration, passes, show_rows
+from search.tables import OPTIMISTIC, cell, duration, show_rows
 from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
@@ -53,7 +52,6 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             console.print(TOO_FAR, markup=False, soft_wrap=True)
     space = setup.supernet.space
     problem = make_problem(space, wanted.objectives, wanted.budget, setup.task.directions, tables)
-    race = race_of(problem, wanted.racing)
     setup.check_images(folder)
     path = searches / wanted.name / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
@@ -69,7 +67,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
             config,
             setup,
             folder,
-            RunEvaluator(config, file, shown.loaded, race),
+            RunEvaluator(config, file, shown.loaded),
             tables,
             budget=wanted.budget,
             trials=wanted.trials,
@@ -89,7 +87,6 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
         front = time_front(front, earlier, setup.supernet, costs, console)
         front.save(path)
     show_front(front, console, limits)
-    shown.show_passes()
     return front
 
 
@@ -222,7 +219,6 @@ class Shown:
         self._noted: set[str] = set()
         self._told: int | None = None
         self._began: float | None = None
-        self._state: State | None = None
 
     def loaded(self, done: int, total: int) -> None:
         """So many images of the search split are there."""
@@ -235,7 +231,6 @@ class Shown:
 
     def __call__(self, state: State) -> None:
         """The search has come so far."""
-        self._state = state
         for note in state.notes:
             if note not in self._noted:
                 self._noted.add(note)
@@ -247,17 +242,6 @@ class Shown:
         self._told = tenth
         if news and not self._console.is_terminal:
             self._print(f"{self._title} {state.done}/{state.total}  {words}")
-
-    def show_passes(self) -> None:
-        """Print what the time went into, and how many archs were stopped, where that is known."""
-        state = self._state
-        if state is not None and (line := passes(state.forward, state.of_alone)):
-            self._print(line)
-        if state is not None and state.stopped:
-            self._print(
-                f"racing stopped {state.stopped} of {state.done} archs early: {state.images:.0%} "
-                "of the images were needed"
-            )
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
