@@ -18,6 +18,8 @@ from statistics import median
 
 import torch
 from peaks import peak_bytes
+from supernet.pretrained import load_backbone
+from supernet.task import Classification
 
 from search.latency.measuring import device_name, take_turns, waiting_for
 from search.parsing import parse_call
@@ -26,9 +28,7 @@ from space import SearchSpace
 from supernet import Supernet, backbone_shape
 from supernet.batches import Batch
 from supernet.optimization import autocast
-from supernet.pretrained import load_backbone
 from supernet.sandwich import Sandwich, archs_of_step
-from supernet.task import Classification
 
 PLAIN, FULL, STEP = "timm's full network", "full network of the supernet", "sandwich step"
 

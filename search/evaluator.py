@@ -12,6 +12,10 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
+from supernet.backbone import backbone_shape
+from supernet.model import Supernet
+from supernet.pretrained import load_backbone
+from supernet.task import Classification
 from torch import Tensor, nn
 
 from search.chance import Measured
@@ -20,13 +24,9 @@ from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError
-from supernet.backbone import backbone_shape
 from supernet.batches import all_batches
 from supernet.evaluation import HeldOut
-from supernet.model import Supernet
 from supernet.openings import Openings
-from supernet.pretrained import load_backbone
-from supernet.task import Classification
 from supernet.weights import first_not_finite, tensor_bytes
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]

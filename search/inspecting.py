@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from supernet.backbone import backbone_shape, create_backbone
 
 from search.budget import quantity
 from search.config import Config
@@ -23,7 +24,6 @@ from space.cost import mac_cost, macs, params
 from space.counting.bands import Bands, Count
 from space.operators.walk import start
 from space.shape import BackboneShape
-from supernet.backbone import backbone_shape, create_backbone
 from supernet.batches import Batch
 from supernet.sandwich import Sandwich, archs_of_step
 

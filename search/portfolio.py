@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
+from supernet.elastic import ElasticViT
+from supernet.extraction import create_elastic, extract, narrow
+from supernet.model import Supernet, check_shape
 from torch import Tensor
 
 from search.budget import amount_of
@@ -21,11 +24,8 @@ from search.tables import cell
 from space.arch_file import ArchFile, arch_data, parse_arch
 from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError, one_line
-from supernet.elastic import ElasticViT
 from supernet.exporting.checking import Check, compare
 from supernet.exporting.observing import observed, runs_of
-from supernet.extraction import create_elastic, extract, narrow
-from supernet.model import Supernet, check_shape
 from supernet.weights import load_weights, tensor_bytes
 
 WEIGHTS = "portfolio.safetensors"

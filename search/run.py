@@ -27,8 +27,9 @@ from space.space import SearchSpace
 from space.utils.errors import InputError, shown
 
 if TYPE_CHECKING:
-    from search.evaluator import Metric, SupernetEvaluator
     from supernet.model import Supernet
+
+    from search.evaluator import Metric, SupernetEvaluator
 
 MakeEvaluate = Callable[[], Evaluate]
 

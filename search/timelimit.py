@@ -10,7 +10,7 @@ from types import FrameType
 
 from search.objectives import Evaluate
 from space.arch import Arch
-from space.errors import InputError
+from space.utils.errors import InputError
 
 MOST_SECONDS = 1e8
 # Between interruptions, where the first was caught; time enough to tidy up after one.

@@ -15,7 +15,6 @@ from ray._private import ray_constants
 from ray.runtime_env import RuntimeEnv
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from search.cluster.calling import one_line
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import RayConfig, Workers
 from space.utils.errors import InputError, near, one_line

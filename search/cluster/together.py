@@ -14,7 +14,6 @@ from typing import Any
 
 import ray
 
-from search.cluster.calling import one_line
 from search.config import Config
 from search.environment import environment
 from search.processes import PATIENCE

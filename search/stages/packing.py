@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from supernet.elastic import ElasticViT
 from torch import Tensor
 
 from search.config import Config
@@ -28,7 +29,6 @@ from space.arch_file import ArchFile, load_arch, save_arch
 from space.utils.atomic import make_folder, remove_half_written
 from space.utils.errors import InputError
 from space.utils.yaml_file import write_text
-from supernet.elastic import ElasticViT
 from supernet.exporting import FORMATS, Check, export_subnet, hub_config
 from supernet.weights import tensor_bytes
 

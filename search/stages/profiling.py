@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import track
+from supernet.backbone import backbone_shape, create_backbone
+from supernet.model import Supernet
 
 from search.config import Config
 from search.folder import RunFolder
@@ -36,8 +38,6 @@ from space.cost import macs
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
-from supernet.backbone import backbone_shape, create_backbone
-from supernet.model import Supernet
 from supernet.sources import open_sources
 
 HELD_OUT = 40

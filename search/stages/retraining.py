@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from supernet.elastic import ElasticViT
+from supernet.extraction import extract, subnet_of
+from supernet.pretrained import load_backbone
 from torch import nn
 
 from search.config import Config
@@ -37,11 +40,8 @@ from space.arch import Arch
 from space.utils.atomic import writing
 from space.utils.errors import InputError
 from space.utils.signals import ProcessLostError
-from supernet.elastic import ElasticViT
 from supernet.evaluation import HeldOut
-from supernet.extraction import extract, subnet_of
 from supernet.parallel import Processes
-from supernet.pretrained import load_backbone
 from supernet.retraining import retrain as train_subnet
 from supernet.weights import save_weights
 

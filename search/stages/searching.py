@@ -22,7 +22,7 @@ from search.latency.costs import by_cost, make_problem
 from search.latency.fitting import TOO_FAR
 from search.latency.table import LatencyTable
 from search.leads import Lead, what_leads_are
-from search.run import FRONT, run_search
+from search.run import run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
 from search.stages.setup import TRAINED, WEIGHTS, Setup, trained

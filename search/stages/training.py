@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from supernet.model import Supernet
+from supernet.pretrained import load_backbone
 from torch import nn
 
 from search.config import Config, SupernetConfig
@@ -15,9 +17,7 @@ from search.lock import FolderLock
 from search.processes import all_do, first_does
 from search.stages.setup import TRAINED, WEIGHTS, Setup, prepare
 from space.utils.errors import InputError
-from supernet.model import Supernet
 from supernet.parallel import Processes
-from supernet.pretrained import load_backbone
 from supernet.training import train_supernet
 from supernet.weights import load_weights, save_weights
 

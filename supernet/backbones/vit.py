@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from space.shape import BackboneShape, Part
-from supernet.backbones.blocks import ElasticAttention, ElasticBlock, shallow_copy
 from space.utils.errors import InputError, near, one_line, shown
+from supernet.backbones.blocks import ElasticAttention, ElasticBlock, shallow_copy
 
 # What loads weights, names files or changes what `create_model` returns is not for a file to say.
 REFUSED_ARGS = (

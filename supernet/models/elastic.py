@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from supernet.backbone import measure_head, shallow_copy
+from supernet.core import ElasticCore, check_no_mask
 from timm.models._features import feature_take_indices
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
@@ -12,8 +14,6 @@ from torch import Tensor, nn
 from space.arch import Arch, Grid
 from space.shape import BackboneShape
 from space.utils.errors import InputError
-from supernet.backbone import measure_head, shallow_copy
-from supernet.core import ElasticCore, check_no_mask
 
 
 class Taken(NamedTuple):

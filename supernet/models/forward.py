@@ -19,7 +19,7 @@ from space.state import State
 from space.utils.errors import InputError
 from supernet.backbones.blocks import Exchange, Exposed, Maps, Request, elastic_block, shallow_copy
 from supernet.models.plan import Step, block_actions, plan
-from supernet.operators.base import Action, Flow, Observer, TokenOperator
+from supernet.operators.base import Flow, Observer, TokenOperator
 from supernet.operators.registry import token_operators
 
 Visitor = Callable[[int, Tensor, Grid | None], None]

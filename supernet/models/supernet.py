@@ -6,6 +6,9 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from weakref import ref
 
+from supernet.backbone import backbone_shape
+from supernet.elastic import DISTILLED, ElasticViT
+from supernet.plan import Step
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
@@ -13,9 +16,6 @@ from space.arch import Arch
 from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.utils.errors import InputError
-from supernet.backbone import backbone_shape
-from supernet.elastic import DISTILLED, ElasticViT
-from supernet.plan import Step
 
 
 class Supernet(ElasticViT):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from space.operators.base import Operator
 from space.operators import registry as space_registry
+from space.operators.base import Operator
 from supernet.operators.base import TokenOperator
 from supernet.operators.pooling import Pooling
 from supernet.operators.sharing import Sharing

@@ -11,10 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from space.operators.skipping import kept
-from supernet.batches import Batch
 from supernet.elastic import ElasticViT
 from supernet.model import Supernet
 from supernet.selection import (
@@ -24,6 +20,10 @@ from supernet.selection import (
     full_precision,
     row_importance,
 )
+from torch import Tensor
+
+from space.operators.skipping import kept
+from supernet.batches import Batch
 
 RIVALS = ("selector", "previous map", "class row", "chance")
 # Where fewer of the tokens are dropped, whoever guesses is right.

@@ -14,6 +14,7 @@ from latency_toys import table_of
 from report_runs import digits_space, make_run, write_retrained
 from rich.console import Console
 from search_toys import Evaluate, middle_space, problem_of, toy_space
+from supernet.pretrained import load_checkpoint_file
 from training_toys import random_loader, toy_backbone, toy_supernet, toy_task
 
 from search.budget import parse_budget
@@ -45,7 +46,6 @@ from space import InputError, SearchSpace, load_arch_file
 from space.utils.yaml_file import read_yaml
 from supernet.data import DataConfig, cut
 from supernet.journal import Journal
-from supernet.pretrained import load_checkpoint_file
 from supernet.training import SupernetRecipe, train_supernet
 from supernet.weights import load_weights, save_weights
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from stages_config import CONFIG
+from supernet.pretrained import BackboneConfig
 
 from search.cli import main
 from search.config import Config
@@ -15,7 +16,6 @@ from search.stages.packing import CARD, RECORD
 from space import load_arch_file, save_arch
 from supernet import create_subnet
 from supernet.exporting import formats
-from supernet.pretrained import BackboneConfig
 
 FILES = ["README.md", "arch.yaml", "config.json", "export.json", "model.safetensors"]
 SEARCH = "search: {trials: 6, sampler: RandomSampler}\n"

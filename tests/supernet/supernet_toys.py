@@ -8,8 +8,10 @@ import copy
 from functools import cache, partial
 
 import numpy as np
+import supernet.core
 import timm
 import torch
+from supernet.block import run_block
 from timm.layers import GluMlp, SwiGLU
 from timm.layers.attention import Attention
 from timm.layers.hybrid_embed import HybridEmbed
@@ -18,10 +20,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import supernet.core
 from space import Arch, BlockArch, Pool, SearchSpace, save_arch
 from supernet import Supernet, backbone_shape, extract, save_weights
-from supernet.block import run_block
 
 WIDTH, HEADS, DEPTH, CLASSES = 32, 4, 6, 7
 

@@ -1,7 +1,11 @@
 """Own and shared attention of single blocks, and sharing along a model."""
 
 import pytest
+import supernet.attention
+import supernet.core
 import torch
+from supernet.attention import Want, own_attention, shared_attention
+from supernet.block import run_block
 from supernet_toys import (
     BACKBONES,
     FEW,
@@ -18,11 +22,6 @@ from supernet_toys import (
     watch_blocks,
 )
 from timm.layers import DropPath
-
-import supernet.attention
-import supernet.core
-from supernet.attention import Want, own_attention, shared_attention
-from supernet.block import run_block
 
 
 def by_logits(logits):

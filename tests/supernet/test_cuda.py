@@ -1,7 +1,10 @@
 """The same on a CUDA device."""
 
 import pytest
+import supernet.core
 import torch
+from supernet.pooling import adaptive_max
+from supernet.selection import choose
 from supernet_toys import (
     ARCHS_WITH_ALL,
     OWN,
@@ -14,11 +17,8 @@ from supernet_toys import (
 )
 from torch.nn import functional as F
 
-import supernet.core
 from supernet import extract
 from supernet.openings import Openings
-from supernet.pooling import adaptive_max
-from supernet.selection import choose
 
 pytestmark = [
     pytest.mark.gpu,

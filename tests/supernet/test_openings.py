@@ -5,10 +5,10 @@ import random
 
 import pytest
 import torch
+from supernet.core import Carry, Run
 from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
 
 from space import Arch, BlockArch, InputError
-from supernet.core import Carry, Run
 from supernet.keeping import carry_bytes, room
 from supernet.openings import TIDY, Openings
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from supernet.selecting import SelectorLearning
 from torch.utils.data import DataLoader, TensorDataset
 from training_toys import (
     TensorLoader,
@@ -17,7 +18,6 @@ from space.utils.errors import InputError
 from supernet import Supernet, backbone_shape, extract
 from supernet.retraining import RetrainRecipe, retrain
 from supernet.sandwich import Sandwich
-from supernet.selecting import SelectorLearning
 from supernet.training import SupernetRecipe, frozen, train_supernet
 
 

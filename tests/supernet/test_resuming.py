@@ -3,6 +3,7 @@ import time
 
 import pytest
 import torch
+from supernet.selecting import SelectorLearning
 from training_toys import (
     EVERYTHING,
     random_loader,
@@ -19,7 +20,6 @@ from supernet.checkpoint import previous
 from supernet.data import DataConfig, open_data
 from supernet.retraining import RetrainRecipe, retrain
 from supernet.sandwich import Sandwich
-from supernet.selecting import SelectorLearning
 from supernet.training import SupernetRecipe, train_supernet
 
 OWN = BlockArch()

@@ -3,20 +3,8 @@
 import math
 
 import pytest
-import torch
-from supernet_toys import (
-    OWN,
-    build_supernet,
-    close,
-    first,
-    images_for,
-    skip,
-    some_archs,
-    supernet_of,
-)
-from torch.nn import functional as F
-
 import supernet.core
+import torch
 from supernet.selecting import divergence
 from supernet.selection import (
     LIFT,
@@ -28,6 +16,17 @@ from supernet.selection import (
     rows_of,
     take,
 )
+from supernet_toys import (
+    OWN,
+    build_supernet,
+    close,
+    first,
+    images_for,
+    skip,
+    some_archs,
+    supernet_of,
+)
+from torch.nn import functional as F
 
 HEADS, N, PREFIX, K = 3, 9, 2, 4
 

@@ -4,6 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from supernet.selecting import divergence, selector_recall
 from timm.models.vision_transformer import VisionTransformer
 from training_toys import (
     random_loader,
@@ -17,7 +18,6 @@ from supernet import Supernet, backbone_shape
 from supernet.batches import Batch
 from supernet.parallel import Processes
 from supernet.sandwich import Sandwich, archs_of_step
-from supernet.selecting import divergence, selector_recall
 from supernet.training import SupernetRecipe, train_supernet
 
 
