@@ -13,11 +13,11 @@ from search.leads import NOT_TOLD_APART
 from search.report.contents import Contents
 from search.report.draw_arch import draw_arch
 from search.report.draw_curves import draw_panels, retraining_panels, training_panels
-from search.report.draw_front import draw_front
 from search.report.draw_latency import draw_latency
 from search.report.draw_search import draw_usage, draw_volumes
-from search.report.front_figures import FrontFigures, fronts_figures
+from search.report.front_data import FrontData, collect_front_data
 from search.report.page import Picture
+from search.report.plot_front import draw_front
 from search.report.style import save_png
 from search.report.usage import DRAWS, usage, usage_of_space
 from search.report.volumes import volumes
@@ -61,32 +61,32 @@ def _drawn(contents: Contents) -> Iterator[Drawn]:
 def _front(contents: Contents) -> Iterator[Drawn]:
     if contents.search is None:
         return
-    for i, figures in enumerate(fronts_figures(contents.search, contents.choices)):
+    for i, figures in enumerate(collect_front_data(contents.search, contents.choices)):
         if figures.front or figures.cloud:
             stem = re.sub(r"\W+", "-", f"front-{figures.cost}") if i else "front"
             yield Drawn(stem, "The front", _says_front(figures), draw_front(figures))
 
 
-def _says_front(figures: FrontFigures) -> str:
+def _says_front(figures: FrontData) -> str:
     says = "The blue line is the best that the search found for each cost"
-    if not figures.two:
+    if not figures.is_line:
         says = "The blue points are the front; other objectives than these two count too"
     if not figures.front:
         says = "The front is empty: no arch keeps the budget; grey points are what was evaluated"
     says += f", measured on the search split. {OPTIMISTIC}"
-    if figures.close:
+    if figures.not_told_apart:
         says += (
             f" Hollow circles ({NOT_TOLD_APART}) are not told apart from the next best: their lead "
             "is under two standard errors, paired over the images."
         )
     if figures.moves:
         says += (
-            " Squares are test figures, from inherited (hollow) to retrained (filled) weights; the "
-            "green ones are there to compare with: made by hand, or the best of random archs."
+            " Arrows are test figures, from inherited (hollow) to retrained (filled) weights; the "
+            "purple ones are there to compare with: made by hand, or the best of random archs."
         )
     if figures.hand_made:
         says += (
-            " Green diamonds are archs as people build them by hand, with poolings early, late or "
+            " Green markers are archs as people build them by hand, with poolings early, late or "
             "evenly, or with skipping or sharing alone."
         )
     return says

@@ -18,7 +18,7 @@ from report_runs import SPACES, searched
 from search.report.blocks import block_figures, rest_macs
 from search.report.choices import Choice
 from search.report.draw_arch import draw_arch
-from search.report.front_figures import fronts_figures
+from search.report.front_data import collect_front_data
 from search.report.logs import curves, read_log
 from search.report.measures import Score
 from search.report.searches import SearchResult, read_search
@@ -79,7 +79,7 @@ def test_the_picture_of_a_deep_arch_is_no_wider_than_a_page(tmp_path: Path) -> N
 
 def test_the_front_is_drawn_as_it_was_found(search: SearchResult) -> None:
     space = SPACES["digits"]
-    figures = fronts_figures(search, [])[0]
+    figures = collect_front_data(search, [])[0]
     wanted = {
         (entry.metrics["macs"], 100 * entry.metrics["top1"]) for entry in search.front.entries
     }
@@ -100,7 +100,7 @@ def test_moves_go_from_inherited_to_retrained(search: SearchResult) -> None:
         inherited={"top1": 0.5},
         retrained={"top1": 0.75},
     )
-    (move,) = fronts_figures(search, [choice])[0].moves
+    (move,) = collect_front_data(search, [choice])[0].moves
     assert move.control
     assert move.before is not None
     assert (move.before.y, move.after.y) == (50.0, 75.0)
@@ -110,7 +110,7 @@ def test_moves_go_from_inherited_to_retrained(search: SearchResult) -> None:
 def test_full_network_is_shown_where_it_was_evaluated(tmp_path: Path) -> None:
     searched(tmp_path / "main", "NSGAIISampler", trials=5, budget="macs=100%")
     space = SPACES["digits"]
-    full = fronts_figures(read_search(tmp_path / "main"), [])[0].full
+    full = collect_front_data(read_search(tmp_path / "main"), [])[0].full
     assert full is not None
     assert full.x == macs(space.largest(), space.shape)
 

@@ -20,10 +20,10 @@ from report_runs import SPACES, searched
 
 from search.report.choices import Choice
 from search.report.draw_curves import draw_panels, retraining_panels, training_panels
-from search.report.draw_front import draw_front
 from search.report.draw_search import draw_volumes
-from search.report.front_figures import fronts_figures
+from search.report.front_data import collect_front_data
 from search.report.measures import Score
+from search.report.plot_front import draw_front
 from search.report.searches import SearchResult, read_search
 from search.report.volumes import volumes
 
@@ -91,7 +91,7 @@ def judged(search: SearchResult) -> tuple[SearchResult, list[Choice]]:
 
 def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchResult) -> None:
     result, choices = judged(search)
-    (figures,) = fronts_figures(result, choices)
+    (figures,) = collect_front_data(result, choices)
     pictures = [
         draw_front(figures),
         draw_panels(retraining_panels(choices, Score("top1")), across=True),
@@ -111,31 +111,23 @@ def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchRe
             assert across < 1 or high < 1, (one, other)
 
 
-def test_numbers_of_markers_in_a_heap_lie_on_no_marker(search: SearchResult) -> None:
+def test_each_network_has_a_marker_of_its_own_and_a_name(search: SearchResult) -> None:
     result, choices = judged(search)
-    heap = [replace(each, arch=choices[0].arch, inherited={"top1": 0.76}) for each in choices]
-    (figures,) = fronts_figures(result, heap)
-    figure = draw_front(figures)
-    (axes,) = figure.axes
-    written = [(text, box) for text, box in texts(figure) if text.isdecimal()]
-    assert len(written) >= len(heap)
-    markers = [
-        axes.transData.transform((x, y))
-        for line in axes.lines
-        if line.get_marker() == "s"
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    ]
-    inside = [text for text, box in written if any(box.contains(*each) for each in markers)]
-    assert inside == []
-    for (one, a), (other, b) in itertools.combinations(written, 2):
-        assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
+    (data,) = collect_front_data(result, choices)
+    (axes,) = draw_front(data).axes
+    named = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    names = [point.name for point in (*data.hand_made, *(move.after for move in data.moves))]
+    assert len(data.moves) == len(choices) == 10
+    assert set(names) <= set(named)
+    looks = {(line.get_marker(), line.get_color()) for line in (named[name] for name in names)}
+    assert len(looks) == len(names)
 
 
 def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -> None:
     result, choices = judged(search)
-    (figures,) = fronts_figures(result, choices)
+    (figures,) = collect_front_data(result, choices)
     told = [lead.told_apart for lead in result.front.leads if lead]
-    assert len(figures.close) == told.count(False) > 0
+    assert len(figures.not_told_apart) == told.count(False) > 0
     written = [text for text, _ in texts(draw_front(figures))]
     says = " | ".join(written)
     assert "1,234 images" in says

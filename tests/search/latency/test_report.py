@@ -14,7 +14,7 @@ from search.latency.table import Measured
 from search.record import SEEN
 from search.report.choices import Choice, Latency
 from search.report.contents import read_run
-from search.report.front_figures import fronts_figures
+from search.report.front_data import collect_front_data
 from search.report.latencies import latencies
 from search.report.making import make_report
 from search.report.measures import Score
@@ -109,9 +109,9 @@ def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
     )
     elsewhere = Choice("x", front.entries[-1].arch, space.shape, retrained={"top1": 0.6})
     search = read_search(tmp_path / "search" / "main")
-    by_macs, by_ms = fronts_figures(search, [retrained, elsewhere])
+    by_macs, by_ms = collect_front_data(search, [retrained, elsewhere])
     assert (by_macs.cost, by_ms.cost) == ("macs", "latency_ms")
-    assert (by_macs.two, by_ms.two) == (True, False)
+    assert (by_macs.is_line, by_ms.is_line) == (True, False)
     assert by_macs.limit is None
     assert by_ms.limit == pytest.approx(0.8 * table.full_ms)
     wanted = {(e.metrics["latency_ms"], 100 * e.metrics["top1"]) for e in front.entries}
@@ -137,7 +137,7 @@ def test_what_racing_stopped_is_not_drawn(tmp_path):
         return {"top1": evaluate(arch)["top1"], **({SEEN: 0.5} if len(done) % 3 == 0 else {})}
 
     front = run_search(space=space, evaluate=some, trials=30, folder=tmp_path / "main")
-    (figures,) = fronts_figures(read_search(tmp_path / "main"), [])
+    (figures,) = collect_front_data(read_search(tmp_path / "main"), [])
     assert len(figures.cloud) == 20
     assert len(figures.front) == len(front) > 0
     assert set(figures.front) <= set(figures.cloud)
