@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib import rc_context
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from space.writing import replacing
@@ -61,7 +61,7 @@ def new_figure(width: float, height: float, layout: Layout | None = None) -> Fig
     return figure
 
 
-def outside_legend(of: Figure | Axes, lines: Sequence[Line2D]) -> None:
+def outside_legend(of: Figure | Axes, lines: Sequence[Artist]) -> None:
     """A legend to the right of a figure or of one of its panels, where it covers nothing."""
     rows = sum(1 + str(line.get_label()).count("\n") for line in lines)
     height = of.get_window_extent().height / DPI * 72
