@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from search.costs import FREE_COSTS
 from search.latency.costs import MEASURED, is_latency
-from search.report.choices import Choice
-from search.report.measures import Score, cost_axis, score_of
-from search.report.searches import SearchResult
+from search.report.networks import Network
+from search.report.score import Score, score_of
+from search.report.search_result import SearchResult
 from space.baselines import baselines
 from space.cost import macs
 
@@ -28,7 +28,7 @@ class Move(NamedTuple):
 
     before: Point | None
     after: Point
-    control: bool
+    is_control: bool
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,18 @@ class FrontData:
         return [*self.front, *full, *self.hand_made, *ends]
 
 
-def collect_front_data(search: SearchResult, choices: Sequence[Choice]) -> list[FrontData]:
+def collect_front_data(search: SearchResult, networks: Sequence[Network]) -> list[FrontData]:
     """The data of a plot over the front's cost, and of one over each budget of latency."""
     score = score_of(search.front)
-    costs = [cost_axis(search.front.objectives, score), *filter(is_latency, search.limits)]
-    return [_collect(search, choices, score, cost) for cost in dict.fromkeys(costs)]
+    others = [each.name for each in search.front.objectives if each.name != score.name]
+    cost = others[0] if others and "macs" not in others else "macs"
+    costs = dict.fromkeys([cost, *filter(is_latency, search.limits)])
+    return [_collect(search, networks, score, cost) for cost in costs]
 
 
-def _collect(search: SearchResult, choices: Sequence[Choice], score: Score, cost: str) -> FrontData:
+def _collect(
+    search: SearchResult, networks: Sequence[Network], score: Score, cost: str
+) -> FrontData:
     front, space = search.front, search.space
     # What racing stopped was never measured.
     evaluated = {each.identity: each.metrics for each in search.records if not each.estimated}
@@ -109,30 +113,30 @@ def _collect(search: SearchResult, choices: Sequence[Choice], score: Score, cost
         not_told_apart=[point for point, lead in leads if point and lead and not lead.told_apart],
         full=full,
         hand_made=[Point(x, y, ", ".join(names)) for (x, y), names in hand_made.items()],
-        moves=list(_moves(choices, cost, score)),
+        moves=list(_moves(networks, cost, score)),
         limit=search.limits.get(cost),
         is_line={each.name for each in front.objectives} <= {score.name, cost},
         cost_measured=any(MEASURED + cost in entry.metrics for entry in front.entries),
         search_images=front.images,
-        test_images=next((each.images for each in choices if each.images), None),
+        test_images=next((each.test_images for each in networks if each.test_images), None),
     )
 
 
 def _point(metrics: Mapping[str, float], cost: str, score: Score, name: str = "") -> Point | None:
     if cost not in metrics or score.name not in metrics:
         return None
-    return Point(metrics[cost], score.show(metrics[score.name]), name)
+    return Point(metrics[cost], score.scale(metrics[score.name]), name)
 
 
-def _moves(choices: Sequence[Choice], cost: str, score: Score) -> Iterator[Move]:
-    for choice in choices:
+def _moves(networks: Sequence[Network], cost: str, score: Score) -> Iterator[Move]:
+    for network in networks:
         if cost in FREE_COSTS:
-            value = float(FREE_COSTS[cost].of(choice.arch, choice.shape))
-        elif cost in choice.latencies:
-            value = choice.latencies[cost].ms
+            value = float(FREE_COSTS[cost].of(network.arch, network.shape))
+        elif cost in network.latencies:
+            value = network.latencies[cost].value
         else:
             continue
-        before = _point({**choice.inherited, cost: value}, cost, score)
-        after = _point({**choice.retrained, cost: value}, cost, score, choice.label)
+        before = _point({**network.inherited, cost: value}, cost, score)
+        after = _point({**network.retrained, cost: value}, cost, score, network.label)
         if after:
-            yield Move(before, after, choice.control)
+            yield Move(before, after, network.is_control)

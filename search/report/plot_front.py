@@ -16,7 +16,7 @@ from search.budget import quantity
 from search.latency.costs import is_latency
 from search.leads import NOT_TOLD_APART
 from search.report.front_data import FrontData, Move, Point
-from search.report.measures import title
+from search.report.score import metric_title
 from search.report.style import (
     BLUE,
     GREEN,
@@ -25,8 +25,8 @@ from search.report.style import (
     PALE,
     PURPLE,
     RC,
+    add_outside_legend,
     new_figure,
-    outside_legend,
 )
 
 # Archs far below all else would press what matters into a strip.
@@ -39,10 +39,10 @@ HOLLOW: dict[str, Any] = {"ls": "", "mfc": "white", "mew": 1.5}
 @rc_context(RC)
 def draw_front(data: FrontData) -> Figure:
     """Score over cost: cloud, front, full network, hand-made archs, budget, retrained networks."""
-    figure = new_figure(10, 6, layout="constrained")
+    figure = new_figure(10, 6)
     axes = figure.add_subplot()
     of_image = "" if is_latency(data.cost) else " of one image"
-    axes.set_xlabel(f"{title(data.cost)}{of_image}")
+    axes.set_xlabel(f"{metric_title(data.cost)}{of_image}")
     axes.set_ylabel(data.score.axis)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     low, high = _range(data)
@@ -54,7 +54,7 @@ def draw_front(data: FrontData) -> Figure:
     if costs:
         axes.set_xlim(_with_margin(costs, 0.06))
         axes.set_ylim(low, high)
-    outside_legend(figure, axes.get_legend_handles_labels()[0])
+    add_outside_legend(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 
@@ -88,7 +88,7 @@ def _draw_test_split(axes: Axes, data: FrontData) -> None:
     """Draw the retrained networks, those that the search found in front."""
     _add_heading(axes, "test split", data.test_images)
     for controls, color in ((False, ORANGE), (True, PURPLE)):
-        moves = [move for move in data.moves if move.control == controls]
+        moves = [move for move in data.moves if move.is_control == controls]
         for move, marker in zip(moves, cycle(MARKERS), strict=False):
             _draw_move(axes, move, marker, color)
     if any(move.before for move in data.moves):
@@ -97,7 +97,7 @@ def _draw_test_split(axes: Axes, data: FrontData) -> None:
 
 def _draw_move(axes: Axes, move: Move, marker: str, color: str) -> None:
     """A marker where a network is after retraining, and an arrow from where it was before."""
-    front, x = 0.0 if move.control else 0.2, move.after.x
+    front, x = 0.0 if move.is_control else 0.2, move.after.x
     _plot(axes, [move.after], marker, color=color, ms=10, zorder=8 + front, label=move.after.name)
     if move.before is not None:
         _plot(axes, [move.before], marker, mec=color, ms=7, zorder=6 + front, **HOLLOW)
