@@ -19,9 +19,8 @@ from search.config import Config
 from search.folder import RunFolder
 from search.front import Front
 from search.portfolio import save_portfolio
-from search.stages.card import Card
+from search.stages.card import portfolio_card, subnet_card
 from search.stages.places import ARCH
-from search.stages.portfolio_card import portfolio_card
 from search.stages.searching import digest
 from search.stages.setup import WEIGHTS, Setup
 from search.stages.subnets import SUPERNET, about, load_subnet
@@ -89,8 +88,15 @@ class Packing:
                 line = f"{number} {there}: {record.checks[name]}"
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
-        card = Card(name, file, self.config, self._split, record.checks, record.source)
-        write_text(place / CARD, card.text())
+        text = subnet_card(
+            name,
+            file,
+            self.config,
+            search_images=self._split,
+            checks=record.checks,
+            source=record.source,
+        )
+        write_text(place / CARD, text)
 
     def pack_front(self, place: Path, front: Front) -> None:
         """Write the folder of a portfolio.

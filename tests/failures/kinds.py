@@ -26,11 +26,11 @@ from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
 from search.objectives import DIRECTIONS, parse_objectives
 from search.parsing import parse_call
-from search.report.choices import choices_of_front, read_retrained
-from search.report.draw_latency import draw_latency
-from search.report.latencies import latencies
-from search.report.logs import curves, read_log
-from search.report.searches import read_search
+from search.report.latency_data import collect_latency_data
+from search.report.networks import networks_of_front, read_retrained
+from search.report.plot_latency import draw_latency
+from search.report.search_result import read_search
+from search.report.training_log import read_curves, read_log
 from search.run import run_search
 from search.samplers import parse_sampler
 from search.searchfile import describe_search
@@ -159,7 +159,7 @@ def _read_front(run):
 def _show(run, front):
     show_front(front, Console(quiet=True))
     front.best(macs="50%")
-    choices_of_front(run, "main", front)
+    networks_of_front(run, "main", front)
     target = run / "export"
     for entry in front.entries:
         assert (target / f"{file_stem(entry)}.yaml").parent == target
@@ -175,7 +175,7 @@ def _read_latency(run):
 def _judge(table, space):
     problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", DIRECTIONS, [table])
     Feasible(space, problem.budget).check(np.random.default_rng(0))
-    draw_latency(latencies(table, None, {}))
+    draw_latency(collect_latency_data(table))
 
 
 def _read_search(run):
@@ -211,7 +211,7 @@ def _read_log(run):
     try:
         rows = read_log(folder / "log.jsonl")
         for group in ("loss", "top1", "recall"):
-            curves(rows, group)
+            read_curves(rows, group)
     finally:
         Journal(folder, "supernet", quiet=True).restore(5)
 

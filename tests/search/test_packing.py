@@ -11,7 +11,7 @@ from supernet.pretrained import BackboneConfig
 
 from search.cli import main
 from search.config import Config
-from search.stages.card import beginning, hub_datasets
+from search.stages.card import first_weights, hub_datasets
 from search.stages.packing import CARD, RECORD
 from space import load_arch_file, save_arch
 from supernet import create_subnet
@@ -198,8 +198,10 @@ def test_a_card_names_what_the_hub_has_and_what_training_began_with():
     assert hub_datasets("hfds/user/name") == ["user/name"]
     assert hub_datasets("torch/cifar10") is hub_datasets("folder") is None
     backbone = BackboneConfig(model="m", checkpoint="/secret/place/deit.pth")
-    assert beginning(Config(backbone=backbone)) == "`deit.pth`"
-    assert "pretrained" in beginning(Config(backbone=BackboneConfig(model="m", pretrained=True)))
+    assert first_weights(Config(backbone=backbone)) == "`deit.pth`"
+    assert "pretrained" in first_weights(
+        Config(backbone=BackboneConfig(model="m", pretrained=True))
+    )
 
 
 def test_figures_that_are_none_do_not_break_a_card(config):

@@ -19,11 +19,11 @@ from report_runs import report
 
 from search.front import Front
 from search.report import make_report
-from search.report.choices import read_retrained
-from search.report.contents import read_run
-from search.report.facts import how_to_load
-from search.report.measures import Score
-from search.report.table import final_table
+from search.report.network_table import make_network_table
+from search.report.networks import read_retrained
+from search.report.run_results import read_run
+from search.report.score import Score
+from search.report.summary import describe_loading
 from search.run import run_search
 from space import InputError, load_arch_file, macs, params
 
@@ -79,14 +79,14 @@ def test_page_needs_no_other_file(copy: Path) -> None:
 
 def test_rows_are_the_figures_of_the_arch_files(copy: Path) -> None:
     page, shown = report(copy)
-    choices, unfinished = read_retrained(copy, "main")
+    networks, unfinished = read_retrained(copy, "main")
     assert not unfinished
-    assert [choice.name for choice in choices] == ["full", "70%", "50%", "35%"]
-    final = final_table(choices, Score("top1"), Score("top1"))
+    assert [network.name for network in networks] == ["full", "70%", "50%", "35%"]
+    final = make_network_table(networks, Score("top1"), Score("top1"))
     cells = {column.title: column.cells for column in final.columns}
-    for i, choice in enumerate(choices):
-        file = load_arch_file(copy / "retrain" / "main" / choice.name / "arch.yaml")
-        assert (choice.macs, choice.params) == (
+    for i, network in enumerate(networks):
+        file = load_arch_file(copy / "retrain" / "main" / network.name / "arch.yaml")
+        assert (network.macs, network.params) == (
             macs(file.arch, file.shape),
             params(file.arch, file.shape),
         )
@@ -101,7 +101,7 @@ def test_rows_are_the_figures_of_the_arch_files(copy: Path) -> None:
 
 
 def test_two_lines_load_the_best_subnet(whole: Path) -> None:
-    lines = how_to_load(read_run(whole, "main")).splitlines()
+    lines = describe_loading(read_run(whole, "main")).splitlines()
     assert lines[0] == f"# in the folder of the run, {whole.name}/"
     assert len(lines) == 3
     files = re.findall(r'"([^"]+)"', lines[2])
@@ -161,7 +161,7 @@ def test_without_retraining_three_of_the_front_are_shown(copy: Path) -> None:
     found = read_run(copy, "main")
     front = Front.load(copy / "search" / "main" / "front.yaml")
     costs = [entry.metrics["macs"] for entry in front.entries]
-    assert [choice.macs for choice in found.choices][::2] == [max(costs), min(costs)]
+    assert [network.macs for network in found.networks][::2] == [max(costs), min(costs)]
     assert not found.retrained
     page, _ = report(copy)
     assert "smallest of the front" in page

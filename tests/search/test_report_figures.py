@@ -15,16 +15,15 @@ import itertools
 import report_runs as runs
 from report_runs import SPACES, searched
 
-from search.report.blocks import block_figures, rest_macs
-from search.report.choices import Choice
-from search.report.draw_arch import draw_arch
-from search.report.front_figures import fronts_figures
-from search.report.logs import curves, read_log
-from search.report.measures import Score
-from search.report.searches import SearchResult, read_search
+from search.report.arch_data import collect_arch_data
+from search.report.front_data import collect_front_data
+from search.report.networks import Network
+from search.report.plot_arch import draw_arch
+from search.report.score import Score
+from search.report.search_data import count_usage, hypervolume_curves, sample_usage
+from search.report.search_result import SearchResult, read_search
 from search.report.style import save_png
-from search.report.usage import usage, usage_of_space
-from search.report.volumes import comparable, volumes
+from search.report.training_log import read_curves, read_log
 from space import Arch, BlockArch, Pool, SearchSpace, macs, token_counts
 
 
@@ -40,9 +39,10 @@ def test_block_figures_are_tokens_and_macs_of_the_arch(space: SearchSpace) -> No
     rng = np.random.default_rng(0)
     for _ in range(100):
         arch = space.sample(rng)
-        figures = block_figures(arch, space.shape)
+        data = collect_arch_data(arch, space.shape)
+        figures = data.blocks
         assert [each.tokens for each in figures] == token_counts(arch, space.shape)
-        total = sum(each.macs for each in figures) + rest_macs(arch, space.shape)
+        total = sum(each.macs for each in figures) + data.rest_macs
         assert total == macs(arch, space.shape)
         for i, (each, block) in enumerate(zip(figures, arch.blocks, strict=True)):
             assert bool(each.pool) == (block.pool is not None)
@@ -52,25 +52,26 @@ def test_block_figures_are_tokens_and_macs_of_the_arch(space: SearchSpace) -> No
                 assert not arch.blocks[each.producer].shared
                 assert all(one.shared for one in arch.blocks[each.producer + 1 : i + 1])
         for each, after in itertools.pairwise(figures):
-            assert each.tokens + each.bypass == after.before
+            assert each.tokens + each.bypass == after.tokens_before
 
 
 def test_block_figures_of_runs_and_poolings_in_a_row() -> None:
     shape = runs.vit_shape(6, 64, 4, 8)
     skip, shared = BlockArch(skip=0.5), BlockArch(skip=0.5, attention="shared")
     pools = (BlockArch(pool=Pool("avg2d", (4, 6))), BlockArch(pool=Pool("max1d", stride=5)))
-    figures = block_figures(Arch((BlockArch(), skip, shared, BlockArch(), *pools)), shape)
+    arch = Arch((BlockArch(), skip, shared, BlockArch(), *pools))
+    figures = collect_arch_data(arch, shape).blocks
     assert [each.tokens for each in figures] == [64, 32, 32, 64, 24, 5]
     assert [each.bypass for each in figures] == [0, 32, 32, 0, 0, 0]
     assert [each.selector for each in figures] == ["", "map", "", "", "", ""]
     assert [each.producer for each in figures] == [None, None, 1, None, None, None]
-    assert figures[4].pool == ("avg2d", "8 x 8", "4 x 6")
-    assert figures[5].pool == ("max1d", "4 x 6", "5")
+    assert figures[4].pool == "avg2d\n8 x 8\n→ 4 x 6"
+    assert figures[5].pool == "max1d\n4 x 6\n→ 5"
 
 
 def test_the_picture_of_a_deep_arch_is_no_wider_than_a_page(tmp_path: Path) -> None:
     shape = runs.vit_shape(40, 64, 4, 16)
-    png = save_png(draw_arch(Choice("x", Arch.full(40), shape), Score("top1")), tmp_path / "x.png")
+    png = save_png(draw_arch(Network("x", Arch.full(40), shape), Score("top1")), tmp_path / "x.png")
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
     assert int.from_bytes(png[16:20], "big") <= 1800
     assert (tmp_path / "x.png").read_bytes() == png
@@ -79,7 +80,7 @@ def test_the_picture_of_a_deep_arch_is_no_wider_than_a_page(tmp_path: Path) -> N
 
 def test_the_front_is_drawn_as_it_was_found(search: SearchResult) -> None:
     space = SPACES["digits"]
-    figures = fronts_figures(search, [])[0]
+    figures = collect_front_data(search, [])[0]
     wanted = {
         (entry.metrics["macs"], 100 * entry.metrics["top1"]) for entry in search.front.entries
     }
@@ -93,15 +94,15 @@ def test_the_front_is_drawn_as_it_was_found(search: SearchResult) -> None:
 
 def test_moves_go_from_inherited_to_retrained(search: SearchResult) -> None:
     entry = search.front.entries[0]
-    choice = Choice(
+    network = Network(
         "baseline x",
         entry.arch,
         search.front.shape,
         inherited={"top1": 0.5},
         retrained={"top1": 0.75},
     )
-    (move,) = fronts_figures(search, [choice])[0].moves
-    assert move.control
+    (move,) = collect_front_data(search, [network])[0].moves
+    assert move.is_control
     assert move.before is not None
     assert (move.before.y, move.after.y) == (50.0, 75.0)
     assert move.before.x == move.after.x == entry.metrics["macs"]
@@ -110,13 +111,13 @@ def test_moves_go_from_inherited_to_retrained(search: SearchResult) -> None:
 def test_full_network_is_shown_where_it_was_evaluated(tmp_path: Path) -> None:
     searched(tmp_path / "main", "NSGAIISampler", trials=5, budget="macs=100%")
     space = SPACES["digits"]
-    full = fronts_figures(read_search(tmp_path / "main"), [])[0].full
+    full = collect_front_data(read_search(tmp_path / "main"), [])[0].full
     assert full is not None
     assert full.x == macs(space.largest(), space.shape)
 
 
 def test_a_search_alone_has_the_hypervolume_of_its_front(search: SearchResult) -> None:
-    (curve,) = volumes([search])
+    (curve,) = hypervolume_curves([search])
     steps = search.front.steps
     assert [count for count, _ in curve.steps] == [count for count, _ in steps]
     ratios = {round(b / a, 9) for (_, a), (_, b) in zip(steps, curve.steps, strict=True) if a}
@@ -130,12 +131,12 @@ def test_random_search_is_compared_by_the_same_reference(
     searched(tmp_path / "random", "RandomSampler", trials=30)
     searched(tmp_path / "other", "RandomSampler", trials=5, budget="macs=50%")
     others = [read_search(tmp_path / name) for name in ("random", "other")]
-    assert [each.name for each in comparable(search, others)] == ["random"]
-    assert comparable(others[0], [search]) == []
-    both = volumes([search, others[0]])
+    assert [each.name for each in search.random_ones(others)] == ["random"]
+    assert others[0].random_ones([search]) == []
+    both = hypervolume_curves([search, others[0]])
     assert [each.evaluations for each in both] == [40, 30]
     # The same archs give the same curve, whichever search they are of.
-    assert volumes([search, search])[0] == volumes([search, search])[1]
+    assert hypervolume_curves([search, search])[0] == hypervolume_curves([search, search])[1]
 
 
 def test_a_search_that_runs_has_its_front_so_far(search: SearchResult, tmp_path: Path) -> None:
@@ -156,15 +157,15 @@ def test_usage_counts_choices_block_by_block() -> None:
         Arch((BlockArch(), pool, shared)),
         Arch((BlockArch(), BlockArch(skip=0.5), BlockArch())),
     ]
-    found = usage(archs)
-    assert (found.pool, found.share, found.skip) == ((0, 0.5, 0), (0, 0, 0.5), (0, 0.5, 0))
-    assert found.most == {"pool": [("avg2d:4x4", 0.5)], "skip": [("50%", 0.5)]}
+    found = count_usage(archs)
+    assert (found.pool, found.share, found.skip) == ([0, 0.5, 0], [0, 0, 0.5], [0, 0.5, 0])
+    assert (found.top_pools, found.top_skips) == (["avg2d:4x4"], ["50%"])
 
 
 def test_usage_of_the_space_keeps_the_limit() -> None:
     space = SPACES["digits"]
     limit = 0.4 * macs(space.largest(), space.shape)
-    inside, anywhere = usage_of_space(space, limit), usage_of_space(space, None)
+    inside, anywhere = sample_usage(space, limit), sample_usage(space, None)
     assert sum(inside.pool) > sum(anywhere.pool)
 
 
@@ -174,7 +175,7 @@ def test_an_epoch_trained_again_counts_once(tmp_path: Path) -> None:
         '{"epoch": 0, "loss/a": 3}\n{"epoch": 1, "loss/a": 2}\n{"epoch": 1, "loss/a": 1}\n'
         '{"epoch": 2, "loss/a": NaN, "top1/a": 0.5}\n'
     )
-    found = curves(read_log(log), "loss")
+    found = read_curves(read_log(log), "loss")
     assert found["a"].epochs == (1, 2)
     assert found["a"].values == (3.0, 1.0)
-    assert curves(read_log(log), "top1")["a"].epochs == (3,)
+    assert read_curves(read_log(log), "top1")["a"].epochs == (3,)

@@ -11,9 +11,9 @@ import report_runs as runs
 
 from search.budget import quantity
 from search.front import Front
-from search.report.contents import read_run
-from search.report.outdated import Outdated
-from search.report.table import final_table
+from search.report.network_table import make_network_table
+from search.report.retrain_advice import RetrainAdvice
+from search.report.run_results import read_run
 from search.run import run_search
 from space import load_arch
 from space.utils.yaml_file import read_yaml, write_yaml
@@ -72,11 +72,11 @@ def within(front: Front, share: float):
 
 def told(run: Path) -> str:
     """What table, headings and notes say."""
-    contents = read_run(run, "main")
-    final = final_table(contents.choices, contents.score, contents.test)
+    results = read_run(run, "main")
+    final = make_network_table(results.networks, results.score, results.test_score)
     cells = [cell for row in final.rows for cell in row]
-    titles = (each.title for each in contents.choices)
-    return " ".join([*cells, *final.notes, *titles, *contents.missing])
+    titles = (each.title for each in results.networks)
+    return " ".join([*cells, *final.notes, *titles, *results.missing])
 
 
 def test_a_better_arch_that_is_not_retrained_is_named(run: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_better_arch_that_is_not_retrained_is_named(run: Path) -> None:
     best = {name: within(front, share) for name, share in runs.BUDGETS.items()}
     old = {name for name, arch in held.items() if best[name].arch != arch}
     assert old
-    choices = {choice.name: choice for choice in read_run(run, "main").choices}
-    assert {name for name, choice in choices.items() if choice.better is not None} == old
+    networks = {network.name: network for network in read_run(run, "main").networks}
+    assert {name for name, network in networks.items() if network.better is not None} == old
     for name in old:
         value = f"top-1 {100 * best[name].metrics['top1']:.1f} % on the search split"
         assert f"{name} is no longer the best: the search has since found a better" in told(run)
@@ -117,7 +117,7 @@ def test_a_budget_without_a_network_of_its_own_is_named_too(run: Path) -> None:
     want(run, [*runs.BUDGETS, "36%"])
     assert "The best within" not in told(run)
     best = within(go_on(run), 0.36)
-    assert best.arch not in {choice.arch for choice in read_run(run, "main").choices}
+    assert best.arch not in {network.arch for network in read_run(run, "main").networks}
     line = f"The best within 36% ({quantity(best.metrics['macs'])} MACs, top-1 "
     assert line in told(run)
     assert f"is not retrained; `tokennas retrain {run}` does." in told(run)
@@ -153,15 +153,15 @@ def test_a_random_network_of_fewer_archs_than_the_search_has_evaluated_is_named(
     assert "random 50% is the best" not in told(run)
     want(run, [*runs.BUDGETS], random=True)
     # Where all archs within the budget are evaluated, nobody can draw more.
-    contents, few = read_run(run, "main"), SPACE.mac_bands.count(0, 0.5 * front.full["macs"]).value
+    results, few = read_run(run, "main"), SPACE.mac_bands.count(0, 0.5 * front.full["macs"]).value
     path = run / "search" / "main" / "random_50" / "front.yaml"
     dataclasses.replace(Front.load(path), evaluations=few).save(path)
-    assert contents.search is not None
+    assert results.search is not None
     whole = dataclasses.replace(front, evaluations=few + 1)
     for space, says_so in ((SPACE, False), (None, True)):
-        search = dataclasses.replace(contents.search, front=whole, space=space)
-        wanted = contents.config["retrain"]
-        lines = Outdated(run, search, contents.choices, wanted, contents.score).describe()
+        search = dataclasses.replace(results.search, front=whole, space=space)
+        wanted = results.config["retrain"]
+        lines = RetrainAdvice(run, search, results.networks, wanted, results.score).lines()
         assert any("random 50% is the best" in line for line in lines) is says_so
     search_random(run, 80)
     assert "random 50% is the best" not in told(run)

@@ -18,14 +18,15 @@ from dataclasses import replace
 
 from report_runs import SPACES, searched
 
-from search.report.choices import Choice
-from search.report.draw_curves import draw_panels, retraining_panels, training_panels
-from search.report.draw_front import draw_front
-from search.report.draw_search import draw_volumes
-from search.report.front_figures import fronts_figures
-from search.report.measures import Score
-from search.report.searches import SearchResult, read_search
-from search.report.volumes import volumes
+from search.report.front_data import collect_front_data
+from search.report.networks import Network
+from search.report.plot_arch import draw_arch
+from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels
+from search.report.plot_front import draw_front
+from search.report.plot_search import draw_hypervolumes
+from search.report.score import Score
+from search.report.search_data import hypervolume_curves
+from search.report.search_result import SearchResult, read_search
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +58,14 @@ LONG = "baseline early pools latency_ms@a_card_of_a_long_name=70%"
 
 
 def test_every_curve_of_a_retrained_network_looks_different(search):
-    _, choices = judged(search)
-    for panel in retraining_panels(choices, Score("top1")):
+    _, networks = judged(search)
+    for panel in make_retraining_panels(networks, Score("top1")):
         looks = {(line.color, line.dashed) for line in panel.lines}
-        assert len(looks) == len(panel.lines) == len(choices)
-        assert len({line.color for line in panel.lines}) == len(choices)
+        assert len(looks) == len(panel.lines) == len(networks)
+        assert len({line.color for line in panel.lines}) == len(networks)
 
 
-def judged(search: SearchResult) -> tuple[SearchResult, list[Choice]]:
+def judged(search: SearchResult) -> tuple[SearchResult, list[Network]]:
     """The search with standard errors, and many retrained networks, some of them beside others."""
     entries = tuple(
         replace(each, error=0.5 if i % 2 else 1e-9) for i, each in enumerate(search.front.entries)
@@ -74,28 +75,29 @@ def judged(search: SearchResult) -> tuple[SearchResult, list[Choice]]:
     rows = tuple(
         {"epoch": i, "loss/subnet": 2.0 - i / 9, "top1/subnet": 0.5 + i / 99} for i in range(3)
     )
-    choices = [
-        Choice(
+    networks = [
+        Network(
             name,
             entries[i // 2].arch,
             front.shape,
             inherited={"top1": 0.7},
             retrained={"top1": 0.75 + i / 1e4},
-            rows=rows,
-            images=5678,
+            log=rows,
+            test_images=5678,
         )
         for i, name in enumerate(names)
     ]
-    return replace(search, front=front), choices
+    return replace(search, front=front), networks
 
 
 def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchResult) -> None:
-    result, choices = judged(search)
-    (figures,) = fronts_figures(result, choices)
+    result, networks = judged(search)
+    (figures,) = collect_front_data(result, networks)
     pictures = [
+        draw_arch(networks[1], Score("top1")),
         draw_front(figures),
-        draw_panels(retraining_panels(choices, Score("top1")), across=True),
-        draw_volumes(dict(zip(["a", "b"], volumes([result, result]), strict=True))),
+        draw_panels(make_retraining_panels(networks, Score("top1")), across=True),
+        draw_hypervolumes(dict(zip(["a", "b"], hypervolume_curves([result, result]), strict=True))),
     ]
     for figure in pictures:
         written = texts(figure)
@@ -111,31 +113,23 @@ def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchRe
             assert across < 1 or high < 1, (one, other)
 
 
-def test_numbers_of_markers_in_a_heap_lie_on_no_marker(search: SearchResult) -> None:
-    result, choices = judged(search)
-    heap = [replace(each, arch=choices[0].arch, inherited={"top1": 0.76}) for each in choices]
-    (figures,) = fronts_figures(result, heap)
-    figure = draw_front(figures)
-    (axes,) = figure.axes
-    written = [(text, box) for text, box in texts(figure) if text.isdecimal()]
-    assert len(written) >= len(heap)
-    markers = [
-        axes.transData.transform((x, y))
-        for line in axes.lines
-        if line.get_marker() == "s"
-        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
-    ]
-    inside = [text for text, box in written if any(box.contains(*each) for each in markers)]
-    assert inside == []
-    for (one, a), (other, b) in itertools.combinations(written, 2):
-        assert not a.padded(-1).overlaps(b.padded(-1)), (one, other)
+def test_each_network_has_a_marker_of_its_own_and_a_name(search: SearchResult) -> None:
+    result, networks = judged(search)
+    (data,) = collect_front_data(result, networks)
+    (axes,) = draw_front(data).axes
+    named = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+    names = [point.name for point in (*data.hand_made, *(move.after for move in data.moves))]
+    assert len(data.moves) == len(networks) == 10
+    assert set(names) <= set(named)
+    looks = {(line.get_marker(), line.get_color()) for line in (named[name] for name in names)}
+    assert len(looks) == len(names)
 
 
 def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -> None:
-    result, choices = judged(search)
-    (figures,) = fronts_figures(result, choices)
+    result, networks = judged(search)
+    (figures,) = collect_front_data(result, networks)
     told = [lead.told_apart for lead in result.front.leads if lead]
-    assert len(figures.close) == told.count(False) > 0
+    assert len(figures.not_told_apart) == told.count(False) > 0
     written = [text for text, _ in texts(draw_front(figures))]
     says = " | ".join(written)
     assert "1,234 images" in says
@@ -148,7 +142,7 @@ def test_losses_say_that_lower_is_better() -> None:
     assert Score("cross_entropy", "min").axis == "cross entropy (lower is better)"
     assert Score("top1").axis == "top-1 (%)"
     rows = [{"epoch": 0, "loss/largest": 1.0, "cross_entropy/largest": 2.0}]
-    panels = training_panels(rows, Score("cross_entropy", "min"))
+    panels = make_training_panels(rows, Score("cross_entropy", "min"))
     assert [panel.unit.endswith("(lower is better)") for panel in panels] == [True, True]
 
 
@@ -165,6 +159,6 @@ def test_losses_say_that_lower_is_better() -> None:
 )
 def test_names_keep_their_budgets_whole(name: str, label: str, title: str | None) -> None:
     space = SPACES["digits"]
-    choice = Choice(name, space.sample(np.random.default_rng(0)), space.shape)
-    assert choice.label == label
-    assert choice.title == (title or f"Hand-made: {label}")
+    network = Network(name, space.sample(np.random.default_rng(0)), space.shape)
+    assert network.label == label
+    assert network.title == (title or f"Hand-made: {label}")

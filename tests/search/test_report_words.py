@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 import sys
 from dataclasses import replace
@@ -14,9 +15,9 @@ sys.path.append(str(Path(__file__).parent))
 import report_runs as runs
 from report_runs import report
 
-from search.report.contents import read_run
-from search.report.measures import Score
-from search.report.table import final_table
+from search.report.network_table import make_network_table
+from search.report.run_results import read_run
+from search.report.score import Score
 from space.utils.yaml_file import write_yaml
 
 
@@ -41,14 +42,14 @@ def test_names_cannot_break_the_page(copy: Path) -> None:
 
 
 def test_the_table_tells_the_noise_and_who_was_retrained_by_another_recipe(copy: Path) -> None:
-    choices = read_run(copy, "main").choices
-    plain = final_table(choices, Score("top1"), Score("top1")).notes
+    networks = read_run(copy, "main").networks
+    plain = make_network_table(networks, Score("top1"), Score("top1")).notes
     assert not any("standard error" in note or "other values" in note for note in plain)
     known = {"epochs": 5, "budgets": ["70%"]}
-    given = [replace(each, images=400, recipe=known) for each in choices]
+    given = [replace(each, test_images=400, recipe=known) for each in networks]
     given[-1] = replace(given[-1], recipe={"epochs": 1, "budgets": ["50%"]})
     given[0] = replace(given[0], retrained={**given[0].retrained, "top1": 0.9})
-    notes = final_table(given, Score("top1"), Score("top1")).notes
+    notes = make_network_table(given, Score("top1"), Score("top1")).notes
     assert "400 images (one standard error of a top-1 is 1.5 points)" in notes[0]
     assert f"{given[-1].name} was retrained by other values (retrain.epochs was 5, is 1)." in notes
 
@@ -69,7 +70,7 @@ def test_the_page_says_what_its_figures_are_worth(copy: Path) -> None:
 def test_commands_in_a_report_can_be_run_as_they_stand(copy: Path) -> None:
     run = Path(shutil.move(copy, copy.with_name("my run")))
     page, _ = report(run)
-    assert "tokennas run &#x27;my run/config.yaml&#x27; --run &#x27;my run&#x27;" in page
+    assert "tokennas run 'my run/config.yaml' --run 'my run'" in html.unescape(page)
 
 
 def test_the_random_search_that_is_advised_has_the_values_of_the_search(copy: Path) -> None:

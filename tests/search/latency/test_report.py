@@ -1,5 +1,6 @@
 """What a report says of MACs and milliseconds."""
 
+import html
 from statistics import mean
 
 import numpy as np
@@ -11,14 +12,15 @@ from search_toys import Evaluate, all_archs, toy_space
 from search import run_search
 from search.latency.costs import digest
 from search.latency.table import Measured
-from search.report.choices import Choice, Latency
-from search.report.contents import read_run
-from search.report.front_figures import fronts_figures
-from search.report.latencies import latencies
-from search.report.making import make_report
-from search.report.measures import Score
-from search.report.searches import read_search
-from search.report.table import final_table
+from search.record import SEEN
+from search.report import make_report
+from search.report.front_data import collect_front_data
+from search.report.latency_data import collect_latency_data
+from search.report.network_table import make_network_table
+from search.report.networks import Network, Timing
+from search.report.run_results import read_run
+from search.report.score import Score
+from search.report.search_result import SearchResult, read_search
 from space import InputError, macs
 
 
@@ -46,15 +48,15 @@ def searched(table, folder=None):
 def test_operators_share_out_the_whole_time_and_all_macs():
     space = toy_space()
     table = profile_of(space)
-    found = latencies(table, None, {})
+    found = collect_latency_data(table)
     full = macs(space.largest(), space.shape)
-    assert sum(each.time for each in found.excess) == pytest.approx(
+    assert sum(each.time for each in found.operators) == pytest.approx(
         mean(each.ms for each in table.measured) / table.full_ms
     )
-    assert sum(each.macs for each in found.excess) == pytest.approx(
+    assert sum(each.macs for each in found.operators) == pytest.approx(
         mean(macs(each.arch, space.shape) for each in table.measured) / full
     )
-    beyond = [each.time - each.macs for each in found.excess]
+    beyond = [each.time - each.macs for each in found.operators]
     assert beyond == sorted(beyond, reverse=True)
     for spot, each in zip(found.archs, table.measured, strict=True):
         assert spot.macs == pytest.approx(macs(each.arch, space.shape) / full)
@@ -66,12 +68,14 @@ def test_a_front_is_shown_by_its_budget_and_its_measurements():
     table = profile_of(space)
     front = searched(table)
     digests = {"latency_ms": digest(table)}
-    found = latencies(table, front, {"latency_ms": 0.8 * table.full_ms}, digests)
+    limits = {"latency_ms": 0.8 * table.full_ms}
+    found = collect_latency_data(table, SearchResult("main", front, limits=limits, tables=digests))
     assert found.limit == pytest.approx(0.8)
-    assert len(found.front) == len(front)
-    assert all(spot.ms <= 0.8 + 1e-6 for spot in found.front)
-    assert found.measured == ()
-    assert latencies(table, front, {}, digests).limit is None
+    assert len(found.predicted) == len(front)
+    assert all(spot.ms <= 0.8 + 1e-6 for spot in found.predicted)
+    assert not found.measured
+    without = SearchResult("main", front, tables=digests)
+    assert collect_latency_data(table, without).limit is None
 
 
 def test_the_report_has_a_picture_for_each_table(tmp_path):
@@ -85,10 +89,10 @@ def test_the_report_has_a_picture_for_each_table(tmp_path):
         "latency-phone.png",
         "latency-server.png",
     }
-    text = page.read_text(encoding="utf-8")
+    text = html.unescape(page.read_text(encoding="utf-8"))
     assert "MACs and milliseconds" in text
-    most = read_run(tmp_path, "main").latencies[0].excess[0]
-    assert f"takes &#x27;{most.operator}&#x27;" in text
+    most = read_run(tmp_path, "main").latencies[0].operators[0]
+    assert f"takes '{most.operator}'" in text
     (tmp_path / "latency" / "Phone.yaml").write_text("name: phone\n")
     with pytest.raises(InputError, match=r"Phone\.yaml:1: missing 'schema'"):
         make_report(tmp_path)
@@ -98,19 +102,19 @@ def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
     space = toy_space()
     table = profile_of(space)
     front = searched(table, tmp_path / "search" / "main")
-    retrained = Choice(
+    retrained = Network(
         "50%",
         front.entries[0].arch,
         space.shape,
         inherited={"top1": 0.5},
         retrained={"top1": 0.75},
-        latencies={"latency_ms": Latency(4.5, measured=True)},
+        latencies={"latency_ms": Timing(4.5, measured=True)},
     )
-    elsewhere = Choice("x", front.entries[-1].arch, space.shape, retrained={"top1": 0.6})
+    elsewhere = Network("x", front.entries[-1].arch, space.shape, retrained={"top1": 0.6})
     search = read_search(tmp_path / "search" / "main")
-    by_macs, by_ms = fronts_figures(search, [retrained, elsewhere])
+    by_macs, by_ms = collect_front_data(search, [retrained, elsewhere])
     assert (by_macs.cost, by_ms.cost) == ("macs", "latency_ms")
-    assert (by_macs.two, by_ms.two) == (True, False)
+    assert (by_macs.is_line, by_ms.is_line) == (True, False)
     assert by_macs.limit is None
     assert by_ms.limit == pytest.approx(0.8 * table.full_ms)
     wanted = {(e.metrics["latency_ms"], 100 * e.metrics["top1"]) for e in front.entries}
@@ -127,14 +131,30 @@ def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
     }
 
 
+def test_what_racing_stopped_is_not_drawn(tmp_path):
+    space, evaluate = toy_space(), Evaluate(toy_space())
+    done = []
+
+    def some(arch):
+        done.append(arch)
+        return {"top1": evaluate(arch)["top1"], **({SEEN: 0.5} if len(done) % 3 == 0 else {})}
+
+    front = run_search(space=space, evaluate=some, trials=30, folder=tmp_path / "main")
+    (figures,) = collect_front_data(read_search(tmp_path / "main"), [])
+    assert len(figures.cloud) == 20
+    assert len(figures.front) == len(front) > 0
+    assert set(figures.front) <= set(figures.cloud)
+
+
 def test_the_table_tells_measured_milliseconds_from_predicted_ones():
     arch = toy_space().largest()
-    choices = [
-        Choice("a", arch, toy_space().shape, latencies={"latency_ms": Latency(4.5, True, "cpu")}),
-        Choice("b", arch, toy_space().shape, latencies={"latency_ms": Latency(3.25, False)}),
-        Choice("c", arch, toy_space().shape),
+    predicted = Timing(3.25, measured=False)
+    networks = [
+        Network("a", arch, toy_space().shape, latencies={"latency_ms": Timing(4.5, "cpu")}),
+        Network("b", arch, toy_space().shape, latencies={"latency_ms": predicted}),
+        Network("c", arch, toy_space().shape),
     ]
-    final = final_table(choices, Score("top1"), Score("top1"))
+    final = make_network_table(networks, Score("top1"), Score("top1"))
     (column,) = (each for each in final.columns if each.title == "latency_ms")
     assert column.cells == ["4.5", "~3.25", ""]
     assert "latency_ms: of a batch, measured on cpu." in final.notes
@@ -144,11 +164,11 @@ def test_the_table_tells_measured_milliseconds_from_predicted_ones():
 def test_saved_time_is_relative_to_the_macs():
     space = toy_space()
     table = profile_of(space)
-    found = latencies(table, None, {})
+    found = collect_latency_data(table)
     full = macs(space.largest(), space.shape)
     ratios = [
         (1 - each.ms / table.full_ms) / (1 - macs(each.arch, space.shape) / full)
         for each in table.measured
         if macs(each.arch, space.shape) < 0.99 * full
     ]
-    assert found.saved == pytest.approx(float(np.mean(ratios)))
+    assert found.saved_time == pytest.approx(float(np.mean(ratios)))

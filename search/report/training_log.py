@@ -17,8 +17,8 @@ class Curve(NamedTuple):
     """A value over the epochs.
 
     Args:
-        epochs: counted from 1, as people count.
-        values: one for each of them.
+        epochs: Epochs, counted from 1.
+        values: A value for each of them.
     """
 
     epochs: tuple[int, ...]
@@ -43,8 +43,8 @@ def read_log(path: Path) -> list[Row]:
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def curves(rows: Sequence[Row], group: str) -> dict[str, Curve]:
-    """The curves of a group such as `loss`, by what stands behind the slash."""
+def read_curves(rows: Sequence[Row], group: str) -> dict[str, Curve]:
+    """The curves of a group of columns such as `loss`, by what stands behind the slash."""
     found: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
         for key, value in row.items():
