@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.config import Config, FileConfig, RetrainConfig, SearchConfig, SupernetConfig
+from search.plain import Keys, differences, plain
 from space.arch import is_integer
 from space.errors import InputError, shown
 from space.writing import make_folder
@@ -213,22 +214,10 @@ def section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def plain(value: Any) -> Any:
-    """Tuples as lists, for YAML."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    return value
-
-
-def changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> list[str]:
+def changes(old: Any, new: Any, place: Keys = ()) -> list[str]:
     """What differs, value by value, as `supernet.lr was 0.1, is 0.2`."""
-    if place in FREE:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        return [
-            change for key in keys for change in changes(old.get(key), new.get(key), (*place, key))
-        ]
-    return [] if old == new else [f"{'.'.join(place)} was {shown(old)}, is {shown(new)}"]
+    return [
+        f"{'.'.join(at)} was {shown(then)}, is {shown(now)}"
+        for at, then, now in differences(old, new, place)
+        if at[:2] not in FREE
+    ]

@@ -43,8 +43,13 @@ class SearchSpace:
         Raises:
             InputError: naming the place, the value and what would be right.
         """
+        return cls.read(Reader(values, ("space",)), shape)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
+        """The space that a mapping of a file describes."""
         kinds: dict[str, Any] = {"pool": PoolAxis, "share": ShareAxis, "skip": SkipAxis}
-        given = Reader(values, ("space",)).mapping(**dict.fromkeys(kinds))
+        given = reader.mapping(**dict.fromkeys(kinds))
         axes = {
             name: kinds[name].read(each, shape)
             for name, each in given.items()

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from search.front import Front
 from search.frontfile import FRONT
-from search.objectives import DIRECTIONS, Objective, parse_objectives
+from search.objectives import DIRECTIONS, parse_objectives
 from search.problem import Problem
 from search.record import Record
-from search.searchfile import NAME as SEARCH_FILE
-from search.searchfile import tables_in
+from search.searchfile import SEARCH_FILE, SearchFile
 from search.storage import JOURNAL, read_trials
 from search.trials import read_records
 from space.arch import Arch
-from space.errors import InputError, shown
-from space.shape import BackboneShape
+from space.errors import InputError
 from space.space import SearchSpace
-from space.yamlfile import read_yaml
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def read_search(folder: Path) -> SearchResult:
     Raises:
         InputError: a file is not right, in one line that names it.
     """
-    problem, limits, sampler = _description(folder / SEARCH_FILE)
+    problem, file = _description(folder)
     records: list[Record] = []
     if problem is not None and (folder / JOURNAL).exists():
         try:
@@ -79,40 +75,32 @@ def read_search(folder: Path) -> SearchResult:
         front = Front.of(problem, records)
     else:
         raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
-    space = None if problem is None else problem.space
-    tables = tables_in(folder)
-    return SearchResult(folder.name, front, tuple(records), space, limits, tables, sampler, ended)
+    if file is None:
+        return SearchResult(folder.name, front, ended=ended)
+    return SearchResult(
+        folder.name,
+        front,
+        tuple(records),
+        file.space,
+        file.budget,
+        file.latency,
+        str(file.sampler.get("name", "")),
+        ended,
+    )
 
 
-def _description(path: Path) -> tuple[Problem | None, dict[str, float], str]:
-    """Problem, limits and sampler of a search's description; nothing where there is none."""
-    if not path.exists():
-        return None, {}, ""
-    document = read_yaml(path)
-    data: Any = document.data if isinstance(document.data, dict) else {}
-    parts: dict[str, Any] = {}
-    for key, kind in (("shape", dict), ("space", dict), ("objectives", list), ("budget", dict)):
-        parts[key] = data.get(key)
-        if not isinstance(parts[key], kind):
-            raise document.error((key,), f"must be a {kind.__name__}, got {shown(parts[key])}")
-    for key, kind in (("functions", list), ("directions", dict)):
-        parts[key] = data.get(key, kind())
-        if not isinstance(parts[key], kind):
-            raise document.error((key,), f"must be a {kind.__name__}, got {shown(parts[key])}")
+def _description(folder: Path) -> tuple[Problem | None, SearchFile | None]:
+    """Problem and description of a search; nothing where there is none."""
+    if not (folder / SEARCH_FILE).exists():
+        return None, None
+    file = SearchFile.load(folder)
+    free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
+    directions = {**DIRECTIONS, **(file.directions or {})}
     try:
-        space = SearchSpace.from_dict(parts["space"], BackboneShape.from_dict(parts["shape"]))
-        free = dict.fromkeys([*tables_in(path.parent), *map(str, parts["functions"])], _predict)
-        stated = {str(name): str(each) for name, each in parts["directions"].items()}
-        directions = {**DIRECTIONS, **stated}
-        objectives: tuple[Objective, ...] = parse_objectives(parts["objectives"], directions, free)
-        limits = {str(name): float(most) for name, most in parts["budget"].items()}
+        objectives = parse_objectives(list(file.objectives), directions, free)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (TypeError, ValueError):
-        raise document.error(("budget",), "must be numbers by name") from None
-    sampler = data.get("sampler")
-    name = sampler.get("name", "") if isinstance(sampler, dict) else ""
-    return Problem(space, objectives, directions=directions), limits, str(name)
+        raise InputError(f"{folder / SEARCH_FILE}: {error}") from None
+    return Problem(file.space, objectives, directions=directions), file
 
 
 def _predict(arch: Arch) -> float:

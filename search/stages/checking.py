@@ -18,7 +18,7 @@ from search.latency.table import LatencyTable
 from search.problem import Problem
 from search.racing import race_of
 from search.samplers import parse_sampler
-from search.searchfile import NAME as SEARCH_FILE
+from search.searchfile import SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
 from search.stages.exporting import check_formats
 from search.stages.places import VALUES

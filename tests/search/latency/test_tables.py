@@ -15,7 +15,7 @@ from search.latency.costs import by_cost, digest, make_problem
 from search.latency.measuring import device_name, waiting_for
 from search.objectives import DIRECTIONS
 from search.report.latencies import latencies
-from search.searchfile import tables_in
+from search.searchfile import SearchFile
 from search.stages import timing
 from search.stages.checking import _check_budget
 from search.stages.tables import latency_tables, tables_by_cost
@@ -92,7 +92,7 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
     said = latencies_of(front.entries[0], found)
     assert said.keys() == {"latency_ms"}
     assert said["latency_ms"]["device"] == CONDITIONS.device
-    limits, digests = {"latency_ms": 8.0}, tables_in(run / "search" / "main")
+    limits, digests = {"latency_ms": 8.0}, SearchFile.load(run / "search" / "main").latency
     assert latencies(found["latency_ms"], front, limits, digests).limit is not None
     other = latencies(gpu, front, limits, digests)
     assert (other.limit, other.measured) == (None, ())
