@@ -24,13 +24,12 @@ import numpy as np
 import torch
 
 from search.evaluator import RunEvaluator, SupernetEvaluator, evaluator_of
-from search.hypervolume import hypervolume
+from search.hypervolume import hypervolume, signed
 from search.latency.costs import make_problem
 from search.parsing import parse_call
 from search.racing import Race, race_of
 from search.record import SEEN
 from search.run import run_search
-from search.volumes import signed
 from supernet.evaluation import HeldOut
 
 BATCH = 256

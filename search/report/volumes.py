@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from search.hypervolume import hypervolume_steps, signed, worst_values
 from search.objectives import Objective
 from search.record import Record
 from search.report.searches import SearchResult
-from search.volumes import hypervolume_steps, signed, worst_values
 
 RANDOM = "RandomSampler"
 
