@@ -42,6 +42,7 @@ OWN = (
 SEARCHED = ("search", "export", "retrain")
 # The config of the last command, and what its file said then without the options.
 CONFIG, FILE = "config.yaml", "config_file.yaml"
+SPLIT = "search_split.json"
 MOST_SHOWN = 8
 
 
@@ -153,7 +154,7 @@ class RunFolder:
 
     def split(self) -> list[int] | None:
         """The indices of the search split, once they are stored."""
-        path = self.path / "search_split.json"
+        path = self.path / SPLIT
         if not path.exists():
             return None
         try:
@@ -166,7 +167,7 @@ class RunFolder:
 
     def store_split(self, indices: list[int]) -> None:
         """Store the indices of the search split, for every later stage and restart."""
-        path = self.path / "search_split.json"
+        path = self.path / SPLIT
         if not path.exists():
             write_text(path, json.dumps({"indices": indices}) + "\n")
 
