@@ -7,7 +7,7 @@ attends (own map or shared map). Values are checked alone here; what is allowed 
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Literal, TypeGuard, get_args
 
@@ -146,7 +146,10 @@ def is_integer(value: object) -> TypeGuard[int]:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether `value` is a number, neither NaN nor infinite; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # Also of integers that no float can hold.
+    return abs(value) <= sys.float_info.max
 
 
 def check_seed(value: object, name: str = "seed") -> None:
