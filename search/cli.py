@@ -5,15 +5,16 @@ What takes long to import is imported where Ctrl-C is answered in a line already
 
 from __future__ import annotations
 
-import atexit
-import os
+import logging
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Sequence
-from types import FrameType
 from typing import NoReturn
+
+from space.utils.errors import InputError
+from space.utils.signals import ProcessLostError, Terminated, stoppable, terminable
 
 # What a shell says of a command that a signal has ended.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -28,18 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         Its exit code: 0, 1 where another process of a training has ended, 2 for wrong input and
         for what cannot be written, 130 after Ctrl-C, 143 after SIGTERM.
     """
-    from search.parsing import parse_call  # noqa: PLC0415
     from search.processes import OwnError, leads  # noqa: PLC0415
-    from space.utils.errors import InputError  # noqa: PLC0415
-    from space.utils.signals import ProcessLostError, Terminated, terminable  # noqa: PLC0415
 
     _quiet()
     try:
         with terminable():
-            call = parse_call(sys.argv[1:] if argv is None else argv)
-            from search.dispatch import run_call  # noqa: PLC0415
+            # Signals wait for the imports: a library that loads may swallow a KeyboardInterrupt.
+            with stoppable():
+                from search.parsing import parse_call  # noqa: PLC0415
 
-            _begin()
+                call = parse_call(sys.argv[1:] if argv is None else argv)
+                from search.dispatch import run_call  # noqa: PLC0415
             run_call(call)
     except InputError as error:
         if leads() or isinstance(error, OwnError):
@@ -62,39 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """The command of the distribution: `main`, and out.
-
-    Python would take down torch and its kind piece by piece, for more than a second.
-    """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    """The command of the distribution: `main`, after which there is nothing left to interrupt."""
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # There is nothing left to interrupt, only to leave sooner.
-        signal.signal(number, lambda *_: os._exit(code))
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """Ctrl-C before there is work to lose: libraries that load may swallow a KeyboardInterrupt."""
-    # Of processes that a launcher started one speaks.
-    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
-        os.write(sys.stderr.fileno(), f"tokennas: interrupted; {GOES_ON}\n".encode())
-    os._exit(INTERRUPTED)
-
-
-def _begin() -> None:
-    """From now on Ctrl-C raises KeyboardInterrupt, so that what is being done is stored."""
-    if signal.getsignal(signal.SIGINT) is _leave:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def _quiet() -> None:
     """Silence what libraries warn of and users cannot change."""
-    import logging  # noqa: PLC0415
-
     warnings.filterwarnings("ignore", module=r"(torch|timm|jsonargparse)\b.*")
     logging.getLogger("timm").setLevel(logging.ERROR)

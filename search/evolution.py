@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from search.hypervolume import weakly_dominates
 from search.problem import Problem
 from space.cost import macs
 from space.genes import Genes
@@ -175,10 +176,9 @@ class EvolutionSampler(BaseSampler):
 def _ranked(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     """Those inside measured budgets first, and fewest dominated by before the others."""
     losses: NDArray[np.float64] = np.array([each.losses for each in candidates])
-    # [i, j]: j is nowhere worse than i, and somewhere better.
-    no_worse = (losses[None] <= losses[:, None]).all(axis=2)
-    better = (losses[None] < losses[:, None]).any(axis=2)
-    beaten = (no_worse & better).sum(axis=1)
+    # [i, j]: j is nowhere worse than i.
+    no_worse = weakly_dominates(losses[None], losses[:, None])
+    beaten = (no_worse & ~no_worse.T).sum(axis=1)
     order = sorted(range(len(candidates)), key=lambda i: (candidates[i].excess, beaten[i]))
     return [candidates[i] for i in order]
 

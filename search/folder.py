@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.config import Config, FileConfig, RetrainConfig, SearchConfig, SupernetConfig
+from search.plain import Keys, differences, plain
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError, shown
 from space.utils.values import is_integer
@@ -41,6 +42,7 @@ OWN = (
 SEARCHED = ("search", "export", "retrain")
 # The config of the last command, and what its file said then without the options.
 CONFIG, FILE = "config.yaml", "config_file.yaml"
+SPLIT = "search_split.json"
 MOST_SHOWN = 8
 
 
@@ -152,7 +154,7 @@ class RunFolder:
 
     def split(self) -> list[int] | None:
         """The indices of the search split, once they are stored."""
-        path = self.path / "search_split.json"
+        path = self.path / SPLIT
         if not path.exists():
             return None
         try:
@@ -165,7 +167,7 @@ class RunFolder:
 
     def store_split(self, indices: list[int]) -> None:
         """Store the indices of the search split, for every later stage and restart."""
-        path = self.path / "search_split.json"
+        path = self.path / SPLIT
         if not path.exists():
             write_text(path, json.dumps({"indices": indices}) + "\n")
 
@@ -213,22 +215,10 @@ def section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def plain(value: Any) -> Any:
-    """Tuples as lists, for YAML."""
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    return value
-
-
-def changes(old: Any, new: Any, place: tuple[str, ...] = ()) -> list[str]:
+def changes(old: Any, new: Any, place: Keys = ()) -> list[str]:
     """What differs, value by value, as `supernet.lr was 0.1, is 0.2`."""
-    if place in FREE:
-        return []
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [*old, *(key for key in new if key not in old)]
-        return [
-            change for key in keys for change in changes(old.get(key), new.get(key), (*place, key))
-        ]
-    return [] if old == new else [f"{'.'.join(place)} was {shown(old)}, is {shown(new)}"]
+    return [
+        f"{'.'.join(at)} was {shown(then)}, is {shown(now)}"
+        for at, then, now in differences(old, new, place)
+        if at[:2] not in FREE
+    ]

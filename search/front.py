@@ -13,11 +13,11 @@ from typing import Any
 from search.budget import Constraint, amount_of, quantity
 from search.costs import FREE_COSTS
 from search.frontfile import FrontEntry, FrontFile
+from search.hypervolume import follow_archive, signed, worst_values
 from search.leads import Lead, errors_of, leads_of
 from search.objectives import Direction, Objective, direction_of, first_measured
 from search.problem import Problem
 from search.record import Record
-from search.volumes import follow_archive, signed, worst_values
 from space.utils.errors import InputError, near, shown
 
 # That a front's file may hold: some hundred subnets.

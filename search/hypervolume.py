@@ -1,4 +1,4 @@
-"""Dominance and exact hypervolume, for points whose coordinates are all to be minimised."""
+"""Dominance and exact hypervolume, of points to minimise and of evaluations as such points."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from search.objectives import Objective
+from search.record import Record
+
 Array = np.ndarray[Any, Any]
+
+
+def weakly_dominates(points: Array, others: Array) -> Array:
+    """Whether each point is nowhere worse than its partner in `others`, all to be minimised."""
+    return np.asarray((points <= others).all(axis=-1))
 
 
 class Archive:
@@ -29,10 +37,10 @@ class Archive:
     def add(self, point: Sequence[float]) -> bool:
         """Add a point; whether no other dominates or equals it."""
         new = np.array(point, dtype=float)
-        if (self._points <= new).all(axis=1).any():
+        if weakly_dominates(self._points, new).any():
             return False
         self.volume += _exclusive(new, self._points, self.reference)
-        left = self._points[~(self._points >= new).all(axis=1)]
+        left = self._points[~weakly_dominates(new, self._points)]
         self._points = np.vstack([left, new])
         return True
 
@@ -68,3 +76,47 @@ def _volume(points: Array, reference: Array) -> float:
     for point in points:
         archive.add(point)
     return archive.volume
+
+
+def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """Values of objectives as a point to minimise; the same call turns it back."""
+    return tuple(each.sign * value for each, value in zip(objectives, values, strict=True))
+
+
+def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """The worst value of each objective among the evaluations that succeeded; 0 for none."""
+    points = [
+        signed(record.values, objectives)
+        for record in records
+        if record.values is not None and not record.estimated
+    ]
+    if not points:
+        return (0.0,) * len(objectives)
+    return signed(map(max, zip(*points, strict=True)), objectives)
+
+
+def hypervolume_steps(
+    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
+) -> list[tuple[int, float]]:
+    """(evaluations, hypervolume) wherever the hypervolume grew.
+
+    Args:
+        records: finished evaluations; those beyond a constraint count, but add nothing.
+        objectives: what their values are of.
+        reference: in the objectives' own units; to compare searches, give them the same.
+    """
+    return follow_archive(records, objectives, reference)[1]
+
+
+def follow_archive(
+    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
+) -> tuple[Archive, list[tuple[int, float]]]:
+    """The non-dominated points of all evaluations, and the steps of `hypervolume_steps`."""
+    archive, steps = Archive(signed(reference, objectives)), []
+    for count, record in enumerate(records, start=1):
+        before = archive.volume
+        if record.inside and record.values is not None:
+            archive.add(signed(record.values, objectives))
+        if archive.volume > before:
+            steps.append((count, archive.volume))
+    return archive, steps

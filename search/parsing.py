@@ -27,7 +27,8 @@ from search.commands import COMMANDS, Command
 from search.complaints import explain, placed, section_of
 from search.config import Config, FileConfig
 from search.folder import RunFolder, values_of_file
-from search.stored import Keys, stored_values, with_config, with_values
+from search.plain import Keys
+from search.stored import stored_values, with_config, with_values
 from space.utils.errors import InputError, near, shown
 from space.utils.yaml_file import MOST_DEPTH, Document, Place, check_size, dotted, read_yaml
 

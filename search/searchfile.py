@@ -3,49 +3,114 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from search.budget import quantity
+from search.plain import differences, plain
 from search.problem import Problem
 from search.samplers import SamplerChoice
+from space.shape import BackboneShape
+from space.space import SearchSpace
 from space.utils.errors import InputError, cut, shown
-from space.utils.yaml_file import read_yaml, write_yaml
+from space.utils.reader import open_yaml
+from space.utils.yaml_file import write_yaml
 
 SCHEMA = "tokennas/search/1"
-NAME = "search.yaml"
+SEARCH_FILE = "search.yaml"
 # What an origin says of a callable, see `search.origin`.
 CALLABLE = ("name", "code", "run", "why")
-# Which objectives are functions of the arch, and which way limits on metrics point.
-ADDED = ("functions", "directions")
 
 
-def describe_search(
-    problem: Problem, sampler: SamplerChoice, seed: int, origin: Mapping[str, Any]
-) -> dict[str, Any]:
-    """All that results depend on, in plain values."""
-    arguments = {name: _plain(value) for name, value in sampler.arguments.items()}
-    limits = {limit.name: limit.most for limit in problem.budget.limits}
-    limits |= {each.name: each.limit for each in problem.budget.constraints}
-    latency = {"latency": dict(problem.tables)} if problem.tables else {}
-    functions = [
-        each.name
-        for each in problem.objectives
-        if each.function is not None and each.name not in problem.tables
-    ]
-    return {
-        "shape": problem.space.shape.to_dict(),
-        "space": problem.space.to_dict(),
-        "objectives": [str(objective) for objective in problem.objectives],
-        "budget": limits,
-        "sampler": {"name": sampler.name, **arguments},
-        "seed": seed,
-        "origin": {name: _plain(value) for name, value in origin.items()},
-        **latency,
-        "functions": functions,
-        "directions": {each.name: each.direction for each in problem.budget.constraints},
-    }
+@dataclass(frozen=True)
+class SearchFile:
+    """All that the results of a search depend on.
+
+    Args:
+        space: The archs, of the backbone's shape.
+        objectives: What is made large or small, as `NAME=max` or `NAME=min`.
+        budget: The limits of costs and metrics, by name.
+        sampler: The name and the arguments of what proposes.
+        seed: The seed of every random choice.
+        origin: What evaluates.
+        latency: The digests of the latency tables that costs come from, by the name of the cost.
+        functions: The objectives that are functions of the arch; None in files of earlier versions.
+        directions: Which way limits on metrics point; likewise.
+        storage: Where the trials are: `journal`, or the URL of a database.
+        study: The name of the Optuna study.
+    """
+
+    space: SearchSpace
+    objectives: tuple[str, ...]
+    budget: Mapping[str, float]
+    sampler: Mapping[str, Any]
+    seed: int
+    origin: Mapping[str, Any]
+    latency: Mapping[str, str] = field(default_factory=dict)
+    functions: tuple[str, ...] | None = None
+    directions: Mapping[str, str] | None = None
+    storage: str = ""
+    study: str = ""
+
+    @classmethod
+    def of(
+        cls, problem: Problem, sampler: SamplerChoice, seed: int, origin: Mapping[str, Any]
+    ) -> SearchFile:
+        """The description of a search that is to be made."""
+        constraints = problem.budget.constraints
+        limits = {limit.name: limit.most for limit in problem.budget.limits}
+        return cls(
+            problem.space,
+            tuple(map(str, problem.objectives)),
+            limits | {each.name: each.limit for each in constraints},
+            plain({"name": sampler.name, **sampler.arguments}),
+            seed,
+            plain(origin),
+            dict(problem.tables),
+            tuple(
+                each.name
+                for each in problem.objectives
+                if each.function is not None and each.name not in problem.tables
+            ),
+            {each.name: each.direction for each in constraints},
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> SearchFile:
+        """Read the description of the search in a folder.
+
+        Raises:
+            InputError: file, line, place, value and what would be right.
+        """
+        given = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
+            *("schema", "study", "shape", "space", "objectives", "budget", "sampler", "seed"),
+            **{"storage": "", "origin": {}, "latency": {}, "functions": None, "directions": None},
+        )
+        given["origin"].entries()
+        given["sampler"].entries()
+        functions, directions = given["functions"], given["directions"]
+        return cls(
+            SearchSpace.read(given["space"], BackboneShape.read(given["shape"])),
+            tuple(each.text() for each in given["objectives"].items()),
+            given["budget"].named_numbers(),
+            given["sampler"].value,
+            given["seed"].integer(),
+            given["origin"].value,
+            {name: each.text() for name, each in given["latency"].entries().items()},
+            None if functions.value is None else tuple(each.text() for each in functions.items()),
+            None if directions.value is None else directions.value,
+            given["storage"].text(),
+            given["study"].text(),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for YAML."""
+        found = {item.name: plain(getattr(self, item.name)) for item in fields(self)[1:]}
+        found = {name: value for name, value in found.items() if value is not None}
+        space = {"shape": self.space.shape.to_dict(), "space": self.space.to_dict()}
+        return {"schema": SCHEMA, **space, **found}
 
 
 def study_name(folder: Path, storage: str, journal: bool) -> str:
@@ -59,55 +124,54 @@ def study_name(folder: Path, storage: str, journal: bool) -> str:
     Raises:
         InputError: the description is missing or is none, or names another storage.
     """
-    path = folder / NAME
+    path = folder / SEARCH_FILE
     if not path.exists():
         if journal:
             raise InputError(f"{path}: missing, so nobody can say what the results here belong to")
         return f"{folder.resolve().name}-{secrets.token_hex(4)}"
-    document = read_yaml(path)
-    data = document.data if isinstance(document.data, dict) else {}
-    if data.get("schema") != SCHEMA or not isinstance(data.get("study"), str):
-        raise document.error(("schema",), f"must be {SCHEMA}, got {shown(data.get('schema'))}")
-    _refuse(folder, _differences(data.get("storage"), storage, "storage"))
-    return str(data["study"])
+    there = SearchFile.load(folder)
+    _refuse(folder, {"storage": there.storage}, {"storage": storage})
+    return there.study
 
 
-def settle(folder: Path, study: str, description: Mapping[str, Any], results: bool) -> None:
+def settle(folder: Path, new: SearchFile, results: bool) -> None:
     """Check the description of a search against that of its results, or write it.
 
     Args:
         folder: of the search.
-        study: see `study_name`.
-        description: see `describe_search`.
+        new: what is to be searched now.
         results: whether there are results already; without any a description has no meaning yet.
 
     Raises:
         InputError: a value differs from that of the results that are there; old and new are shown.
     """
-    path, new = folder / NAME, {"schema": SCHEMA, "study": study, **description}
-    old = read_yaml(path).data if path.exists() else {}
+    path = folder / SEARCH_FILE
+    old = SearchFile.load(folder) if path.exists() else None
     if old == new:
         return
-    if results:
-        origin = _named(folder, old.get("origin"), new["origin"])
-        # Earlier versions did not write these.
-        old = {**{key: new[key] for key in ADDED}, **old}
-        _refuse(folder, _differences({**old, "origin": origin}, new, ""))
-    write_yaml(path, new)
+    if results and old is not None:
+        old = replace(
+            old,
+            origin=_named(folder, old.origin, new.origin),
+            # Earlier versions did not write these.
+            functions=new.functions if old.functions is None else old.functions,
+            directions=new.directions if old.directions is None else old.directions,
+        )
+        _refuse(folder, old.to_dict(), new.to_dict())
+    write_yaml(path, new.to_dict())
 
 
-def _named(folder: Path, old: Any, new: Mapping[str, Any]) -> Any:
+def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
     """The origin of the results that are there, by the user's name for it where it had none.
 
     Raises:
         InputError: what evaluates is another callable without a name, or nobody can tell.
     """
-    origin = old if isinstance(old, dict) else {}
-    then, now = ({key: each[key] for key in CALLABLE if key in each} for each in (origin, new))
+    then, now = ({key: each[key] for key in CALLABLE if key in each} for each in (old, new))
     if then == now or not now or ("name" in then and "name" in now):
         return old
     if "name" in now:
-        return {key: value for key, value in origin.items() if key not in then} | now
+        return {key: value for key, value in old.items() if key not in then} | now
     if "name" in then:
         raise InputError(
             f"{folder}: the results that are there have the origin {shown(then['name'])}; give it "
@@ -124,45 +188,15 @@ def _named(folder: Path, old: Any, new: Mapping[str, Any]) -> Any:
     )
 
 
-def _refuse(folder: Path, differences: Iterator[tuple[str, str, str]]) -> None:
-    for place, old, new in differences:
+def _refuse(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for place, old, new in differences(then, now):
+        was, is_ = _short(old), _short(new)
+        if was == is_:
+            was, is_ = _shown(old), _shown(new)
         raise InputError(
-            f"{folder}: {place} was {old} in the results that are there, and is {new}; give the "
-            "old value, or search under another name (--search.name; in Python, folder)"
+            f"{folder}: {'.'.join(place)} was {was} in the results that are there, and is {is_}; "
+            "give the old value, or search under another name (--search.name; in Python, folder)"
         )
-
-
-def tables_in(folder: Path) -> dict[str, str]:
-    """Digests of the latency tables of the search in `folder`, by the name of the cost."""
-    path = folder / NAME
-    data = read_yaml(path).data if path.exists() else None
-    found = data.get("latency") if isinstance(data, dict) else None
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
-
-
-def origin_of(folder: Path) -> dict[str, Any]:
-    """Shape and origin of the search in `folder`: equal ones mean comparable results.
-
-    Raises:
-        InputError: there is no search.
-    """
-    data = read_yaml(folder / NAME).data
-    data = data if isinstance(data, dict) else {}
-    return {"shape": data.get("shape"), "origin": data.get("origin")}
-
-
-def _differences(old: Any, new: Any, place: str) -> Iterator[tuple[str, str, str]]:
-    """Each place where two plain values differ, with both."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys((*old, *new)):
-            name = f"{place}.{key}".removeprefix(".")
-            if key not in old or key not in new:
-                yield name, _shown(old.get(key)), _shown(new.get(key))
-            else:
-                yield from _differences(old[key], new[key], name)
-    elif old != new:
-        short = _short(old), _short(new)
-        yield place, *(short if short[0] != short[1] else (_shown(old), _shown(new)))
 
 
 def _short(value: Any) -> str:
@@ -172,12 +206,3 @@ def _short(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     return "not set" if value is None else cut(shown(value))
-
-
-def _plain(value: Any) -> Any:
-    """What YAML can hold of a value: objects and functions by how they are written."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else shown(value)

@@ -17,7 +17,7 @@ from search.feasible import Feasible
 from search.problem import Problem
 from search.record import Record
 from search.samplers import SamplerChoice
-from search.searchfile import describe_search, origin_of, tables_in
+from search.searchfile import SearchFile
 from search.storage import Store, read_trials
 from search.study import Counts, Study
 from search.trials import read_metrics
@@ -132,9 +132,12 @@ class Search:
         Feasible(self.problem.space, self.problem.budget).check(rng)
         store = None
         if self.folder is not None:
-            objectives = self.problem.objectives
             store = Store(
-                self.folder, description, objectives, url=self.storage, driver=self.driver
+                self.folder,
+                self._description,
+                self.problem.objectives,
+                url=self.storage,
+                driver=self.driver,
             )
         try:
             study = Study(
@@ -152,21 +155,25 @@ class Search:
             if store:
                 store.close()
 
-    def _known(self, description: Mapping[str, Any]) -> dict[str, Measured]:
+    @property
+    def _description(self) -> SearchFile:
+        return SearchFile.of(self.problem, self.sampler, self.seed, self.origin)
+
+    def _known(self) -> dict[str, Measured]:
         """What the searches to reuse measured, by identity."""
         found: dict[str, Measured] = {}
-        mine = {name: description[name] for name in ("shape", "origin")}
+        mine = self._description
         for folder in self.reuse:
-            if origin_of(folder) != mine:
+            other = SearchFile.load(folder)
+            if (other.space.shape, other.origin) != (mine.space.shape, mine.origin):
                 unnamed = "code" in self.origin or "run" in self.origin
                 raise InputError(
                     f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
                     + ("; give both the same origin='NAME', if they mean the same" * unnamed)
                 )
             # What its latency tables predicted would be taken for what this one's do.
-            predicted = tables_in(folder)
             for identity, metrics in read_metrics(read_trials(folder)).items():
-                kept = {k: v for k, v in metrics.items() if k not in predicted}
+                kept = {k: v for k, v in metrics.items() if k not in other.latency}
                 found[identity] = Measured(kept, metrics.groups)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
@@ -10,10 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from search.tables import OPTIMISTIC, cell, duration
-from space.utils.errors import InputError, cut, printable, shown
+from space.utils.errors import InputError, printable
+from space.utils.reader import Reader, open_json
 from space.utils.yaml_file import write_text
 
 if TYPE_CHECKING:
@@ -26,15 +28,8 @@ EVERY_SECONDS = 2.0
 SILENT_SECONDS = 30.0
 MOST = 1 << 62
 # A pid of 0 or less would ask after groups of processes; a greater one the kernel does not have.
-MOST_PID = 1 << 31
-KINDS: dict[str, Any] = {
-    **dict.fromkeys(("pid", "done", "total", "failed", "leased"), int),
-    **dict.fromkeys(("host", "objective"), str),
-    **dict.fromkeys(("time", "rate"), int | float),
-    "best": int | float | None,
-    "workers": int | None,
-    "ended": str | None,
-}
+MOST_PID = (1 << 31) - 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,16 +60,6 @@ class Status:
     workers: int | None
     leased: int
     ended: str | None
-
-    def __post_init__(self) -> None:
-        """Refuse what a file may hold instead, with a ValueError that names the value."""
-        for name, kinds in KINDS.items():
-            value = getattr(self, name)
-            right = isinstance(value, kinds) and not isinstance(value, bool)
-            if not right or (isinstance(value, int | float) and not abs(value) < MOST):
-                raise ValueError(f"{name} cannot be {shown(value)}")
-        if not 0 < self.pid < MOST_PID or self.total < 1:
-            raise ValueError(f"pid {self.pid} or total {self.total} cannot be")
 
     @property
     def running(self) -> bool:
@@ -168,14 +153,31 @@ def read_status(folder: Path) -> Status:
         InputError: it has said nothing, or the file is not one of these.
     """
     path = folder / NAME
-    try:
-        said = dict(json.loads(path.read_text(encoding="utf-8")))
-        # Earlier versions said more.
-        return Status(**{name: value for name, value in said.items() if name in KINDS})
-    except FileNotFoundError:
-        raise InputError(f"{path}: not there: no search has begun in this folder") from None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {cut(str(error))}") from None
+    if not path.exists():
+        raise InputError(f"{path}: not there: no search has begun in this folder")
+    given = open_json(path).mapping(
+        *("pid", "host", "time", "done", "total", "failed", "rate", "objective", "leased"),
+        # Earlier versions said the last two.
+        **dict.fromkeys(("best", "workers", "ended", "forward", "of_alone")),
+    )
+
+    def known(name: str, read: Callable[[Reader], T]) -> T | None:
+        return None if given[name].value is None else read(given[name])
+
+    return Status(
+        pid=given["pid"].integer(least=1, most=MOST_PID),
+        host=given["host"].text(),
+        time=given["time"].number(),
+        done=given["done"].integer(most=MOST),
+        total=given["total"].integer(least=1, most=MOST),
+        failed=given["failed"].integer(most=MOST),
+        rate=given["rate"].number(),
+        objective=given["objective"].text(),
+        best=known("best", lambda each: each.number(least=-math.inf)),
+        workers=known("workers", lambda each: each.integer(most=MOST)),
+        leased=given["leased"].integer(most=MOST),
+        ended=known("ended", Reader.text),
+    )
 
 
 def described(status: Status) -> str:

@@ -6,10 +6,10 @@ the search's folder, or any database that Optuna has a URL for. One process writ
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -21,7 +21,7 @@ from search.journal import read_storage, repair, write_storage
 from search.lock import FolderLock
 from search.objectives import Objective
 from search.proposals import quiet
-from search.searchfile import settle, study_name
+from search.searchfile import SearchFile, settle, study_name
 from search.trials import is_estimate
 from search.urls import without_password
 from space.utils.atomic import make_folder, writing
@@ -37,7 +37,7 @@ class Store:
 
     Args:
         folder: of the search; made where there is none.
-        description: what results depend on, see `search.searchfile`.
+        description: what results depend on.
         objectives: in the order of the values of a trial.
         url: of a database, where the trials are not to lie in the folder.
         driver: process that runs the search; None for this one.
@@ -54,7 +54,7 @@ class Store:
     def __init__(
         self,
         folder: Path,
-        description: Mapping[str, Any],
+        description: SearchFile,
         objectives: tuple[Objective, ...],
         *,
         url: str | None = None,
@@ -73,7 +73,7 @@ class Store:
     def _open(
         self,
         folder: Path,
-        description: Mapping[str, Any],
+        description: SearchFile,
         objectives: tuple[Objective, ...],
         url: str | None,
         driver: int | None,
@@ -87,13 +87,13 @@ class Store:
             with opening(self._place):
                 reach(url)
         name = study_name(folder, storage, there)
-        described = {**description, "storage": storage}
+        described = replace(description, storage=storage, study=name)
         if url is None:
             with opening(self._place), writing(journal):
                 note = repair(journal)
                 self.notes += [note] if note else []
                 self._read(read_storage(journal), name)
-                settle(folder, name, described, bool(self.trials))
+                settle(folder, described, bool(self.trials))
                 # Optuna's lock, interrupted, hides why behind an error of its own.
                 with stoppable():
                     self._study = self._create(write_storage(journal), name, objectives)
@@ -101,7 +101,7 @@ class Store:
             with opening(self._place):
                 self._database = open_database(url, name, driver)
                 self._read(self._database, name)
-                settle(folder, name, described, bool(self.trials))
+                settle(folder, described, bool(self.trials))
                 self._study = self._create(self._database, name, objectives)
 
     def _read(self, storage: BaseStorage, name: str) -> None:

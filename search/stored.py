@@ -9,19 +9,19 @@ from __future__ import annotations
 import copy
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, get_origin, get_type_hints
+from typing import Any
 
-from search.complaints import section_of
-from search.config import Config, FileConfig
-from search.folder import OWN, RunFolder, plain
+from search.complaints import options, section_of
+from search.config import FileConfig
+from search.folder import OWN, RunFolder
+from search.plain import Keys, differences, plain
 from search.urls import without_password
 from space.utils.errors import cut
 from space.utils.yaml_file import dotted
 
-Keys = tuple[str, ...]
 SAYS_NOTHING = object()
 
 
@@ -37,17 +37,19 @@ def stored_values(config: FileConfig, file: Path, arguments: Sequence[str]) -> d
         InputError: a file of the run is not right.
     """
     stored, said = RunFolder(config, file).stored()
-    options = [each.split("=")[0].removeprefix("--") for each in arguments if each[:2] == "--"]
+    named = [each.split("=")[0].removeprefix("--") for each in arguments if each[:2] == "--"]
 
     def silent(keys: Keys) -> bool:
         """Whether neither an option nor an edit of the file says anything of a value."""
         name = ".".join(keys)
-        named = any(f"{name}.".startswith(f"{each}.") for each in (*OWN, "run", "search.name"))
-        given = any(_overlap(name, each) for each in options)
-        return not named and not given and _at(said, keys) == _at(config.file_values, keys)
+        own = any(f"{name}.".startswith(f"{each}.") for each in (*OWN, "run", "search.name"))
+        given = any(_overlap(name, each) for each in named)
+        return not own and not given and _at(said, keys) == _at(config.file_values, keys)
 
-    found = _differences(Config, stored, plain(asdict(config)))
-    return {keys: value for keys, value in found if silent(keys)}
+    changed = differences(stored, plain(asdict(config)))
+    places = dict.fromkeys(_option_of(each.place, options()) for each in changed)
+    found = {keys: _at(stored, keys) for keys in places if keys}
+    return {k: v for k, v in found.items() if v is not SAYS_NOTHING and silent(k)}
 
 
 def with_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
@@ -88,18 +90,13 @@ def as_word(value: Any) -> str:
     return shlex.quote(text)
 
 
-def _differences(
-    kind: Any, stored: Mapping[str, Any], now: Mapping[str, Any], keys: Keys = ()
-) -> Iterator[tuple[Keys, Any]]:
-    """Each stored value of a section that is another one now."""
-    for name, hint in get_type_hints(kind).items():
-        if get_origin(hint) is ClassVar or name not in stored or stored[name] == now[name]:
-            continue
-        section, old, new = section_of(hint), stored[name], now[name]
-        if section is not None and isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(section, old, new, (*keys, name))
-        else:
-            yield (*keys, name), old
+def _option_of(place: Keys, known: Mapping[str, Any]) -> Keys:
+    """The option that a place of a config lies in, or is; none for keys of other versions."""
+    for length in range(1, len(place) + 1):
+        kind = known.get("--" + ".".join(place[:length]))
+        if kind is not None and (length == len(place) or section_of(kind) is None):
+            return place[:length]
+    return ()
 
 
 def _at(values: Any, keys: Keys) -> Any:

@@ -56,16 +56,19 @@ class SearchSpace:
         Raises:
             InputError: naming the place, the value and what would be right.
         """
+        return cls.read(Reader(values, ("space",)), shape)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
+        """The space that a mapping of a file describes."""
         names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
-        sections = Reader(values, ("space",)).mapping(**names)
-        return cls(
-            shape,
-            {
-                name: operator(name).read_axis(section, shape)
-                for name, section in sections.items()
-                if section.value is not None
-            },
-        )
+        given = reader.mapping(**names)
+        axes = {
+            name: operator(name).read_axis(section, shape)
+            for name, section in given.items()
+            if section.value is not None
+        }
+        return cls(shape, axes)
 
     def to_dict(self) -> dict[str, Any]:
         """The `space` section that gives this space."""

@@ -17,7 +17,7 @@ from search.latency.costs import latency_costs, make_problem
 from search.latency.table import LatencyTable
 from search.problem import Problem
 from search.samplers import parse_sampler
-from search.searchfile import NAME as SEARCH_FILE
+from search.searchfile import SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
 from search.stages.exporting import check_formats
 from search.stages.places import VALUES

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.budget import quantity
-from search.folder import RunFolder
+from search.folder import CONFIG, RunFolder
 from search.lock import NAME as LOCK
 from search.lock import FolderLock
 from search.record import describe
@@ -93,7 +93,7 @@ def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
     make_folder(aside)
     # The arch file goes last: a move that was interrupted then goes on, into the same folder.
     for name in sorted((each.name for each in place.iterdir()), key=lambda name: name in files):
-        if name not in (EARLIER, LOCK, "config.yaml"):
+        if name not in (EARLIER, LOCK, CONFIG):
             with writing(aside / name):
                 (place / name).replace(aside / name)
     return aside

@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from search.config import Config, SearchConfig
 from search.evaluator import RunEvaluator
-from search.folder import RunFolder
+from search.folder import SPLIT, RunFolder
 from search.front import Front
 from search.frontfile import FRONT
 from search.latency.costs import by_cost, make_problem
@@ -258,7 +258,7 @@ def origin_of(folder: RunFolder) -> dict[str, str]:
     """What evaluations of a run rest on: the supernet's weights and the search split."""
     files = {
         "supernet": folder.stage("supernet") / WEIGHTS,
-        "split": folder.path / "search_split.json",
+        "split": folder.path / SPLIT,
     }
     return {name: digest(path) for name, path in files.items()}
 

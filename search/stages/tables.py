@@ -6,7 +6,7 @@ from search.config import Config
 from search.folder import RunFolder
 from search.latency.costs import by_cost, is_latency, read_tables
 from search.latency.table import LatencyTable
-from search.searchfile import tables_in
+from search.searchfile import SEARCH_FILE, SearchFile
 from space.utils.errors import InputError
 
 FOLDER = "latency"
@@ -56,7 +56,8 @@ def tables_by_cost(config: Config, folder: RunFolder) -> dict[str, LatencyTable]
     Raises:
         InputError: one is not right.
     """
-    digests = tables_in(folder.stage("search") / config.search.name)
+    place = folder.stage("search") / config.search.name
+    digests = SearchFile.load(place).latency if (place / SEARCH_FILE).exists() else {}
     return by_cost(_there(config, folder), digests) if digests else {}
 
 

@@ -78,9 +78,11 @@ class Reader:
             found.append(value)
         return tuple(found)
 
-    def integer(self, least: int = 0) -> int:
+    def integer(self, least: int = 0, most: int | None = None) -> int:
         if not is_integer(self.value) or self.value < least:
             raise self.error(f"must be an integer of at least {least}, got {shown(self.value)}")
+        if most is not None and self.value > most:
+            raise self.error(f"must be an integer of at most {most}, got {shown(self.value)}")
         return self.value
 
     def number(self, least: float = 0.0) -> float:

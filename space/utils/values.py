@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TypeGuard
 
 from space.utils.errors import InputError, near, shown
@@ -25,7 +25,10 @@ def is_integer(value: object) -> TypeGuard[int]:
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether `value` is a number, neither NaN nor infinite; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # Also of integers that no float can hold.
+    return abs(value) <= sys.float_info.max
 
 
 def check_seed(value: object, name: str = "seed") -> None:

@@ -33,7 +33,7 @@ from search.report.search_result import read_search
 from search.report.training_log import read_curves, read_log
 from search.run import run_search
 from search.samplers import parse_sampler
-from search.searchfile import describe_search
+from search.searchfile import SearchFile
 from search.session import Progress
 from search.stages.archs import file_stem
 from search.stages.searching import show_front
@@ -190,7 +190,7 @@ def _resume(run):
     problem = problem_of(space, budget="macs=90%")
     # What evaluates is no part of this: it is what it was.
     origin = origin if isinstance(origin, dict) else {}
-    store = Store(folder, describe_search(problem, sampler, 0, origin), problem.objectives)
+    store = Store(folder, SearchFile.of(problem, sampler, 0, origin), problem.objectives)
     try:
         _in_file(folder / "journal.log", read_records, store.trials, problem)
     finally:

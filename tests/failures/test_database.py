@@ -17,7 +17,7 @@ from started import evaluated, start, wait_for
 
 from search import database
 from search.run import run_search
-from search.searchfile import NAME as SEARCH_FILE
+from search.searchfile import SEARCH_FILE
 from search.storage import JOURNAL
 from space import InputError
 

@@ -24,7 +24,7 @@ from search.journal import read_storage
 from search.parsing import parse_call
 from search.run import run_search
 from search.samplers import parse_sampler
-from search.searchfile import describe_search
+from search.searchfile import SearchFile
 from search.storage import Store, read_trials
 from search.trials import read_records
 from space import Arch, InputError, load_arch_file, save_arch
@@ -278,7 +278,7 @@ def test_a_sampler_is_one_of_those_listed(ran, name):
 )
 def test_a_storage_is_a_database_that_sqlalchemy_ships(tmp_path, ran, url):
     problem = problem_of(SPACE)
-    description = describe_search(problem, parse_sampler("RandomSampler"), 0, {})
+    description = SearchFile.of(problem, parse_sampler("RandomSampler"), 0, {})
     message = in_a_line(Store, tmp_path / "s", description, problem.objectives, url=url)
     assert message.startswith(("storage: must be the URL", f"storage {url}: "))
     assert not ran.exists()

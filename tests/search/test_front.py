@@ -9,10 +9,9 @@ from search_toys import Evaluate, drive, problem_of, records_of, study_of, toy_s
 
 from search.front import Front
 from search.frontfile import FrontEntry
-from search.hypervolume import hypervolume
+from search.hypervolume import hypervolume, hypervolume_steps, signed, worst_values
 from search.objectives import Objective, parse_objectives
 from search.run import run_search
-from search.volumes import hypervolume_steps, signed, worst_values
 from space import InputError, macs, params
 
 SPACE = toy_space()

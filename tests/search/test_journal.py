@@ -10,7 +10,7 @@ from search_toys import Evaluate
 from stored import SPACE, search
 
 from search.journal import repair
-from search.searchfile import NAME as SEARCH_FILE
+from search.searchfile import SEARCH_FILE
 from search.storage import JOURNAL
 from space import InputError
 

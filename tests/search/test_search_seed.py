@@ -4,7 +4,7 @@ import pytest
 
 from search.cli import main
 from search.config import SearchConfig
-from search.searchfile import NAME
+from search.searchfile import SEARCH_FILE
 from search.storage import read_trials
 from search.trials import read_metrics
 from space import InputError
@@ -14,7 +14,7 @@ from space.utils.yaml_file import read_yaml
 def found(run, name):
     """What a search evaluated, in its order, and the seed that it says it had."""
     folder = run / "search" / name
-    return [*read_metrics(read_trials(folder))], read_yaml(folder / NAME).data["seed"]
+    return [*read_metrics(read_trials(folder))], read_yaml(folder / SEARCH_FILE).data["seed"]
 
 
 def test_searches_of_other_seeds_live_beside_each_other(searched, run, capsys):

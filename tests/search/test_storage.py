@@ -5,14 +5,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+from search.report.front_figures import fronts_figures
+from search.report.searches import read_search
 from search_toys import Evaluate, all_archs, problem_of
 from stored import SPACE, search, stored, study_in
 
 from search.journal import write_storage
-from search.report.front_figures import fronts_figures
-from search.report.searches import read_search
 from search.run import run_search
-from search.searchfile import NAME as SEARCH_FILE
+from search.searchfile import SEARCH_FILE
 from search.storage import JOURNAL, read_trials
 from search.trials import read_metrics, read_records
 from space import InputError
@@ -209,7 +209,7 @@ def test_results_that_nobody_can_say_the_origin_of_are_refused(tmp_path):
     [
         ("schema: tokennas/search/9\nstudy: x\n", "must be tokennas/search/1"),
         ("schema: tokennas/search/1\n", "search.yaml"),
-        ("[]\n", "must be tokennas/search/1"),
+        ("[]\n", "must be a mapping of schema, study"),
         ("{", "no valid YAML"),
         ("", "empty"),
     ],

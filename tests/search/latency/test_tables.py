@@ -16,7 +16,7 @@ from search.latency.measuring import device_name, waiting_for
 from search.objectives import DIRECTIONS
 from search.report.latency_data import collect_latency_data
 from search.report.search_result import SearchResult
-from search.searchfile import tables_in
+from search.searchfile import SearchFile
 from search.stages import timing
 from search.stages.checking import _check_budget
 from search.stages.tables import latency_tables, tables_by_cost
@@ -93,7 +93,7 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
     said = latencies_of(front.entries[0], found)
     assert said.keys() == {"latency_ms"}
     assert said["latency_ms"]["device"] == CONDITIONS.device
-    limits, digests = {"latency_ms": 8.0}, tables_in(run / "search" / "main")
+    limits, digests = {"latency_ms": 8.0}, SearchFile.load(run / "search" / "main").latency
     search = SearchResult("main", front, limits=limits, tables=digests)
     assert collect_latency_data(found["latency_ms"], search).limit is not None
     other = collect_latency_data(gpu, search)
