@@ -26,7 +26,7 @@ from search.evaluator import RunEvaluator, SupernetEvaluator
 from search.parsing import parse_call
 from search.run import run_search
 from space import macs
-from supernet.openings import Openings
+from supernet.models.prefixes import Openings
 
 # Of the archs of a search, every so-many-th is run by itself too.
 EVERY = 8

@@ -11,7 +11,7 @@ from search.workers import RayConfig, Workers
 from space.utils.errors import InputError
 from space.utils.values import check_seed
 from supernet.config import BackboneConfig, DataConfig
-from supernet.recipe import RetrainRecipe, SupernetRecipe
+from supernet.training.recipe import RetrainRecipe, SupernetRecipe
 
 
 @dataclass(frozen=True)

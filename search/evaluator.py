@@ -12,10 +12,6 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
-from supernet.backbone import backbone_shape
-from supernet.model import Supernet
-from supernet.pretrained import load_backbone
-from supernet.task import Classification
 from torch import Tensor, nn
 
 from search.chance import Measured
@@ -24,9 +20,13 @@ from search.stages.setup import Loaded, find_device, trained
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError
-from supernet.batches import all_batches
+from supernet.backbones.load import load_backbone
+from supernet.backbones.vit import backbone_shape
+from supernet.data.loaders import all_batches
 from supernet.evaluation import HeldOut
-from supernet.openings import Openings
+from supernet.models.prefixes import Openings
+from supernet.models.supernet import Supernet
+from supernet.tasks.classification import Classification
 from supernet.weights import first_not_finite, tensor_bytes
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]

@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from supernet.backbone import backbone_shape, create_backbone
 
 from search.budget import quantity
 from search.config import Config
@@ -24,8 +23,9 @@ from space.cost import mac_cost, macs, params
 from space.counting.bands import Bands, Count
 from space.operators.walk import start
 from space.shape import BackboneShape
-from supernet.batches import Batch
-from supernet.sandwich import Sandwich, archs_of_step
+from supernet.backbones.vit import backbone_shape, create_backbone
+from supernet.data.loaders import Batch
+from supernet.training.sandwich import Sandwich, archs_of_step
 
 BARS = 12
 PROBE_BATCH = 32

@@ -136,7 +136,7 @@ def _with_stored(call: Call, arguments: list[str], document: Document) -> Call:
 
 def _check_optimizers(config: Config) -> None:
     # What status and --help can do without: torch and timm take seconds to load.
-    from supernet.optimization import check_optimizer  # noqa: PLC0415
+    from supernet.training.optimizer import check_optimizer  # noqa: PLC0415
 
     for recipe in (config.supernet, config.retrain):
         check_optimizer(recipe)

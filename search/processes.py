@@ -156,7 +156,7 @@ def _tried(action: Callable[[], T]) -> tuple[T | None, str | None]:
 
 
 def _processes() -> Any:
-    from supernet.parallel import Processes  # noqa: PLC0415 - torch
+    from supernet.process_group import Processes  # noqa: PLC0415 - torch
 
     return Processes.current()
 

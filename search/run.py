@@ -27,9 +27,8 @@ from space.space import SearchSpace
 from space.utils.errors import InputError, shown
 
 if TYPE_CHECKING:
-    from supernet.model import Supernet
-
     from search.evaluator import Metric, SupernetEvaluator
+    from supernet.models.supernet import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
 

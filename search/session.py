@@ -125,8 +125,7 @@ class Search:
         Raises:
             InputError: see `Store` and `Study`.
         """
-        description = describe_search(self.problem, self.sampler, self.seed, self.origin)
-        known = self._known(description)
+        known = self._known()
         # Before anything is written: a budget that is refused is to be given anew.
         rng = np.random.default_rng([self.seed, 1])
         Feasible(self.problem.space, self.problem.budget).check(rng)

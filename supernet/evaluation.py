@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from supernet.optimization import autocast
-from supernet.task import Classification, at_least_float32
+from supernet.precision import at_least_float32, autocast
+from supernet.tasks.classification import Classification
 
 Network = Callable[[Tensor], Tensor]
 

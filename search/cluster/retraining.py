@@ -25,8 +25,8 @@ from search.stages.places import note_failure
 from search.stages.retraining import retrain_one
 from search.workers import Workers
 from space.utils.errors import InputError
+from supernet.data.sources import open_sources
 from supernet.progress import progress_bar
-from supernet.sources import open_sources
 
 POLL_SECONDS = 1.0
 # For checkpoints, after Ctrl-C.

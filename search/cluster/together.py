@@ -23,7 +23,7 @@ from search.stages.retraining import retrain_share
 from search.workers import Workers
 from space.utils.errors import one_line
 from space.utils.signals import ProcessLostError, ask_to_stop
-from supernet.parallel import Processes
+from supernet.process_group import Processes
 
 RETRIES = 3
 LOOK_SECONDS = 0.5

@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from supernet.extraction import extract
-from supernet.model import Supernet
 
 from search.latency.conditions import Conditions
 from search.latency.measuring import device_name, images_like
 from space.arch import Arch
+from supernet.models.subnet import extract
+from supernet.models.supernet import Supernet
 
 
 def conditions_on(

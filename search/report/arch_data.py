@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from space.arch import Arch
+from space.arch import Arch, BlockArch
 from space.cost import mac_cost
-from space.operators.walk import trace
+from space.operators.base import Kind
+from space.operators.walk import advance, trace, turns
 from space.shape import BackboneShape
-from space.state import State, starts_run, through
+from space.state import State
 
 
 @dataclass(frozen=True)
@@ -59,22 +60,27 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
     cost, data, producer = mac_cost(shape), [], 0
     for i, block in enumerate(blocks):
         before, after = states[i], states[i + 1]
-        producer = producer if block.shared else i
-        tokens = through(before, block)
-        pool = f"{block.pool.kind}\n{_size(before)}\n→ {_size(after)}" if block.pool else ""
+        producer = i if after.tokens.own_maps else producer
         data.append(
             BlockData(
-                tokens_before=before.tokens,
-                tokens=tokens,
-                bypass=after.tokens - tokens,
+                tokens_before=before.tokens.patches,
+                tokens=after.tokens.seen,
+                bypass=after.tokens.patches - after.tokens.seen,
                 macs=cost.block(before, block),
-                pool=pool,
-                selector=block.selector if starts_run(before, block) else "",
-                producer=producer if block.shared else None,
+                pool=_label("reduce", before, block),
+                selector=_label("subset", before, block),
+                producer=None if after.tokens.own_maps else producer,
             )
         )
     return ArchData(data, cost.rest(states[-1]), shape.prefix)
 
 
-def _size(state: State) -> str:
-    return str(state.tokens) if state.grid is None else f"{state.grid[0]} x {state.grid[1]}"
+def _label(kind: Kind, before: State, block: BlockArch) -> str:
+    """What the operators of a kind do to a block's tokens, in a few short lines."""
+    after = advance(before, block)
+    labels = (
+        turn.operator.label(before, after, turn.choice)
+        for turn in turns(before, block)
+        if turn.operator.kind == kind and turn.choice != turn.operator.plain
+    )
+    return "\n".join(filter(None, labels))

@@ -86,8 +86,7 @@ def _collect(
     search: SearchResult, networks: Sequence[Network], score: Score, cost: str
 ) -> FrontData:
     front, space = search.front, search.space
-    # What racing stopped was never measured.
-    evaluated = {each.identity: each.metrics for each in search.records if not each.estimated}
+    evaluated = {each.identity: each.metrics for each in search.records}
     cloud = [_point(metrics, cost, score) for metrics in evaluated.values()]
     points = [
         _point({**entry.metrics, cost: entry.metrics[MEASURED + cost]}, cost, score)

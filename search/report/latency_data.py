@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from search.folder import section
 from search.latency.costs import MEASURED, NAME, by_cost
 from search.latency.table import LatencyTable
-from search.latency.terms import term_macs, terms_of
+from search.latency.terms import arch_terms
 from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.cost import macs
@@ -141,9 +141,8 @@ def _operator_costs(table: LatencyTable, full_macs: int) -> list[OperatorCost]:
     time: defaultdict[str, float] = defaultdict(float)
     work: defaultdict[str, float] = defaultdict(float)
     for each in table.measured:
-        for term, count in terms_of(each.arch, table.shape).items():
-            weight = count / len(table.measured)
-            time[term.operator] += weight * table.terms[term] / table.full_ms
-            work[term.operator] += weight * term_macs(term, table.shape) / full_macs
+        for term, term_macs in arch_terms(each.arch, table.shape):
+            time[term.operator] += table.terms[term] / table.full_ms / len(table.measured)
+            work[term.operator] += term_macs / full_macs / len(table.measured)
     costs = [OperatorCost(name, time[name], work[name]) for name in time]
     return sorted(costs, key=lambda each: -each.excess)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from search.folder import CONFIG, read_values, section
-from search.front import Front, FrontEntry
+from search.front import Front
+from search.frontfile import FrontEntry
 from search.latency.costs import MEASURED, is_latency
 from search.report.training_log import Row, read_log
 from search.stages.places import ARCH, failure

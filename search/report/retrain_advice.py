@@ -10,10 +10,11 @@ from typing import Any
 
 from search.budget import amount_of, quantity
 from search.config import SearchConfig
-from search.front import Front, FrontEntry
+from search.front import Front
+from search.frontfile import FRONT, FrontEntry
 from search.report.networks import RANDOM, Network
 from search.report.score import Score
-from search.report.search_result import FRONT, SearchResult
+from search.report.search_result import SearchResult
 from search.stages.choosing import best_within, folder_of, named
 from space.utils.errors import InputError
 

@@ -9,8 +9,8 @@ from math import prod
 
 import numpy as np
 
+from search.hypervolume import hypervolume_steps, signed, worst_values
 from search.report.search_result import SearchResult
-from search.volumes import hypervolume_steps, signed, worst_values
 from space.arch import Arch
 from space.space import SearchSpace
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from search.front import Front
+from search.frontfile import FRONT
 from search.objectives import DIRECTIONS, parse_objectives
 from search.problem import Problem
 from search.record import Record
-from search.searchfile import NAME as SEARCH_FILE
-from search.searchfile import tables_in
+from search.searchfile import SEARCH_FILE, SearchFile
 from search.storage import JOURNAL, read_trials
 from search.trials import read_records
 from space.arch import Arch
-from space.shape import BackboneShape
 from space.space import SearchSpace
-from space.utils.errors import InputError, shown
-from space.utils.yaml_file import read_yaml
+from space.utils.errors import InputError
 
-FRONT = "front.yaml"
 RANDOM = "RandomSampler"
 
 
@@ -79,68 +75,46 @@ def read_search(folder: Path) -> SearchResult:
     Raises:
         InputError: a file is not right, in one line that names it.
     """
-    described = (folder / SEARCH_FILE).exists()
-    description = _read_description(folder / SEARCH_FILE) if described else None
+    problem, file = _read_description(folder)
     records: list[Record] = []
-    if description is not None and (folder / JOURNAL).exists():
+    if problem is not None and (folder / JOURNAL).exists():
         try:
-            records = read_records(read_trials(folder), description.problem)
+            records = read_records(read_trials(folder), problem)
         except InputError as error:
             raise InputError(f"{folder / JOURNAL}: {error}") from None
     ended = (folder / FRONT).exists()
     if ended:
         front = Front.load(folder / FRONT)
-    elif description is not None:
-        front = Front.of(description.problem, records)
+    elif problem is not None:
+        front = Front.of(problem, records)
     else:
         raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
-    if description is None:
+    if file is None:
         return SearchResult(folder.name, front)
     return SearchResult(
         folder.name,
         front,
         tuple(records),
-        description.problem.space,
-        description.limits,
-        tables_in(folder),
-        description.sampler,
+        file.space,
+        file.budget,
+        file.latency,
+        str(file.sampler.get("name", "")),
         ended,
     )
 
 
-class _Description(NamedTuple):
-    problem: Problem
-    limits: Mapping[str, float]
-    sampler: str
-
-
-def _read_description(path: Path) -> _Description:
-    """Read `search.yaml`, as far as a report needs it."""
-    document = read_yaml(path)
-    data = document.data if isinstance(document.data, dict) else {}
-
-    def read(key: str, kind: type, default: object = None) -> Any:
-        value = data.get(key, default)
-        if not isinstance(value, kind):
-            raise document.error((key,), f"must be a {kind.__name__}, got {shown(value)}")
-        return value
-
-    shape, values = read("shape", dict), read("space", dict)
-    objectives, budget = read("objectives", list), read("budget", dict)
-    functions, stated = read("functions", list, []), read("directions", dict, {})
+def _read_description(folder: Path) -> tuple[Problem | None, SearchFile | None]:
+    """Problem and description of a search; nothing where there is none."""
+    if not (folder / SEARCH_FILE).exists():
+        return None, None
+    file = SearchFile.load(folder)
+    free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
+    directions = {**DIRECTIONS, **(file.directions or {})}
     try:
-        space = SearchSpace.from_dict(values, BackboneShape.from_dict(shape))
-        free = dict.fromkeys([*tables_in(path.parent), *map(str, functions)], _predict)
-        directions = {**DIRECTIONS, **{str(name): str(each) for name, each in stated.items()}}
-        parsed = parse_objectives(objectives, directions, free)
-        limits = {str(name): float(most) for name, most in budget.items()}
+        objectives = parse_objectives(list(file.objectives), directions, free)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (TypeError, ValueError):
-        raise document.error(("budget",), "must be numbers by name") from None
-    sampler = data.get("sampler")
-    name = sampler.get("name", "") if isinstance(sampler, dict) else ""
-    return _Description(Problem(space, parsed, directions=directions), limits, str(name))
+        raise InputError(f"{folder / SEARCH_FILE}: {error}") from None
+    return Problem(file.space, objectives, directions=directions), file
 
 
 def _predict(arch: Arch) -> float:

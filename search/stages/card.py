@@ -18,7 +18,7 @@ from search.tables import cell
 from space.arch import BlockArch
 from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
-from supernet.exporting import FORMATS, Check
+from supernet.export import FORMATS, Check
 
 TITLES = {
     "top1": "top-1",

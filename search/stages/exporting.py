@@ -26,7 +26,7 @@ from space.arch import Arch
 from space.arch_file import save_arch
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
-from supernet.exporting import check_packages
+from supernet.export import check_packages
 
 PORTFOLIO = "portfolio"
 

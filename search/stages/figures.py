@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from supernet.extraction import create_subnet
 
 from search.latency.costs import is_latency
 from search.latency.table import LatencyTable
@@ -17,6 +16,7 @@ from search.stages.speed import images_per_second
 from search.stages.timing import knows, time_archs
 from space.arch_file import load_arch_file
 from space.cost import macs, params
+from supernet.models.subnet import create_subnet
 
 SPEED = "images_per_second"
 

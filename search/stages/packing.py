@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from supernet.elastic import ElasticViT
 from torch import Tensor
 
 from search.config import Config
@@ -28,7 +27,8 @@ from space.arch_file import ArchFile, load_arch, save_arch
 from space.utils.atomic import make_folder, remove_half_written
 from space.utils.errors import InputError
 from space.utils.yaml_file import write_text
-from supernet.exporting import FORMATS, Check, export_subnet, hub_config
+from supernet.export import FORMATS, Check, export_subnet, hub_config
+from supernet.models.elastic import ElasticViT
 from supernet.weights import tensor_bytes
 
 CONFIG, CARD = "config.json", "README.md"

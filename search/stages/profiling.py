@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import track
-from supernet.backbone import backbone_shape, create_backbone
-from supernet.model import Supernet
 
 from search.config import Config
 from search.folder import RunFolder
@@ -38,7 +36,9 @@ from space.cost import macs
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
-from supernet.sources import open_sources
+from supernet.backbones.vit import backbone_shape, create_backbone
+from supernet.data.sources import open_sources
+from supernet.models.supernet import Supernet
 
 HELD_OUT = 40
 ROUNDS = 20

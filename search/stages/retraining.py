@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from supernet.elastic import ElasticViT
-from supernet.extraction import extract, subnet_of
-from supernet.pretrained import load_backbone
 from torch import nn
 
 from search.config import Config
@@ -40,9 +37,12 @@ from space.arch import Arch
 from space.utils.atomic import writing
 from space.utils.errors import InputError
 from space.utils.signals import ProcessLostError
+from supernet.backbones.load import load_backbone
 from supernet.evaluation import HeldOut
-from supernet.parallel import Processes
-from supernet.retraining import retrain as train_subnet
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import extract, subnet_of
+from supernet.process_group import Processes
+from supernet.training.retrain import retrain as train_subnet
 from supernet.weights import save_weights
 
 

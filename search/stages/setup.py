@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from supernet.backbone import backbone_shape
-from supernet.model import Supernet
-from supernet.pretrained import load_backbone
-from supernet.task import Classification
 
 from search.config import Config
 from search.folder import RunFolder
 from space.space import SearchSpace
 from space.utils.errors import InputError
-from supernet.data import Data, open_data
+from supernet.backbones.load import load_backbone
+from supernet.backbones.vit import backbone_shape
+from supernet.data.image_check import check_images
+from supernet.data.sources import open_sources
+from supernet.data.splits import Data, open_data
 from supernet.evaluation import HeldOut
-from supernet.image_check import check_images
-from supernet.parallel import Processes
-from supernet.sources import open_sources
+from supernet.models.supernet import Supernet
+from supernet.process_group import Processes
+from supernet.tasks.classification import Classification
 from supernet.weights import load_weights
 
 WEIGHTS = "supernet.safetensors"

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from search.latency.measuring import device_name, images_like, waiting_for
-from supernet.optimization import autocast
+from supernet.precision import autocast
 
 BATCH = 64
 SECONDS = 1.0

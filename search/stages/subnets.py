@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from supernet.elastic import ElasticViT
-from supernet.extraction import create_subnet, extract
-from supernet.model import check_shape
-
 from search.config import Config
 from search.stages.places import ARCH, WEIGHTS
 from search.stages.setup import Setup
 from space.arch_file import ArchFile
 from space.utils.errors import InputError
-from supernet.exporting import FORMATS
+from supernet.export import FORMATS
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import create_subnet, extract
+from supernet.models.supernet import check_shape
 
 # In the folder of one network: its weights as retrained, or as exported.
 OWN = (WEIGHTS, FORMATS["safetensors"].file)

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
-from supernet.model import Supernet
 
 from search.front import Front
 from search.frontfile import FrontEntry
@@ -19,6 +18,7 @@ from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
 from space.arch import Arch
 from space.utils.errors import one_line
+from supernet.models.supernet import Supernet
 
 ROUNDS = 15
 # What an arch file says of how its milliseconds came about.

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from supernet.model import Supernet
-from supernet.pretrained import load_backbone
 from torch import nn
 
 from search.config import Config, SupernetConfig
@@ -17,8 +15,10 @@ from search.lock import FolderLock
 from search.processes import all_do, first_does
 from search.stages.setup import TRAINED, WEIGHTS, Setup, prepare
 from space.utils.errors import InputError
-from supernet.parallel import Processes
-from supernet.training import train_supernet
+from supernet.backbones.load import load_backbone
+from supernet.models.supernet import Supernet
+from supernet.process_group import Processes
+from supernet.training.train_supernet import train_supernet
 from supernet.weights import load_weights, save_weights
 
 

@@ -226,7 +226,11 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     @abstractmethod
     def describe(self, before: State, after: State, choice: ChoiceT) -> str:
-        """A choice in words, for a card or a picture; empty for one that needs none."""
+        """A choice in words, for a model card; empty for one that needs none."""
+
+    def label(self, before: State, after: State, choice: ChoiceT) -> str:
+        """A choice that is not the plain one in a few short lines, for the picture of an arch."""
+        return self.text(choice)
 
 
 def attention_elements(n: int, shape: BackboneShape, *, projections: int = 4, maps: int = 0) -> int:

@@ -172,6 +172,9 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         size = choice.grid and "x".join(map(str, choice.grid))
         return f"{choice.kind} to {size or f'{after.tokens.patches} tokens'}"
 
+    def label(self, before: State, after: State, choice: Pool | None) -> str:
+        return f"{choice and choice.kind}\n{_size(before.tokens)}\n→ {_size(after.tokens)}"
+
 
 @lru_cache(maxsize=64)
 def _pools(axis: PoolAxis) -> tuple[Pool, ...]:
@@ -182,6 +185,10 @@ def _pools(axis: PoolAxis) -> tuple[Pool, ...]:
         else:
             found += [Pool(kind, stride=stride) for stride in axis.strides]
     return tuple(found)
+
+
+def _size(tokens: Tokens) -> str:
+    return str(tokens.patches) if tokens.grid is None else "{} x {}".format(*tokens.grid)
 
 
 def pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:

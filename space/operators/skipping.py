@@ -192,6 +192,9 @@ class Skipping(Operator[Skip, SkipAxis]):
             return ""
         return f"{choice.ratio:.0%} of the patch tokens skip it, chosen by `{choice.selector}`"
 
+    def label(self, before: State, after: State, choice: Skip) -> str:
+        return "" if before.tokens.inside else choice.selector
+
     def _running(self, tokens: Tokens, axis: SkipAxis) -> float:
         """The ratio of the run that goes on: of equal ones the smallest, as in canonical form."""
         return min(each for each in axis.ratios if kept(each, tokens.patches) == tokens.inside)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from timm.layers.attention import Attention
@@ -90,7 +90,7 @@ class ElasticAttention(Attention):
     ) -> Tensor:
         """Tokens (B, N, D) to (B, N, D); without an exchange as timm does it."""
         if exchange is None:
-            return super().forward(x, attn_mask, is_causal)  # type: ignore[no-any-return]
+            return super().forward(x, attn_mask, is_causal)
         if exchange.maps is not None:
             y = self._by_maps_of_others(x, exchange.maps)
             exchange.exposed = Exposed(maps=exchange.maps if exchange.request.maps else None)
@@ -174,12 +174,12 @@ class ElasticBlock(Block):
     ) -> Tensor:
         """Tokens (B, N, D) to (B, N, D); without an exchange as timm does it."""
         if exchange is None:
-            return super().forward(x, attn_mask, is_causal)  # type: ignore[no-any-return]
-        of = exchange.request.of
+            return super().forward(x, attn_mask, is_causal)
+        of, attn = exchange.request.of, cast(ElasticAttention, self.attn)
         if of is not None:
             with torch.no_grad():
-                query, key, _ = self.attn.project(self.norm1(of))
-        x = x + self.drop_path1(self.ls1(self.attn(self.norm1(x), exchange=exchange)))
+                query, key, _ = attn.project(self.norm1(of))
+        x = x + self.drop_path1(self.ls1(attn(self.norm1(x), exchange=exchange)))
         if of is not None:
             exchange.exposed = exchange.exposed._replace(query=query, key=key)
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))  # type: ignore[no-any-return]

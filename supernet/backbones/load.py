@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
-from supernet.backbone import check_backbone, create_backbone
-from supernet.task import Classification
 from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 from torch import Tensor
 
 from space.utils.errors import InputError, one_line, shown
+from supernet.backbones.vit import check_backbone, create_backbone
 from supernet.config import BackboneConfig
+from supernet.tasks.classification import Classification
 
 
 class Loaded(NamedTuple):

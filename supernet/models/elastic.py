@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from supernet.backbone import measure_head, shallow_copy
-from supernet.core import ElasticCore, check_no_mask
 from timm.models._features import feature_take_indices
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
@@ -14,6 +12,9 @@ from torch import Tensor, nn
 from space.arch import Arch, Grid
 from space.shape import BackboneShape
 from space.utils.errors import InputError
+from supernet.backbones.blocks import shallow_copy
+from supernet.backbones.vit import measure_head
+from supernet.models.forward import ElasticCore, check_no_mask
 
 
 class Taken(NamedTuple):

@@ -148,6 +148,11 @@ class ElasticCore(VisionTransformer):
             flow = self._restored(step, flow)
         return self.forward_head(self.norm(flow.all_tokens())), tuple(chosen)
 
+    @property
+    def runs(self) -> int:
+        """Runs of blocks that some tokens bypass, in a subnet."""
+        return sum(step.restores for step in self.steps())
+
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
         """The plan of `arch`, or of the subnet's own.
 
@@ -219,17 +224,17 @@ class ElasticCore(VisionTransformer):
         self, block: nn.Module, x: Tensor, maps: Maps | None, request: Request
     ) -> tuple[Tensor, Exposed]:
         if self.grad_checkpointing and self.training:
-            return checkpoint(_exchange, block, x, maps, request, use_reentrant=False)  # type: ignore[no-any-return]
+            return checkpoint(_exchange, block, x, maps, request, use_reentrant=False)
         return _exchange(block, x, maps, request)
 
     def _request(self, i: int, step: Step) -> Request:
-        """What block `i` is to leave for the actions of the next block."""
+        """What block `i` is to leave for the operators of the next block."""
         request = Request()
-        for need, action in step.asks:
+        for need, operator in step.asks:
             if need == "maps":
                 request = request._replace(maps=True)
                 continue
-            read = action.operator.reader(self, action, self._weights(action.operator, i + 1))
+            read = operator.reader(self, need, self._weights(operator, i + 1))
             if need == "logits":
                 request = request._replace(read_logits=read)
             else:

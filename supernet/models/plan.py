@@ -9,7 +9,7 @@ from space.operators.registry import cached
 from space.operators.walk import advance, trace, turns
 from space.shape import BackboneShape
 from space.state import State, Tokens
-from supernet.operators.base import Action, Need
+from supernet.operators.base import Action, Need, TokenOperator
 from supernet.operators.registry import token_operator
 
 
@@ -18,14 +18,14 @@ class Step(NamedTuple):
 
     Args:
         actions: What is done to the tokens before the block.
-        asks: What the next block's actions need of this block's attention.
+        asks: What the next block's operators need of this block's attention.
         own_maps: Whether the block makes its attention maps itself.
         restores: Whether all tokens go back to their places after the block.
         after: The tokens after the block.
     """
 
     actions: tuple[Action, ...]
-    asks: tuple[tuple[Need, Action], ...]
+    asks: tuple[tuple[Need, TokenOperator], ...]
     own_maps: bool
     restores: bool
     after: Tokens
@@ -43,7 +43,7 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
     steps = []
     for i, after in enumerate(state.tokens for state in states[1:]):
         following = actions[i + 1] if i + 1 < arch.depth else ()
-        needs = ((each.operator.need(each), each) for each in following)
+        needs = ((each.operator.need(each), each.operator) for each in following)
         ends = i + 1 == arch.depth or not states[i + 2].tokens.inside
         steps.append(
             Step(

@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from supernet.backbone import backbone_shape, create_backbone
-from supernet.elastic import ElasticViT
-from supernet.model import Supernet, canonical, check_shape
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -18,6 +15,9 @@ from space.arch_file import ArchFile, load_arch_file
 from space.operators.walk import trace
 from space.shape import BackboneShape
 from space.utils.errors import InputError, shown
+from supernet.backbones.vit import backbone_shape, create_backbone
+from supernet.models.elastic import ElasticViT
+from supernet.models.supernet import Supernet, canonical, check_shape
 from supernet.weights import load_weights
 
 

@@ -6,9 +6,6 @@ from dataclasses import fields, replace
 from functools import lru_cache
 from weakref import ref
 
-from supernet.backbone import backbone_shape
-from supernet.elastic import DISTILLED, ElasticViT
-from supernet.plan import Step
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
@@ -16,6 +13,9 @@ from space.arch import Arch
 from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.utils.errors import InputError
+from supernet.backbones.vit import backbone_shape
+from supernet.models.elastic import DISTILLED, ElasticViT
+from supernet.models.plan import Step
 
 
 class Supernet(ElasticViT):

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from supernet.elastic import ElasticViT
-from supernet.extraction import create_subnet
 from timm.models import generate_default_cfgs, load_pretrained, register_model
 
 from space.arch_file import parse_arch
 from space.utils.errors import InputError
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import create_subnet
 
 default_cfgs = generate_default_cfgs({"tokennas_vit": {"url": "", "classifier": "head"}})
 

@@ -115,15 +115,11 @@ class TokenOperator(ABC):
         """What it needs of the attention of the block before."""
         return None
 
-    def reader(
-        self, net: Backbone, action: Action, module: nn.Module | None
-    ) -> Callable[..., Tensor]:
+    def reader(self, net: Backbone, need: Need, module: nn.Module | None) -> Callable[..., Tensor]:
         """What reads logits or rows of the block before, where it needs them; see `Request`."""
         raise NotImplementedError
 
-    def module(
-        self, net: Backbone, choices: Iterable[Action], like: Tensor
-    ) -> nn.Module | None:
+    def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         """New weights of a block that has these choices; None where it needs none.
 
         Args:

@@ -23,12 +23,12 @@ class Pooling(TokenOperator):
     name = "pool"
     modules = "pools"
 
-    def module(
-        self, net: Backbone, choices: Iterable[Action], like: Tensor
-    ) -> nn.Module | None:
+    def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         kinds = sorted({each.choice.kind for each in choices if each.choice.learned})
         kernels = {
-            kind: DepthwisePool(net.embed_dim, 2 if kind == "conv2d" else 1, like.device, like.dtype)
+            kind: DepthwisePool(
+                net.embed_dim, 2 if kind == "conv2d" else 1, like.device, like.dtype
+            )
             for kind in kinds
         }
         return nn.ModuleDict(kernels) if kernels else None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
 
 from space.operators import registry as space_registry
 from space.operators.base import Operator
-from supernet.operators.base import TokenOperator
+from supernet.operators.base import Auxiliary, TokenOperator
 from supernet.operators.pooling import Pooling
 from supernet.operators.sharing import Sharing
 from supernet.operators.skipping import Skipping
@@ -27,7 +30,18 @@ def token_operator(name: str) -> TokenOperator:
     return _operators[name]
 
 
-def register(operator: Operator, token_operator: TokenOperator) -> None:
+def auxiliary_losses(net: Any, rows: Tensor) -> dict[str, Auxiliary]:
+    """The losses beside the task's of a step, by name; those that have something to teach.
+
+    Args:
+        net: The supernet, or a subnet.
+        rows: The images of the batch to learn from, (B,) of bool.
+    """
+    found = {each.auxiliary: each.auxiliary_loss(net, rows) for each in token_operators()}
+    return {name: loss for name, loss in found.items() if name is not None and loss is not None}
+
+
+def register(operator: Operator[Any, Any], token_operator: TokenOperator) -> None:
     """Add an operator from outside, both of its halves; every process that runs its archs must.
 
     Raises:
@@ -38,7 +52,7 @@ def register(operator: Operator, token_operator: TokenOperator) -> None:
 
 
 @contextmanager
-def registered(operator: Operator, token_operator: TokenOperator) -> Iterator[None]:
+def registered(operator: Operator[Any, Any], token_operator: TokenOperator) -> Iterator[None]:
     """An operator that is there for a while."""
     with space_registry.registered(operator):
         _operators[operator.name] = token_operator

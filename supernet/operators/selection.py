@@ -28,14 +28,11 @@ class MapSelector(nn.Module):
 
     def __init__(self, heads: int, device: torch.device | None = None) -> None:
         super().__init__()
-        self.hidden = _HeadMix(heads, bias=True, device=device)
-        self.predict = _HeadMix(heads, bias=False, device=device)
         # At first logits pass through: the ReLU does not cut what the bias lifts above zero, and
         # log-softmax ignores the lift. So learning starts from the previous map itself.
-        with torch.no_grad():
-            nn.init.eye_(self.hidden.weight)
-            nn.init.constant_(self.hidden.bias, LIFT)
-            nn.init.eye_(self.predict.weight)
+        self.hidden = _HeadMix(heads, device)
+        self.hidden.bias = nn.Parameter(torch.full((heads,), LIFT, device=device))
+        self.predict = _HeadMix(heads, device)
 
     def forward(self, logits: Tensor) -> Tensor:
         """Logits (B, H, N, N) to log-maps (B, H, N, N)."""
@@ -58,10 +55,11 @@ class _HeadMix(nn.Module):
     (adapters, quantisation) must not take it for one.
     """
 
-    def __init__(self, heads: int, bias: bool, device: torch.device | None) -> None:
+    bias: nn.Parameter
+
+    def __init__(self, heads: int, device: torch.device | None) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(heads, heads, device=device))
-        self.bias = nn.Parameter(torch.empty(heads, device=device)) if bias else None
+        self.weight = nn.Parameter(torch.eye(heads, device=device))
 
 
 def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tensor:

@@ -11,19 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from supernet.elastic import ElasticViT
-from supernet.model import Supernet
-from supernet.selection import (
-    at_least_float32,
-    choose,
-    column_sums,
-    full_precision,
-    row_importance,
-)
 from torch import Tensor
 
 from space.operators.skipping import kept
-from supernet.batches import Batch
+from supernet.operators.selection import choose, column_sums, row_importance
+from supernet.precision import at_least_float32, full_precision
 
 RIVALS = ("selector", "previous map", "class row", "chance")
 # Where fewer of the tokens are dropped, whoever guesses is right.
@@ -41,7 +33,7 @@ class SelectorLearning:
         rows: the images of the batch to learn from, (B,) of bool; a part of them is enough.
     """
 
-    def __init__(self, model: ElasticViT, rows: Tensor) -> None:
+    def __init__(self, model: Any, rows: Tensor) -> None:
         self.model = model
         self.rows = rows
         self.losses: list[Tensor] = []
@@ -61,17 +53,11 @@ class SelectorLearning:
             self.losses.append(loss.detach())
         self._before = logits
 
-    @property
-    def observer(self) -> SelectorLearning | None:
-        """What a forward pass is to be given: this, or nothing where there is nothing to learn."""
-        learns = len(self.model.selectors) > 0 and bool(self.rows.any())
-        return self if learns else None
-
 
 class SelectorRecall:
     """Watches the full network's blocks and counts how well each rival finds the true top K."""
 
-    def __init__(self, supernet: Supernet) -> None:
+    def __init__(self, supernet: Any) -> None:
         self.supernet = supernet
         self.sums: dict[str, float] = dict.fromkeys(RIVALS, 0.0)
         self.count = 0
@@ -89,9 +75,8 @@ class SelectorRecall:
         prefix = supernet.num_prefix_tokens
         truth = column_sums(logits.softmax(dim=-1), prefix)
         scale = supernet.blocks[i - 1].attn.scale
-        selector: Any = supernet.selectors[str(i)]
         guesses = {
-            "selector": selector.importance(before, prefix),
+            "selector": supernet.selectors[str(i)].importance(before, prefix),
             "previous map": column_sums(before.softmax(dim=-1), prefix),
             "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
         }
@@ -105,8 +90,8 @@ class SelectorRecall:
 
     def _chosen(self, tokens: int) -> list[int]:
         """How many tokens each ratio of the space chooses, where that leaves out enough of them."""
-        assert self.supernet.space.skip is not None
-        numbers = {kept(ratio, tokens) for ratio in self.supernet.space.skip.ratios}
+        ratios = self.supernet.space.axes["skip"].ratios
+        numbers = {kept(ratio, tokens) for ratio in ratios}
         return sorted(k for k in numbers if tokens - k >= LEAST_DROPPED * tokens)
 
     def means(self) -> dict[str, float]:
@@ -114,7 +99,7 @@ class SelectorRecall:
         return {name: total / self.count for name, total in self.sums.items() if self.count}
 
 
-def selector_recall(supernet: Supernet, images: Iterable[Tensor]) -> dict[str, float]:
+def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]:
     """Recall of the selectors and their rivals on held-out images; empty without selectors."""
     if not len(supernet.selectors):
         return {}
@@ -131,13 +116,7 @@ def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:
     return (truth.exp() * (truth - log_maps)).sum(dim=-1).mean()
 
 
-def learning_rows(batch: Batch, share: float) -> Tensor:
-    """The images that selectors learn from, (B,) of bool: chosen by sample and epoch."""
-    assert batch.draws is not None
-    return (batch.draws < share).to(batch.images.device)
-
-
-def _logits(model: ElasticViT, i: int, query: Tensor, key: Tensor) -> Tensor:
+def _logits(model: Any, i: int, query: Tensor, key: Tensor) -> Tensor:
     with full_precision(query):
         query, key = at_least_float32(query), at_least_float32(key)
         scale: float = model.blocks[i].attn.scale

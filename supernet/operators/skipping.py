@@ -32,15 +32,13 @@ class Skipping(TokenOperator):
             return None
         return "logits" if action.choice.selector == "map" else "rows"
 
-    def reader(self, net: Backbone, action: Action, module: Any) -> Callable[..., Tensor]:
+    def reader(self, net: Backbone, need: Need, module: Any) -> Callable[..., Tensor]:
         prefix = net.num_prefix_tokens
-        if action.choice.selector == "map":
+        if need == "logits":
             return partial(module.importance, prefix=prefix)
         return partial(row_importance, prefix=prefix, cls=net.has_class_token)
 
-    def module(
-        self, net: Backbone, choices: Iterable[Action], like: Tensor
-    ) -> nn.Module | None:
+    def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         if any(_starts(each) and each.choice.selector == "map" for each in choices):
             return MapSelector(net.num_heads, like.device).to(like.dtype)
         return None

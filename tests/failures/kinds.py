@@ -14,7 +14,6 @@ from latency_toys import table_of
 from report_runs import digits_space, make_run, write_retrained
 from rich.console import Console
 from search_toys import Evaluate, middle_space, problem_of, toy_space
-from supernet.pretrained import load_checkpoint_file
 from training_toys import random_loader, toy_backbone, toy_supernet, toy_task
 
 from search.budget import parse_budget
@@ -44,9 +43,10 @@ from search.study import Counts
 from search.trials import read_records
 from space import InputError, SearchSpace, load_arch_file
 from space.utils.yaml_file import read_yaml
-from supernet.data import DataConfig, cut
-from supernet.journal import Journal
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.backbones.load import load_checkpoint_file
+from supernet.data.splits import DataConfig, cut
+from supernet.training.log import Journal
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 from supernet.weights import load_weights, save_weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -10,7 +10,7 @@ from search.cli import main
 from search.front import Front
 from space.arch_file import load_arch_file
 from space.utils.errors import InputError
-from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
 
 pytestmark = pytest.mark.cluster
 

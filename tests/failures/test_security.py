@@ -15,8 +15,6 @@ from fuzzing import signed
 from mutations import MODULE
 from search_toys import Evaluate, problem_of, small_space
 from security import in_a_line
-from supernet.pretrained import BackboneConfig, load_backbone, load_checkpoint_file
-from supernet.task import Classification
 from training_toys import CLASSES, toy_backbone
 
 from search.front import Front
@@ -30,8 +28,10 @@ from search.trials import read_records
 from space import Arch, InputError, load_arch_file, save_arch
 from space.utils.yaml_file import read_yaml
 from supernet import create_subnet
-from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
-from supernet.sources import DatasetConfig, open_sources
+from supernet.backbones.load import BackboneConfig, load_backbone, load_checkpoint_file
+from supernet.data.sources import DatasetConfig, open_sources
+from supernet.tasks.classification import Classification
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
 from supernet.weights import load_weights
 
 SPACE = small_space()

@@ -8,7 +8,7 @@ from search.stages.card import subnet_card
 from search.stages.subnets import SUPERNET
 from space import Arch, BlockArch, Pool
 from space.arch_file import ArchFile
-from supernet.exporting import Check
+from supernet.export import Check
 
 CHECKS = {name: Check(35, 1, 0, 1e-6) for name in ("safetensors", "torch-export", "onnx")}
 METRICS = {

@@ -7,7 +7,6 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 from stages_config import CONFIG
-from supernet.pretrained import BackboneConfig
 
 from search.cli import main
 from search.config import Config
@@ -15,7 +14,8 @@ from search.stages.card import first_weights, hub_datasets
 from search.stages.packing import CARD, RECORD
 from space import load_arch_file, save_arch
 from supernet import create_subnet
-from supernet.exporting import formats
+from supernet.backbones.load import BackboneConfig
+from supernet.export import formats
 
 FILES = ["README.md", "arch.yaml", "config.json", "export.json", "model.safetensors"]
 SEARCH = "search: {trials: 6, sampler: RandomSampler}\n"

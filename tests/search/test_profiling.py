@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 from stages_config import CONFIG
-from supernet.backbone import create_backbone
 
 from search import Front
 from search.cli import main
@@ -16,6 +15,7 @@ from search.stages import profiling
 from search.stages.archs import file_stem
 from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
+from supernet.backbones.vit import create_backbone
 
 SPACE = """
 space:

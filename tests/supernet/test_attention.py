@@ -1,11 +1,7 @@
 """Own and shared attention of single blocks, and sharing along a model."""
 
 import pytest
-import supernet.attention
-import supernet.core
 import torch
-from supernet.attention import Want, own_attention, shared_attention
-from supernet.block import run_block
 from supernet_toys import (
     BACKBONES,
     FEW,
@@ -22,6 +18,10 @@ from supernet_toys import (
     watch_blocks,
 )
 from timm.layers import DropPath
+
+import supernet.backbones.blocks
+import supernet.models.forward
+from supernet.backbones.blocks import Want, own_attention, run_block, shared_attention
 
 
 def by_logits(logits):

@@ -2,7 +2,6 @@
 
 import pytest
 import timm
-from supernet.extraction import subnet_of
 from supernet_toys import (
     BACKBONES,
     counted,
@@ -18,6 +17,7 @@ from supernet_toys import (
 
 from space import Arch, macs, params, token_counts
 from supernet import backbone_shape, extract
+from supernet.models.subnet import subnet_of
 
 
 def equal(net, archs):

@@ -1,10 +1,7 @@
 """The same on a CUDA device."""
 
 import pytest
-import supernet.core
 import torch
-from supernet.pooling import adaptive_max
-from supernet.selection import choose
 from supernet_toys import (
     ARCHS_WITH_ALL,
     OWN,
@@ -17,8 +14,11 @@ from supernet_toys import (
 )
 from torch.nn import functional as F
 
+import supernet.models.forward
 from supernet import extract
-from supernet.openings import Openings
+from supernet.models.prefixes import Openings
+from supernet.operators.pooling import adaptive_max
+from supernet.operators.selection import choose
 
 pytestmark = [
     pytest.mark.gpu,

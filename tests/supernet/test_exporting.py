@@ -5,9 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-import supernet.core
 import torch
-from supernet.selection import choose
 from supernet_toys import (
     ARCHS_WITH_ALL,
     OWN,
@@ -22,11 +20,13 @@ from supernet_toys import (
     skip,
 )
 
+import supernet.models.forward
 from space import Arch, InputError
 from supernet import create_subnet, extract
-from supernet.exporting import FORMATS, Check, export_subnet, formats, onnx
-from supernet.exporting.checking import compare
-from supernet.exporting.observing import Answer, last_of_each, observed, runs_of
+from supernet.export import FORMATS, Check, export_subnet, formats, onnx
+from supernet.export.compare import compare
+from supernet.export.observing import Answer, last_of_each, observed, runs_of
+from supernet.operators.selection import choose
 
 ABOUT = {"label_names": ["a", "b"], "pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}
 SELECTING = Arch((OWN, skip(0.8, "cls"), OWN, skip(), OWN, SHARED))

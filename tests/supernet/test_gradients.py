@@ -4,8 +4,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from training_toys import random_loader, toy_supernet, toy_task
 
-from supernet.gradients import clip_gradients, split_parameters
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.training.gradients import clip_gradients, split_parameters
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
 def with_gradients(seed=0):

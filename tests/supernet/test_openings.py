@@ -5,12 +5,12 @@ import random
 
 import pytest
 import torch
-from supernet.core import Carry, Run
 from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
 
 from space import Arch, BlockArch, InputError
-from supernet.keeping import carry_bytes, room
-from supernet.openings import TIDY, Openings
+from supernet.models.activation_cache import carry_bytes, room
+from supernet.models.forward import Carry, Run
+from supernet.models.prefixes import TIDY, Openings
 
 PLENTY = 1 << 30
 
@@ -197,9 +197,9 @@ def test_what_nobody_comes_to_any_more_is_forgotten():
 
 def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_path):
     cpu, gib = torch.device("cpu"), 1 << 30
-    monkeypatch.setattr("supernet.keeping.os.cpu_count", lambda: 8)
-    monkeypatch.setattr("supernet.keeping.os.sysconf", lambda name: 1 << 18)
-    monkeypatch.setattr("supernet.keeping.LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("supernet.models.activation_cache.os.cpu_count", lambda: 8)
+    monkeypatch.setattr("supernet.models.activation_cache.os.sysconf", lambda name: 1 << 18)
+    monkeypatch.setattr("supernet.models.activation_cache.LIMIT", tmp_path / "memory.max")
     for threads, limit, wanted in (
         (2, None, 2 * gib),
         (8, "max\n", 8 * gib),
@@ -209,7 +209,9 @@ def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_p
     ):
         if limit:
             (tmp_path / "memory.max").write_text(limit)
-        monkeypatch.setattr("supernet.keeping.torch.get_num_threads", lambda n=threads: n)
+        monkeypatch.setattr(
+            "supernet.models.activation_cache.torch.get_num_threads", lambda n=threads: n
+        )
         assert room(cpu) == wanted
 
 

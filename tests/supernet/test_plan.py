@@ -3,10 +3,10 @@
 from itertools import pairwise
 
 import pytest
-from supernet.plan import plan
 from supernet_toys import OWN, SHARED, drawn, first, pool, skip, some_archs, supernet_of
 
 from space import Arch, InputError
+from supernet.models.plan import plan
 
 
 def shape():

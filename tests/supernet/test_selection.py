@@ -3,19 +3,7 @@
 import math
 
 import pytest
-import supernet.core
 import torch
-from supernet.selecting import divergence
-from supernet.selection import (
-    LIFT,
-    MapSelector,
-    choose,
-    column_sums,
-    put_back,
-    row_importance,
-    rows_of,
-    take,
-)
 from supernet_toys import (
     OWN,
     build_supernet,
@@ -27,6 +15,19 @@ from supernet_toys import (
     supernet_of,
 )
 from torch.nn import functional as F
+
+import supernet.models.forward
+from supernet.operators.selection import (
+    LIFT,
+    MapSelector,
+    choose,
+    column_sums,
+    put_back,
+    row_importance,
+    rows_of,
+    take,
+)
+from supernet.operators.selector_learning import divergence
 
 HEADS, N, PREFIX, K = 3, 9, 2, 4
 

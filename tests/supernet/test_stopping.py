@@ -23,8 +23,8 @@ from space.utils.signals import (
     terminable,
     unheard,
 )
-from supernet.sandwich import Sandwich
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.training.sandwich import Sandwich
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 HERE = Path(__file__).parent
 STEPS = 4
@@ -99,7 +99,7 @@ def test_judging_is_left_at_once_and_the_epoch_is_not_lost(tmp_path, monkeypatch
         reached.append(model)
 
     with monkeypatch.context() as patch:
-        patch.setattr("supernet.training._Judge.__call__", judging)
+        patch.setattr("supernet.training.train_supernet._Judge.__call__", judging)
         with pytest.raises(WHAT_FOLLOWS[number]):
             run(tmp_path)
     assert reached == []

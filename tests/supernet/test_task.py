@@ -1,11 +1,11 @@
 import pytest
 import torch
-from supernet.task import Classification
 from torch.nn import functional as F
 from training_toys import CLASSES, toy_backbone, toy_task
 
 from space import InputError
 from supernet.evaluation import HeldOut
+from supernet.tasks.classification import Classification
 
 
 def tensors(n=12, classes=10):

@@ -4,7 +4,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from supernet.selecting import divergence, selector_recall
 from timm.models.vision_transformer import VisionTransformer
 from training_toys import (
     random_loader,
@@ -15,10 +14,11 @@ from training_toys import (
 
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
-from supernet.batches import Batch
-from supernet.parallel import Processes
-from supernet.sandwich import Sandwich, archs_of_step
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.data.loaders import Batch
+from supernet.operators.selector_learning import divergence, selector_recall
+from supernet.process_group import Processes
+from supernet.training.sandwich import Sandwich, archs_of_step
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
 def gradients(model):

@@ -18,16 +18,16 @@ from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
-from supernet.batches import Batch, Batches, ShuffledBatches, UserBatches, all_batches
+from supernet.data.loaders import Batch, Batches, ShuffledBatches, UserBatches, all_batches
 from supernet.evaluation import HeldOut
-from supernet.journal import Journal
-from supernet.model import Supernet
-from supernet.parallel import Processes
-from supernet.recipe import SupernetRecipe
-from supernet.sandwich import Sandwich, Teacher, archs_of_step
-from supernet.selecting import selector_recall
-from supernet.task import Classification
-from supernet.trainer import Trainer
+from supernet.models.supernet import Supernet
+from supernet.operators.registry import token_operators
+from supernet.process_group import Processes
+from supernet.tasks.classification import Classification
+from supernet.training.log import Journal
+from supernet.training.recipe import SupernetRecipe
+from supernet.training.sandwich import Sandwich, Teacher, archs_of_step
+from supernet.training.trainer import Trainer
 
 RECALL_IMAGES = 256
 # Learned modules whose updates the terminal shows, the least trained first.
@@ -191,7 +191,7 @@ class _Step:
 
 
 class _Judge:
-    """Accuracy of the watched archs, and recall of the selectors, on the held-out images."""
+    """Metrics of the watched archs, and what the operators judge, on the held-out images."""
 
     def __init__(self, held_out: HeldOut | None, archs: dict[str, Arch]) -> None:
         self.held_out = held_out
@@ -206,9 +206,10 @@ class _Judge:
             metrics = self.held_out.measure(partial(model, arch=arch))
             found |= {f"{metric}/{name}": value for metric, value in metrics.items()}
         count = -(-RECALL_IMAGES // len(self.held_out.batches[0].targets))
-        images = (batch.images for batch in islice(self.held_out.batches, count))
-        recall = selector_recall(model, images)
-        return found | {f"recall/{name}": value for name, value in recall.items()}
+        images = [batch.images for batch in islice(self.held_out.batches, count)]
+        for operator in token_operators():
+            found |= operator.judge(model, images)
+        return found
 
 
 def frozen(teacher: nn.Module) -> Teacher:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from space.arch_file import ArchFile, arch_data
-from supernet.elastic import ElasticViT
-from supernet.extraction import timm_input
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import timm_input
 
 # Of timm's configuration: what an image is made into.
 LOOK = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")

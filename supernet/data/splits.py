@@ -15,10 +15,10 @@ from torchvision.transforms import Compose, Grayscale
 
 from space.utils.errors import InputError
 from space.utils.values import check_seed
-from supernet.batches import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.config import AugmentConfig, DataConfig, InputConfig
-from supernet.parallel import Processes
-from supernet.sources import Source, open_sources
+from supernet.data.loaders import Images, Indices, ShuffledBatches, evaluation_loader
+from supernet.data.sources import Source, open_sources
+from supernet.process_group import Processes
 
 GREY, RGB = 1, 3
 LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")

@@ -17,10 +17,10 @@ from rich.console import Console
 
 from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError
-from supernet.batches import Images, Indices
-from supernet.image_reading import Stamp
+from supernet.data.image_reading import Stamp
+from supernet.data.loaders import Images, Indices
+from supernet.data.sources import Source
 from supernet.progress import progress_bar
-from supernet.sources import Source
 
 AT_ONCE = 16
 KEEP_EVERY_SECONDS = 60.0

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from supernet.elastic import ElasticViT
+from supernet.models.elastic import ElasticViT
 
 
 def clip_gradients(
@@ -33,11 +33,11 @@ def clip_gradients(
     return norms
 
 
-def split_parameters(model: ElasticViT) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The parameters of a network, and those of its selectors."""
-    selectors = list(model.selectors.parameters())
-    taken = {id(parameter) for parameter in selectors}
-    return [each for each in model.parameters() if id(each) not in taken], selectors
+def split_parameters(model: ElasticViT) -> dict[str, list[nn.Parameter]]:
+    """The parameters that auxiliary losses train, by the name of the loss, and under "" the rest."""
+    own = model.auxiliary_parameters()
+    taken = {id(each) for group in own.values() for each in group}
+    return {"": [each for each in model.parameters() if id(each) not in taken], **own}
 
 
 def count_updates(modules: Mapping[str, nn.Module], counts: dict[str, int]) -> None:

@@ -81,7 +81,7 @@ class Processes:
     def reduce(
         self,
         parameters: list[nn.Parameter],
-        learners: list[nn.Parameter],
+        summed: list[nn.Parameter],
         images: Tensor,
         stop: bool = False,
     ) -> bool:
@@ -89,7 +89,7 @@ class Processes:
 
         Args:
             parameters: whose gradients are of a mean over this process's images.
-            learners: whose gradients are of a sum over those `images` of this process that they
+            summed: whose gradients are of a sum over those `images` of this process that they
                 learned from; a process without any has none.
             images: how many those are, a scalar.
             stop: whether this process was asked to stop.
@@ -99,9 +99,9 @@ class Processes:
         """
         used = [parameter for parameter in parameters if parameter.grad is not None]
         if self.count > 1:
-            images, stop = self._add_up(used, learners, images, stop)
+            images, stop = self._add_up(used, summed, images, stop)
         if images.item() > 0:
-            for parameter in learners:
+            for parameter in summed:
                 if parameter.grad is not None:
                     parameter.grad /= images
         for parameter in used if self.count > 1 else ():
@@ -110,13 +110,13 @@ class Processes:
         return stop
 
     def _add_up(
-        self, used: list[nn.Parameter], learners: list[nn.Parameter], images: Tensor, stop: bool
+        self, used: list[nn.Parameter], summed: list[nn.Parameter], images: Tensor, stop: bool
     ) -> tuple[Tensor, bool]:
         """Sum gradients, images and who is to stop over the processes, in one reduction."""
-        for parameter in learners:
+        for parameter in summed:
             if parameter.grad is None and parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
-        gradients = [each.grad for each in (*used, *learners) if each.grad is not None]
+        gradients = [each.grad for each in (*used, *summed) if each.grad is not None]
         counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
         flat = torch.cat([*(each.flatten() for each in gradients), *counts])
         with _lost():
@@ -127,6 +127,6 @@ class Processes:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
         if learned == 0:
-            for parameter in learners:
+            for parameter in summed:
                 parameter.grad = None
         return flat[-2], stopping > 0

@@ -7,7 +7,7 @@ of an even draw use a late pooling's kernel, in turn with that what has weights 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,12 @@ from torch import Tensor
 
 from space.arch import Arch
 from space.space import SearchSpace
-from supernet.batches import Batch
-from supernet.model import Supernet
-from supernet.optimization import autocast
-from supernet.selecting import SelectorLearning, learning_rows
-from supernet.task import Classification
+from supernet.data.loaders import Batch
+from supernet.models.supernet import Supernet
+from supernet.operators.base import Auxiliary, Observer
+from supernet.operators.registry import auxiliary_losses
+from supernet.precision import autocast
+from supernet.tasks.classification import Classification
 
 Teacher = Callable[[Tensor], Tensor]
 
@@ -32,7 +33,7 @@ def archs_of_step(space: SearchSpace, seed: int, step: int, random: int) -> list
     pooling kernel, each kernel as often as the others; all of them evenly over the MACs.
     """
     rng = np.random.default_rng((seed, step, 0xA5))
-    learned = list(space.learned_bands.values())
+    learned = list(space.kernel_bands.values())
     archs = [space.smallest()]
     for turn in range(step * random, (step + 1) * random):
         bands = space.mac_bands
@@ -76,13 +77,10 @@ class Sandwich:
             scale: factor of the losses of archs, for accumulation.
         """
         weight = scale / (1 + len(archs))
-        rows = learning_rows(batch, self.selector_share)
-        learning = SelectorLearning(self.supernet, rows)
-        logits, loss = self._largest(batch, learning)
+        auxiliaries = auxiliary_losses(self.supernet, learning_rows(batch, self.selector_share))
+        logits, loss = self._largest(batch, observer_of(auxiliaries))
         (loss * weight).backward()
-        losses = {"largest": [loss.detach()]}
-        if learning.losses:
-            losses["selectors"] = learning.losses
+        losses = {"largest": [loss.detach()]} | losses_of(auxiliaries)
         for kind, arch in zip(["smallest"] + ["random"] * len(archs), archs, strict=False):
             with autocast(batch.images.device, self.amp):
                 loss = self.task.distillation(self.supernet(batch.images, arch), logits)
@@ -90,15 +88,38 @@ class Sandwich:
             losses.setdefault(kind, []).append(loss.detach())
         return {kind: torch.stack(each).mean() for kind, each in losses.items()}
 
-    def _largest(self, batch: Batch, learning: SelectorLearning) -> tuple[Tensor, Tensor]:
-        """Logits of the full network, and its loss; the selectors learn on the way."""
+    def _largest(self, batch: Batch, observer: Observer | None) -> tuple[Tensor, Tensor]:
+        """Logits of the full network, and its loss; the operators learn on the way."""
         supernet = self.supernet
         with autocast(batch.images.device, self.amp):
             full = supernet.space.largest()
-            features = supernet.forward_features(batch.images, full, learning.observer)
+            features = supernet.forward_features(batch.images, full, observer)
             logits = supernet.forward_head(features)
             loss = self.task.loss(logits, batch.targets)
             if self.teacher is not None:
                 soft = self.task.distillation(logits, self.teacher(batch.images))
                 loss = (1 - self.teacher_share) * loss + self.teacher_share * soft
         return logits.detach(), loss
+
+
+def learning_rows(batch: Batch, share: float) -> Tensor:
+    """The images that auxiliary losses learn from, (B,) of bool: chosen by sample and epoch."""
+    assert batch.draws is not None
+    return (batch.draws < share).to(batch.images.device)
+
+
+def observer_of(auxiliaries: Mapping[str, Auxiliary]) -> Observer | None:
+    """What shows the full network's blocks to all auxiliary losses; None without any."""
+    if not auxiliaries:
+        return None
+
+    def observe(i: int, query: Tensor, key: Tensor) -> None:
+        for auxiliary in auxiliaries.values():
+            auxiliary(i, query, key)
+
+    return observe
+
+
+def losses_of(auxiliaries: Mapping[str, Auxiliary]) -> dict[str, list[Tensor]]:
+    """The auxiliary losses of a step under the names of the log: `selectors`."""
+    return {f"{name}s": each.losses for name, each in auxiliaries.items() if each.losses}

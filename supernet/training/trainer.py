@@ -21,17 +21,17 @@ from torch import Tensor, nn
 from space.utils.errors import InputError, one_line
 from space.utils.signals import ProcessLostError, Stop, stoppable
 from space.utils.values import check_seed
-from supernet.batches import Batch, Batches, seed_all
-from supernet.checkpoint import Found, load_checkpoint, save_checkpoint
-from supernet.divergence import DivergedError, diverged, not_finite
-from supernet.elastic import ElasticViT
-from supernet.gradients import clip_gradients, count_updates, split_parameters
-from supernet.journal import Journal
-from supernet.optimization import make_optimizer, make_schedule
-from supernet.parallel import Processes
-from supernet.recipe import Recipe
-from supernet.resuming import SCHEMA, STEPS, Position, check_same, placed
-from supernet.task import Classification
+from supernet.data.loaders import Batch, Batches, seed_all
+from supernet.models.elastic import ElasticViT
+from supernet.process_group import Processes
+from supernet.tasks.classification import Classification
+from supernet.training.checkpoint import Found, load_checkpoint, save_checkpoint
+from supernet.training.divergence import DivergedError, diverged, not_finite
+from supernet.training.gradients import clip_gradients, count_updates, split_parameters
+from supernet.training.log import Journal
+from supernet.training.optimizer import make_optimizer, make_schedule
+from supernet.training.recipe import Recipe
+from supernet.training.resume import SCHEMA, STEPS, Position, check_same, placed
 from supernet.weights import first_not_finite
 
 Step = Callable[[Batch, int, float], dict[str, Tensor]]
@@ -191,12 +191,12 @@ class Trainer:
             learned += (draws < self.recipe.selector_share).sum()
             for name, loss in self._step(batch, done, 1 / count).items():
                 found.setdefault(f"loss/{name}", []).append(loss)
-        rest, selectors = split_parameters(self.model)
-        self._all_stop = self.processes.reduce(rest, selectors, learned, self._stop.wanted)
+        groups = split_parameters(self.model)
+        summed = [each for name, group in groups.items() if name for each in group]
+        self._all_stop = self.processes.reduce(groups[""], summed, learned, self._stop.wanted)
         figures = {name: torch.stack(losses).mean().item() for name, losses in found.items()}
-        figures |= clip_gradients(
-            {"grad_norm": rest, "selector_grad_norm": selectors}, self.recipe.clip
-        )
+        norms = {f"{name}_grad_norm".lstrip("_"): group for name, group in groups.items()}
+        figures |= clip_gradients(norms, self.recipe.clip)
         if wrong := not_finite(figures):
             raise self._diverged(wrong)
         count_updates(self.model.learned_modules(), self.position.module_updates)

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from supernet.elastic import ElasticViT
-from supernet.exporting.observing import Answers, observed, runs_of
+from supernet.models.elastic import ElasticViT
 
 MOST_DIFFERENCE = 1e-4
 MOST_DIFFERING = 1e-2
 BATCH = 64
+
+# Given images (B, C, H, W): logits (B, classes), and for each run of blocks the patch tokens that
+# go through it, (B, K).
+Answers = Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]]
+
+
+class WithChoices(nn.Module):
+    """A subnet that also gives the tokens that it chooses: what is written is compared by both."""
+
+    def __init__(self, subnet: ElasticViT) -> None:
+        super().__init__()
+        self.subnet = subnet
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, C, H, W) to logits (B, classes), then patch tokens (B, K) for each run."""
+        logits, chosen = self.subnet.forward_with_choices(x)
+        return logits, *chosen
 
 
 @dataclass(frozen=True)
@@ -51,20 +68,19 @@ class Check:
 
 def compare(subnet: ElasticViT, written: Answers, images: Tensor) -> Check:
     """Show both the same images (n, C, H, W): first one alone, then batches."""
-    runs = runs_of(subnet)
-    own = observed(subnet, runs)
     largest, apart, differing = 0.0, [0.0], 0
     for part in filter(len, (images[:1], *images[1:].split(BATCH))):
-        expected, found = own(part), written(part)
+        with torch.inference_mode():
+            (expected, mine), (logits, others) = subnet.forward_with_choices(part), written(part)
         same = torch.ones(len(part), dtype=torch.bool)
-        for mine, other in zip(expected.chosen, found.chosen, strict=True):
-            agrees = (mine == other).all(dim=1)
+        for own, other in zip(mine, others, strict=True):
+            agrees = (own == other).all(dim=1)
             differing += int((~agrees).sum())
             same &= agrees
-        largest = max(largest, float(expected.logits.abs().max()))
-        between = (expected.logits - found.logits)[same].abs()
+        largest = max(largest, float(expected.abs().max()))
+        between = (expected - logits)[same].abs()
         # A maximum over Python's numbers would drop what is none.
         apart.append(float(between.max()) if between.numel() else 0.0)
     # A head of zeros, before any training, is its own measure.
     difference = float(torch.tensor(apart).max()) / (largest or 1.0)
-    return Check(len(images), runs, differing, difference)
+    return Check(len(images), subnet.runs, differing, difference)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from space.utils.atomic import replacing
 from space.utils.errors import InputError, one_line
-from supernet.elastic import ElasticViT
-from supernet.exporting.checking import MOST_DIFFERENCE, MOST_DIFFERING, Check, compare
-from supernet.exporting.formats import FORMATS, check_packages
+from supernet.export.compare import MOST_DIFFERENCE, MOST_DIFFERING, Check, compare
+from supernet.export.formats import FORMATS, check_packages
+from supernet.models.elastic import ElasticViT
 
 
 def export_subnet(

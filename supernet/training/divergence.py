@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from space.utils.errors import InputError
-from supernet.recipe import Recipe
-from supernet.resuming import Position
+from supernet.training.recipe import Recipe
+from supernet.training.resume import Position
 
 
 class DivergedError(InputError):

@@ -16,8 +16,8 @@ from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 
 from space.utils.errors import InputError, near, one_line, shown
-from supernet.elastic import ElasticViT
-from supernet.recipe import Recipe
+from supernet.models.elastic import ElasticViT
+from supernet.training.recipe import Recipe
 
 
 def check_optimizer(recipe: Recipe) -> None:
@@ -33,7 +33,7 @@ def check_optimizer(recipe: Recipe) -> None:
 
 
 def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
-    """timm's optimiser; the map selectors get a group of their own, without decay."""
+    """timm's optimiser; what auxiliary losses train gets a group of its own, without decay."""
     no_decay = model.no_weight_decay()
     if recipe.layer_decay is not None:
         groups = param_groups_layer_decay(
@@ -46,7 +46,7 @@ def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
         groups = param_groups_weight_decay(
             model, weight_decay=recipe.weight_decay, no_weight_decay_list=no_decay
         )
-    others = list(model.selectors.parameters())
+    others = [each for group in model.auxiliary_parameters().values() for each in group]
     taken = {id(parameter) for parameter in others}
     for group in groups:
         group["params"] = [p for p in group["params"] if id(p) not in taken]

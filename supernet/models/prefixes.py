@@ -18,11 +18,11 @@ from torch import Tensor
 from space.arch import Arch
 from space.cost import mac_cost
 from space.operators.walk import trace
-from supernet.core import Carry
 from supernet.evaluation import Network
-from supernet.keeping import Kept, Opening, room
-from supernet.model import Supernet, canonical
-from supernet.plan import Step
+from supernet.models.activation_cache import Kept, Opening, room
+from supernet.models.plan import Step
+from supernet.models.supernet import Supernet, canonical
+from supernet.operators.base import Flow
 
 # Openings that no evaluation went through for long are forgotten, a few at a time.
 TIDY = 256
@@ -99,17 +99,17 @@ class Openings:
 
     def _run(self, steps: tuple[Step, ...], path: list[Opening], images: Tensor) -> Tensor:
         net = self.supernet
-        begun = max((k for k, each in enumerate(path) if images in each.carries), default=None)
+        begun = max((k for k, each in enumerate(path) if images in each.flows), default=None)
         if begun is None:
-            begun, carry = 0, Carry(net.embed(images))
-            self.kept.keep(path[0], images, carry)
+            begun, flow = 0, Flow(net.embed(images))
+            self.kept.keep(path[0], images, flow)
         else:
-            carry = path[begun].carries[images]
+            flow = path[begun].flows[images]
         for k in range(begun, len(steps)):
-            carry = net.run_step(k, steps[k], carry)
+            flow = net.run_step(k, steps[k], flow)
             if k + 1 < len(steps):
-                self.kept.keep(path[k + 1], images, carry)
-        logits: Tensor = net.forward_head(net.norm(net.all_tokens(carry)))
+                self.kept.keep(path[k + 1], images, flow)
+        logits: Tensor = net.forward_head(net.norm(flow.all_tokens()))
         return logits
 
     def _path(self, arch: Arch) -> list[Opening]:

@@ -11,16 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from space.utils.errors import InputError
-from supernet.batches import Batch
-from supernet.elastic import ElasticViT
+from supernet.data.loaders import Batch
 from supernet.evaluation import HeldOut
-from supernet.optimization import autocast
-from supernet.recipe import RetrainRecipe
-from supernet.sandwich import Teacher
-from supernet.selecting import SelectorLearning, learning_rows
-from supernet.task import Classification
-from supernet.trainer import Trainer
-from supernet.training import as_batches, as_held_out, as_journal, frozen, made_folder, top1_of
+from supernet.models.elastic import ElasticViT
+from supernet.operators.registry import auxiliary_losses
+from supernet.precision import autocast
+from supernet.tasks.classification import Classification
+from supernet.training.recipe import RetrainRecipe
+from supernet.training.sandwich import Teacher, learning_rows, losses_of, observer_of
+from supernet.training.train_supernet import (
+    as_batches,
+    as_held_out,
+    as_journal,
+    frozen,
+    made_folder,
+    top1_of,
+)
+from supernet.training.trainer import Trainer
 
 
 def retrain(
@@ -93,19 +100,18 @@ class _Step:
     def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
         share = self.recipe.teacher_share
         rows = learning_rows(batch, self.recipe.selector_share)
-        learning = SelectorLearning(self.subnet, rows)
+        auxiliaries = auxiliary_losses(self.subnet, rows)
         with autocast(batch.images.device, self.recipe.amp):
-            features = self.subnet.forward_features(batch.images, observe=learning.observer)
+            observer = observer_of(auxiliaries)
+            features = self.subnet.forward_features(batch.images, observe=observer)
             logits = self.subnet.forward_head(features)
             loss = self.task.loss(logits, batch.targets)
             if self.teacher is not None:
                 soft = self.task.distillation(logits, self.teacher(batch.images))
                 loss = (1 - share) * loss + share * soft
         (loss * scale).backward()
-        losses = {"subnet": loss.detach()}
-        if learning.losses:
-            losses["selectors"] = torch.stack(learning.losses).mean()
-        return losses
+        losses = {"subnet": [loss.detach()]} | losses_of(auxiliaries)
+        return {kind: torch.stack(each).mean() for kind, each in losses.items()}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from timm.data.readers import add_img_extensions
 
 from space.utils.errors import InputError, one_line, shown
 from supernet.config import DatasetConfig
-from supernet.image_reading import DatasetReader, PixelReader, Stamp
+from supernet.data.image_reading import DatasetReader, PixelReader, Stamp
 
 SYNONYMS = (
     ("train", "training"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from space.utils.errors import InputError
-from supernet.elastic import ElasticViT
-from supernet.exporting.observing import Answer, Answers, last_of_each, runs_of
-from supernet.exporting.torch_export import ANY_BATCH, program_of
+from supernet.export.compare import Answers
+from supernet.export.torch_export import ANY_BATCH, program_of
+from supernet.models.elastic import ElasticViT
 
 OPSET = 20
 MOST_BYTES = 2 << 30
@@ -26,17 +27,20 @@ def write(subnet: ElasticViT, about: str) -> bytes:
     if size >= MOST_BYTES:
         raise InputError(f"one file of ONNX holds 2 GB, and the weights take {size / 2**30:.1f}")
     program = torch.onnx.export(
-        program_of(subnet),
+        program_of(subnet, choices=True),
         dynamo=True,
         dynamic_shapes=ANY_BATCH,
         opset_version=OPSET,
         input_names=["images"],
-        output_names=["logits"],
+        output_names=["logits", *_chosen(subnet)],
         verbose=False,
     )
     assert program is not None
     program.model.metadata_props["config.json"] = about
-    data: bytes = program.model_proto.SerializeToString()
+    graph = program.model_proto
+    # What was chosen stays in the graph under its name, where `run` finds it.
+    del graph.graph.output[1:]
+    data: bytes = graph.SerializeToString()
     return data
 
 
@@ -49,17 +53,20 @@ def run(data: bytes, subnet: ElasticViT) -> Answers:
     def session(model: bytes) -> Any:
         return InferenceSession(model, providers=["CPUExecutionProvider"])
 
-    shown = onnx.load_model_from_string(data)
-    found = [node.output[1] for node in shown.graph.node if node.op_type == "TopK"]
-    names = last_of_each(found, runs_of(subnet))
+    shown, names = onnx.load_model_from_string(data), _chosen(subnet)
     for name in names:
         shown.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.INT64
     plain, showing = session(data), session(shown.SerializeToString())
 
-    def answer(images: Tensor) -> Answer:
+    def answer(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         given = {"images": images.numpy()}
         (logits,) = plain.run(["logits"], given)
         chosen = showing.run(names, given) if names else []
-        return Answer(torch.from_numpy(logits), [torch.from_numpy(each) for each in chosen])
+        return torch.from_numpy(logits), [torch.from_numpy(each) for each in chosen]
 
     return answer
+
+
+def _chosen(subnet: ElasticViT) -> list[str]:
+    """The names of the chosen tokens of each run."""
+    return [f"chosen_{k}" for k in range(subnet.runs)]

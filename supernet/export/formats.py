@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from space.utils.errors import InputError
-from supernet.elastic import ElasticViT
-from supernet.exporting import onnx, torch_export, weights
-from supernet.exporting.observing import Answers
+from supernet.export import onnx, torch_export
+from supernet.export import safetensors as weights
+from supernet.export.compare import Answers
+from supernet.models.elastic import ElasticViT
 
 
 @dataclass(frozen=True)

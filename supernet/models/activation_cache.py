@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from supernet.core import Carry
+from supernet.operators.base import Flow
 
 # A use counts for this much less with every evaluation after it.
 FADING = 0.98
@@ -29,15 +29,15 @@ class Opening:
 
     Args:
         macs: of its last block, for an image.
-        carries: what is kept of it, by the images that it was run on.
+        flows: what is kept of it, by the images that it was run on.
         awaited: archs to be evaluated next that begin with it.
         uses: evaluations of such archs, as `faded` at `tick`.
         tick: of its last use.
-        bytes: of its carries.
+        bytes: of its flows.
     """
 
     macs: int
-    carries: dict[Tensor, Carry] = field(default_factory=dict)
+    flows: dict[Tensor, Flow] = field(default_factory=dict)
     awaited: int = 0
     uses: float = 0.0
     tick: int = 0
@@ -49,13 +49,13 @@ class Opening:
 
 
 class Kept:
-    """The carries that are kept, never more than `most_bytes` of them.
+    """The flows that are kept, never more than `most_bytes` of them.
 
     An opening is worth the MACs that it is likely to save: those of its last block, times the archs
     that are known to come and those that came of late, for each byte.
 
     Args:
-        most_bytes: of all carries together; what a pass itself needs is not counted.
+        most_bytes: of all flows together; what a pass itself needs is not counted.
 
     Attributes:
         bytes: that are kept.
@@ -76,23 +76,23 @@ class Kept:
             opening.uses = opening.faded(self.ticks) + 1
             opening.tick = self.ticks
             opening.awaited = max(0, opening.awaited - 1)
-        self._openings = [each for each in dict.fromkeys(self._openings) if each.carries]
+        self._openings = [each for each in dict.fromkeys(self._openings) if each.flows]
         self.bytes = sum(opening.bytes for opening in self._openings)
-        worths = [self._worth(each, each.bytes / len(each.carries)) for each in self._openings]
+        worths = [self._worth(each, each.bytes / len(each.flows)) for each in self._openings]
         pairs = zip(worths, self._openings, strict=True)
         self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
 
-    def keep(self, opening: Opening, images: Tensor, carry: Carry) -> None:
+    def keep(self, opening: Opening, images: Tensor, flow: Flow) -> None:
         """Keep what an opening left of some images, where it is worth more than what has to go."""
-        size = carry_bytes(carry)
+        size = flow_bytes(flow)
         if not self._make_room(size, self._worth(opening, size)):
             return
-        if not opening.carries:
+        if not opening.flows:
             self._openings.append(opening)
         # Counted first: an evaluation may be interrupted at any place, and must not keep too much.
         self.bytes += size
         opening.bytes += size
-        opening.carries[images] = carry
+        opening.flows[images] = flow
 
     def shrink(self) -> None:
         """Let go of everything, and keep half as much from now on."""
@@ -111,14 +111,14 @@ class Kept:
 
     def _make_room(self, size: int, worth: float) -> bool:
         while self.bytes + size > self.most_bytes:
-            while self._victims and not self._victims[-1][1].carries:
+            while self._victims and not self._victims[-1][1].flows:
                 self._victims.pop()
             if not self._victims or self._victims[-1][0] >= worth:
                 return False
             victim = self._victims[-1][1]
-            _, carry = victim.carries.popitem()
-            victim.bytes -= carry_bytes(carry)
-            self.bytes -= carry_bytes(carry)
+            _, flow = victim.flows.popitem()
+            victim.bytes -= flow_bytes(flow)
+            self.bytes -= flow_bytes(flow)
         return True
 
     def _worth(self, opening: Opening, size: float) -> float:
@@ -126,14 +126,22 @@ class Kept:
 
 
 def _drop(opening: Opening) -> None:
-    opening.carries.clear()
+    opening.flows.clear()
     opening.bytes = 0
 
 
-def carry_bytes(carry: Carry) -> int:
-    """Bytes of memory that a carry holds, with those around a view."""
-    tensors = [carry.x, carry.importance, *(carry.maps or ()), *(carry.run or ())]
-    return sum(each.untyped_storage().nbytes() for each in tensors if each is not None)
+def flow_bytes(flow: Flow) -> int:
+    """Bytes of memory that the tensors of a flow hold, with those around a view."""
+    return sum(tensor.untyped_storage().nbytes() for tensor in _tensors(flow))
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors of nested tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _tensors(each)
 
 
 def room(device: torch.device) -> int:

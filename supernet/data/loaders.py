@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from space.utils.errors import InputError, cut
-from supernet.parallel import Processes
-from supernet.sources import Source
+from supernet.data.sources import Source
+from supernet.process_group import Processes
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
