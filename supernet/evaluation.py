@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from supernet.models.prefixes import Network
 from supernet.precision import at_least_float32, autocast
 from supernet.tasks.classification import Classification
-
-Network = Callable[[Tensor], Tensor]
 
 
 class Held(NamedTuple):

@@ -185,7 +185,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     @abstractmethod
     def effect(self, after: State, choice: ChoiceT) -> list[Any]:
-        """What a choice computes, in plain values: an arch is known by the effects of its blocks."""
+        """What a choice computes, in plain values, by which archs are told apart."""
 
     def kernel(self, choice: ChoiceT) -> str | None:
         """The weights that only archs with this choice train, by name."""

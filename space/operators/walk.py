@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -121,11 +121,11 @@ def block_choices(
     found: list[tuple[BlockArch, Tokens, tuple[Any, ...]]] = [(PLAIN, state.tokens, ())]
     for operator, own in zip(operators(), state.own, strict=True):
         axis = axes.get(operator.name)
-        others = axis.choices if axis is not None and i in axis.blocks else ()
         grown = []
         for block, tokens, counters in found:
             free = operator.kind == "attention" or block is PLAIN
-            for choice in _allowed(i, operator, tokens, own, others if free else (), axis):
+            others = _allowed(i, operator, tokens, own, axis) if free else ()
+            for choice in (operator.plain, *others):
                 after, counter = operator.advance(tokens, own, choice)
                 chosen = block if choice == operator.plain else operator.put(block, choice)
                 grown.append((chosen, after, (*counters, counter)))
@@ -135,18 +135,12 @@ def block_choices(
 
 
 def _allowed(
-    i: int,
-    operator: Operator[Any, Any],
-    tokens: Tokens,
-    own: Any,
-    others: Iterable[Any],
-    axis: Axis | None,
+    i: int, operator: Operator[Any, Any], tokens: Tokens, own: Any, axis: Axis | None
 ) -> Iterator[Any]:
-    """The plain choice of an operator, and those of the others that it may make, each once."""
+    """The choices of an axis, beside the plain one, that block `i` may make; each once."""
     seen = {operator.plain}
-    yield operator.plain
-    for other in others:
-        choice = operator.canonical(tokens, own, other, axis)
+    for listed in axis.choices if axis is not None and i in axis.blocks else ():
+        choice = operator.canonical(tokens, own, listed, axis)
         if choice not in seen and operator.violation(i, tokens, own, choice, axis) is None:
             yield choice
         seen.add(choice)

@@ -73,7 +73,7 @@ class Exchange:
         exposed: What the attention left.
     """
 
-    request: Request = Request()
+    request: Request = field(default_factory=Request)
     maps: Maps | None = None
     exposed: Exposed = field(default_factory=Exposed)
 
@@ -188,8 +188,13 @@ class ElasticBlock(Block):
 def elastic_block(block: nn.Module) -> ElasticBlock:
     """The block as one that can exchange maps; it holds the same parameters and submodules."""
     twin = _as(ElasticBlock, block)
-    twin.attn = _as(ElasticAttention, block.attn)
+    twin.attn = elastic_attention(block.attn)
     return twin
+
+
+def elastic_attention(attn: Any) -> ElasticAttention:
+    """The attention as one that can exchange maps; it holds the same parameters and submodules."""
+    return _as(ElasticAttention, attn)
 
 
 def keep_values(attn: Any) -> None:

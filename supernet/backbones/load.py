@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import timm
 import torch
@@ -15,7 +15,20 @@ from torch import Tensor
 from space.utils.errors import InputError, one_line, shown
 from supernet.backbones.vit import check_backbone, create_backbone
 from supernet.config import BackboneConfig
-from supernet.tasks.classification import Classification
+
+
+class Head(Protocol):
+    """What a task says of the head that a backbone is to have."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of what the head tells apart."""
+
+    def fits(self, backbone: VisionTransformer) -> bool:
+        """Whether the backbone's head is one for this task."""
+
+    def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
+        """Give the backbone a new head for this task, the same at each call."""
 
 
 class Loaded(NamedTuple):
@@ -25,7 +38,7 @@ class Loaded(NamedTuple):
     head_reset: bool
 
 
-def load_backbone(config: BackboneConfig, task: Classification, seed: int) -> Loaded:
+def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
     """Build the backbone, load its weights, and fit its head to the task.
 
     Raises:

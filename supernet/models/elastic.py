@@ -15,6 +15,7 @@ from space.utils.errors import InputError
 from supernet.backbones.blocks import shallow_copy
 from supernet.backbones.vit import measure_head
 from supernet.models.forward import ElasticCore, check_no_mask
+from supernet.operators.registry import token_operators
 
 
 class Taken(NamedTuple):
@@ -87,8 +88,8 @@ class ElasticViT(ElasticCore):
         return features if intermediates_only else (self.norm(x), features)
 
     def no_weight_decay(self) -> set[str]:
-        """timm's, and the operators': decay would darken a pooling that starts as an average."""
-        places = tuple(f"{name}." for name in self.operator_modules())
+        """timm's, and weights of operators that decay does not suit."""
+        places = tuple(f"{each.modules}." for each in token_operators() if not each.decays)
         own = {name for name, _ in self.named_parameters() if name.startswith(places)}
         return set(super().no_weight_decay()) | own
 

@@ -1,4 +1,4 @@
-"""What each block has to do for an arch, worked out ahead: who needs what of whom, where runs end."""
+"""What each block has to do for an arch, worked out ahead: who needs what, and where runs end."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ again. For inference alone: nothing is kept of gradients.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,12 @@ from torch import Tensor
 from space.arch import Arch
 from space.cost import mac_cost
 from space.operators.walk import trace
-from supernet.evaluation import Network
 from supernet.models.activation_cache import Kept, Opening, room
 from supernet.models.plan import Step
 from supernet.models.supernet import Supernet, canonical
 from supernet.operators.base import Flow
+
+Network = Callable[[Tensor], Tensor]
 
 # Openings that no evaluation went through for long are forgotten, a few at a time.
 TIDY = 256

@@ -104,11 +104,13 @@ class TokenOperator(ABC):
     Attributes:
         name: That of the operator in `space.operators`.
         modules: Where a network keeps its weights, by block: `pools` gives `pools.3.conv2d`.
+        decays: Whether weight decay suits its weights.
         auxiliary: The name of the loss that alone trains its weights; None where the task's does.
     """
 
     name: ClassVar[str]
     modules: ClassVar[str | None] = None
+    decays: ClassVar[bool] = True
     auxiliary: ClassVar[str | None] = None
 
     def need(self, action: Action) -> Need | None:
@@ -133,7 +135,7 @@ class TokenOperator(ABC):
         """Do what a choice says, before the block runs."""
         return flow
 
-    def cut(self, block: nn.Module, choice: Any) -> None:
+    def cut(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most cut nothing
         """Remove what a block of a subnet does not use any more."""
 
     def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:

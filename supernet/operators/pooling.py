@@ -22,6 +22,7 @@ class Pooling(TokenOperator):
 
     name = "pool"
     modules = "pools"
+    decays = False  # it would darken what starts as an average
 
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         kinds = sorted({each.choice.kind for each in choices if each.choice.learned})

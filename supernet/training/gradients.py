@@ -34,7 +34,7 @@ def clip_gradients(
 
 
 def split_parameters(model: ElasticViT) -> dict[str, list[nn.Parameter]]:
-    """The parameters that auxiliary losses train, by the name of the loss, and under "" the rest."""
+    """The parameters that each auxiliary loss trains, by its name; the rest under the name ""."""
     own = model.auxiliary_parameters()
     taken = {id(each) for group in own.values() for each in group}
     return {"": [each for each in model.parameters() if id(each) not in taken], **own}

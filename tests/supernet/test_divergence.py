@@ -4,9 +4,9 @@ import pytest
 import torch
 from training_toys import random_loader, toy_data, toy_supernet, toy_task
 
-import supernet.training.trainer
 from space import Arch, InputError
 from supernet import extract, load_weights, save_weights
+from supernet.training import trainer
 from supernet.training.divergence import DivergedError
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
@@ -40,7 +40,7 @@ def test_retraining_that_diverges_ends_too(tmp_path):
 
 
 def test_the_last_good_checkpoint_is_kept(tmp_path, monkeypatch):
-    class Poisoned(supernet.trainer.Trainer):
+    class Poisoned(trainer.Trainer):
         def _epoch(self, tell):
             if self.position.epoch == 2:
                 with torch.no_grad():

@@ -8,9 +8,11 @@ import torch
 from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
 
 from space import Arch, BlockArch, InputError
-from supernet.models.activation_cache import carry_bytes, room
-from supernet.models.forward import Carry, Run
+from supernet.backbones.blocks import Exposed
+from supernet.models.activation_cache import flow_bytes, room
 from supernet.models.prefixes import TIDY, Openings
+from supernet.operators.base import Flow
+from supernet.operators.skipping import Places
 
 PLENTY = 1 << 30
 
@@ -53,9 +55,7 @@ def neighbours(space, count, seed):
 
 def kept_bytes(openings):
     return sum(
-        carry_bytes(carry)
-        for opening in openings._known.values()
-        for carry in opening.carries.values()
+        flow_bytes(flow) for opening in openings._known.values() for flow in opening.flows.values()
     )
 
 
@@ -122,8 +122,7 @@ def test_in_the_order_of_the_tree_room_for_one_path_is_enough(monkeypatch):
     for arch in generous.expect(archs):
         generous.network(arch)(images)
     path = max(
-        sum(carry_bytes(opening.carries[images]) for opening in generous._path(arch))
-        for arch in archs
+        sum(flow_bytes(opening.flows[images]) for opening in generous._path(arch)) for arch in archs
     )
     counting, tight = Counting(monkeypatch, net), Openings(net, 2 * path)
     for arch in tight.expect(archs):
@@ -239,11 +238,12 @@ def test_what_is_not_in_the_space_is_for_its_own_evaluation_to_refuse():
         openings.network(strange)
 
 
-def test_all_that_a_carry_holds_is_counted():
+def test_all_that_a_flow_holds_is_counted():
     whole = torch.zeros(2, 9, 8)
     parts = (torch.zeros(1, 4, 9, 9), torch.zeros(1, 4, 9, 9))
-    run = Run(torch.zeros(2, 25, 8), torch.zeros(18, dtype=torch.long))
-    carry = Carry(whole[:, 1:], parts, torch.zeros(2, 8), run)
-    tensors = (whole, *parts, carry.importance, *run)
-    assert carry_bytes(carry) == sum(each.numel() * each.element_size() for each in tensors)
-    assert carry_bytes(Carry(whole)) == whole.numel() * 4
+    chosen = torch.zeros(2, 8, dtype=torch.long)
+    places = Places(torch.zeros(2, 25, 8), torch.zeros(2, 9, dtype=torch.long), chosen)
+    flow = Flow(whole[:, 1:], Exposed(parts, torch.zeros(2, 8)), (places,))
+    tensors = (whole, *parts, flow.exposed.read, *places)
+    assert flow_bytes(flow) == sum(each.numel() * each.element_size() for each in tensors)
+    assert flow_bytes(Flow(whole)) == whole.numel() * 4

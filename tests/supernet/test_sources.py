@@ -73,9 +73,9 @@ def test_splits_of_hugging_face_are_told_apart_by_name(monkeypatch, train, test,
                 root=None, split=split, targets=[0, 1], class_to_idx={"a": 0, "b": 1}
             )
 
-    monkeypatch.setattr("supernet.data.splits.sources._check_scriptless", lambda: None)
+    monkeypatch.setattr("supernet.data.sources._check_scriptless", lambda: None)
     monkeypatch.setattr(
-        "supernet.data.splits.sources.create_dataset", lambda *_, split, **__: Dataset(split)
+        "supernet.data.sources.create_dataset", lambda *_, split, **__: Dataset(split)
     )
     config = DatasetConfig("hfds/a/b", train_split=train, test_split=test)
     if right:

@@ -220,7 +220,7 @@ def ended(script):
 def test_a_script_that_handles_no_sigterm_still_ends_by_it():
     script = (
         "import signal\n"
-        "from space.interruption import stoppable\n"
+        "from space.utils.signals import stoppable\n"
         "with stoppable() as stop:\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    print('waited for', flush=True)\n"
@@ -249,7 +249,7 @@ def test_a_script_ends_after_an_error_of_processes_that_load():
     """The error holds on to the loader, and so to those processes, until all else is over."""
     script = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
-        "from supernet.batches import Images\n"
+        "from supernet.data.loaders import Images\n"
         "from training_toys import toy_data, toy_supernet\n"
         "data = toy_data(toy_supernet(), 2)\n"
         "def broken(*_): raise ValueError('broken')\n"
