@@ -1,13 +1,17 @@
 """What can be chosen, which choices are allowed, and what they cost. No torch in here."""
 
+from typing import TYPE_CHECKING, Any
+
 from space.arch import Arch, BlockArch, Pool
 from space.arch_file import ArchFile, load_arch, load_arch_file, save_arch
 from space.baselines import Baseline, baselines
 from space.cost import macs, params, token_counts
 from space.genes import Genes
 from space.shape import BackboneShape, Part
-from space.space import SearchSpace
 from space.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from space.space import SearchSpace
 
 __all__ = [
     "Arch",
@@ -28,3 +32,12 @@ __all__ = [
     "save_arch",
     "token_counts",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # It needs numpy, for which a command that draws no archs must not wait.
+    if name == "SearchSpace":
+        from space.space import SearchSpace  # noqa: PLC0415
+
+        return SearchSpace
+    raise AttributeError(f"module 'space' has no attribute {name!r}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch
 from space.cost import macs as macs_of
 from space.operators.base import Operator, Placing
 from space.operators.registry import operators
 from space.operators.walk import PLAIN
-from space.space import SearchSpace
+
+if TYPE_CHECKING:
+    from space.space import SearchSpace
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch, BlockArch
 from space.operators.registry import operator, operators
 from space.operators.walk import PLAIN, advance, start, turns
-from space.space import SearchSpace
 from space.state import State
 from space.utils.errors import InputError, near, shown
+
+if TYPE_CHECKING:
+    from space.space import SearchSpace
 
 
 class Genes:
