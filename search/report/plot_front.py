@@ -54,7 +54,7 @@ def draw_front(data: FrontData) -> Figure:
     if costs:
         axes.set_xlim(_with_margin(costs, 0.06))
         axes.set_ylim(low, high)
-    add_outside_legend(figure, axes.get_legend_handles_labels()[0])
+    add_outside_legend(axes)
     return figure
 
 

@@ -157,7 +157,7 @@ def _draw_search(results: RunResults) -> Iterator[Plot]:
     if search.front.entries:
         chosen = count_usage([entry.arch for entry in search.front.entries])
         limit = search.limits.get("macs")
-        drawn = None if results.space is None else sample_usage(results.space, limit)
+        drawn = None if search.space is None else sample_usage(search.space, limit)
         where = "from the whole space" if limit is None else "inside the budget"
         caption = (
             "Where a bar stands above its mark, the front makes the choice more often than chance "
@@ -176,8 +176,8 @@ def _draw_training(results: RunResults) -> Iterator[Plot]:
         caption = (
             "The supernet's archs learn together; selectors are of use above the previous map."
         )
-        figure = draw_panels(panels, across=False)
+        figure = draw_panels(panels)
         yield Plot("training", "Training of the supernet", caption, figure)
     if panels := make_retraining_panels(results.networks, results.score):
         caption = "The networks of the table, on the search split, epoch by epoch."
-        yield Plot("retraining", "Retraining", caption, draw_panels(panels, across=True))
+        yield Plot("retraining", "Retraining", caption, draw_panels(panels))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib import colormaps, rc_context
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -54,16 +52,18 @@ def new_figure(width: float, height: float, h_pad: float = 0.12) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
-def add_outside_legend(of: Figure | Axes, handles: Sequence[Artist]) -> None:
-    """Add a legend to the right of a figure or of one of its panels, where it covers nothing."""
-    rows = sum(1 + str(each.get_label()).count("\n") for each in handles)
-    height = of.get_window_extent().height / DPI * 72
-    size = min(9.5, height / (1.45 * max(rows, 1)))
-    options: dict[str, Any] = {"handles": handles, "fontsize": size, "frameon": False}
-    if isinstance(of, Figure):
-        of.legend(loc="outside right upper", **options)
-    else:
-        of.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0, **options)
+def add_outside_legend(axes: Axes) -> None:
+    """Add a legend to the right of a panel, where it covers nothing; long ones in small type."""
+    labels = axes.get_legend_handles_labels()[1]
+    rows = sum(1 + label.count("\n") for label in labels)
+    height = axes.get_window_extent().height / DPI * 72
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.03),
+        borderaxespad=0,
+        fontsize=min(9.5, height / (1.45 * max(rows, 1))),
+        frameon=False,
+    )
 
 
 def make_color_ramp(count: int) -> list[str]:

@@ -96,7 +96,7 @@ def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchRe
     pictures = [
         draw_arch(networks[1], Score("top1")),
         draw_front(figures),
-        draw_panels(make_retraining_panels(networks, Score("top1")), across=True),
+        draw_panels(make_retraining_panels(networks, Score("top1"))),
         draw_hypervolumes(dict(zip(["a", "b"], hypervolume_curves([result, result]), strict=True))),
     ]
     for figure in pictures:
