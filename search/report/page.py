@@ -23,7 +23,7 @@ def render_page(
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+    environment.filters["base64"] = lambda path: base64.b64encode(path.read_bytes()).decode()
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         results=results,
         summary=summarise_run(results),

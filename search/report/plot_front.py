@@ -16,7 +16,6 @@ from search.budget import quantity
 from search.latency.costs import is_latency
 from search.leads import NOT_TOLD_APART
 from search.report.front_data import FrontData, Move, Point
-from search.report.score import metric_title
 from search.report.style import (
     BLUE,
     GREEN,
@@ -28,6 +27,7 @@ from search.report.style import (
     add_outside_legend,
     new_figure,
 )
+from search.tables import metric_title
 
 # Archs far below all else would press what matters into a strip.
 LOWEST = 0.05

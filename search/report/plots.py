@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,14 @@ from search.tables import OPTIMISTIC
 
 
 class Plot(NamedTuple):
-    """A plot before it is written; see `Picture`."""
+    """A plot that is drawn.
+
+    Args:
+        stem: Name of its file without `.png`.
+        heading: Heading; several plots in a row may share one.
+        caption: What to see.
+        figure: The plot.
+    """
 
     stem: str
     heading: str
@@ -32,38 +38,28 @@ class Plot(NamedTuple):
     figure: Figure
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A plot as the page shows it.
+class Picture(NamedTuple):
+    """A plot as the page shows it: heading, what to see, and the file."""
 
-    Args:
-        stem: Name of its file without `.png`.
-        heading: Heading; several pictures in a row may share one.
-        caption: What to see.
-        png: The file's bytes.
-    """
-
-    stem: str
     heading: str
     caption: str
-    png: bytes
+    path: Path
 
 
 def write_plots(results: RunResults, folder: Path) -> list[Picture]:
     """Draw and write all plots that the run has figures for, and remove older ones."""
-    pictures: list[Picture] = []
+    pictures: dict[str, Picture] = {}
     for plot in _draw_all(results):
-        stem, stems = plot.stem, [each.stem for each in pictures]
-        if stem in stems:
-            stem = f"{stem}-{1 + sum(each.startswith(stem) for each in stems)}"
-        png = save_png(plot.figure, folder / f"{stem}.png")
-        pictures.append(Picture(stem, plot.heading, plot.caption, png))
+        stem = plot.stem
+        if stem in pictures:
+            stem = f"{stem}-{1 + sum(each.startswith(stem) for each in pictures)}"
+        pictures[stem] = Picture(plot.heading, plot.caption, folder / f"{stem}.png")
+        save_png(plot.figure, pictures[stem].path)
     # A plot of what is no longer in the run would be taken for one of this report.
-    written = {f"{each.stem}.png" for each in pictures}
     for path in (*folder.glob("arch-*.png"), *folder.glob("front-latency_ms*.png")):
-        if path.name not in written:
+        if path.stem not in pictures:
             path.unlink()
-    return pictures
+    return list(pictures.values())
 
 
 def _draw_all(results: RunResults) -> Iterator[Plot]:
@@ -163,8 +159,12 @@ def _draw_search(results: RunResults) -> Iterator[Plot]:
             "Where a bar stands above its mark, the front makes the choice more often than chance "
             "would."
         )
-        label = f"{SAMPLES:,} archs drawn uniformly {where}"
-        yield Plot("choices", "What the front chooses", caption, draw_usage(chosen, drawn, label))
+        count = len(search.front)
+        labels = (
+            f"{count} {'arch' if count == 1 else 'archs'} of the front",
+            f"{SAMPLES:,} archs drawn uniformly {where}",
+        )
+        yield Plot("choices", "What the front chooses", caption, draw_usage(chosen, drawn, labels))
 
 
 def _called(name: str) -> str:

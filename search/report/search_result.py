@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from search.front import Front
 from search.objectives import DIRECTIONS, parse_objectives
@@ -79,43 +79,32 @@ def read_search(folder: Path) -> SearchResult:
     Raises:
         InputError: a file is not right, in one line that names it.
     """
-    described = (folder / SEARCH_FILE).exists()
-    description = _read_description(folder / SEARCH_FILE) if described else None
+    ended = (folder / FRONT).exists()
+    if not (folder / SEARCH_FILE).exists():
+        if not ended:
+            raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
+        return SearchResult(folder.name, Front.load(folder / FRONT))
+    problem, limits, sampler = _read_description(folder / SEARCH_FILE)
     records: list[Record] = []
-    if description is not None and (folder / JOURNAL).exists():
+    if (folder / JOURNAL).exists():
         try:
-            records = read_records(read_trials(folder), description.problem)
+            records = read_records(read_trials(folder), problem)
         except InputError as error:
             raise InputError(f"{folder / JOURNAL}: {error}") from None
-    ended = (folder / FRONT).exists()
-    if ended:
-        front = Front.load(folder / FRONT)
-    elif description is not None:
-        front = Front.of(description.problem, records)
-    else:
-        raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
-    if description is None:
-        return SearchResult(folder.name, front)
     return SearchResult(
         folder.name,
-        front,
+        Front.load(folder / FRONT) if ended else Front.of(problem, records),
         tuple(records),
-        description.problem.space,
-        description.limits,
+        problem.space,
+        limits,
         tables_in(folder),
-        description.sampler,
+        sampler,
         ended,
     )
 
 
-class _Description(NamedTuple):
-    problem: Problem
-    limits: Mapping[str, float]
-    sampler: str
-
-
-def _read_description(path: Path) -> _Description:
-    """Read `search.yaml`, as far as a report needs it."""
+def _read_description(path: Path) -> tuple[Problem, dict[str, float], str]:
+    """Read the problem, the limits and the sampler of a search from its `search.yaml`."""
     document = read_yaml(path)
     data = document.data if isinstance(document.data, dict) else {}
 
@@ -132,7 +121,9 @@ def _read_description(path: Path) -> _Description:
         space = SearchSpace.from_dict(values, BackboneShape.from_dict(shape))
         free = dict.fromkeys([*tables_in(path.parent), *map(str, functions)], _predict)
         directions = {**DIRECTIONS, **{str(name): str(each) for name, each in stated.items()}}
-        parsed = parse_objectives(objectives, directions, free)
+        problem = Problem(
+            space, parse_objectives(objectives, directions, free), directions=directions
+        )
         limits = {str(name): float(most) for name, most in budget.items()}
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -140,7 +131,7 @@ def _read_description(path: Path) -> _Description:
         raise document.error(("budget",), "must be numbers by name") from None
     sampler = data.get("sampler")
     name = sampler.get("name", "") if isinstance(sampler, dict) else ""
-    return _Description(Problem(space, parsed, directions=directions), limits, str(name))
+    return problem, limits, str(name)
 
 
 def _predict(arch: Arch) -> float:

@@ -77,11 +77,10 @@ def use_whole_numbers(axes: Axes, most: int = 10) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def save_png(figure: Figure, path: Path) -> bytes:
-    """Draw a figure and write it; gives the PNG's bytes."""
+def save_png(figure: Figure, path: Path) -> None:
+    """Draw a figure and write it."""
     buffer = io.BytesIO()
     with rc_context(RC), replacing(path) as file:
         # No software and date in the file: the same figures give the same bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})
         file.write(buffer.getvalue())
-    return buffer.getvalue()

@@ -13,19 +13,14 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from search.config import Config
 from search.front import Front
 from search.latency.costs import is_latency
+from search.objectives import DIRECTIONS
 from search.stages.subnets import SUPERNET
-from search.tables import cell
+from search.tables import cell, metric_title
 from space.arch import BlockArch
 from space.cost import macs, params, token_counts
 from space.files import ArchFile
 from supernet.exporting import FORMATS, Check
 
-TITLES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "cross_entropy": "cross entropy",
-    "kl": "KL to the full network",
-}
 TASK = "image-classification"
 HUB_TYPES = {"top1": "accuracy", "top5": "accuracy"}
 
@@ -50,7 +45,7 @@ class Measurement:
 
     @property
     def title(self) -> str:
-        return TITLES[self.name]
+        return metric_title(self.name)
 
 
 def subnet_card(
@@ -189,7 +184,7 @@ def _measurements(file: ArchFile, source: str, search_images: int) -> Iterator[M
     for key, conditions in (of_supernet if source == SUPERNET else of_its_own).items():
         metrics = file.metrics.get(key)
         for name, value in metrics.items() if isinstance(metrics, dict) else ():
-            if name in TITLES and isinstance(value, int | float):
+            if name in DIRECTIONS and isinstance(value, int | float):
                 yield Measurement(name, value, *conditions)
 
 

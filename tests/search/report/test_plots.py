@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-
-sys.path.append(str(Path(__file__).parent))
-
-import itertools
-from dataclasses import replace
-
 from report_runs import SPACES, searched
 
 from search.report.front_data import collect_front_data
