@@ -122,7 +122,9 @@ class Network:
             return "full network"
         if self.is_hand_made:
             return re.sub(rf" ({BUDGET.pattern})$", r", \1", self.name.removeprefix(BASELINE))
-        return f"within {self.name}" if BUDGET.fullmatch(self.name) else self.name
+        # Legends leave out what begins with an underscore.
+        name = self.name.lstrip("_") or "network"
+        return f"within {name}" if BUDGET.fullmatch(name) else name
 
 
 def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:

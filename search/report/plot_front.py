@@ -33,6 +33,8 @@ from search.tables import metric_title
 LOWEST = 0.05
 # In the legend each network has one of its own; circle and star are the front's and the full's.
 MARKERS = "s^Dv<P>Xpdh8"
+# Headings in the legend.
+SPLITS = ("search split", "test split")
 HOLLOW: dict[str, Any] = {"ls": "", "mfc": "white", "mew": 1.5}
 
 
@@ -54,13 +56,15 @@ def draw_front(data: FrontData) -> Figure:
     if costs:
         axes.set_xlim(_with_margin(costs, 0.06))
         axes.set_ylim(low, high)
-    add_outside_legend(axes)
+    for text in add_outside_legend(axes).get_texts():
+        if text.get_text().startswith(SPLITS):
+            text.set_fontweight("bold")
     return figure
 
 
 def _draw_search_split(axes: Axes, data: FrontData, hidden: int) -> None:
     """Draw what was measured on the search split; `hidden` points of the cloud are out of sight."""
-    _add_heading(axes, "search split", data.search_images)
+    _add_heading(axes, SPLITS[0], data.search_images)
     timed = is_latency(data.cost)
     if data.front:
         ms = f", {'measured' if data.cost_measured else 'predicted'} ms" * timed
@@ -86,7 +90,7 @@ def _draw_search_split(axes: Axes, data: FrontData, hidden: int) -> None:
 
 def _draw_test_split(axes: Axes, data: FrontData) -> None:
     """Draw the retrained networks, those that the search found in front."""
-    _add_heading(axes, "test split", data.test_images)
+    _add_heading(axes, SPLITS[1], data.test_images)
     for controls, color in ((False, ORANGE), (True, PURPLE)):
         moves = [move for move in data.moves if move.is_control == controls]
         for move, marker in zip(moves, cycle(MARKERS), strict=False):
@@ -113,8 +117,7 @@ def _plot(axes: Axes, points: Sequence[Point], marker: str, **style: Any) -> Non
 
 def _add_heading(axes: Axes, split: str, images: int | None) -> None:
     """Add a line to the legend that names the split of what follows."""
-    of = f", {images:,} images" if images else ""
-    axes.plot([], [], ls="", label=rf"$\bf{{{split.replace(' ', chr(92) + ' ')}}}${of}")
+    axes.plot([], [], ls="", label=f"{split}, {images:,} images" if images else split)
 
 
 def _range(data: FrontData) -> tuple[float, float]:

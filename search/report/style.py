@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from space.writing import replacing
@@ -26,6 +27,8 @@ RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
     "hatch.linewidth": 1.2,
+    # Names come from files: a dollar in them is a dollar.
+    "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": GREY,
@@ -52,12 +55,12 @@ def new_figure(width: float, height: float, h_pad: float = 0.12) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
-def add_outside_legend(axes: Axes) -> None:
+def add_outside_legend(axes: Axes) -> Legend:
     """Add a legend to the right of a panel, where it covers nothing; long ones in small type."""
     labels = axes.get_legend_handles_labels()[1]
     rows = sum(1 + label.count("\n") for label in labels)
     height = axes.get_window_extent().height / DPI * 72
-    axes.legend(
+    return axes.legend(
         loc="upper left",
         bbox_to_anchor=(1.01, 1.03),
         borderaxespad=0,

@@ -119,6 +119,17 @@ def test_each_network_has_a_marker_of_its_own_and_a_name(search: SearchResult) -
     assert len(looks) == len(names)
 
 
+@pytest.mark.parametrize("name", ["_x", "$x$", r"$\frac$", "a_b^c", "___"])
+def test_a_legend_has_names_of_files_as_they_are(search: SearchResult, name: str) -> None:
+    result, networks = judged(search)
+    networks = [replace(networks[0], name=name)]
+    for figure in (
+        draw_front(collect_front_data(result, networks)[0]),
+        draw_panels(make_retraining_panels(networks, Score("top1"))),
+    ):
+        assert (name.lstrip("_") or "network") in [text for text, _ in texts(figure)]
+
+
 def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -> None:
     result, networks = judged(search)
     (figures,) = collect_front_data(result, networks)
