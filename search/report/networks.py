@@ -143,12 +143,11 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
         elif (reason := failure(folder)) is None:
             unfinished.append(f"{folder.name} is not finished: left out.")
         else:
-            says = f"{folder.name} could not be retrained, and is left out: {reason}"
-            unfinished.append(says)
+            unfinished.append(f"{folder.name} could not be retrained, and is left out: {reason}")
     return sorted(networks, key=lambda each: (not each.is_full, -each.macs, each.name)), unfinished
 
 
-def networks_of_front(run: Path, name: str, front: Front) -> list[Network]:
+def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
     """The best, the middle and the smallest subnet of a front, each once.
 
     Without a measured objective none is the best.
@@ -231,9 +230,9 @@ def _read_timing(path: Path, name: str, given: Any) -> Timing:
             f"got {shown(given)}"
         )
     batch = f"batch {given['batch']}" if "batch" in given else None
-    conditions = (given.get("device"), batch, given.get("dtype"))
-    said = ", ".join(str(each) for each in conditions if each is not None)
-    return Timing(float(given["value"]), said, given.get("measured") is True)
+    parts = (given.get("device"), batch, given.get("dtype"))
+    conditions = ", ".join(str(each) for each in parts if each is not None)
+    return Timing(float(given["value"]), conditions, given.get("measured") is True)
 
 
 def _is_number(value: object) -> bool:

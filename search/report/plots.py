@@ -17,7 +17,7 @@ from search.report.plot_front import draw_front
 from search.report.plot_latency import draw_latency
 from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
-from search.report.search_data import SAMPLES, count_usage, hypervolume_curves, sample_usage
+from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
 from search.report.style import save_png
 from search.tables import OPTIMISTIC
 
@@ -74,7 +74,7 @@ def _draw_fronts(results: RunResults) -> Iterator[Plot]:
     if results.search is None:
         return
     for i, data in enumerate(collect_front_data(results.search, results.networks)):
-        if data.front or data.cloud:
+        if data.front or data.evaluated:
             stem = re.sub(r"\W+", "-", f"front-{data.cost}") if i else "front"
             yield Plot(stem, "The front", _describe_front(data), draw_front(data))
 
@@ -91,7 +91,7 @@ def _describe_front(data: FrontData) -> str:
             f" Hollow circles ({NOT_TOLD_APART}) are not told apart from the next best: their lead "
             "is under two standard errors, paired over the images."
         )
-    if data.moves:
+    if data.retrained:
         text += (
             " Arrows are test figures, from inherited (hollow) to retrained (filled) weights; the "
             "purple ones are there to compare with: made by hand, or the best of random archs."
@@ -140,7 +140,7 @@ def _draw_search(results: RunResults) -> Iterator[Plot]:
     if search is None:
         return
     searches = [search, *results.randoms]
-    curves = hypervolume_curves(searches)
+    curves = compute_hypervolumes(searches)
     if curves[0].evaluations:
         caption = (
             "Of the box between the worst and the best value of each objective, the front "

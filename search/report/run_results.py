@@ -10,9 +10,9 @@ from typing import Any
 from search.config import Config
 from search.folder import CONFIG, RunFolder, read_values, section
 from search.report.latency_data import LatencyData, collect_latency_data, find_latency_tables
-from search.report.networks import Network, networks_of_front, read_retrained
+from search.report.networks import Network, pick_from_front, read_retrained
 from search.report.retrain_advice import RetrainAdvice, mark_outdated
-from search.report.score import Score, score_of
+from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult, find_searches, read_search
 from search.report.training_log import Row, read_log
 from search.stored import as_word
@@ -95,7 +95,7 @@ def read_run(run: Path, name: str) -> RunResults:
     networks, unfinished = read_retrained(run, name)
     retrained = bool(networks)
     config = read_values(run / CONFIG)
-    score = score_of(search.front) if search else Score("top1")
+    score = choose_score(search.front) if search else Score("top1")
     if search is not None:
         networks = mark_outdated(networks, search.front)
         own = config | read_values(run / "search" / name / CONFIG)
@@ -106,7 +106,7 @@ def read_run(run: Path, name: str) -> RunResults:
     if not retrained:
         instead = "; the table shows points of the front" if search else ""
         missing.append(f"retrain/{name} has no retrained network{instead}.")
-        networks = [] if search is None else networks_of_front(run, name, search.front)
+        networks = [] if search is None else pick_from_front(run, name, search.front)
     missing += [f"retrain/{name}/{each}" for each in unfinished]
     if not config:
         missing.append("config.yaml is not there: what was run is known only in part.")
@@ -144,7 +144,7 @@ def _read_searches(
             f"search/{name} keeps no journal here (a database does, or it was removed): only the "
             "front is shown, not all that was evaluated."
         )
-    randoms = search.random_ones(read_search(folder / each) for each in names if each != name)
+    randoms = search.find_random(read_search(folder / each) for each in names if each != name)
     if not randoms:
         missing.append(
             "No search by RandomSampler with the same objectives and budget, to compare how fast "

@@ -48,7 +48,7 @@ class Score:
         return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"
 
 
-def score_of(front: Front) -> Score:
+def choose_score(front: Front) -> Score:
     """The score that ranks a front's subnets: its first objective where none is measured."""
     objective = front.ranked_by or next(iter(front.objectives), None)
     return Score(objective.name, objective.direction) if objective else Score("top1")

@@ -37,7 +37,7 @@ class HypervolumeCurve:
     steps: Sequence[tuple[int, float]]
 
 
-def hypervolume_curves(searches: Sequence[SearchResult]) -> list[HypervolumeCurve]:
+def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCurve]:
     """The curve of each search, all from one reference point and in one unit.
 
     Of a search whose evaluations are out of reach, its front knows the curve; it stands alone.

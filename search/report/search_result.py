@@ -49,7 +49,7 @@ class SearchResult:
     sampler: str = ""
     ended: bool = True
 
-    def random_ones(self, others: Iterable[SearchResult]) -> list[SearchResult]:
+    def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
         """The random searches among others of the same objectives and budget."""
         if self.sampler == RANDOM or not self.records:
             return []

@@ -48,7 +48,7 @@ class Measurement:
         return metric_title(self.name)
 
 
-def subnet_card(
+def render_subnet_card(
     name: str,
     file: ArchFile,
     config: Config,
@@ -82,7 +82,7 @@ def subnet_card(
         name,
         "timm",
         config,
-        measurements=list(_measurements(file, source, search_images)),
+        measurements=list(_collect_measurements(file, source, search_images)),
         file=file,
         weights=weights,
         macs=macs(file.arch, file.shape),
@@ -95,7 +95,7 @@ def subnet_card(
     )
 
 
-def portfolio_card(name: str, front: Front, config: Config, search_images: int) -> str:
+def render_portfolio_card(name: str, front: Front, config: Config, search_images: int) -> str:
     """Write the model card of a portfolio.
 
     Args:
@@ -119,12 +119,12 @@ def portfolio_card(name: str, front: Front, config: Config, search_images: int) 
     )
 
 
-def hub_datasets(name: str) -> list[str] | None:
+def find_hub_datasets(name: str) -> list[str] | None:
     """A data set of the Hugging Face Hub by its name there; others have none there."""
     return [name.removeprefix("hfds/")] if name.startswith("hfds/") else None
 
 
-def first_weights(config: Config) -> str:
+def describe_first_weights(config: Config) -> str:
     """What weights the supernet's training began with: their license may bind whoever publishes."""
     if config.backbone.checkpoint is not None:
         return f"`{Path(config.backbone.checkpoint).name}`"
@@ -157,14 +157,14 @@ def _render(
             library_name=library,
             pipeline_tag=TASK,
             tags=list(dict.fromkeys([TASK, library, "tokennas"])),
-            datasets=hub_datasets(dataset),
+            datasets=find_hub_datasets(dataset),
             model_name=name if results else None,
             eval_results=results or None,
         ),
         str(Path(__file__).with_name(template)),
         name=name,
         dataset=dataset,
-        first_weights=first_weights(config),
+        first_weights=describe_first_weights(config),
         version=version("tokennas"),
         measurements=measurements,
         **values,
@@ -172,7 +172,7 @@ def _render(
     return f"{card}\n"
 
 
-def _measurements(file: ArchFile, source: str, search_images: int) -> Iterator[Measurement]:
+def _collect_measurements(file: ArchFile, source: str, search_images: int) -> Iterator[Measurement]:
     """The metrics that were measured with the weights of this source."""
     # How many images the test split had then is in the arch file: fewer may be read now.
     test_images, supernet = file.metrics.get("test_images"), "with the supernet's weights"

@@ -19,7 +19,7 @@ from search.report.plot_curves import draw_panels, make_retraining_panels, make_
 from search.report.plot_front import draw_front
 from search.report.plot_search import draw_hypervolumes
 from search.report.score import Score
-from search.report.search_data import hypervolume_curves
+from search.report.search_data import compute_hypervolumes
 from search.report.search_result import SearchResult, read_search
 
 
@@ -87,11 +87,12 @@ def judged(search: SearchResult) -> tuple[SearchResult, list[Network]]:
 def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchResult) -> None:
     result, networks = judged(search)
     (figures,) = collect_front_data(result, networks)
+    curve = compute_hypervolumes([result, result])[0]
     pictures = [
         draw_arch(networks[1], Score("top1")),
         draw_front(figures),
         draw_panels(make_retraining_panels(networks, Score("top1"))),
-        draw_hypervolumes(dict(zip(["a", "b"], hypervolume_curves([result, result]), strict=True))),
+        draw_hypervolumes({"a": curve, "b": curve}),
     ]
     for figure in pictures:
         written = texts(figure)
@@ -112,8 +113,8 @@ def test_each_network_has_a_marker_of_its_own_and_a_name(search: SearchResult) -
     (data,) = collect_front_data(result, networks)
     (axes,) = draw_front(data).axes
     named = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
-    names = [point.name for point in (*data.hand_made, *(move.after for move in data.moves))]
-    assert len(data.moves) == len(networks) == 10
+    names = [point.name for point in (*data.hand_made, *(each.after for each in data.retrained))]
+    assert len(data.retrained) == len(networks) == 10
     assert set(names) <= set(named)
     looks = {(line.get_marker(), line.get_color()) for line in (named[name] for name in names)}
     assert len(looks) == len(names)
