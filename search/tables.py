@@ -19,6 +19,16 @@ OPTIMISTIC = (
     "`tokennas retrain` and `tokennas evaluate` give those of the test split."
 )
 SHARES = ("top1", "top5")
+TITLES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "cross_entropy": "cross entropy",
+    "kl": "KL to the full network",
+    "macs": "MACs",
+    "params": "parameters",
+    "tokens": "patch tokens over all blocks",
+    "activation_memory": "activation memory (bytes)",
+}
 # Columns that a narrow terminal can do without, the first ones first, and how many stay anyway.
 SPARE = (
     *("tokens", "activation_memory", "params", "parameters", "top5", "kl", "weights", "trial"),
@@ -37,6 +47,14 @@ def duration(seconds: float) -> str:
         if seconds >= size * 1.5:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} seconds"
+
+
+def metric_title(name: str) -> str:
+    """A metric's or a cost's name as it stands in a sentence."""
+    cost, at, device = name.partition("@")
+    if cost == "latency_ms":
+        return f"latency (ms a batch{f', on {device}' if at else ''})"
+    return TITLES.get(name, name)
 
 
 def is_share(name: str) -> bool:

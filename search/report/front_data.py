@@ -9,7 +9,7 @@ from typing import NamedTuple
 from search.costs import FREE_COSTS
 from search.latency.costs import MEASURED, is_latency
 from search.report.networks import Network
-from search.report.score import Score, score_of
+from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult
 from space.baselines import baselines
 from space.cost import macs
@@ -23,7 +23,7 @@ class Point(NamedTuple):
     name: str = ""
 
 
-class Move(NamedTuple):
+class RetrainedPoint(NamedTuple):
     """A retrained network: from inherited to retrained weights, where both are known."""
 
     before: Point | None
@@ -38,12 +38,12 @@ class FrontData:
     Args:
         score: The metric of the y axis.
         cost: Name of the cost of the x axis.
-        cloud: All evaluated networks.
+        evaluated: All evaluated networks.
         front: The front, in the order of cost.
         not_told_apart: Points of the front that chance may put before the next best one.
         full: The full network, if it was evaluated.
         hand_made: The hand-made archs that were evaluated.
-        moves: The retrained networks.
+        retrained: The retrained networks.
         limit: The budget on the x axis, if there is one.
         is_line: Whether score and cost are all objectives, so that the front is a line.
         cost_measured: Whether the front's milliseconds were measured, not predicted.
@@ -53,12 +53,12 @@ class FrontData:
 
     score: Score
     cost: str
-    cloud: Sequence[Point]
+    evaluated: Sequence[Point]
     front: Sequence[Point]
     not_told_apart: Sequence[Point]
     full: Point | None
     hand_made: Sequence[Point]
-    moves: Sequence[Move]
+    retrained: Sequence[RetrainedPoint]
     limit: float | None
     is_line: bool
     cost_measured: bool
@@ -67,15 +67,15 @@ class FrontData:
 
     @property
     def points(self) -> list[Point]:
-        """All points but the cloud."""
+        """All points but those of the evaluated networks."""
         full = [self.full] if self.full else []
-        ends = [point for move in self.moves for point in (move.before, move.after) if point]
+        ends = [point for each in self.retrained for point in (each.before, each.after) if point]
         return [*self.front, *full, *self.hand_made, *ends]
 
 
 def collect_front_data(search: SearchResult, networks: Sequence[Network]) -> list[FrontData]:
     """The data of a plot over the front's cost, and of one over each budget of latency."""
-    score = score_of(search.front)
+    score = choose_score(search.front)
     others = [each.name for each in search.front.objectives if each.name != score.name]
     cost = others[0] if others and "macs" not in others else "macs"
     costs = dict.fromkeys([cost, *filter(is_latency, search.limits)])
@@ -86,8 +86,8 @@ def _collect(
     search: SearchResult, networks: Sequence[Network], score: Score, cost: str
 ) -> FrontData:
     front, space = search.front, search.space
-    evaluated = {each.identity: each.metrics for each in search.records}
-    cloud = [_point(metrics, cost, score) for metrics in evaluated.values()]
+    metrics_of = {each.identity: each.metrics for each in search.records}
+    evaluated = [_point(metrics, cost, score) for metrics in metrics_of.values()]
     points = [
         _point({**entry.metrics, cost: entry.metrics[MEASURED + cost]}, cost, score)
         if MEASURED + cost in entry.metrics
@@ -97,22 +97,22 @@ def _collect(
     leads = zip(points, front.leads, strict=True)
     full, hand_made = None, dict[tuple[float, float], list[str]]()
     if space is not None:
-        full = _point(evaluated.get(space.identity(space.largest()), {}), cost, score)
+        full = _point(metrics_of.get(space.identity(space.largest()), {}), cost, score)
         most = search.limits.get("macs", macs(space.largest(), space.shape))
         for each in baselines(space, most):
-            metrics = evaluated.get(space.identity(each.arch), {}) if each.arch else {}
+            metrics = metrics_of.get(space.identity(each.arch), {}) if each.arch else {}
             if point := _point(metrics, cost, score):
                 # Several families may lead to the same arch.
                 hand_made.setdefault(point[:2], []).append(each.name)
     return FrontData(
         score=score,
         cost=cost,
-        cloud=[point for point in cloud if point],
+        evaluated=[point for point in evaluated if point],
         front=sorted(point for point in points if point),
         not_told_apart=[point for point, lead in leads if point and lead and not lead.told_apart],
         full=full,
         hand_made=[Point(x, y, ", ".join(names)) for (x, y), names in hand_made.items()],
-        moves=list(_moves(networks, cost, score)),
+        retrained=list(_collect_retrained(networks, cost, score)),
         limit=search.limits.get(cost),
         is_line={each.name for each in front.objectives} <= {score.name, cost},
         cost_measured=any(MEASURED + cost in entry.metrics for entry in front.entries),
@@ -127,7 +127,9 @@ def _point(metrics: Mapping[str, float], cost: str, score: Score, name: str = ""
     return Point(metrics[cost], score.scale(metrics[score.name]), name)
 
 
-def _moves(networks: Sequence[Network], cost: str, score: Score) -> Iterator[Move]:
+def _collect_retrained(
+    networks: Sequence[Network], cost: str, score: Score
+) -> Iterator[RetrainedPoint]:
     for network in networks:
         if cost in FREE_COSTS:
             value = float(FREE_COSTS[cost].of(network.arch, network.shape))
@@ -138,4 +140,4 @@ def _moves(networks: Sequence[Network], cost: str, score: Score) -> Iterator[Mov
         before = _point({**network.inherited, cost: value}, cost, score)
         after = _point({**network.retrained, cost: value}, cost, score, network.label)
         if after:
-            yield Move(before, after, network.is_control)
+            yield RetrainedPoint(before, after, network.is_control)

@@ -133,11 +133,11 @@ def collect_latency_data(
         predicted=list(predict([entry.arch for entry in entries])),
         measured=[relative(each.arch, each.metrics[f"{MEASURED}{cost}"]) for each in timed],
         limit=None if limit is None else limit / full_ms,
-        operators=_operator_costs(table, full_macs),
+        operators=_sum_operators(table, full_macs),
     )
 
 
-def _operator_costs(table: LatencyTable, full_macs: int) -> list[OperatorCost]:
+def _sum_operators(table: LatencyTable, full_macs: int) -> list[OperatorCost]:
     time: defaultdict[str, float] = defaultdict(float)
     work: defaultdict[str, float] = defaultdict(float)
     for each in table.measured:

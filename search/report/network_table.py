@@ -63,8 +63,8 @@ def make_network_table(
         images = f": {search_images:,} images" if search_images else ""
         notes.append(f"search split{images}. {OPTIMISTIC}")
     if tested:
-        what = f"{test_score.title} on the test split{_describe_noise(networks)}"
-        notes.append(f"inherited, retrained: {what}.")
+        split = f"the test split{_describe_error(networks)}"
+        notes.append(f"inherited, retrained: {test_score.title} on {split}.")
     notes += _note_other_recipes(networks)
     if len(conditions) == 1:
         notes.append(f"images/s: in inference on {conditions[0]}.")
@@ -120,14 +120,14 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
     return sorted(notes)
 
 
-def _describe_noise(networks: Sequence[Network]) -> str:
+def _describe_error(networks: Sequence[Network]) -> str:
     """How far a top-1 on so many images may be from the truth, by chance alone."""
     for each in networks:
         top1 = each.retrained.get("top1")
         if each.test_images and top1 is not None:
             error = 100 * (top1 * (1 - top1) / each.test_images) ** 0.5
-            says = f"one standard error of a top-1 is {error:.1f} points"
-            return f", {each.test_images:,} images ({says})"
+            note = f"one standard error of a top-1 is {error:.1f} points"
+            return f", {each.test_images:,} images ({note})"
     return ""
 
 

@@ -123,7 +123,9 @@ class Network:
             return "full network"
         if self.is_hand_made:
             return re.sub(rf" ({BUDGET.pattern})$", r", \1", self.name.removeprefix(BASELINE))
-        return f"within {self.name}" if BUDGET.fullmatch(self.name) else self.name
+        # Legends leave out what begins with an underscore.
+        name = self.name.lstrip("_") or "network"
+        return f"within {name}" if BUDGET.fullmatch(name) else name
 
 
 def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
@@ -142,12 +144,11 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
         elif (reason := failure(folder)) is None:
             unfinished.append(f"{folder.name} is not finished: left out.")
         else:
-            says = f"{folder.name} could not be retrained, and is left out: {reason}"
-            unfinished.append(says)
+            unfinished.append(f"{folder.name} could not be retrained, and is left out: {reason}")
     return sorted(networks, key=lambda each: (not each.is_full, -each.macs, each.name)), unfinished
 
 
-def networks_of_front(run: Path, name: str, front: Front) -> list[Network]:
+def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
     """The best, the middle and the smallest subnet of a front, each once.
 
     Without a measured objective none is the best.
@@ -230,9 +231,9 @@ def _read_timing(path: Path, name: str, given: Any) -> Timing:
             f"got {shown(given)}"
         )
     batch = f"batch {given['batch']}" if "batch" in given else None
-    conditions = (given.get("device"), batch, given.get("dtype"))
-    said = ", ".join(str(each) for each in conditions if each is not None)
-    return Timing(float(given["value"]), said, given.get("measured") is True)
+    parts = (given.get("device"), batch, given.get("dtype"))
+    conditions = ", ".join(str(each) for each in parts if each is not None)
+    return Timing(float(given["value"]), conditions, given.get("measured") is True)
 
 
 def _is_number(value: object) -> bool:

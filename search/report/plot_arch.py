@@ -19,6 +19,7 @@ from search.report.score import Score
 from search.report.style import AMBER, BLUE, GREY, INK, ORANGE, RC, SKY, new_figure
 
 HALF = 0.34  # of a bar's width, in blocks
+ROUND = "round,pad=0,rounding_size=0.06"
 # From so many blocks on words must be short.
 MANY = 18
 # Width of a character as a share of its size, bold ones too.
@@ -40,7 +41,7 @@ def draw_arch(network: Network, score: Score) -> Figure:
     _draw_attention(attention, data.blocks)
     _draw_tokens(tokens, data.blocks)
     _draw_table(table, rows, inches=(width - 1.6) / count)
-    details, size = describe_network(network, score), _fit(network.title, 14, width - 1.2)
+    details, size = _describe_network(network, score), _fit(network.title, 14, width - 1.2)
     attention.set_title(network.title, loc="left", fontsize=size, fontweight="bold", pad=32)
     attention.annotate(
         details,
@@ -54,7 +55,7 @@ def draw_arch(network: Network, score: Score) -> Figure:
     return figure
 
 
-def describe_network(network: Network, score: Score) -> str:
+def _describe_network(network: Network, score: Score) -> str:
     """MACs, parameters and accuracy in a line."""
     of_full = "" if network.is_full else f", {network.mac_share:.0%} of the full network"
     words = [
@@ -128,17 +129,11 @@ def _draw_attention(axes: Axes, blocks: Sequence[BlockData]) -> None:
     own_text, shared_text, size = ("QK", "-", 7.5) if len(blocks) >= MANY else ("Q K", "no Q K", 9)
     for i, each in enumerate(blocks):
         own = each.producer is None
-        box = FancyBboxPatch(
-            (i - HALF + 0.03, 0.02),
-            2 * HALF - 0.06,
-            0.24,
-            boxstyle="round,pad=0,rounding_size=0.06",
-            facecolor=SKY if own else "white",
-            edgecolor=BLUE if own else GREY,
-            linestyle="-" if own else (0, (3, 2)),
-            linewidth=1.1,
-            mutation_aspect=0.8,
-        )
+        look: dict[str, Any] = {"fc": SKY, "ec": BLUE}
+        if not own:
+            look = {"fc": "white", "ec": GREY, "ls": (0, (3, 2))}
+        corner = i - HALF + 0.03, 0.02
+        box = FancyBboxPatch(corner, 2 * HALF - 0.06, 0.24, ROUND, mutation_aspect=0.8, **look)
         axes.add_patch(box)
         text, color = (own_text, INK) if own else (shared_text, GREY)
         axes.text(i, 0.135, text, ha="center", va="center", fontsize=size, color=color)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import rc_context
@@ -35,38 +35,37 @@ def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
 
 
 @rc_context(RC)
-def draw_usage(front: Usage, others: Usage | None, others_label: str) -> Figure:
-    """Three panels: how many archs, of a front and others, pool, share and skip at each block."""
-    blocks = range(len(front.pool))
+def draw_usage(
+    front: Sequence[Usage], others: Sequence[Usage] | None, labels: tuple[str, str]
+) -> Figure:
+    """A panel for each kind of choice: how many archs make it at each block.
+
+    Args:
+        front: Bars: the archs of a front.
+        others: Marks over them: other archs.
+        labels: What the legend calls either.
+    """
+    blocks = range(len(front[0].shares))
     figure = new_figure(min(max(9.0, 0.62 * len(blocks) + 1.6), 14.0), 6.6)
-    panels = (
-        ("pool", front.pool, others and others.pool, front.top_pools),
-        ("share attention", front.share, others and others.share, ()),
-        ("skip tokens", front.skip, others and others.skip, front.top_skips),
-    )
-    for k, (title, shares, other_shares, top) in enumerate(panels, start=1):
-        axes = figure.add_subplot(3, 1, k)
-        noun = "arch" if front.archs == 1 else "archs"
-        percents = [100 * share for share in shares]
-        label = f"{front.archs} {noun} of the front"
-        axes.bar(blocks, percents, 0.72, color=BLUE, zorder=2, label=label)
-        if other_shares:
-            marks = [100 * share for share in other_shares]
+    for k, usage in enumerate(front):
+        axes = figure.add_subplot(len(front), 1, k + 1)
+        percents = [100 * share for share in usage.shares]
+        axes.bar(blocks, percents, 0.72, color=BLUE, zorder=2, label=labels[0])
+        if others is not None:
+            marks = [100 * share for share in others[k].shares]
             left, right = [i - 0.42 for i in blocks], [i + 0.42 for i in blocks]
-            axes.hlines(marks, left, right, ORANGE, lw=3, label=others_label)
+            axes.hlines(marks, left, right, ORANGE, lw=3, label=labels[1])
         axes.set_ylim(0, 104)
         axes.set_yticks([0, 50, 100], ["0", "50", "100 %"])
         axes.set_xlim(-0.7, len(blocks) - 0.3)
         axes.set_xticks(blocks)
         axes.tick_params(axis="x", length=0)
         axes.grid(visible=False, axis="x")
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=5)
-        if top:
-            says = f"most used: {', '.join(top)}"
-            axes.set_title(says, loc="right", fontsize=9.5, color=GREY, pad=5)
+        axes.set_title(usage.title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=5)
+        if usage.most_used:
+            text = f"most used: {', '.join(usage.most_used)}"
+            axes.set_title(text, loc="right", fontsize=9.5, color=GREY, pad=5)
     axes.set_xlabel("block")
-    handles = axes.get_legend_handles_labels()[0]
-    figure.legend(
-        handles=handles[::-1], loc="outside upper left", ncols=2, frameon=False, fontsize=10
-    )
+    handles = axes.get_legend_handles_labels()[0][::-1]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=10)
     return figure

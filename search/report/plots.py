@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +17,20 @@ from search.report.plot_front import draw_front
 from search.report.plot_latency import draw_latency
 from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
-from search.report.search_data import SAMPLES, count_usage, hypervolume_curves, sample_usage
+from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
 from search.report.style import save_png
 from search.tables import OPTIMISTIC
 
 
 class Plot(NamedTuple):
-    """A plot before it is written; see `Picture`."""
+    """A plot that is drawn.
+
+    Args:
+        stem: Name of its file without `.png`.
+        heading: Heading; several plots in a row may share one.
+        caption: What to see.
+        figure: The plot.
+    """
 
     stem: str
     heading: str
@@ -32,38 +38,28 @@ class Plot(NamedTuple):
     figure: Figure
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A plot as the page shows it.
+class Picture(NamedTuple):
+    """A plot as the page shows it: heading, what to see, and the file."""
 
-    Args:
-        stem: Name of its file without `.png`.
-        heading: Heading; several pictures in a row may share one.
-        caption: What to see.
-        png: The file's bytes.
-    """
-
-    stem: str
     heading: str
     caption: str
-    png: bytes
+    path: Path
 
 
 def write_plots(results: RunResults, folder: Path) -> list[Picture]:
     """Draw and write all plots that the run has figures for, and remove older ones."""
-    pictures: list[Picture] = []
+    pictures: dict[str, Picture] = {}
     for plot in _draw_all(results):
-        stem, stems = plot.stem, [each.stem for each in pictures]
-        if stem in stems:
-            stem = f"{stem}-{1 + sum(each.startswith(stem) for each in stems)}"
-        png = save_png(plot.figure, folder / f"{stem}.png")
-        pictures.append(Picture(stem, plot.heading, plot.caption, png))
+        stem = plot.stem
+        if stem in pictures:
+            stem = f"{stem}-{1 + sum(each.startswith(stem) for each in pictures)}"
+        pictures[stem] = Picture(plot.heading, plot.caption, folder / f"{stem}.png")
+        save_png(plot.figure, pictures[stem].path)
     # A plot of what is no longer in the run would be taken for one of this report.
-    written = {f"{each.stem}.png" for each in pictures}
     for path in (*folder.glob("arch-*.png"), *folder.glob("front-latency_ms*.png")):
-        if path.name not in written:
+        if path.stem not in pictures:
             path.unlink()
-    return pictures
+    return list(pictures.values())
 
 
 def _draw_all(results: RunResults) -> Iterator[Plot]:
@@ -78,7 +74,7 @@ def _draw_fronts(results: RunResults) -> Iterator[Plot]:
     if results.search is None:
         return
     for i, data in enumerate(collect_front_data(results.search, results.networks)):
-        if data.front or data.cloud:
+        if data.front or data.evaluated:
             stem = re.sub(r"\W+", "-", f"front-{data.cost}") if i else "front"
             yield Plot(stem, "The front", _describe_front(data), draw_front(data))
 
@@ -95,7 +91,7 @@ def _describe_front(data: FrontData) -> str:
             f" Hollow circles ({NOT_TOLD_APART}) are not told apart from the next best: their lead "
             "is under two standard errors, paired over the images."
         )
-    if data.moves:
+    if data.retrained:
         text += (
             " Arrows are test figures, from inherited (hollow) to retrained (filled) weights; the "
             "purple ones are there to compare with: made by hand, or the best of random archs."
@@ -144,7 +140,7 @@ def _draw_search(results: RunResults) -> Iterator[Plot]:
     if search is None:
         return
     searches = [search, *results.randoms]
-    curves = hypervolume_curves(searches)
+    curves = compute_hypervolumes(searches)
     if curves[0].evaluations:
         caption = (
             "Of the box between the worst and the best value of each objective, the front "
@@ -157,14 +153,18 @@ def _draw_search(results: RunResults) -> Iterator[Plot]:
     if search.front.entries:
         chosen = count_usage([entry.arch for entry in search.front.entries])
         limit = search.limits.get("macs")
-        drawn = None if results.space is None else sample_usage(results.space, limit)
+        drawn = None if search.space is None else sample_usage(search.space, limit)
         where = "from the whole space" if limit is None else "inside the budget"
         caption = (
             "Where a bar stands above its mark, the front makes the choice more often than chance "
             "would."
         )
-        label = f"{SAMPLES:,} archs drawn uniformly {where}"
-        yield Plot("choices", "What the front chooses", caption, draw_usage(chosen, drawn, label))
+        count = len(search.front)
+        labels = (
+            f"{count} {'arch' if count == 1 else 'archs'} of the front",
+            f"{SAMPLES:,} archs drawn uniformly {where}",
+        )
+        yield Plot("choices", "What the front chooses", caption, draw_usage(chosen, drawn, labels))
 
 
 def _called(name: str) -> str:
@@ -176,8 +176,8 @@ def _draw_training(results: RunResults) -> Iterator[Plot]:
         caption = (
             "The supernet's archs learn together; selectors are of use above the previous map."
         )
-        figure = draw_panels(panels, across=False)
+        figure = draw_panels(panels)
         yield Plot("training", "Training of the supernet", caption, figure)
     if panels := make_retraining_panels(results.networks, results.score):
         caption = "The networks of the table, on the search split, epoch by epoch."
-        yield Plot("retraining", "Retraining", caption, draw_panels(panels, across=True))
+        yield Plot("retraining", "Retraining", caption, draw_panels(panels))

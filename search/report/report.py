@@ -7,15 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from search.report.network_table import make_network_table, show_network_table
-from search.report.page import Page, render_page
+from search.report.page import render_page
 from search.report.plots import write_plots
 from search.report.run_results import read_run
-from search.report.summary import (
-    count_search_images,
-    describe_loading,
-    describe_versions,
-    summarise_run,
-)
 from search.tables import new_console
 from space.utils.atomic import make_folder
 from space.utils.yaml_file import write_text
@@ -45,19 +39,10 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     folder = make_folder(run / "report" / name)
     table = None
     if results.networks:
-        images = count_search_images(results)
+        images = results.search_images
         table = make_network_table(results.networks, results.score, results.test_score, images)
-    page = Page(
-        title=f"Report of {results.title}",
-        subtitle=f"Made by tokennas from the search {name!r} and what was retrained of it.",
-        summary=summarise_run(results),
-        table=table,
-        pictures=write_plots(results, folder),
-        loading=describe_loading(results),
-        missing=results.missing,
-        versions=describe_versions(),
-    )
-    write_text(folder / PAGE, render_page(page))
+    pictures = write_plots(results, folder)
+    write_text(folder / PAGE, render_page(results, table, pictures))
     if table is not None:
         show_network_table(table, results.title, run, console)
     for line in results.missing:

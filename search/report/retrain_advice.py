@@ -44,59 +44,55 @@ class RetrainAdvice:
 
     def lines(self) -> Iterator[str]:
         """A line each: outdated networks, budgets without a network, and too few random archs."""
+        budgets = self.config.get("budgets")
+        budgets = [str(each) for each in budgets] if isinstance(budgets, list) else []
+        yield from self._find_outdated(budgets)
+        # Where no network is of a budget, arch files were retrained: nobody asked for the rest.
+        if any(each.name in budgets for each in self.networks):
+            yield from self._find_missing(budgets)
+            yield from self._find_few_random(budgets)
+
+    def _find_outdated(self, budgets: Sequence[str]) -> Iterator[str]:
+        names = {each.arch: each.name for each in reversed(self.networks)}
         for each in self.networks:
             if each.better is not None:
+                command = self._command(*() if each.name in budgets else (each.name,))
+                state = f"not yet retrained; `{command}` does"
+                if each.better.arch in names:
+                    state = f"retrained as {names[each.better.arch]}"
                 yield (
                     f"{each.name} is no longer the best: the search has since found a better arch "
-                    f"({self._describe(each.better)}), which is {self._is_retrained(each)}."
+                    f"({self._describe(each.better)}), which is {state}."
                 )
-        if {each.name for each in self.networks}.isdisjoint(self._budgets):
-            return
-        for budget in self._budgets:
-            best = self._best_to_retrain(budget)
-            if best is not None:
-                yield (
-                    f"The best within {budget} ({self._describe(best)}) is not retrained; "
-                    f"`{self._command()}` does."
-                )
-        for each in self.networks:
-            yield from self._too_few_random(each)
 
-    @property
-    def _budgets(self) -> list[str]:
-        budgets = self.config.get("budgets")
-        return [str(each) for each in budgets] if isinstance(budgets, list) else []
-
-    def _is_retrained(self, network: Network) -> str:
-        """Say whether the arch that is better than a network is retrained."""
-        for each in self.networks:
-            if network.better is not None and each.arch == network.better.arch:
-                return f"retrained as {each.name}"
-        budgets = () if network.name in self._budgets else (network.name,)
-        return f"not yet retrained; `{self._command(*budgets)}` does"
-
-    def _best_to_retrain(self, budget: str) -> FrontEntry | None:
-        """The best within a budget, where no network, finished or not, is of it."""
-        folder = self.run / "retrain" / self.search.name / folder_of(budget)
-        if folder.exists() or any(each.name == budget for each in self.networks):
-            return None
-        best = _best_within(self.search.front, budget)
+    def _find_missing(self, budgets: Sequence[str]) -> Iterator[str]:
+        """A line for each budget whose best arch has no network, finished or not."""
         archs = {each.arch for each in self.networks}
-        return None if best is None or best.arch in archs else best
-
-    def _too_few_random(self, network: Network) -> Iterator[str]:
-        """A line where a random network was chosen of fewer archs than the search evaluated."""
-        budget = network.name.removeprefix(RANDOM)
-        path = self.run / "search" / self.search.name / folder_of(network.name) / FRONT
-        wanted = network.name != budget and self.config.get("random") and budget in self._budgets
-        if not wanted or not path.exists():
-            return
-        count, evaluations = Front.load(path).evaluations, self.search.front.evaluations
-        if count < evaluations and not self._are_all(count, budget):
+        names = {each.name for each in self.networks}
+        for budget in budgets:
+            folder = self.run / "retrain" / self.search.name / folder_of(budget)
+            best = _best_within(self.search.front, budget)
+            if best is None or best.arch in archs or budget in names or folder.exists():
+                continue
             yield (
-                f"{network.name} is the best of {count:,} random archs, the search has evaluated "
-                f"{evaluations:,}; `{self._command()}` draws as many, where there are."
+                f"The best within {budget} ({self._describe(best)}) is not retrained; "
+                f"`{self._command()}` does."
             )
+
+    def _find_few_random(self, budgets: Sequence[str]) -> Iterator[str]:
+        """A line for each network that was chosen of fewer random archs than were evaluated."""
+        evaluations = self.search.front.evaluations
+        for each in self.networks if self.config.get("random") else ():
+            budget = each.name.removeprefix(RANDOM)
+            path = self.run / "search" / self.search.name / folder_of(each.name) / FRONT
+            if budget == each.name or budget not in budgets or not path.exists():
+                continue
+            count = Front.load(path).evaluations
+            if count < evaluations and not self._are_all(count, budget):
+                yield (
+                    f"{each.name} is the best of {count:,} random archs, the search has evaluated "
+                    f"{evaluations:,}; `{self._command()}` draws as many, where there are."
+                )
 
     def _are_all(self, count: int, budget: str) -> bool:
         """Whether no more than so many archs are within a budget, as far as it can be said."""

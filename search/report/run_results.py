@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.folder import CONFIG, read_values, section
+from search.config import Config
+from search.folder import CONFIG, RunFolder, read_values, section
 from search.report.latency_data import LatencyData, collect_latency_data, find_latency_tables
-from search.report.networks import Network, networks_of_front, read_retrained
+from search.report.networks import Network, pick_from_front, read_retrained
 from search.report.retrain_advice import RetrainAdvice, mark_outdated
-from search.report.score import Score, score_of
+from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult, find_searches, read_search
 from search.report.training_log import Row, read_log
 from search.stored import as_word
-from space.space import SearchSpace
 from space.utils.errors import InputError, near
 
 
@@ -30,7 +30,6 @@ class RunResults:
         training: Log of the supernet's training, a row for each epoch.
         search: The search; None where there is none.
         randoms: Random searches to compare it with.
-        space: The space that was searched; None where nothing says.
         networks: The retrained networks; where there are none, some of the front.
         retrained: Whether the networks are retrained.
         score: The metric that networks are judged by.
@@ -44,7 +43,6 @@ class RunResults:
     training: Sequence[Row] = ()
     search: SearchResult | None = None
     randoms: Sequence[SearchResult] = ()
-    space: SearchSpace | None = None
     networks: Sequence[Network] = ()
     retrained: bool = False
     score: Score = field(default_factory=lambda: Score("top1"))
@@ -60,6 +58,16 @@ class RunResults:
         """Top-1 where it was tested: people read it, whatever ranked the archs."""
         tested = {key for each in self.networks for key in (*each.inherited, *each.retrained)}
         return Score("top1") if "top1" in tested and not self.score.is_percent else self.score
+
+    @property
+    def search_images(self) -> int | None:
+        """Images of the search split; None where nothing says."""
+        if self.search is not None and self.search.front.images is not None:
+            return self.search.front.images
+        try:
+            return len(RunFolder(Config(run=str(self.run)), None).split() or ()) or None
+        except InputError:
+            return None
 
     @property
     def test_images(self) -> int | None:
@@ -87,7 +95,7 @@ def read_run(run: Path, name: str) -> RunResults:
     networks, unfinished = read_retrained(run, name)
     retrained = bool(networks)
     config = read_values(run / CONFIG)
-    score = score_of(search.front) if search else Score("top1")
+    score = choose_score(search.front) if search else Score("top1")
     if search is not None:
         networks = mark_outdated(networks, search.front)
         own = config | read_values(run / "search" / name / CONFIG)
@@ -98,7 +106,7 @@ def read_run(run: Path, name: str) -> RunResults:
     if not retrained:
         instead = "; the table shows points of the front" if search else ""
         missing.append(f"retrain/{name} has no retrained network{instead}.")
-        networks = [] if search is None else networks_of_front(run, name, search.front)
+        networks = [] if search is None else pick_from_front(run, name, search.front)
     missing += [f"retrain/{name}/{each}" for each in unfinished]
     if not config:
         missing.append("config.yaml is not there: what was run is known only in part.")
@@ -111,7 +119,6 @@ def read_run(run: Path, name: str) -> RunResults:
         training,
         search,
         randoms,
-        _find_space(run, config, search, networks),
         networks,
         retrained,
         score,
@@ -137,7 +144,7 @@ def _read_searches(
             f"search/{name} keeps no journal here (a database does, or it was removed): only the "
             "front is shown, not all that was evaluated."
         )
-    randoms = search.random_ones(read_search(folder / each) for each in names if each != name)
+    randoms = search.find_random(read_search(folder / each) for each in names if each != name)
     if not randoms:
         missing.append(
             "No search by RandomSampler with the same objectives and budget, to compare how fast "
@@ -170,20 +177,3 @@ def _nothing_to_report(run: Path, name: str) -> InputError:
     return InputError(
         f"{run}: nothing to report yet: no supernet/log.jsonl, no search/{name}, no retrain/{name}"
     )
-
-
-def _find_space(
-    run: Path,
-    config: Mapping[str, Any],
-    search: SearchResult | None,
-    networks: Sequence[Network],
-) -> SearchSpace | None:
-    if search is not None and search.space is not None:
-        return search.space
-    shapes = [search.front.shape] if search else [each.shape for each in networks]
-    if not shapes or not isinstance(config.get("space"), dict):
-        return None
-    try:
-        return SearchSpace.from_dict(config["space"], shapes[0])
-    except InputError as error:
-        raise InputError(f"{run / 'config.yaml'}: {error}") from None

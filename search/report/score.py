@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from search.front import Front
-from search.tables import is_share
+from search.tables import is_share, metric_title
 
-TITLES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "macs": "MACs",
-    "params": "parameters",
-    "tokens": "patch tokens over all blocks",
-    "activation_memory": "activation memory (bytes)",
-    "cross_entropy": "cross entropy",
-}
 LOWER = " (lower is better)"
 
 
@@ -57,15 +48,7 @@ class Score:
         return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"
 
 
-def metric_title(name: str) -> str:
-    """A metric's or a cost's name as it stands in a sentence."""
-    cost, at, device = name.partition("@")
-    if cost == "latency_ms":
-        return f"latency (ms a batch{f', on {device}' if at else ''})"
-    return TITLES.get(name, name)
-
-
-def score_of(front: Front) -> Score:
+def choose_score(front: Front) -> Score:
     """The score that ranks a front's subnets: its first objective where none is measured."""
     objective = front.ranked_by or next(iter(front.objectives), None)
     return Score(objective.name, objective.direction) if objective else Score("top1")

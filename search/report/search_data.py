@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -11,10 +11,16 @@ import numpy as np
 
 from search.hypervolume import hypervolume_steps, signed, worst_values
 from search.report.search_result import SearchResult
-from space.arch import Arch
+from space.arch import Arch, BlockArch
 from space.space import SearchSpace
 
 SAMPLES = 1000
+# What a block chooses of each kind.
+CHOICES: Mapping[str, Callable[[BlockArch], str | bool | None]] = {
+    "pool": lambda block: str(block.pool) if block.pool else None,
+    "share attention": lambda block: block.shared,
+    "skip tokens": lambda block: f"{block.skip:.0%}" if block.skip else None,
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class HypervolumeCurve:
     steps: Sequence[tuple[int, float]]
 
 
-def hypervolume_curves(searches: Sequence[SearchResult]) -> list[HypervolumeCurve]:
+def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCurve]:
     """The curve of each search, all from one reference point and in one unit.
 
     Of a search whose evaluations are out of reach, its front knows the curve; it stands alone.
@@ -61,41 +67,32 @@ def hypervolume_curves(searches: Sequence[SearchResult]) -> list[HypervolumeCurv
 
 @dataclass(frozen=True)
 class Usage:
-    """How often archs pool, share and skip.
+    """How often archs make a kind of choice.
 
     Args:
-        archs: Number of archs.
-        pool, share, skip: Share of the archs that do so at each block.
-        top_pools, top_skips: The most used poolings and skips.
+        title: What they do: pool, share attention or skip tokens.
+        shares: Share of the archs that do so at each block.
+        most_used: What they choose most often, where there is more than one choice.
     """
 
-    archs: int
-    pool: Sequence[float]
-    share: Sequence[float]
-    skip: Sequence[float]
-    top_pools: Sequence[str]
-    top_skips: Sequence[str]
+    title: str
+    shares: Sequence[float]
+    most_used: Sequence[str]
 
 
-def count_usage(archs: Sequence[Arch]) -> Usage:
-    """Count what archs of one depth choose; at least one arch."""
-    choices = [
-        [(block.pool is not None, block.shared, block.skip > 0) for block in arch.blocks]
-        for arch in archs
-    ]
-    pool, share, skip = np.mean(choices, axis=0).T.tolist()
-    pools: Counter[str] = Counter()
-    skips: Counter[str] = Counter()
-    for arch in archs:
-        pools.update({str(block.pool) for block in arch.blocks if block.pool is not None})
-        skips.update({f"{block.skip:.0%}" for block in arch.blocks if block.skip})
-    top_pools, top_skips = (
-        [name for name, _ in counter.most_common(3)] for counter in (pools, skips)
-    )
-    return Usage(len(archs), pool, share, skip, top_pools, top_skips)
+def count_usage(archs: Sequence[Arch]) -> list[Usage]:
+    """Count each kind of choice of archs of one depth; at least one arch."""
+    usages = []
+    for title, choose in CHOICES.items():
+        choices = [[choose(block) for block in arch.blocks] for arch in archs]
+        once = (dict.fromkeys(row) for row in choices)
+        counts = Counter(each for row in once for each in row if isinstance(each, str))
+        shares = [sum(map(bool, column)) / len(archs) for column in zip(*choices, strict=True)]
+        usages.append(Usage(title, shares, [name for name, _ in counts.most_common(3)]))
+    return usages
 
 
-def sample_usage(space: SearchSpace, limit: float | None, seed: int = 0) -> Usage:
+def sample_usage(space: SearchSpace, limit: float | None, seed: int = 0) -> list[Usage]:
     """Count the same of archs drawn uniformly: from the whole space, or within a limit of MACs."""
     rng = np.random.default_rng(seed)
     band = None if limit is None else (0.0, limit)

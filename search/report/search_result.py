@@ -45,7 +45,7 @@ class SearchResult:
     sampler: str = ""
     ended: bool = True
 
-    def random_ones(self, others: Iterable[SearchResult]) -> list[SearchResult]:
+    def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
         """The random searches among others of the same objectives and budget."""
         if self.sampler == RANDOM or not self.records:
             return []
@@ -75,25 +75,22 @@ def read_search(folder: Path) -> SearchResult:
     Raises:
         InputError: a file is not right, in one line that names it.
     """
-    problem, file = _read_description(folder)
+    ended = (folder / FRONT).exists()
+    if not (folder / SEARCH_FILE).exists():
+        if not ended:
+            raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
+        return SearchResult(folder.name, Front.load(folder / FRONT))
+    file = SearchFile.load(folder)
+    problem = _problem_of(folder, file)
     records: list[Record] = []
-    if problem is not None and (folder / JOURNAL).exists():
+    if (folder / JOURNAL).exists():
         try:
             records = read_records(read_trials(folder), problem)
         except InputError as error:
             raise InputError(f"{folder / JOURNAL}: {error}") from None
-    ended = (folder / FRONT).exists()
-    if ended:
-        front = Front.load(folder / FRONT)
-    elif problem is not None:
-        front = Front.of(problem, records)
-    else:
-        raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
-    if file is None:
-        return SearchResult(folder.name, front)
     return SearchResult(
         folder.name,
-        front,
+        Front.load(folder / FRONT) if ended else Front.of(problem, records),
         tuple(records),
         file.space,
         file.budget,
@@ -103,18 +100,15 @@ def read_search(folder: Path) -> SearchResult:
     )
 
 
-def _read_description(folder: Path) -> tuple[Problem | None, SearchFile | None]:
-    """Problem and description of a search; nothing where there is none."""
-    if not (folder / SEARCH_FILE).exists():
-        return None, None
-    file = SearchFile.load(folder)
+def _problem_of(folder: Path, file: SearchFile) -> Problem:
+    """The problem that a search's description states."""
     free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
     directions = {**DIRECTIONS, **(file.directions or {})}
     try:
         objectives = parse_objectives(list(file.objectives), directions, free)
     except InputError as error:
         raise InputError(f"{folder / SEARCH_FILE}: {error}") from None
-    return Problem(file.space, objectives, directions=directions), file
+    return Problem(file.space, objectives, directions=directions)
 
 
 def _predict(arch: Arch) -> float:

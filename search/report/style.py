@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib import colormaps, rc_context
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from space.utils.atomic import replacing
@@ -28,6 +27,8 @@ RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
     "hatch.linewidth": 1.2,
+    # Names come from files: a dollar in them is a dollar.
+    "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": GREY,
@@ -54,16 +55,18 @@ def new_figure(width: float, height: float, h_pad: float = 0.12) -> Figure:
     return Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
 
 
-def add_outside_legend(of: Figure | Axes, handles: Sequence[Artist]) -> None:
-    """Add a legend to the right of a figure or of one of its panels, where it covers nothing."""
-    rows = sum(1 + str(each.get_label()).count("\n") for each in handles)
-    height = of.get_window_extent().height / DPI * 72
-    size = min(9.5, height / (1.45 * max(rows, 1)))
-    options: dict[str, Any] = {"handles": handles, "fontsize": size, "frameon": False}
-    if isinstance(of, Figure):
-        of.legend(loc="outside right upper", **options)
-    else:
-        of.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), borderaxespad=0, **options)
+def add_outside_legend(axes: Axes) -> Legend:
+    """Add a legend to the right of a panel, where it covers nothing; long ones in small type."""
+    labels = axes.get_legend_handles_labels()[1]
+    rows = sum(1 + label.count("\n") for label in labels)
+    height = axes.get_window_extent().height / DPI * 72
+    return axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.03),
+        borderaxespad=0,
+        fontsize=min(9.5, height / (1.45 * max(rows, 1))),
+        frameon=False,
+    )
 
 
 def make_color_ramp(count: int) -> list[str]:
@@ -77,11 +80,10 @@ def use_whole_numbers(axes: Axes, most: int = 10) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def save_png(figure: Figure, path: Path) -> bytes:
-    """Draw a figure and write it; gives the PNG's bytes."""
+def save_png(figure: Figure, path: Path) -> None:
+    """Draw a figure and write it."""
     buffer = io.BytesIO()
     with rc_context(RC), replacing(path) as file:
         # No software and date in the file: the same figures give the same bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})
         file.write(buffer.getvalue())
-    return buffer.getvalue()

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from search.budget import quantity
-from search.config import Config, SearchConfig
-from search.folder import RunFolder, section
+from search.config import SearchConfig
+from search.folder import section
 from search.front import Front
 from search.leads import what_leads_are
 from search.report.run_results import RunResults
@@ -19,6 +19,7 @@ from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.cost import macs, params
 from space.shape import BackboneShape
+from space.space import SearchSpace
 from space.utils.errors import InputError
 
 PACKAGES = ("tokennas", "torch", "timm", "optuna", "matplotlib")
@@ -27,13 +28,13 @@ PACKAGES = ("tokennas", "torch", "timm", "optuna", "matplotlib")
 def summarise_run(results: RunResults) -> list[tuple[str, str]]:
     """Name and text of each thing that is known of backbone, data, space, training and search."""
     search = results.search
-    splits = {"search": count_search_images(results), "test": results.test_images}
+    splits = {"search": results.search_images, "test": results.test_images}
     images = [f"{count:,} in the {name} split" for name, count in splits.items() if count]
     lines = [
         ("backbone", _describe_backbone(results)),
         ("data", _describe_data(results.config)),
         ("images", ", ".join(images)),
-        ("space", _describe_space(results)),
+        ("space", "" if search is None or search.space is None else _describe_space(search.space)),
         ("supernet", f"{len(results.training)} epochs" if results.training else ""),
     ]
     if search is not None:
@@ -73,16 +74,6 @@ def describe_versions() -> str:
     return f"{', '.join(found)}, Python {platform.python_version()}"
 
 
-def count_search_images(results: RunResults) -> int | None:
-    """Images of the search split; None where nothing says."""
-    if results.search is not None and results.search.front.images is not None:
-        return results.search.front.images
-    with suppress(InputError):
-        split = RunFolder(Config(run=str(results.run)), None).split()
-        return None if split is None else len(split)
-    return None
-
-
 def _describe_backbone(results: RunResults) -> str:
     backbone = section(results.config, "backbone")
     words = [str(backbone["model"])] if "model" in backbone else []
@@ -112,11 +103,9 @@ def _describe_data(config: Mapping[str, Any]) -> str:
     return f"{name} {root}" if root and name in ("folder", "tar") else name
 
 
-def _describe_space(results: RunResults) -> str:
-    if results.space is None:
-        return ""
-    axes = [name for name, axis in results.space.to_dict().items() if axis]
-    return f"{results.space.size():,} distinct archs ({', '.join(axes) or 'nothing to choose'})"
+def _describe_space(space: SearchSpace) -> str:
+    axes = [name for name, axis in space.to_dict().items() if axis]
+    return f"{space.size():,} distinct archs ({', '.join(axes) or 'nothing to choose'})"
 
 
 def _describe_limits(search: SearchResult) -> Iterator[str]:

@@ -13,19 +13,14 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from search.config import Config
 from search.front import Front
 from search.latency.costs import is_latency
+from search.objectives import DIRECTIONS
 from search.stages.subnets import SUPERNET
-from search.tables import cell
+from search.tables import cell, metric_title
 from space.arch import BlockArch
 from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
 from supernet.export import FORMATS, Check
 
-TITLES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "cross_entropy": "cross entropy",
-    "kl": "KL to the full network",
-}
 TASK = "image-classification"
 HUB_TYPES = {"top1": "accuracy", "top5": "accuracy"}
 
@@ -50,10 +45,10 @@ class Measurement:
 
     @property
     def title(self) -> str:
-        return TITLES[self.name]
+        return metric_title(self.name)
 
 
-def subnet_card(
+def render_subnet_card(
     name: str,
     file: ArchFile,
     config: Config,
@@ -87,7 +82,7 @@ def subnet_card(
         name,
         "timm",
         config,
-        measurements=list(_measurements(file, source, search_images)),
+        measurements=list(_collect_measurements(file, source, search_images)),
         file=file,
         weights=weights,
         macs=macs(file.arch, file.shape),
@@ -100,7 +95,7 @@ def subnet_card(
     )
 
 
-def portfolio_card(name: str, front: Front, config: Config, search_images: int) -> str:
+def render_portfolio_card(name: str, front: Front, config: Config, search_images: int) -> str:
     """Write the model card of a portfolio.
 
     Args:
@@ -124,12 +119,12 @@ def portfolio_card(name: str, front: Front, config: Config, search_images: int) 
     )
 
 
-def hub_datasets(name: str) -> list[str] | None:
+def find_hub_datasets(name: str) -> list[str] | None:
     """A data set of the Hugging Face Hub by its name there; others have none there."""
     return [name.removeprefix("hfds/")] if name.startswith("hfds/") else None
 
 
-def first_weights(config: Config) -> str:
+def describe_first_weights(config: Config) -> str:
     """What weights the supernet's training began with: their license may bind whoever publishes."""
     if config.backbone.checkpoint is not None:
         return f"`{Path(config.backbone.checkpoint).name}`"
@@ -162,14 +157,14 @@ def _render(
             library_name=library,
             pipeline_tag=TASK,
             tags=list(dict.fromkeys([TASK, library, "tokennas"])),
-            datasets=hub_datasets(dataset),
+            datasets=find_hub_datasets(dataset),
             model_name=name if results else None,
             eval_results=results or None,
         ),
         str(Path(__file__).with_name(template)),
         name=name,
         dataset=dataset,
-        first_weights=first_weights(config),
+        first_weights=describe_first_weights(config),
         version=version("tokennas"),
         measurements=measurements,
         **values,
@@ -177,7 +172,7 @@ def _render(
     return f"{card}\n"
 
 
-def _measurements(file: ArchFile, source: str, search_images: int) -> Iterator[Measurement]:
+def _collect_measurements(file: ArchFile, source: str, search_images: int) -> Iterator[Measurement]:
     """The metrics that were measured with the weights of this source."""
     # How many images the test split had then is in the arch file: fewer may be read now.
     test_images, supernet = file.metrics.get("test_images"), "with the supernet's weights"
@@ -189,7 +184,7 @@ def _measurements(file: ArchFile, source: str, search_images: int) -> Iterator[M
     for key, conditions in (of_supernet if source == SUPERNET else of_its_own).items():
         metrics = file.metrics.get(key)
         for name, value in metrics.items() if isinstance(metrics, dict) else ():
-            if name in TITLES and isinstance(value, int | float):
+            if name in DIRECTIONS and isinstance(value, int | float):
                 yield Measurement(name, value, *conditions)
 
 

@@ -18,7 +18,7 @@ from search.config import Config
 from search.folder import RunFolder
 from search.front import Front
 from search.portfolio import save_portfolio
-from search.stages.card import portfolio_card, subnet_card
+from search.stages.card import render_portfolio_card, render_subnet_card
 from search.stages.places import ARCH
 from search.stages.searching import digest
 from search.stages.setup import WEIGHTS, Setup
@@ -88,7 +88,7 @@ class Packing:
                 line = f"{number} {there}: {record.checks[name]}"
                 self.console.print(line, markup=False, highlight=False, soft_wrap=True)
         name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
-        text = subnet_card(
+        text = render_subnet_card(
             name,
             file,
             self.config,
@@ -106,7 +106,7 @@ class Packing:
         """
         values, few = about(self.setup, self.config), self.images[:CHECKED_OF_FRONT]
         checks = save_portfolio(self.setup.supernet, front, place, values, few)
-        text = portfolio_card(
+        text = render_portfolio_card(
             f"{self.folder.path.name}-{place.name}", front, self.config, self._split
         )
         write_text(place / CARD, text)

@@ -26,7 +26,7 @@ from search.latency.table import LatencyTable
 from search.objectives import DIRECTIONS, parse_objectives
 from search.parsing import parse_call
 from search.report.latency_data import collect_latency_data
-from search.report.networks import networks_of_front, read_retrained
+from search.report.networks import pick_from_front, read_retrained
 from search.report.plot_latency import draw_latency
 from search.report.search_result import read_search
 from search.report.training_log import read_curves, read_log
@@ -159,7 +159,7 @@ def _read_front(run):
 def _show(run, front):
     show_front(front, Console(quiet=True))
     front.best(macs="50%")
-    networks_of_front(run, "main", front)
+    pick_from_front(run, "main", front)
     target = run / "export"
     for entry in front.entries:
         assert (target / f"{file_stem(entry)}.yaml").parent == target

@@ -4,7 +4,7 @@ from huggingface_hub import ModelCard
 from search_toys import toy_space
 
 from search.config import Config
-from search.stages.card import subnet_card
+from search.stages.card import render_subnet_card
 from search.stages.subnets import SUPERNET
 from space import Arch, BlockArch, Pool
 from space.arch_file import ArchFile
@@ -40,7 +40,7 @@ def card_of(source, metrics=METRICS, checks=CHECKS):
         classes=tuple(f"class {i}" for i in range(12)),
         metrics=metrics,
     )
-    text = subnet_card("net", file, Config(), search_images=35, checks=checks, source=source)
+    text = render_subnet_card("net", file, Config(), search_images=35, checks=checks, source=source)
     return ModelCard(text)
 
 

@@ -10,7 +10,7 @@ from stages_config import CONFIG
 
 from search.cli import main
 from search.config import Config
-from search.stages.card import first_weights, hub_datasets
+from search.stages.card import describe_first_weights, find_hub_datasets
 from search.stages.packing import CARD, RECORD
 from space import load_arch_file, save_arch
 from supernet import create_subnet
@@ -195,11 +195,11 @@ def test_a_package_that_is_missing_is_told_before_anything_starts(
 
 
 def test_a_card_names_what_the_hub_has_and_what_training_began_with():
-    assert hub_datasets("hfds/user/name") == ["user/name"]
-    assert hub_datasets("torch/cifar10") is hub_datasets("folder") is None
+    assert find_hub_datasets("hfds/user/name") == ["user/name"]
+    assert find_hub_datasets("torch/cifar10") is find_hub_datasets("folder") is None
     backbone = BackboneConfig(model="m", checkpoint="/secret/place/deit.pth")
-    assert first_weights(Config(backbone=backbone)) == "`deit.pth`"
-    assert "pretrained" in first_weights(
+    assert describe_first_weights(Config(backbone=backbone)) == "`deit.pth`"
+    assert "pretrained" in describe_first_weights(
         Config(backbone=BackboneConfig(model="m", pretrained=True))
     )
 

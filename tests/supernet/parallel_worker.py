@@ -14,8 +14,7 @@ from training_toys import toy_supernet, toy_task
 
 from supernet.data.loaders import Batch, ShuffledBatches
 from supernet.process_group import Processes
-from supernet.training import trainer
-from supernet.training.train_supernet import SupernetRecipe, train_supernet
+from supernet.training.train_supernet import SupernetRecipe, train_supernet, trainer
 
 SHARES, STEPS, ACCUMULATE, SIZE = 2, 10, 2, 6
 RECIPE = {

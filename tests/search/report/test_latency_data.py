@@ -119,10 +119,10 @@ def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
     assert by_ms.limit == pytest.approx(0.8 * table.full_ms)
     wanted = {(e.metrics["latency_ms"], 100 * e.metrics["top1"]) for e in front.entries}
     assert {(point.x, point.y) for point in by_ms.front} == wanted
-    assert len(by_ms.cloud) == 20
-    assert len(by_macs.moves) == 2
+    assert len(by_ms.evaluated) == 20
+    assert len(by_macs.retrained) == 2
     # What was never timed has no place over milliseconds.
-    (move,) = by_ms.moves
+    (move,) = by_ms.retrained
     assert (move.before.x, move.after.x, move.after.y) == (4.5, 4.5, 75.0)
     page = make_report(tmp_path)
     assert {each.name for each in page.parent.glob("front*.png")} == {
@@ -141,9 +141,9 @@ def test_what_racing_stopped_is_not_drawn(tmp_path):
 
     front = run_search(space=space, evaluate=some, trials=30, folder=tmp_path / "main")
     (figures,) = collect_front_data(read_search(tmp_path / "main"), [])
-    assert len(figures.cloud) == 20
+    assert len(figures.evaluated) == 20
     assert len(figures.front) == len(front) > 0
-    assert set(figures.front) <= set(figures.cloud)
+    assert set(figures.front) <= set(figures.evaluated)
 
 
 def test_the_table_tells_measured_milliseconds_from_predicted_ones():

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import html
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
-
 import report_runs as runs
 from report_runs import report
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-
-sys.path.append(str(Path(__file__).parent))
-
-import itertools
-from dataclasses import replace
-
 from report_runs import SPACES, searched
 
 from search.report.front_data import collect_front_data
@@ -25,7 +19,7 @@ from search.report.plot_curves import draw_panels, make_retraining_panels, make_
 from search.report.plot_front import draw_front
 from search.report.plot_search import draw_hypervolumes
 from search.report.score import Score
-from search.report.search_data import hypervolume_curves
+from search.report.search_data import compute_hypervolumes
 from search.report.search_result import SearchResult, read_search
 
 
@@ -93,11 +87,12 @@ def judged(search: SearchResult) -> tuple[SearchResult, list[Network]]:
 def test_nothing_is_written_over_something_else_or_over_an_edge(search: SearchResult) -> None:
     result, networks = judged(search)
     (figures,) = collect_front_data(result, networks)
+    curve = compute_hypervolumes([result, result])[0]
     pictures = [
         draw_arch(networks[1], Score("top1")),
         draw_front(figures),
-        draw_panels(make_retraining_panels(networks, Score("top1")), across=True),
-        draw_hypervolumes(dict(zip(["a", "b"], hypervolume_curves([result, result]), strict=True))),
+        draw_panels(make_retraining_panels(networks, Score("top1"))),
+        draw_hypervolumes({"a": curve, "b": curve}),
     ]
     for figure in pictures:
         written = texts(figure)
@@ -118,11 +113,22 @@ def test_each_network_has_a_marker_of_its_own_and_a_name(search: SearchResult) -
     (data,) = collect_front_data(result, networks)
     (axes,) = draw_front(data).axes
     named = {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
-    names = [point.name for point in (*data.hand_made, *(move.after for move in data.moves))]
-    assert len(data.moves) == len(networks) == 10
+    names = [point.name for point in (*data.hand_made, *(each.after for each in data.retrained))]
+    assert len(data.retrained) == len(networks) == 10
     assert set(names) <= set(named)
     looks = {(line.get_marker(), line.get_color()) for line in (named[name] for name in names)}
     assert len(looks) == len(names)
+
+
+@pytest.mark.parametrize("name", ["_x", "$x$", r"$\frac$", "a_b^c", "___"])
+def test_a_legend_has_names_of_files_as_they_are(search: SearchResult, name: str) -> None:
+    result, networks = judged(search)
+    networks = [replace(networks[0], name=name)]
+    for figure in (
+        draw_front(collect_front_data(result, networks)[0]),
+        draw_panels(make_retraining_panels(networks, Score("top1"))),
+    ):
+        assert (name.lstrip("_") or "network") in [text for text, _ in texts(figure)]
 
 
 def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from rich.console import Console
-
-sys.path.append(str(Path(__file__).parent))
-
 import report_runs as runs
+from PIL import Image
 from report_runs import report
+from rich.console import Console
 
 from search.front import Front
 from search.report import make_report
