@@ -93,7 +93,7 @@ class Counting:
     def run_alone(self, arch):
         """Forward passes of one arch, as without anything that is shared."""
         blocks, began = self.blocks, time.perf_counter()
-        for _ in self.made.held_out.logits(partial(self.made.supernet, arch=arch)):
+        for _ in self.made.held_out.outputs(partial(self.made.supernet, arch=arch)):
             pass
         self.wait()
         self.seconds += time.perf_counter() - began

@@ -48,10 +48,15 @@ class Measured(dict[str, float]):
         self.groups = groups
 
     @classmethod
-    def of(cls, values: Mapping[str, Floats]) -> Measured:
-        """The means of each metric's values of all images, (images,)."""
-        means = {name: float(each.mean()) for name, each in values.items()}
-        return cls(means, {name: group_means(each) for name, each in values.items()})
+    def of(cls, metrics: Mapping[str, float], statistics: Mapping[str, Floats]) -> Measured:
+        """The metrics of a split, and the groups of those that are means over its images.
+
+        Args:
+            metrics: Metrics by name.
+            statistics: Statistics of each image, (images, ...) by name.
+        """
+        means = {name: statistics[name] for name in metrics if name in statistics}
+        return cls(metrics, {name: group_means(each) for name, each in means.items()})
 
 
 def read_groups(value: object) -> dict[str, GroupMeans]:

@@ -26,6 +26,7 @@ from supernet.data.loaders import all_batches
 from supernet.evaluation import HeldOut
 from supernet.models.prefixes import Openings
 from supernet.models.supernet import Supernet
+from supernet.tasks.base import Task
 from supernet.tasks.classification import Classification
 from supernet.weights import first_not_finite, tensor_bytes
 
@@ -69,9 +70,9 @@ class SupernetEvaluator:
         """Metrics by name."""
         network = self.openings.network(arch)
         if self.metric is None:
-            values = self.held_out.all_values(network)
-            return Measured.of({name: each.numpy() for name, each in values.items()})
-        logits = torch.cat(list(self.held_out.logits(network)))
+            values = self.held_out.statistics(network)
+            return Measured.of(self.held_out.task.reduce(values), values)
+        logits = torch.cat(list(self.held_out.outputs(network)))
         targets = torch.cat([batch.targets for batch in self.held_out.batches])
         return {name: float(value) for name, value in self.metric(logits, targets).items()}
 
@@ -144,7 +145,7 @@ class CarriedEvaluator:
     """
 
     config: Config
-    task: Classification
+    task: Task
     weights: Mapping[str, NDArray[Any]]
     batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
 

@@ -11,13 +11,14 @@ from search.costs import FREE_COSTS
 from space.arch import Arch
 from space.utils.errors import InputError, cut, near, shown
 from space.utils.values import one_of
+from supernet.tasks.registry import directions as task_directions
 
 Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]
 
 DEFAULT = ("top1", "macs")
-# What evaluators of this package measure; a task may have others.
-DIRECTIONS: Mapping[str, str] = {"top1": "max", "top5": "max", "cross_entropy": "min", "kl": "min"}
+# Those of the metrics of all tasks.
+DIRECTIONS: Mapping[str, str] = task_directions()
 # Measured ones are metrics.
 LATENCIES = ("latency_ms", "measured_latency_ms")
 NAME = re.compile(r"[A-Za-z_][\w.@-]*")

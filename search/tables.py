@@ -12,18 +12,14 @@ from rich.table import Table
 
 from search.budget import quantity
 from space.utils.errors import printable
+from supernet.tasks.registry import find_metric
 
 # Of any search: the best of many noisy figures is too good.
 OPTIMISTIC = (
     "The front was chosen by its figures on the search split, so they are optimistic; "
     "`tokennas retrain` and `tokennas evaluate` give those of the test split."
 )
-SHARES = ("top1", "top5")
 TITLES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "cross_entropy": "cross entropy",
-    "kl": "KL to the full network",
     "macs": "MACs",
     "params": "parameters",
     "tokens": "patch tokens over all blocks",
@@ -54,12 +50,14 @@ def metric_title(name: str) -> str:
     cost, at, device = name.partition("@")
     if cost == "latency_ms":
         return f"latency (ms a batch{f', on {device}' if at else ''})"
-    return TITLES.get(name, name)
+    metric = find_metric(name)
+    return metric.title if metric is not None else TITLES.get(name, name)
 
 
 def is_share(name: str) -> bool:
-    """Whether values of that name are shown in per cent."""
-    return name.startswith(SHARES)
+    """Whether values of that name, or of one that begins with it, are shown in per cent."""
+    metric = find_metric(name.split()[0]) if name else None
+    return metric is not None and metric.is_share
 
 
 def cell(name: str, value: object) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from supernet.models.prefixes import Network
 from supernet.precision import at_least_float32, autocast
-from supernet.tasks.classification import Classification
+from supernet.tasks.base import Task
 
 
 class Held(NamedTuple):
-    """A batch of held-out images, with the full network's logits where they are known."""
+    """A batch of held-out images, with the full network's output where it is known."""
 
     images: Tensor
     targets: Tensor
@@ -34,7 +36,7 @@ class HeldOut:
     def __init__(
         self,
         batches: Iterable[Any],
-        task: Classification,
+        task: Task,
         device: torch.device,
         amp: bool = True,
     ) -> None:
@@ -51,14 +53,14 @@ class HeldOut:
         return sum(len(batch.targets) for batch in self.batches)
 
     def set_reference(self, network: Network) -> None:
-        """Keep a network's logits, so that every measurement has `kl` to it."""
+        """Keep a network's output, to which others are compared (`kl`)."""
         self.batches = [
-            batch._replace(reference=logits)
-            for batch, logits in zip(self.batches, self.logits(network), strict=True)
+            batch._replace(reference=output)
+            for batch, output in zip(self.batches, self.outputs(network), strict=True)
         ]
 
-    def logits(self, network: Network) -> Iterable[Tensor]:
-        """A network's logits batch by batch, without gradients."""
+    def outputs(self, network: Network) -> Iterable[Tensor]:
+        """A network's output batch by batch, without gradients."""
         for batch in self.batches:
             with torch.inference_mode(), autocast(self.device, self.amp):
                 yield at_least_float32(self._run(network, batch.images))
@@ -93,15 +95,17 @@ class HeldOut:
             views = self._views[images] = images.split(size)
         return views
 
-    def all_values(self, network: Network) -> dict[str, Tensor]:
-        """The task's metrics of each image, (images,) by name, on the CPU."""
+    def statistics(self, network: Network) -> dict[str, NDArray[np.float64]]:
+        """The task's statistics of each image, (images, ...) by name."""
         parts = [
-            self.task.measure(logits, batch.targets, batch.reference)
-            for batch, logits in zip(self.batches, self.logits(network), strict=True)
+            self.task.statistics(output, batch.targets, batch.reference)
+            for batch, output in zip(self.batches, self.outputs(network), strict=True)
         ]
         names = parts[0] if parts else ()
-        return {name: torch.cat([part[name] for part in parts]).cpu().double() for name in names}
+        return {
+            name: torch.cat([part[name] for part in parts]).cpu().double().numpy() for name in names
+        }
 
     def measure(self, network: Network) -> dict[str, float]:
-        """The task's metrics, means over all images."""
-        return {name: each.mean().item() for name, each in self.all_values(network).items()}
+        """The task's metrics over all images."""
+        return self.task.reduce(self.statistics(network))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -21,8 +21,12 @@ class Head(Protocol):
     """What a task says of the head that a backbone is to have."""
 
     @property
-    def classes(self) -> Sequence[str]:
-        """Names of what the head tells apart."""
+    def outputs(self) -> int:
+        """How many numbers the head gives for an image."""
+
+    @property
+    def needs(self) -> str:
+        """What the data ask of the head, in words."""
 
     def fits(self, backbone: VisionTransformer) -> bool:
         """Whether the backbone's head is one for this task."""
@@ -46,11 +50,11 @@ def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
     """
     if config.pretrained and config.checkpoint:
         raise InputError("backbone: give checkpoint or pretrained, not both")
-    classes = config.args.get("num_classes", len(task.classes))
-    if classes != len(task.classes):
+    classes = config.args.get("num_classes", task.outputs)
+    if classes != task.outputs:
         raise InputError(
-            f"args of {config.model}: num_classes is {shown(classes)}, the data has "
-            f"{len(task.classes)} classes; leave it out: the head takes the number from the data"
+            f"args of {config.model}: num_classes is {shown(classes)}, {task.needs}; leave it "
+            "out: the head takes the number from the data"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

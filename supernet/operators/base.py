@@ -98,6 +98,18 @@ class Auxiliary(Protocol):
         """Take the queries and keys of block `i`, (B, H, N, d) each."""
 
 
+class Judged(NamedTuple):
+    """What an operator's weights are judged by during training.
+
+    Args:
+        name: Its name in the log.
+        meaning: What it is a share of, in words.
+    """
+
+    name: str
+    meaning: str
+
+
 class TokenOperator(ABC):
     """The weights of an operator and what it computes. Stateless; one instance.
 
@@ -106,12 +118,14 @@ class TokenOperator(ABC):
         modules: Where a network keeps its weights, by block: `pools` gives `pools.3.conv2d`.
         decays: Whether weight decay suits its weights.
         auxiliary: The name of the loss that alone trains its weights; None where the task's does.
+        judged: What `judge` gives; None where it gives nothing.
     """
 
     name: ClassVar[str]
     modules: ClassVar[str | None] = None
     decays: ClassVar[bool] = True
     auxiliary: ClassVar[str | None] = None
+    judged: ClassVar[Judged | None] = None
 
     def need(self, action: Action) -> Need | None:
         """What it needs of the attention of the block before."""
@@ -148,5 +162,5 @@ class TokenOperator(ABC):
         return None
 
     def judge(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
-        """How good its weights are at their own task, on held-out images; figures by name."""
+        """How good its weights are at their own task, on held-out images: shares by name."""
         return {}

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from supernet.operators.base import Action, Auxiliary, Backbone, Flow, Need, TokenOperator
+from supernet.operators.base import (
+    Action,
+    Auxiliary,
+    Backbone,
+    Flow,
+    Judged,
+    Need,
+    TokenOperator,
+)
 from supernet.operators.selection import (
     MapSelector,
     choose,
@@ -26,6 +34,10 @@ class Skipping(TokenOperator):
     name = "skip"
     modules = "selectors"
     auxiliary = "selector"
+    judged = Judged(
+        "recall",
+        "how many of the tokens that matter most the selectors and simpler guesses find",
+    )
 
     def need(self, action: Action) -> Need | None:
         if not _starts(action):
@@ -57,8 +69,7 @@ class Skipping(TokenOperator):
         return SelectorLearning(net, rows) if learns else None
 
     def judge(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
-        found = selector_recall(net, images)
-        return {f"recall/{name}": value for name, value in found.items()}
+        return selector_recall(net, images)
 
 
 class Places(NamedTuple):

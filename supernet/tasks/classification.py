@@ -1,11 +1,12 @@
-"""What a network is trained and judged for: classification. Nothing else says cross entropy."""
+"""Classification: one label of several for an image, by timm's own head."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from timm.data.mixup import Mixup
 from timm.models.vision_transformer import VisionTransformer
@@ -13,19 +14,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from space.utils.errors import InputError
+from space.utils.reader import Reader
+from supernet.config import AugmentConfig
+from supernet.precision import at_least_float32
+from supernet.tasks.base import Array, Task
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """One label of several for an image.
 
     Args:
-        classes: names, in label order.
-        smoothing: label smoothing in training.
-        mixup, cutmix: alphas of timm's `Mixup`; 0 turns it off.
-        mix_prob: share of the batches that are mixed.
-        switch_prob: share of CutMix where both are on.
+        classes: Names, in label order.
+        smoothing: Label smoothing in training.
+        mixup, cutmix: Alphas of timm's `Mixup`; 0 turns it off.
+        mix_prob: Share of the batches that are mixed.
+        switch_prob: Share of CutMix where both are on.
     """
+
+    name: ClassVar[str] = "classification"
 
     classes: Sequence[str]
     smoothing: float = 0.1
@@ -33,10 +40,31 @@ class Classification:
     cutmix: float = 0.0
     mix_prob: float = 1.0
     switch_prob: float = 0.5
-    directions: Mapping[str, str] = field(
-        default_factory=lambda: {"top1": "max", "top5": "max", "cross_entropy": "min", "kl": "min"},
-        init=False,
-    )
+
+    @classmethod
+    def from_config(
+        cls, section: Reader, classes: Sequence[str], augment: AugmentConfig
+    ) -> Classification:
+        section.mapping(name=cls.name)
+        return cls(
+            classes,
+            augment.smoothing,
+            augment.mixup,
+            augment.cutmix,
+            augment.mix_prob,
+            augment.switch_prob,
+        )
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
+
+    @property
+    def needs(self) -> str:
+        return f"the data {len(self.classes)} classes"
+
+    def identity(self) -> dict[str, Any]:
+        return asdict(self) | {"directions": self.directions}
 
     @property
     def mixes(self) -> bool:
@@ -59,14 +87,14 @@ class Classification:
         mixed: tuple[Tensor, Tensor] = mixup(images.clone(), targets)
         return mixed
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Mean cross entropy with labels (B,), smoothed, or mixed labels (B, classes)."""
         smoothing = self.smoothing if targets.ndim == 1 else 0.0
-        return F.cross_entropy(at_least_float32(logits), targets, label_smoothing=smoothing)
+        return F.cross_entropy(at_least_float32(output), targets, label_smoothing=smoothing)
 
-    def distillation(self, logits: Tensor, teacher: Tensor) -> Tensor:
+    def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
         """Mean KL(teacher || network) over the batch; no gradient reaches the teacher."""
-        return self.divergence(logits, teacher.detach()).mean()
+        return self.divergence(output, teacher.detach()).mean()
 
     def divergence(self, logits: Tensor, reference: Tensor) -> Tensor:
         """KL(reference || network) of each image, (B,)."""
@@ -74,17 +102,17 @@ class Classification:
         log_q = at_least_float32(logits).log_softmax(dim=-1)
         return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=-1)
 
-    def measure(
-        self, logits: Tensor, targets: Tensor, reference: Tensor | None = None
+    def statistics(
+        self, output: Tensor, targets: Tensor, reference: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Metrics of each image, (B,) each; their mean over a split is the metric.
 
         Args:
-            logits: (B, classes).
-            targets: labels (B,).
-            reference: logits of the full network, for `kl`.
+            output: Logits (B, classes).
+            targets: Labels (B,).
+            reference: Logits of the full network, for `kl`.
         """
-        logits = at_least_float32(logits)
+        logits = at_least_float32(output)
         own = logits.gather(1, targets[:, None])
         lower = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
         # Of equal logits the lower label comes first, as in argmax.
@@ -99,10 +127,6 @@ class Classification:
             found["kl"] = self.divergence(logits, reference)
         return found
 
-    def fits(self, backbone: VisionTransformer) -> bool:
-        """Whether the backbone's head has this task's outputs."""
-        return backbone.num_classes == len(self.classes)
-
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
         """Give the backbone a new head for this task, the same at each call."""
         with torch.random.fork_rng(devices=[]):
@@ -110,20 +134,14 @@ class Classification:
             backbone.reset_classifier(len(self.classes))
 
     def check_batch(self, batch: int, place: str = "data.batch") -> None:
-        """Refuse what timm's Mixup cannot mix; `place` says where the batch comes from.
-
-        Raises:
-            InputError: mixing is on and the batch size is odd.
-        """
+        # timm's Mixup pairs the images of a batch.
         if self.mixes and batch % 2:
             raise InputError(f"{place}: mixup and cutmix need an even batch, got {batch}")
+
+    def strata(self, targets: Array) -> Array:
+        return np.asarray(targets, dtype=np.int64)
 
 
 def _among(rank: Tensor, first: int) -> Tensor:
     """1 where the label is among the first, else 0; NaN where there is no rank."""
     return torch.where(rank.isnan(), rank, (rank < first).to(rank.dtype))
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Half precision to float32; float64 stays."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

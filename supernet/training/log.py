@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,8 +18,6 @@ from supernet.progress import progress_bar
 
 Row = dict[str, Any]
 Cell = tuple[str, str, str]
-# Groups of columns that a narrow terminal can do without, the first one first.
-SPARE = ("recall %", "loss", "grad", "top1 %")
 
 
 class Journal:
@@ -30,15 +28,22 @@ class Journal:
         title: what is trained.
         legend: what the columns mean, said once.
         quiet: show nothing.
+        figures: groups of figures beside the losses that are shown, with their units.
     """
 
     def __init__(
-        self, folder: Path | None, title: str, legend: str = "", quiet: bool = False
+        self,
+        folder: Path | None,
+        title: str,
+        legend: str = "",
+        quiet: bool = False,
+        figures: Mapping[str, str] | None = None,
     ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
         # Names of files may look like markup.
         self.title = escape(title)
         self.legend = legend
+        self.figures = figures or {}
         self.console = Console(stderr=True, quiet=quiet)
         self.rows: list[Row] = []
         self._columns: list[tuple[str, str]] = []
@@ -57,7 +62,7 @@ class Journal:
         if self.path is not None:
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(_line(row))
-        whole = shown = _shown(row)
+        whole = shown = _shown(row, self.figures)
         if self.console.is_terminal:
             shown = _fitting(whole, self.console.width)
         columns = [(group, name) for group, name, _ in shown]
@@ -105,7 +110,7 @@ def _parse(line: str) -> Row | None:
     return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 
 
-def _shown(row: Row) -> list[Cell]:
+def _shown(row: Row, figures: Mapping[str, str]) -> list[Cell]:
     """What the terminal shows of a row: group, name and value of each column."""
     found = [("", "epoch", str(row["epoch"] + 1))]
     for key, value in row.items():
@@ -114,15 +119,21 @@ def _shown(row: Row) -> list[Cell]:
             found.append((group, name, f"{value:.3f}"))
         elif key == "grad_norm":
             found.append(("grad", "norm", f"{value:.2f}"))
-        elif group in ("top1", "recall"):
-            found.append((f"{group} %", name, f"{100 * value:.1f}"))
+        elif group in figures:
+            unit = figures[group]
+            text = f"{100 * value:.1f}" if unit == "%" else f"{value:.4g}"
+            found.append((f"{group} {unit}".rstrip(), name, text))
     return [*found, ("", "images/s", f"{row['images_per_second']:.0f}")]
 
 
 def _fitting(shown: list[Cell], width: int) -> list[Cell]:
     """The columns without as many as it takes: a terminal would break the lines."""
     kept = list(shown)
-    for spare in SPARE:
+    groups = list(
+        dict.fromkeys(group for group, _, _ in shown if group not in ("", "loss", "grad"))
+    )
+    # What is judged beside the task goes first, the task's own metric last.
+    for spare in (*reversed(groups[1:]), "loss", "grad", *groups[:1]):
         for each in reversed([each for each in shown if each[0] == spare]):
             if len(_cells(kept)) > width:
                 kept.remove(each)

@@ -16,16 +16,16 @@ from supernet.evaluation import HeldOut
 from supernet.models.elastic import ElasticViT
 from supernet.operators.registry import auxiliary_losses
 from supernet.precision import autocast
-from supernet.tasks.classification import Classification
+from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
 from supernet.training.sandwich import Teacher, learning_rows, losses_of, observer_of
 from supernet.training.train_supernet import (
     as_batches,
     as_held_out,
     as_journal,
+    describe_metric,
     frozen,
     made_folder,
-    top1_of,
 )
 from supernet.training.trainer import Trainer
 
@@ -34,7 +34,7 @@ def retrain(
     subnet: ElasticViT,
     train: Any,
     *,
-    task: Classification,
+    task: Task,
     recipe: RetrainRecipe | None = None,
     held_out: Iterable[Any] | HeldOut | None = None,
     teacher: nn.Module | None = None,
@@ -68,8 +68,8 @@ def retrain(
     recipe = recipe or RetrainRecipe()
     if not task.fits(subnet):
         raise InputError(
-            f"the subnet's head has {subnet.num_classes} outputs, the data {len(task.classes)} "
-            "classes; call subnet.reset_classifier first"
+            f"the subnet's head has {subnet.num_classes} outputs, {task.needs}; "
+            "call subnet.reset_classifier first"
         )
     held_out = as_held_out(held_out, task, subnet, recipe.amp)
     path = made_folder(folder)
@@ -80,7 +80,7 @@ def retrain(
         batches=as_batches(train),
         step=_Step(subnet, task, recipe, None if teacher is None else frozen(teacher)),
         judge=_Judge(held_out),
-        journal=as_journal(path, title, top1_of(held_out), quiet),
+        journal=as_journal(task, path, title, describe_metric(task, held_out), quiet),
         folder=path,
         seed=seed,
     )
@@ -93,7 +93,7 @@ class _Step:
     """One batch: labels, and the teacher's soft labels."""
 
     subnet: ElasticViT
-    task: Classification
+    task: Task
     recipe: RetrainRecipe
     teacher: Teacher | None
 

@@ -21,7 +21,7 @@ from supernet.models.supernet import Supernet
 from supernet.operators.base import Auxiliary, Observer
 from supernet.operators.registry import auxiliary_losses
 from supernet.precision import autocast
-from supernet.tasks.classification import Classification
+from supernet.tasks.base import Task
 
 Teacher = Callable[[Tensor], Tensor]
 
@@ -60,7 +60,7 @@ class Sandwich:
     """
 
     supernet: Supernet
-    task: Classification
+    task: Task
     amp: bool = True
     selector_share: float = 0.25
     teacher: Teacher | None = None

@@ -23,7 +23,7 @@ from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
 from supernet.operators.registry import token_operators
 from supernet.process_group import Processes
-from supernet.tasks.classification import Classification
+from supernet.tasks.base import Task
 from supernet.training.log import Journal
 from supernet.training.recipe import SupernetRecipe
 from supernet.training.sandwich import Sandwich, Teacher, archs_of_step
@@ -38,7 +38,7 @@ def train_supernet(
     supernet: Supernet,
     train: Any,
     *,
-    task: Classification,
+    task: Task,
     recipe: SupernetRecipe | None = None,
     held_out: Iterable[Any] | HeldOut | None = None,
     teacher: nn.Module | None = None,
@@ -70,8 +70,8 @@ def train_supernet(
     recipe = recipe or SupernetRecipe()
     if not task.fits(supernet):
         raise InputError(
-            f"the supernet's head has {supernet.num_classes} outputs, the data "
-            f"{len(task.classes)} classes; reset the head before the supernet is built"
+            f"the supernet's head has {supernet.num_classes} outputs, {task.needs}; "
+            "reset the head before the supernet is built"
         )
     held_out = as_held_out(held_out, task, supernet, recipe.amp)
     path = made_folder(folder)
@@ -83,7 +83,7 @@ def train_supernet(
         batches=batches,
         step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
         judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
-        journal=as_journal(path, "supernet", _legend(recipe, held_out), quiet),
+        journal=as_journal(task, path, "supernet", _legend(task, recipe, held_out), quiet),
         folder=path,
         seed=seed,
     )
@@ -94,7 +94,7 @@ def train_supernet(
 
 
 def as_held_out(
-    given: Iterable[Any] | HeldOut | None, task: Classification, model: nn.Module, amp: bool
+    given: Iterable[Any] | HeldOut | None, task: Task, model: nn.Module, amp: bool
 ) -> HeldOut | None:
     """Held-out images on the model's device, from whatever a user gave."""
     if given is None:
@@ -105,10 +105,10 @@ def as_held_out(
     return given
 
 
-def top1_of(held_out: HeldOut | None) -> str:
-    """What a column of top-1 is of."""
+def describe_metric(task: Task, held_out: HeldOut | None) -> str:
+    """What the columns of the task's first metric are of."""
     count = "" if held_out is None else f" ({len(held_out):,} images)"
-    return f"top1 on the search split{count}"
+    return f"{task.metrics[0].name} on the search split{count}"
 
 
 def made_folder(folder: str | Path | None) -> Path | None:
@@ -116,10 +116,12 @@ def made_folder(folder: str | Path | None) -> Path | None:
     return None if folder is None else make_folder(Path(folder))
 
 
-def as_journal(folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
+def as_journal(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
     """What training shows; of several processes the first does."""
-    first = Processes.current().first
-    return Journal(folder if first else None, title, legend, quiet or not first)
+    first, metric = Processes.current().first, task.metrics[0]
+    shares = [each.judged.name for each in token_operators() if each.judged is not None]
+    shown = {metric.name: metric.unit, **dict.fromkeys(shares, "%")}
+    return Journal(folder if first else None, title, legend, quiet or not first, shown)
 
 
 def as_batches(train: Any) -> Batches:
@@ -139,14 +141,15 @@ def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
     return archs
 
 
-def _legend(recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
+def _legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
     """What the columns of the log mean."""
     alone = f"the full network learns alone for {recipe.full_epochs} epochs, then all archs; "
-    return (
-        f"{alone if recipe.full_epochs else ''}{top1_of(held_out)}, of the largest and the "
-        "smallest arch and of some with so many per cent of the MACs; recall: how many of the "
-        "tokens that matter most the selectors and simpler guesses find"
-    )
+    parts = [
+        f"{alone if recipe.full_epochs else ''}{describe_metric(task, held_out)}, of the largest "
+        "and the smallest arch and of some with so many per cent of the MACs"
+    ]
+    judged = (each.judged for each in token_operators())
+    return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in judged if each])
 
 
 def _updates_line(counts: Mapping[str, int]) -> list[str]:
@@ -160,7 +163,7 @@ def _updates_line(counts: Mapping[str, int]) -> list[str]:
 
 
 def _sandwich(
-    supernet: Supernet, task: Classification, recipe: SupernetRecipe, teacher: nn.Module | None
+    supernet: Supernet, task: Task, recipe: SupernetRecipe, teacher: nn.Module | None
 ) -> Sandwich:
     return Sandwich(
         supernet,
@@ -208,7 +211,9 @@ class _Judge:
         count = -(-RECALL_IMAGES // len(self.held_out.batches[0].targets))
         images = [batch.images for batch in islice(self.held_out.batches, count)]
         for operator in token_operators():
-            found |= operator.judge(model, images)
+            if operator.judged is not None:
+                shares = operator.judge(model, images)
+                found |= {f"{operator.judged.name}/{name}": x for name, x in shares.items()}
         return found
 
 

@@ -24,7 +24,7 @@ from space.utils.values import check_seed
 from supernet.data.loaders import Batch, Batches, seed_all
 from supernet.models.elastic import ElasticViT
 from supernet.process_group import Processes
-from supernet.tasks.classification import Classification
+from supernet.tasks.base import Task
 from supernet.training.checkpoint import Found, load_checkpoint, save_checkpoint
 from supernet.training.divergence import DivergedError, diverged, not_finite
 from supernet.training.gradients import clip_gradients, count_updates, split_parameters
@@ -58,7 +58,7 @@ class Trainer:
         self,
         model: ElasticViT,
         *,
-        task: Classification,
+        task: Task,
         recipe: Recipe,
         batches: Batches,
         step: Step,
@@ -289,7 +289,7 @@ class Trainer:
             "arch": repr(self.model.arch),
             "space": space and space.to_dict(),
             "backbone shape": self.model.shape.to_dict(),
-            "task": asdict(self.task),
+            "task": self.task.identity(),
             STEPS: self.updates,
         }
         return {name: json.dumps(value, default=str) for name, value in described.items()}

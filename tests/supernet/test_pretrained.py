@@ -110,7 +110,7 @@ def test_another_number_of_classes_than_the_datas_is_refused(given, classes):
     with pytest.raises(InputError) as caught:
         load_backbone(config, Classification([str(i) for i in range(10)]), seed=0)
     assert str(caught.value) == (
-        f"args of {MODEL}: num_classes is {classes!r}, the data has 10 classes; leave it out: the "
+        f"args of {MODEL}: num_classes is {classes!r}, the data 10 classes; leave it out: the "
         "head takes the number from the data"
     )
 

@@ -17,7 +17,7 @@ def tensors(n=12, classes=10):
 def test_metrics_are_those_of_torch():
     logits, targets = tensors()
     other, _ = tensors(classes=10)
-    found = {k: v.mean() for k, v in toy_task().measure(logits, targets, other * 0.5).items()}
+    found = {k: v.mean() for k, v in toy_task().statistics(logits, targets, other * 0.5).items()}
     assert found["top1"] == (logits.argmax(1) == targets).double().mean()
     five = (logits.topk(5).indices == targets[:, None]).any(1).double().mean()
     assert found["top5"] == five
@@ -28,13 +28,13 @@ def test_metrics_are_those_of_torch():
 
 def test_of_equal_logits_the_lower_label_comes_first():
     targets = torch.tensor([0, 4, 5, 9])
-    found = toy_task().measure(torch.zeros(4, 10), targets)
+    found = toy_task().statistics(torch.zeros(4, 10), targets)
     assert found["top1"].tolist() == [1, 0, 0, 0]
     assert found["top5"].tolist() == [1, 1, 0, 0]
     rng = torch.Generator().manual_seed(0)
     logits = torch.randint(3, (200, 10), generator=rng).float()
     targets = torch.randint(10, (200,), generator=rng)
-    top1 = toy_task().measure(logits, targets)["top1"]
+    top1 = toy_task().statistics(logits, targets)["top1"]
     assert torch.equal(top1, (logits.argmax(1) == targets).float())
 
 
@@ -42,7 +42,7 @@ def test_an_image_whose_logits_are_nan_has_no_accuracy():
     logits, targets = tensors(3)
     logits[1, 7] = torch.nan
     for name in ("top1", "top5"):
-        found = toy_task().measure(logits, targets)[name]
+        found = toy_task().statistics(logits, targets)[name]
         assert found.isnan().tolist() == [False, True, False]
 
 
@@ -97,6 +97,6 @@ def test_held_out_means_do_not_depend_on_the_batches():
     for held in (whole, parts):
         held.set_reference(toy_backbone().double().eval())
     assert len(whole) == len(parts) == 10
-    assert {logits.dtype for logits in whole.logits(model)} == {torch.float64}
+    assert {logits.dtype for logits in whole.outputs(model)} == {torch.float64}
     assert whole.measure(model) == pytest.approx(parts.measure(model), rel=1e-12)
     assert whole.measure(model)["kl"] == pytest.approx(0, abs=1e-12)
