@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.costs import FREE_COSTS, FreeCost
-from search.objectives import DIRECTIONS, NAME, Direction, Objective, direction_of
+from search.objectives import NAME, Direction, Objective, direction_of
 from space.arch import Arch
 from space.cost import AdditiveCost
 from space.utils.errors import InputError, near, shown
+from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
     from space.space import SearchSpace
@@ -99,7 +100,7 @@ def parse_budget(
     values: Budgets,
     space: SearchSpace,
     objectives: Iterable[Objective] = (),
-    directions: Mapping[str, str] = DIRECTIONS,
+    directions: Mapping[str, str] | None = None,
     costs: Mapping[str, FreeCost] = FREE_COSTS,
 ) -> Budget:
     """Budgets from text (`macs=0.8G`, several with commas or as a list) or from a mapping.
@@ -132,7 +133,14 @@ def parse_budget(
             function = functions[cost]
             found[cost] = Limit(cost, amount_of(name, amount, function(space.largest())), function)
         else:
-            _check_known(cost, [*directions, *(each.name for each in objectives)], costs)
+            _check_known(
+                cost,
+                [
+                    *(task_directions() if directions is None else directions),
+                    *(each.name for each in objectives),
+                ],
+                costs,
+            )
             direction = direction_of(cost, objectives, directions)
             found[cost] = Constraint(cost, amount_of(name, amount, None), direction)
     return Budget(

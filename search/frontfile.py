@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from search.costs import FREE_COSTS
-from search.objectives import DIRECTIONS, Objective
+from search.objectives import Objective
 from space.arch import Arch
 from space.arch_file import block_to_dict, read_blocks
 from space.shape import BackboneShape
 from space.utils.errors import shown
 from space.utils.reader import Reader, open_yaml
 from space.utils.yaml_file import write_yaml
+from supernet.tasks.registry import directions as task_directions
 
 SCHEMA = "tokennas/front/1"
 FRONT = "front.yaml"
@@ -78,7 +79,7 @@ class FrontFile:
     left_out: int = 0
     images: int | None = None
     # Where a file says nothing of them, metrics are better as ours are.
-    directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
+    directions: Mapping[str, str] = field(default_factory=task_directions)
     functions: tuple[str, ...] = ()
 
     @classmethod
@@ -89,7 +90,7 @@ class FrontFile:
             InputError: file, line, place, value and what would be right.
         """
         given = open_yaml(path, SCHEMA).mapping(
-            *("schema", *REQUIRED), images=None, directions=DIRECTIONS, functions=()
+            *("schema", *REQUIRED), images=None, directions=task_directions(), functions=()
         )
         objectives = tuple(map(_read_objective, given["objectives"].items()))
         shape = BackboneShape.read(given["shape"])
@@ -124,7 +125,7 @@ class FrontFile:
             "reference": list(self.reference),
             "steps": [list(step) for step in self.steps],
             "entries": [_entry_to_dict(entry) for entry in self.entries],
-            "directions": dict(self.directions) if self.directions != DIRECTIONS else None,
+            "directions": dict(self.directions) if self.directions != task_directions() else None,
             "functions": list(self.functions) or None,
             # Last, where the costs of the entries check it: a file that was cut is noticed.
             "shape": self.shape.to_dict(),

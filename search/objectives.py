@@ -17,8 +17,6 @@ Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]
 
 DEFAULT = ("top1", "macs")
-# Those of the metrics of all tasks.
-DIRECTIONS: Mapping[str, str] = task_directions()
 # Measured ones are metrics.
 LATENCIES = ("latency_ms", "measured_latency_ms")
 NAME = re.compile(r"[A-Za-z_][\w.@-]*")
@@ -66,23 +64,23 @@ class Objective:
 
 def parse_objectives(
     values: str | Objective | Iterable[str | Objective],
-    directions: Mapping[str, str] = DIRECTIONS,
+    directions: Mapping[str, str] | None = None,
     functions: Mapping[str, Callable[[Arch], float]] | None = None,
 ) -> tuple[Objective, ...]:
     """Objectives from names; a metric of one's own needs its direction: `latency_ms=min`.
 
     Args:
         values: one or several.
-        directions: the metrics that the evaluation is known to give.
+        directions: the metrics that the evaluation is known to give; by default of all tasks.
         functions: costs beside the usual free ones, by name: predicted latencies.
 
     Raises:
         InputError: an unknown name, a direction that is none, a name given twice, or no objective.
     """
     given = [values] if isinstance(values, str | Objective) else list(values)
-    costs = functions or {}
+    costs, stated = functions or {}, task_directions() if directions is None else directions
     found = [
-        _known(each, costs) if isinstance(each, Objective) else _parse(each, directions, costs)
+        _known(each, costs) if isinstance(each, Objective) else _parse(each, stated, costs)
         for each in given
     ]
     if not found:
@@ -100,7 +98,7 @@ def first_measured(objectives: Iterable[Objective]) -> Objective | None:
 
 
 def direction_of(
-    name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] = DIRECTIONS
+    name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] | None = None
 ) -> Direction:
     """Which way a metric is better: as an objective says, or as is known of it.
 
@@ -112,7 +110,11 @@ def direction_of(
     Raises:
         InputError: nothing says it.
     """
-    stated = {**DIRECTIONS, **directions, **{each.name: each.direction for each in objectives}}
+    stated = {
+        **task_directions(),
+        **(directions or {}),
+        **{each.name: each.direction for each in objectives},
+    }
     if name not in stated and name.startswith(LATENCIES):
         return "min"
     if name not in stated:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 from search.budget import Budget
 from search.costs import FREE_COSTS
-from search.objectives import DIRECTIONS, Objective, first_measured
+from search.objectives import Objective, first_measured
 from search.record import Job, Outcome, Record, describe
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import near
+from supernet.tasks.registry import directions as task_directions
 
 # Kept of every arch, whatever the objectives are.
 COSTS = ("macs", "params", "tokens")
@@ -34,7 +35,7 @@ class Problem:
     objectives: tuple[Objective, ...]
     budget: Budget = field(default_factory=Budget)
     tables: Mapping[str, str] = field(default_factory=dict)
-    directions: Mapping[str, str] = field(default_factory=lambda: DIRECTIONS)
+    directions: Mapping[str, str] = field(default_factory=task_directions)
 
     @property
     def measured(self) -> tuple[str, ...]:

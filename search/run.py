@@ -12,7 +12,7 @@ from search.front import Front
 from search.frontfile import FRONT
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
-from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
+from search.objectives import DEFAULT, Evaluate, Objective
 from search.origin import Given, describe_origin
 from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
@@ -25,10 +25,11 @@ from search.workers import Workers
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError, shown
+from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
     from search.evaluator import Metric, SupernetEvaluator
-    from supernet.models.supernet import Supernet
+from supernet.models.supernet import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
 
@@ -51,7 +52,7 @@ def run_search(
     initial: Iterable[Arch] | None = None,
     reuse: Iterable[str | Path] = (),
     latency: Iterable[str | Path | LatencyTable] = (),
-    directions: Mapping[str, str] = DIRECTIONS,
+    directions: Mapping[str, str] | None = None,
     origin: Given = None,
     workers: int | Workers = 0,
     time_limit: float | None = None,
@@ -116,7 +117,8 @@ def run_search(
         raise InputError("run_search needs a supernet or a space")
     if initial is not None and not isinstance(initial, Iterable):
         raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
-    problem = make_problem(space, objectives, budget, directions, read_tables(latency))
+    stated = task_directions() if directions is None else directions
+    problem = make_problem(space, objectives, budget, stated, read_tables(latency))
     function = evaluate or make_evaluate if supernet is None else metric
     known = describe_origin(origin, function)
     if supernet is not None:

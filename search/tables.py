@@ -56,7 +56,7 @@ def metric_title(name: str) -> str:
 
 def is_share(name: str) -> bool:
     """Whether values of that name, or of one that begins with it, are shown in per cent."""
-    metric = find_metric(name.split()[0]) if name else None
+    metric = find_metric(name.split(maxsplit=1)[0]) if name else None
     return metric is not None and metric.is_share
 
 

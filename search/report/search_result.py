@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search.front import Front
 from search.frontfile import FRONT
-from search.objectives import DIRECTIONS, parse_objectives
+from search.objectives import parse_objectives
 from search.problem import Problem
 from search.record import Record
 from search.searchfile import SEARCH_FILE, SearchFile
@@ -17,6 +17,7 @@ from search.trials import read_records
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError
+from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
 
@@ -103,7 +104,7 @@ def read_search(folder: Path) -> SearchResult:
 def _problem_of(folder: Path, file: SearchFile) -> Problem:
     """The problem that a search's description states."""
     free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
-    directions = {**DIRECTIONS, **(file.directions or {})}
+    directions = {**task_directions(), **(file.directions or {})}
     try:
         objectives = parse_objectives(list(file.objectives), directions, free)
     except InputError as error:

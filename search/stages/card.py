@@ -13,7 +13,6 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from search.config import Config
 from search.front import Front
 from search.latency.costs import is_latency
-from search.objectives import DIRECTIONS
 from search.stages.subnets import SUPERNET
 from search.tables import cell, metric_title
 from space.arch import BlockArch
@@ -21,6 +20,7 @@ from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
 from space.operators.registry import operators
 from supernet.export import FORMATS, Check
+from supernet.tasks.registry import find_metric
 
 TASK = "image-classification"
 HUB_TYPES = {"top1": "accuracy", "top5": "accuracy"}
@@ -185,7 +185,7 @@ def _collect_measurements(file: ArchFile, source: str, search_images: int) -> It
     for key, conditions in (of_supernet if source == SUPERNET else of_its_own).items():
         metrics = file.metrics.get(key)
         for name, value in metrics.items() if isinstance(metrics, dict) else ():
-            if name in DIRECTIONS and isinstance(value, int | float):
+            if find_metric(name) is not None and isinstance(value, int | float):
                 yield Measurement(name, value, *conditions)
 
 

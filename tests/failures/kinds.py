@@ -23,7 +23,7 @@ from search.folder import RunFolder
 from search.front import Front
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
-from search.objectives import DIRECTIONS, parse_objectives
+from search.objectives import parse_objectives
 from search.parsing import parse_call
 from search.report.latency_data import collect_latency_data
 from search.report.networks import pick_from_front, read_retrained
@@ -45,6 +45,7 @@ from space import InputError, SearchSpace, load_arch_file
 from space.utils.yaml_file import read_yaml
 from supernet.backbones.load import load_checkpoint_file
 from supernet.data.splits import DataConfig, cut
+from supernet.tasks.registry import directions
 from supernet.training.log import Journal
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 from supernet.weights import load_weights, save_weights
@@ -173,7 +174,7 @@ def _read_latency(run):
 
 
 def _judge(table, space):
-    problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", DIRECTIONS, [table])
+    problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", directions(), [table])
     Feasible(space, problem.budget).check(np.random.default_rng(0))
     draw_latency(collect_latency_data(table))
 

@@ -11,13 +11,14 @@ from rich.console import Console
 from search_toys import Evaluate, toy_space
 
 from search.front import Front
-from search.objectives import DIRECTIONS, Objective
+from search.objectives import Objective
 from search.report import make_report
 from search.report.run_results import read_run
 from search.report.summary import summarise_run
 from search.run import run_search
 from space import InputError
 from space.utils.yaml_file import read_yaml, write_yaml
+from supernet.tasks.registry import directions
 
 SPACE = toy_space()
 
@@ -123,7 +124,7 @@ def test_a_metric_of_which_nothing_says_what_is_better_has_no_limit():
         evaluate=evaluate,
         trials=20,
         budget="f1=0.5",
-        directions={**DIRECTIONS, "f1": "max"},
+        directions={**directions(), "f1": "max"},
     )
     assert all(entry.metrics["f1"] >= 0.5 for entry in good.entries)
 

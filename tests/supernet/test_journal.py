@@ -50,7 +50,7 @@ def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
     }
 
     def lines(width, terminal):
-        journal = Journal(None, "toy")
+        journal = Journal(None, "toy", figures={"top1": "%", "recall": "%"})
         journal.console = Console(
             file=io.StringIO(), width=width, force_terminal=terminal, color_system=None
         )

@@ -12,16 +12,17 @@ from search import Front, run_search
 from search.feasible import Feasible
 from search.initial import initial_archs
 from search.latency.costs import make_problem
-from search.objectives import DIRECTIONS, Objective
+from search.objectives import Objective
 from space import InputError
 from space.cost import total
 from space.counting.bands import Bands
+from supernet.tasks.registry import directions
 
 
 def problem(budget, objectives=("top1", "macs"), tables=None, space=None):
     space = space or toy_space()
     tables = [table_of(space)] if tables is None else tables
-    return make_problem(space, objectives, budget, DIRECTIONS, tables)
+    return make_problem(space, objectives, budget, directions(), tables)
 
 
 def test_a_budget_in_milliseconds_is_counted_and_drawn_exactly():
@@ -155,6 +156,6 @@ def test_a_problem_travels_to_other_processes():
 
 
 def test_a_metric_of_ones_own_stays_one_without_a_table():
-    found = make_problem(toy_space(), ["top1", "latency_ms=min"], "latency_ms=3", DIRECTIONS, ())
+    found = make_problem(toy_space(), ["top1", "latency_ms=min"], "latency_ms=3", directions(), ())
     assert found.measured == ("top1", "latency_ms")
     assert [each.name for each in found.budget.constraints] == ["latency_ms"]

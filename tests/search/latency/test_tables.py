@@ -13,7 +13,6 @@ from search.config import Config, SearchConfig
 from search.folder import RunFolder
 from search.latency.costs import by_cost, digest, make_problem
 from search.latency.measuring import device_name, waiting_for
-from search.objectives import DIRECTIONS
 from search.report.latency_data import collect_latency_data
 from search.report.search_result import SearchResult
 from search.searchfile import SearchFile
@@ -22,6 +21,7 @@ from search.stages.checking import _check_budget
 from search.stages.tables import latency_tables, tables_by_cost
 from search.stages.timing import knows, latencies_of, marks, time_archs, time_front
 from space import InputError
+from supernet.tasks.registry import directions
 
 
 def accuracy(arch):
@@ -268,7 +268,7 @@ def test_tables_of_equal_predictions_on_other_devices_differ():
 
 def test_a_budget_of_retraining_that_no_arch_keeps_is_told_before(run):
     space, table = toy_space(), table_of(toy_space(), "cpu")
-    problem = make_problem(space, ["top1"], "latency_ms=80%", DIRECTIONS, [table])
+    problem = make_problem(space, ["top1"], "latency_ms=80%", directions(), [table])
     _check_budget("latency_ms=70%", problem, [table])
     with pytest.raises(InputError, match="no arch is that cheap"):
         _check_budget("latency_ms=0.0001", problem, [table])
