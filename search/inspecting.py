@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,8 +13,8 @@ from rich.table import Table
 
 from search.budget import quantity
 from search.config import Config
-from search.folder import RunFolder
-from search.stages.setup import Setup, prepare
+from search.stages.context import RunContext
+from search.stages.setup import Setup
 from search.stages.training import settled
 from search.tables import duration
 from space.arch import Arch
@@ -45,13 +44,13 @@ def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
     show_shape(name, backbone_shape(create_backbone(name, args)), console)
 
 
-def inspect_config(config: Config, file: Path | None, console: Console) -> None:
+def inspect_config(run: RunContext) -> None:
     """Show backbone, data, space and the time to expect of a config.
 
     Raises:
         InputError: what a run of this config would stop at, but for images: none is opened.
     """
-    setup = prepare(config, RunFolder(config, file))
+    config, setup, console = run.config, run.setup, run.console
     show_shape(config.backbone.model, setup.supernet.shape, console)
     data = setup.data
     splits = {

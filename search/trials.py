@@ -13,7 +13,7 @@ from search.chance import Measured, read_groups
 from search.problem import Problem
 from search.record import SEEN, Job, Record
 from space.encoding import Genes
-from space.errors import InputError, shown
+from space.errors import InputError, naming, shown
 from space.files import block_to_dict
 
 
@@ -102,10 +102,8 @@ def _is_number(value: object) -> bool:
 
 def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
     attrs = trial.user_attrs
-    try:
+    with naming(f"stored trial {trial.number} does not fit the space"):
         arch = genes.decode(trial.params)
-    except InputError as error:
-        raise InputError(f"stored trial {trial.number} does not fit the space: {error}") from None
     identity = problem.space.identity(arch)
     if attrs.get("identity") != identity:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from space.arch import is_integer, is_number
-from space.errors import InputError, near, shown
+from space.errors import InputError, naming, near, shown
 
 CHOICES = {
     "crop_mode": ("center", "squash", "border"),
@@ -41,10 +41,8 @@ def check_inputs(values: Mapping[str, object]) -> None:
         InputError: see `check_input`; the line names the key.
     """
     for key, value in values.items():
-        try:
+        with naming(f"input.{key}"):
             check_input(key, value)
-        except InputError as error:
-            raise InputError(f"input.{key}: {error}") from None
 
 
 def _fits(key: str, value: object) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from search.latency.costs import is_latency
 from search.latency.table import LatencyTable
+from search.stages.context import RunContext
+from search.stages.exporting import write_arch
 from search.stages.places import ARCH, WEIGHTS
-from search.stages.setup import Setup
 from search.stages.speed import images_per_second
 from search.stages.timing import knows, time_archs
 from space.cost import macs, params
@@ -22,45 +21,34 @@ SPEED = "images_per_second"
 
 
 def add_figures(
-    places: Mapping[str, Path],
-    setup: Setup,
-    tables: Mapping[str, LatencyTable],
-    *,
-    amp: bool,
-    write: Callable[..., None],
-    console: Console,
+    run: RunContext, places: Mapping[str, Path], tables: Mapping[str, LatencyTable]
 ) -> None:
     """Images/s of all, and milliseconds where the search has latency tables; once.
 
     Args:
-        places: folders of networks that are complete, by name.
-        setup: of the run.
-        tables: that the search rests on, by the name of the cost.
-        amp: bfloat16 autocast on GPUs, for the images/s.
-        write: writes an arch file: `write(path, arch, metrics=..., origin=...)`.
-        console: is told of devices that are elsewhere.
+        run: The run, whose supernet is trained.
+        places: The folders of networks that are complete, by name.
+        tables: What the search rests on, by the name of the cost.
     """
+    supernet, amp = run.load_trained().supernet, run.config.retrain.amp
     files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
     metrics = {name: dict(file.metrics) for name, file in files.items()}
-
-    def written() -> None:
-        for name, file in files.items():
-            write(places[name] / ARCH, file.arch, metrics=metrics[name], origin=file.origin)
-
     if not all(SPEED in known for known in metrics.values()):
         subnets = {
-            name: create_subnet(place / ARCH, place / WEIGHTS).to(setup.device).eval()
+            name: create_subnet(place / ARCH, place / WEIGHTS).to(run.load_trained().device).eval()
             for name, place in places.items()
         }
         for name, speed in images_per_second(subnets, amp).items():
             metrics[name][SPEED] = speed
-        written()
     if not all(knows(known, tables) for known in metrics.values()):
         archs = (file.arch for file in files.values())
-        latencies = time_archs(archs, setup.supernet, tables, console)
+        latencies = time_archs(archs, supernet, tables, run.console)
         for name, file in files.items():
-            metrics[name] |= latencies[setup.supernet.space.identity(file.arch)]
-        written()
+            metrics[name] |= latencies[supernet.space.identity(file.arch)]
+    for name, file in files.items():
+        if metrics[name] != file.metrics:
+            path = places[name] / ARCH
+            write_arch(run, path, file.arch, metrics=metrics[name], origin=file.origin)
 
 
 def row(name: str, path: Path) -> dict[str, Any]:

@@ -101,22 +101,39 @@ def prepare(config: Config, folder: RunFolder) -> Setup:
 
 
 def trained(config: Config, file: Path | None, device: str | None = None) -> Setup:
-    """The setup with the weights of the trained supernet.
+    """The setup with the weights of the trained supernet, for a process that works for a command.
 
     Args:
         config, file: of the run.
-        device: another one than the config's, for a process that works for another one.
+        device: another one than the config's.
 
     Raises:
         InputError: it is not trained yet, or by other values.
     """
     folder = RunFolder(config, file)
+    check_trained(folder)
+    return load_trained(prepare(replace(config, device=device or config.device), folder), folder)
+
+
+def check_trained(folder: RunFolder) -> None:
+    """Refuse a run whose supernet is not trained yet.
+
+    Raises:
+        InputError: its weights are not there.
+    """
     weights = folder.stage("supernet") / WEIGHTS
     if not weights.exists():
         raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
-    setup = prepare(config if device is None else replace(config, device=device), folder)
+
+
+def load_trained(setup: Setup, folder: RunFolder) -> Setup:
+    """The setup, whose supernet gets the weights that a run has trained.
+
+    Raises:
+        InputError: they were trained by other values, or their file is not right.
+    """
     folder.check("supernet", TRAINED)
-    load_weights(setup.supernet, weights)
+    load_weights(setup.supernet, folder.stage("supernet") / WEIGHTS)
     setup.supernet.eval()
     return setup
 

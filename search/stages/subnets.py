@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from search.config import Config
+from search.stages.context import RunContext
 from search.stages.places import ARCH, WEIGHTS
 from search.stages.setup import Setup
 from space.errors import InputError
@@ -43,12 +43,13 @@ def weights_beside(path: Path) -> Path | None:
     return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
 
 
-def about(setup: Setup, config: Config) -> dict[str, Any]:
+def about(run: RunContext) -> dict[str, Any]:
     """Backbone, input and classes of a run, as arch files have them."""
-    classes = list(setup.data.classes)
-    args = {**config.backbone.args, "num_classes": len(classes)}
+    backbone, data = run.config.backbone, run.setup.data
+    classes = list(data.classes)
+    args = {**backbone.args, "num_classes": len(classes)}
     return {
-        "backbone": {"model": config.backbone.model, "args": args},
-        "input": setup.data.input,
+        "backbone": {"model": backbone.model, "args": args},
+        "input": data.input,
         "classes": classes,
     }

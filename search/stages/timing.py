@@ -16,6 +16,7 @@ from search.latency.costs import MEASURED
 from search.latency.measuring import WARM_UP, device_name, steady, take_turns, waiting_for
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
+from search.tables import print_line
 from space.arch import Arch
 from space.errors import one_line
 from supernet.model import Supernet
@@ -56,7 +57,9 @@ def time_front(
         }
         left = [entry for entry in front.entries if entry.identity not in known]
         if left and device is None:
-            _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
+            print_line(
+                console, f"{name}: {table.conditions.device} is not at hand: predicted alone"
+            )
             continue
         if left and device is not None:
             archs = [Arch.full(front.shape.depth), *(entry.arch for entry in left)]
@@ -66,7 +69,7 @@ def time_front(
             known |= found
         front = _with(front, MEASURED + name, known)
         if left:
-            _tell(console, _off(front, name))
+            print_line(console, _off(front, name))
     return front
 
 
@@ -127,7 +130,9 @@ def time_archs(
     for name, table in tables.items():
         device, ms = _device_of(table), None
         if device is None:
-            _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
+            print_line(
+                console, f"{name}: {table.conditions.device} is not at hand: predicted alone"
+            )
         else:
             ms = _time([full, *named.values()], supernet, table, device, console)
         for identity, arch in named.items():
@@ -185,17 +190,17 @@ def _time(
         taken = _rounds(archs, supernet, table, device, console)
     except RuntimeError as error:  # out of memory, or torch cannot compile here
         why = one_line(error)
-        _tell(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
+        print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
         return None
     ms = {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}
     drift = ms[next(iter(taken))] / table.full_ms
-    _tell(
+    print_line(
         console,
         f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
         "it took in the profile",
     )
     if not 1 - DRIFT <= drift <= 1 + DRIFT:
-        _tell(console, "The machine is not what it was: make the profile and this search anew")
+        print_line(console, "The machine is not what it was: make the profile and this search anew")
     return ms
 
 
@@ -221,15 +226,15 @@ def _rounds(
     return taken
 
 
+def _elsewhere(name: str, table: LatencyTable) -> str:
+    return f"{name}: {table.conditions.device} is not at hand: predicted alone"
+
+
 def _off(front: Front, name: str) -> str:
     """How far predictions were off on the front."""
     pairs = [(each.metrics[name], each.metrics[MEASURED + name]) for each in front.entries]
     mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
     return f"{name}: predictions are off by {mean:.1%} on the front, on average"
-
-
-def _tell(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _with(front: Front, name: str, values: Mapping[str, float]) -> Front:
