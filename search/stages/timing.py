@@ -49,21 +49,14 @@ def time_front(
     """
     front = front.readable()
     for name, table in tables.items():
-        device = _device_of(table)
         known = {
             entry.identity: entry.metrics[MEASURED + name]
             for entry in (earlier.entries if earlier else ())
             if MEASURED + name in entry.metrics
         }
-        left = [entry for entry in front.entries if entry.identity not in known]
-        if left and device is None:
-            print_line(
-                console, f"{name}: {table.conditions.device} is not at hand: predicted alone"
-            )
-            continue
-        if left and device is not None:
-            archs = [Arch.full(front.shape.depth), *(entry.arch for entry in left)]
-            found = _time(archs, supernet, table, device, console)
+        left = [entry.arch for entry in front.entries if entry.identity not in known]
+        if left:
+            found = _time(name, left, supernet, table, console)
             if found is None:
                 continue
             known |= found
@@ -126,15 +119,8 @@ def time_archs(
     """
     named = {supernet.space.identity(arch): arch for arch in archs}
     found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
-    full = Arch.full(supernet.shape.depth)
     for name, table in tables.items():
-        device, ms = _device_of(table), None
-        if device is None:
-            print_line(
-                console, f"{name}: {table.conditions.device} is not at hand: predicted alone"
-            )
-        else:
-            ms = _time([full, *named.values()], supernet, table, device, console)
+        ms = _time(name, named.values(), supernet, table, console)
         for identity, arch in named.items():
             value = table.predict(arch) if ms is None else ms[identity]
             found[identity][name] = _described(value, ms is not None, table)
@@ -176,23 +162,30 @@ def _device_of(table: LatencyTable) -> torch.device | None:
 
 
 def _time(
+    name: str,
     archs: Iterable[Arch],
     supernet: Supernet,
     table: LatencyTable,
-    device: torch.device,
     console: Console,
 ) -> dict[str, float] | None:
-    """Milliseconds by identity under a table's conditions; the first arch is the full one.
+    """Milliseconds by identity under a table's conditions, with those of the full network.
 
-    None where that fails: what came before it took hours, and does not need it.
+    None where the device is elsewhere, and where that fails: what came before it took hours, and
+    does not need it.
     """
+    device = _device_of(table)
+    if device is None:
+        what = f"{name}: {table.conditions.device}"
+        print_line(console, f"{what} is not at hand: predicted alone")
+        return None
+    full = Arch.full(supernet.shape.depth)
     try:
-        taken = _rounds(archs, supernet, table, device, console)
+        taken = _rounds([full, *archs], supernet, table, device, console)
     except RuntimeError as error:  # out of memory, or torch cannot compile here
         why = one_line(error)
         print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
         return None
-    ms = {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}
+    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(taken).items()}
     drift = ms[next(iter(taken))] / table.full_ms
     print_line(
         console,
@@ -224,10 +217,6 @@ def _rounds(
         for name, (seconds,) in found.items():
             taken[name].append(seconds)
     return taken
-
-
-def _elsewhere(name: str, table: LatencyTable) -> str:
-    return f"{name}: {table.conditions.device} is not at hand: predicted alone"
 
 
 def _off(front: Front, name: str) -> str:
