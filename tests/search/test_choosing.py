@@ -36,7 +36,7 @@ def test_two_files_that_would_share_a_folder_are_refused(tmp_path):
         saved(tmp_path / name / "best.yaml", arch, space)
         for name, arch in (("a", space.largest()), ("b", space.smallest()))
     ]
-    with pytest.raises(InputError, match=r"a/best\.yaml: another of the files is called best too"):
+    with pytest.raises(InputError, match=r"b/best\.yaml: another of the files is called best too"):
         given(paths, space)
 
 
@@ -146,7 +146,7 @@ def test_the_best_of_random_archs_stands_beside_the_best_of_the_search():
     assert [choice.name for choice in chosen] == ["95%", "random 95%", "45%"]
     assert chosen[1].arch == space.smallest()
     assert chosen[1].folder == "random_95"
-    assert said == ["the best of random archs within 45% is '45%' too"]
+    assert said == ["the best of random archs within 45% is '45%' too: retrained once"]
 
 
 def test_random_archs_are_distinct_and_uniform_inside_the_budget():
