@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from search.folder import RunFolder
 from search.parsing import Call
 from search.processes import Launched, joined, leads
-from search.stages.context import RunContext
 from search.stored import describe_values
 from search.tables import new_console, print_line, show_rows
 from space.errors import InputError
 
-# Commands that only look at what there is.
-LOOKS = ("status", "report")
+if TYPE_CHECKING:
+    # torch with it, for which commands that only look at a run do not wait.
+    from search.stages.context import RunContext
 
 
 def run_call(call: Call) -> None:
@@ -31,15 +33,20 @@ def run_call(call: Call) -> None:
     if call.config is None:
         _inspect_model(call)
         return
-    run = RunContext(call.config, call.file)
-    if call.config.search.ray.runtime_env and name not in LOOKS:
+    folder = RunFolder(call.config, call.file)
+    if call.taken and leads():
+        print(f"as before in {folder.path}: {describe_values(call.taken)}")
+    if name in LOOKS:
+        LOOKS[name](folder)
+        return
+    if call.config.search.ray.runtime_env:
         # Ray is imported where it is used: unknown keys are refused, workers may come later.
         from search.cluster.connecting import check_keys  # noqa: PLC0415
 
         check_keys(call.config.search.ray)
-    if call.taken and leads():
-        print(f"as before in {run.folder.path}: {describe_values(call.taken)}")
-    STAGES[name](run, call)
+    from search.stages.context import RunContext  # noqa: PLC0415
+
+    STAGES[name](RunContext(call.config, call.file), call)
 
 
 def _train(run: RunContext, call: Call) -> None:
@@ -55,10 +62,10 @@ def _search(run: RunContext, call: Call) -> None:
     search(run)
 
 
-def _status(run: RunContext, call: Call) -> None:
+def _status(folder: RunFolder) -> None:
     from search.status import described, read_status  # noqa: PLC0415
 
-    print_line(run.console, described(read_status(run.search)))
+    print_line(new_console(), described(read_status(folder.search)))
 
 
 def _export(run: RunContext, call: Call) -> None:
@@ -73,7 +80,7 @@ def _retrain(run: RunContext, call: Call) -> None:
     found = retrain(run, call.options.get("archs") or [])
     if call.command.name == "run":
         # The report's table has the retrained networks.
-        _report(run, call)
+        _report(run.folder)
     else:
         show_rows(found.rows, run.console, title=found.title)
     found.check()
@@ -87,10 +94,10 @@ def _evaluate(run: RunContext, call: Call) -> None:
     evaluate(run, call.options["archs"])
 
 
-def _report(run: RunContext, call: Call) -> None:
+def _report(folder: RunFolder) -> None:
     from search.report import make_report  # noqa: PLC0415
 
-    make_report(run.folder.path, run.config.search.name, run.console)
+    make_report(folder.path, folder.config.search.name, new_console())
 
 
 def _profile(run: RunContext, call: Call) -> None:
@@ -122,15 +129,15 @@ def _inspect_model(call: Call) -> None:
     inspect_model(call.options["model"], call.options["args"], new_console())
 
 
+# Commands that only look at what there is.
+LOOKS: dict[str, Callable[[RunFolder], None]] = {"status": _status, "report": _report}
 STAGES: dict[str, Callable[[RunContext, Call], None]] = {
     "run": _run,
     "train": _train,
     "search": _search,
-    "status": _status,
     "export": _export,
     "retrain": _retrain,
     "evaluate": _evaluate,
-    "report": _report,
     "profile": _profile,
     "inspect": _inspect,
 }

@@ -19,7 +19,7 @@ from search.chance import Measured
 from search.config import Config
 from search.racing import PARTS, Race, Rivals, estimated
 from search.record import SEEN, Spent
-from search.stages.setup import Loaded, find_device, trained
+from search.stages.context import OnLoaded, RunContext, find_device
 from space.arch import Arch
 from space.errors import InputError
 from space.space import SearchSpace
@@ -211,23 +211,23 @@ class RunEvaluator:
 
     config: Config
     file: Path | None
-    loaded: Loaded | None = None
+    loaded: OnLoaded | None = None
     race: Race | None = None
     shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images."""
-        setup = trained(self.config, self.file)
-        held_out = setup.held_out(self.config.supernet.amp, self.loaded)
-        return evaluator_of(setup.supernet, held_out, self.race)
+        run = RunContext(self.config, self.file).load_trained()
+        held_out = run.held_out(self.config.supernet.amp, self.loaded)
+        return evaluator_of(run.supernet, held_out, self.race)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        setup = trained(self.config, self.file, device="cpu")
-        batches = setup.held_out(loaded=self.loaded).batches
+        run = RunContext(replace(self.config, device="cpu"), self.file).load_trained()
+        batches = run.held_out(on_loaded=self.loaded).batches
         return CarriedEvaluator, (
             self.config,
-            setup.task,
-            {name: tensor.numpy() for name, tensor in setup.supernet.state_dict().items()},
+            run.task,
+            {name: tensor.numpy() for name, tensor in run.supernet.state_dict().items()},
             [(batch.images.numpy(), batch.targets.numpy()) for batch in batches],
             self.race,
         )

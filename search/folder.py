@@ -68,6 +68,11 @@ class RunFolder:
     def stage(self, name: str) -> Path:
         return self.path / name
 
+    @property
+    def search(self) -> Path:
+        """The folder of the config's search."""
+        return self.stage("search") / self.config.search.name
+
     def claim(self, stage: str, sections: tuple[str, ...], searched: bool = False) -> Path:
         """Take a stage's folder for the values of these sections.
 

@@ -12,9 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.budget import quantity
-from search.config import Config
 from search.stages.context import RunContext
-from search.stages.setup import Setup
 from search.stages.training import settled
 from search.tables import duration
 from space.arch import Arch
@@ -50,9 +48,9 @@ def inspect_config(run: RunContext) -> None:
     Raises:
         InputError: what a run of this config would stop at, but for images: none is opened.
     """
-    config, setup, console = run.config, run.setup, run.console
-    show_shape(config.backbone.model, setup.supernet.shape, console)
-    data = setup.data
+    config, console = run.config, run.open().console
+    show_shape(config.backbone.model, run.supernet.shape, console)
+    data = run.data
     splits = {
         "train": len(data.train.images),
         "search": len(data.search_indices),
@@ -63,11 +61,11 @@ def inspect_config(run: RunContext) -> None:
         f"[bold]data[/] {escape(config.data.dataset.name)}: {len(data.classes)} classes, "
         f"{sizes} images"
     )
-    show_space(setup.supernet.space.mac_bands, setup.supernet.space.size(), console)
-    seconds = seconds_to_train(config, setup)
+    show_space(run.supernet.space.mac_bands, run.supernet.space.size(), console)
+    seconds = seconds_to_train(run)
     console.print(
         f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
-        f"{setup.device}"
+        f"{run.device}"
     )
 
 
@@ -122,20 +120,20 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
         console.print(f"{quantity(low, 3):>8} {bar} {_count(count)}", highlight=False)
 
 
-def seconds_to_train(config: Config, setup: Setup) -> float:
+def seconds_to_train(run: RunContext) -> float:
     """Seconds of the supernet's training, from steps on a few made-up images."""
-    supernet = setup.supernet.train()
-    recipe = settled(config.supernet, setup.head_reset)
+    config, supernet = run.config, run.supernet.train()
+    recipe = settled(config.supernet, run.head_reset)
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
-    targets = torch.arange(PROBE_BATCH) % len(setup.task.classes)
+    targets = torch.arange(PROBE_BATCH) % len(run.task.classes)
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
-    batch = Batch(images.to(setup.device), targets.to(setup.device), draws)
-    step = Sandwich(supernet, setup.task, recipe.amp, recipe.selector_share)
+    batch = Batch(images.to(run.device), targets.to(run.device), draws)
+    step = Sandwich(supernet, run.task, recipe.amp, recipe.selector_share)
 
     def seconds(archs: list[Arch]) -> float:
         began = time.perf_counter()
         step(batch, archs)
-        if setup.device.type == "cuda":
+        if run.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
@@ -144,7 +142,7 @@ def seconds_to_train(config: Config, setup: Setup) -> float:
     alone = recipe.full_epochs or 0
     per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
     supernet.zero_grad()
-    return per_batch / PROBE_BATCH * len(setup.data.train.images)
+    return per_batch / PROBE_BATCH * len(run.data.train.images)
 
 
 def _count(count: Count) -> str:

@@ -17,10 +17,9 @@ from search.racing import race_of
 from search.samplers import parse_sampler
 from search.searchfile import SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
-from search.stages.context import RunContext
+from search.stages.context import TRAINED, RunContext
 from search.stages.exporting import check_formats
 from search.stages.places import VALUES
-from search.stages.setup import TRAINED
 from space.errors import InputError, naming
 
 
@@ -32,7 +31,7 @@ def check(run: RunContext) -> None:
     """
     config, folder, wanted = run.config, run.folder, run.config.search
     check_formats(config)
-    known = run.setup.task.directions
+    known = run.open().task.directions
     parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     problem = run.problem
     race_of(problem, wanted.racing)
@@ -51,8 +50,10 @@ def check(run: RunContext) -> None:
 
             check_ray(workers.ray)
     for name in wanted.reuse:
-        if not (run.search.with_name(name) / SEARCH_FILE).exists():
-            raise InputError(f"search.reuse: there is no search {name!r} in {run.search.parent}")
+        if not (run.folder.search.with_name(name) / SEARCH_FILE).exists():
+            raise InputError(
+                f"search.reuse: there is no search {name!r} in {run.folder.search.parent}"
+            )
     # Which archs the choices are is not known yet; the folders that they go to are.
     names = ["full"] * config.retrain.full + config.retrain.budgets
     for name in names:

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+import torch
 from rich.console import Console
 
 from search.config import Config
 from search.folder import RunFolder
+from search.latency.costs import make_problem
+from search.latency.table import LatencyTable
+from search.problem import Problem
+from search.stages.tables import latency_tables
 from search.tables import new_console
+from space.errors import InputError
+from space.space import SearchSpace
+from supernet.backbone import backbone_shape
+from supernet.data import Data, open_data
+from supernet.evaluation import HeldOut
+from supernet.image_check import check_images
+from supernet.model import Supernet
+from supernet.parallel import Processes
+from supernet.pretrained import Loaded, load_backbone
+from supernet.sources import Source, open_sources
+from supernet.task import Classification
+from supernet.weights import load_weights
 
-if TYPE_CHECKING:
-    # torch with it, for which commands that only look at a run do not wait.
-    from search.latency.table import LatencyTable
-    from search.problem import Problem
-    from search.stages.setup import Setup
-    from space.space import SearchSpace
-    from supernet.evaluation import HeldOut
+WEIGHTS = "supernet.safetensors"
+GOOD_IMAGES = "good_images.bin"
+# What a supernet's weights depend on.
+TRAINED = ("backbone", "data", "space", "supernet")
+
+OnLoaded = Callable[[int, int], None]
 
 
 class RunContext:
     """A run: its config, its folder, and what its stages open.
+
+    Whatever is asked for may raise an InputError: what is wrong, where, and what would be right.
 
     Args:
         config: The run's config.
@@ -35,77 +54,109 @@ class RunContext:
         self.file = file
         self.folder = RunFolder(config, file)
         self.console = console or new_console()
+        self._is_trained = False
+
+    def open(self) -> RunContext:
+        """Open data, backbone and supernet, before long work starts."""
+        for name in ("device", "task", "space", "data", "supernet"):
+            getattr(self, name)
+        return self
 
     @cached_property
-    def setup(self) -> Setup:
-        """Data, backbone and supernet, whose weights may be those of the backbone alone.
+    def device(self) -> torch.device:
+        """The device that everything runs on."""
+        return find_device(self.config.device)
 
-        Raises:
-            InputError: what is wrong, where, and what would be right.
-        """
-        from search.stages.setup import prepare  # noqa: PLC0415 - torch
+    @cached_property
+    def task(self) -> Classification:
+        """What the networks are trained and judged for."""
+        augment = self.config.data.augment
+        task = Classification(
+            self._sources[0].classes,
+            augment.smoothing,
+            augment.mixup,
+            augment.cutmix,
+            augment.mix_prob,
+            augment.switch_prob,
+        )
+        task.check_batch(self.config.data.batch)
+        return task
 
-        return prepare(self.config, self.folder)
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The archs of the run."""
+        return SearchSpace.from_dict(self.config.space, backbone_shape(self._loaded.backbone))
 
-    def load_trained(self) -> Setup:
-        """The setup with the weights of the trained supernet, which the first call loads.
+    @cached_property
+    def data(self) -> Data:
+        """The splits."""
+        config, backbone = self.config, self._loaded.backbone
+        return open_data(config.data, backbone, config.seed, self.folder.split(), self._sources)
+
+    @cached_property
+    def supernet(self) -> Supernet:
+        """The supernet on the device; its weights are the backbone's until `load_trained`."""
+        return Supernet(self._loaded.backbone, self.space).to(self.device)
+
+    @property
+    def head_reset(self) -> bool:
+        """Whether the backbone's weights know other classes than the data."""
+        return self._loaded.head_reset
+
+    @cached_property
+    def _sources(self) -> tuple[Source, Source]:
+        return open_sources(self.config.data.dataset)
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        return load_backbone(self.config.backbone, self.task, self.config.seed)
+
+    def load_trained(self) -> RunContext:
+        """Give the supernet the weights that the run has trained, where it has others still.
 
         Raises:
             InputError: it is not trained yet, or by other values.
         """
-        return self._trained
-
-    @cached_property
-    def _trained(self) -> Setup:
-        from search.stages.setup import check_trained, load_trained  # noqa: PLC0415 - torch
-
-        check_trained(self.folder)
-        return load_trained(self.setup, self.folder)
-
-    @cached_property
-    def test(self) -> HeldOut:
-        """The test split on the device, to judge retrained networks on."""
-        from supernet.evaluation import HeldOut  # noqa: PLC0415 - torch
-
-        setup = self.setup
-        return HeldOut(setup.data.test, setup.task, setup.device, self.config.retrain.amp)
-
-    @property
-    def space(self) -> SearchSpace:
-        """The archs of the run."""
-        return self.setup.supernet.space
-
-    @property
-    def search(self) -> Path:
-        """The folder of the config's search."""
-        return self.folder.stage("search") / self.config.search.name
+        weights = self.folder.stage("supernet") / WEIGHTS
+        if not self._is_trained:
+            if not weights.exists():
+                raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
+            self.open()
+            self.folder.check("supernet", TRAINED)
+            load_weights(self.supernet, weights)
+            self.supernet.eval()
+            self._is_trained = True
+        return self
 
     @cached_property
     def tables(self) -> tuple[LatencyTable, ...]:
-        """The latency tables that budgets and objectives rest on.
-
-        Raises:
-            InputError: there is none, or one is not right, or nobody can say which one is meant.
-        """
-        from search.stages.tables import latency_tables  # noqa: PLC0415 - scipy
-
+        """The latency tables that budgets and objectives rest on."""
         return latency_tables(self.config, self.folder)
 
     @cached_property
     def problem(self) -> Problem:
-        """Where the search looks, and for what.
-
-        Raises:
-            InputError: an objective, a budget or a latency table is not right.
-        """
+        """Where the search looks, and for what."""
         return self.problem_within(self.config.search.budget)
 
     def problem_within(self, budget: str | list[str] | None) -> Problem:
         """The search's problem, inside another budget."""
-        from search.latency.costs import make_problem  # noqa: PLC0415 - scipy
-
-        objectives, directions = self.config.search.objectives, self.setup.task.directions
+        objectives, directions = self.config.search.objectives, self.task.directions
         return make_problem(self.space, objectives, budget, directions, self.tables)
+
+    def held_out(self, amp: bool = True, on_loaded: OnLoaded | None = None) -> HeldOut:
+        """The search split on the device.
+
+        Args:
+            amp: Whether networks are judged under bfloat16 autocast on GPUs.
+            on_loaded: Called with how many images have come, and with how many there are.
+        """
+        batches = _counted(self.data.search, on_loaded) if on_loaded else self.data.search
+        return HeldOut(batches, self.task, self.device, amp)
+
+    @cached_property
+    def test(self) -> HeldOut:
+        """The test split on the device, to judge retrained networks on."""
+        return HeldOut(self.data.test, self.task, self.device, self.config.retrain.amp)
 
     def check_images(self) -> None:
         """Open the image files of all splits, but for those that the run knows to be good.
@@ -115,4 +166,34 @@ class RunContext:
         Raises:
             InputError: images cannot be read: how many, and the first of them.
         """
-        self.setup.check_images(self.folder)
+        data: Any = self.data
+        splits = data.train.images, data.search.dataset, data.test.dataset
+        check_images(splits, self.folder.path / GOOD_IMAGES)
+
+
+def _counted(batches: Any, on_loaded: OnLoaded) -> Iterator[Any]:
+    """Batches of a loader, of which it is told how many images have come."""
+    done, total = 0, len(batches.dataset)
+    for batch in batches:
+        done += len(batch[0])
+        on_loaded(done, total)
+        yield batch
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if name == "cuda" and Processes.current().count > 1:
+            # Each process of a node has a GPU of its own.
+            name = f"cuda:{torch.cuda.current_device()}"
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device: {name!r} is not there; give auto, cpu, cuda or cuda:N") from None
+    return device

@@ -25,10 +25,11 @@ def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
         InputError: an arch file is not right, or belongs to another backbone.
     """
     files = {each.path: each.file for each in read_archs(archs)}
-    setup, amp = run.load_trained(), run.config.supernet.amp
-    found = {path: load_subnet(path, arch_file, setup) for path, arch_file in files.items()}
+    run.load_trained()
+    amp = run.config.supernet.amp
+    found = {path: load_subnet(run, path, arch_file) for path, arch_file in files.items()}
     run.check_images()
-    test = HeldOut(setup.data.test, setup.task, setup.device, amp)
+    test = HeldOut(run.data.test, run.task, run.device, amp)
     speeds = images_per_second({path: subnet for path, (subnet, _) in found.items()}, amp)
     names = [path.name for path in files]
     rows = [

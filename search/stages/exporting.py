@@ -12,10 +12,9 @@ from search.front import Front
 from search.frontfile import FRONT
 from search.lock import FolderLock
 from search.stages.archs import NamedArch, archs_by_name, file_stem, read_archs
-from search.stages.context import RunContext
+from search.stages.context import TRAINED, WEIGHTS, RunContext
 from search.stages.packing import Packing
 from search.stages.searching import check_found, digest
-from search.stages.setup import TRAINED, WEIGHTS
 from search.stages.stale import remove_stale, stale_portfolio
 from search.stages.subnets import about
 from search.stages.tables import tables_by_cost
@@ -93,7 +92,7 @@ def load_front(run: RunContext) -> Front:
     Raises:
         InputError: there is none yet, or it is empty.
     """
-    path = run.search / FRONT
+    path = run.folder.search / FRONT
     if not path.exists():
         raise InputError(f"{path}: not there; search first: tokennas search CONFIG")
     front = Front.load(path)

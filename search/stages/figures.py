@@ -30,12 +30,12 @@ def add_figures(
         places: The folders of networks that are complete, by name.
         tables: What the search rests on, by the name of the cost.
     """
-    supernet, amp = run.load_trained().supernet, run.config.retrain.amp
+    supernet, amp = run.supernet, run.config.retrain.amp
     files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
     metrics = {name: dict(file.metrics) for name, file in files.items()}
     if not all(SPEED in known for known in metrics.values()):
         subnets = {
-            name: create_subnet(place / ARCH, place / WEIGHTS).to(run.load_trained().device).eval()
+            name: create_subnet(place / ARCH, place / WEIGHTS).to(run.device).eval()
             for name, place in places.items()
         }
         for name, speed in images_per_second(subnets, amp).items():

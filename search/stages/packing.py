@@ -16,11 +16,10 @@ from torch import Tensor
 from search.front import Front
 from search.portfolio import save_portfolio
 from search.stages.card import Card
-from search.stages.context import RunContext
+from search.stages.context import WEIGHTS, RunContext
 from search.stages.places import ARCH
 from search.stages.portfolio_card import portfolio_card
 from search.stages.searching import digest
-from search.stages.setup import WEIGHTS
 from search.stages.subnets import SUPERNET, about, load_subnet
 from search.tables import print_line
 from space.errors import InputError
@@ -63,7 +62,7 @@ class Packing:
             InputError: the folder is of another arch or of other weights, or a file could not be
                 written; those before it are there.
         """
-        subnet, source = load_subnet(path, file, self.run.load_trained())
+        subnet, source = load_subnet(self.run, path, file)
         self._check_size(path, subnet)
         record = _claim(place, subnet, source)
         # An arch file may leave out what the run knows.
@@ -94,8 +93,7 @@ class Packing:
             InputError: see `save_portfolio`.
         """
         few = self.images[:CHECKED_OF_FRONT]
-        supernet = self.run.load_trained().supernet
-        checks = save_portfolio(supernet, front, place, about(self.run), few)
+        checks = save_portfolio(self.run.supernet, front, place, about(self.run), few)
         text = portfolio_card(
             f"{self.run.folder.path.name}-{place.name}", front, self.run.config, self._split
         )
@@ -109,7 +107,7 @@ class Packing:
     def images(self) -> Tensor:
         """The first images of the search split, as a network expects them, (n, C, H, W)."""
         parts: list[Tensor] = []
-        for images, *_ in self.run.setup.data.search:
+        for images, *_ in self.run.data.search:
             parts.append(images)
             if sum(map(len, parts)) >= CHECKED:
                 break
@@ -123,7 +121,7 @@ class Packing:
     @property
     def _split(self) -> int:
         """Images of the search split."""
-        split: Any = self.run.setup.data.search.dataset
+        split: Any = self.run.data.search.dataset
         return len(split)
 
     def _check_size(self, path: Path, subnet: ElasticViT) -> None:

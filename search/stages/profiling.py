@@ -27,8 +27,7 @@ from search.latency.rounds import Rounds
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable, Measured, check_name
 from search.latency.terms import terms_in
-from search.stages.context import RunContext
-from search.stages.setup import find_device
+from search.stages.context import RunContext, find_device
 from search.stages.tables import FOLDER
 from search.tables import print_line, show_rows
 from space.arch import Arch

@@ -32,7 +32,7 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
             trials=len(archs),
             sampler="RandomSampler",
             initial=archs,
-            folder=run.search / folder_of(name),
+            folder=run.folder.search / folder_of(name),
             on_event=shown,
         )
     return best_within(front, budget).arch

@@ -81,7 +81,7 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     Raises:
         InputError: there is no front, no subnet within a budget, or an arch file is not right.
     """
-    setup, console = run.load_trained(), run.console
+    run.load_trained()
     tables = _tables(run)
     choices = given(archs, run.space) if archs else _chosen(run)
     for choice in choices:
@@ -90,14 +90,14 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     places, todo = {}, {}
     for choice in choices:
         stage = stage_of(run.config, choice)
-        place, finished = take(run.folder, stage, choice.arch, run.space, console)
+        place, finished = take(run.folder, stage, choice.arch, run.space, run.console)
         places[choice.name] = place
         if not finished:
             todo[choice] = place
     failed = _retrain_all(run, todo)
     done = {name: place for name, place in places.items() if name not in failed}
     add_figures(run, done, tables)
-    images = len(setup.data.test.dataset)  # type: ignore[arg-type]
+    images = len(run.data.test.dataset)  # type: ignore[arg-type]
     return Retrained([row(name, place / ARCH) for name, place in done.items()], failed, images)
 
 
@@ -181,7 +181,8 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
         place: Its folder.
         quiet: Whether to show nothing.
     """
-    setup, recipe = run.load_trained(), run.config.retrain
+    run.load_trained()
+    recipe = run.config.retrain
     first, count = Processes.current().first, Processes.current().count
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
     if count > 1:
@@ -190,20 +191,20 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
 
     def begin() -> dict[str, Any]:
         """What the supernet's weights give, on the test split."""
-        inherited = run.test.measure(extract(setup.supernet, choice.arch).eval())
+        inherited = run.test.measure(extract(run.supernet, choice.arch).eval())
         write_arch(run, place / STARTED, choice.arch, origin=origin)
         return {"inherited": inherited, "test_images": len(run.test)}
 
     # Of processes that train together the first one judges and writes.
     metrics = first_does(begin)
-    largest = setup.supernet.space.largest()
+    largest = run.space.largest()
     subnet = train_subnet(
         _initial_subnet(run, choice.arch),
-        setup.data.train,
-        task=setup.task,
+        run.data.train,
+        task=run.task,
         recipe=recipe,
-        held_out=setup.held_out(recipe.amp) if first else None,
-        teacher=extract(setup.supernet, largest) if recipe.distill else None,
+        held_out=run.held_out(recipe.amp) if first else None,
+        teacher=extract(run.supernet, largest) if recipe.distill else None,
         folder=place,
         seed=run.config.seed,
         title=f"retrain {choice.name}",
@@ -223,10 +224,10 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
 
 def _initial_subnet(run: RunContext, arch: Arch) -> ElasticViT:
     """The subnet with the weights that retraining begins with."""
-    source, backbone, setup = run.config.retrain.weights, run.config.backbone, run.load_trained()
+    source, backbone = run.config.retrain.weights, run.config.backbone
     if source == "inherited":
-        return extract(setup.supernet, arch)
+        return extract(run.supernet, arch)
     if source == "scratch":
         backbone = replace(backbone, checkpoint=None, pretrained=False)
-    loaded = load_backbone(backbone, setup.task, run.config.seed).backbone
-    return subnet_of(loaded, setup.supernet.shape, arch).to(setup.device)
+    loaded = load_backbone(backbone, run.task, run.config.seed).backbone
+    return subnet_of(loaded, run.supernet.shape, arch).to(run.device)

@@ -25,8 +25,7 @@ from search.racing import race_of
 from search.run import run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
-from search.stages.context import RunContext
-from search.stages.setup import TRAINED, WEIGHTS
+from search.stages.context import TRAINED, WEIGHTS, RunContext
 from search.stages.timing import marks, time_front
 from search.tables import OPTIMISTIC, cell, duration, passes, print_line, show_rows
 from space.errors import InputError, cut
@@ -42,7 +41,7 @@ def search(run: RunContext) -> Front:
     """
     wanted, console = run.config.search, run.console
     sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
-    setup, tables = run.load_trained(), run.tables
+    tables = run.load_trained().tables
     for table in tables:
         print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
         if table.error is not None and table.error.large:
@@ -50,7 +49,7 @@ def search(run: RunContext) -> Front:
     problem = run.problem
     race = race_of(problem, wanted.racing)
     run.check_images()
-    path = run.search / FRONT
+    path = run.folder.search / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
     with shown_progress(console) as shown:
@@ -66,9 +65,9 @@ def search(run: RunContext) -> Front:
             budget=wanted.budget,
             trials=wanted.trials,
             sampler=sampler,
-            folder=run.search,
+            folder=run.folder.search,
             storage=wanted.storage,
-            reuse=[run.search.with_name(name) for name in wanted.reuse],
+            reuse=[run.folder.search.with_name(name) for name in wanted.reuse],
             on_event=begun,
         )
     settled.end()
@@ -77,7 +76,7 @@ def search(run: RunContext) -> Front:
     if tables:
         limits = {limit.name: limit.most for limit in problem.budget.limits}
         costs = by_cost(tables, problem.tables)
-        front = time_front(front, earlier, setup.supernet, costs, console)
+        front = time_front(front, earlier, run.supernet, costs, console)
         front.save(path)
     show_front(front, console, limits)
     shown.show_passes()
@@ -124,7 +123,7 @@ def search_supernet(run: RunContext, evaluate: RunEvaluator, **values: Any) -> F
         objectives=wanted.objectives,
         seed=run.config.search_seed,
         latency=run.tables,
-        directions=run.setup.task.directions,
+        directions=run.task.directions,
         origin=origin_of(run.folder),
         workers=run.config.evaluators(),
         time_limit=wanted.time_limit,

@@ -8,11 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from search.config import Config, SupernetConfig
+from search.config import SupernetConfig
 from search.lock import FolderLock
 from search.processes import all_do, first_does
-from search.stages.context import RunContext
-from search.stages.setup import TRAINED, WEIGHTS, Setup
+from search.stages.context import TRAINED, WEIGHTS, RunContext
 from space.errors import InputError
 from supernet.parallel import Processes
 from supernet.pretrained import load_backbone
@@ -29,25 +28,25 @@ def train(run: RunContext) -> None:
         InputError: the config or the data is not right, or the folder holds another run.
     """
     config, folder, first = run.config, run.folder, Processes.current().first
-    setup = all_do(lambda: run.setup)
+    all_do(run.open)
     weights = folder.stage("supernet") / WEIGHTS
     if first_does(weights.exists):
         first_does(lambda: folder.claim("supernet", TRAINED))
         all_do(run.load_trained)
         return
-    teacher = all_do(lambda: _teacher(config, setup))
+    teacher = all_do(lambda: _teacher(run))
     first_does(lambda: folder.check("supernet", TRAINED))
     first_does(run.check_images)
     path = first_does(lambda: folder.claim("supernet", TRAINED))
-    first_does(lambda: folder.store_split(setup.data.search_indices.tolist()))
-    recipe = settled(config.supernet, setup.head_reset)
+    first_does(lambda: folder.store_split(run.data.search_indices.tolist()))
+    recipe = settled(config.supernet, run.head_reset)
     with all_do(lambda: FolderLock(path) if first else nullcontext()):
         supernet = train_supernet(
-            setup.supernet,
-            setup.data.train,
-            task=setup.task,
+            run.supernet,
+            run.data.train,
+            task=run.task,
             recipe=recipe,
-            held_out=setup.held_out(recipe.amp) if first else None,
+            held_out=run.held_out(recipe.amp) if first else None,
             teacher=teacher,
             folder=path,
             seed=config.seed,
@@ -63,32 +62,32 @@ def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
     return replace(recipe, full_epochs=tenth if head_reset else 0)
 
 
-def _teacher(config: Config, setup: Setup) -> nn.Module | None:
-    wanted = config.supernet.teacher
+def _teacher(run: RunContext) -> nn.Module | None:
+    wanted = run.config.supernet.teacher
     if wanted is None:
         return None
-    loaded = load_backbone(wanted, setup.task, seed=0)
+    loaded = load_backbone(wanted, run.task, seed=0)
     teacher: Any = loaded.backbone
     what = f"supernet.teacher: {wanted.model}"
     if loaded.head_reset or not (wanted.checkpoint or wanted.pretrained):
-        classes = len(setup.task.classes)
+        classes = len(run.task.classes)
         raise InputError(f"{what} must come with weights for the {classes} classes of the data")
-    size, own = teacher.patch_embed.img_size, setup.supernet.patch_embed.img_size
+    size, own = teacher.patch_embed.img_size, run.supernet.patch_embed.img_size
     if tuple(size) != tuple(own):
         raise InputError(
             f"{what} takes images of {size}, the backbone {own}; set img_size in its args"
         )
-    if teacher.in_chans != setup.supernet.in_chans:
+    if teacher.in_chans != run.supernet.in_chans:
         raise InputError(
             f"{what} takes images of {teacher.in_chans} channels, the backbone of "
-            f"{setup.supernet.in_chans}; set in_chans in its args"
+            f"{run.supernet.in_chans}; set in_chans in its args"
         )
     for key in ("mean", "std"):
         expected = list(teacher.pretrained_cfg[key])
         # Whoever gives the data's own knows what both networks were trained with.
-        if getattr(config.data.input, key) is None and setup.data.input[key] != expected:
+        if getattr(run.config.data.input, key) is None and run.data.input[key] != expected:
             raise InputError(
-                f"{what} takes images of {key} {expected}, the backbone {setup.data.input[key]}; "
+                f"{what} takes images of {key} {expected}, the backbone {run.data.input[key]}; "
                 f"set data.input.{key}"
             )
-    return loaded.backbone.to(setup.device)
+    return loaded.backbone.to(run.device)

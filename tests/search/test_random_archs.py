@@ -56,7 +56,7 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
     def records(config):
         run = RunContext(config, call.file, Console(quiet=True))
         best_random(run, 6, "95%")
-        return read_records(read_trials(run.search / "random_95"), problem_of(space))
+        return read_records(read_trials(run.folder.search / "random_95"), problem_of(space))
 
     before = records(config)
     assert sum(record.error is not None for record in before) == 3
