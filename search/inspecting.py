@@ -9,12 +9,11 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from search.budget import quantity
 from search.stages.context import RunContext
 from search.stages.training import settled
-from search.tables import duration
+from search.tables import duration, show_rows
 from space.arch import Arch
 from space.bands import Bands, Count
 from space.cost import mac_cost, macs, params
@@ -75,10 +74,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     block, state = full.blocks[0], start(shape)
     n = state.tokens + shape.prefix
     product = shape.attention_width * n * n
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    for column in ("part", "tokens", "MACs", "parameters"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    rows = [
+    parts = [
         ("stem", None, shape.stem.macs, shape.stem.params),
         ("query and key", n, n * shape.query_key.macs, shape.query_key.params),
         ("attention maps", n, product, 0),
@@ -86,18 +82,17 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
         ("MLP", n, n * shape.mlp.macs, shape.mlp.params),
         ("norms and the rest", n, 0, shape.rest.params),
     ]
-    per_block = mac_cost(shape).block(state, block)
-    for part, tokens, cost, count in rows:
-        table.add_row(part, str(tokens or ""), quantity(cost, 3), quantity(count, 3))
-    all_params = sum(count for _, _, _, count in rows[1:])
-    table.add_row(
-        f"a block, of {shape.depth}", str(n), quantity(per_block, 3), quantity(all_params, 3)
-    )
+    per_block = sum(count for _, _, _, count in parts[1:])
     head = shape.head.macs + shape.head_per_token * state.tokens
-    table.add_row("head", "", quantity(head, 3), quantity(shape.head.params, 3))
-    total, all_ = macs(full, shape), params(full, shape)
-    table.add_row("[bold]whole[/]", str(n), f"[bold]{quantity(total, 3)}[/]", quantity(all_, 3))
-    console.print(table)
+    total = macs(full, shape)
+    parts += [
+        (f"a block, of {shape.depth}", n, mac_cost(shape).block(state, block), per_block),
+        ("head", None, head, shape.head.params),
+        ("whole", n, total, params(full, shape)),
+    ]
+    names = ("part", "tokens", "MACs", "parameters")
+    rows = [dict(zip(names, part, strict=True)) for part in parts]
+    show_rows(rows, console, title=name)
     console.print(
         f"{shape.grid[0]} x {shape.grid[1]} patch tokens and {shape.prefix} prefix tokens of "
         f"{shape.width} channels, {shape.heads} heads; {total:,} MACs are {2 * total:,} FLOPs\n"
