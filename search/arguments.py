@@ -57,7 +57,7 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
         InputError: an option is unknown, has no value, or one that cannot be read.
     """
     own = {option.name: option.type for option in command.options}
-    kinds = {name.removeprefix("--"): kind for name, kind in options().items()} | own
+    kinds = options() | own
     found, left = Arguments(), list(words)
     files = [left.pop(0)] if left and not left[0].startswith("-") else []
     while left:
@@ -103,7 +103,7 @@ def _put(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
     """Note an option's value: what earlier ones said of the same place, or inside it, is gone."""
     for each in [each for each in values if each[: len(keys)] == keys]:
         del values[each]
-    if isinstance(value, dict) and section_of(options().get(f"--{'.'.join(keys)}")) is not None:
+    if isinstance(value, dict) and section_of(options().get(".".join(keys))) is not None:
         for key, inner in value.items():
             _put(values, (*keys, str(key)), inner)
     else:

@@ -28,7 +28,7 @@ LONGEST = 400
 
 
 @cache
-def options(kind: Any = Config, prefix: str = "--") -> dict[str, Any]:
+def options(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
     """All options that the values of a config are, and their types."""
     found: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():

@@ -12,6 +12,7 @@ from search.config import Config, FileConfig, RetrainConfig, SearchConfig, Super
 from search.plain import Keys, differences, plain
 from space.arch import is_integer
 from space.errors import InputError, shown
+from space.reader import Reader, open_json
 from space.writing import make_folder
 from space.yamlfile import read_yaml, write_text, write_yaml
 
@@ -162,10 +163,7 @@ class RunFolder:
         path = self.path / SPLIT
         if not path.exists():
             return None
-        try:
-            indices = json.loads(path.read_text(encoding="utf-8"))["indices"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            indices = None
+        indices = open_json(path).entries().get("indices", Reader(None)).value
         if not isinstance(indices, list) or not all(map(is_integer, indices)):
             raise InputError(f"{path}: no list of indices; delete the run to begin anew")
         return indices

@@ -132,7 +132,7 @@ def _parse(
         # A section's own complaint.
         name, _, message = str(error).partition(": ")
         place = (*name.split("."),)
-        if f"--{name}" in options() and document is not None and not arguments.say(place[:1]):
+        if name in options() and document is not None and not arguments.say(place[:1]):
             raise document.error(place, message) from None
         raise
     return {option.name: made[option.name] for option in command.options}, config

@@ -68,7 +68,7 @@ def as_word(value: Any) -> str:
 def _option_of(place: Keys, known: Mapping[str, Any]) -> Keys:
     """The option that a place of a config lies in, or is; none for keys of other versions."""
     for length in range(1, len(place) + 1):
-        kind = known.get("--" + ".".join(place[:length]))
+        kind = known.get(".".join(place[:length]))
         if kind is not None and (length == len(place) or section_of(kind) is None):
             return place[:length]
     return ()

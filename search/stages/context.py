@@ -131,7 +131,7 @@ class RunContext:
     @cached_property
     def tables(self) -> tuple[LatencyTable, ...]:
         """The latency tables that budgets and objectives rest on."""
-        return latency_tables(self.config, self.folder)
+        return latency_tables(self.folder)
 
     @cached_property
     def problem(self) -> Problem:

@@ -122,7 +122,7 @@ def write_arch(
 
 def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:
     """The arch files of a front."""
-    paths, tables = [], tables_by_cost(run.config, run.folder)
+    paths, tables = [], tables_by_cost(run.folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
         origin = {"trial": entry.trial, "identity": entry.identity}

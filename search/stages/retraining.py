@@ -111,7 +111,7 @@ def _chosen(run: RunContext) -> list[Choice]:
 def _tables(run: RunContext) -> dict[str, LatencyTable]:
     """The search's latency tables; retraining can do without."""
     try:
-        return tables_by_cost(run.config, run.folder)
+        return tables_by_cost(run.folder)
     except InputError as error:
         print_line(run.console, f"No milliseconds: {error}")
         return {}
