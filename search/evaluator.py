@@ -267,7 +267,7 @@ class CarriedEvaluator:
 
 
 def hash_weights(model: nn.Module) -> str:
-    """A hash of a model's weights, as `search.stages.searching.digest` has it of their file."""
+    """A hash of a model's weights, as `search.stages.context.digest` has it of their file."""
     return _digest(tensor_bytes(model.state_dict()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from rich.console import Console
 
 from search.config import Config
-from search.folder import RunFolder
+from search.folder import SPLIT, RunFolder
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
 from search.problem import Problem
@@ -129,6 +130,16 @@ class RunContext:
         return self
 
     @cached_property
+    def weights_digest(self) -> str:
+        """The digest of the trained supernet's weights."""
+        return digest(self.folder.stage("supernet") / WEIGHTS)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What evaluations rest on: the supernet's weights and the search split."""
+        return {"supernet": self.weights_digest, "split": digest(self.folder.path / SPLIT)}
+
+    @cached_property
     def tables(self) -> tuple[LatencyTable, ...]:
         """The latency tables that budgets and objectives rest on."""
         return latency_tables(self.folder)
@@ -178,6 +189,12 @@ def _counted(batches: Any, on_loaded: OnLoaded) -> Iterator[Any]:
         done += len(batch[0])
         on_loaded(done, total)
         yield batch
+
+
+def digest(path: Path) -> str:
+    """A short hash of a file, which says what results were made with."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def find_device(name: str) -> torch.device:

@@ -6,8 +6,7 @@ from typing import Any
 
 from search.stages.archs import read_archs
 from search.stages.context import RunContext
-from search.stages.figures import latency_cells
-from search.stages.speed import images_per_second
+from search.stages.figures import images_per_second, latency_cells
 from search.stages.subnets import load_subnet
 from search.tables import show_rows
 from space.cost import macs, params

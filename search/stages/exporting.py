@@ -12,9 +12,9 @@ from search.front import Front
 from search.frontfile import FRONT
 from search.lock import FolderLock
 from search.stages.archs import NamedArch, archs_by_name, file_stem, read_archs
-from search.stages.context import TRAINED, WEIGHTS, RunContext
+from search.stages.context import TRAINED, RunContext
 from search.stages.packing import Packing
-from search.stages.searching import check_found, digest
+from search.stages.searching import check_found
 from search.stages.stale import remove_stale, stale_portfolio
 from search.stages.subnets import about
 from search.stages.tables import tables_by_cost
@@ -113,7 +113,7 @@ def write_arch(
         "run": run.folder.path.name,
         "search": run.config.search.name,
         "seed": run.config.seed,
-        "supernet": digest(run.folder.stage("supernet") / WEIGHTS),
+        "supernet": run.weights_digest,
         "version": version("tokennas"),
         **origin,
     }

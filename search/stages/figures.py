@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
 
 from search.latency.costs import is_latency
+from search.latency.measuring import device_name, images_like, take_turns, waiting_for
 from search.latency.table import LatencyTable
 from search.stages.context import RunContext
 from search.stages.exporting import write_arch
 from search.stages.places import ARCH, WEIGHTS
-from search.stages.speed import images_per_second
 from search.stages.timing import knows, time_archs
 from space.cost import macs, params
 from space.files import load_arch_file
 from supernet.extraction import create_subnet
+from supernet.optimization import autocast
+
+K = TypeVar("K", bound=Hashable)
 
 SPEED = "images_per_second"
+BATCH = 64
+SECONDS = 1.0
 
 
 def add_figures(
@@ -79,3 +90,38 @@ def latency_cells(metrics: Mapping[str, Any]) -> dict[str, Any]:
         name if each.get("measured") else f"{name}, predicted": each.get("value")
         for name, each in found.items()
     }
+
+
+def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict[str, Any]]:
+    """Images/s of networks in inference, by name: medians over about a second for each.
+
+    Args:
+        subnets: all on one device.
+        amp: bfloat16 autocast on GPUs.
+    """
+    if not subnets:
+        return {}
+    parameter = next(next(iter(subnets.values())).parameters())
+    device, half = parameter.device, amp and parameter.device.type == "cuda"
+    runs: dict[K, Callable[[], Tensor]] = {
+        name: partial(_forward, subnet, images_like(subnet, BATCH), amp)
+        for name, subnet in subnets.items()
+    }
+    wait = waiting_for(device)
+    once = sum(map(sum, take_turns(runs, 1, wait).values()))
+    rounds = math.ceil(SECONDS * len(subnets) / once)
+    conditions = {
+        "device": device_name(device),
+        "batch": BATCH,
+        "dtype": "bfloat16" if half else str(parameter.dtype).removeprefix("torch."),
+    }
+    return {
+        name: {"value": round(BATCH / median(taken), 1), **conditions}
+        for name, taken in take_turns(runs, rounds, wait, warm_up=0).items()
+    }
+
+
+def _forward(subnet: nn.Module, images: Tensor, amp: bool) -> Tensor:
+    with torch.inference_mode(), autocast(images.device, amp):
+        logits: Tensor = subnet(images)
+    return logits

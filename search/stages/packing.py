@@ -16,10 +16,9 @@ from torch import Tensor
 from search.front import Front
 from search.portfolio import save_portfolio
 from search.stages.card import Card
-from search.stages.context import WEIGHTS, RunContext
+from search.stages.context import RunContext
 from search.stages.places import ARCH
 from search.stages.portfolio_card import portfolio_card
-from search.stages.searching import digest
 from search.stages.subnets import SUPERNET, about, load_subnet
 from search.tables import print_line
 from space.errors import InputError
@@ -70,7 +69,7 @@ class Packing:
         values = {key: getattr(file, key) or value for key, value in known}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
-        if record.source == SUPERNET and file.origin.get("supernet") != self.supernet:
+        if record.source == SUPERNET and file.origin.get("supernet") != self.run.weights_digest:
             # Its figures are those of other weights.
             file = replace(file, metrics={})
         save_arch(path=place / ARCH, **vars(file))
@@ -112,11 +111,6 @@ class Packing:
             if sum(map(len, parts)) >= CHECKED:
                 break
         return torch.cat(parts)[:CHECKED]
-
-    @cached_property
-    def supernet(self) -> str:
-        """Digest of the supernet's weights, as the origin of arch files has it."""
-        return digest(self.run.folder.stage("supernet") / WEIGHTS)
 
     @property
     def _split(self) -> int:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +13,7 @@ from rich.progress import Progress
 
 from search.config import SearchConfig
 from search.evaluator import RunEvaluator
-from search.folder import SPLIT, RunFolder
+from search.folder import RunFolder
 from search.front import Front
 from search.frontfile import FRONT
 from search.latency.costs import by_cost
@@ -25,7 +23,7 @@ from search.racing import race_of
 from search.run import run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
-from search.stages.context import TRAINED, WEIGHTS, RunContext
+from search.stages.context import TRAINED, RunContext
 from search.stages.timing import marks, time_front
 from search.tables import OPTIMISTIC, cell, duration, passes, print_line, show_rows
 from space.errors import InputError, cut
@@ -124,7 +122,7 @@ def search_supernet(run: RunContext, evaluate: RunEvaluator, **values: Any) -> F
         seed=run.config.search_seed,
         latency=run.tables,
         directions=run.task.directions,
-        origin=origin_of(run.folder),
+        origin=run.origin,
         workers=run.config.evaluators(),
         time_limit=wanted.time_limit,
         retry_failed=wanted.retry_failed,
@@ -251,21 +249,6 @@ def shown_progress(console: Console, title: str = "search") -> Iterator[Shown]:
     """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
     with progress_bar(console, elapsed=True) as bar:
         yield Shown(console, bar, title)
-
-
-def origin_of(folder: RunFolder) -> dict[str, str]:
-    """What evaluations of a run rest on: the supernet's weights and the search split."""
-    files = {
-        "supernet": folder.stage("supernet") / WEIGHTS,
-        "split": folder.path / SPLIT,
-    }
-    return {name: digest(path) for name, path in files.items()}
-
-
-def digest(path: Path) -> str:
-    """A short hash of a file, which says what results were made with."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _words(state: State) -> str:
