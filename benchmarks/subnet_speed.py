@@ -25,8 +25,8 @@ from search.latency.subnets import compiled
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
 from supernet import Supernet, backbone_shape, extract
-from supernet.core import Carry
-from supernet.selection import choose, put_back, rows_of, take
+from supernet.models.forward import Carry
+from supernet.operators.selection import choose, put_back, rows_of, take
 
 FULL, OWN, SHARED = "full", BlockArch(), BlockArch(attention="shared")
 

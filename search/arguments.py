@@ -16,8 +16,8 @@ from search.commands import Command
 from search.complaints import options, section_of
 from search.folder import CONFIG
 from search.plain import Keys
-from space.errors import InputError, cut, near
-from space.yamlfile import Document, Place, check_size, dotted
+from space.utils.errors import InputError, cut, near
+from space.utils.yaml_file import Document, Place, check_size, dotted
 
 
 @dataclass(frozen=True)

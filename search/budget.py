@@ -18,7 +18,7 @@ from search.costs import FREE_COSTS, FreeCost
 from search.objectives import DIRECTIONS, NAME, Direction, Objective, direction_of
 from space.arch import Arch
 from space.cost import AdditiveCost
-from space.errors import InputError, near, shown
+from space.utils.errors import InputError, near, shown
 
 if TYPE_CHECKING:
     from space.space import SearchSpace

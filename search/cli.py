@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from space.errors import InputError
-from space.interruption import ProcessLostError, Terminated, stoppable, terminable
+from space.utils.errors import InputError
+from space.utils.signals import ProcessLostError, Terminated, stoppable, terminable
 
 # What a shell says of a command that a signal has ended.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from search.config import Config
-from space.errors import cut
-from space.yamlfile import Place
+from space.utils.errors import cut
+from space.utils.yaml_file import Place
 
 KINDS = {
     "int": "a whole number",

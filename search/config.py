@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from search.checks import check_error, check_limit
+from search.timelimit import check_limit
 from search.urls import check_url
 from search.workers import RayConfig, Workers
-from space.arch import check_seed
-from space.errors import InputError
+from space.utils.errors import InputError
+from space.utils.values import check_seed
 from supernet.config import BackboneConfig, DataConfig
-from supernet.recipe import RetrainRecipe, SupernetRecipe
+from supernet.training.recipe import RetrainRecipe, SupernetRecipe
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,6 @@ class SearchConfig:
             that are there.
         ray: which Ray they run on.
         time_limit: seconds after which an evaluation has failed; none for no limit.
-        racing: error rate at which archs that lose are stopped before they have seen all images,
-            such as 0.01; none to show all images to all archs.
         retry_failed: true to evaluate stored archs that failed once more, before others; each
             attempt is kept, the last one counts.
         storage: URL of a database for the trials, instead of a journal in the run's folder.
@@ -70,7 +68,6 @@ class SearchConfig:
     gpus_per_worker: float | None = None
     ray: RayConfig = field(default_factory=RayConfig)
     time_limit: float | None = None
-    racing: float | None = None
     retry_failed: bool = False
     storage: str | None = None
     reuse: list[str] = field(default_factory=list)
@@ -85,8 +82,6 @@ class SearchConfig:
         if self.seed is not None:
             check_seed(self.seed, "search.seed")
         check_limit(self.time_limit, "search.time_limit")
-        if self.racing is not None:
-            check_error(self.racing)
         if self.storage is not None:
             check_url(self.storage, "search.storage")
         for name in (self.name, *self.reuse):

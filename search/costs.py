@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from space.arch import Arch, BlockArch
+from space.arch import Arch
 from space.cost import (
     AdditiveCost,
+    ParamCost,
+    TokenCost,
+    activation_memory,
     mac_cost,
     macs,
     params,
-    pool_params,
-    selector_params,
     token_counts,
 )
-from space.memory import activation_memory
 from space.shape import BackboneShape
-from space.tokens import State, starts_run, through
 
 
 @dataclass(frozen=True)
@@ -40,40 +39,6 @@ class FreeCost:
     def at(self, shape: BackboneShape) -> Callable[[Arch], float]:
         """The cost of archs of one backbone."""
         return partial(_value, self.of, shape)
-
-
-class ParamCost:
-    """Parameters of the subnet as an additive cost."""
-
-    def __init__(self, shape: BackboneShape) -> None:
-        self.shape = shape
-        self._shared = shape.value_output.params + shape.mlp.params + shape.rest.params
-
-    def block(self, state: State, block: BlockArch) -> int:
-        count = self._shared
-        if not block.shared:
-            count += self.shape.query_key.params
-        if block.pool is not None:
-            count += pool_params(block.pool, self.shape)
-        elif starts_run(state, block) and block.selector == "map":
-            count += selector_params(self.shape)
-        return count
-
-    def rest(self, state: State) -> int:
-        return self.shape.stem.params + self.shape.head.params
-
-
-class TokenCost:
-    """Patch tokens that the blocks work on, summed over the blocks."""
-
-    def __init__(self, shape: BackboneShape) -> None:
-        self.shape = shape
-
-    def block(self, state: State, block: BlockArch) -> int:
-        return through(state, block)
-
-    def rest(self, state: State) -> int:
-        return 0
 
 
 def tokens(arch: Arch, shape: BackboneShape) -> int:

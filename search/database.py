@@ -17,7 +17,7 @@ from sqlalchemy.engine import ExceptionContext
 
 from search.proposals import quiet
 from search.urls import check_url, without_password
-from space.errors import InputError, one_line
+from space.utils.errors import InputError, one_line
 
 # Longer than a restart of a server, and than the recovery after a crash of one.
 AWAY_SECONDS = 60.0

@@ -11,7 +11,7 @@ from search.parsing import Call
 from search.processes import Launched, joined, leads
 from search.stored import describe_values
 from search.tables import new_console, print_line, show_rows
-from space.errors import InputError
+from space.utils.errors import InputError
 
 if TYPE_CHECKING:
     # torch with it, for which commands that only look at a run do not wait.

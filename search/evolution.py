@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.hypervolume import weakly_dominates
 from search.problem import Problem
 from space.cost import macs
-from space.encoding import Genes
+from space.genes import Genes
 
 # Measured on the quickstart's supernet, see docs/search.md.
 NEIGHBOURS = 20  # archs nearest in MACs, from which parents come

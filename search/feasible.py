@@ -10,9 +10,9 @@ import numpy as np
 from search.budget import Budget, Limit, quantity
 from search.listing import list_archs
 from space.arch import Arch
-from space.bands import Bands
-from space.errors import InputError
+from space.counting.bands import Bands
 from space.space import SearchSpace
+from space.utils.errors import InputError
 
 MOST_LISTED = 20_000
 # So small a budget without a unit was probably meant in per cent.

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 
 from search.record import Record
 from search.storage import Store
-from space.errors import InputError
+from space.utils.errors import InputError
 
 MOST_FAILURES = 10
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from search.config import Config, FileConfig, RetrainConfig, SearchConfig, SupernetConfig
 from search.plain import Keys, differences, plain
-from space.arch import is_integer
-from space.errors import InputError, shown
-from space.reader import Reader, open_json
-from space.writing import make_folder
-from space.yamlfile import read_yaml, write_text, write_yaml
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError, shown
+from space.utils.reader import Reader, open_json
+from space.utils.values import is_integer
+from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
 # Values that change how fast results come, or which are shown, but not the results.
 FREE = {

@@ -18,7 +18,7 @@ from search.leads import Lead, errors_of, leads_of
 from search.objectives import Direction, Objective, direction_of, first_measured
 from search.problem import Problem
 from search.record import Record
-from space.errors import InputError, near, shown
+from space.utils.errors import InputError, near, shown
 
 # That a front's file may hold: some hundred subnets.
 MOST_BLOCKS = 8000
@@ -213,7 +213,7 @@ def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
     if len(errors) == len(records):
         return f"all failed, the last with {errors[-1]}" if errors else "nothing was evaluated"
     constraints = problem.budget.constraints
-    whole = [each for each in records if each.values is not None and not each.estimated]
+    whole = [each for each in records if each.values is not None]
     if not whole:
         return "none was evaluated on all images"
 

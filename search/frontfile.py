@@ -11,11 +11,11 @@ from typing import Any, Self
 from search.costs import FREE_COSTS
 from search.objectives import DIRECTIONS, Objective
 from space.arch import Arch
-from space.errors import shown
-from space.files import block_to_dict, read_blocks
-from space.reader import Reader, open_yaml
+from space.arch_file import block_to_dict, read_blocks
 from space.shape import BackboneShape
-from space.yamlfile import write_yaml
+from space.utils.errors import shown
+from space.utils.reader import Reader, open_yaml
+from space.utils.yaml_file import write_yaml
 
 SCHEMA = "tokennas/front/1"
 FRONT = "front.yaml"

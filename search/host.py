@@ -10,11 +10,11 @@ from search.front import Front
 from search.leases import Leases, Result
 from search.record import Job
 from search.session import Progress, Search, Session
-from space.errors import InputError
+from space.utils.errors import InputError
 
 
 @dataclass(frozen=True)
-class Status:
+class HostStatus:
     """What the driver asks of the study.
 
     Args:
@@ -79,7 +79,7 @@ class StudyHost:
     ) -> list[Job] | None:
         return None if self._closed else self._leases.exchange(worker, results, held)
 
-    def status(self) -> Status:
+    def status(self) -> HostStatus:
         """How far the search is; the first call opens it.
 
         Raises:
@@ -88,7 +88,7 @@ class StudyHost:
         leases = self._leases
         leases.expire()
         progress = replace(self._session.progress(), workers=leases.alive, leased=leases.leased)
-        return Status(progress, leases.error, tuple(leases.broken.values()), self._count)
+        return HostStatus(progress, leases.error, tuple(leases.broken.values()), self._count)
 
     def over(self) -> bool:
         """Whether there is nothing left to do."""

@@ -85,11 +85,7 @@ def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[fl
 
 def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> tuple[float, ...]:
     """The worst value of each objective among the evaluations that succeeded; 0 for none."""
-    points = [
-        signed(record.values, objectives)
-        for record in records
-        if record.values is not None and not record.estimated
-    ]
+    points = [signed(record.values, objectives) for record in records if record.values is not None]
     if not points:
         return (0.0,) * len(objectives)
     return signed(map(max, zip(*points, strict=True)), objectives)

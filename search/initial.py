@@ -8,7 +8,7 @@ from search.problem import Problem
 from space.arch import Arch
 from space.baselines import baselines
 from space.cost import macs
-from space.errors import InputError
+from space.utils.errors import InputError
 
 RUNGS = 10
 

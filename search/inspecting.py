@@ -15,13 +15,13 @@ from search.stages.context import RunContext
 from search.stages.training import settled
 from search.tables import duration, show_rows
 from space.arch import Arch
-from space.bands import Bands, Count
 from space.cost import mac_cost, macs, params
+from space.counting.bands import Bands, Count
+from space.operators.walk import start
 from space.shape import BackboneShape
-from space.tokens import start
-from supernet.backbone import backbone_shape, create_backbone
-from supernet.batches import Batch
-from supernet.sandwich import Sandwich, archs_of_step
+from supernet.backbones.vit import backbone_shape, create_backbone
+from supernet.data.loaders import Batch
+from supernet.training.sandwich import Sandwich, archs_of_step
 
 BARS = 12
 PROBE_BATCH = 32
@@ -72,7 +72,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     """A table of what the parts of a backbone cost."""
     full = Arch.full(shape.depth)
     block, state = full.blocks[0], start(shape)
-    n = state.tokens + shape.prefix
+    n = state.tokens.patches + shape.prefix
     product = shape.attention_width * n * n
     parts = [
         ("stem", None, shape.stem.macs, shape.stem.params),
@@ -83,7 +83,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
         ("norms and the rest", n, 0, shape.rest.params),
     ]
     per_block = sum(count for _, _, _, count in parts[1:])
-    head = shape.head.macs + shape.head_per_token * state.tokens
+    head = shape.head.macs + shape.head_per_token * state.tokens.patches
     total = macs(full, shape)
     parts += [
         (f"a block, of {shape.depth}", n, mac_cost(shape).block(state, block), per_block),

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from space.errors import InputError, one_line, shown
+from space.utils.errors import InputError, one_line, shown
 
 CREATE_TRIAL = 4
 

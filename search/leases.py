@@ -12,7 +12,7 @@ from search.record import Job, Outcome, describe
 from search.sharing import alike
 from search.study import Study
 from space.arch import Arch
-from space.errors import InputError
+from space.utils.errors import InputError
 
 # A lease ends this long after the last sign of life of its worker.
 LEASE_SECONDS = 60.0

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
-from space.graph import Graph
+from space.counting.graph import Graph
 
 MOST_VISITS = 400_000
 

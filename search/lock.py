@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from space.errors import InputError
-from space.writing import writing
+from space.utils.atomic import writing
+from space.utils.errors import InputError
 
 NAME = "lock"
 # The process that writes may outlive the one that started the search by seconds.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from search.costs import FREE_COSTS
-from space.arch import Arch, one_of
-from space.errors import InputError, cut, near, shown
+from space.arch import Arch
+from space.utils.errors import InputError, cut, near, shown
+from space.utils.values import one_of
 
 Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]

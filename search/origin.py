@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from space.errors import InputError, shown
+from space.utils.errors import InputError, shown
 
 PLAIN = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
 NAMED = (ModuleType, logging.Logger)

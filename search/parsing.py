@@ -20,9 +20,9 @@ from search.config import Config, FileConfig
 from search.folder import RunFolder, values_of_file
 from search.plain import Keys
 from search.stored import stored_values
-from space.errors import InputError, naming, near, shown
-from space.reader import Reader
-from space.yamlfile import MOST_DEPTH, Document, Place, dotted, read_yaml
+from space.utils.errors import InputError, naming, near, shown
+from space.utils.reader import Reader
+from space.utils.yaml_file import MOST_DEPTH, Document, Place, dotted, read_yaml
 
 # A YAML value may never make the parser import or run what it names outside the three packages.
 set_parsing_settings(
@@ -140,7 +140,7 @@ def _parse(
 
 def _check_optimizers(config: Config) -> None:
     # What status and --help can do without: torch and timm take seconds to load.
-    from supernet.optimization import check_optimizer  # noqa: PLC0415
+    from supernet.training.optimizer import check_optimizer  # noqa: PLC0415
 
     for recipe in (config.supernet, config.retrain):
         check_optimizer(recipe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from space.errors import shown
+from space.utils.errors import shown
 
 Keys = tuple[str, ...]
 

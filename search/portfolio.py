@@ -18,14 +18,13 @@ from search.front import Front
 from search.frontfile import FRONT, FrontEntry
 from search.latency.costs import MEASURED, is_latency
 from search.tables import cell
-from space.errors import InputError, one_line
-from space.files import ArchFile, arch_data, parse_arch
-from space.writing import make_folder, replacing
-from supernet.elastic import ElasticViT
-from supernet.exporting.checking import Check, compare
-from supernet.exporting.observing import observed, runs_of
-from supernet.extraction import create_elastic, extract, narrow
-from supernet.model import Supernet, check_shape
+from space.arch_file import ArchFile, arch_data, parse_arch
+from space.utils.atomic import make_folder, replacing
+from space.utils.errors import InputError, one_line
+from supernet.export.compare import Check, compare
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import create_elastic, extract, narrow
+from supernet.models.supernet import Supernet, check_shape
 from supernet.weights import load_weights, tensor_bytes
 
 WEIGHTS = "portfolio.safetensors"
@@ -53,6 +52,10 @@ class Served:
         with torch.inference_mode():
             tokens = model.run_blocks(model.embed(images), self._steps)
             return model.forward_head(model.norm(tokens))
+
+    def forward_with_choices(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Logits, and the patch tokens (B, K) that go through each run of blocks."""
+        return self._model.forward_with_choices(images, self.entry.arch)
 
 
 class Portfolio:
@@ -190,7 +193,7 @@ def save_portfolio(
     checks = []
     for served in portfolio:
         subnet = extract(supernet, served.entry.arch).cpu().float()
-        checks.append(compare(subnet, observed(served, runs_of(subnet)), images.cpu().float()))
+        checks.append(compare(subnet, served.forward_with_choices, images.cpu().float()))
         if not checks[-1].equal:
             raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
     make_folder(place)

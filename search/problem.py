@@ -11,8 +11,8 @@ from search.costs import FREE_COSTS
 from search.objectives import DIRECTIONS, Objective, first_measured
 from search.record import Job, Outcome, Record, describe
 from space.arch import Arch
-from space.errors import near
 from space.space import SearchSpace
+from space.utils.errors import near
 
 # Kept of every arch, whatever the objectives are.
 COSTS = ("macs", "params", "tokens")

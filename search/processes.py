@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from space.errors import InputError
+from space.utils.errors import InputError
 
 T = TypeVar("T")
 
@@ -156,7 +156,7 @@ def _tried(action: Callable[[], T]) -> tuple[T | None, str | None]:
 
 
 def _processes() -> Any:
-    from supernet.parallel import Processes  # noqa: PLC0415 - torch
+    from supernet.process_group import Processes  # noqa: PLC0415 - torch
 
     return Processes.current()
 

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.problem import Problem
 from search.record import Record
 from search.samplers import OURS, SamplerChoice
-from space.encoding import Genes
+from space.genes import Genes
 
 FEWEST_PASSED = 1000
 # A genetic sampler goes through all trials at each ask.

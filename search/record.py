@@ -11,11 +11,11 @@ from typing import Literal
 
 from search.chance import GroupMeans, groups_of
 from search.objectives import Evaluate
+from search.timelimit import evaluate_within
 from space.arch import Arch
-from space.errors import cut, one_line, shown
+from space.utils.errors import cut, one_line, shown
 
-# A metric of archs that racing stopped: the share of the images that they had seen by then.
-SEEN = "racing.seen"
+LONGEST_ERROR = 300
 
 Source = Literal["initial", "retry", "sampler", "uniform"]
 
@@ -39,28 +39,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Spent:
-    """Seconds of forward passes, where what evaluates knows them.
-
-    Args:
-        forward: that were spent.
-        alone: that the same archs take one by one, each from the images on.
-    """
-
-    forward: float = 0.0
-    alone: float = 0.0
-
-    def __add__(self, other: Spent) -> Spent:
-        return Spent(self.forward + other.forward, self.alone + other.alone)
-
-    def __sub__(self, other: Spent) -> Spent:
-        return Spent(self.forward - other.forward, self.alone - other.alone)
-
-
-NOTHING = Spent()
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What an evaluation gave: metrics, or an error in one line.
 
@@ -68,14 +46,12 @@ class Outcome:
         metrics: by name; empty where it failed.
         error: why it failed; None where it did not.
         seconds: how long it took.
-        spent: on forward passes.
         groups: what is known of metrics by groups of the images.
     """
 
     metrics: Mapping[str, float]
     error: str | None = None
     seconds: float = 0.0
-    spent: Spent = NOTHING
     groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
 
@@ -108,40 +84,29 @@ class Record:
     groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
     @property
-    def estimated(self) -> bool:
-        """Whether racing stopped it: then its metrics are estimates, which no front is of."""
-        return SEEN in self.metrics
-
-    @property
     def inside(self) -> bool:
-        """Whether it was evaluated, on all images, and keeps every constraint."""
-        whole = self.values is not None and not self.estimated
-        return whole and all(value <= 0 for value in self.excess.values())
+        """Whether it was evaluated and keeps every constraint."""
+        return self.values is not None and all(value <= 0 for value in self.excess.values())
 
 
-def attempt(evaluate: Evaluate, arch: Arch) -> Outcome:
-    """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome."""
-    started, before = time.perf_counter(), _spent(evaluate)
+def attempt(evaluate: Evaluate, arch: Arch, limit: float | None = None) -> Outcome:
+    """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome.
+
+    Args:
+        evaluate: What gives the metrics of an arch.
+        arch: The arch.
+        limit: Seconds after which the evaluation has failed; None for no limit.
+    """
+    started = time.perf_counter()
     metrics: dict[str, float] = {}
     groups: Mapping[str, GroupMeans] = {}
     error = None
     try:
-        given = evaluate(arch)
+        given = evaluate_within(evaluate, arch, limit)
         metrics, groups = _numbers(given), groups_of(given)
     except Exception as raised:
         error = describe(raised)
-    spent = _spent(evaluate) - before
-    return Outcome(metrics, error, time.perf_counter() - started, spent, groups)
-
-
-def _spent(evaluate: Evaluate) -> Spent:
-    """What has been spent on forward passes so far, where what evaluates knows it."""
-    try:
-        spent = getattr(evaluate, "spent", NOTHING)
-    except Exception:
-        # Of a device that has failed; the evaluation itself says so.
-        return NOTHING
-    return spent if isinstance(spent, Spent) else NOTHING
+    return Outcome(metrics, error, time.perf_counter() - started, groups)
 
 
 def describe(error: BaseException) -> str:

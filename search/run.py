@@ -8,29 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search.budget import Budgets
-from search.checks import check_limit
 from search.front import Front
 from search.frontfile import FRONT
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
 from search.origin import Given, describe_origin
-from search.racing import Race, race_of
 from search.record import attempt
 from search.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.samplers import SamplerChoice, parse_sampler
 from search.session import OnProgress, Search
 from search.sharing import Sharing, in_order
 from search.status import told
-from search.timelimit import limited
+from search.timelimit import check_limit
 from search.workers import Workers
 from space.arch import Arch
-from space.errors import InputError, shown
 from space.space import SearchSpace
+from space.utils.errors import InputError, shown
 
 if TYPE_CHECKING:
-    from search.evaluator import Metric, OnOpenings
-    from supernet.model import Supernet
+    from search.evaluator import Metric, SupernetEvaluator
+    from supernet.models.supernet import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
 
@@ -57,7 +55,6 @@ def run_search(
     origin: Given = None,
     workers: int | Workers = 0,
     time_limit: float | None = None,
-    racing: float | None = None,
     retry_failed: bool = False,
     on_event: OnProgress | None = None,
 ) -> Front:
@@ -100,8 +97,6 @@ def run_search(
         workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
             them takes, and where.
         time_limit: seconds after which an evaluation has failed; none for no limit.
-        racing: of a supernet on a loader whose images come in an order of chance: the error rate
-            at which archs that lose are stopped before they have seen all images.
         retry_failed: evaluate stored archs that failed once more, before others. They count once
             among the trials, and by a success if there is one.
         on_event: called with the progress after evaluations.
@@ -122,16 +117,13 @@ def run_search(
     if initial is not None and not isinstance(initial, Iterable):
         raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
     problem = make_problem(space, objectives, budget, directions, read_tables(latency))
-    race = race_of(problem, racing)
     function = evaluate or make_evaluate if supernet is None else metric
     known = describe_origin(origin, function)
     if supernet is not None:
         given = evaluate or make_evaluate
-        evaluate = evaluator = _on_supernet(supernet, loader, metric, race, given)
+        evaluate = evaluator = _on_supernet(supernet, loader, metric, given)
         # Of a search in memory nothing is left to be compared with.
         known |= {} if folder is None else evaluator.origin()
-    elif race is not None:
-        raise InputError("racing: needs a supernet and a loader, to stop between images")
     made = _maker(evaluate, make_evaluate)
     search = Search(
         problem,
@@ -171,15 +163,14 @@ def search_here(
         study = session.study
         jobs = study.group(1)
         # A search that is at its end already has no use for weights.
-        evaluate = limited(make_evaluate(), time_limit) if jobs else None
+        evaluate = make_evaluate() if jobs else None
         most = search.sampler.ahead if isinstance(evaluate, Sharing) else 1
         on_event(session.progress())
-        session.begin()
         while jobs and evaluate is not None:
             group = deque(in_order(evaluate, jobs))
             while group:
                 job = group.popleft()
-                study.finish(job, attempt(evaluate, job.arch))
+                study.finish(job, attempt(evaluate, job.arch, time_limit))
                 if not group:
                     jobs = study.group(most)
                 on_event(session.progress())
@@ -190,21 +181,16 @@ def _on_supernet(
     supernet: Supernet,
     loader: Iterable[Any] | None,
     metric: Metric | None,
-    race: Race | None,
     other: object,
-) -> OnOpenings:
+) -> SupernetEvaluator:
     # torch is imported where it is used: a search over a callable needs none.
-    from search.evaluator import LoaderEvaluator, classification_evaluator  # noqa: PLC0415
+    from search.evaluator import loader_evaluator  # noqa: PLC0415
 
     if loader is None or other is not None:
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
     if not isinstance(loader, Iterable):
         raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
-    if metric is None:
-        return classification_evaluator(supernet, loader, race)
-    if race is not None:
-        raise InputError("racing: a metric of all images says nothing of each: leave one out")
-    return LoaderEvaluator(supernet, loader, metric)
+    return loader_evaluator(supernet, loader, metric)
 
 
 def _maker(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:

@@ -14,7 +14,7 @@ from optuna.samplers import BaseGASampler
 
 from search.evolution import EvolutionSampler
 from search.problem import Problem
-from space.errors import InputError, near, one_line, shown
+from space.utils.errors import InputError, near, one_line, shown
 
 # What differs from Optuna's defaults: measured to be better in spaces of this kind (NSGA-II, TPE),
 # or needed so that a search that goes on does not repeat its sequence (QMC).

@@ -12,11 +12,11 @@ from search.budget import quantity
 from search.plain import differences, plain
 from search.problem import Problem
 from search.samplers import SamplerChoice
-from space.errors import InputError, cut, shown
-from space.reader import open_yaml
 from space.shape import BackboneShape
 from space.space import SearchSpace
-from space.yamlfile import write_yaml
+from space.utils.errors import InputError, cut, shown
+from space.utils.reader import open_yaml
+from space.utils.yaml_file import write_yaml
 
 SCHEMA = "tokennas/search/1"
 SEARCH_FILE = "search.yaml"

@@ -15,15 +15,16 @@ import numpy as np
 from search.chance import Measured
 from search.feasible import Feasible
 from search.problem import Problem
-from search.record import NOTHING, SEEN, Record, Spent
+from search.record import Record
 from search.samplers import SamplerChoice
 from search.searchfile import SearchFile
 from search.storage import Store, read_trials
 from search.study import Counts, Study
 from search.trials import read_metrics
 from search.urls import check_url
-from space.arch import Arch, check_seed, is_integer
-from space.errors import InputError, shown
+from space.arch import Arch
+from space.utils.errors import InputError, shown
+from space.utils.values import check_seed, is_integer
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,6 @@ class Progress:
         ended: why it ended, in a sentence; None while it goes on.
         workers: processes that evaluate and are alive; None where this one does.
         leased: archs that they are evaluating.
-        spent: on forward passes, since this run began; nothing where nobody knows.
-        seconds: of this process since it began to evaluate; of the evaluations, where workers make
-            them.
-        stopped: archs that racing stopped, those of earlier runs included.
-        images: the share of their images that all evaluated archs have seen.
         best_value: of the objective; None before there is one.
     """
 
@@ -61,26 +57,12 @@ class Progress:
     ended: str | None = None
     workers: int | None = None
     leased: int = 0
-    spent: Spent = NOTHING
-    seconds: float = 0.0
-    stopped: int = 0
-    images: float = 1.0
     best_value: float | None = None
 
     @property
     def seconds_left(self) -> float | None:
         """What the rest takes at the rate so far; None where nobody knows."""
         return (self.total - self.done) / self.rate if self.rate else None
-
-    @property
-    def forward(self) -> float | None:
-        """The share of the time that goes into forward passes."""
-        return self.spent.forward / self.seconds if self.spent.alone and self.seconds else None
-
-    @property
-    def of_alone(self) -> float | None:
-        """The time, as a share of what the forward passes would take one by one."""
-        return self.seconds / self.spent.alone if self.spent.alone else None
 
 
 OnProgress = Callable[[Progress], None]
@@ -201,28 +183,20 @@ class Session:
     def __init__(self, study: Study, notes: tuple[str, ...] = ()) -> None:
         self.study = study
         self._notes = list(notes)
-        self._noted = 0
+        self._notable = MOST_NOTED
         self._began = time.monotonic()
-        self._evaluates: float | None = None
         self._there = self._looked = len(study.records)
         self._ranked_by = study.problem.ranked_by
         self._best = self._better(None, study.records)
         self._failed = sum(record.error is not None for record in study.records)
-        self._seen = list(_shares(study.records))
-
-    def begin(self) -> None:
-        """This process begins to evaluate, and does nothing else from now on."""
-        self._evaluates = time.monotonic()
 
     def progress(self) -> Progress:
         records = self.study.records
-        for record in records[self._looked :]:
-            self._note_failure(record)
-        self._best = self._better(self._best, records[self._looked :])
-        self._seen += _shares(records[self._looked :])
+        new = records[self._looked :]
         self._looked = len(records)
-        now = time.monotonic()
-        elapsed = now - self._began
+        self._note_failures(new)
+        self._best = self._better(self._best, new)
+        elapsed = time.monotonic() - self._began
         return Progress(
             done=len(records),
             total=self.study.trials,
@@ -233,19 +207,14 @@ class Session:
             best=self._best,
             notes=tuple(self._notes),
             ended=self.study.ended,
-            spent=self.study.spent,
-            seconds=self.study.seconds if self._evaluates is None else now - self._evaluates,
-            stopped=sum(share < 1 for share in self._seen),
-            images=sum(self._seen) / len(self._seen) if self._seen else 1.0,
             best_value=None if self._best is None else self._value(self._best),
         )
 
-    def _note_failure(self, record: Record) -> None:
-        if record.error is None:
-            return
-        self._failed += 1
-        self._noted += 1
-        if self._noted <= MOST_NOTED:
+    def _note_failures(self, records: Iterable[Record]) -> None:
+        failed = [record for record in records if record.error is not None]
+        self._failed += len(failed)
+        for record in failed[: self._notable]:
+            self._notable -= 1
             self._notes.append(f"arch {record.identity} failed: {record.error}")
 
     def _better(self, best: Record | None, records: Iterable[Record]) -> Record | None:
@@ -262,9 +231,3 @@ class Session:
         assert record.values is not None
         assert self._ranked_by is not None
         return record.values[self.study.problem.objectives.index(self._ranked_by)]
-
-
-def _shares(records: Iterable[Record]) -> Iterator[float]:
-    """Of the images that each arch has seen that was evaluated here."""
-    evaluated = (each for each in records if each.values is not None and not each.reused)
-    return (record.metrics.get(SEEN, 1.0) for record in evaluated)

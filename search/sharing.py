@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Protocol, runtime_checkable
 
-from search.record import Job, Spent
+from search.record import Job
 from space.arch import Arch
 
 
@@ -16,10 +16,6 @@ class Sharing(Protocol):
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
         """Metrics by name."""
-
-    @property
-    def spent(self) -> Spent:
-        """Seconds of all forward passes so far."""
 
     def expect(self, archs: Sequence[Arch]) -> Sequence[Arch]:
         """Be told what comes next; gives the order in which it is quickest."""

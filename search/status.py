@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from search.tables import OPTIMISTIC, cell, duration, passes
-from space.errors import InputError, printable
-from space.reader import Reader, open_json
-from space.yamlfile import write_text
+from search.tables import OPTIMISTIC, cell, duration
+from space.utils.errors import InputError, printable
+from space.utils.reader import Reader, open_json
+from space.utils.yaml_file import write_text
 
 if TYPE_CHECKING:
     # Optuna with it, for which whoever only asks does not wait.
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "status.json"
 # Of a search's progress.
-SAID = (
-    *("done", "total", "failed", "rate", "objective", "workers", "leased", "ended"),
-    *("forward", "of_alone"),
-)
+SAID = (*("done", "total", "failed", "rate", "objective", "workers", "leased", "ended"),)
 EVERY_SECONDS = 2.0
 # The driver of another host cannot be asked whether it lives; its file can be too old.
 SILENT_SECONDS = 30.0
@@ -51,8 +48,6 @@ class Status:
         workers: processes that evaluate and are alive; None without any, in the driver itself.
         leased: archs that they are evaluating.
         ended: why the search ended, in a sentence; None while it has not.
-        forward: share of the time that goes into forward passes; None where nobody knows.
-        of_alone: the time, as a share of what those passes would take one by one.
     """
 
     pid: int
@@ -67,8 +62,6 @@ class Status:
     workers: int | None
     leased: int
     ended: str | None
-    forward: float | None = None
-    of_alone: float | None = None
 
     @property
     def running(self) -> bool:
@@ -156,6 +149,7 @@ def read_status(folder: Path) -> Status:
         raise InputError(f"{path}: not there: no search has begun in this folder")
     given = open_json(path).mapping(
         *("pid", "host", "time", "done", "total", "failed", "rate", "objective", "leased"),
+        # Earlier versions said the last two.
         **dict.fromkeys(("best", "workers", "ended", "forward", "of_alone")),
     )
 
@@ -175,8 +169,6 @@ def read_status(folder: Path) -> Status:
         workers=known("workers", lambda each: each.integer(most=MOST)),
         leased=given["leased"].integer(most=MOST),
         ended=known("ended", Reader.text),
-        forward=known("forward", Reader.number),
-        of_alone=known("of_alone", Reader.number),
     )
 
 
@@ -198,8 +190,6 @@ def described(status: Status) -> str:
         lines.append("the front is empty: no evaluation has succeeded inside the budget")
     if status.workers is not None and status.running:
         lines.append(f"workers alive: {status.workers}, archs being evaluated: {status.leased}")
-    if line := passes(status.forward, status.of_alone):
-        lines.append(line)
     if status.ended is not None:
         lines.append(status.ended)
     elif status.running:

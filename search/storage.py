@@ -6,6 +6,7 @@ the search's folder, or any database that Optuna has a URL for. One process writ
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,11 @@ from search.lock import FolderLock
 from search.objectives import Objective
 from search.proposals import quiet
 from search.searchfile import SearchFile, settle, study_name
+from search.trials import is_estimate
 from search.urls import without_password
-from space.errors import InputError, one_line
-from space.interruption import stoppable
-from space.writing import make_folder, writing
+from space.utils.atomic import make_folder, writing
+from space.utils.errors import InputError, one_line
+from space.utils.signals import stoppable
 
 JOURNAL = "journal.log"
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
@@ -90,7 +92,7 @@ class Store:
             with opening(self._place), writing(journal):
                 note = repair(journal)
                 self.notes += [note] if note else []
-                self.trials = _trials(read_storage(journal), name)
+                self._read(read_storage(journal), name)
                 settle(folder, described, bool(self.trials))
                 # Optuna's lock, interrupted, hides why behind an error of its own.
                 with stoppable():
@@ -98,9 +100,19 @@ class Store:
         else:
             with opening(self._place):
                 self._database = open_database(url, name, driver)
-                self.trials = _trials(self._database, name)
+                self._read(self._database, name)
                 settle(folder, described, bool(self.trials))
                 self._study = self._create(self._database, name, objectives)
+
+    def _read(self, storage: BaseStorage, name: str) -> None:
+        """Reads the trials that are there, without those whose metrics are estimates."""
+        stored = _trials(storage, name)
+        self.trials = _without_estimates(stored)
+        if left_out := len(stored) - len(self.trials):
+            self.notes.append(
+                f"{self._place}: {left_out:,} evaluations do not count, since an earlier version "
+                "stopped them early (search.racing): their metrics are estimates"
+            )
 
     def _create(
         self, storage: BaseStorage, name: str, objectives: tuple[Objective, ...]
@@ -155,7 +167,11 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
     with opening(str(journal)):
         storage = read_storage(journal)
         names = [study.study_name for study in storage.get_all_studies()]
-        return _trials(storage, names[0]) if names else []
+        return _without_estimates(_trials(storage, names[0])) if names else []
+
+
+def _without_estimates(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if not is_estimate(trial)]
 
 
 def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:

@@ -19,8 +19,8 @@ from search.config import FileConfig
 from search.folder import OWN, RunFolder
 from search.plain import Keys, differences, plain
 from search.urls import without_password
-from space.errors import cut
-from space.yamlfile import dotted
+from space.utils.errors import cut
+from space.utils.yaml_file import dotted
 
 SAYS_NOTHING = object()
 

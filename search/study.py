@@ -19,13 +19,13 @@ from search.firstseries import FirstSeries
 from search.initial import initial_archs
 from search.problem import Problem
 from search.proposals import Proposals
-from search.record import NOTHING, Job, Outcome, Record, Source
+from search.record import Job, Outcome, Record, Source
 from search.samplers import SamplerChoice
 from search.storage import Store
 from search.trials import attributes, count_attempts, numbered, read_records
 from space.arch import Arch
-from space.encoding import Genes
-from space.errors import InputError
+from space.genes import Genes
+from space.utils.errors import InputError
 
 # After a draw the sampler has less credit, until it proposes something new: near the end of a
 # small space, each evaluation would cost as many asks as the first.
@@ -68,8 +68,6 @@ class Study:
             again, the last one.
         trials: as given, or what is stored already where that is more and failures are retried.
         ended: why there are no more jobs, in a sentence; None while there are.
-        spent: on the forward passes of the evaluations since this run began.
-        seconds: of those evaluations.
 
     Raises:
         InputError: no arch keeps the budgets, an initial arch is not in the space, what is stored
@@ -93,8 +91,6 @@ class Study:
         self.seed = seed
         self.counts = Counts()
         self.ended: str | None = None
-        self.spent = NOTHING
-        self.seconds = 0.0
         self._sampler = sampler
         self._known = known or {}
         self._genes = Genes(problem.space)
@@ -184,8 +180,6 @@ class Study:
         frozen.user_attrs = attributes(record, job, self.seed, self._attempts[job.identity])
         self._series.add(frozen, record)
         self.records.append(record)
-        self.spent += outcome.spent
-        self.seconds += outcome.seconds
         self._seen[job.identity] = record
         self._series.count(record, retried=job.source == "retry")
         self._end_if_done()

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from search.budget import quantity
-from space.errors import printable
+from space.utils.errors import printable
 
 # Of any search: the best of many noisy figures is too good.
 OPTIMISTIC = (
@@ -19,6 +19,16 @@ OPTIMISTIC = (
     "`tokennas retrain` and `tokennas evaluate` give those of the test split."
 )
 SHARES = ("top1", "top5")
+TITLES = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "cross_entropy": "cross entropy",
+    "kl": "KL to the full network",
+    "macs": "MACs",
+    "params": "parameters",
+    "tokens": "patch tokens over all blocks",
+    "activation_memory": "activation memory (bytes)",
+}
 # Columns that a narrow terminal can do without, the first ones first, and how many stay anyway.
 SPARE = (
     *("tokens", "activation_memory", "params", "parameters", "top5", "kl", "weights", "trial"),
@@ -39,19 +49,17 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
+def metric_title(name: str) -> str:
+    """A metric's or a cost's name as it stands in a sentence."""
+    cost, at, device = name.partition("@")
+    if cost == "latency_ms":
+        return f"latency (ms a batch{f', on {device}' if at else ''})"
+    return TITLES.get(name, name)
+
+
 def is_share(name: str) -> bool:
     """Whether values of that name are shown in per cent."""
     return name.startswith(SHARES)
-
-
-def passes(forward: float | None, of_alone: float | None) -> str:
-    """What the time goes into, in a sentence; nothing where nobody knows."""
-    if forward is None or of_alone is None:
-        return ""
-    return (
-        f"forward passes are {forward:.0%} of the time, which is {of_alone:.2f} of what they would "
-        "take one by one"
-    )
 
 
 def cell(name: str, value: object) -> str:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Any
 
 from search.objectives import Evaluate
-from search.record import Spent
-from search.sharing import Sharing
 from space.arch import Arch
+from space.utils.errors import InputError
 
+MOST_SECONDS = 1e8
 # Between interruptions, where the first was caught; time enough to tidy up after one.
 AGAIN_SECONDS = 0.5
+
+
+def check_limit(limit: float | None, name: str = "time_limit") -> None:
+    """Refuse what is no time that could be waited.
+
+    Raises:
+        InputError: naming it as `name`.
+    """
+    if limit is not None and not 0 < limit <= MOST_SECONDS:
+        raise InputError(f"{name}: must be seconds, over 0 and up to {MOST_SECONDS:g}, got {limit}")
 
 
 def too_long(limit: float) -> str:
@@ -23,56 +32,35 @@ def too_long(limit: float) -> str:
     return f"it took longer than the time limit of {limit:g} s"
 
 
-def limited(evaluate: Evaluate, limit: float | None) -> Evaluate:
-    """`evaluate`, which raises TimeoutError for each arch that takes longer than `limit` seconds.
+def evaluate_within(evaluate: Evaluate, arch: Arch, limit: float | None) -> Mapping[str, float]:
+    """The metrics of an arch, where that takes no longer than `limit` seconds; None for no limit.
 
     In the main thread it is interrupted then. Elsewhere, and where code does not come back to
     Python, or gets over the interruption, the time counts that it took in the end.
+
+    Raises:
+        TimeoutError: It took longer.
     """
     if limit is None:
-        return evaluate
-    return (_LimitedSharing if isinstance(evaluate, Sharing) else _Limited)(evaluate, limit)
+        return evaluate(arch)
+    began = time.monotonic()
+    try:
+        with _Alarm(limit):
+            metrics = evaluate(arch)
+    except _Overtime:
+        pass
+    except Exception:
+        # What was raised in place of the interruption says less than the time that it took.
+        if time.monotonic() - began <= limit:
+            raise
+    else:
+        if time.monotonic() - began <= limit:
+            return metrics
+    raise TimeoutError(too_long(limit))
 
 
 class _Overtime(BaseException):
     """Interrupts an evaluation; no Exception, which the code that evaluates may catch."""
-
-
-class _Limited:
-    """Evaluates within a limit."""
-
-    def __init__(self, evaluate: Any, limit: float) -> None:
-        self._evaluate = evaluate
-        self._limit = limit
-
-    def __call__(self, arch: Arch) -> Mapping[str, float]:
-        began = time.monotonic()
-        try:
-            with _Alarm(self._limit):
-                metrics: Mapping[str, float] = self._evaluate(arch)
-        except _Overtime:
-            pass
-        except Exception:
-            # What was raised in place of the interruption says less than the time that it took.
-            if time.monotonic() - began <= self._limit:
-                raise
-        else:
-            if time.monotonic() - began <= self._limit:
-                return metrics
-        raise TimeoutError(too_long(self._limit))
-
-
-class _LimitedSharing(_Limited):
-    """The same, where evaluations share work."""
-
-    @property
-    def spent(self) -> Spent:
-        spent: Spent = self._evaluate.spent
-        return spent
-
-    def expect(self, archs: Sequence[Arch]) -> Sequence[Arch]:
-        found: Sequence[Arch] = self._evaluate.expect(archs)
-        return found
 
 
 class _Alarm:

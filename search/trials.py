@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.chance import Measured, read_groups
 from search.problem import Problem
-from search.record import SEEN, Job, Record
-from space.encoding import Genes
-from space.errors import InputError, naming, shown
-from space.files import block_to_dict
+from search.record import Job, Record
+from space.arch_file import block_to_dict
+from space.genes import Genes
+from space.utils.errors import InputError, naming, shown
 
 
 def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:
@@ -41,6 +41,13 @@ def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, A
     if record.groups:
         found["groups"] = {name: [n, list(means)] for name, (n, means) in record.groups.items()}
     return found
+
+
+def is_estimate(trial: FrozenTrial) -> bool:
+    """Whether a trial's metrics are estimates: earlier versions could stop an evaluation early."""
+    attributes = trial.user_attrs if isinstance(trial.user_attrs, Mapping) else {}
+    metrics = attributes.get("metrics")
+    return isinstance(metrics, Mapping) and "racing.seen" in metrics
 
 
 def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record]:
@@ -74,15 +81,14 @@ def count_attempts(trials: Iterable[FrozenTrial]) -> Counter[object]:
 
 
 def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
-    """The metrics of the evaluations that succeeded, by identity; not what racing estimated."""
+    """The metrics of the evaluations that succeeded, by identity."""
     found: dict[str, Measured] = {}
     for trial in trials:
         _check(trial)
         identity, metrics = trial.user_attrs.get("identity"), trial.user_attrs.get("metrics")
         if trial.state == TrialState.COMPLETE and isinstance(identity, str):
-            known = _metrics(metrics, trial)
-            if SEEN not in known:
-                found[identity] = Measured(known, read_groups(trial.user_attrs.get("groups")))
+            groups = read_groups(trial.user_attrs.get("groups"))
+            found[identity] = Measured(_metrics(metrics, trial), groups)
     return found
 
 

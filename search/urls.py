@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from space.errors import InputError, shown
+from space.utils.errors import InputError, shown
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 

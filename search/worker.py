@@ -42,7 +42,7 @@ class Watch:
         self._done = []
         for job in in_order(evaluate, jobs):
             self._now = job, self._clock()
-            outcome = attempt(evaluate, job.arch)
+            outcome = attempt(evaluate, job.arch, self._limit)
             self._now = None
             self._done.append((job, outcome))
         return self._done

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from space.arch import is_integer
-from space.errors import InputError, shown
+from space.utils.errors import InputError, shown
+from space.utils.values import is_integer
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch, BlockArch, Pool
+from space.arch_file import ArchFile, load_arch, load_arch_file, save_arch
 from space.baselines import Baseline, baselines
 from space.cost import macs, params, token_counts
-from space.encoding import Genes
-from space.errors import InputError
-from space.files import ArchFile, load_arch, load_arch_file, save_arch
+from space.genes import Genes
 from space.shape import BackboneShape, Part
+from space.utils.errors import InputError
 
 if TYPE_CHECKING:
     from space.space import SearchSpace
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It needs numpy, for which a command that does not draw archs must not wait.
+    # It needs numpy, for which a command that draws no archs must not wait.
     if name == "SearchSpace":
         from space.space import SearchSpace  # noqa: PLC0415
 

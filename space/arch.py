@@ -2,16 +2,17 @@
 
 Two axes per block, independent of each other: which tokens it sees (pool, skip) and how it
 attends (own map or shared map). Values are checked alone here; what is allowed where is for
-`space.rules`.
+`space.operators`.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, get_args
 
-from space.errors import InputError, near, shown
+from space.utils.errors import InputError, shown
+from space.utils.values import is_integer, one_of
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
@@ -21,9 +22,6 @@ Attention = Literal["own", "shared"]
 POOL_KINDS: tuple[PoolKind, ...] = get_args(PoolKind)
 SELECTORS: tuple[Selector, ...] = get_args(Selector)
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
-
-# torch's generators take no more.
-SEED_BITS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +80,7 @@ class BlockArch:
         skip: share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
         selector: what scores the tokens; counts on the first block of a run only.
         attention: "shared" reuses the attention maps of the block before (PSViT).
+        extra: Choices of operators from outside (`space.operators.registry.register`), by name.
 
     Raises:
         InputError: a value of the wrong type or outside its range.
@@ -91,6 +90,7 @@ class BlockArch:
     skip: float = 0.0
     selector: Selector = "map"
     attention: Attention = "own"
+    extra: tuple[tuple[str, Hashable], ...] = ()
 
     def __post_init__(self) -> None:
         if self.pool is not None and not isinstance(self.pool, Pool):
@@ -101,6 +101,14 @@ class BlockArch:
             raise InputError(f"skip must lie in [0, 1), got {shown(self.skip)}")
         one_of("selector", self.selector, SELECTORS)
         one_of("attention", self.attention, ATTENTIONS)
+
+    def __repr__(self) -> str:
+        # Stored trainings are known by this text: what is not set is not in it.
+        extra = f", extra={self.extra!r}" if self.extra else ""
+        return (
+            f"BlockArch(pool={self.pool!r}, skip={self.skip!r}, selector={self.selector!r}, "
+            f"attention={self.attention!r}{extra})"
+        )
 
     @property
     def shared(self) -> bool:
@@ -130,34 +138,6 @@ class Arch:
     def full(cls, depth: int) -> Arch:
         """The backbone as it is: all tokens and own attention in each of `depth` blocks."""
         return cls((BlockArch(),) * depth)
-
-
-def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuse a value that is not one of `known`, naming the nearest."""
-    if value not in known:
-        hint = near(value, list(known)) if isinstance(value, str) else ""
-        raise InputError(f"{name} must be one of {', '.join(known)}, got {shown(value)}{hint}")
-
-
-def is_integer(value: object) -> TypeGuard[int]:
-    """Whether `value` is an int; True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether `value` is a number, neither NaN nor infinite; True and False are none."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    # Also of integers that no float can hold.
-    return abs(value) <= sys.float_info.max
-
-
-def check_seed(value: object, name: str = "seed") -> None:
-    """Refuse what not every generator of random numbers takes, naming it as `name`."""
-    if not is_integer(value) or not 0 <= value < 1 << SEED_BITS:
-        raise InputError(
-            f"{name}: must be an integer of 0 to 2^{SEED_BITS} - 1, got {shown(value)}"
-        )
 
 
 def _is_grid(grid: object) -> bool:

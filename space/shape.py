@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from space.arch import Grid, is_integer
-from space.errors import InputError, shown
-from space.reader import Reader
+from space.arch import Grid
+from space.utils.errors import InputError, shown
+from space.utils.reader import Reader
+from space.utils.values import is_integer
 
 MOST_DEPTH = 1000
 

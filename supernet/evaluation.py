@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from supernet.optimization import autocast
-from supernet.task import Classification, at_least_float32
-
-Network = Callable[[Tensor], Tensor]
+from supernet.models.prefixes import Network
+from supernet.precision import at_least_float32, autocast
+from supernet.tasks.classification import Classification
 
 
 class Held(NamedTuple):
@@ -95,22 +93,12 @@ class HeldOut:
             views = self._views[images] = images.split(size)
         return views
 
-    def cut(self, most: int) -> HeldOut:
-        """The same images, not copied, in batches of at most so many."""
-        parts = (
-            zip(images.split(most), targets.split(most), strict=True)
-            for images, targets, _ in self.batches
-        )
-        return HeldOut(chain.from_iterable(parts), self.task, self.device, self.amp)
-
-    def values(self, network: Network) -> Iterator[dict[str, Tensor]]:
-        """The task's metrics of each image, batch by batch: (B,) by name."""
-        for batch, logits in zip(self.batches, self.logits(network), strict=True):
-            yield self.task.measure(logits, batch.targets, batch.reference)
-
     def all_values(self, network: Network) -> dict[str, Tensor]:
         """The task's metrics of each image, (images,) by name, on the CPU."""
-        parts = list(self.values(network))
+        parts = [
+            self.task.measure(logits, batch.targets, batch.reference)
+            for batch, logits in zip(self.batches, self.logits(network), strict=True)
+        ]
         names = parts[0] if parts else ()
         return {name: torch.cat([part[name] for part in parts]).cpu().double() for name in names}
 

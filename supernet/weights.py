@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from space.errors import InputError, cut, one_line
-from space.writing import replacing
+from space.utils.atomic import replacing
+from space.utils.errors import InputError, cut, one_line
 
 
 def save_weights(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import ray
+
 from search.record import describe
-from space.errors import InputError, one_line
+from space.utils.errors import InputError, one_line
 
 
 def put(value: Any) -> Any:
@@ -14,8 +16,6 @@ def put(value: Any) -> Any:
     Raises:
         InputError: it cannot be pickled.
     """
-    import ray  # noqa: PLC0415
-
     try:
         return ray.put(value)
     except Exception as error:
@@ -31,8 +31,6 @@ def ask(method: Any) -> Any:
     Raises:
         InputError: ours, or the actor cannot be started.
     """
-    import ray  # noqa: PLC0415
-
     try:
         return ray.get(method.remote())
     except ray.exceptions.RayTaskError as error:

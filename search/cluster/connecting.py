@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import ray
+from ray import _raylet
+from ray._private import ray_constants
+from ray.runtime_env import RuntimeEnv
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from search.environment import OWN, RAY, TUNE, environment, silent_stderr
 from search.workers import RayConfig, Workers
-from space.errors import InputError, near, one_line
-from space.interruption import handlers_kept, unheard
+from space.utils.errors import InputError, near, one_line
+from space.utils.signals import handlers_kept, unheard
 
 ANSWERS_IN = 5.0
 
@@ -30,7 +35,7 @@ def connected(workers: Workers) -> Iterator[bool]:
             connected to another one.
     """
     # Looked at before anything is changed that a Ray which runs in this process has read.
-    if _is_connected():
+    if ray.is_initialized():
         _check_address(workers.ray.address)
         _check_runtime_env(workers.ray)
         yield False
@@ -40,8 +45,6 @@ def connected(workers: Workers) -> Iterator[bool]:
     try:
         with environment(RAY | (TUNE | OWN if own else {})):
             _read_authentication()
-            import ray  # noqa: PLC0415
-
             _check_runtime_env(workers.ray)
             # Ray has handlers of its own, which end this process with a page of its state.
             with handlers_kept():
@@ -58,19 +61,8 @@ def connected(workers: Workers) -> Iterator[bool]:
         _read_authentication()
 
 
-def _is_connected() -> bool:
-    """Whether this process has a Ray already."""
-    if "ray" not in sys.modules:
-        return False
-    import ray  # noqa: PLC0415
-
-    return ray.is_initialized()
-
-
 def _check_address(address: str | None) -> None:
     """Refuse an address other than that of the Ray which this process is connected to."""
-    import ray  # noqa: PLC0415
-
     if address is None or address == "auto" or "://" in address:
         return
     there = ray.get_runtime_context().gcs_address
@@ -83,15 +75,11 @@ def _check_address(address: str | None) -> None:
 
 def here() -> dict[str, Any]:
     """Options of what runs on this node and takes none of its cores."""
-    import ray  # noqa: PLC0415
-
     return {"num_cpus": 0, **on(ray.get_runtime_context().get_node_id())}
 
 
 def on(node: str) -> dict[str, Any]:
     """Options of what runs on a node, and on no other."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
-
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
@@ -105,8 +93,6 @@ def with_places(workers: Workers, own: bool) -> tuple[Workers, float]:
     Raises:
         InputError: no worker could ever have a place, or takes nothing at all.
     """
-    import ray  # noqa: PLC0415
-
     resources: Any = ray.cluster_resources
     there: Mapping[str, float] = resources()
     if own:
@@ -155,8 +141,6 @@ def room(workers: Workers, gpus: float, wanted: int) -> str:
         gpus: of each process.
         wanted: how many were asked for.
     """
-    import ray  # noqa: PLC0415
-
     nodes: Any = ray.nodes
     there = [places_on(node, workers, workers.bundle(gpus)) for node in nodes()]
     placed = min(sum(there) // workers.processes, workers.count)
@@ -175,9 +159,6 @@ def room(workers: Workers, gpus: float, wanted: int) -> str:
 
 def _start(workers: Workers) -> None:
     """A Ray on this machine, which listens on the loopback interface alone."""
-    import ray  # noqa: PLC0415
-    from ray._private import ray_constants  # noqa: PLC0415
-
     # Ray keeps what the environment said when it was imported; without it, it listens everywhere.
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     processes = workers.count * workers.processes
@@ -201,8 +182,6 @@ def _start(workers: Workers) -> None:
 
 
 def _join(address: str) -> None:
-    import ray  # noqa: PLC0415
-
     _check_answers(address)
     try:
         with silent_stderr():
@@ -226,8 +205,7 @@ def check_ray(config: RayConfig) -> None:
     """
     if config.address is not None:
         _check_answers(config.address)
-    with environment(RAY):
-        _check_runtime_env(config)
+    _check_runtime_env(config)
 
 
 def check_keys(config: RayConfig) -> None:
@@ -238,9 +216,6 @@ def check_keys(config: RayConfig) -> None:
     """
     if not config.runtime_env:
         return
-    with environment(RAY):
-        from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
-
     make: Any = RuntimeEnv
     known = sorted(make.known_fields)
     for key in config.runtime_env:
@@ -253,8 +228,6 @@ def _check_runtime_env(config: RayConfig) -> None:
     check_keys(config)
     if not config.runtime_env:
         return
-    from ray.runtime_env import RuntimeEnv  # noqa: PLC0415
-
     make: Any = RuntimeEnv
     try:
         make(**config.runtime_env)
@@ -276,8 +249,6 @@ def _check_answers(address: str) -> None:
 
 def _end_monitor() -> None:
     """End the autoscaler's monitor, for which Ray's shutdown would wait a second."""
-    import ray  # noqa: PLC0415
-
     node = getattr(ray._private.worker, "_global_node", None)
     if node is not None and hasattr(node, "kill_monitor"):
         node.kill_monitor(check_alive=False)
@@ -285,9 +256,6 @@ def _end_monitor() -> None:
 
 def _read_authentication() -> None:
     """Make Ray read mode and token anew: it keeps what it found when it was imported."""
-    if "ray" in sys.modules:
-        from ray import _raylet  # noqa: PLC0415
-
-        raylet: Any = _raylet
-        raylet.Config.initialize("")
-        raylet.AuthenticationTokenLoader.instance().reset_cache()
+    raylet: Any = _raylet
+    raylet.Config.initialize("")
+    raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import ray
+
 from search.leases import BEAT_SECONDS, Result
 from search.record import Job, describe
-from search.timelimit import limited
 from search.worker import Watch, work
 
 
@@ -39,22 +40,22 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
         config: Tune's; not used.
         evaluation: what, and for whom.
     """
-    import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
 
-    study, time_limit = evaluation.study, evaluation.time_limit
+    study = evaluation.study
     if not evaluation.gpus:
         # Those of the node are others'.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     name = tune.get_context().get_trial_id()
-    watch, ended = Watch(time_limit), threading.Event()
+    watch, ended = Watch(evaluation.time_limit), threading.Event()
 
     def beat() -> None:
         while not ended.wait(watch.step(BEAT_SECONDS)):
             study.beat.remote(name)
             results = watch.overdue()
             if results:
-                # Whatever hangs may hang for ever: this process ends, and is started again.
+                # No thread can end another one that hangs, and `sys.exit` would end this one alone:
+                # the process ends, and is started again.
                 ray.get(study.leave.remote(name, results))
                 os._exit(1)
 
@@ -64,7 +65,7 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
         threading.Thread(target=beat, daemon=True).start()
         try:
             # Fetched here, where a module that this machine lacks is told and not tried for ever.
-            evaluate = limited(ray.get(evaluation.made[0])(), time_limit)
+            evaluate = ray.get(evaluation.made[0])()
         except Exception as error:
             ray.get(study.give_up.remote(name, describe(error)))
             return

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ray
 from rich.console import Console
 from rich.markup import escape
 
@@ -23,9 +24,9 @@ from search.stages.choosing import Choice
 from search.stages.places import note_failure
 from search.stages.retraining import retrain_one
 from search.workers import Workers
-from space.errors import InputError
+from space.utils.errors import InputError
+from supernet.data.sources import open_sources
 from supernet.progress import progress_bar
-from supernet.sources import open_sources
 
 POLL_SECONDS = 1.0
 # For checkpoints, after Ctrl-C.
@@ -46,8 +47,6 @@ def retrain_side_by_side(
         InputError: Ray cannot be joined, or a node does not reach the run's folder or the data.
         KeyboardInterrupt: checkpoints are written.
     """
-    import ray  # noqa: PLC0415
-
     found: dict[str, str | None] = {}
     waiting, running = list(places), dict[Any, Choice]()
     with connected(workers) as own:
@@ -112,8 +111,6 @@ class _Tasks:
     """Starts a Ray task for each network: it trains it, or has several processes do so."""
 
     def __init__(self, config: Config, file: Path | None, workers: Workers, gpus: float) -> None:
-        import ray  # noqa: PLC0415
-
         self._config, self._file, self._workers, self._gpus = config, file, workers, gpus
         make: Any = ray.runtime_env.RuntimeEnv
         # Files that it names are read here, where the command stands.
@@ -149,8 +146,6 @@ class _Tasks:
 
     def stop(self, running: list[Any]) -> None:
         """Ask tasks to leave checkpoints and end."""
-        import ray  # noqa: PLC0415
-
         if self._notices is not None:
             self._notices.stop.remote()
             return
@@ -168,8 +163,6 @@ def _check_nodes(
     Raises:
         InputError: naming the nodes that do not reach them, and what.
     """
-    import ray  # noqa: PLC0415
-
     remote: Any = ray.remote
     probe = RunFolder(config, file).path / f".probe-{uuid.uuid4().hex[:8]}"
     there: Any = ray.nodes
@@ -196,8 +189,6 @@ def _check_nodes(
 
 def _result(ref: Any, place: Path) -> str | None:
     """Why a choice could not be retrained, if so; its folder says it too."""
-    import ray  # noqa: PLC0415
-
     try:
         found: str | None = ray.get(ref)
     except ray.exceptions.RayTaskError as error:
@@ -212,8 +203,6 @@ def _result(ref: Any, place: Path) -> str | None:
 
 def _said(ref: Any) -> str | None:
     """What a node says, or why it says nothing."""
-    import ray  # noqa: PLC0415
-
     try:
         found: str | None = ray.get(ref)
     except ray.exceptions.RayError as error:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from search.config import Config
 from search.environment import environment
 from search.processes import PATIENCE
@@ -19,9 +21,9 @@ from search.stages.choosing import Choice
 from search.stages.places import note_failure, reason_of
 from search.stages.retraining import retrain_share
 from search.workers import Workers
-from space.errors import one_line
-from space.interruption import ProcessLostError, ask_to_stop
-from supernet.parallel import Processes
+from space.utils.errors import one_line
+from space.utils.signals import ProcessLostError, ask_to_stop
+from supernet.process_group import Processes
 
 RETRIES = 3
 LOOK_SECONDS = 0.5
@@ -80,7 +82,6 @@ def retrain_together(share: Share, workers: Workers, env: dict[str, Any]) -> str
         workers: how many processes, and what each takes.
         env: their runtime_env.
     """
-    import ray  # noqa: PLC0415
     from ray.train import TrainingFailedError  # noqa: PLC0415
 
     os.chdir(share.folder)
@@ -149,7 +150,6 @@ def train_share(given: dict[str, Any]) -> None:
     Args:
         given: the `Share`.
     """
-    import ray  # noqa: PLC0415
     import torch  # noqa: PLC0415
     from ray.train.torch import get_device  # noqa: PLC0415
 
@@ -174,8 +174,6 @@ def train_share(given: dict[str, Any]) -> None:
 @contextmanager
 def _stopping_when_told(notices: Any) -> Iterator[None]:
     """Ray Train runs us in a thread, where no signal is heard."""
-    import ray  # noqa: PLC0415
-
     ended = threading.Event()
 
     def look() -> None:

@@ -16,17 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import ray
+
 from search.cluster.calling import ask, cause_of, put
 from search.cluster.connecting import connected, here, room, with_places
 from search.cluster.evaluating import Evaluation, evaluate_leases
 from search.environment import TUNE
 from search.front import Front
-from search.host import Status, StudyHost
+from search.host import HostStatus, StudyHost
 from search.objectives import Evaluate
 from search.session import OnProgress, Search
 from search.sharing import shares
 from search.workers import Workers
-from space.errors import InputError
+from space.utils.errors import InputError
 
 POLL_SECONDS = 0.2
 PATIENCE_SECONDS = 10.0
@@ -59,7 +61,7 @@ def search_with_workers(
         started, gpus = with_places(_at_most(workers, search.trials), own)
         with _study(search, started, own, shares(make_evaluate)) as study:
             # A search that cannot be opened, or is at its end, has no use for weights and images.
-            status: Status = ask(study.status)
+            status: HostStatus = ask(study.status)
             on_event(status.progress)
             if status.goes_on:
                 left = status.progress.total - status.progress.done
@@ -78,11 +80,9 @@ def _at_most(workers: Workers, evaluations: int) -> Workers:
     return replace(workers, count=min(workers.count, evaluations))
 
 
-def _look_on(study: Any, task: Any, on_event: OnProgress) -> Status:
+def _look_on(study: Any, task: Any, on_event: OnProgress) -> HostStatus:
     """Tell of the progress until there is no more."""
-    import ray  # noqa: PLC0415
-
-    going, status = True, cast(Status, ask(study.status))
+    going, status = True, cast(HostStatus, ask(study.status))
     while status.goes_on and going:
         # Asked before the study is: Tune ends soon after the search, and not before.
         going = not ray.wait([task], timeout=0)[0]
@@ -92,7 +92,7 @@ def _look_on(study: Any, task: Any, on_event: OnProgress) -> Status:
     return status
 
 
-def _check(status: Status, task: Any) -> None:
+def _check(status: HostStatus, task: Any) -> None:
     """Tell why a search has ended that is not over.
 
     Raises:
@@ -107,8 +107,6 @@ def _check(status: Status, task: Any) -> None:
 
 def _why(task: Any) -> str:
     """Why a task has ended that should not have."""
-    import ray  # noqa: PLC0415
-
     try:
         ray.get(task)
     except ray.exceptions.RayError as error:
@@ -149,7 +147,6 @@ def run_tune(evaluation: Evaluation, workers: Workers, results: str) -> None:
 
 def _observers(study: Any) -> tuple[Any, Any]:
     """What tells the study of trials that died, and what ends Tune with the study."""
-    import ray  # noqa: PLC0415
     from ray import tune  # noqa: PLC0415
     from ray.tune.progress_reporter import TrialProgressCallback  # noqa: PLC0415
 
@@ -194,8 +191,6 @@ def _last_line(trial: Any) -> str:
 @contextmanager
 def _tuning(evaluation: Evaluation, workers: Workers, results: str, own: bool) -> Iterator[Any]:
     """Tune, in a task on this node."""
-    import ray  # noqa: PLC0415
-
     remote: Any = ray.remote
     task = (
         remote(run_tune)
@@ -231,8 +226,6 @@ def _runtime_env(workers: Workers, own: bool) -> dict[str, Any]:
 @contextmanager
 def _study(search: Search, workers: Workers, own: bool, sharing: bool) -> Iterator[Any]:
     """The actor that holds the study, on this node."""
-    import ray  # noqa: PLC0415
-
     remote: Any = ray.remote
     study = (
         remote(StudyHost)

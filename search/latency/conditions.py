@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
-from space.arch import is_integer, one_of
-from space.errors import InputError, shown
+from space.utils.errors import InputError, shown
+from space.utils.values import is_integer, one_of
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

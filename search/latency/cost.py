@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from search.latency.terms import Term, block_terms, rest_term
 from space.arch import BlockArch
-from space.tokens import State
+from space.cost import block_cost, rest_term
+from space.operators.base import Term
+from space.shape import BackboneShape
+from space.state import State
 
 NANOSECONDS = 1e9
 
@@ -15,14 +17,17 @@ class LatencyCost:
     """The nanoseconds of a table, summed along an arch as MACs are.
 
     Args:
-        seconds: of each term that the archs may have.
+        seconds: Of each term that the archs may have.
+        shape: The backbone that they belong to.
     """
 
-    def __init__(self, seconds: Mapping[Term, float]) -> None:
+    def __init__(self, seconds: Mapping[Term, float], shape: BackboneShape) -> None:
+        self.shape = shape
         self._ns = {term: round(value * NANOSECONDS) for term, value in seconds.items()}
 
     def block(self, state: State, block: BlockArch) -> int:
-        return sum(self._ns[term] for term in block_terms(state, block))
+        terms = block_cost(state, block, self.shape).terms
+        return sum(self._ns[term] for term, _ in terms)
 
     def rest(self, state: State) -> int:
-        return self._ns[rest_term(state)]
+        return self._ns[rest_term(state, self.shape)[0]]

@@ -15,9 +15,9 @@ from search.objectives import Objective, parse_objectives
 from search.problem import Problem
 from space.arch import Arch
 from space.cost import total
-from space.errors import InputError
 from space.shape import BackboneShape
 from space.space import SearchSpace
+from space.utils.errors import InputError
 
 NAME = "latency_ms"
 # Before the name of a cost: its value by measurement, on the front's own subnets.
@@ -72,7 +72,9 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
     found = {}
     for table in tables:
         table.check(space, f"latency table {table.name}")
-        predict = Prediction(LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}))
+        predict = Prediction(
+            LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}, table.shape)
+        )
         for name in (f"{NAME}@{table.name}", NAME):
             found[name] = FreeCost(name, predict, predict.additive, PER_MS)
     if len(found) > 2:

@@ -6,9 +6,10 @@ from collections import Counter
 
 import numpy as np
 
-from search.latency.terms import Term, block_terms, rest_term, terms_in, terms_of
+from search.latency.terms import count_terms, list_terms
 from space.arch import Arch, BlockArch
-from space.graph import Graph
+from space.cost import block_cost, rest_term
+from space.operators.base import Term
 from space.space import SearchSpace
 
 # How many archs, at least, have each term.
@@ -20,13 +21,12 @@ def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
 
     The term that the fewest archs have so far comes next, in a random arch that has it.
     """
-    graph = space.graph
-    ways = _Ways(graph)
+    ways = _Ways(space)
     archs = dict.fromkeys((space.largest(), space.smallest()))
-    counts = Counter(dict.fromkeys(terms_in(graph), 0))
+    counts = Counter(dict.fromkeys(list_terms(space), 0))
     tries = Counter[Term]()
     for arch in archs:
-        counts.update(terms_of(arch, space.shape).keys())
+        counts.update(count_terms(arch, space.shape).keys())
     while True:
         # A small space may not have as many archs with a term: those that were tried enough rest.
         open_terms = [t for t in counts if counts[t] < COVERAGE and tries[t] < 4 * COVERAGE]
@@ -37,7 +37,7 @@ def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
         arch = ways.through(term, rng)
         if arch not in archs:
             archs[arch] = None
-            counts.update(terms_of(arch, space.shape).keys())
+            counts.update(count_terms(arch, space.shape).keys())
 
 
 def held_out_archs(
@@ -57,8 +57,8 @@ def held_out_archs(
 class _Ways:
     """Random paths through given places of a space's graph."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, space: SearchSpace) -> None:
+        self.graph = graph = space.graph
         self.places: dict[Term, list[tuple[int, int, int]]] = {}
         self.before: list[list[list[tuple[int, BlockArch]]]] = [
             [[] for _ in level] for level in graph.levels
@@ -67,10 +67,13 @@ class _Ways:
             for node, edges in enumerate(level):
                 for k, edge in enumerate(edges):
                     self.before[i + 1][edge.to].append((node, edge.block))
-                    for term in block_terms(graph.levels[i][node], edge.block):
+                    cost = block_cost(graph.levels[i][node], edge.block, space.shape)
+                    for term, _ in cost.terms:
                         self.places.setdefault(term, []).append((i, node, k))
         for node, state in enumerate(graph.levels[-1]):
-            self.places.setdefault(rest_term(state), []).append((len(graph.edges), node, 0))
+            self.places.setdefault(rest_term(state, space.shape)[0], []).append(
+                (len(graph.edges), node, 0)
+            )
 
     def through(self, term: Term, rng: np.random.Generator) -> Arch:
         """A random arch with `term`: any of its places, and any choices before and after it."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import nnls
 
-from search.latency.terms import Term, terms_of
+from search.latency.terms import count_terms
 from space.arch import Arch
+from space.operators.base import Term
 from space.shape import BackboneShape
 
 Array = NDArray[np.float64]
@@ -93,7 +94,7 @@ def fit(
     column = {term: j for j, term in enumerate(terms)}
     counts: Array = np.zeros((len(measured), len(terms)))
     for row, arch in zip(counts, measured, strict=True):
-        for term, count in terms_of(arch, shape).items():
+        for term, count in count_terms(arch, shape).items():
             row[column[term]] = count
     seconds = np.array(list(measured.values()))
     weights = np.where([arch == Arch.full(shape.depth) for arch in measured], PINNED, 1.0)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from space.errors import InputError
+from space.utils.errors import InputError
 
 K = TypeVar("K", bound=Hashable)
 

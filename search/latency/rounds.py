@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from space.writing import writing
-from space.yamlfile import write_text
+from space.utils.atomic import writing
+from space.utils.yaml_file import write_text
 
 
 class Rounds:

@@ -12,8 +12,8 @@ import torch
 from search.latency.conditions import Conditions
 from search.latency.measuring import device_name, images_like
 from space.arch import Arch
-from supernet.extraction import extract
-from supernet.model import Supernet
+from supernet.models.subnet import extract
+from supernet.models.supernet import Supernet
 
 
 def conditions_on(

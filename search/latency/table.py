@@ -12,14 +12,15 @@ from pathlib import Path
 
 from search.latency.conditions import Conditions
 from search.latency.fitting import Error
-from search.latency.terms import Term, terms_in, terms_of
+from search.latency.terms import count_terms, list_terms
 from space.arch import Arch
-from space.errors import InputError, shown
-from space.files import block_to_dict, read_blocks
-from space.reader import Reader, open_yaml
+from space.arch_file import block_to_dict, read_blocks
+from space.operators.base import Term
 from space.shape import BackboneShape, Part
 from space.space import SearchSpace
-from space.yamlfile import write_yaml
+from space.utils.errors import InputError, shown
+from space.utils.reader import Reader, open_yaml
+from space.utils.yaml_file import write_yaml
 
 SCHEMA = "tokennas/latency/1"
 KEYS = ("schema", "name", "conditions", "full_ms", "terms", "measured", "shape")
@@ -70,7 +71,7 @@ class LatencyTable:
         Raises:
             InputError: the arch does not fit the backbone, or has a term that the table lacks.
         """
-        found = terms_of(arch, self.shape)
+        found = count_terms(arch, self.shape)
         for term in found:
             if term not in self.terms:
                 raise InputError(f"latency {self.name}: no entry for {term}")
@@ -97,7 +98,7 @@ class LatencyTable:
                     f"{whose}: of another backbone: {field.name} {found} instead of {wanted}; "
                     "measure this one: tokennas profile CONFIG"
                 )
-        missing = [term for term in terms_in(space.graph) if term not in self.terms]
+        missing = [term for term in list_terms(space) if term not in self.terms]
         if missing:
             raise InputError(
                 f"{whose}: has no entry for {missing[0]} and {len(missing) - 1} more that this "
@@ -183,7 +184,7 @@ def _read_term(reader: Reader) -> tuple[Term, float]:
 def _read_measured(reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]) -> Measured:
     given = reader.mapping("ms", "spread", "held_out", "blocks")
     arch = read_blocks(given["blocks"])
-    for term in given["blocks"].make(terms_of, arch, shape):
+    for term in given["blocks"].make(count_terms, arch, shape):
         if term not in terms:
             raise given["blocks"].error(f"{term} is not among the terms of this table")
     return Measured(

@@ -10,10 +10,10 @@ from search.front import Front
 from search.frontfile import FRONT, FrontEntry
 from search.frontfile import SCHEMA as FRONT_SCHEMA
 from search.stages.places import ARCH
-from space.errors import InputError
-from space.files import SCHEMA as ARCH_SCHEMA
-from space.files import ArchFile, load_arch_file
-from space.yamlfile import read_yaml
+from space.arch_file import SCHEMA as ARCH_SCHEMA
+from space.arch_file import ArchFile, load_arch_file
+from space.utils.errors import InputError
+from space.utils.yaml_file import read_yaml
 
 
 @dataclass(frozen=True)

@@ -1,238 +1,194 @@
-"""Model cards: what an exported network is, does, and was measured at, for the Hugging Face Hub."""
+"""Model cards of what is exported, for the Hugging Face Hub: the values of their templates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from search.config import Config
+from search.front import Front
 from search.latency.costs import is_latency
+from search.objectives import DIRECTIONS
 from search.stages.subnets import SUPERNET
+from search.tables import cell, metric_title
 from space.arch import BlockArch
+from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
-from space.files import ArchFile
-from supernet.exporting import FORMATS, Check
+from supernet.export import FORMATS, Check
 
-# Metrics as arch files have them, by what they were measured with, and on which split.
-MEASURED = {
-    "retrained": ("test", "retrained"),
-    "inherited": ("test", "with the supernet's weights"),
-    "search": ("search", "with the supernet's weights"),
-}
-NAMES = {
-    "top1": "top-1",
-    "top5": "top-5",
-    "cross_entropy": "cross entropy",
-    "kl": "KL to the full network",
-}
-TYPES = {"top1": "accuracy", "top5": "accuracy"}
-
-LOADING = {
-    "safetensors": """With timm; `hf-hub:USER/NAME` in place of `local-dir:...` once it lies there:
-
-```python
-import timm
-from supernet import tokennas_vit  # of tokennas: timm then knows it
-model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-```
-
-From its files, which is the same:
-
-```python
-from supernet import create_subnet
-model = create_subnet("arch.yaml", weights="model.safetensors").eval()
-```""",
-    "torch-export": """With torch alone, any batch size:
-
-```python
-import json, torch
-about = {"config.json": ""}
-model = torch.export.load("model.pt2", extra_files=about).module()
-config = json.loads(about["config.json"])  # label_names; mean, std, ... in pretrained_cfg
-logits = model(images)  # (B, C, H, W), normalised as pretrained_cfg says
-```""",
-    "onnx": """With onnxruntime alone, any batch size:
-
-```python
-import json, onnxruntime
-session = onnxruntime.InferenceSession("model.onnx")
-config = json.loads(session.get_modelmeta().custom_metadata_map["config.json"])
-(logits,) = session.run(["logits"], {"images": images})  # float32 (B, C, H, W), normalised
-```""",
-}
+TASK = "image-classification"
+HUB_TYPES = {"top1": "accuracy", "top5": "accuracy"}
 
 
 @dataclass(frozen=True)
-class Card:
-    """A model card; it says nothing that was not measured.
+class Measurement:
+    """A metric of the network.
 
     Args:
-        name: of the network.
-        file: its arch file.
-        config: of the run.
-        search_images: how many the search split has.
-        checks: how equal each file is to the subnet, by format.
-        source: of the weights: `supernet`, or the file that lay beside the arch file.
+        name: The metric's name.
+        value: Its value.
+        split: The split that it was measured on.
+        images: Images of that split; None where nothing says.
+        weights: The weights that it was measured with, in words.
     """
 
     name: str
-    file: ArchFile
-    config: Config
-    search_images: int
-    checks: Mapping[str, Check]
-    source: str
-
-    def text(self) -> str:
-        """The card: YAML front matter, then Markdown."""
-        parts = (
-            f"---\n{self._data().to_yaml()}\n---",
-            f"# {self.name}",
-            self._what(),
-            "## Figures",
-            self._figures(),
-            "## Blocks",
-            self._blocks(),
-            "## Files",
-            self._files(),
-            "## Loading",
-            *(text for name, text in LOADING.items() if name in self.checks),
-            f"Written by tokennas {version('tokennas')}. No license is stated: add `license:` to "
-            "the front matter before you publish, by your own command: `hf upload USER/NAME .`",
-        )
-        return "\n\n".join(parts) + "\n"
+    value: float
+    split: str
+    images: int | None
+    weights: str
 
     @property
-    def _weights(self) -> str:
-        """Which of the arch file's metrics were measured with the weights."""
-        if self.source == SUPERNET:
-            return "search"
-        return "retrained" if "retrained" in self.file.metrics else ""
-
-    @property
-    def _dataset(self) -> str:
-        return self.config.data.dataset.name
-
-    def _data(self) -> ModelCardData:
-        results = [
-            EvalResult(
-                task_type="image-classification",
-                dataset_type=self._dataset,
-                dataset_name=self._dataset,
-                dataset_split=split,
-                metric_type=TYPES.get(name, name),
-                metric_name=f"{NAMES.get(name, name)}, {how}",
-                metric_value=value,
-            )
-            for split, how, name, value in self._metrics()
-        ]
-        return ModelCardData(
-            library_name="timm",
-            pipeline_tag="image-classification",
-            tags=["image-classification", "timm", "tokennas"],
-            datasets=hub_datasets(self._dataset),
-            model_name=self.name,
-            eval_results=results or None,
-        )
-
-    def _what(self) -> str:
-        file = self.file
-        size = " x ".join(map(str, file.input.get("size", ())[1:]))
-        shown = ", ".join(file.classes[:10]) + (", ..." if len(file.classes) > 10 else "")
-        weights = {
-            "retrained": "weights of its own, retrained",
-            "search": "the weights of the supernet",
-        }
-        whose = weights.get(self._weights, "weights that lay beside its arch file")
-        return (
-            f"An image classifier: `{file.backbone['model']}` with the blocks that are listed "
-            f"below, found by tokennas, with {whose}. Trained on `{self._dataset}`, beginning "
-            f"with {beginning(self.config)}; images of {size}; {len(file.classes)} classes: "
-            f"{shown}."
-        )
-
-    def _figures(self) -> str:
-        file = self.file
-        rows = [
-            f"| MACs of an image | {macs(file.arch, file.shape):,} | exact |",
-            f"| parameters | {params(file.arch, file.shape):,} | exact |",
-        ]
-        for split, how, name, value in self._metrics():
-            # How many the test split had then is in the arch file: fewer may be read now.
-            count = file.metrics.get("test_images") if split == "test" else self.search_images
-            images = f"{count or 'some'} images of the {split} split"
-            rows.append(f"| {NAMES.get(name, name)} | {value:.4f} | {images}, {how} |")
-        retrained = self._weights == "retrained"
-        speed = file.metrics.get("images_per_second") if retrained else None
-        if isinstance(speed, dict) and isinstance(speed.get("value"), int | float):
-            where = ", ".join(f"{key} {each}" for key, each in speed.items() if key != "value")
-            rows.append(f"| images/s | {speed['value']:,} | {where} |")
-        for name, each in file.metrics.items():
-            if is_latency(name) and isinstance(each, dict):
-                how = "measured" if each.get("measured") else "predicted"
-                where = f"{each.get('device')}, {each.get('dtype')}"
-                rows.append(
-                    f"| ms a batch of {each.get('batch')} | {each.get('value')} | {how}, {where} |"
-                )
-        note = (
-            "\n\nThe search split is cut from the training images: archs were chosen by it, so "
-            "that its figures are better than those of new images would be."
-        )
-        chosen = any(split == "search" for split, *_ in self._metrics())
-        table = "\n".join(("| | value | measured |", "|---|---|---|", *rows))
-        return table + note * chosen
-
-    def _metrics(self) -> Iterator[tuple[str, str, str, float]]:
-        """(split, with which weights, name, value) of what was measured with these weights."""
-        for key in {"retrained": ["retrained"], "search": ["inherited", "search"]}.get(
-            self._weights, []
-        ):
-            metrics = self.file.metrics.get(key)
-            for name, value in metrics.items() if isinstance(metrics, dict) else ():
-                if name in NAMES and isinstance(value, int | float):
-                    yield (*MEASURED[key], name, value)
-
-    def _blocks(self) -> str:
-        file = self.file
-        counts = token_counts(file.arch, file.shape)
-        lines = [
-            f"{i:>5}  {count:>12}  {_described(block)}"
-            for i, (block, count) in enumerate(zip(file.arch.blocks, counts, strict=True))
-        ]
-        return "\n".join(("```", "block  patch tokens", *lines, "```"))
-
-    def _files(self) -> str:
-        rows = [f"- `{FORMATS[name].file}`: {check}" for name, check in self.checks.items()]
-        images = (
-            "Each was run on images of the search split when it was written, and compared with "
-        )
-        return "\n".join(
-            (
-                images + "the subnet in float32; logits in units of the largest one.\n",
-                *rows,
-                "- `arch.yaml`: the arch, its costs, where it comes from",
-                "- `config.json`: classes and preprocessing, as timm reads them",
-            )
-        )
+    def title(self) -> str:
+        return metric_title(self.name)
 
 
-def hub_datasets(name: str) -> list[str] | None:
+def render_subnet_card(
+    name: str,
+    file: ArchFile,
+    config: Config,
+    *,
+    search_images: int,
+    checks: Mapping[str, Check],
+    source: str,
+) -> str:
+    """Write the model card of a subnet; it says nothing that was not measured.
+
+    Args:
+        name: Name of the network.
+        file: Its arch file.
+        config: Config of the run.
+        search_images: Images of the search split.
+        checks: How equal each file is to the subnet, by format.
+        source: Source of the weights: `supernet`, or the file that lay beside the arch file.
+    """
+    retrained = source != SUPERNET and "retrained" in file.metrics
+    weights = "weights that lay beside its arch file"
+    if source == SUPERNET:
+        weights = "the weights of the supernet"
+    elif retrained:
+        weights = "weights of its own, retrained"
+    speed = file.metrics.get("images_per_second")
+    measured_speed = isinstance(speed, dict) and isinstance(speed.get("value"), int | float)
+    latencies = [value for key, value in file.metrics.items() if is_latency(key)]
+    counts = token_counts(file.arch, file.shape)
+    return _render(
+        "subnet_card.md.jinja",
+        name,
+        "timm",
+        config,
+        measurements=list(_collect_measurements(file, source, search_images)),
+        file=file,
+        weights=weights,
+        macs=macs(file.arch, file.shape),
+        params=params(file.arch, file.shape),
+        speed=speed if retrained and measured_speed else None,
+        latencies=[each for each in latencies if isinstance(each, dict)],
+        blocks=list(zip(counts, map(_describe, file.arch.blocks), strict=True)),
+        checks=checks,
+        formats=FORMATS,
+    )
+
+
+def render_portfolio_card(name: str, front: Front, config: Config, search_images: int) -> str:
+    """Write the model card of a portfolio.
+
+    Args:
+        name: Name of the portfolio.
+        front: Its subnets.
+        config: Config of the run.
+        search_images: Images of the search split, on which the front was measured.
+    """
+    rows = front.rows()
+    columns = [key for key in rows[0] if key != "trial"]
+    return _render(
+        "portfolio_card.md.jinja",
+        name,
+        "tokennas",
+        config,
+        model=config.backbone.model,
+        front=front,
+        columns=columns,
+        rows=[[cell(key, row[key]) for key in columns] for row in rows],
+        search_images=search_images,
+    )
+
+
+def find_hub_datasets(name: str) -> list[str] | None:
     """A data set of the Hugging Face Hub by its name there; others have none there."""
     return [name.removeprefix("hfds/")] if name.startswith("hfds/") else None
 
 
-def beginning(config: Config) -> str:
+def describe_first_weights(config: Config) -> str:
     """What weights the supernet's training began with: their license may bind whoever publishes."""
     if config.backbone.checkpoint is not None:
         return f"`{Path(config.backbone.checkpoint).name}`"
     return "timm's pretrained weights" if config.backbone.pretrained else "random weights"
 
 
-def _described(block: BlockArch) -> str:
+def _render(
+    template: str,
+    name: str,
+    library: str,
+    config: Config,
+    measurements: Sequence[Measurement] = (),
+    **values: Any,
+) -> str:
+    dataset = config.data.dataset.name
+    results = [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=dataset,
+            dataset_name=dataset,
+            dataset_split=each.split,
+            metric_type=HUB_TYPES.get(each.name, each.name),
+            metric_name=f"{each.title}, {each.weights}",
+            metric_value=each.value,
+        )
+        for each in measurements
+    ]
+    card = ModelCard.from_template(
+        ModelCardData(
+            library_name=library,
+            pipeline_tag=TASK,
+            tags=list(dict.fromkeys([TASK, library, "tokennas"])),
+            datasets=find_hub_datasets(dataset),
+            model_name=name if results else None,
+            eval_results=results or None,
+        ),
+        str(Path(__file__).with_name(template)),
+        name=name,
+        dataset=dataset,
+        first_weights=describe_first_weights(config),
+        version=version("tokennas"),
+        measurements=measurements,
+        **values,
+    )
+    return f"{card}\n"
+
+
+def _collect_measurements(file: ArchFile, source: str, search_images: int) -> Iterator[Measurement]:
+    """The metrics that were measured with the weights of this source."""
+    # How many images the test split had then is in the arch file: fewer may be read now.
+    test_images, supernet = file.metrics.get("test_images"), "with the supernet's weights"
+    of_supernet = {
+        "inherited": ("test", test_images, supernet),
+        "search": ("search", search_images, supernet),
+    }
+    of_its_own = {"retrained": ("test", test_images, "retrained")}
+    for key, conditions in (of_supernet if source == SUPERNET else of_its_own).items():
+        metrics = file.metrics.get(key)
+        for name, value in metrics.items() if isinstance(metrics, dict) else ():
+            if name in DIRECTIONS and isinstance(value, int | float):
+                yield Measurement(name, value, *conditions)
+
+
+def _describe(block: BlockArch) -> str:
     words = []
     if block.pool is not None:
         target = block.pool.grid or f"stride {block.pool.stride}"

@@ -13,14 +13,13 @@ from search.feasible import Feasible
 from search.latency.costs import latency_costs
 from search.latency.table import LatencyTable
 from search.problem import Problem
-from search.racing import race_of
 from search.samplers import parse_sampler
 from search.searchfile import SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
 from search.stages.context import TRAINED, RunContext
 from search.stages.exporting import check_formats
 from search.stages.places import VALUES
-from space.errors import InputError, naming
+from space.utils.errors import InputError, naming
 
 
 def check(run: RunContext) -> None:
@@ -34,7 +33,6 @@ def check(run: RunContext) -> None:
     known = run.open().task.directions
     parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     problem = run.problem
-    race_of(problem, wanted.racing)
     unknown = [name for name in problem.measured if name not in known]
     if unknown:
         raise InputError(

@@ -15,8 +15,8 @@ from search.latency.costs import MEASURED
 from search.stages.archs import read_archs
 from space.arch import Arch
 from space.baselines import baselines
-from space.errors import InputError
 from space.space import SearchSpace
+from space.utils.errors import InputError
 
 
 @dataclass(frozen=True)

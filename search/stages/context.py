@@ -18,17 +18,17 @@ from search.latency.table import LatencyTable
 from search.problem import Problem
 from search.stages.tables import latency_tables
 from search.tables import new_console
-from space.errors import InputError
 from space.space import SearchSpace
-from supernet.backbone import backbone_shape
-from supernet.data import Data, open_data
+from space.utils.errors import InputError
+from supernet.backbones.load import Loaded, load_backbone
+from supernet.backbones.vit import backbone_shape
+from supernet.data.image_check import check_images
+from supernet.data.sources import Source, open_sources
+from supernet.data.splits import Data, open_data
 from supernet.evaluation import HeldOut
-from supernet.image_check import check_images
-from supernet.model import Supernet
-from supernet.parallel import Processes
-from supernet.pretrained import Loaded, load_backbone
-from supernet.sources import Source, open_sources
-from supernet.task import Classification
+from supernet.models.supernet import Supernet
+from supernet.process_group import Processes
+from supernet.tasks.classification import Classification
 from supernet.weights import load_weights
 
 WEIGHTS = "supernet.safetensors"

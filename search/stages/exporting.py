@@ -21,10 +21,10 @@ from search.stages.tables import tables_by_cost
 from search.stages.timing import latencies_of
 from search.tables import print_line
 from space.arch import Arch
-from space.errors import InputError, naming
-from space.files import save_arch
-from space.writing import make_folder
-from supernet.exporting import check_packages
+from space.arch_file import save_arch
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError, naming
+from supernet.export import check_packages
 
 PORTFOLIO = "portfolio"
 

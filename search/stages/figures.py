@@ -19,10 +19,10 @@ from search.stages.context import RunContext
 from search.stages.exporting import write_arch
 from search.stages.places import ARCH, WEIGHTS
 from search.stages.timing import knows, time_archs
+from space.arch_file import load_arch_file
 from space.cost import macs, params
-from space.files import load_arch_file
-from supernet.extraction import create_subnet
-from supernet.optimization import autocast
+from supernet.models.subnet import create_subnet
+from supernet.training.optimizer import autocast
 
 K = TypeVar("K", bound=Hashable)
 

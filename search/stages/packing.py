@@ -15,19 +15,18 @@ from torch import Tensor
 
 from search.front import Front
 from search.portfolio import save_portfolio
-from search.stages.card import Card
+from search.stages.card import render_portfolio_card, render_subnet_card
 from search.stages.context import RunContext
 from search.stages.places import ARCH
-from search.stages.portfolio_card import portfolio_card
 from search.stages.subnets import SUPERNET, about, load_subnet
 from search.tables import print_line
-from space.errors import InputError
-from space.files import ArchFile, load_arch, save_arch
-from space.reader import open_json
-from space.writing import make_folder, remove_half_written
-from space.yamlfile import write_text
-from supernet.elastic import ElasticViT
-from supernet.exporting import FORMATS, Check, export_subnet, hub_config
+from space.arch_file import ArchFile, load_arch, save_arch
+from space.utils.atomic import make_folder, remove_half_written
+from space.utils.errors import InputError
+from space.utils.reader import open_json
+from space.utils.yaml_file import write_text
+from supernet.export import FORMATS, Check, export_subnet, hub_config
+from supernet.models.elastic import ElasticViT
 from supernet.weights import tensor_bytes
 
 CONFIG, CARD = "config.json", "README.md"
@@ -82,8 +81,15 @@ class Packing:
                 write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
                 print_line(self.run.console, f"{number} {there}: {record.checks[name]}")
         name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
-        card = Card(name, file, self.run.config, self._split, record.checks, record.source)
-        write_text(place / CARD, card.text())
+        text = render_subnet_card(
+            name,
+            file,
+            self.run.config,
+            search_images=self._split,
+            checks=record.checks,
+            source=record.source,
+        )
+        write_text(place / CARD, text)
 
     def pack_front(self, place: Path, front: Front) -> None:
         """Write the folder of a portfolio.
@@ -93,7 +99,7 @@ class Packing:
         """
         few = self.images[:CHECKED_OF_FRONT]
         checks = save_portfolio(self.run.supernet, front, place, about(self.run), few)
-        text = portfolio_card(
+        text = render_portfolio_card(
             f"{self.run.folder.path.name}-{place.name}", front, self.run.config, self._split
         )
         write_text(place / CARD, text)

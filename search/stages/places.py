@@ -15,12 +15,12 @@ from search.lock import FolderLock
 from search.record import describe
 from search.tables import print_line
 from space.arch import Arch
+from space.arch_file import load_arch
 from space.cost import macs
-from space.errors import InputError
-from space.files import load_arch
 from space.space import SearchSpace
-from space.writing import make_folder, writing
-from space.yamlfile import write_text
+from space.utils.atomic import make_folder, writing
+from space.utils.errors import InputError
+from space.utils.yaml_file import write_text
 
 # The arch file of a finished network, and of one that is being trained.
 ARCH, STARTED = "arch.yaml", "started.yaml"

@@ -26,18 +26,18 @@ from search.latency.measuring import (
 from search.latency.rounds import Rounds
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable, Measured, check_name
-from search.latency.terms import terms_in
+from search.latency.terms import list_terms
 from search.stages.context import RunContext, find_device
 from search.stages.tables import FOLDER
 from search.tables import print_line, show_rows
 from space.arch import Arch
 from space.cost import macs
-from space.errors import InputError, naming
 from space.space import SearchSpace
-from space.writing import make_folder
-from supernet.backbone import backbone_shape, create_backbone
-from supernet.model import Supernet
-from supernet.sources import open_sources
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError, naming
+from supernet.backbones.vit import backbone_shape, create_backbone
+from supernet.data.sources import open_sources
+from supernet.models.supernet import Supernet
 
 HELD_OUT = 40
 ROUNDS = 20
@@ -173,7 +173,7 @@ def make_table(
     """Fit the terms to the designed archs, and judge them by the others."""
     ms = {arch: 1e3 * timings[space.identity(arch)].seconds for arch in archs}
     spread = {arch: timings[space.identity(arch)].spread for arch in archs}
-    terms = fit({arch: ms[arch] for arch in archs.designed}, space.shape, terms_in(space.graph))
+    terms = fit({arch: ms[arch] for arch in archs.designed}, space.shape, list_terms(space))
     table = LatencyTable(
         name=name,
         conditions=conditions,

@@ -31,14 +31,14 @@ from search.stages.random_archs import best_random
 from search.stages.tables import tables_by_cost
 from search.tables import print_line
 from space.arch import Arch
-from space.errors import InputError
-from space.interruption import ProcessLostError
-from space.writing import writing
-from supernet.elastic import ElasticViT
-from supernet.extraction import extract, subnet_of
-from supernet.parallel import Processes
-from supernet.pretrained import load_backbone
-from supernet.retraining import retrain as train_subnet
+from space.utils.atomic import writing
+from space.utils.errors import InputError
+from space.utils.signals import ProcessLostError
+from supernet.backbones.load import load_backbone
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import extract, subnet_of
+from supernet.process_group import Processes
+from supernet.training.retrain import retrain as train_subnet
 from supernet.weights import save_weights
 
 

@@ -19,14 +19,13 @@ from search.frontfile import FRONT
 from search.latency.costs import by_cost
 from search.latency.fitting import TOO_FAR
 from search.leads import Lead, what_leads_are
-from search.racing import race_of
 from search.run import run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
 from search.stages.context import TRAINED, RunContext
 from search.stages.timing import marks, time_front
-from search.tables import OPTIMISTIC, cell, duration, passes, print_line, show_rows
-from space.errors import InputError, cut
+from search.tables import OPTIMISTIC, cell, duration, print_line, show_rows
+from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
 
@@ -45,7 +44,6 @@ def search(run: RunContext) -> Front:
         if table.error is not None and table.error.large:
             print_line(console, TOO_FAR)
     problem = run.problem
-    race = race_of(problem, wanted.racing)
     run.check_images()
     path = run.folder.search / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
@@ -59,7 +57,7 @@ def search(run: RunContext) -> Front:
 
         front = search_supernet(
             run,
-            RunEvaluator(run.config, run.file, shown.loaded, race),
+            RunEvaluator(run.config, run.file, shown.loaded),
             budget=wanted.budget,
             trials=wanted.trials,
             sampler=sampler,
@@ -77,7 +75,6 @@ def search(run: RunContext) -> Front:
         front = time_front(front, earlier, run.supernet, costs, console)
         front.save(path)
     show_front(front, console, limits)
-    shown.show_passes()
     return front
 
 
@@ -203,7 +200,6 @@ class Shown:
         self._noted: set[str] = set()
         self._told: int | None = None
         self._began: float | None = None
-        self._state: State | None = None
 
     def loaded(self, done: int, total: int) -> None:
         """So many images of the search split are there."""
@@ -218,7 +214,6 @@ class Shown:
 
     def __call__(self, state: State) -> None:
         """The search has come so far."""
-        self._state = state
         for note in state.notes:
             if note not in self._noted:
                 self._noted.add(note)
@@ -230,18 +225,6 @@ class Shown:
         self._told = tenth
         if news and not self._console.is_terminal:
             print_line(self._console, f"{self._title} {state.done}/{state.total}  {words}")
-
-    def show_passes(self) -> None:
-        """Print what the time went into, and how many archs were stopped, where that is known."""
-        state = self._state
-        if state is not None and (line := passes(state.forward, state.of_alone)):
-            print_line(self._console, line)
-        if state is not None and state.stopped:
-            print_line(
-                self._console,
-                f"racing stopped {state.stopped} of {state.done} archs early: {state.images:.0%} "
-                "of the images were needed",
-            )
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from search.frontfile import FRONT
 from search.stages.packing import is_package
 from search.stages.places import ARCH
 from space.arch import Arch
-from space.errors import InputError
-from space.files import ArchFile, load_arch, load_arch_file
-from space.writing import writing
+from space.arch_file import ArchFile, load_arch, load_arch_file
+from space.utils.atomic import writing
+from space.utils.errors import InputError
 
 # As `file_stem` names them.
 STEM = re.compile(r"\d{4,}\.\d\d[kM]_([0-9a-f]{6})")

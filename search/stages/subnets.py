@@ -7,12 +7,12 @@ from typing import Any
 
 from search.stages.context import RunContext
 from search.stages.places import ARCH, WEIGHTS
-from space.errors import InputError
-from space.files import ArchFile
-from supernet.elastic import ElasticViT
-from supernet.exporting import FORMATS
-from supernet.extraction import create_subnet, extract
-from supernet.model import check_shape
+from space.arch_file import ArchFile
+from space.utils.errors import InputError
+from supernet.export import FORMATS
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import create_subnet, extract
+from supernet.models.supernet import check_shape
 
 # In the folder of one network: its weights as retrained, or as exported.
 OWN = (WEIGHTS, FORMATS["safetensors"].file)

@@ -7,7 +7,7 @@ from search.folder import RunFolder
 from search.latency.costs import by_cost, is_latency, read_tables
 from search.latency.table import LatencyTable
 from search.searchfile import SEARCH_FILE, SearchFile
-from space.errors import InputError
+from space.utils.errors import InputError
 
 FOLDER = "latency"
 

@@ -18,8 +18,8 @@ from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
 from search.tables import print_line
 from space.arch import Arch
-from space.errors import one_line
-from supernet.model import Supernet
+from space.utils.errors import one_line
+from supernet.models.supernet import Supernet
 
 ROUNDS = 15
 # What an arch file says of how its milliseconds came about.

@@ -12,10 +12,10 @@ from search.config import SupernetConfig
 from search.lock import FolderLock
 from search.processes import all_do, first_does
 from search.stages.context import TRAINED, WEIGHTS, RunContext
-from space.errors import InputError
-from supernet.parallel import Processes
-from supernet.pretrained import load_backbone
-from supernet.training import train_supernet
+from space.utils.errors import InputError
+from supernet.backbones.load import load_backbone
+from supernet.process_group import Processes
+from supernet.training.train_supernet import train_supernet
 from supernet.weights import save_weights
 
 

@@ -25,11 +25,11 @@ from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
 from search.objectives import DIRECTIONS, parse_objectives
 from search.parsing import parse_call
-from search.report.choices import choices_of_front, read_retrained
-from search.report.draw_latency import draw_latency
-from search.report.latencies import latencies
-from search.report.logs import curves, read_log
-from search.report.searches import read_search
+from search.report.latency_data import collect_latency_data
+from search.report.networks import pick_from_front, read_retrained
+from search.report.plot_latency import draw_latency
+from search.report.search_result import read_search
+from search.report.training_log import read_curves, read_log
 from search.run import run_search
 from search.samplers import parse_sampler
 from search.searchfile import SearchFile
@@ -42,11 +42,11 @@ from search.storage import Store
 from search.study import Counts
 from search.trials import read_records
 from space import InputError, SearchSpace, load_arch_file
-from space.yamlfile import read_yaml
-from supernet.data import DataConfig, cut
-from supernet.journal import Journal
-from supernet.pretrained import load_checkpoint_file
-from supernet.training import SupernetRecipe, train_supernet
+from space.utils.yaml_file import read_yaml
+from supernet.backbones.load import load_checkpoint_file
+from supernet.data.splits import DataConfig, cut
+from supernet.training.log import Journal
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 from supernet.weights import load_weights, save_weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -159,7 +159,7 @@ def _read_front(run):
 def _show(run, front):
     show_front(front, Console(quiet=True))
     front.best(macs="50%")
-    choices_of_front(run, "main", front)
+    pick_from_front(run, "main", front)
     target = run / "export"
     for entry in front.entries:
         assert (target / f"{file_stem(entry)}.yaml").parent == target
@@ -175,7 +175,7 @@ def _read_latency(run):
 def _judge(table, space):
     problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", DIRECTIONS, [table])
     Feasible(space, problem.budget).check(np.random.default_rng(0))
-    draw_latency(latencies(table, None, {}))
+    draw_latency(collect_latency_data(table))
 
 
 def _read_search(run):
@@ -211,7 +211,7 @@ def _read_log(run):
     try:
         rows = read_log(folder / "log.jsonl")
         for group in ("loss", "top1", "recall"):
-            curves(rows, group)
+            read_curves(rows, group)
     finally:
         Journal(folder, "supernet", quiet=True).restore(5)
 

@@ -8,9 +8,9 @@ from checkpoint_toys import damage, number_of, saved, state_of
 
 from search.cli import main
 from search.front import Front
-from space.errors import InputError
-from space.files import load_arch_file
-from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
+from space.arch_file import load_arch_file
+from space.utils.errors import InputError
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
 
 pytestmark = pytest.mark.cluster
 

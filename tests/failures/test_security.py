@@ -26,12 +26,12 @@ from search.searchfile import SearchFile
 from search.storage import Store, read_trials
 from search.trials import read_records
 from space import Arch, InputError, load_arch_file, save_arch
-from space.yamlfile import read_yaml
+from space.utils.yaml_file import read_yaml
 from supernet import create_subnet
-from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
-from supernet.pretrained import BackboneConfig, load_backbone, load_checkpoint_file
-from supernet.sources import DatasetConfig, open_sources
-from supernet.task import Classification
+from supernet.backbones.load import BackboneConfig, load_backbone, load_checkpoint_file
+from supernet.data.sources import DatasetConfig, open_sources
+from supernet.tasks.classification import Classification
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
 from supernet.weights import load_weights
 
 SPACE = small_space()

@@ -13,11 +13,11 @@ from search_toys import Evaluate, toy_space
 from search.front import Front
 from search.objectives import DIRECTIONS, Objective
 from search.report import make_report
-from search.report.contents import read_run
-from search.report.facts import what_was_run
+from search.report.run_results import read_run
+from search.report.summary import summarise_run
 from search.run import run_search
 from space import InputError
-from space.yamlfile import read_yaml, write_yaml
+from space.utils.yaml_file import read_yaml, write_yaml
 
 SPACE = toy_space()
 
@@ -144,9 +144,9 @@ def test_the_best_of_a_report_is_that_of_the_first_measured_objective(tmp_path, 
     check_ranked_by_top1(read_run(tmp_path, "main"), front)
 
 
-def check_ranked_by_top1(contents, front):
-    best = {each.name: each.arch for each in contents.choices}["best of the front"]
-    assert contents.score.name == "top1"
+def check_ranked_by_top1(results, front):
+    best = {each.name: each.arch for each in results.networks}["best of the front"]
+    assert results.score.name == "top1"
     assert best == max(front.entries, key=lambda entry: entry.metrics["top1"]).arch
 
 
@@ -160,7 +160,7 @@ def test_a_budget_of_a_report_goes_by_the_metrics_own_direction(tmp_path):
         folder=tmp_path / "search" / "main",
     )
     (budget,) = [
-        text for name, text in what_was_run(read_run(tmp_path, "main")) if name == "budget"
+        text for name, text in summarise_run(read_run(tmp_path, "main")) if name == "budget"
     ]
     assert "top1 at least 0.5" in budget
     assert re.search(r"macs at most .* \(80% of the full network", budget)
@@ -226,9 +226,9 @@ def test_a_report_knows_the_functions_and_directions_of_a_search(tmp_path, ended
     assert again.entries == front.entries
     if not ended:
         (folder / "front.yaml").unlink()
-    contents = read_run(tmp_path, "main")
-    check_ranked_by_top1(contents, front)
-    (budget,) = [text for name, text in what_was_run(contents) if name == "budget"]
+    results = read_run(tmp_path, "main")
+    check_ranked_by_top1(results, front)
+    (budget,) = [text for name, text in summarise_run(results) if name == "budget"]
     assert "f1 at least 0.3" in budget
     assert "ece at most 0.9" in budget
     # A folder of an earlier version says less of its search, and can be gone on with all the same.

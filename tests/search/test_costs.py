@@ -5,11 +5,10 @@ import random
 import pytest
 from space_toys import deit_small, random_space, seeded_spaces
 
-from search.costs import FREE_COSTS, ParamCost, TokenCost
+from search.costs import FREE_COSTS
 from space import Arch, BlockArch, Pool, params, token_counts
-from space.bands import Bands
-from space.cost import total
-from space.memory import activation_memory
+from space.cost import ParamCost, TokenCost, activation_memory, total
+from space.counting.bands import Bands
 
 SHARED = BlockArch(attention="shared")
 

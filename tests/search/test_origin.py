@@ -16,7 +16,7 @@ from search.host import StudyHost
 from search.origin import describe_callable, describe_origin
 from search.storage import JOURNAL
 from space import InputError
-from space.yamlfile import read_yaml, write_yaml
+from space.utils.yaml_file import read_yaml, write_yaml
 
 SCALE = 0.5
 LOG = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from stages_config import CONFIG
 
 from search.cli import main
 from search.config import Config
-from search.stages.card import beginning, hub_datasets
+from search.stages.card import describe_first_weights, find_hub_datasets
 from search.stages.packing import CARD, RECORD
 from space import load_arch_file, save_arch
 from supernet import create_subnet
-from supernet.exporting import formats
-from supernet.pretrained import BackboneConfig
+from supernet.backbones.load import BackboneConfig
+from supernet.export import formats
 
 FILES = ["README.md", "arch.yaml", "config.json", "export.json", "model.safetensors"]
 SEARCH = "search: {trials: 6, sampler: RandomSampler}\n"
@@ -195,11 +195,13 @@ def test_a_package_that_is_missing_is_told_before_anything_starts(
 
 
 def test_a_card_names_what_the_hub_has_and_what_training_began_with():
-    assert hub_datasets("hfds/user/name") == ["user/name"]
-    assert hub_datasets("torch/cifar10") is hub_datasets("folder") is None
+    assert find_hub_datasets("hfds/user/name") == ["user/name"]
+    assert find_hub_datasets("torch/cifar10") is find_hub_datasets("folder") is None
     backbone = BackboneConfig(model="m", checkpoint="/secret/place/deit.pth")
-    assert beginning(Config(backbone=backbone)) == "`deit.pth`"
-    assert "pretrained" in beginning(Config(backbone=BackboneConfig(model="m", pretrained=True)))
+    assert describe_first_weights(Config(backbone=backbone)) == "`deit.pth`"
+    assert "pretrained" in describe_first_weights(
+        Config(backbone=BackboneConfig(model="m", pretrained=True))
+    )
 
 
 def test_figures_that_are_none_do_not_break_a_card(config):

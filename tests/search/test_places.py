@@ -12,7 +12,7 @@ from search.config import Config
 from search.folder import RunFolder
 from search.stages.places import ARCH, STARTED, take
 from space import macs, save_arch
-from space.errors import InputError
+from space.utils.errors import InputError
 
 SPACE = small_space()
 ONE, TWO = all_archs(SPACE)[3], all_archs(SPACE)[17]

@@ -15,7 +15,7 @@ from search.stages import profiling
 from search.stages.archs import file_stem
 from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
-from supernet.backbone import create_backbone
+from supernet.backbones.vit import create_backbone
 
 SPACE = """
 space:

@@ -11,7 +11,7 @@ from search.session import MOST_NOTED, Search
 from search.status import described, read_status
 from search.storage import read_trials
 from space import InputError
-from space.yamlfile import read_yaml
+from space.utils.yaml_file import read_yaml
 
 LIMIT = "it took longer than the time limit of 0.01 s"
 TOO_LONG = f"TimeoutError: {LIMIT}"

@@ -8,7 +8,7 @@ from search.searchfile import SEARCH_FILE
 from search.storage import read_trials
 from search.trials import read_metrics
 from space import InputError
-from space.yamlfile import read_yaml
+from space.utils.yaml_file import read_yaml
 
 
 def found(run, name):

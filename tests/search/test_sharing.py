@@ -1,18 +1,13 @@
 """Evaluations that share work: in which groups and in what order archs are evaluated."""
 
-import json
-
 import pytest
 from leasing import done, exchanged, leases_of
 from search_toys import Evaluate, identities, study_of, toy_space
 
 from search.leases import MOST_DEATHS
-from search.record import Outcome, Spent, attempt
+from search.record import Outcome
 from search.run import run_search
-from search.sharing import Sharing, alike, in_order, shares
-from search.status import NAME, described, read_status
-from search.tables import passes
-from search.timelimit import limited
+from search.sharing import alike, in_order, shares
 
 SPACE = toy_space()
 
@@ -23,15 +18,10 @@ class Together(Evaluate):
     def __init__(self, space):
         super().__init__(space)
         self.groups = []
-        self.spent = Spent()
 
     def expect(self, archs):
         self.groups.append([self.space.identity(arch) for arch in archs])
         return archs[::-1]
-
-    def __call__(self, arch):
-        self.spent += Spent(0.25, 1.0)
-        return super().__call__(arch)
 
 
 def search(evaluate, **values):
@@ -48,9 +38,14 @@ def test_what_shares_is_told_of_jobs_and_orders_them():
     assert in_order(evaluate, jobs) == jobs[::-1]
     assert evaluate.groups == [identities(jobs)]
     assert in_order(Evaluate(SPACE), jobs) == jobs
-    assert isinstance(limited(evaluate, 9.0), Sharing)
-    assert in_order(limited(evaluate, 9.0), jobs) == jobs[::-1]
-    assert not isinstance(limited(Evaluate(SPACE), 9.0), Sharing)
+
+
+def test_with_a_time_limit_groups_are_the_same():
+    plain, timed = Together(SPACE), Together(SPACE)
+    search(plain, trials=60)
+    search(timed, trials=60, time_limit=60.0)
+    assert max(map(len, plain.groups)) > 1
+    assert timed.groups == plain.groups
 
 
 @pytest.mark.parametrize(
@@ -135,42 +130,6 @@ def test_one_that_fails_fails_alone():
     assert len(set(evaluate.seen)) == 70
 
 
-def test_what_evaluations_spent_is_summed_up_and_told(tmp_path):
-    seen = []
-    search(Together(SPACE), trials=40, folder=tmp_path, on_event=seen.append)
-    last = seen[-1]
-    assert last.spent == Spent(10.0, 40.0)
-    assert (last.forward, last.of_alone) == (10 / last.seconds, last.seconds / 40)
-    status = read_status(tmp_path)
-    assert (status.forward, status.of_alone) == (last.forward, last.of_alone)
-    assert passes(last.forward, last.of_alone) in described(status).splitlines()
-    said = json.loads((tmp_path / NAME).read_text())
-    del said["forward"], said["of_alone"]
-    (tmp_path / NAME).write_text(json.dumps(said))
-    assert "forward passes" not in described(read_status(tmp_path)), "as older ones said it"
-
-
-def test_where_nobody_knows_it_nothing_is_said(tmp_path):
-    seen = []
-    search(Evaluate(SPACE), trials=5, folder=tmp_path, on_event=seen.append)
-    assert (seen[-1].forward, seen[-1].of_alone) == (None, None)
-    assert passes(None, None) == ""
-    assert "forward passes" not in described(read_status(tmp_path))
-
-
-def test_an_attempt_knows_what_it_spent_also_where_it_failed():
-    class Failing(Together):
-        def __call__(self, arch):
-            super().__call__(arch)
-            raise RuntimeError("no")
-
-    (job,) = jobs_of(1)
-    evaluate = Failing(SPACE)
-    for _ in range(2):
-        assert attempt(evaluate, job.arch).spent == Spent(0.25, 1.0)
-    assert attempt(Evaluate(SPACE), job.arch).spent == Spent()
-
-
 def test_a_worker_gets_what_begins_like_what_it_had():
     leases, _ = leases_of(trials=300, workers=3, ahead=30, sampler="RandomSampler")
     last, chosen, there = {}, 0, 0
@@ -244,17 +203,3 @@ def test_a_study_that_was_started_again_ends_at_its_trials(ahead):
     leases.leave("a", done(known))
     exchanged(leases, jobs, "b")
     assert len(leases.study.records) == 30
-
-
-def test_a_users_own_attribute_is_not_taken_for_seconds():
-    evaluate = Evaluate(SPACE)
-    evaluate.spent = 3.0
-    assert attempt(evaluate, SPACE.largest()).spent == Spent()
-    assert search(evaluate, trials=3).evaluations == 3
-
-    class Failing(Evaluate):
-        @property
-        def spent(self):
-            raise RuntimeError("the device is gone")
-
-    assert attempt(Failing(SPACE), SPACE.largest()).metrics["top1"] > 0

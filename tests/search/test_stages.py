@@ -93,11 +93,6 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
         (["--search.sampler_args", "{population: 9}"], "unknown argument 'population'"),
         (["--search.objectives", "[top1, mac]"], "'mac'"),
         (["--search.objectives", "[miou=max, macs]"], "'miou' is not measured"),
-        (["--search.racing", "0.7"], "search.racing: must be a probability over 0 and under 0.5"),
-        (
-            ["--search.racing", "0.01", "--search.objectives", "[top1, kl]"],
-            "search.racing: needs one measured objective",
-        ),
         (["--search.reuse", "[other]"], "search.reuse: there is no search 'other' in "),
         (["--search.trials", "0"], "search.trials: must be at least 1, got 0"),
         (["--search.workers=-1"], "search.workers: must be at least 0, got -1"),

@@ -35,6 +35,13 @@ def test_a_search_that_has_ended_says_so(tmp_path):
     assert described(status).startswith("ended (process ")
 
 
+def test_what_earlier_versions_said_beside_it_is_passed_over(tmp_path):
+    search(tmp_path)
+    status, file = read_status(tmp_path), tmp_path / NAME
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"forward": 0.9, "of_alone": 0.5}))
+    assert read_status(tmp_path) == status
+
+
 def test_its_best_is_that_of_the_first_measured_objective(tmp_path):
     seen = []
     front = search(tmp_path, objectives=["macs", "top1"], on_event=seen.append)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import optuna
 import pytest
+from search.report.front_figures import fronts_figures
+from search.report.searches import read_search
 from search_toys import Evaluate, all_archs, problem_of
 from stored import SPACE, search, stored, study_in
 
@@ -14,7 +16,7 @@ from search.searchfile import SEARCH_FILE
 from search.storage import JOURNAL, read_trials
 from search.trials import read_metrics, read_records
 from space import InputError
-from space.files import block_to_dict
+from space.arch_file import block_to_dict
 
 
 def test_each_finished_evaluation_is_one_trial_with_all_that_is_known(tmp_path):
@@ -108,6 +110,39 @@ def test_a_trial_that_a_database_holds_twice_counts_once(tmp_path):
     front, evaluate = search(tmp_path, trials=9)
     assert front.evaluations == 9
     assert len(evaluate.seen) == 1
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite"])
+def test_what_an_earlier_version_estimated_is_evaluated(tmp_path, storage):
+    """Racing, which is no more, stopped evaluations early and marked their metrics."""
+    url = f"sqlite:///{tmp_path}/trials.db" if storage else None
+    folder, toy, notes = tmp_path / "main", Evaluate(SPACE), []
+
+    def earlier(arch):
+        found = toy(arch)
+        early = len(toy.seen) % 3 == 0
+        return {**found, "top1": 2.0, "racing.seen": 0.5} if early else found
+
+    search(folder, trials=30, evaluate=earlier, storage=url)
+    estimates = set(toy.seen[2::3])
+    if url is None:
+        result = read_search(folder)
+        assert len(result.records) == len(read_metrics(read_trials(folder))) == 20
+        (figures,) = fronts_figures(result, [])
+        assert len(figures.cloud) == 20
+        front, _ = search(tmp_path / "other", trials=30, reuse=[folder])
+        assert max(entry.metrics["top1"] for entry in front.entries) < 1
+    front, evaluate = search(
+        folder, trials=30, storage=url, on_event=lambda each: notes.extend(each.notes)
+    )
+    assert (front.evaluations, len(evaluate.seen)) == (30, 10)
+    assert not (set(toy.seen) - estimates) & set(evaluate.seen)
+    assert all("racing.seen" not in entry.metrics for entry in front.entries)
+    assert max(entry.metrics["top1"] for entry in front.entries) < 1
+    (note,) = set(notes)
+    assert "10 evaluations do not count, since an earlier version stopped them early" in note
+    _, evaluate = search(folder, 30, storage=url)
+    assert evaluate.seen == []
 
 
 def test_optunas_own_functions_open_the_journal(tmp_path):

@@ -13,7 +13,7 @@ from search.folder import RunFolder
 from search.parsing import parse_call
 from search.tables import OPTIMISTIC
 from space import InputError
-from space.yamlfile import read_yaml
+from space.utils.yaml_file import read_yaml
 
 TEXT = """seed: 3
 data: {batch: 64}

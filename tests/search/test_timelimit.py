@@ -12,7 +12,7 @@ from search_toys import Evaluate, small_space
 from search.config import SearchConfig
 from search.record import attempt
 from search.run import run_search
-from search.timelimit import limited
+from search.timelimit import evaluate_within
 from space import InputError
 
 
@@ -40,7 +40,7 @@ def test_an_alarm_of_the_users_own_rings_all_the_same():
     try:
         began = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        assert limited(lambda arch: {"top1": 0.5}, 60.0)(None) == {"top1": 0.5}
+        assert evaluate_within(lambda arch: {"top1": 0.5}, None, 60.0) == {"top1": 0.5}
         while not rung and time.monotonic() < began + 5:
             time.sleep(0.01)
     finally:
@@ -63,7 +63,7 @@ def test_a_limit_is_told_by_its_length():
         time.sleep(5)
 
     with pytest.raises(TimeoutError, match=r"longer than the time limit of 0\.1 s"):
-        limited(hang, 0.1)(None)
+        evaluate_within(hang, None, 0.1)
 
 
 def works_on():
@@ -99,7 +99,7 @@ def test_what_took_too_long_has_failed_whatever_it_did(work):
         return {"top1": 0.5}
 
     before, began = signal.getsignal(signal.SIGALRM), time.monotonic()
-    outcome = attempt(limited(evaluate, 0.2), None)
+    outcome = attempt(evaluate, None, 0.2)
     assert outcome.metrics == {}
     assert outcome.error.startswith("TimeoutError: it took longer than the time limit of 0.2 s")
     assert time.monotonic() - began < 1.0
@@ -119,7 +119,7 @@ def test_what_catches_everything_is_interrupted_again(monkeypatch):
                 caught.append(error)
 
     with pytest.raises(TimeoutError):
-        limited(evaluate, 0.05)(None)
+        evaluate_within(evaluate, None, 0.05)
     assert len(caught) == 4
 
 
@@ -127,7 +127,7 @@ def test_an_error_within_the_limit_stays_what_it_is():
     def broken(arch):
         raise ValueError("no weights")
 
-    assert attempt(limited(broken, 5.0), None).error.startswith("ValueError: no weights")
+    assert attempt(broken, None, 5.0).error.startswith("ValueError: no weights")
 
 
 def test_ctrl_c_after_the_limit_is_no_failed_evaluation():
@@ -137,7 +137,7 @@ def test_ctrl_c_after_the_limit_is_no_failed_evaluation():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        limited(interrupted, 0.05)(None)
+        evaluate_within(interrupted, None, 0.05)
 
 
 def test_outside_the_main_thread_the_time_counts_that_it_took():

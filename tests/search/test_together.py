@@ -19,8 +19,8 @@ from search.parsing import parse_call
 from search.stages.places import failure
 from search.stages.retraining import retrain_share
 from space import InputError
-from space.files import load_arch_file
-from space.interruption import ProcessLostError
+from space.arch_file import load_arch_file
+from space.utils.signals import ProcessLostError
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
 

@@ -36,26 +36,33 @@ def test_the_example_of_the_config_is_read_as_written():
             },
         }
     )
-    assert space.pool.blocks == (3, 6, 9)
-    assert space.pool.pools == (
+    assert space.axes["pool"].blocks == (3, 6, 9)
+    assert space.axes["pool"].choices == (
         Pool("avg2d", grid=(10, 10)),
         Pool("avg2d", grid=(7, 7)),
         Pool("conv2d", grid=(10, 10)),
         Pool("conv2d", grid=(7, 7)),
     )
-    assert space.share.blocks == tuple(range(1, 12))
-    assert space.skip.blocks == (2, 5)
-    assert (space.skip.ratios, space.skip.selectors) == ((0.25, 0.5), ("cls", "map"))
-    limits = space.limits
-    assert (limits.pools, limits.share_run, limits.skip_run) == (3, 3, 2)
+    assert space.axes["share"].blocks == tuple(range(1, 12))
+    assert space.axes["skip"].blocks == (2, 5)
+    assert (space.axes["skip"].ratios, space.axes["skip"].selectors) == (
+        (0.25, 0.5),
+        ("cls", "map"),
+    )
+    assert space.axes["pool"].max_pools == space.axes["share"].max_run == 3
+    assert space.axes["skip"].max_run == 2
 
 
 def test_what_is_left_out_has_its_default():
     space = build({"pool": POOL, "share": {}, "skip": SKIP})
-    assert space.pool.blocks == tuple(range(12))
-    assert space.share.blocks == space.skip.blocks == tuple(range(1, 12))
-    assert (space.pool.max_pools, space.share.max_run, space.skip.max_run) == (2, 1, 1)
-    assert space.skip.selectors == ("map",)
+    assert space.axes["pool"].blocks == tuple(range(12))
+    assert space.axes["share"].blocks == space.axes["skip"].blocks == tuple(range(1, 12))
+    assert (
+        space.axes["pool"].max_pools,
+        space.axes["share"].max_run,
+        space.axes["skip"].max_run,
+    ) == (2, 1, 1)
+    assert space.axes["skip"].selectors == ("map",)
 
 
 def test_null_is_the_default_too():
@@ -72,7 +79,7 @@ def test_a_missing_part_is_an_axis_that_is_not_searched(missing, null):
     if not null:
         del values[missing]
     space = build(values)
-    assert getattr(space, missing) is None
+    assert missing not in space.axes
     assert missing not in space.to_dict()
     rng = np.random.default_rng(0)
     blocks = [block for _ in range(50) for block in space.sample(rng).blocks]
@@ -87,8 +94,8 @@ def test_a_missing_part_is_an_axis_that_is_not_searched(missing, null):
 def test_grids_of_other_backbones_need_not_be_square():
     shape = dataclasses.replace(SHAPE, grid=(8, 20))
     space = build({"pool": {"kinds": ["conv2d"], "grids": [[4, 10], 8, [2, 5], 1]}}, shape)
-    assert space.pool.grids == ((4, 10), (8, 8), (2, 5), (1, 1))
-    reached = {state.grid for state in space.graph.levels[-1]}
+    assert space.axes["pool"].grids == ((4, 10), (8, 8), (2, 5), (1, 1))
+    reached = {state.tokens.grid for state in space.graph.levels[-1]}
     assert reached == {(8, 20), (4, 10), (2, 5)}
 
 
@@ -191,8 +198,8 @@ def test_a_refused_value_is_shown_on_one_short_line(value):
 
 def test_a_space_belongs_to_its_backbone():
     values = {"share": {"blocks": "all"}}
-    assert build(values).share.blocks[-1] == 11
-    assert build(values, deit_small(depth=24)).share.blocks[-1] == 23
+    assert build(values).axes["share"].blocks[-1] == 11
+    assert build(values, deit_small(depth=24)).axes["share"].blocks[-1] == 23
 
 
 def test_a_convolution_that_no_listed_grid_suits_is_refused():

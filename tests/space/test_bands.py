@@ -7,10 +7,10 @@ import pytest
 from space_toys import deit_small, seeded_spaces
 
 from space import InputError, SearchSpace, macs
-from space import halves as halves_module
-from space.bands import Bands
 from space.cost import mac_cost
-from space.tokens import advance
+from space.counting import exact_sums as sums_module
+from space.counting.bands import Bands
+from space.operators.walk import advance
 
 EVERYTHING = {
     "pool": {
@@ -31,7 +31,7 @@ def bands_of(space, cost=None):
 def large():
     """DeiT-S with every axis, 4 * 10^9 archs; its exact sums fit in memory."""
     space = SearchSpace.from_dict(EVERYTHING, deit_small())
-    assert space.mac_bands.halves is not None
+    assert space.mac_bands.exact_sums is not None
     return space
 
 
@@ -42,35 +42,35 @@ def deep():
 
 
 @pytest.fixture
-def without_halves(monkeypatch):
-    monkeypatch.setattr(halves_module, "MOST_SUMS", 10)
+def without_sums(monkeypatch):
+    monkeypatch.setattr(sums_module, "MOST_SUMS", 10)
 
 
 class MadeUpCost:
     """A cost that is no MACs: its own terms for tokens, sharing and poolings so far."""
 
     def block(self, state, block):
-        return state.tokens + 10 * block.shared + 1000 * state.pools
+        return state.tokens.patches + 10 * block.shared + 1000 * state.own[0]
 
     def rest(self, state):
         return 7
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])
-def test_estimates_are_called_so_and_lie_near_the_exact_count(large, share, without_halves):
+def test_estimates_are_called_so_and_lie_near_the_exact_count(large, share, without_sums):
     exact, estimated = large.mac_bands, bands_of(large)
     half = int((exact.high - exact.low) * share / 2)
     for at in (0.3, 0.5, 0.7):
         middle = exact.low + int((exact.high - exact.low) * at)
         estimate = estimated.count(middle - half, middle + half)
-        assert estimated.halves is None
+        assert estimated.exact_sums is None
         assert not estimate.exact
         right = exact.count(middle - half, middle + half)
         assert right.exact
         assert estimate.value == pytest.approx(right.value, rel=0.2)
 
 
-def test_an_estimate_lies_between_what_surely_is_inside_and_what_may_be(without_halves):
+def test_an_estimate_lies_between_what_surely_is_inside_and_what_may_be(without_sums):
     for space in seeded_spaces(40, least=50, most=4000):
         bands, costs = bands_of(space), []
         for rank in range(space.size()):
@@ -82,7 +82,7 @@ def test_an_estimate_lies_between_what_surely_is_inside_and_what_may_be(without_
             assert least <= bands.count(low, high).value <= most
 
 
-def test_draws_without_exact_sums_stay_inside_the_band(large, without_halves):
+def test_draws_without_exact_sums_stay_inside_the_band(large, without_sums):
     rng, bands = np.random.default_rng(0), bands_of(large)
     for at in (0.2, 0.5, 0.8):
         low = bands.low + int((bands.high - bands.low) * at)
@@ -93,7 +93,7 @@ def test_draws_without_exact_sums_stay_inside_the_band(large, without_halves):
             assert low <= macs(arch, large.shape) <= high
 
 
-def test_an_empty_looking_band_is_not_called_empty_without_exact_sums(large, without_halves):
+def test_an_empty_looking_band_is_not_called_empty_without_exact_sums(large, without_sums):
     bands = bands_of(large)
     gap = bands.high - 1
     with pytest.raises(InputError, match="no arch was found with a cost in"):
@@ -116,7 +116,7 @@ def test_narrow_bands_of_a_large_space_are_met_exactly(large, share):
             assert low <= macs(arch, large.shape) <= low + width
 
 
-def test_the_histogram_of_a_large_space_adds_up_to_its_size(large, without_halves):
+def test_the_histogram_of_a_large_space_adds_up_to_its_size(large, without_sums):
     assert sum(count.value for count in large.mac_bands.histogram(50)) == large.size()
     estimated = [count.value for count in bands_of(large).histogram(10)]
     assert sum(estimated) == pytest.approx(large.size(), rel=0.05)
@@ -154,14 +154,14 @@ def test_sizes_past_64_bits_are_exact(deep):
 def test_counts_past_64_bits_are_binomial_where_only_sharing_costs(deep):
     bands = deep.mac_bands
     saved = (bands.high - bands.low) // 79
-    assert bands.halves is not None
+    assert bands.exact_sums is not None
     for shared in range(80):
         cost = bands.high - shared * saved
         assert bands.count(cost, cost) == (math.comb(79, shared), True)
     assert bands.count(bands.low, bands.high) == (2**79, True)
 
 
-def test_estimates_past_64_bits_are_off_by_no_more_than_the_buckets_drift(deep, without_halves):
+def test_estimates_past_64_bits_are_off_by_no_more_than_the_buckets_drift(deep, without_sums):
     bands = bands_of(deep)
     saved, drift = (bands.high - bands.low) // 79, bands.width * 81
     low, high = bands.high - 50 * saved, bands.high - 30 * saved
@@ -170,7 +170,7 @@ def test_estimates_past_64_bits_are_off_by_no_more_than_the_buckets_drift(deep, 
         sum(number for cost, number in costs.items() if low - more <= cost <= high + more)
         for more in (-drift, drift)
     )
-    assert bands.halves is None
+    assert bands.exact_sums is None
     assert 0 < least <= bands.count(low, high).value <= most < 2**79
 
 
@@ -179,7 +179,7 @@ def test_draws_past_64_bits_are_uniform_over_the_shared_blocks(deep, exact):
     rng, bands = np.random.default_rng(4), bands_of(deep)
     saved = (bands.high - bands.low) // 79
     low, high = bands.high - 21 * saved, bands.high - 20 * saved
-    draw = bands.halves.sample if exact else bands.sample
+    draw = bands.exact_sums.sample if exact else bands.sample
     drawn = [draw(rng, low, high) for _ in range(200)]
     shared = np.array([[block.shared for block in arch.blocks] for arch in drawn])
     assert set(shared.sum(axis=1)) == {20, 21}

@@ -8,10 +8,10 @@ import pytest
 from space_toys import deit_small, deviation, seeded_spaces
 
 from space import InputError, SearchSpace, macs
-from space import bands as bands_module
-from space.bands import STRATA, Bands
 from space.cost import mac_cost
-from space.graph import integer_below
+from space.counting import bands as bands_module
+from space.counting.bands import STRATA, Bands
+from space.counting.graph import integer_below
 
 VALUES = {
     "pool": {"blocks": [2, 3], "kinds": ["avg2d", "conv2d"], "grids": [7, 4]},
@@ -73,9 +73,9 @@ def test_archs_are_drawn_evenly_over_the_macs_of_each_pooling_kernel(space, arch
         for i, block in enumerate(arch.blocks)
         if block.pool and block.pool.learned
     }
-    assert set(space.learned_bands) == learned == {(2, "conv2d"), (3, "conv2d")}
+    assert set(space.kernel_bands) == learned == {(2, "conv2d"), (3, "conv2d")}
     rng = np.random.default_rng(0)
-    for (i, kind), bands in space.learned_bands.items():
+    for (i, kind), bands in space.kernel_bands.items():
         pools = {arch: arch.blocks[i].pool for arch in archs}
         wanted = {arch for arch, pool in pools.items() if pool and pool.kind == kind}
         drawn = Counter(bands.sample_evenly(rng) for _ in range(60 * len(wanted)))
@@ -103,7 +103,7 @@ def test_a_band_is_drawn_uniformly_by_rejection(space, archs, share):
     rng = np.random.default_rng(3)
     assert len(members) > 20
     assert abs(skew(lambda: space.sample(rng, macs=(low, high)), members)) < MOST
-    assert "halves" not in vars(space.mac_bands)
+    assert "exact_sums" not in vars(space.mac_bands)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.02])
@@ -113,7 +113,7 @@ def test_a_band_is_drawn_uniformly_from_exact_sums(space, archs, share, monkeypa
     low, high, members = middle(archs, share)
     rng = np.random.default_rng(4)
     assert abs(skew(lambda: fresh.sample(rng, low, high), members)) < MOST
-    assert "halves" in vars(fresh)
+    assert "exact_sums" in vars(fresh)
 
 
 def test_a_band_of_one_cost_holds_its_ties(space, archs, monkeypatch):

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from space import InputError
-from space.errors import one_line
+from space.utils.errors import one_line
 
 
 @pytest.mark.parametrize("character", ["\n", "\r", "\x1b", "\u2028", "\x85", "\x00", "\udc80"])

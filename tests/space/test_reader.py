@@ -3,7 +3,7 @@
 import pytest
 
 from space import InputError
-from space.reader import Reader, open_json, open_yaml
+from space.utils.reader import Reader, open_json, open_yaml
 
 
 def test_optional_keys_have_their_defaults_and_null_is_no_value():

@@ -1,12 +1,14 @@
 """Each validity rule by small examples, limits included."""
 
+from dataclasses import replace
+
 import pytest
 from space_toys import deit_small
 
 from space import Arch, BlockArch, InputError, Pool, SearchSpace, macs
 from space.arch import POOL_KINDS
-from space.rules import Limits, broken
-from space.tokens import State, kept
+from space.operators.skipping import kept
+from space.operators.walk import start, violations
 
 VALUES = {
     "pool": {
@@ -76,14 +78,14 @@ VALID = {
 }
 INVALID = [
     ((SHARED,), 0, "block 0 has no block before it"),
-    ((OWN, pool("avg2d", 10, attention="shared")), 1, "a block that pools cannot share"),
+    ((OWN, pool("avg2d", 10, attention="shared")), 1, "saw exactly the same tokens"),
     ((OWN, SKIP_SHARED), 1, "saw exactly the same tokens"),
     ((OWN, SKIP, SHARED), 2, "saw exactly the same tokens"),
     ((SKIP,), 0, "block 0 cannot skip"),
     ((OWN, pool("avg2d", 10, skip=0.5)), 1, "cannot both pool and skip"),
     ((OWN, SHARED, SKIP), 2, "starts only after a block that attends by itself"),
     ((OWN, SKIP, LESS), 2, "skip 0.25 differs from the ratio"),
-    ((OWN, SKIP, pool("avg2d", 10, skip=0.5)), 2, "no pooling inside a run"),
+    ((OWN, SKIP, pool("avg2d", 10, skip=0.5)), 2, "cannot both pool and skip"),
     ((OWN, SKIP, SKIP, SKIP), 3, "more than 2 skipping blocks in a row (skip.max_run)"),
     ((OWN, SHARED, SHARED, SHARED), 3, "more than 2 shared blocks in a row (share.max_run)"),
     ((AVG7, AVG10), 1, "pool avg2d:10x10 is not smaller than the grid 7x7"),
@@ -157,11 +159,16 @@ def test_the_kept_tokens_are_exact_decimals(skip, tokens, k):
     assert kept(skip, tokens) == k
 
 
+def at(grid):
+    """What block 0 finds on a grid."""
+    return start(replace(deit_small(), grid=grid))
+
+
 @pytest.mark.parametrize("kind", POOL_KINDS)
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 5])
 def test_pools_are_allowed_exactly_where_they_shrink(kind, side):
     """Every target, on a grid of `side` x 3: compared with the definition, written out."""
-    state = State((side, 3), side * 3)
+    state = at((side, 3))
     for height in range(1, 7):
         for width in range(1, 5):
             if kind.endswith("2d"):
@@ -173,26 +180,32 @@ def test_pools_are_allowed_exactly_where_they_shrink(kind, side):
                 stride = 2 if kind == "conv1d" else height + 1
                 block = BlockArch(pool=Pool(kind, stride=stride))
                 right = True
-            assert (broken(0, state, block) == []) == right
+            assert (violations(0, state, block) == []) == right
 
 
 @pytest.mark.parametrize("kind", POOL_KINDS)
 def test_the_last_token_is_never_pooled_away(kind):
     target = {"grid": (1, 1)} if kind.endswith("2d") else {"stride": 2}
-    assert broken(3, State((1, 1), 1), BlockArch(pool=Pool(kind, **target))) != []
+    state = at((1, 1))
+    assert violations(3, state, BlockArch(pool=Pool(kind, **target))) != []
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
-def test_limits_allow_their_own_number_and_no_more(most):
-    limits = Limits(pools=most, skip_run=most, share_run=most)
-    full = State((14, 14), 196)
-    cases = [
-        ("pools", AVG7),
-        ("shared", SHARED),
-    ]
-    for name, block in cases:
-        assert broken(9, full._replace(**{name: most - 1}), block, limits) == []
-        assert len(broken(9, full._replace(**{name: most}), block, limits)) == 1
-    if most > 1:
-        assert broken(9, full._replace(run=most - 1, kept=98), SKIP, limits) == []
-    assert len(broken(9, full._replace(run=most, kept=98), SKIP, limits)) == 1
+@pytest.mark.parametrize(
+    ("section", "block"),
+    [
+        ({"pool": {"kinds": ["avg1d"], "strides": [2], "max_pools": None}}, AVG1D),
+        ({"share": {"max_run": None}}, SHARED),
+        ({"skip": {"ratios": [0.5], "max_run": None}}, SKIP),
+    ],
+)
+def test_limits_allow_their_own_number_and_no_more(most, section, block):
+    values = {
+        name: {key: most if value is None else value for key, value in axis.items()}
+        for name, axis in section.items()
+    }
+    space = SearchSpace.from_dict(values, deit_small(depth=most + 2))
+    inside = (OWN, *[block] * most, OWN)
+    assert Arch(inside) in space
+    (reason,) = space.violations(Arch((OWN, *[block] * (most + 1))))
+    assert reason.startswith(f"blocks[{most + 1}]: more than {most} ")

@@ -19,10 +19,9 @@ from supernet_toys import (
 )
 from timm.layers import DropPath
 
-import supernet.attention
-import supernet.core
-from supernet.attention import Want, own_attention, shared_attention
-from supernet.block import run_block
+from supernet.backbones import blocks
+from supernet.backbones.blocks import Exchange, Request, elastic_attention, elastic_block
+from supernet.models import forward
 
 
 def by_logits(logits):
@@ -30,18 +29,18 @@ def by_logits(logits):
     return logits.exp().sum((1, 2))
 
 
-def by_rows(query, key):
+def by_rows(query, key, scale=1.0):
     """The same by queries and keys."""
     return (query[:, :, :1] * key).sum((1, 3))
 
 
 WANTS = {
-    "nothing": Want(),
-    "map": Want(map=True),
-    "scores": Want(scores=by_logits),
-    "row scores": Want(row_scores=by_rows),
-    "queries and keys": Want(query_key=True),
-    "map, scores": Want(map=True, scores=by_logits, query_key=True),
+    "nothing": Request(),
+    "map": Request(maps=True),
+    "scores": Request(read_logits=by_logits),
+    "row scores": Request(read_rows=by_rows),
+    "queries and keys": Request(query_key=True),
+    "map, scores": Request(maps=True, read_logits=by_logits, query_key=True),
 }
 
 
@@ -51,7 +50,18 @@ def tokens(count=9, width=32, batch=2, requires_grad=False):
 
 
 def attention_of(name):
-    return build(name).blocks[0].attn
+    return elastic_attention(build(name).blocks[0].attn)
+
+
+def own_attention(attn, x, request):
+    """What attention gives, and what it leaves."""
+    exchange = Exchange(request)
+    y = attn(x, exchange=exchange)
+    return y, exchange.exposed
+
+
+def shared_attention(attn, x, maps):
+    return attn(x, exchange=Exchange(maps=maps))
 
 
 @pytest.mark.parametrize("want", WANTS.values(), ids=WANTS)
@@ -63,43 +73,43 @@ def test_own_attention_is_that_of_timm(name, fused, want):
     y, exposed = own_attention(attn, x, want)
     close(y, attn(x))
     found = [each is not None for each in exposed]
-    scored = bool(want.scores or want.row_scores)
-    assert found == [want.map, scored, want.query_key, want.query_key]
+    scored = bool(want.read_logits or want.read_rows)
+    assert found == [want.maps, scored, want.query_key, want.query_key]
 
 
 @pytest.mark.parametrize("name", ["class token", "registers", "gated"])
 def test_what_it_exposes(name):
     attn, x = attention_of(name), tokens()
-    _, exposed = own_attention(attn, x, Want(map=True, scores=by_logits, query_key=True))
+    _, exposed = own_attention(attn, x, Request(maps=True, read_logits=by_logits, query_key=True))
     query, key, _ = attn.qkv(x).reshape(2, 9, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
     query, key = attn.q_norm(query), attn.k_norm(key)
     close(exposed.query, query)
     close(exposed.key, key)
     logits = torch.einsum("bhid,bhjd->bhij", query, key) / attn.head_dim**0.5
-    close(exposed.importance, by_logits(logits))
+    close(exposed.read, by_logits(logits))
     close(torch.cat(exposed.maps), logits.softmax(-1))
-    _, exposed = own_attention(attn, x, Want(row_scores=by_rows))
-    close(exposed.importance, by_rows(query, key))
+    _, exposed = own_attention(attn, x, Request(read_rows=by_rows))
+    close(exposed.read, by_rows(query, key))
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 5])
 @pytest.mark.parametrize("name", ["class token", "registers", "gated"])
 def test_maps_made_part_by_part_are_the_same(monkeypatch, name, images):
-    attn, want = attention_of(name), Want(map=True, scores=by_logits)
+    attn, want = attention_of(name), Request(maps=True, read_logits=by_logits)
     x = tokens(batch=5, requires_grad=True)
     whole, all_exposed = own_attention(attn, x, want)
     whole.sum().backward()
     gradient, x.grad = x.grad.clone(), None
     # Room for the maps of so many images, and not for one more.
-    monkeypatch.setattr(supernet.attention, "CACHED_BYTES", (images + 1) * 4 * 9 * 9 * 8 - 1)
-    parts = list(supernet.attention._parts(x.view(5, 4, 9, 8), x.view(5, 4, 9, 8)))
+    monkeypatch.setattr(blocks, "CACHED_BYTES", (images + 1) * 4 * 9 * 9 * 8 - 1)
+    parts = list(blocks._parts(x.view(5, 4, 9, 8), x.view(5, 4, 9, 8)))
     assert [len(part) for part, _ in parts][:1] == [images]
     assert sum(len(part) for part, _ in parts) == 5
     y, exposed = own_attention(attn, x, want)
     y.sum().backward()
     close(y, whole)
     close(torch.cat(exposed.maps), torch.cat(all_exposed.maps))
-    close(exposed.importance, all_exposed.importance)
+    close(exposed.read, all_exposed.read)
     close(x.grad, gradient)
     close(shared_attention(attn, x, exposed.maps), shared_attention(attn, x, all_exposed.maps))
 
@@ -109,7 +119,7 @@ def test_archs_whose_maps_are_made_image_by_image_have_the_same_logits(monkeypat
     net = supernet_of(name)
     images, archs = images_for(net, 3), some_archs(net.space, 15)
     expected = [net(images, arch) for arch in archs]
-    monkeypatch.setattr(supernet.attention, "CACHED_BYTES", 0)
+    monkeypatch.setattr(blocks, "CACHED_BYTES", 0)
     for arch, logits in zip(archs, expected, strict=True):
         close(net(images, arch), logits)
 
@@ -117,7 +127,7 @@ def test_archs_whose_maps_are_made_image_by_image_have_the_same_logits(monkeypat
 def test_a_kept_map_is_in_the_dtype_that_it_is_computed_with():
     attn, x = attention_of("class token").float(), tokens().float()
     with torch.autocast("cpu", torch.bfloat16):
-        y, exposed = own_attention(attn, x, Want(map=True))
+        y, exposed = own_attention(attn, x, Request(maps=True))
         assert exposed.maps[0].dtype == torch.bfloat16
         close(y, attn(x), 1e-2)
         close(shared_attention(attn, x, exposed.maps), y, 1e-2)
@@ -126,11 +136,13 @@ def test_a_kept_map_is_in_the_dtype_that_it_is_computed_with():
 @pytest.mark.parametrize("name", ["class token", "scaled", "gated"])
 def test_a_block_that_is_given_its_own_map_is_itself(name):
     block, x = build(name).blocks[1], tokens()
-    plain, exposed = run_block(block, x, None, Want(map=True))
-    shared, again = run_block(block, x, exposed.maps, Want(map=True))
+    elastic, first = elastic_block(block), Exchange(Request(maps=True))
+    plain = elastic(x, exchange=first)
+    second = Exchange(Request(maps=True), first.exposed.maps)
+    shared = elastic(x, exchange=second)
     close(plain, block(x))
     close(shared, plain)
-    assert again.maps is exposed.maps
+    assert second.exposed.maps is first.exposed.maps
 
 
 def test_a_given_map_is_used_head_by_head():
@@ -160,13 +172,15 @@ def test_gradient_reaches_the_producer():
     def pull(cut):
         """The gradient of block 1's queries and keys, where `cut` blocks take maps as constants."""
 
-        def run(block, x, maps, want):
+        exchange = forward._exchange
+
+        def run(block, x, maps, request):
             detached = maps if maps is None or block not in cut else tuple(a.detach() for a in maps)
-            y, exposed = run_block(block, x, detached, want)
+            y, exposed = exchange(block, x, detached, request)
             return y, exposed._replace(maps=maps) if maps is not None else exposed
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(supernet.core, "run_block", run)
+            patch.setattr(forward, "_exchange", run)
             net.zero_grad()
             net(images, arch).sum().backward()
         return net.blocks[1].attn.qkv.weight.grad[rows].clone()
@@ -213,7 +227,7 @@ def test_the_exposed_map_has_no_dropout():
     attn, x = attention_of("class token").train(), tokens()
     attn.attn_drop.p = 0.5
     torch.manual_seed(0)
-    y, exposed = own_attention(attn, x, Want(map=True))
+    y, exposed = own_attention(attn, x, Request(maps=True))
     close(torch.cat(exposed.maps).sum(-1), torch.ones(2, 4, 9).double())
     torch.manual_seed(0)
     attn.fused_attn = False
@@ -225,7 +239,7 @@ def test_a_block_trains_as_that_of_timm():
     block.attn.attn_drop.p = block.attn.proj_drop.p = block.mlp.drop1.p = 0.2
     block.drop_path1, block.drop_path2 = DropPath(0.5), DropPath(0.5)
     torch.manual_seed(1)
-    y, _ = run_block(block, x, None, Want())
+    y = elastic_block(block)(x, exchange=Exchange())
     torch.manual_seed(1)
     assert torch.equal(y, block(x))
     untouched = (y == x).flatten(1).all(1)

@@ -7,7 +7,7 @@ import torch
 from checkpoint_toys import number_of, saved, state_of
 
 from space import InputError
-from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
 
 
 def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path):

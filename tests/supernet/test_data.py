@@ -12,9 +12,9 @@ from timm.data import create_transform, resolve_data_config
 from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 
 from space import InputError
-from supernet.batches import UserBatches
-from supernet.data import AugmentConfig, DataConfig, InputConfig, cut, open_data
-from supernet.sources import DatasetConfig, Source, open_sources
+from supernet.data.loaders import UserBatches
+from supernet.data.sources import DatasetConfig, Source, open_sources
+from supernet.data.splits import AugmentConfig, DataConfig, InputConfig, cut, open_data
 
 
 def test_batches_are_a_function_of_seed_epoch_and_image_in_any_worker():
@@ -129,7 +129,7 @@ def test_labels_of_any_kind_are_read(monkeypatch, attribute, kind):
     def of(labels):
         dataset = Images()
         setattr(dataset, attribute, kind(labels))
-        monkeypatch.setattr("supernet.sources.create_dataset", lambda *a, **k: dataset)
+        monkeypatch.setattr("supernet.data.sources.create_dataset", lambda *a, **k: dataset)
         return open_sources(DatasetConfig(name="torch/mnist"))
 
     assert of([0, 1, 0, 1])[0].targets.tolist() == [0, 1, 0, 1]
@@ -293,7 +293,7 @@ def test_a_download_without_a_network_is_one_line(monkeypatch, tmp_path):
     def create_dataset(*_, **__):
         raise URLError(OSError(-2, "Name or service not known"))
 
-    monkeypatch.setattr("supernet.sources.create_dataset", create_dataset)
+    monkeypatch.setattr("supernet.data.sources.create_dataset", create_dataset)
     config = DatasetConfig("torch/cifar10", root=str(tmp_path), args={"download": True})
     with pytest.raises(InputError, match=r"dataset torch/cifar10, .*Name or service not known"):
         open_sources(config)

@@ -4,12 +4,11 @@ import pytest
 import torch
 from training_toys import random_loader, toy_data, toy_supernet, toy_task
 
-import supernet.trainer
 from space import Arch, InputError
 from supernet import extract, load_weights, save_weights
-from supernet.divergence import DivergedError
-from supernet.retraining import RetrainRecipe, retrain
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.training.divergence import DivergedError
+from supernet.training.retrain import RetrainRecipe, retrain
+from supernet.training.train_supernet import SupernetRecipe, train_supernet, trainer
 
 HINT = r"; try a lower {0}\.lr \(it is {1}\), more {0}\.warmup_epochs \(0\) or a {0}\.clip \(none\)"
 
@@ -40,7 +39,7 @@ def test_retraining_that_diverges_ends_too(tmp_path):
 
 
 def test_the_last_good_checkpoint_is_kept(tmp_path, monkeypatch):
-    class Poisoned(supernet.trainer.Trainer):
+    class Poisoned(trainer.Trainer):
         def _epoch(self, tell):
             if self.position.epoch == 2:
                 with torch.no_grad():
@@ -48,7 +47,7 @@ def test_the_last_good_checkpoint_is_kept(tmp_path, monkeypatch):
             super()._epoch(tell)
 
     with monkeypatch.context() as patch:
-        patch.setattr("supernet.training.Trainer", Poisoned)
+        patch.setattr("supernet.training.train_supernet.Trainer", Poisoned)
         with pytest.raises(DivergedError, match=r"in epoch 3, step 1 of 3: .* is nan") as caught:
             train(tmp_path)
     assert str(caught.value).endswith(

@@ -20,13 +20,12 @@ from supernet_toys import (
     skip,
 )
 
-import supernet.core
 from space import Arch, InputError
 from supernet import create_subnet, extract
-from supernet.exporting import FORMATS, Check, export_subnet, formats, onnx
-from supernet.exporting.checking import compare
-from supernet.exporting.observing import Answer, last_of_each, observed, runs_of
-from supernet.selection import choose
+from supernet.export import FORMATS, Check, export_subnet, formats, onnx
+from supernet.export.compare import compare
+from supernet.operators import skipping
+from supernet.operators.selection import choose
 
 ABOUT = {"label_names": ["a", "b"], "pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}
 SELECTING = Arch((OWN, skip(0.8, "cls"), OWN, skip(), OWN, SHARED))
@@ -44,30 +43,22 @@ def left(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_observed_tokens_are_those_that_are_chosen(monkeypatch):
+def test_the_tokens_that_are_told_are_those_that_are_chosen(monkeypatch):
     seen = []
 
     def told(importance, k):
         seen.append(choose(importance, k))
         return seen[-1]
 
-    monkeypatch.setattr(supernet.core, "choose", told)
+    monkeypatch.setattr(skipping, "choose", told)
     net = named_supernet()
     for arch in [*hand_made(net.shape), *drawn(net.space, 20)]:
         seen.clear()
         subnet = extract(net, arch)
-        answer = observed(subnet, runs_of(subnet))(images(subnet, 3))
-        assert len(answer.chosen) == len(seen)
-        assert all(map(torch.equal, answer.chosen, seen))
-        assert torch.equal(answer.logits, net(images(subnet, 3), arch))
-
-
-def test_another_number_of_top_ks_is_noticed():
-    assert last_of_each("abcd", 2) == "bd"
-    assert last_of_each([], 0) == []
-    for found, runs in (("abc", 2), ("a", 0), ("", 1)):
-        with pytest.raises(RuntimeError, match="selection is another one now"):
-            last_of_each(found, runs)
+        logits, chosen = subnet.forward_with_choices(images(subnet, 3))
+        assert len(chosen) == len(seen) == subnet.runs
+        assert all(map(torch.equal, chosen, seen))
+        assert torch.equal(logits, net(images(subnet, 3), arch))
 
 
 EQUAL = Check(images=20, runs=2, differing=0, difference=0.0)
@@ -104,7 +95,7 @@ def test_an_onnx_graph_needs_nothing_of_ours_and_takes_any_batch(tmp_path, name,
     onnxruntime = pytest.importorskip("onnxruntime")
     subnet = subnet_of(ARCHS_WITH_ALL[place], name)
     check = export_subnet(subnet, tmp_path / "model.onnx", "onnx", images(subnet), ABOUT)
-    assert (check.images, check.runs, check.share) == (20, runs_of(subnet), 0.0)
+    assert (check.images, check.runs, check.share) == (20, subnet.runs, 0.0)
     assert 0 < check.difference < 1e-5
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     assert [(each.name, each.shape[0]) for each in session.get_inputs()] == [("images", "batch")]
@@ -117,20 +108,20 @@ def test_an_onnx_graph_needs_nothing_of_ours_and_takes_any_batch(tmp_path, name,
 
 def otherwise(subnet, pairs=0, logits=0.0):
     """A network that says so much more, and in so many (image, run) pairs chooses otherwise."""
-    own, count = observed(subnet, runs_of(subnet)), 0
+    count = 0
 
     def answer(shown):
         nonlocal count
-        found = own(shown)
-        chosen = [each.clone() for each in found.chosen]
-        said = found.logits + logits
+        found, own = subnet.forward_with_choices(shown)
+        chosen = [each.clone() for each in own]
+        said = found + logits
         for i in range(len(shown)):
             if count < pairs:
                 chosen[0][i] += 1
                 # Where other tokens are chosen nobody asks for the same logits.
                 said[i] += 5
                 count += 1
-        return Answer(said, chosen)
+        return said, chosen
 
     return answer
 
@@ -161,7 +152,7 @@ def test_a_head_of_zeros_is_compared_too():
 @pytest.mark.parametrize("count", [1, 2, 65, 66])
 def test_any_number_of_images_is_compared(count):
     subnet = subnet_of()
-    check = compare(subnet, observed(subnet, runs_of(subnet)), images(subnet, count))
+    check = compare(subnet, subnet.forward_with_choices, images(subnet, count))
     assert (check.images, check.differing, check.difference) == (count, 0, 0.0)
     assert check.equal
 

@@ -4,8 +4,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from training_toys import random_loader, toy_supernet, toy_task
 
-from supernet.gradients import clip_gradients, split_parameters
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.training.gradients import clip_gradients, split_parameters
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
 def with_gradients(seed=0):
@@ -41,10 +41,12 @@ def test_a_group_without_gradients_has_no_norm():
 
 def test_parameters_are_split_into_network_and_selectors():
     net = toy_supernet()
-    rest, selectors = split_parameters(net)
-    assert {id(each) for each in selectors} == {id(each) for each in net.selectors.parameters()}
-    assert len(rest) + len(selectors) == len(list(net.parameters()))
-    assert selectors
+    groups = split_parameters(net)
+    assert list(groups) == ["", "selector"]
+    own = {id(each) for each in net.selectors.parameters()}
+    assert {id(each) for each in groups["selector"]} == own
+    assert sum(map(len, groups.values())) == len(list(net.parameters()))
+    assert own
 
 
 def test_a_bound_acts_on_the_steps_of_a_training_and_not_on_the_norms_it_shows(tmp_path):

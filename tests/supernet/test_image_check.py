@@ -8,9 +8,9 @@ from image_toys import image_folder
 from training_toys import toy_backbone
 
 from space import InputError
-from supernet.data import DataConfig, open_data
-from supernet.image_check import check_images
-from supernet.sources import DatasetConfig
+from supernet.data.image_check import check_images
+from supernet.data.sources import DatasetConfig
+from supernet.data.splits import DataConfig, open_data
 
 
 @pytest.fixture
@@ -126,14 +126,14 @@ def test_images_in_a_tar_file_are_opened_too_and_loaded_alike_in_processes(tmp_p
 
 def test_images_without_files_cost_nothing(kept, monkeypatch):
     digits = splits(DatasetConfig())
-    monkeypatch.setattr("supernet.image_reading.PixelReader.__call__", None)
+    monkeypatch.setattr("supernet.data.image_reading.PixelReader.__call__", None)
     check_images(digits, kept)
     assert not kept.parent.exists()
 
 
 def test_an_interrupted_check_goes_on(tmp_path, kept, opened, monkeypatch):
     config = image_folder(tmp_path, count=50)
-    monkeypatch.setattr("supernet.image_check.AT_ONCE", 4)
+    monkeypatch.setattr("supernet.data.image_check.AT_ONCE", 4)
     images = splits(config)
     real = images[2].source.read
 

@@ -8,8 +8,8 @@ from PIL import Image
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 
 from space import InputError
-from supernet.image_reading import to_rgb
-from supernet.sources import DatasetConfig, open_sources
+from supernet.data.image_reading import to_rgb
+from supernet.data.sources import DatasetConfig, open_sources
 
 GREYS = np.random.default_rng(0).integers(0, 256, (20, 20), dtype=np.uint8)
 
@@ -27,7 +27,7 @@ def first_of(tmp_path, write, suffix=".png", **config):
 
 @pytest.mark.parametrize("name", ["folder", "torch/image_folder"])
 def test_greys_of_16_bits_are_those_of_8_bits(tmp_path, name, monkeypatch):
-    monkeypatch.setattr("supernet.sources._share_images", lambda *_: False)
+    monkeypatch.setattr("supernet.data.sources._share_images", lambda *_: False)
     split = {"root": str(tmp_path / "train")} if name.startswith("torch") else {}
 
     def write(path):
@@ -40,7 +40,7 @@ def test_greys_of_16_bits_are_those_of_8_bits(tmp_path, name, monkeypatch):
 
 @pytest.mark.parametrize("name", ["folder", "torch/image_folder"])
 def test_a_decompression_bomb_is_named(tmp_path, monkeypatch, name):
-    monkeypatch.setattr("supernet.sources._share_images", lambda *_: False)
+    monkeypatch.setattr("supernet.data.sources._share_images", lambda *_: False)
     image_folder(tmp_path)
     root = tmp_path / "train" if name.startswith("torch") else tmp_path
     train, _ = open_sources(DatasetConfig(name=name, root=str(root)))

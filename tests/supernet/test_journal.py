@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from supernet.journal import Journal
+from supernet.training.log import Journal
 
 
 def test_a_kill_while_rows_are_taken_up_loses_none(tmp_path, monkeypatch):
@@ -32,7 +32,7 @@ def test_every_number_of_a_row_goes_to_tensorboard(tmp_path, monkeypatch):
         def add_scalar(self, name, value, epoch):
             seen.append((name, value, epoch))
 
-    monkeypatch.setattr("supernet.journal._tensorboard", lambda folder: Board())
+    monkeypatch.setattr("supernet.training.log._tensorboard", lambda folder: Board())
     row = {"epoch": 3, "loss/largest": 1.5, "grad_norm": 2.25, "images_per_second": 10.0}
     Journal(tmp_path, "toy", quiet=True).add(row)
     assert {("loss/largest", 1.5, 3), ("grad_norm", 2.25, 3)} <= set(seen)

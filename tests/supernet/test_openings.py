@@ -8,10 +8,11 @@ import torch
 from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, some_archs, supernet_of
 
 from space import Arch, BlockArch, InputError
-from supernet.core import Carry, Run
-from supernet.keeping import carry_bytes
-from supernet.openings import ANEW, TIDY, Openings
-from supernet.room import room
+from supernet.backbones.blocks import Exposed
+from supernet.models.activation_cache import flow_bytes, room
+from supernet.models.prefixes import TIDY, Openings
+from supernet.operators.base import Flow
+from supernet.operators.skipping import Places
 
 PLENTY = 1 << 30
 
@@ -54,9 +55,7 @@ def neighbours(space, count, seed):
 
 def kept_bytes(openings):
     return sum(
-        carry_bytes(carry)
-        for opening in openings._known.values()
-        for carry in opening.carries.values()
+        flow_bytes(flow) for opening in openings._known.values() for flow in opening.flows.values()
     )
 
 
@@ -123,8 +122,7 @@ def test_in_the_order_of_the_tree_room_for_one_path_is_enough(monkeypatch):
     for arch in generous.expect(archs):
         generous.network(arch)(images)
     path = max(
-        sum(carry_bytes(opening.carries[images]) for opening in generous._path(arch))
-        for arch in archs
+        sum(flow_bytes(opening.flows[images]) for opening in generous._path(arch)) for arch in archs
     )
     counting, tight = Counting(monkeypatch, net), Openings(net, 2 * path)
     for arch in tight.expect(archs):
@@ -196,62 +194,11 @@ def test_what_nobody_comes_to_any_more_is_forgotten():
     assert openings.kept.bytes == kept_bytes(openings)
 
 
-@torch.inference_mode()
-def test_passes_are_timed_and_what_they_take_one_by_one(monkeypatch):
-    net, clock = build_supernet("class token"), Clock()
-    monkeypatch.setattr("supernet.stopwatch.time.perf_counter", clock)
-    run_step, embed, head = net.run_step, net.embed, net.forward_head
-    monkeypatch.setattr(net, "embed", lambda x: clock.after(100, embed(x)))
-    monkeypatch.setattr(net, "forward_head", lambda x: clock.after(10_000, head(x)))
-    monkeypatch.setattr(net, "run_step", lambda i, *rest: clock.after(i, run_step(i, *rest)))
-    images, archs = images_for(net), neighbours(net.space, 50, 3)
-    openings = Openings(net, PLENTY)
-    for arch in openings.expect(archs):
-        openings.network(arch)(images)
-    forward, alone = openings.seconds
-    assert forward == clock.now
-    assert alone == pytest.approx(50 * (100 + 10_000 + sum(range(net.shape.depth))))
-    assert openings.seconds == (forward, alone)
-
-
-class Clock:
-    """Says what time it is; passes take the time that they are said to take."""
-
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-    def after(self, seconds, result):
-        self.now += seconds
-        return result
-
-
-@torch.inference_mode()
-def test_to_keep_something_takes_time_that_one_by_one_is_not_blamed_for(monkeypatch):
-    net, clock = build_supernet("class token"), Clock()
-    monkeypatch.setattr("supernet.stopwatch.time.perf_counter", clock)
-    run_step = net.run_step
-    openings = Openings(net, PLENTY)
-
-    def slower(i, *args):
-        # As where memory that is kept has to be had anew; nothing is kept of the last block.
-        keeps = openings.kept.ticks % ANEW and i + 1 < net.shape.depth
-        return clock.after(1.25 if keeps else 1.0, run_step(i, *args))
-
-    monkeypatch.setattr(net, "run_step", slower)
-    images = images_for(net)
-    for arch in drawn(net.space, 3 * ANEW):
-        openings.network(arch)(images)
-    _, alone = openings.seconds
-    assert alone == pytest.approx(3 * ANEW * net.shape.depth, rel=0.02)
-
-
 def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_path):
     cpu, gib = torch.device("cpu"), 1 << 30
-    monkeypatch.setattr("supernet.room.os.cpu_count", lambda: 8)
-    monkeypatch.setattr("supernet.room.os.sysconf", lambda name: 1 << 18)
-    monkeypatch.setattr("supernet.room.LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("supernet.models.activation_cache.os.cpu_count", lambda: 8)
+    monkeypatch.setattr("supernet.models.activation_cache.os.sysconf", lambda name: 1 << 18)
+    monkeypatch.setattr("supernet.models.activation_cache.LIMIT", tmp_path / "memory.max")
     for threads, limit, wanted in (
         (2, None, 2 * gib),
         (8, "max\n", 8 * gib),
@@ -261,7 +208,9 @@ def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_p
     ):
         if limit:
             (tmp_path / "memory.max").write_text(limit)
-        monkeypatch.setattr("supernet.room.torch.get_num_threads", lambda n=threads: n)
+        monkeypatch.setattr(
+            "supernet.models.activation_cache.torch.get_num_threads", lambda n=threads: n
+        )
         assert room(cpu) == wanted
 
 
@@ -272,7 +221,7 @@ def test_sent_to_another_process_nothing_is_kept_yet():
     with torch.inference_mode():
         wanted = openings.network(arch)(images)
         again = pickle.loads(pickle.dumps(openings))
-        assert (again.kept.bytes, again.kept.most_bytes, again.seconds) == (0, 123_456, (0, 0))
+        assert (again.kept.bytes, again.kept.most_bytes) == (0, 123_456)
         assert torch.equal(again.network(arch)(images), wanted)
 
 
@@ -289,11 +238,12 @@ def test_what_is_not_in_the_space_is_for_its_own_evaluation_to_refuse():
         openings.network(strange)
 
 
-def test_all_that_a_carry_holds_is_counted():
+def test_all_that_a_flow_holds_is_counted():
     whole = torch.zeros(2, 9, 8)
     parts = (torch.zeros(1, 4, 9, 9), torch.zeros(1, 4, 9, 9))
-    run = Run(torch.zeros(2, 25, 8), torch.zeros(18, dtype=torch.long))
-    carry = Carry(whole[:, 1:], parts, torch.zeros(2, 8), run)
-    tensors = (whole, *parts, carry.importance, *run)
-    assert carry_bytes(carry) == sum(each.numel() * each.element_size() for each in tensors)
-    assert carry_bytes(Carry(whole)) == whole.numel() * 4
+    chosen = torch.zeros(2, 8, dtype=torch.long)
+    places = Places(torch.zeros(2, 25, 8), torch.zeros(2, 9, dtype=torch.long), chosen)
+    flow = Flow(whole[:, 1:], Exposed(parts, torch.zeros(2, 8)), (places,))
+    tensors = (whole, *parts, flow.exposed.read, *places)
+    assert flow_bytes(flow) == sum(each.numel() * each.element_size() for each in tensors)
+    assert flow_bytes(Flow(whole)) == whole.numel() * 4

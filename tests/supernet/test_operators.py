@@ -63,8 +63,8 @@ def after_operator(net, images, arch):
 def test_every_choice_of_the_space_is_here():
     space = full_space(supernet_of("class token").shape)
     chosen = OPERATORS.values()
-    assert {block.pool.kind for block in chosen if block.pool} == set(space.pool.kinds)
-    assert {block.selector for block in chosen if block.skip} == set(space.skip.selectors)
+    assert {block.pool.kind for block in chosen if block.pool} == set(space.axes["pool"].kinds)
+    assert {block.selector for block in chosen if block.skip} == set(space.axes["skip"].selectors)
     assert {block.attention for block in chosen} == {"own", "shared"}
 
 

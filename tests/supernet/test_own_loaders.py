@@ -13,12 +13,12 @@ from training_toys import (
 )
 
 from space import SearchSpace
-from space.errors import InputError
+from space.utils.errors import InputError
 from supernet import Supernet, backbone_shape, extract
-from supernet.retraining import RetrainRecipe, retrain
-from supernet.sandwich import Sandwich
-from supernet.selecting import SelectorLearning
-from supernet.training import SupernetRecipe, frozen, train_supernet
+from supernet.operators.selector_learning import SelectorLearning
+from supernet.training.retrain import RetrainRecipe, retrain
+from supernet.training.sandwich import Sandwich
+from supernet.training.train_supernet import SupernetRecipe, frozen, train_supernet
 
 
 class Killed(BaseException):
@@ -164,7 +164,7 @@ def test_the_loss_of_selectors_is_the_mean_over_steps_that_have_one(
 
     monkeypatch.setattr(Sandwich, "__call__", noting)
     rows = []
-    monkeypatch.setattr("supernet.journal.Journal.add", lambda self, row: rows.append(row))
+    monkeypatch.setattr("supernet.training.log.Journal.add", lambda self, row: rows.append(row))
     recipe = SupernetRecipe(
         epochs=1, random_archs=0, watch=0, accumulate=accumulate, selector_share=0.2
     )

@@ -6,46 +6,58 @@ import pytest
 from supernet_toys import OWN, SHARED, drawn, first, pool, skip, some_archs, supernet_of
 
 from space import Arch, InputError
-from supernet.plan import plan
+from space.operators.walk import trace
+from space.state import Tokens
+from supernet.models.plan import Step, plan
 
 
 def shape():
     return supernet_of("class token").shape
 
 
+def needs(step):
+    """What a block is asked for, in the words of the plan."""
+    return [need for need, _ in step.asks]
+
+
+def starts(step):
+    """Whether a run of blocks that some tokens bypass starts."""
+    return any(not each.before.inside and each.after.inside for each in step.actions)
+
+
 def test_the_full_arch_wants_nothing():
     for step in plan(Arch.full(6), shape()):
-        assert (step.keeps_map, step.scores) == (False, None)
-        assert (step.pool, step.selector, step.shared, step.ends_run) == (None, None, False, False)
-        assert step.grid == step.grid_after == (5, 5)
+        assert step == Step((), (), True, False, Tokens((5, 5), 25, own_maps=True))
 
 
 def test_maps_are_made_where_a_block_reuses_them():
     steps = plan(first(OWN, SHARED, SHARED, OWN, SHARED), shape())
-    assert [step.keeps_map for step in steps] == [True, True, False, True, False, False]
-    assert [step.shared for step in steps] == [False, True, True, False, True, False]
+    assert [needs(step) for step in steps] == [["maps"], ["maps"], [], ["maps"], [], []]
+    assert [step.own_maps for step in steps] == [True, False, False, True, False, True]
 
 
 def test_selectors_ask_the_block_before_the_run_alone():
     steps = plan(first(OWN, skip(), skip(), OWN, skip(selector="cls")), shape())
-    assert [step.scores for step in steps] == ["map", None, None, "cls", None, None]
-    assert [step.selector for step in steps] == [None, "map", None, None, "cls", None]
-    assert [step.ends_run for step in steps] == [False, False, True, False, True, False]
-    assert [step.keep for step in steps] == [0, 13, 13, 0, 13, 0]
+    assert [needs(step) for step in steps] == [["logits"], [], [], ["rows"], [], []]
+    assert [starts(step) for step in steps] == [False, True, False, False, True, False]
+    assert [step.restores for step in steps] == [False, False, True, False, True, False]
+    assert [step.after.inside for step in steps] == [0, 13, 13, 0, 13, 0]
 
 
 def test_a_run_may_end_with_the_last_block():
     steps = plan(Arch((OWN, OWN, OWN, OWN, skip(), skip(shared=True))), shape())
-    assert [step.ends_run for step in steps] == [False] * 5 + [True]
-    assert [step.keeps_map for step in steps] == [False] * 4 + [True, False]
+    assert [step.restores for step in steps] == [False] * 5 + [True]
+    assert [needs(step) for step in steps] == [[]] * 3 + [["logits"], ["maps"], []]
 
 
 def test_grids():
     steps = plan(
         first(OWN, pool("conv2d", (3, 3)), OWN, pool("avg1d", 2), pool("max1d", 2)), shape()
     )
-    assert [step.grid for step in steps] == [(5, 5), (5, 5), (3, 3), (3, 3), None, None]
-    assert [step.grid_after for step in steps] == [(5, 5), (3, 3), (3, 3), None, None, None]
+    assert [step.after.grid for step in steps] == [(5, 5), (3, 3), (3, 3), None, None, None]
+    pools = [action for step in steps for action in step.actions]
+    assert [action.before.grid for action in pools] == [(5, 5), (3, 3), None]
+    assert [action.after.patches for action in pools] == [9, 5, 3]
 
 
 def test_a_choice_that_changes_nothing_plans_nothing():
@@ -55,12 +67,24 @@ def test_a_choice_that_changes_nothing_plans_nothing():
 
 def test_what_is_wanted_is_used_by_the_next_block():
     space = supernet_of("class token").space
+    kinds = {"map": "logits", "cls": "rows"}
     for arch in some_archs(space, 300):
         steps = plan(arch, space.shape)
-        for step, after in pairwise(steps):
-            assert step.keeps_map == after.shared
-            assert step.scores == after.selector
-        assert (steps[-1].keeps_map, steps[-1].scores) == (False, None)
+        for i, (step, after) in enumerate(pairwise(steps)):
+            following = trace(arch, space.shape).blocks[i + 1]
+            wanted = [kinds[following.selector]] if starts(after) else []
+            assert needs(step) == wanted + ["maps"] * following.shared
+        assert needs(steps[-1]) == []
+
+
+def test_archs_that_begin_alike_have_plans_that_begin_alike():
+    """Whatever a later block chooses, if it asks for the same: what they leave can be shared."""
+    quarter, half = (first(OWN, OWN, skip(ratio), OWN) for ratio in (0.25, 0.5))
+    cls = first(OWN, OWN, skip(0.5, "cls"), OWN)
+    assert plan(quarter, shape())[:2] == plan(half, shape())[:2]
+    assert plan(quarter, shape())[2] != plan(half, shape())[2]
+    assert plan(cls, shape())[:1] == plan(half, shape())[:1]
+    assert plan(cls, shape())[1] != plan(half, shape())[1]
 
 
 def test_runs_end_once_for_each_selection():
@@ -68,10 +92,10 @@ def test_runs_end_once_for_each_selection():
     for arch in drawn(space, 300, seed=5):
         inside = False
         for step, block in zip(plan(arch, space.shape), arch.blocks, strict=True):
-            inside = inside or step.selector is not None
+            inside = inside or starts(step)
             assert inside == (block.skip > 0)
-            assert inside or not step.ends_run
-            inside = inside and not step.ends_run
+            assert inside or not step.restores
+            inside = inside and not step.restores
         assert not inside
 
 

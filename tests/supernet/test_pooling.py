@@ -7,7 +7,7 @@ from supernet_toys import close, half
 from torch.nn import functional as F
 
 from space import Pool
-from supernet.pooling import DepthwisePool, adaptive_max, pool_tokens
+from supernet.operators.pooling import DepthwisePool, adaptive_max, pool_tokens
 
 WIDTH = 5
 SIZES = [(5, 5), (6, 6), (4, 7), (1, 6), (7, 1), (3, 8)]

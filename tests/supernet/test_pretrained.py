@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from space import InputError
-from supernet.pretrained import BackboneConfig, load_backbone
-from supernet.task import Classification
+from supernet.backbones.load import BackboneConfig, load_backbone
+from supernet.tasks.classification import Classification
 
 ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 MODEL = "vit_tiny_patch16_224"

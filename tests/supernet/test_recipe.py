@@ -4,9 +4,9 @@ from supernet_toys import build_supernet
 from training_toys import random_loader, toy_supernet, toy_task
 
 from space import InputError
-from supernet.optimization import check_optimizer, make_optimizer
-from supernet.recipe import SCHEDULES, Recipe, RetrainRecipe, SupernetRecipe
-from supernet.training import train_supernet
+from supernet.training.optimizer import check_optimizer, make_optimizer
+from supernet.training.recipe import SCHEDULES, Recipe, RetrainRecipe, SupernetRecipe
+from supernet.training.train_supernet import train_supernet
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from torch import nn
 
 from space import Arch, InputError, load_arch_file, save_arch
 from supernet import ElasticViT, create_subnet, extract
-from supernet.exporting import hub_config
+from supernet.export import hub_config
 
 DISTILLED = "deit_tiny_distilled_patch16_224"
 

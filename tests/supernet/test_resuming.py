@@ -15,12 +15,12 @@ from training_toys import (
 
 from space import Arch, BlockArch, InputError, Pool, SearchSpace
 from supernet import Supernet, extract
-from supernet.checkpoint import previous
-from supernet.data import DataConfig, open_data
-from supernet.retraining import RetrainRecipe, retrain
-from supernet.sandwich import Sandwich
-from supernet.selecting import SelectorLearning
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.data.splits import DataConfig, open_data
+from supernet.operators.selector_learning import SelectorLearning
+from supernet.training.checkpoint import previous
+from supernet.training.retrain import RetrainRecipe, retrain
+from supernet.training.sandwich import Sandwich
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 OWN = BlockArch()
 RECIPE = SupernetRecipe(epochs=2, lr=1e-3, ema=0.9, random_archs=1, save_minutes=0.0, watch=1)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from training_toys import EVERYTHING, toy_backbone, toy_data
 
-from supernet.batches import seed_all, seed_cpu
+from supernet.data.loaders import seed_all, seed_cpu
 
 
 def test_images_seed_the_cpu_as_steps_do_and_no_device(monkeypatch):

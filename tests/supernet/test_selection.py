@@ -16,9 +16,8 @@ from supernet_toys import (
 )
 from torch.nn import functional as F
 
-import supernet.core
-from supernet.selecting import divergence
-from supernet.selection import (
+from supernet.operators import skipping
+from supernet.operators.selection import (
     LIFT,
     MapSelector,
     choose,
@@ -28,6 +27,7 @@ from supernet.selection import (
     rows_of,
     take,
 )
+from supernet.operators.selector_learning import divergence
 
 HEADS, N, PREFIX, K = 3, 9, 2, 4
 
@@ -150,7 +150,7 @@ def scores(monkeypatch):
     """Every importance that a model chooses by, as it comes."""
     seen = []
     monkeypatch.setattr(
-        supernet.core, "choose", lambda each, k: (seen.append((each, k)), choose(each, k))[1]
+        skipping, "choose", lambda each, k: (seen.append((each, k)), choose(each, k))[1]
     )
     return seen
 

@@ -6,7 +6,7 @@ import pytest
 from image_toys import image_folder
 
 from space import InputError
-from supernet.sources import DatasetConfig, open_sources
+from supernet.data.sources import DatasetConfig, open_sources
 
 
 def refused(config):
@@ -73,8 +73,10 @@ def test_splits_of_hugging_face_are_told_apart_by_name(monkeypatch, train, test,
                 root=None, split=split, targets=[0, 1], class_to_idx={"a": 0, "b": 1}
             )
 
-    monkeypatch.setattr("supernet.sources._check_scriptless", lambda: None)
-    monkeypatch.setattr("supernet.sources.create_dataset", lambda *_, split, **__: Dataset(split))
+    monkeypatch.setattr("supernet.data.sources._check_scriptless", lambda: None)
+    monkeypatch.setattr(
+        "supernet.data.sources.create_dataset", lambda *_, split, **__: Dataset(split)
+    )
     config = DatasetConfig("hfds/a/b", train_split=train, test_split=test)
     if right:
         assert len(open_sources(config)) == 2

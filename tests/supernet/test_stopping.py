@@ -15,7 +15,7 @@ import torch
 from test_resuming import RECIPE, run
 from training_toys import random_loader, same_weights, toy_supernet, toy_task
 
-from space.interruption import (
+from space.utils.signals import (
     Terminated,
     ask_to_stop,
     handlers_kept,
@@ -23,8 +23,8 @@ from space.interruption import (
     terminable,
     unheard,
 )
-from supernet.sandwich import Sandwich
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.training.sandwich import Sandwich
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 HERE = Path(__file__).parent
 STEPS = 4
@@ -99,7 +99,7 @@ def test_judging_is_left_at_once_and_the_epoch_is_not_lost(tmp_path, monkeypatch
         reached.append(model)
 
     with monkeypatch.context() as patch:
-        patch.setattr("supernet.training._Judge.__call__", judging)
+        patch.setattr("supernet.training.train_supernet._Judge.__call__", judging)
         with pytest.raises(WHAT_FOLLOWS[number]):
             run(tmp_path)
     assert reached == []
@@ -139,7 +139,7 @@ def test_in_a_thread_it_stops_after_the_step_when_it_is_asked(tmp_path, monkeypa
             met.append(error)
 
     with monkeypatch.context() as patch:
-        patch.setattr("space.interruption._asked", threading.Event())
+        patch.setattr("space.utils.signals._asked", threading.Event())
         patch.setattr(Sandwich, "__call__", asking)
         thread = threading.Thread(target=training)
         thread.start()
@@ -220,7 +220,7 @@ def ended(script):
 def test_a_script_that_handles_no_sigterm_still_ends_by_it():
     script = (
         "import signal\n"
-        "from space.interruption import stoppable\n"
+        "from space.utils.signals import stoppable\n"
         "with stoppable() as stop:\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    print('waited for', flush=True)\n"
@@ -249,7 +249,7 @@ def test_a_script_ends_after_an_error_of_processes_that_load():
     """The error holds on to the loader, and so to those processes, until all else is over."""
     script = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
-        "from supernet.batches import Images\n"
+        "from supernet.data.loaders import Images\n"
         "from training_toys import toy_data, toy_supernet\n"
         "data = toy_data(toy_supernet(), 2)\n"
         "def broken(*_): raise ValueError('broken')\n"
@@ -270,6 +270,6 @@ def test_what_is_heard_at_the_very_end_is_not_lost(monkeypatch, number):
             signal.raise_signal(number)
 
     with terminable():
-        monkeypatch.setattr("space.interruption.handlers_kept", late)
+        monkeypatch.setattr("space.utils.signals.handlers_kept", late)
         with pytest.raises(WHAT_FOLLOWS[number]), stoppable():
             pass

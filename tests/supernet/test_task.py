@@ -5,7 +5,7 @@ from training_toys import CLASSES, toy_backbone, toy_task
 
 from space import InputError
 from supernet.evaluation import HeldOut
-from supernet.task import Classification
+from supernet.tasks.classification import Classification
 
 
 def tensors(n=12, classes=10):

@@ -14,11 +14,11 @@ from training_toys import (
 
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
-from supernet.batches import Batch
-from supernet.parallel import Processes
-from supernet.sandwich import Sandwich, archs_of_step
-from supernet.selecting import divergence, selector_recall
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.data.loaders import Batch
+from supernet.operators.selector_learning import divergence, selector_recall
+from supernet.process_group import Processes
+from supernet.training.sandwich import Sandwich, archs_of_step
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
 def gradients(model):
@@ -123,7 +123,7 @@ def test_every_pooling_kernel_is_drawn_as_often_as_the_others():
         for i, block in enumerate(arch.blocks)
         if block.pool is not None and block.pool.learned
     )
-    assert len(space.learned_bands) == len(used) == 8
+    assert len(space.kernel_bands) == len(used) == 8
     assert min(used.values()) >= steps / 2 / 8
     # And the MACs stay covered, from the smallest to the largest.
     low, full = (macs(arch, space.shape) for arch in (space.smallest(), space.largest()))
@@ -140,8 +140,8 @@ def test_the_log_counts_the_updates_of_each_learned_module(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[0]["updates/pools.0.conv2d"] == 0
     steps = [archs_of_step(supernet.space, 0, step, 2) for step in range(3, 12)]
-    assert supernet.space.learned_bands
-    for i, kind in supernet.space.learned_bands:
+    assert supernet.space.kernel_bands
+    for i, kind in supernet.space.kernel_bands:
         pools = [[arch.blocks[i].pool for arch in archs] for archs in steps]
         used = [any(pool and pool.kind == kind for pool in each) for each in pools]
         assert rows[-1][f"updates/pools.{i}.{kind}"] == sum(used) > 0

@@ -14,8 +14,8 @@ from search.initial import initial_archs
 from search.latency.costs import make_problem
 from search.objectives import DIRECTIONS, Objective
 from space import InputError
-from space.bands import Bands
 from space.cost import total
+from space.counting.bands import Bands
 
 
 def problem(budget, objectives=("top1", "macs"), tables=None, space=None):

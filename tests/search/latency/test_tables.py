@@ -14,7 +14,8 @@ from search.folder import RunFolder
 from search.latency.costs import by_cost, digest, make_problem
 from search.latency.measuring import device_name, waiting_for
 from search.objectives import DIRECTIONS
-from search.report.latencies import latencies
+from search.report.latency_data import collect_latency_data
+from search.report.search_result import SearchResult
 from search.searchfile import SearchFile
 from search.stages import timing
 from search.stages.checking import _check_budget
@@ -93,9 +94,10 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
     assert said.keys() == {"latency_ms"}
     assert said["latency_ms"]["device"] == CONDITIONS.device
     limits, digests = {"latency_ms": 8.0}, SearchFile.load(run / "search" / "main").latency
-    assert latencies(found["latency_ms"], front, limits, digests).limit is not None
-    other = latencies(gpu, front, limits, digests)
-    assert (other.limit, other.measured) == (None, ())
+    search = SearchResult("main", front, limits=limits, tables=digests)
+    assert collect_latency_data(found["latency_ms"], search).limit is not None
+    other = collect_latency_data(gpu, search)
+    assert (other.limit, other.measured) == (None, [])
     # Measured anew under the same name it is another table: nothing is said by it.
     quicker(table_of(space, "cpu")).save(run / "latency" / "cpu.yaml")
     assert tables_by_cost(folder) == {}

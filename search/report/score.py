@@ -1,0 +1,54 @@
+"""The metric that networks are judged by: what plots and tables call it, and its unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search.front import Front
+from search.tables import is_share, metric_title
+
+LOWER = " (lower is better)"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric that networks are judged by.
+
+    Args:
+        name: The metric's name, as searches call it.
+        better: "max" or "min".
+    """
+
+    name: str
+    better: str = "max"
+
+    @property
+    def title(self) -> str:
+        """The name as it stands in a sentence: `top-1`."""
+        return metric_title(self.name)
+
+    @property
+    def axis(self) -> str:
+        """The title with its unit, and with its direction where that is not the usual one."""
+        unit = " (%)" if self.is_percent else ""
+        return f"{self.title}{unit}{'' if self.better == 'max' else LOWER}"
+
+    @property
+    def is_percent(self) -> bool:
+        return is_share(self.name)
+
+    def scale(self, value: float) -> float:
+        """Convert a value to the unit that is shown."""
+        return 100 * value if self.is_percent else value
+
+    def format(self, value: float | None) -> str:
+        """Write a value with its unit; nothing for None."""
+        if value is None:
+            return ""
+        return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"
+
+
+def choose_score(front: Front) -> Score:
+    """The score that ranks a front's subnets: its first objective where none is measured."""
+    objective = front.ranked_by or next(iter(front.objectives), None)
+    return Score(objective.name, objective.direction) if objective else Score("top1")

@@ -1,0 +1,116 @@
+"""What lies in the folder of a search: its front, and all that it evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search.front import Front
+from search.frontfile import FRONT
+from search.objectives import DIRECTIONS, parse_objectives
+from search.problem import Problem
+from search.record import Record
+from search.searchfile import SEARCH_FILE, SearchFile
+from search.storage import JOURNAL, read_trials
+from search.trials import read_records
+from space.arch import Arch
+from space.space import SearchSpace
+from space.utils.errors import InputError
+
+RANDOM = "RandomSampler"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A search as it lies on the disk.
+
+    Args:
+        name: Name of its folder.
+        front: The front as saved, or so far where the search has not ended.
+        records: All finished evaluations; empty where they are kept in a database.
+        space: The space that was searched; None where the folder does not say.
+        limits: Budgets by the name of the cost, in its own unit.
+        tables: Digests of its latency tables, by the name of the cost.
+        sampler: Optuna's name of the sampler, or nothing.
+        ended: Whether the front was saved.
+    """
+
+    name: str
+    front: Front
+    records: tuple[Record, ...] = ()
+    space: SearchSpace | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    sampler: str = ""
+    ended: bool = True
+
+    def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
+        """The random searches among others of the same objectives and budget."""
+        if self.sampler == RANDOM or not self.records:
+            return []
+        return [
+            each
+            for each in others
+            if each.sampler == RANDOM
+            and each.records
+            and each.front.objectives == self.front.objectives
+            and each.front.shape == self.front.shape
+            and each.limits == self.limits
+        ]
+
+
+def find_searches(folder: Path) -> list[str]:
+    """Names of the searches of a run that have something to report."""
+    return sorted(
+        each.name
+        for each in folder.glob("*")
+        if (each / FRONT).exists() or ((each / JOURNAL).exists() and (each / SEARCH_FILE).exists())
+    )
+
+
+def read_search(folder: Path) -> SearchResult:
+    """Read the folder of a search.
+
+    Raises:
+        InputError: a file is not right, in one line that names it.
+    """
+    ended = (folder / FRONT).exists()
+    if not (folder / SEARCH_FILE).exists():
+        if not ended:
+            raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
+        return SearchResult(folder.name, Front.load(folder / FRONT))
+    file = SearchFile.load(folder)
+    problem = _problem_of(folder, file)
+    records: list[Record] = []
+    if (folder / JOURNAL).exists():
+        try:
+            records = read_records(read_trials(folder), problem)
+        except InputError as error:
+            raise InputError(f"{folder / JOURNAL}: {error}") from None
+    return SearchResult(
+        folder.name,
+        Front.load(folder / FRONT) if ended else Front.of(problem, records),
+        tuple(records),
+        file.space,
+        file.budget,
+        file.latency,
+        str(file.sampler.get("name", "")),
+        ended,
+    )
+
+
+def _problem_of(folder: Path, file: SearchFile) -> Problem:
+    """The problem that a search's description states."""
+    free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
+    directions = {**DIRECTIONS, **(file.directions or {})}
+    try:
+        objectives = parse_objectives(list(file.objectives), directions, free)
+    except InputError as error:
+        raise InputError(f"{folder / SEARCH_FILE}: {error}") from None
+    return Problem(file.space, objectives, directions=directions)
+
+
+def _predict(arch: Arch) -> float:
+    """In place of a function, or a table that may be elsewhere: records have what they gave."""
+    raise NotImplementedError

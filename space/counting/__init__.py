@@ -1,0 +1,1 @@
+"""Counting and drawing archs: the space as a layered graph, bands of a cost, exact sums."""

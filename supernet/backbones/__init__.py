@@ -1,0 +1,1 @@
+"""Which of timm's models are served, their blocks, and their weights."""

@@ -1,0 +1,1 @@
+"""Networks that run archs: the elastic model, the supernet, subnets."""

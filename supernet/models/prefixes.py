@@ -1,0 +1,127 @@
+"""Evaluating many archs on the same images: what they begin with is run once.
+
+An *opening* is the first blocks of an arch. Two archs share one exactly if their plans begin with
+the same steps, so the openings of all archs form a tree. What an opening leaves is kept, within a
+stated number of bytes, and the archs that begin with it go on from there. What finds no room is run
+again. For inference alone: nothing is kept of gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from space.arch import Arch
+from space.cost import mac_cost
+from space.operators.walk import trace
+from supernet.models.activation_cache import Kept, Opening, room
+from supernet.models.plan import Step
+from supernet.models.supernet import Supernet, canonical
+from supernet.operators.base import Flow
+
+Network = Callable[[Tensor], Tensor]
+
+# Openings that no evaluation went through for long are forgotten, a few at a time.
+TIDY = 256
+
+
+class Openings:
+    """Runs archs of a supernet, each opening that they share once.
+
+    Results are those of `supernet(images, arch)`, bit for bit: the same operations run.
+
+    Args:
+        supernet: in evaluation, on its device.
+        most_bytes: that are kept between evaluations; by default the `room` that there is on its
+            device, in whichever process it is then.
+    """
+
+    def __init__(self, supernet: Supernet, most_bytes: int | None = None) -> None:
+        self.supernet = supernet
+        self._given = most_bytes
+        device = next(supernet.parameters()).device
+        self.kept = Kept(room(device) if most_bytes is None else most_bytes)
+        self._known: dict[tuple[Step, ...], Opening] = {}
+        self._awaited: list[Opening] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to another process it has kept nothing yet."""
+        return Openings, (self.supernet, self._given)
+
+    def expect(self, archs: Sequence[Arch]) -> list[Arch]:
+        """Be told what is evaluated next, so that what it shares finds room.
+
+        Returns:
+            The archs with neighbours in the tree beside each other: the order that shares most.
+        """
+        for opening in self._awaited:
+            opening.awaited = 0
+        known: list[Arch] = []
+        strange: list[Arch] = []
+        for arch in archs:
+            # What is not in the space fails by itself, when it is evaluated.
+            (strange if self.supernet.space.violations(arch) else known).append(arch)
+        paths = [self._path(arch) for arch in known]
+        self._awaited = [opening for path in paths for opening in path]
+        number: dict[Opening, int] = {}
+        for opening in self._awaited:
+            opening.awaited += 1
+            number.setdefault(opening, len(number))
+        order = sorted(range(len(known)), key=lambda i: [number[each] for each in paths[i]])
+        return [*(known[i] for i in order), *strange]
+
+    def network(self, arch: Arch) -> Network:
+        """Images (B, C, H, W) to logits (B, classes) by `arch`, for one evaluation.
+
+        What is kept belongs to the tensor of images: give the same ones each time.
+
+        Raises:
+            InputError: the arch is not in the space.
+        """
+        path = self._path(arch)
+        self.kept.begin(path)
+        if self.kept.ticks % TIDY == 0:
+            self._tidy()
+        return partial(self._logits, self.supernet.steps(arch), path)
+
+    def _logits(self, steps: tuple[Step, ...], path: list[Opening], images: Tensor) -> Tensor:
+        try:
+            return self._run(steps, path, images)
+        except torch.OutOfMemoryError:
+            if not self.kept.bytes:
+                raise
+            # There is less room than it seemed: what is kept must not cost anybody an evaluation.
+            self.kept.shrink()
+        return self._run(steps, path, images)
+
+    def _run(self, steps: tuple[Step, ...], path: list[Opening], images: Tensor) -> Tensor:
+        net = self.supernet
+        begun = max((k for k, each in enumerate(path) if images in each.flows), default=None)
+        if begun is None:
+            begun, flow = 0, Flow(net.embed(images))
+            self.kept.keep(path[0], images, flow)
+        else:
+            flow = path[begun].flows[images]
+        for k in range(begun, len(steps)):
+            flow = net.run_step(k, steps[k], flow)
+            if k + 1 < len(steps):
+                self.kept.keep(path[k + 1], images, flow)
+        logits: Tensor = net.forward_head(net.norm(flow.all_tokens()))
+        return logits
+
+    def _path(self, arch: Arch) -> list[Opening]:
+        """The openings of an arch: none of its blocks, the first, ..., all but the last."""
+        shape = self.supernet.shape
+        steps = self.supernet.steps(arch)
+        states, blocks = trace(canonical(self.supernet.space, arch), shape)
+        macs = [shape.stem.macs, *map(mac_cost(shape).block, states, blocks)]
+        return [self._known.setdefault(steps[:k], Opening(macs[k])) for k in range(len(steps))]
+
+    def _tidy(self) -> None:
+        self._known = {
+            key: opening for key, opening in self._known.items() if not self.kept.forgotten(opening)
+        }

@@ -1,0 +1,1 @@
+"""What networks are trained and judged for: one file a task."""

@@ -1,0 +1,1 @@
+"""How weights are trained: the supernet, and subnets that are retrained."""

@@ -1,0 +1,224 @@
+"""Training the supernet: the sandwich rule inside the training loop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from space.arch import Arch
+from space.space import SearchSpace
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError
+from supernet.data.loaders import Batch, Batches, ShuffledBatches, UserBatches, all_batches
+from supernet.evaluation import HeldOut
+from supernet.models.supernet import Supernet
+from supernet.operators.registry import token_operators
+from supernet.process_group import Processes
+from supernet.tasks.classification import Classification
+from supernet.training.log import Journal
+from supernet.training.recipe import SupernetRecipe
+from supernet.training.sandwich import Sandwich, Teacher, archs_of_step
+from supernet.training.trainer import Trainer
+
+RECALL_IMAGES = 256
+# Learned modules whose updates the terminal shows, the least trained first.
+MOST_SHOWN = 10
+
+
+def train_supernet(
+    supernet: Supernet,
+    train: Any,
+    *,
+    task: Classification,
+    recipe: SupernetRecipe | None = None,
+    held_out: Iterable[Any] | HeldOut | None = None,
+    teacher: nn.Module | None = None,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Supernet:
+    """Train all archs of the supernet's space together.
+
+    Args:
+        supernet: on the device to train on.
+        train: `open_data(...).train`, or your own loader of (images, targets).
+        task: what it is trained for.
+        recipe: how.
+        held_out: batches of (images, targets), to show accuracies on after each epoch.
+        teacher: a network on the same images and device, to distil from.
+        folder: where checkpoint and log go; the same call goes on from there. None keeps nothing.
+        seed: of everything random.
+        quiet: show nothing.
+
+    Returns:
+        The supernet with the trained weights (averaged, where the recipe says so).
+
+    Raises:
+        InputError: the head is not of the task's classes, the folder holds another training, or a
+            file cannot be written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call goes on from the checkpoint it left.
+    """
+    recipe = recipe or SupernetRecipe()
+    if not task.fits(supernet):
+        raise InputError(
+            f"the supernet's head has {supernet.num_classes} outputs, the data "
+            f"{len(task.classes)} classes; reset the head before the supernet is built"
+        )
+    held_out = as_held_out(held_out, task, supernet, recipe.amp)
+    path = made_folder(folder)
+    batches = as_batches(train)
+    trainer = Trainer(
+        supernet,
+        task=task,
+        recipe=recipe,
+        batches=batches,
+        step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
+        judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
+        journal=as_journal(path, "supernet", _legend(recipe, held_out), quiet),
+        folder=path,
+        seed=seed,
+    )
+    trained = trainer.fit()
+    trainer.journal.note(*_updates_line(trainer.position.module_updates))
+    supernet.load_state_dict(trained.state_dict())
+    return supernet.eval()
+
+
+def as_held_out(
+    given: Iterable[Any] | HeldOut | None, task: Classification, model: nn.Module, amp: bool
+) -> HeldOut | None:
+    """Held-out images on the model's device, from whatever a user gave."""
+    if given is None:
+        return None
+    if not isinstance(given, HeldOut):
+        device = next(model.parameters()).device
+        given = HeldOut(all_batches(given, "held_out"), task, device, amp)
+    return given
+
+
+def top1_of(held_out: HeldOut | None) -> str:
+    """What a column of top-1 is of."""
+    count = "" if held_out is None else f" ({len(held_out):,} images)"
+    return f"top1 on the search split{count}"
+
+
+def made_folder(folder: str | Path | None) -> Path | None:
+    """The folder, which is there afterwards, or None."""
+    return None if folder is None else make_folder(Path(folder))
+
+
+def as_journal(folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
+    """What training shows; of several processes the first does."""
+    first = Processes.current().first
+    return Journal(folder if first else None, title, legend, quiet or not first)
+
+
+def as_batches(train: Any) -> Batches:
+    """Our own batches as they are; a user's loader behind the same interface."""
+    return train if isinstance(train, ShuffledBatches) else UserBatches(train)
+
+
+def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
+    """Archs whose accuracy is shown: the largest, the smallest, and `count` between, by MACs."""
+    bands, rng = space.mac_bands, np.random.default_rng(0)
+    archs = {"largest": space.largest(), "smallest": space.smallest()}
+    full = bands.high
+    edges = np.linspace(bands.low, bands.high, count + 2)
+    for low, high in zip(edges[1:-1] * 0.97, edges[1:-1] * 1.03, strict=True):
+        if bands.count(low, high).value:
+            archs[f"{(low + high) / 2 / full:.0%}"] = space.sample(rng, macs=(low, high))
+    return archs
+
+
+def _legend(recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
+    """What the columns of the log mean."""
+    alone = f"the full network learns alone for {recipe.full_epochs} epochs, then all archs; "
+    return (
+        f"{alone if recipe.full_epochs else ''}{top1_of(held_out)}, of the largest and the "
+        "smallest arch and of some with so many per cent of the MACs; recall: how many of the "
+        "tokens that matter most the selectors and simpler guesses find"
+    )
+
+
+def _updates_line(counts: Mapping[str, int]) -> list[str]:
+    """How often the learned modules were trained, in a line."""
+    if not counts:
+        return []
+    order = sorted(counts, key=lambda name: counts[name])
+    shown = ", ".join(f"{name} {counts[name]:,}" for name in order[:MOST_SHOWN])
+    more = f", ..., {order[-1]} {counts[order[-1]]:,}" if len(order) > MOST_SHOWN else ""
+    return [f"updates of each learned module: {shown}{more}"]
+
+
+def _sandwich(
+    supernet: Supernet, task: Classification, recipe: SupernetRecipe, teacher: nn.Module | None
+) -> Sandwich:
+    return Sandwich(
+        supernet,
+        task,
+        amp=recipe.amp,
+        selector_share=recipe.selector_share,
+        teacher=None if teacher is None else frozen(teacher),
+        teacher_share=recipe.teacher_share,
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One batch of the sandwich; in the first epochs the full network learns alone."""
+
+    sandwich: Sandwich
+    recipe: SupernetRecipe
+    batches: int
+    seed: int
+
+    def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
+        archs: list[Arch] = []
+        updates = self.batches // self.recipe.accumulate
+        if step >= (self.recipe.full_epochs or 0) * updates:
+            space = self.sandwich.supernet.space
+            archs = archs_of_step(space, self.seed, step, self.recipe.random_archs)
+        return self.sandwich(batch, archs, scale)
+
+
+class _Judge:
+    """Metrics of the watched archs, and what the operators judge, on the held-out images."""
+
+    def __init__(self, held_out: HeldOut | None, archs: dict[str, Arch]) -> None:
+        self.held_out = held_out
+        self.archs = archs
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        if self.held_out is None:
+            return {}
+        assert isinstance(model, Supernet)
+        found: dict[str, float] = {}
+        for name, arch in self.archs.items():
+            metrics = self.held_out.measure(partial(model, arch=arch))
+            found |= {f"{metric}/{name}": value for metric, value in metrics.items()}
+        count = -(-RECALL_IMAGES // len(self.held_out.batches[0].targets))
+        images = [batch.images for batch in islice(self.held_out.batches, count)]
+        for operator in token_operators():
+            found |= operator.judge(model, images)
+        return found
+
+
+def frozen(teacher: nn.Module) -> Teacher:
+    """A copy of a network, which gives soft labels and learns nothing; the network stays as is."""
+    teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
+
+    def logits(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = teacher(images)
+        return found
+
+    return logits
