@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "status.json"
 # Of a search's progress.
-SAID = (*("done", "total", "failed", "rate", "objective", "workers", "leased", "ended"),)
+SAID = ("done", "total", "failed", "rate", "objective", "workers", "leased", "ended")
 EVERY_SECONDS = 2.0
 # The driver of another host cannot be asked whether it lives; its file can be too old.
 SILENT_SECONDS = 30.0

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import optuna
 import pytest
-from search.report.front_figures import fronts_figures
-from search.report.searches import read_search
 from search_toys import Evaluate, all_archs, problem_of
 from stored import SPACE, search, stored, study_in
 
 from search.journal import write_storage
+from search.report.front_data import collect_front_data
+from search.report.search_result import read_search
 from search.run import run_search
 from search.searchfile import SEARCH_FILE
 from search.storage import JOURNAL, read_trials
@@ -128,8 +128,8 @@ def test_what_an_earlier_version_estimated_is_evaluated(tmp_path, storage):
     if url is None:
         result = read_search(folder)
         assert len(result.records) == len(read_metrics(read_trials(folder))) == 20
-        (figures,) = fronts_figures(result, [])
-        assert len(figures.cloud) == 20
+        (data,) = collect_front_data(result, [])
+        assert len(data.evaluated) == 20
         front, _ = search(tmp_path / "other", trials=30, reuse=[folder])
         assert max(entry.metrics["top1"] for entry in front.entries) < 1
     front, evaluate = search(
