@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from search.budget import amount_of, quantity
 from search.config import Config
@@ -17,6 +18,42 @@ from space.arch import Arch
 from space.baselines import baselines
 from space.space import SearchSpace
 from space.utils.errors import InputError
+
+# `50%`, `latency_ms@cpu=60%`, `macs=0.8G`
+BUDGET = r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]"
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a network was retrained as, which its name says.
+
+    Args:
+        kind: The full network, the front's best within a budget, a hand-made arch or the best of
+            random ones to compare that with, or a given arch file.
+        budget: The budget; empty where there is none.
+        label: The family of a hand-made arch, or the name of an arch file.
+    """
+
+    kind: Literal["full", "best", "baseline", "random", "file"]
+    budget: str = ""
+    label: str = ""
+
+    def __str__(self) -> str:
+        prefix = self.kind if self.kind in ("full", "baseline", "random") else ""
+        return " ".join(filter(None, (prefix, self.label, self.budget)))
+
+    @classmethod
+    def parse(cls, name: str) -> Purpose:
+        """The purpose that a name stands for."""
+        if name == "full":
+            return cls("full")
+        if re.fullmatch(BUDGET, name):
+            return cls("best", name)
+        if found := re.fullmatch(r"random (.+)", name):
+            return cls("random", found[1])
+        if found := re.fullmatch(rf"baseline (.+?)(?: ({BUDGET}))?", name):
+            return cls("baseline", found[2] or "", found[1])
+        return cls("file", label=name)
 
 
 @dataclass(frozen=True)
@@ -96,20 +133,20 @@ def choose(
     folders: dict[str, str] = {}
     if wanted.full:
         seen[space.largest()] = "full"
-        yield Choice("full", space.largest())
+        yield Choice(str(Purpose("full")), space.largest())
     for budget in wanted.budgets:
         best = best_within(front, budget, tell)
         found = [(budget, best.arch, f"the best within {budget}")]
         if wanted.baselines:
             limit = _limit(front, budget) if named(budget)[0] == "macs" else best.metrics["macs"]
             found += [
-                (f"baseline {each.name} {budget}", each.arch, "")
+                (str(Purpose("baseline", budget, each.name)), each.arch, "")
                 for each in baselines(space, macs=limit)
                 if each.arch is not None
             ]
         if best_of_random is not None:
             what = f"the best of random archs within {budget}"
-            found.append((f"random {budget}", best_of_random(budget), what))
+            found.append((str(Purpose("random", budget)), best_of_random(budget), what))
         for name, arch, what in found:
             choice = Choice(name, arch)
             if arch in seen:

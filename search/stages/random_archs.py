@@ -6,7 +6,7 @@ import numpy as np
 
 from search.evaluator import RunEvaluator
 from search.feasible import Feasible
-from search.stages.choosing import best_within, folder_of, named
+from search.stages.choosing import Purpose, best_within, folder_of, named
 from search.stages.context import RunContext
 from search.stages.searching import search_supernet, shown_progress
 from space.arch import Arch
@@ -21,7 +21,7 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
     Raises:
         InputError: No arch is within the budget, or none could be evaluated.
     """
-    limit, name = "=".join(named(budget)), f"random {budget}"
+    limit, name = "=".join(named(budget)), str(Purpose("random", budget))
     feasible = Feasible(run.space, run.problem_within(limit).budget)
     archs = draw_distinct(feasible, run.space, count, run.config.search_seed)
     with shown_progress(run.console, name) as shown:

@@ -12,7 +12,7 @@ from search.budget import quantity
 from search.config import Config, RetrainConfig
 from search.feasible import Feasible
 from search.run import run_search
-from search.stages.choosing import choose, given
+from search.stages.choosing import Purpose, choose, given
 from search.stages.random_archs import draw_distinct
 from space import InputError, save_arch
 
@@ -160,3 +160,20 @@ def test_random_archs_are_distinct_and_uniform_inside_the_budget():
     assert deviation([seen[arch] for arch in inside], [6000 / len(inside)] * len(inside)) < 5
     assert draw_distinct(feasible, space, 5, 1) == draw_distinct(feasible, space, 9, 1)[:5]
     assert set(draw_distinct(feasible, space, 10_000, 1)) == inside
+
+
+@pytest.mark.parametrize(
+    ("name", "purpose"),
+    [
+        ("full", Purpose("full")),
+        ("50%", Purpose("best", "50%")),
+        ("latency_ms@cpu=60%", Purpose("best", "latency_ms@cpu=60%")),
+        ("random macs=0.8G", Purpose("random", "macs=0.8G")),
+        ("baseline two poolings 35%", Purpose("baseline", "35%", "two poolings")),
+        ("baseline early", Purpose("baseline", "", "early")),
+        ("mine", Purpose("file", label="mine")),
+    ],
+)
+def test_a_name_says_what_a_network_was_retrained_as(name, purpose):
+    assert Purpose.parse(name) == purpose
+    assert str(purpose) == name

@@ -12,7 +12,6 @@ from search_toys import Evaluate, all_archs, toy_space
 from search import run_search
 from search.latency.costs import digest
 from search.latency.table import Measured
-from search.record import SEEN
 from search.report import make_report
 from search.report.front_data import collect_front_data
 from search.report.latency_data import collect_latency_data
@@ -129,21 +128,6 @@ def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
         "front.png",
         "front-latency_ms.png",
     }
-
-
-def test_what_racing_stopped_is_not_drawn(tmp_path):
-    space, evaluate = toy_space(), Evaluate(toy_space())
-    done = []
-
-    def some(arch):
-        done.append(arch)
-        return {"top1": evaluate(arch)["top1"], **({SEEN: 0.5} if len(done) % 3 == 0 else {})}
-
-    front = run_search(space=space, evaluate=some, trials=30, folder=tmp_path / "main")
-    (figures,) = collect_front_data(read_search(tmp_path / "main"), [])
-    assert len(figures.evaluated) == 20
-    assert len(figures.front) == len(front) > 0
-    assert set(figures.front) <= set(figures.evaluated)
 
 
 def test_the_table_tells_measured_milliseconds_from_predicted_ones():
