@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from space.arch import Arch, BlockArch
 from space.cost import mac_cost
 from space.operators.base import Kind
+from space.operators.registry import operators
 from space.operators.walk import advance, trace, turns
 from space.shape import BackboneShape
 from space.state import State
@@ -43,11 +44,13 @@ class ArchData:
         blocks: Its blocks, in order.
         rest_macs: MACs of stem and head, which belong to no block.
         prefix: Number of the prefix tokens.
+        captions: What marks the operators that it uses.
     """
 
     blocks: list[BlockData]
     rest_macs: int
     prefix: int
+    captions: list[str]
 
 
 def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
@@ -72,14 +75,19 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
                 producer=None if after.tokens.own_maps else producer,
             )
         )
-    return ArchData(data, cost.rest(states[-1]), shape.prefix)
+    captions = [
+        each.caption
+        for each in operators()
+        if any(each.choice(block) != each.plain for block in blocks)
+    ]
+    return ArchData(data, cost.rest(states[-1]), shape.prefix, captions)
 
 
 def _label(kind: Kind, before: State, block: BlockArch) -> str:
     """What the operators of a kind do to a block's tokens, in a few short lines."""
     after = advance(before, block)
     labels = (
-        turn.operator.label(before, after, turn.choice)
+        turn.operator.label(before.tokens, after.tokens, turn.choice)
         for turn in turns(before, block)
         if turn.operator.kind == kind and turn.choice != turn.operator.plain
     )

@@ -179,17 +179,6 @@ def _caption(data: ArchData) -> str:
     parts = ["Images pass from left to right. Bar: patch tokens that the block works on"]
     if data.prefix:
         parts[0] += f" (and {data.prefix} prefix token{'s' * (data.prefix > 1)}, always)"
-    if any(each.bypass for each in data.blocks):
-        parts.append(
-            "Hatched: patch tokens that bypass the block unchanged; a selector chooses them "
-            "(map: by a predicted attention map, cls: by the class token's query)"
-        )
-    if any(each.pool for each in data.blocks):
-        parts.append("Funnel: pooling before the block")
-    if _shares(data.blocks):
-        parts.append(
-            "Dashed box: the block has no query and key (Q K); it reuses the attention map of the "
-            "block where the arrow begins"
-        )
+    parts += data.captions
     parts.append(f"Stem and head take another {quantity(data.rest_macs, 3)} MACs")
     return ". ".join(parts) + "."

@@ -1,9 +1,9 @@
-"""What the plots of a search show: hypervolumes, and how often archs pool, share and skip."""
+"""What the plots of a search show: hypervolumes, and how often archs use each operator."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -11,16 +11,11 @@ import numpy as np
 
 from search.hypervolume import hypervolume_steps, signed, worst_values
 from search.report.search_result import SearchResult
-from space.arch import Arch, BlockArch
+from space.arch import Arch
+from space.operators.registry import operators
 from space.space import SearchSpace
 
 SAMPLES = 1000
-# What a block chooses of each kind.
-CHOICES: Mapping[str, Callable[[BlockArch], str | bool | None]] = {
-    "pool": lambda block: str(block.pool) if block.pool else None,
-    "share attention": lambda block: block.shared,
-    "skip tokens": lambda block: f"{block.skip:.0%}" if block.skip else None,
-}
 
 
 @dataclass(frozen=True)
@@ -67,12 +62,12 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
 
 @dataclass(frozen=True)
 class Usage:
-    """How often archs make a kind of choice.
+    """How often archs use an operator.
 
     Args:
-        title: What they do: pool, share attention or skip tokens.
+        title: What they do: "skip tokens".
         shares: Share of the archs that do so at each block.
-        most_used: What they choose most often, where there is more than one choice.
+        most_used: What they choose most often, where choices differ.
     """
 
     title: str
@@ -81,14 +76,19 @@ class Usage:
 
 
 def count_usage(archs: Sequence[Arch]) -> list[Usage]:
-    """Count each kind of choice of archs of one depth; at least one arch."""
+    """Count the choices of each operator in archs of one depth; at least one arch."""
     usages = []
-    for title, choose in CHOICES.items():
-        choices = [[choose(block) for block in arch.blocks] for arch in archs]
-        once = (dict.fromkeys(row) for row in choices)
-        counts = Counter(each for row in once for each in row if isinstance(each, str))
-        shares = [sum(map(bool, column)) / len(archs) for column in zip(*choices, strict=True)]
-        usages.append(Usage(title, shares, [name for name, _ in counts.most_common(3)]))
+    for each in operators():
+        choices = [[each.choice(block) for block in arch.blocks] for arch in archs]
+        used = [
+            [choice != each.plain for choice in column] for column in zip(*choices, strict=True)
+        ]
+        counts: Counter[str] = Counter()
+        for row in choices:
+            # Once an arch, in the order of its blocks.
+            counts.update({each.summary(c): None for c in row if c != each.plain}.keys())
+        names = [name for name, _ in counts.most_common(3) if name]
+        usages.append(Usage(each.title, [sum(column) / len(archs) for column in used], names))
     return usages
 
 

@@ -19,6 +19,7 @@ from search.tables import cell, metric_title
 from space.arch import BlockArch
 from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
+from space.operators.registry import operators
 from supernet.export import FORMATS, Check
 
 TASK = "image-classification"
@@ -189,12 +190,5 @@ def _collect_measurements(file: ArchFile, source: str, search_images: int) -> It
 
 
 def _describe(block: BlockArch) -> str:
-    words = []
-    if block.pool is not None:
-        target = block.pool.grid or f"stride {block.pool.stride}"
-        where = " x ".join(map(str, target)) if isinstance(target, tuple) else target
-        words.append(f"{block.pool.kind} to {where}")
-    if block.skip:
-        words.append(f"{block.skip:.0%} of the patch tokens skip it, chosen by `{block.selector}`")
-    words.append("the attention maps of the block before" if block.shared else "own attention")
-    return ", ".join(words)
+    words = (operator.describe(operator.choice(block)) for operator in operators())
+    return ", ".join(filter(None, words))

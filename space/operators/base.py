@@ -109,12 +109,16 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         kind: `reduce` leaves fewer tokens for good, `subset` lets some bypass the block,
             `attention` changes how the block attends. A block has one reduce or subset at most.
         plain: The choice that changes nothing.
+        title: What a block does with it, for plots: "skip tokens".
+        caption: What marks it in the plot of an arch, in a sentence.
     """
 
     name: ClassVar[str]
     field: ClassVar[str]
     kind: ClassVar[Kind]
     plain: ChoiceT
+    title: ClassVar[str]
+    caption: ClassVar[str]
 
     # --- a choice and its place in a block
 
@@ -225,11 +229,15 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     # --- how it is told to people
 
     @abstractmethod
-    def describe(self, before: State, after: State, choice: ChoiceT) -> str:
+    def describe(self, choice: ChoiceT) -> str:
         """A choice in words, for a model card; empty for one that needs none."""
 
-    def label(self, before: State, after: State, choice: ChoiceT) -> str:
-        """A choice that is not the plain one in a few short lines, for the picture of an arch."""
+    def label(self, before: Tokens, after: Tokens, choice: ChoiceT) -> str:
+        """A choice that is not the plain one in a few short lines, for the plot of an arch."""
+        return self.text(choice)
+
+    def summary(self, choice: ChoiceT) -> str:
+        """What choices that are not the plain one are counted as; empty where all are alike."""
         return self.text(choice)
 
 

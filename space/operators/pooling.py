@@ -48,6 +48,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
     """2-D kinds pool the token grid, 1-D kinds the row-major sequence. Counts the poolings."""
 
     name, field, kind, plain = "pool", "pool", "reduce", None
+    title, caption = "pool", "Funnel: pooling before the block"
 
     def choice(self, block: BlockArch) -> Pool | None:
         return block.pool
@@ -166,14 +167,14 @@ class Pooling(Operator[Pool | None, PoolAxis]):
             "linear pools": _schedules(axis, most, depth, lambda j: (j + 1) * depth / (most + 1)),
         }
 
-    def describe(self, before: State, after: State, choice: Pool | None) -> str:
+    def describe(self, choice: Pool | None) -> str:
         if choice is None:
             return ""
-        size = choice.grid and "x".join(map(str, choice.grid))
-        return f"{choice.kind} to {size or f'{after.tokens.patches} tokens'}"
+        target = "{} x {}".format(*choice.grid) if choice.grid else f"stride {choice.stride}"
+        return f"{choice.kind} to {target}"
 
-    def label(self, before: State, after: State, choice: Pool | None) -> str:
-        return f"{choice and choice.kind}\n{_size(before.tokens)}\n→ {_size(after.tokens)}"
+    def label(self, before: Tokens, after: Tokens, choice: Pool | None) -> str:
+        return f"{choice and choice.kind}\n{_size(before)}\n→ {_size(after)}"
 
 
 @lru_cache(maxsize=64)

@@ -43,6 +43,11 @@ class Sharing(Operator[Attention, ShareAxis]):
     """
 
     name, field, kind, plain = "share", "attention", "attention", "own"
+    title = "share attention"
+    caption = (
+        "Dashed box: the block has no query and key (Q K); it reuses the attention map of the "
+        "block where the arrow begins"
+    )
 
     def choice(self, block: BlockArch) -> Attention:
         return block.attention
@@ -126,8 +131,11 @@ class Sharing(Operator[Attention, ShareAxis]):
             "share alone": _every(axis.max_run if axis else 0, blocks),
         }
 
-    def describe(self, before: State, after: State, choice: Attention) -> str:
+    def describe(self, choice: Attention) -> str:
         return "the attention maps of the block before" if choice == "shared" else "own attention"
+
+    def summary(self, choice: Attention) -> str:
+        return ""
 
 
 def _every(run: int, blocks: range) -> Iterator[Placing]:

@@ -60,6 +60,11 @@ class Skipping(Operator[Skip, SkipAxis]):
     """
 
     name, field, kind, plain = "skip", "skip", "subset", Skip(0.0, "map")
+    title = "skip tokens"
+    caption = (
+        "Hatched: patch tokens that bypass the block unchanged; a selector chooses them (map: by a "
+        "predicted attention map, cls: by the class token's query)"
+    )
     keys = ("skip", "selector")
 
     def choice(self, block: BlockArch) -> Skip:
@@ -187,13 +192,16 @@ class Skipping(Operator[Skip, SkipAxis]):
             "skip alone": _runs(axis, depth),
         }
 
-    def describe(self, before: State, after: State, choice: Skip) -> str:
+    def describe(self, choice: Skip) -> str:
         if not choice.ratio:
             return ""
         return f"{choice.ratio:.0%} of the patch tokens skip it, chosen by `{choice.selector}`"
 
-    def label(self, before: State, after: State, choice: Skip) -> str:
-        return "" if before.tokens.inside else choice.selector
+    def label(self, before: Tokens, after: Tokens, choice: Skip) -> str:
+        return "" if before.inside else choice.selector
+
+    def summary(self, choice: Skip) -> str:
+        return f"{choice.ratio:.0%}"
 
     def _running(self, tokens: Tokens, axis: SkipAxis) -> float:
         """The ratio of the run that goes on: of equal ones the smallest, as in canonical form."""

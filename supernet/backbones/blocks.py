@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -61,21 +60,24 @@ class Exposed(NamedTuple):
     key: Tensor | None = None
 
 
-@dataclass
 class Exchange:
     """What one call of a block takes and leaves beside its tokens.
 
-    It belongs to the call: nothing is kept in the module, so that calls may run side by side.
+    It belongs to the call: nothing is kept in the module, so that calls may run side by side. No
+    dataclass: of those FSDP hands a copy to the block, and what it leaves there would be lost.
 
     Args:
         request: What is wanted of the attention.
         maps: Of the block before, (B, H, N, N) in all, where this one shares them.
+
+    Attributes:
         exposed: What the attention left.
     """
 
-    request: Request = field(default_factory=Request)
-    maps: Maps | None = None
-    exposed: Exposed = field(default_factory=Exposed)
+    def __init__(self, request: Request | None = None, maps: Maps | None = None) -> None:
+        self.request = request or Request()
+        self.maps = maps
+        self.exposed = Exposed()
 
 
 class ElasticAttention(Attention):

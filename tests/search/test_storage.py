@@ -128,8 +128,8 @@ def test_what_an_earlier_version_estimated_is_evaluated(tmp_path, storage):
     if url is None:
         result = read_search(folder)
         assert len(result.records) == len(read_metrics(read_trials(folder))) == 20
-        (data,) = collect_front_data(result, [])
-        assert len(data.evaluated) == 20
+        (plotted,) = collect_front_data(result, [])
+        assert len(plotted.evaluated) == 20
         front, _ = search(tmp_path / "other", trials=30, reuse=[folder])
         assert max(entry.metrics["top1"] for entry in front.entries) < 1
     front, evaluate = search(
