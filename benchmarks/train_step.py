@@ -21,7 +21,7 @@ from peaks import peak_bytes
 
 from search.latency.measuring import device_name, take_turns, waiting_for
 from search.parsing import parse_call
-from search.stages.setup import find_device
+from search.stages.context import find_device
 from space import SearchSpace
 from supernet import Supernet, backbone_shape
 from supernet.backbones.load import load_backbone

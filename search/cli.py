@@ -5,7 +5,9 @@ What takes long to import is imported where Ctrl-C is answered in a line already
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import signal
 import sys
 import time
@@ -63,6 +65,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command() -> NoReturn:
     """The command of the distribution: `main`, after which there is nothing left to interrupt."""
+    code: int | None = None
+
+    def skip_teardown() -> None:
+        if code is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    # What is registered first is called last. Python would then take torch down piece by piece,
+    # for one or two seconds in which the terminal waits.
+    atexit.register(skip_teardown)
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

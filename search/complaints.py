@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import types
 from dataclasses import is_dataclass
+from functools import cache
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
-from search.commands import COMMANDS
 from search.config import Config
-from space.utils.errors import cut, near
-from space.utils.yaml_file import Document, dotted
+from space.utils.errors import cut
+from space.utils.yaml_file import Place
 
 KINDS = {
     "int": "a whole number",
@@ -27,7 +27,8 @@ LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)")
 LONGEST = 400
 
 
-def options(kind: Any = Config, prefix: str = "--") -> dict[str, Any]:
+@cache
+def options(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
     """All options that the values of a config are, and their types."""
     found: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
@@ -56,34 +57,13 @@ def _one_of(found: re.Match[str]) -> str:
     return f"must be one of {values.replace(chr(39), '')}, got {cut(value)}"
 
 
-def placed(message: str, document: Document | None, arguments: list[str]) -> str:
-    """A section's own complaint, with file and line where no option has a part in it."""
-    name, _, reason = message.partition(": ")
-    section = name.split(".")[0]
-    if document is None or any(each.startswith(f"--{section}") for each in arguments):
-        return message
-    if f"--{name}" not in options():
-        return f"{document.path}: {message}"
-    return str(document.error(tuple(name.split(".")), reason))
-
-
-def explain(message: str, document: Document | None, arguments: list[str]) -> str:
-    """The parser's complaint in one line, with file and line where the value stands in the file."""
+def explain(message: str) -> tuple[Place, str]:
+    """The place of the config that the parser complains of, if any, and the complaint in a line."""
     text = " ".join(message.split())
-    if text.startswith("unrecognized arguments: "):
-        option = cut(text.removeprefix("unrecognized arguments: ").split()[0])
-        commands = (COMMANDS[each] for each in arguments[:1] if each in COMMANDS)
-        own = [f"--{each.name}" for command in commands for each in command.options]
-        return f"unknown option {option}{near(option.split('=')[0], [*own, *options()])}"
     found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
     if found is None:
-        return cut(text, LONGEST)
-    place = tuple(found.group(1).split("."))
+        return (), cut(text, LONGEST)
     reason = re.sub(r"<class '(\w+)'>", r"\1", found.group(2))
     reason = LITERAL.sub(_one_of, reason)
     reason = re.sub(r"Expected a (\w+)\. Got value: (.*)", _plainly, reason)
-    reason = cut(UNION.sub(_plainly, reason), LONGEST)
-    as_option = any(each.split("=")[0] == f"--{dotted(place)}" for each in arguments)
-    if document is not None and place in document.lines and not as_option:
-        return str(document.error(place, reason))
-    return f"--{dotted(place)}: {reason}"
+    return tuple(found.group(1).split(".")), cut(UNION.sub(_plainly, reason), LONGEST)

@@ -1,20 +1,21 @@
-"""Which stage each subcommand calls."""
+"""Which stage each subcommand calls; each is imported where it runs, and none waits for others."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from search.config import Config
 from search.folder import RunFolder
 from search.parsing import Call
 from search.processes import Launched, joined, leads
 from search.stored import describe_values
-from search.tables import new_console, show_rows
+from search.tables import new_console, print_line, show_rows
 from space.utils.errors import InputError
 
-# Commands that only look at what there is.
-LOOKS = ("status", "report")
+if TYPE_CHECKING:
+    # torch with it, for which commands that only look at a run do not wait.
+    from search.stages.context import RunContext
 
 
 def run_call(call: Call) -> None:
@@ -23,127 +24,120 @@ def run_call(call: Call) -> None:
     Raises:
         InputError: what is wrong, where, and what would be right.
     """
-    if call.command.name != "train" and Launched.read(os.environ) is not None:
+    name = call.command.name
+    if name != "train" and Launched.read(os.environ) is not None:
         raise InputError(
-            f"tokennas {call.command.name} is for one process; several can train the supernet "
-            "together, and the other stages then go on alone"
+            f"tokennas {name} is for one process; several can train the supernet together, and the "
+            "other stages then go on alone"
         )
-    if call.config is not None and call.command.name not in LOOKS:
-        _check_ray(call.config)
+    if call.config is None:
+        _inspect_model(call)
+        return
+    folder = RunFolder(call.config, call.file)
     if call.taken and leads():
-        run = RunFolder(_config(call), call.file).path
-        print(f"as before in {run}: {describe_values(call.taken)}")
-    RUN[call.command.name](call)
-
-
-def _check_ray(config: Config) -> None:
-    """Refuse unknown keys of what Ray is to set up; workers that are not there now may come."""
-    if config.search.ray.runtime_env:
-        # Ray is imported where it is used.
+        print(f"as before in {folder.path}: {describe_values(call.taken)}")
+    if name in LOOKS:
+        LOOKS[name](folder)
+        return
+    if call.config.search.ray.runtime_env:
+        # Ray is imported where it is used: unknown keys are refused, workers may come later.
         from search.cluster.connecting import check_keys  # noqa: PLC0415
 
-        check_keys(config.search.ray)
+        check_keys(call.config.search.ray)
+    from search.stages.context import RunContext  # noqa: PLC0415
+
+    STAGES[name](RunContext(call.config, call.file), call)
 
 
-def _train(call: Call) -> None:
-    # Each stage is imported where it runs: none waits for what the others need.
+def _train(run: RunContext, call: Call) -> None:
     from search.stages.training import train  # noqa: PLC0415
 
     with joined():
-        train(_config(call), call.file)
+        train(run)
 
 
-def _search(call: Call) -> None:
+def _search(run: RunContext, call: Call) -> None:
     from search.stages.searching import search  # noqa: PLC0415
 
-    search(_config(call), call.file, new_console())
+    search(run)
 
 
-def _status(call: Call) -> None:
+def _status(folder: RunFolder) -> None:
     from search.status import described, read_status  # noqa: PLC0415
 
-    config = _config(call)
-    folder = RunFolder(config, call.file).stage("search") / config.search.name
-    new_console().print(
-        described(read_status(folder)), highlight=False, markup=False, soft_wrap=True
-    )
+    print_line(new_console(), described(read_status(folder.search)))
 
 
-def _export(call: Call) -> None:
+def _export(run: RunContext, call: Call) -> None:
     from search.stages.exporting import export  # noqa: PLC0415
 
-    export(_config(call), call.file, call.options.get("archs") or [], new_console())
+    export(run, call.options.get("archs") or [])
 
 
-def _retrain(call: Call) -> None:
+def _retrain(run: RunContext, call: Call) -> None:
     from search.stages.retraining import retrain  # noqa: PLC0415
 
-    found = retrain(_config(call), call.file, call.options.get("archs") or [], new_console())
-    show_rows(found.rows, new_console(), title=found.title)
+    found = retrain(run, call.options.get("archs") or [])
+    if call.command.name == "run":
+        # The report's table has the retrained networks.
+        _report(run.folder)
+    else:
+        show_rows(found.rows, run.console, title=found.title)
     found.check()
 
 
-def _evaluate(call: Call) -> None:
+def _evaluate(run: RunContext, call: Call) -> None:
     from search.stages.evaluating import evaluate  # noqa: PLC0415
 
     if not call.options["archs"]:
         raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
-    evaluate(_config(call), call.file, call.options["archs"], new_console())
+    evaluate(run, call.options["archs"])
 
 
-def _report(call: Call) -> None:
+def _report(folder: RunFolder) -> None:
     from search.report import make_report  # noqa: PLC0415
 
-    config = _config(call)
-    make_report(RunFolder(config, call.file).path, config.search.name, new_console())
+    make_report(folder.path, folder.config.search.name, new_console())
 
 
-def _profile(call: Call) -> None:
+def _profile(run: RunContext, call: Call) -> None:
     from search.stages.profiling import ProfileOptions, profile  # noqa: PLC0415
 
     given = {name: value for name, value in call.options.items() if value is not None}
-    profile(_config(call), call.file, ProfileOptions(**given), new_console())
+    profile(run, ProfileOptions(**given))
 
 
-def _run(call: Call) -> None:
+def _run(run: RunContext, call: Call) -> None:
     from search.stages.checking import check  # noqa: PLC0415
-    from search.stages.retraining import retrain  # noqa: PLC0415
 
-    check(_config(call), call.file)
-    for stage in (_train, _search, _export):
-        stage(call)
-    # The report's table has the retrained networks.
-    found = retrain(_config(call), call.file, [], new_console())
-    _report(call)
-    found.check()
+    check(run)
+    for stage in (_train, _search, _export, _retrain):
+        stage(run, call)
 
 
-def _config(call: Call) -> Config:
-    assert call.config is not None
-    return call.config
+def _inspect(run: RunContext, call: Call) -> None:
+    from search.inspecting import inspect_config  # noqa: PLC0415
+
+    inspect_config(run)
 
 
-def _inspect(call: Call) -> None:
-    from search.inspecting import inspect_config, inspect_model  # noqa: PLC0415
+def _inspect_model(call: Call) -> None:
+    from search.inspecting import inspect_model  # noqa: PLC0415
 
-    console = new_console()
-    if call.config is not None:
-        inspect_config(call.config, call.file, console)
-    elif call.options["model"]:
-        inspect_model(call.options["model"], call.options["args"], console)
-    else:
+    if not call.options["model"]:
         raise InputError("tokennas inspect needs a config, or --model NAME")
+    inspect_model(call.options["model"], call.options["args"], new_console())
 
 
-RUN: dict[str, Callable[[Call], None]] = {
+# Commands that only look at what there is.
+LOOKS: dict[str, Callable[[RunFolder], None]] = {"status": _status, "report": _report}
+STAGES: dict[str, Callable[[RunContext, Call], None]] = {
     "run": _run,
     "train": _train,
     "search": _search,
-    "status": _status,
     "export": _export,
     "retrain": _retrain,
     "evaluate": _evaluate,
-    "report": _report,
     "profile": _profile,
     "inspect": _inspect,
 }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from search.chance import Measured
 from search.config import Config
-from search.stages.setup import Loaded, find_device, trained
+from search.stages.context import OnLoaded, RunContext, find_device
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError
@@ -113,22 +113,22 @@ class RunEvaluator:
 
     config: Config
     file: Path | None
-    loaded: Loaded | None = None
+    loaded: OnLoaded | None = None
     shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images."""
-        setup = trained(self.config, self.file)
-        held_out = setup.held_out(self.config.supernet.amp, self.loaded)
-        return SupernetEvaluator(setup.supernet, held_out)
+        run = RunContext(self.config, self.file).load_trained()
+        held_out = run.held_out(self.config.supernet.amp, self.loaded)
+        return SupernetEvaluator(run.supernet, held_out)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        setup = trained(self.config, self.file, device="cpu")
-        batches = setup.held_out(loaded=self.loaded).batches
+        run = RunContext(replace(self.config, device="cpu"), self.file).load_trained()
+        batches = run.held_out(on_loaded=self.loaded).batches
         return CarriedEvaluator, (
             self.config,
-            setup.task,
-            {name: tensor.numpy() for name, tensor in setup.supernet.state_dict().items()},
+            run.task,
+            {name: tensor.numpy() for name, tensor in run.supernet.state_dict().items()},
             [(batch.images.numpy(), batch.targets.numpy()) for batch in batches],
         )
 
@@ -165,7 +165,7 @@ class CarriedEvaluator:
 
 
 def hash_weights(model: nn.Module) -> str:
-    """A hash of a model's weights, as `search.stages.searching.digest` has it of their file."""
+    """A hash of a model's weights, as `search.stages.context.digest` has it of their file."""
     return _digest(tensor_bytes(model.state_dict()))
 
 

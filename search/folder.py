@@ -12,6 +12,7 @@ from search.config import Config, FileConfig, RetrainConfig, SearchConfig, Super
 from search.plain import Keys, differences, plain
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError, shown
+from space.utils.reader import Reader, open_json
 from space.utils.values import is_integer
 from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
@@ -67,6 +68,11 @@ class RunFolder:
 
     def stage(self, name: str) -> Path:
         return self.path / name
+
+    @property
+    def search(self) -> Path:
+        """The folder of the config's search."""
+        return self.stage("search") / self.config.search.name
 
     def claim(self, stage: str, sections: tuple[str, ...], searched: bool = False) -> Path:
         """Take a stage's folder for the values of these sections.
@@ -157,10 +163,7 @@ class RunFolder:
         path = self.path / SPLIT
         if not path.exists():
             return None
-        try:
-            indices = json.loads(path.read_text(encoding="utf-8"))["indices"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            indices = None
+        indices = open_json(path).entries().get("indices", Reader(None)).value
         if not isinstance(indices, list) or not all(map(is_integer, indices)):
             raise InputError(f"{path}: no list of indices; delete the run to begin anew")
         return indices

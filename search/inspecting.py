@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from search.budget import quantity
-from search.config import Config
-from search.folder import RunFolder
-from search.stages.setup import Setup, prepare
+from search.stages.context import RunContext
 from search.stages.training import settled
-from search.tables import duration
+from search.tables import duration, show_rows
 from space.arch import Arch
 from space.cost import mac_cost, macs, params
 from space.counting.bands import Bands, Count
@@ -45,15 +41,15 @@ def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
     show_shape(name, backbone_shape(create_backbone(name, args)), console)
 
 
-def inspect_config(config: Config, file: Path | None, console: Console) -> None:
+def inspect_config(run: RunContext) -> None:
     """Show backbone, data, space and the time to expect of a config.
 
     Raises:
         InputError: what a run of this config would stop at, but for images: none is opened.
     """
-    setup = prepare(config, RunFolder(config, file))
-    show_shape(config.backbone.model, setup.supernet.shape, console)
-    data = setup.data
+    config, console = run.config, run.open().console
+    show_shape(config.backbone.model, run.supernet.shape, console)
+    data = run.data
     splits = {
         "train": len(data.train.images),
         "search": len(data.search_indices),
@@ -64,11 +60,11 @@ def inspect_config(config: Config, file: Path | None, console: Console) -> None:
         f"[bold]data[/] {escape(config.data.dataset.name)}: {len(data.classes)} classes, "
         f"{sizes} images"
     )
-    show_space(setup.supernet.space.mac_bands, setup.supernet.space.size(), console)
-    seconds = seconds_to_train(config, setup)
+    show_space(run.supernet.space.mac_bands, run.supernet.space.size(), console)
+    seconds = seconds_to_train(run)
     console.print(
         f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
-        f"{setup.device}"
+        f"{run.device}"
     )
 
 
@@ -78,10 +74,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     block, state = full.blocks[0], start(shape)
     n = state.tokens.patches + shape.prefix
     product = shape.attention_width * n * n
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    for column in ("part", "tokens", "MACs", "parameters"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    rows = [
+    parts = [
         ("stem", None, shape.stem.macs, shape.stem.params),
         ("query and key", n, n * shape.query_key.macs, shape.query_key.params),
         ("attention maps", n, product, 0),
@@ -89,18 +82,17 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
         ("MLP", n, n * shape.mlp.macs, shape.mlp.params),
         ("norms and the rest", n, 0, shape.rest.params),
     ]
-    per_block = mac_cost(shape).block(state, block)
-    for part, tokens, cost, count in rows:
-        table.add_row(part, str(tokens or ""), quantity(cost, 3), quantity(count, 3))
-    all_params = sum(count for _, _, _, count in rows[1:])
-    table.add_row(
-        f"a block, of {shape.depth}", str(n), quantity(per_block, 3), quantity(all_params, 3)
-    )
+    per_block = sum(count for _, _, _, count in parts[1:])
     head = shape.head.macs + shape.head_per_token * state.tokens.patches
-    table.add_row("head", "", quantity(head, 3), quantity(shape.head.params, 3))
-    total, all_ = macs(full, shape), params(full, shape)
-    table.add_row("[bold]whole[/]", str(n), f"[bold]{quantity(total, 3)}[/]", quantity(all_, 3))
-    console.print(table)
+    total = macs(full, shape)
+    parts += [
+        (f"a block, of {shape.depth}", n, mac_cost(shape).block(state, block), per_block),
+        ("head", None, head, shape.head.params),
+        ("whole", n, total, params(full, shape)),
+    ]
+    names = ("part", "tokens", "MACs", "parameters")
+    rows = [dict(zip(names, part, strict=True)) for part in parts]
+    show_rows(rows, console, title=name)
     console.print(
         f"{shape.grid[0]} x {shape.grid[1]} patch tokens and {shape.prefix} prefix tokens of "
         f"{shape.width} channels, {shape.heads} heads; {total:,} MACs are {2 * total:,} FLOPs\n"
@@ -123,20 +115,20 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
         console.print(f"{quantity(low, 3):>8} {bar} {_count(count)}", highlight=False)
 
 
-def seconds_to_train(config: Config, setup: Setup) -> float:
+def seconds_to_train(run: RunContext) -> float:
     """Seconds of the supernet's training, from steps on a few made-up images."""
-    supernet = setup.supernet.train()
-    recipe = settled(config.supernet, setup.head_reset)
+    config, supernet = run.config, run.supernet.train()
+    recipe = settled(config.supernet, run.head_reset)
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
-    targets = torch.arange(PROBE_BATCH) % len(setup.task.classes)
+    targets = torch.arange(PROBE_BATCH) % len(run.task.classes)
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
-    batch = Batch(images.to(setup.device), targets.to(setup.device), draws)
-    step = Sandwich(supernet, setup.task, recipe.amp, recipe.selector_share)
+    batch = Batch(images.to(run.device), targets.to(run.device), draws)
+    step = Sandwich(supernet, run.task, recipe.amp, recipe.selector_share)
 
     def seconds(archs: list[Arch]) -> float:
         began = time.perf_counter()
         step(batch, archs)
-        if setup.device.type == "cuda":
+        if run.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
@@ -145,7 +137,7 @@ def seconds_to_train(config: Config, setup: Setup) -> float:
     alone = recipe.full_epochs or 0
     per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
     supernet.zero_grad()
-    return per_batch / PROBE_BATCH * len(setup.data.train.images)
+    return per_batch / PROBE_BATCH * len(run.data.train.images)
 
 
 def _count(count: Count) -> str:

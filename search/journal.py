@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
@@ -15,7 +14,6 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from space.utils.errors import InputError, one_line, shown
 
 CREATE_TRIAL = 4
-CHUNK = 1 << 16
 
 
 def repair(path: Path) -> str | None:
@@ -41,7 +39,6 @@ def repair(path: Path) -> str | None:
     if not complete:
         with path.open("ab") as file:
             file.write(b"\n")
-    _check(path)
     return f"{path}: the last {size - end} bytes were cut off, half written" if end < size else None
 
 
@@ -80,34 +77,17 @@ class _LightBackend(JournalFileBackend):
 
 def _last_entry(path: Path) -> tuple[int, bool]:
     """Where the last line that is an entry ends, and whether its newline is there."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        for line in _lines_backwards(file, end):
-            if _entry(line) is not None:
-                return end, line.endswith(b"\n")
-            end -= len(line)
-    return 0, True
-
-
-def _lines_backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
-    """The lines from the last to the first, each with its newline if it has one."""
-    left, step = b"", CHUNK
-    while end > 0:
-        size = min(step, end)
-        end = file.seek(end - size)
-        left, *lines = re.findall(rb"[^\n]*\n|[^\n]+", file.read(size) + left)
-        yield from reversed(lines)
-        # Of a line without end, more each time: joining it is not to take quadratic time.
-        step = CHUNK if lines else 2 * step
-    if left:
-        yield left
-
-
-def _check(path: Path) -> None:
+    at, end, complete, wrong = 0, 0, True, ""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            at += len(line)
             if _entry(line) is None:
-                raise InputError(f"{path}:{number}: no entry of a journal: {shown(line)}")
+                wrong = wrong or f"{path}:{number}: no entry of a journal: {shown(line)}"
+            elif wrong:
+                raise InputError(wrong)
+            else:
+                end, complete = at, line.endswith(b"\n")
+    return end, complete
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:

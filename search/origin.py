@@ -7,7 +7,7 @@ import hashlib
 import logging
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path, PurePath
@@ -131,10 +131,14 @@ class _Reader:
         cells = map(_content, function.__closure__ or ())
         used = dict(zip(code.co_freevars, cells, strict=True))
         known = function.__globals__
-        for module in sorted(_imported(code)):
-            if not _installed(module):
+        names = set()
+        for step in _steps(code):
+            if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                names.add(str(step.argval))
+            elif step.opname == "IMPORT_NAME" and not _installed(step.argval):
+                module = step.argval.split(".")[0]
                 raise _UnknownError(f"it imports `{module}`, a module of yours, when it is called")
-        used |= {name: known[name] for name in sorted(_global_names(code)) if name in known}
+        used |= {name: known[name] for name in sorted(names) if name in known}
         return [
             self._code(code, function.__doc__),
             [(name, self.describe(value, f"`{name}`")) for name, value in used.items()],
@@ -153,21 +157,12 @@ class _Reader:
         return [steps, inner, self.describe(plain, "a constant")]
 
 
-def _global_names(code: CodeType) -> set[str]:
-    """The globals that a function looks up, and those that are made in it."""
-    found = {
-        str(each.argval)
-        for each in dis.get_instructions(code)
-        if each.opname in ("LOAD_GLOBAL", "LOAD_NAME")
-    }
-    return found.union(*(_global_names(e) for e in code.co_consts if isinstance(e, CodeType)))
-
-
-def _imported(code: CodeType) -> set[str]:
-    """The packages that a function imports when it is called, and those made in it do."""
-    steps = dis.get_instructions(code)
-    found = {str(each.argval).split(".")[0] for each in steps if each.opname == "IMPORT_NAME"}
-    return found.union(*(_imported(each) for each in code.co_consts if isinstance(each, CodeType)))
+def _steps(code: CodeType) -> Iterator[dis.Instruction]:
+    """The instructions of a function, and of those that are made in it."""
+    yield from dis.get_instructions(code)
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from _steps(each)
 
 
 @cache

@@ -6,31 +6,23 @@ import dataclasses
 import types
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
-from yaml import YAMLError
+from jsonargparse import ArgumentParser, set_parsing_settings
 
-from search.arguments import (
-    add_true,
-    config_file,
-    config_option,
-    join_lists,
-    long_names,
-    whole_operators,
-)
+from search.arguments import Arguments, check_text, split_arguments, with_values
 from search.commands import COMMANDS, Command
-from search.complaints import explain, placed, section_of
+from search.complaints import explain, options, section_of
 from search.config import Config, FileConfig
 from search.folder import RunFolder, values_of_file
 from search.plain import Keys
-from search.stored import stored_values, with_config, with_values
-from space.utils.errors import InputError, near, shown
-from space.utils.yaml_file import MOST_DEPTH, Document, Place, check_size, dotted, read_yaml
+from search.stored import stored_values
+from space.utils.errors import InputError, naming, near, shown
+from space.utils.reader import Reader
+from space.utils.yaml_file import MOST_DEPTH, Document, Place, dotted, read_yaml
 
 # A YAML value may never make the parser import or run what it names outside the three packages.
 set_parsing_settings(
@@ -77,61 +69,73 @@ def parse_call(argv: Sequence[str]) -> Call:
         InputError: naming the option, or file, line and key, and what would be right.
         SystemExit: after --help and --version.
     """
-    arguments = add_true(join_lists(long_names(config_option(list(argv) or ["--help"]))))
-    file = config_file(arguments)
-    document = None if file is None else read_yaml(file)
-    if document is not None:
-        check_keys(document)
-    _check_sizes(arguments, document)
-    arguments = whole_operators(arguments, document and document.data)
-    call = _read_call(arguments, file, document)
-    if document is None or call.config is None or call.command.name in NAMES_ALONE:
-        return call
-    return _with_stored(call, arguments, document)
-
-
-def _read_call(arguments: list[str], file: Path | None, document: Document | None) -> Call:
-    """What the arguments ask for; `document` is what the config's file holds."""
-    parser = _parser(arguments[0])
-    try:
-        parsed = parser.parse_args(arguments)
-        _check_given(parsed[parsed.subcommand], Config)
-        made = parser.instantiate(parsed)
-        values: Namespace = made[made.subcommand]
-        fields = {field.name: values[field.name] for field in dataclasses.fields(Config)}
-        config = FileConfig(**fields) if file is not None else None
-        if config is not None and COMMANDS[made.subcommand].needs_torch:
-            _check_optimizers(config)
-    except ArgumentError as error:
-        raise InputError(explain(str(error), document, arguments)) from None
-    except InputError as error:
-        raise InputError(placed(str(error), document, arguments)) from None
-    command = COMMANDS[made.subcommand]
-    own = {option.name: values[option.name] for option in command.options}
-    if config is None:
+    words = list(argv) or ["--help"]
+    if words[0] not in COMMANDS or not {"-h", "--help"}.isdisjoint(words):
+        _show_help(words)
+    command = COMMANDS[words[0]]
+    arguments = split_arguments(command, words[1:])
+    if arguments.file is None:
         if command.needs_config:
             raise InputError(
                 f"tokennas {command.name} needs a config: tokennas {command.name} FILE"
             )
-        own["args"] = fields["backbone"].args  # of the model that is named in a config's place
-    return Call(command, config, file, own)
-
-
-def _with_stored(call: Call, arguments: list[str], document: Document) -> Call:
-    """The call with what its command line leaves to the run, see `stored_values`."""
-    said = values_of_file(document.path, document.data)
-    config = replace(cast(FileConfig, call.config), file_values=said)
-    taken = stored_values(config, document.path, arguments)
+        own, config = _parse(command, arguments, {}, None)
+        # In a config's place a model is named.
+        return Call(command, None, None, {**own, "args": config.backbone.args})
+    document = read_yaml(arguments.file)
+    own, config = _parse(command, arguments, document.data, document)
+    taken: dict[Keys, Any] = {}
+    if command.name not in NAMES_ALONE:
+        config = replace(config, file_values=values_of_file(arguments.file, document.data))
+        taken = stored_values(config, arguments.file, arguments)
     if taken:
-        data = with_values(document.data, taken)
-        _check_sizes([], document._replace(data=data))
-        try:
-            again = _read_call(with_config(arguments, data), call.file, None)
-        except InputError as error:
-            run = RunFolder(config, call.file).path
-            raise InputError(f"{document.path} with the values of {run}: {error}") from None
-        config = replace(cast(FileConfig, again.config), file_values=said)
-    return replace(call, config=config, taken=taken)
+        run = RunFolder(config, arguments.file).path
+        with naming(f"{document.path} with the values of {run}"):
+            _, again = _parse(command, arguments, with_values(document.data, taken), None)
+        config = replace(again, file_values=config.file_values)
+    return Call(command, config, arguments.file, own, taken)
+
+
+def _parse(
+    command: Command, arguments: Arguments, data: Any, document: Document | None
+) -> tuple[dict[str, Any], FileConfig]:
+    """The subcommand's own options, and a config's data with the options over them, typed.
+
+    Args:
+        command: The subcommand.
+        arguments: What follows it.
+        data: What the config holds.
+        document: The config's file, where the data are as it says.
+    """
+    if not isinstance(data, dict):
+        raise Reader(data, (), document).error("a config must be a mapping of sections")
+    values = arguments.over(data)
+    wrong = [arguments.complaint(*each, document) for each in _wrong(values, Config, ())]
+    if wrong:
+        more = [f"{arguments.file}: {len(wrong) - MOST_TOLD} more"] * (len(wrong) > MOST_TOLD)
+        raise InputError(*wrong[:MOST_TOLD], *more)
+    for place, text in _texts(data):
+        if len(text) > MOST_DEPTH:
+            check_text(f"{arguments.file}: {dotted(place)}", text)
+    parser = _parser(command.name)
+    try:
+        made = parser.instantiate(parser.parse_object({**values, **arguments.own}))
+        fields = {field.name: made[field.name] for field in dataclasses.fields(Config)}
+        config = FileConfig(**fields)
+        if command.needs_torch and arguments.file is not None:
+            _check_optimizers(config)
+    except ArgumentError as error:
+        place, message = explain(str(error))
+        whole = arguments.complaint(place, message, document) if place else message
+        raise InputError(whole) from None
+    except InputError as error:
+        # A section's own complaint.
+        name, _, message = str(error).partition(": ")
+        place = (*name.split("."),)
+        if name in options() and document is not None and not arguments.say(place[:1]):
+            raise document.error(place, message) from None
+        raise
+    return {option.name: made[option.name] for option in command.options}, config
 
 
 def _check_optimizers(config: Config) -> None:
@@ -142,22 +146,14 @@ def _check_optimizers(config: Config) -> None:
         check_optimizer(recipe)
 
 
-def check_keys(document: Document) -> None:
-    """Refuse unknown keys and sections that are none, as many at once as people read.
-
-    Raises:
-        InputError: one line a key.
-    """
-    if not isinstance(document.data, dict):
-        raise document.error((), "a config must be a mapping of sections")
-    wrong = [str(document.error(*each)) for each in _wrong(document.data, Config, ())]
-    if wrong:
-        more = [f"{document.path}: {len(wrong) - MOST_TOLD} more"] * (len(wrong) > MOST_TOLD)
-        raise InputError(*wrong[:MOST_TOLD], *more)
-
-
 def _wrong(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """The places of unknown keys and of what is no section, and what is wrong there."""
+    """The places of what no config holds: unknown keys, other values where sections are, nothing.
+
+    Where something is needed, the parser takes nothing for a value of any type.
+    """
+    if data is None and kind is not Any and types.NoneType not in get_args(kind):
+        yield place, "nothing is given; without the key it has a default"
+        return
     kind = section_of(kind)
     if kind is None or data is None:
         return
@@ -174,17 +170,6 @@ def _wrong(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str]]:
             yield (*place, key), f"unknown key{near(str(key), known)}"
 
 
-def _check_sizes(arguments: list[str], document: Document | None) -> None:
-    """Refuse text so deep that reading it would end the process: the parser takes it for YAML."""
-    texts = [argument.rpartition("=")[::2] for argument in arguments]
-    if document is not None:
-        texts += [(f"{document.path}: {dotted(at)}", text) for at, text in _texts(document.data)]
-    for name, text in texts:
-        if len(text) > MOST_DEPTH:
-            with suppress(YAMLError, UnicodeEncodeError):  # text as good as any
-                check_size(name or "options", text)
-
-
 def _texts(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
     """Every text in a tree of plain values."""
     if isinstance(data, str):
@@ -194,61 +179,54 @@ def _texts(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
             yield from _texts(value, (*place, key))
 
 
-def _check_given(values: Any, kind: Any, place: Place = ()) -> None:
-    """Refuse nothing where something is needed; the parser takes it for any type."""
-    for name, hint in get_type_hints(kind).items():
-        if get_origin(hint) is ClassVar:
-            continue
-        here, value, section = (*place, name), values[name], section_of(hint)
-        if value is None and types.NoneType not in get_args(hint):
-            raise InputError(f"{dotted(here)}: nothing is given; without the key it has a default")
-        if value is not None and section is not None:
-            if not isinstance(value, Namespace):
-                raise InputError(f"{dotted(here)}: must be a mapping, got {shown(value)}")
-            _check_given(value, section, here)
-
-
 @cache
 def _parser(name: str) -> ArgumentParser:
-    """The parser of all commands, of which the one of that name alone is filled: it takes time."""
+    """The parser of a command's values."""
+    command = COMMANDS[name]
+    parser = ArgumentParser(
+        description=command.teaches,
+        usage=f"tokennas {command.name} {command.usage}",
+        epilog=EPILOG,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="CONFIG, as an option")
+    for option in command.options:
+        parser.add_argument(f"--{option.name}", type=option.type, default=None, help=option.help)
+    parser.add_class_arguments(Config)
+    shown = ("run", "seed", "device", *command.sections)
+    for action in parser._actions:
+        # The values of stages that a command does not run are left out of its help.
+        known = action.dest.split(".")[0] in Config.__dataclass_fields__
+        if known and not any(f"{action.dest}.".startswith(f"{each}.") for each in shown):
+            action.help = SUPPRESS
+    return parser
+
+
+def _show_help(words: list[str]) -> NoReturn:
+    """Print what --help and --version ask for, or refuse what is no command.
+
+    Raises:
+        InputError: there is no such command.
+        SystemExit: it was printed.
+    """
+    from importlib.metadata import version  # noqa: PLC0415 - costs 20 ms of each start
+
     parser = ArgumentParser(
         prog="tokennas",
         description="Finds the most accurate Vision Transformer inside a budget.",
         usage="tokennas COMMAND CONFIG [--section.key VALUE ...]",
         exit_on_error=False,
         allow_abbrev=False,
-        version=_version(),
+        version=version("tokennas"),
     )
     commands = parser.add_subcommands(metavar="COMMAND")
     for command in COMMANDS.values():
-        sub = ArgumentParser(
-            description=command.teaches,
-            usage=f"tokennas {command.name} {command.usage}",
-            epilog=EPILOG,
-            exit_on_error=False,
-            allow_abbrev=False,
-        )
-        sub.add_argument("--config", action="config", help="CONFIG, as an option")
-        if command.name == name:
-            for option in command.options:
-                kind, text = option.type, option.help
-                sub.add_argument(f"--{option.name}", type=kind, default=None, help=text)
-            sub.add_class_arguments(Config)
-            _show_only(sub, command)
+        filled = command.name == words[0]
+        sub = _parser(command.name) if filled else ArgumentParser(description=command.teaches)
         commands.add_subcommand(command.name, sub, help=command.help)
-    return parser
-
-
-def _show_only(parser: ArgumentParser, command: Command) -> None:
-    """Leave the values of stages that a command does not run out of its help."""
-    shown = ("run", "seed", "device", *command.sections)
-    for action in parser._actions:
-        known = action.dest.split(".")[0] in Config.__dataclass_fields__
-        if known and not any(f"{action.dest}.".startswith(f"{each}.") for each in shown):
-            action.help = SUPPRESS
-
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - costs 20 ms of each start
-
-    return version("tokennas")
+    try:
+        parser.parse_args([*words[:1], "--help"] if words[0] in COMMANDS else words)
+    except ArgumentError as error:
+        raise InputError(explain(str(error))[1]) from None
+    raise InputError(f"tokennas has no command {shown(words[0])}; these are: {', '.join(COMMANDS)}")

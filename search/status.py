@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from search.session import OnProgress, Progress
 
 NAME = "status.json"
+# Of a search's progress.
+SAID = ("done", "total", "failed", "rate", "objective", "workers", "leased", "ended")
 EVERY_SECONDS = 2.0
 # The driver of another host cannot be asked whether it lives; its file can be too old.
 SILENT_SECONDS = 30.0
@@ -129,19 +131,9 @@ class _Telling:
 
 def write_status(folder: Path, progress: Progress) -> None:
     """Write what a search is at into its folder."""
+    said = {name: getattr(progress, name) for name in SAID}
     status = Status(
-        pid=os.getpid(),
-        host=socket.gethostname(),
-        time=time.time(),
-        done=progress.done,
-        total=progress.total,
-        failed=progress.failed,
-        rate=progress.rate,
-        objective=progress.objective,
-        best=progress.best_value,
-        workers=progress.workers,
-        leased=progress.leased,
-        ended=progress.ended,
+        os.getpid(), socket.gethostname(), time.time(), best=progress.best_value, **said
     )
     write_text(folder / NAME, json.dumps(asdict(status)) + "\n")
 

@@ -6,14 +6,14 @@ since the run's last command; else the run's own, which an earlier option may ha
 
 from __future__ import annotations
 
-import copy
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from search.arguments import Arguments
 from search.complaints import options, section_of
 from search.config import FileConfig
 from search.folder import OWN, RunFolder
@@ -25,7 +25,7 @@ from space.utils.yaml_file import dotted
 SAYS_NOTHING = object()
 
 
-def stored_values(config: FileConfig, file: Path, arguments: Sequence[str]) -> dict[Keys, Any]:
+def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[Keys, Any]:
     """Values of the run that a command line leaves as they are, where they differ from the file's.
 
     Args:
@@ -37,43 +37,18 @@ def stored_values(config: FileConfig, file: Path, arguments: Sequence[str]) -> d
         InputError: a file of the run is not right.
     """
     stored, said = RunFolder(config, file).stored()
-    named = [each.split("=")[0].removeprefix("--") for each in arguments if each[:2] == "--"]
 
     def silent(keys: Keys) -> bool:
         """Whether neither an option nor an edit of the file says anything of a value."""
         name = ".".join(keys)
         own = any(f"{name}.".startswith(f"{each}.") for each in (*OWN, "run", "search.name"))
-        given = any(_overlap(name, each) for each in named)
-        return not own and not given and _at(said, keys) == _at(config.file_values, keys)
+        edited = _at(said, keys) != _at(config.file_values, keys)
+        return not (own or edited or arguments.say(keys))
 
     changed = differences(stored, plain(asdict(config)))
     places = dict.fromkeys(_option_of(each.place, options()) for each in changed)
     found = {keys: _at(stored, keys) for keys in places if keys}
     return {k: v for k, v in found.items() if v is not SAYS_NOTHING and silent(k)}
-
-
-def with_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
-    """The data of a config's file with other values."""
-    changed: dict[str, Any] = copy.deepcopy(dict(data))
-    for (*sections, name), value in values.items():
-        inner = changed
-        for key in sections:
-            if not isinstance(inner.get(key), dict):
-                inner[key] = {}
-            inner = inner[key]
-        inner[name] = value
-    return changed
-
-
-def with_config(arguments: Sequence[str], data: Mapping[str, Any]) -> list[str]:
-    """A command line with data in the place of the config's file."""
-    text, found = json.dumps(data), list(arguments)
-    for i, each in enumerate(arguments):
-        if each == "--config":
-            found[i + 1] = text
-        elif each.startswith("--config="):
-            found[i] = f"--config={text}"
-    return found
 
 
 def describe_values(values: Mapping[Keys, Any]) -> str:
@@ -93,7 +68,7 @@ def as_word(value: Any) -> str:
 def _option_of(place: Keys, known: Mapping[str, Any]) -> Keys:
     """The option that a place of a config lies in, or is; none for keys of other versions."""
     for length in range(1, len(place) + 1):
-        kind = known.get("--" + ".".join(place[:length]))
+        kind = known.get(".".join(place[:length]))
         if kind is not None and (length == len(place) or section_of(kind) is None):
             return place[:length]
     return ()
@@ -104,8 +79,3 @@ def _at(values: Any, keys: Keys) -> Any:
     for key in keys:
         values = values.get(key, SAYS_NOTHING) if isinstance(values, dict) else SAYS_NOTHING
     return values
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether one name is the other, or of a section or value that the other is in."""
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")

@@ -77,6 +77,11 @@ def new_console() -> Console:
     return console if console.is_terminal else Console(width=LONGEST_LINE)
 
 
+def print_line(console: Console, line: str) -> None:
+    """Print text as it is, in one line that may be copied whole."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 class Column(NamedTuple):
     """A column of a table.
 

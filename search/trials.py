@@ -14,7 +14,7 @@ from search.problem import Problem
 from search.record import Job, Record
 from space.arch_file import block_to_dict
 from space.genes import Genes
-from space.utils.errors import InputError, shown
+from space.utils.errors import InputError, naming, shown
 
 
 def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:
@@ -108,10 +108,8 @@ def _is_number(value: object) -> bool:
 
 def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
     attrs = trial.user_attrs
-    try:
+    with naming(f"stored trial {trial.number} does not fit the space"):
         arch = genes.decode(trial.params)
-    except InputError as error:
-        raise InputError(f"stored trial {trial.number} does not fit the space: {error}") from None
     identity = problem.space.identity(arch)
     if attrs.get("identity") != identity:
         raise InputError(

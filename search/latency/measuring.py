@@ -6,16 +6,18 @@ import platform
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
 from space.utils.errors import InputError
+
+K = TypeVar("K", bound=Hashable)
 
 WARM_UP = 3
 CPU_INFO = Path("/proc/cpuinfo")
@@ -40,12 +42,12 @@ class Timing(NamedTuple):
 
 
 def take_turns(
-    runs: Mapping[str, Callable[[], object]],
+    runs: Mapping[K, Callable[[], object]],
     rounds: int,
     wait: Callable[[], None],
     warm_up: int = WARM_UP,
     seed: int = 0,
-) -> dict[str, list[float]]:
+) -> dict[K, list[float]]:
     """Seconds of each run, round by round, so that what else the machine does slows all of them.
 
     Args:
@@ -55,7 +57,7 @@ def take_turns(
         warm_up: rounds that do not count.
         seed: of the orders.
     """
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+    taken: dict[K, list[float]] = {name: [] for name in runs}
     order = random.Random(seed)
     for i in range(-warm_up, rounds):
         for name in order.sample(list(runs), len(runs)):

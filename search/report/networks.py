@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,16 +12,13 @@ from search.front import Front
 from search.frontfile import FrontEntry
 from search.latency.costs import MEASURED, is_latency
 from search.report.training_log import Row, read_log
+from search.stages.choosing import Purpose
 from search.stages.places import ARCH, failure
 from space.arch import Arch
 from space.arch_file import load_arch_file
 from space.cost import macs, params
 from space.shape import BackboneShape
 from space.utils.errors import InputError, shown
-
-BASELINE, RANDOM = "baseline ", "random "
-# `50%`, `latency_ms@cpu=60%`, `macs=0.8G`
-BUDGET = re.compile(r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]")
 
 
 @dataclass(frozen=True)
@@ -94,38 +90,46 @@ class Network:
         return self.arch == Arch.full(self.shape.depth)
 
     @property
+    def purpose(self) -> Purpose:
+        """What it was chosen as."""
+        return Purpose.parse(self.name)
+
+    @property
     def is_hand_made(self) -> bool:
-        return self.name.startswith(BASELINE)
+        return self.purpose.kind == "baseline"
 
     @property
     def is_control(self) -> bool:
         """Whether it is there to compare with: made by hand, or the best of random ones."""
-        return self.name.startswith((BASELINE, RANDOM))
+        return self.purpose.kind in ("baseline", "random")
 
     @property
     def title(self) -> str:
         """Its name as a heading."""
+        kind, budget = self.purpose.kind, self.purpose.budget
         if self.is_full:
             return "Full network"
-        if self.is_hand_made:
+        if kind == "baseline":
             return f"Hand-made: {self.label}"
-        if BUDGET.fullmatch(self.name):
-            title = f"Best within {self.name}" + " of the MACs" * ("=" not in self.name)
+        if kind == "best":
+            title = f"Best within {budget}" + " of the MACs" * ("=" not in budget)
             return title if self.better is None else f"{title}, until the search went on"
-        if self.name.startswith(RANDOM):
-            return f"Best of random archs within {self.name.removeprefix(RANDOM)} of the MACs"
+        if kind == "random":
+            return f"Best of random archs within {budget} of the MACs"
         return self.name[:1].upper() + self.name[1:]
 
     @property
     def label(self) -> str:
         """Its name in plots: the budget of a found one is not its size."""
+        purpose = self.purpose
         if self.is_full:
             return "full network"
-        if self.is_hand_made:
-            return re.sub(rf" ({BUDGET.pattern})$", r", \1", self.name.removeprefix(BASELINE))
+        if purpose.kind == "baseline":
+            return ", ".join(filter(None, (purpose.label, purpose.budget)))
+        if purpose.kind == "best":
+            return f"within {self.name}"
         # Legends leave out what begins with an underscore.
-        name = self.name.lstrip("_") or "network"
-        return f"within {name}" if BUDGET.fullmatch(name) else name
+        return self.name.lstrip("_") or "network"
 
 
 def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:

@@ -12,7 +12,7 @@ from search.budget import amount_of, quantity
 from search.config import SearchConfig
 from search.front import Front
 from search.frontfile import FRONT, FrontEntry
-from search.report.networks import RANDOM, Network
+from search.report.networks import Network
 from search.report.score import Score
 from search.report.search_result import SearchResult
 from search.stages.choosing import best_within, folder_of, named
@@ -83,9 +83,9 @@ class RetrainAdvice:
         """A line for each network that was chosen of fewer random archs than were evaluated."""
         evaluations = self.search.front.evaluations
         for each in self.networks if self.config.get("random") else ():
-            budget = each.name.removeprefix(RANDOM)
+            budget = each.purpose.budget
             path = self.run / "search" / self.search.name / folder_of(each.name) / FRONT
-            if budget == each.name or budget not in budgets or not path.exists():
+            if each.purpose.kind != "random" or budget not in budgets or not path.exists():
                 continue
             count = Front.load(path).evaluations
             if count < evaluations and not self._are_all(count, budget):

@@ -3,48 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
 from search.budget import parse_budget
-from search.config import Config
 from search.costs import FREE_COSTS
 from search.database import check_driver
 from search.feasible import Feasible
-from search.folder import RunFolder
-from search.latency.costs import latency_costs, make_problem
+from search.latency.costs import latency_costs
 from search.latency.table import LatencyTable
 from search.problem import Problem
 from search.samplers import parse_sampler
 from search.searchfile import SEARCH_FILE
 from search.stages.choosing import Choice, named, stage_of
+from search.stages.context import TRAINED, RunContext
 from search.stages.exporting import check_formats
 from search.stages.places import VALUES
-from search.stages.setup import TRAINED, prepare
-from search.stages.tables import latency_tables
-from space.utils.errors import InputError
+from space.utils.errors import InputError, naming
 
 
-def check(config: Config, file: Path | None) -> None:
+def check(run: RunContext) -> None:
     """Refuse a config whose search or retraining could not be done, before hours of training.
 
     Raises:
         InputError: the key, its value, and what would be right.
     """
+    config, folder, wanted = run.config, run.folder, run.config.search
     check_formats(config)
-    folder = RunFolder(config, file)
-    setup = prepare(config, folder)
-    space, wanted = setup.supernet.space, config.search
+    known = run.open().task.directions
     parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
-    directions = setup.task.directions
-    tables = latency_tables(config, folder)
-    problem = make_problem(space, wanted.objectives, wanted.budget, directions, tables)
-    unknown = [name for name in problem.measured if name not in setup.task.directions]
+    problem = run.problem
+    unknown = [name for name in problem.measured if name not in known]
     if unknown:
-        known = ", ".join(setup.task.directions)
-        raise InputError(f"search.objectives: {unknown[0]!r} is not measured; these are: {known}")
-    Feasible(space, problem.budget).check(np.random.default_rng(config.seed))
+        raise InputError(
+            f"search.objectives: {unknown[0]!r} is not measured; these are: {', '.join(known)}"
+        )
+    Feasible(run.space, problem.budget).check(np.random.default_rng(config.seed))
     if wanted.storage is not None:
         check_driver(wanted.storage)
     for workers in (config.evaluators(), config.retrainers()):
@@ -53,22 +47,21 @@ def check(config: Config, file: Path | None) -> None:
             from search.cluster.connecting import check_ray  # noqa: PLC0415
 
             check_ray(workers.ray)
-    searches = folder.stage("search")
     for name in wanted.reuse:
-        if not (searches / name / SEARCH_FILE).exists():
-            raise InputError(f"search.reuse: there is no search {name!r} in {searches}")
+        if not (run.folder.search.with_name(name) / SEARCH_FILE).exists():
+            raise InputError(
+                f"search.reuse: there is no search {name!r} in {run.folder.search.parent}"
+            )
     # Which archs the choices are is not known yet; the folders that they go to are.
     names = ["full"] * config.retrain.full + config.retrain.budgets
     for name in names:
-        folder.check(stage_of(config, Choice(name, space.largest())), VALUES)
+        folder.check(stage_of(config, Choice(name, run.space.largest())), VALUES)
     for number, text in enumerate(config.retrain.budgets):
-        try:
-            _check_budget(text, problem, tables)
-        except InputError as error:
-            raise InputError(f"retrain.budgets[{number}]: {error}") from None
+        with naming(f"retrain.budgets[{number}]"):
+            _check_budget(text, problem, run.tables)
     folder.check("supernet", TRAINED)
     # Last, as it takes longest.
-    setup.check_images(folder)
+    run.check_images()
 
 
 def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -> None:

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from search.budget import amount_of, quantity
 from search.config import Config
@@ -17,6 +18,42 @@ from space.arch import Arch
 from space.baselines import baselines
 from space.space import SearchSpace
 from space.utils.errors import InputError
+
+# `50%`, `latency_ms@cpu=60%`, `macs=0.8G`
+BUDGET = r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]"
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """What a network was retrained as, which its name says.
+
+    Args:
+        kind: The full network, the front's best within a budget, a hand-made arch or the best of
+            random ones to compare that with, or a given arch file.
+        budget: The budget; empty where there is none.
+        label: The family of a hand-made arch, or the name of an arch file.
+    """
+
+    kind: Literal["full", "best", "baseline", "random", "file"]
+    budget: str = ""
+    label: str = ""
+
+    def __str__(self) -> str:
+        prefix = self.kind if self.kind in ("full", "baseline", "random") else ""
+        return " ".join(filter(None, (prefix, self.label, self.budget)))
+
+    @classmethod
+    def parse(cls, name: str) -> Purpose:
+        """The purpose that a name stands for."""
+        if name == "full":
+            return cls("full")
+        if re.fullmatch(BUDGET, name):
+            return cls("best", name)
+        if found := re.fullmatch(r"random (.+)", name):
+            return cls("random", found[1])
+        if found := re.fullmatch(rf"baseline (.+?)(?: ({BUDGET}))?", name):
+            return cls("baseline", found[2] or "", found[1])
+        return cls("file", label=name)
 
 
 @dataclass(frozen=True)
@@ -41,21 +78,19 @@ def given(paths: list[str], space: SearchSpace) -> list[Choice]:
     """The archs of arch files, fronts and folders as choices, called as they are.
 
     Raises:
-        InputError: one is not right, or not in the space.
+        InputError: one is not right, or not in the space, or two would share a folder.
     """
-    archs = read_archs(paths)
-    choices = [Choice(each.name, each.file.arch) for each in archs]
-    for each in archs:
-        reasons = space.violations(each.file.arch)
-        if reasons:
+    found: dict[str, Choice] = {}
+    for each in read_archs(paths):
+        if reasons := space.violations(each.file.arch):
             raise InputError(f"{each.path}: not in the space of this run: {reasons[0]}")
-    folders = [choice.folder for choice in choices]
-    for each, folder in zip(archs, folders, strict=True):
-        if folders.count(folder) > 1:
+        choice = Choice(each.name, each.file.arch)
+        if choice.folder in found:
             raise InputError(
-                f"{each.path}: another of the files is called {folder} too; rename one"
+                f"{each.path}: another of the files is called {choice.folder} too; rename one"
             )
-    return choices
+        found[choice.folder] = choice
+    return list(found.values())
 
 
 def named(budget: str) -> tuple[str, str]:
@@ -98,34 +133,33 @@ def choose(
     folders: dict[str, str] = {}
     if wanted.full:
         seen[space.largest()] = "full"
-        yield Choice("full", space.largest())
+        yield Choice(str(Purpose("full")), space.largest())
     for budget in wanted.budgets:
         best = best_within(front, budget, tell)
-        if best.arch in seen:
-            tell(f"the best within {budget} is {seen[best.arch]!r} too: retrained once")
-        else:
-            seen[best.arch] = budget
-            choice = Choice(budget, best.arch)
-            if choice.folder in folders:
+        found = [(budget, best.arch, f"the best within {budget}")]
+        if wanted.baselines:
+            limit = _limit(front, budget) if named(budget)[0] == "macs" else best.metrics["macs"]
+            found += [
+                (str(Purpose("baseline", budget, each.name)), each.arch, "")
+                for each in baselines(space, macs=limit)
+                if each.arch is not None
+            ]
+        if best_of_random is not None:
+            what = f"the best of random archs within {budget}"
+            found.append((str(Purpose("random", budget)), best_of_random(budget), what))
+        for name, arch, what in found:
+            choice = Choice(name, arch)
+            if arch in seen:
+                if what:
+                    tell(f"{what} is {seen[arch]!r} too: retrained once")
+            elif choice.folder in folders:
                 raise InputError(
-                    f"retrain.budgets: {folders[choice.folder]} and {budget} would share a folder; "
+                    f"retrain.budgets: {folders[choice.folder]} and {name} would share a folder; "
                     "give one of them by itself"
                 )
-            folders[choice.folder] = budget
-            yield choice
-        for baseline in (
-            baselines(space, macs=_macs(front, budget, best)) if wanted.baselines else ()
-        ):
-            if baseline.arch is not None and baseline.arch not in seen:
-                seen[baseline.arch] = f"baseline {baseline.name} {budget}"
-                yield Choice(seen[baseline.arch], baseline.arch)
-        if best_of_random is not None:
-            arch, name = best_of_random(budget), f"random {budget}"
-            if arch in seen:
-                tell(f"the best of random archs within {budget} is {seen[arch]!r} too")
             else:
-                seen[arch] = name
-                yield Choice(name, arch)
+                seen[arch] = folders[choice.folder] = name
+                yield choice
 
 
 def best_within(
@@ -171,8 +205,3 @@ def _limit(front: Front, budget: str) -> float:
         known = ", ".join(front.full)
         raise InputError(f"retrain.budgets: {name!r} is no cost of this front; these are: {known}")
     return amount_of(name, amount, front.full[name])
-
-
-def _macs(front: Front, budget: str, best: FrontEntry) -> float:
-    """What hand-made archs may take beside the best within a budget: as many MACs as that one."""
-    return _limit(front, budget) if named(budget)[0] == "macs" else best.metrics["macs"]

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from search.config import Config
-from search.folder import RunFolder
 from search.stages.archs import read_archs
-from search.stages.figures import latency_cells
-from search.stages.setup import trained
-from search.stages.speed import images_per_second
+from search.stages.context import RunContext
+from search.stages.figures import images_per_second, latency_cells
 from search.stages.subnets import load_subnet
 from search.tables import show_rows
 from space.cost import macs, params
 from supernet.evaluation import HeldOut
 
 
-def evaluate(
-    config: Config, file: Path | None, archs: list[str], console: Console
-) -> list[dict[str, Any]]:
+def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
     """Accuracy on the test split, MACs, parameters, images/s and known latencies of archs.
 
     `archs` are arch files, fronts and folders of them. An arch file with weights beside it (the
@@ -32,13 +24,12 @@ def evaluate(
         InputError: an arch file is not right, or belongs to another backbone.
     """
     files = {each.path: each.file for each in read_archs(archs)}
-    setup = trained(config, file)
-    found = {path: load_subnet(path, arch_file, setup) for path, arch_file in files.items()}
-    setup.check_images(RunFolder(config, file))
-    test = HeldOut(setup.data.test, setup.task, setup.device, config.supernet.amp)
-    speeds = images_per_second(
-        {str(path): subnet for path, (subnet, _) in found.items()}, config.supernet.amp
-    )
+    run.load_trained()
+    amp = run.config.supernet.amp
+    found = {path: load_subnet(run, path, arch_file) for path, arch_file in files.items()}
+    run.check_images()
+    test = HeldOut(run.data.test, run.task, run.device, amp)
+    speeds = images_per_second({path: subnet for path, (subnet, _) in found.items()}, amp)
     names = [path.name for path in files]
     rows = [
         {
@@ -47,10 +38,10 @@ def evaluate(
             **test.measure(subnet),
             "macs": macs(files[path].arch, files[path].shape),
             "params": params(files[path].arch, files[path].shape),
-            "images/s": speeds[str(path)]["value"],
+            "images/s": speeds[path]["value"],
             **latency_cells(files[path].metrics),
         }
         for path, (subnet, source) in found.items()
     ]
-    show_rows(rows, console, title=f"on the test split, {len(test):,} images")
+    show_rows(rows, run.console, title=f"on the test split, {len(test):,} images")
     return rows

@@ -7,31 +7,29 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from search.config import Config
-from search.folder import RunFolder
 from search.front import Front
 from search.frontfile import FRONT
 from search.lock import FolderLock
 from search.stages.archs import NamedArch, archs_by_name, file_stem, read_archs
+from search.stages.context import TRAINED, RunContext
 from search.stages.packing import Packing
-from search.stages.searching import check_found, digest
-from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
+from search.stages.searching import check_found
 from search.stages.stale import remove_stale, stale_portfolio
 from search.stages.subnets import about
 from search.stages.tables import tables_by_cost
 from search.stages.timing import latencies_of
+from search.tables import print_line
 from space.arch import Arch
 from space.arch_file import save_arch
 from space.utils.atomic import make_folder
-from space.utils.errors import InputError
+from space.utils.errors import InputError, naming
 from supernet.export import check_packages
 
 PORTFOLIO = "portfolio"
 
 
-def export(config: Config, file: Path | None, archs: list[str], console: Console) -> list[Path]:
+def export(run: RunContext, archs: list[str]) -> list[Path]:
     """Write one arch file for each point of the front, and `front.yaml` beside them.
 
     What an earlier export wrote of archs that are no longer on the front goes. In the formats that
@@ -45,29 +43,28 @@ def export(config: Config, file: Path | None, archs: list[str], console: Console
         InputError: there is no front, or no trained supernet, or an arch file is not right; a file
             cannot be written, or does not compute what its subnet does.
     """
+    config, folder, search = run.config, run.folder, run.config.search.name
     forms = check_formats(config, archs)
-    folder = RunFolder(config, file)
-    front = None if archs else load_front(folder, config)
+    front = None if archs else load_front(run)
     given = archs_by_name(read_archs(archs))
-    setup = trained(config, file)
+    run.load_trained()
     folder.claim("supernet", TRAINED)
-    target = make_folder(folder.stage("export") / config.search.name)
+    target = make_folder(folder.stage("export") / search)
     with FolderLock(target):
         if front is not None:
-            given = archs_by_name(_write_front(front, target, setup, config, folder))
+            given = archs_by_name(_write_front(run, front, target))
             noun = "arch" if len(given) == 1 else "archs"
-            console.print(f"exported {len(given)} {noun} to {target}", markup=False, soft_wrap=True)
-            lines = [*remove_stale(target, config.search.name, given)]
+            print_line(run.console, f"exported {len(given)} {noun} to {target}")
+            lines = [*remove_stale(target, search, given)]
             if PORTFOLIO not in config.export.format:
-                lines += stale_portfolio(target / PORTFOLIO, front, config.search.name)
+                lines += stale_portfolio(target / PORTFOLIO, front, search)
             for line in lines:
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
-        if config.export.format:
-            packing = Packing(config, setup, folder, forms, console)
-            if front is not None and PORTFOLIO in config.export.format:
-                packing.pack_front(target / PORTFOLIO, front)
-            for number, (name, each) in enumerate(given.items() if forms else (), start=1):
-                packing.pack(target / name, each.path, each.file, f"{number}/{len(given)}")
+                print_line(run.console, line)
+        packing = Packing(run, forms)
+        if front is not None and PORTFOLIO in config.export.format:
+            packing.pack_front(target / PORTFOLIO, front)
+        for number, (name, each) in enumerate(given.items() if forms else (), start=1):
+            packing.pack(target / name, each.path, each.file, f"{number}/{len(given)}")
     return [each.path for each in given.values()]
 
 
@@ -84,65 +81,53 @@ def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
         raise InputError("export.format: a portfolio is of the front; leave --archs out")
     forms: list[str] = [name for name in wanted if name != PORTFOLIO]
     for name in forms:
-        try:
+        with naming("export.format"):
             check_packages(name)
-        except InputError as error:
-            raise InputError(f"export.format: {error}") from None
     return forms
 
 
-def load_front(folder: RunFolder, config: Config) -> Front:
+def load_front(run: RunContext) -> Front:
     """The front of the config's search.
 
     Raises:
         InputError: there is none yet, or it is empty.
     """
-    path = folder.stage("search") / config.search.name / FRONT
+    path = run.folder.search / FRONT
     if not path.exists():
         raise InputError(f"{path}: not there; search first: tokennas search CONFIG")
     front = Front.load(path)
-    check_found(front, config.search)
+    check_found(front, run.config.search)
     return front
 
 
 def write_arch(
+    run: RunContext,
     path: Path,
     arch: Arch,
-    setup: Setup,
-    config: Config,
-    folder: RunFolder,
     *,
     origin: Mapping[str, Any],
     metrics: Mapping[str, Any] | None = None,
 ) -> None:
     """An arch file with the run's backbone, input and classes."""
-    save_arch(
-        arch,
-        path,
-        shape=setup.supernet.shape,
-        **about(setup, config),
-        metrics=metrics,
-        origin={
-            "run": folder.path.name,
-            "search": config.search.name,
-            "seed": config.seed,
-            "supernet": digest(folder.stage("supernet") / WEIGHTS),
-            "version": version("tokennas"),
-            **origin,
-        },
-    )
+    whole = {
+        "run": run.folder.path.name,
+        "search": run.config.search.name,
+        "seed": run.config.seed,
+        "supernet": run.weights_digest,
+        "version": version("tokennas"),
+        **origin,
+    }
+    save_arch(arch, path, shape=run.space.shape, **about(run), metrics=metrics, origin=whole)
 
 
-def _write_front(
-    front: Front, target: Path, setup: Setup, config: Config, folder: RunFolder
-) -> list[NamedArch]:
+def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:
     """The arch files of a front."""
-    paths, tables = [], tables_by_cost(config, folder)
+    paths, tables = [], tables_by_cost(run.folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
         origin = {"trial": entry.trial, "identity": entry.identity}
         metrics = {"search": dict(entry.metrics), **latencies_of(entry, tables)}
-        write_arch(path, entry.arch, setup, config, folder, metrics=metrics, origin=origin)
+        write_arch(run, path, entry.arch, metrics=metrics, origin=origin)
         paths.append(path)
     front.save(target / FRONT)
     return read_archs(paths)

@@ -11,21 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
-from search.config import Config
-from search.folder import RunFolder
 from search.front import Front
 from search.portfolio import save_portfolio
 from search.stages.card import render_portfolio_card, render_subnet_card
+from search.stages.context import RunContext
 from search.stages.places import ARCH
-from search.stages.searching import digest
-from search.stages.setup import WEIGHTS, Setup
 from search.stages.subnets import SUPERNET, about, load_subnet
+from search.tables import print_line
 from space.arch_file import ArchFile, load_arch, save_arch
 from space.utils.atomic import make_folder, remove_half_written
 from space.utils.errors import InputError
+from space.utils.reader import open_json
 from space.utils.yaml_file import write_text
 from supernet.export import FORMATS, Check, export_subnet, hub_config
 from supernet.models.elastic import ElasticViT
@@ -43,16 +41,12 @@ class Packing:
     """Writes the folders of exported networks.
 
     Args:
-        config, setup, folder: of the run.
-        forms: names of the formats.
-        console: is told of each file.
+        run: The run, whose supernet is trained.
+        forms: Names of the formats.
     """
 
-    config: Config
-    setup: Setup
-    folder: RunFolder
+    run: RunContext
     forms: Sequence[str]
-    console: Console
 
     def pack(self, place: Path, path: Path, file: ArchFile, number: str) -> None:
         """Write the folder of an arch file's subnet; files that it holds already stay.
@@ -66,15 +60,15 @@ class Packing:
             InputError: the folder is of another arch or of other weights, or a file could not be
                 written; those before it are there.
         """
-        subnet, source = load_subnet(path, file, self.setup)
+        subnet, source = load_subnet(self.run, path, file)
         self._check_size(path, subnet)
         record = _claim(place, subnet, source)
         # An arch file may leave out what the run knows.
-        known = about(self.setup, self.config).items()
+        known = about(self.run).items()
         values = {key: getattr(file, key) or value for key, value in known}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
-        if record.source == SUPERNET and file.origin.get("supernet") != self.supernet:
+        if record.source == SUPERNET and file.origin.get("supernet") != self.run.weights_digest:
             # Its figures are those of other weights.
             file = replace(file, metrics={})
         save_arch(path=place / ARCH, **vars(file))
@@ -85,13 +79,12 @@ class Packing:
                 there = place / FORMATS[name].file
                 record.checks[name] = export_subnet(subnet, there, name, self.images, config)
                 write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
-                line = f"{number} {there}: {record.checks[name]}"
-                self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                print_line(self.run.console, f"{number} {there}: {record.checks[name]}")
         name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
         text = render_subnet_card(
             name,
             file,
-            self.config,
+            self.run.config,
             search_images=self._split,
             checks=record.checks,
             source=record.source,
@@ -104,36 +97,31 @@ class Packing:
         Raises:
             InputError: see `save_portfolio`.
         """
-        values, few = about(self.setup, self.config), self.images[:CHECKED_OF_FRONT]
-        checks = save_portfolio(self.setup.supernet, front, place, values, few)
+        few = self.images[:CHECKED_OF_FRONT]
+        checks = save_portfolio(self.run.supernet, front, place, about(self.run), few)
         text = render_portfolio_card(
-            f"{self.folder.path.name}-{place.name}", front, self.config, self._split
+            f"{self.run.folder.path.name}-{place.name}", front, self.run.config, self._split
         )
         write_text(place / CARD, text)
         if checks:
             worst = max(checks, key=lambda check: check.difference)
-            line = f"{place}: {len(checks)} subnets over one set of weights; the worst: {worst}"
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            count = f"{len(checks)} subnets over one set of weights"
+            print_line(self.run.console, f"{place}: {count}; the worst: {worst}")
 
     @cached_property
     def images(self) -> Tensor:
         """The first images of the search split, as a network expects them, (n, C, H, W)."""
         parts: list[Tensor] = []
-        for images, *_ in self.setup.data.search:
+        for images, *_ in self.run.data.search:
             parts.append(images)
             if sum(map(len, parts)) >= CHECKED:
                 break
         return torch.cat(parts)[:CHECKED]
 
-    @cached_property
-    def supernet(self) -> str:
-        """Digest of the supernet's weights, as the origin of arch files has it."""
-        return digest(self.folder.stage("supernet") / WEIGHTS)
-
     @property
     def _split(self) -> int:
         """Images of the search split."""
-        split: Any = self.setup.data.search.dataset
+        split: Any = self.run.data.search.dataset
         return len(split)
 
     def _check_size(self, path: Path, subnet: ElasticViT) -> None:
@@ -174,10 +162,10 @@ class Record:
             InputError: it is none.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = open_json(path).value
             checks = {name: Check(**check) for name, check in data["checks"].items()}
             return cls(str(data["weights"]), str(data["source"]), checks)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (InputError, KeyError, TypeError, AttributeError):
             raise InputError(f"{path}: no record of an export; delete it to export anew") from None
 
 

@@ -13,6 +13,7 @@ from search.folder import CONFIG, RunFolder
 from search.lock import NAME as LOCK
 from search.lock import FolderLock
 from search.record import describe
+from search.tables import print_line
 from space.arch import Arch
 from space.arch_file import load_arch
 from space.cost import macs
@@ -48,12 +49,11 @@ def take(
         if space.identity(before) != space.identity(arch):
             with FolderLock(place):
                 aside = _set_aside(place, before, space)
-            console.print(
-                f"{place} held another arch, of {quantity(macs(before, space.shape), 3)} MACs, "
-                f"that is no longer its choice: kept in {aside}",
-                soft_wrap=True,
-                highlight=False,
-                markup=False,
+            size = quantity(macs(before, space.shape), 3)
+            print_line(
+                console,
+                f"{place} held another arch, of {size} MACs, that is no longer its choice: kept in "
+                f"{aside}",
             )
     return place, (place / ARCH).exists()
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.progress import track
 
 from search.config import Config
-from search.folder import RunFolder
 from search.latency.conditions import Conditions
 from search.latency.design import designed_archs, held_out_archs
 from search.latency.fitting import TOO_FAR, Error, fit, tau
@@ -28,14 +27,14 @@ from search.latency.rounds import Rounds
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable, Measured, check_name
 from search.latency.terms import list_terms
-from search.stages.setup import find_device
+from search.stages.context import RunContext, find_device
 from search.stages.tables import FOLDER
-from search.tables import show_rows
+from search.tables import print_line, show_rows
 from space.arch import Arch
 from space.cost import macs
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
-from space.utils.errors import InputError
+from space.utils.errors import InputError, naming
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.data.sources import open_sources
 from supernet.models.supernet import Supernet
@@ -57,17 +56,13 @@ class ProfileOptions:
 
     def __post_init__(self) -> None:
         if self.name is not None:
-            try:
+            with naming("--name"):
                 check_name(self.name)
-            except InputError as error:
-                raise InputError(f"--name: {error}") from None
         if self.rounds < 2:
             raise InputError(f"--rounds: must be at least 2, got {self.rounds}")
 
 
-def profile(
-    config: Config, file: Path | None, options: ProfileOptions, console: Console
-) -> LatencyTable:
+def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
     """Measure archs of a config's space, fit a latency table, and write it.
 
     Neither trained weights nor data are needed: the time does not depend on them.
@@ -75,10 +70,11 @@ def profile(
     Raises:
         InputError: the config is not right, or the file is there already.
     """
+    config, console = run.config, run.console
     device = find_device(config.device)
     conditions = conditions_on(device, options.batch, options.dtype, options.compile)
     name = options.name or device.type
-    path = Path(options.out or RunFolder(config, file).stage(FOLDER) / f"{name}.yaml")
+    path = Path(options.out or run.folder.stage(FOLDER) / f"{name}.yaml")
     other = "--out" if options.out else "--name"
     if path.is_dir():
         raise InputError(f"{path}: a folder; give another {other}")
@@ -91,16 +87,12 @@ def profile(
                 f"{other} for {conditions}"
             )
         show(table, console)
-        console.print(f"measured already; delete {path} to measure anew", markup=False)
+        print_line(console, f"measured already; delete {path} to measure anew")
         return table
     make_folder(path.parent)
     archs = _Archs.of(supernet.space, config.seed)
-    console.print(
-        f"{len(archs.designed)} archs to fit, {len(archs.held_out)} to judge by; on {conditions}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    counts = f"{len(archs.designed)} archs to fit, {len(archs.held_out)} to judge by"
+    print_line(console, f"{counts}; on {conditions}")
     runs = runs_of(supernet, archs, conditions)
     described = {
         "backbone": [config.backbone.model, config.backbone.args],
@@ -114,7 +106,7 @@ def profile(
     table.save(path)
     rounds.path.unlink()
     show(table, console)
-    console.print(f"written to {path}", markup=False, highlight=False, soft_wrap=True)
+    print_line(console, f"written to {path}")
     return table
 
 
@@ -166,7 +158,7 @@ def _measure(
         warm_up = 0
         rounds.add([taken[name][0] for name in runs])
         if not console.is_terminal and (i + 1) % max(1, count // 5) == 0:
-            console.print(f"profile {i + 1}/{count} rounds", markup=False)
+            print_line(console, f"profile {i + 1}/{count} rounds")
     columns = map(list, zip(*rounds.seconds[:count], strict=True))
     return steady(dict(zip(runs, columns, strict=True)))
 
@@ -217,4 +209,4 @@ def show(table: LatencyTable, console: Console) -> None:
     if table.error.large:
         lines.append(TOO_FAR)
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print_line(console, line)

@@ -2,80 +2,68 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
-from search.config import Config, SearchConfig
+from search.config import SearchConfig
 from search.evaluator import RunEvaluator
-from search.folder import SPLIT, RunFolder
+from search.folder import RunFolder
 from search.front import Front
 from search.frontfile import FRONT
-from search.latency.costs import by_cost, make_problem
+from search.latency.costs import by_cost
 from search.latency.fitting import TOO_FAR
-from search.latency.table import LatencyTable
 from search.leads import Lead, what_leads_are
 from search.run import run_search
 from search.samplers import parse_sampler
 from search.session import Progress as State
-from search.stages.setup import TRAINED, WEIGHTS, Setup, trained
-from search.stages.tables import latency_tables
+from search.stages.context import TRAINED, RunContext
 from search.stages.timing import marks, time_front
-from search.tables import OPTIMISTIC, cell, duration, show_rows
+from search.tables import OPTIMISTIC, cell, duration, print_line, show_rows
 from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
 
-def search(config: Config, file: Path | None, console: Console) -> Front:
+def search(run: RunContext) -> Front:
     """Search the space of a config on its trained supernet; `front.yaml` holds what was found.
 
     Raises:
         InputError: there is no trained supernet, the search's values are not right, or the front is
             empty.
     """
-    wanted = config.search
-    folder = RunFolder(config, file)
+    wanted, console = run.config.search, run.console
     sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
-    setup = trained(config, file)
-    searches = folder.stage("search")
-    tables = latency_tables(config, folder)
+    tables = run.load_trained().tables
     for table in tables:
-        console.print(f"latency_ms@{table.name}: {table.conditions}; {table.error}", markup=False)
+        print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
         if table.error is not None and table.error.large:
-            console.print(TOO_FAR, markup=False, soft_wrap=True)
-    space = setup.supernet.space
-    problem = make_problem(space, wanted.objectives, wanted.budget, setup.task.directions, tables)
-    setup.check_images(folder)
-    path = searches / wanted.name / FRONT
+            print_line(console, TOO_FAR)
+    problem = run.problem
+    run.check_images()
+    path = run.folder.search / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
     with shown_progress(console) as shown:
-        settled = _Settled(folder)
+        settled = _Settled(run.folder)
 
         def begun(state: State) -> None:
             settled(state)
             shown(state)
 
         front = search_supernet(
-            config,
-            setup,
-            folder,
-            RunEvaluator(config, file, shown.loaded),
-            tables,
+            run,
+            RunEvaluator(run.config, run.file, shown.loaded),
             budget=wanted.budget,
             trials=wanted.trials,
             sampler=sampler,
-            folder=searches / wanted.name,
+            folder=run.folder.search,
             storage=wanted.storage,
-            reuse=[searches / name for name in wanted.reuse],
-            retry_failed=wanted.retry_failed,
+            reuse=[run.folder.search.with_name(name) for name in wanted.reuse],
             on_event=begun,
         )
     settled.end()
@@ -84,7 +72,7 @@ def search(config: Config, file: Path | None, console: Console) -> Front:
     if tables:
         limits = {limit.name: limit.most for limit in problem.budget.limits}
         costs = by_cost(tables, problem.tables)
-        front = time_front(front, earlier, setup.supernet, costs, console)
+        front = time_front(front, earlier, run.supernet, costs, console)
         front.save(path)
     show_front(front, console, limits)
     return front
@@ -115,33 +103,26 @@ class _Settled:
             self._claim()
 
 
-def search_supernet(
-    config: Config,
-    setup: Setup,
-    run: RunFolder,
-    evaluate: RunEvaluator,
-    tables: Sequence[LatencyTable],
-    **values: Any,
-) -> Front:
+def search_supernet(run: RunContext, evaluate: RunEvaluator, **values: Any) -> Front:
     """`run_search` on the supernet of a run, with what all searches of its config have in common.
 
     Args:
-        config, setup, run: Those of the run.
+        run: The run, whose supernet is trained.
         evaluate: What makes the evaluation.
-        tables: Latency tables that the objectives rest on.
         values: What is this search's own, as `run_search` takes it.
     """
-    wanted = config.search
+    wanted = run.config.search
     return run_search(
-        space=setup.supernet.space,
+        space=run.space,
         make_evaluate=evaluate,
         objectives=wanted.objectives,
-        seed=config.search_seed,
-        latency=tables,
-        directions=setup.task.directions,
-        origin=origin_of(run),
-        workers=config.evaluators(),
+        seed=run.config.search_seed,
+        latency=run.tables,
+        directions=run.task.directions,
+        origin=run.origin,
+        workers=run.config.evaluators(),
         time_limit=wanted.time_limit,
+        retry_failed=wanted.retry_failed,
         **values,
     )
 
@@ -187,7 +168,7 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
     if any(front.leads):
         lines.append(what_leads_are(front.leads))
     for line in (*lines, OPTIMISTIC):
-        console.print(line, markup=False, highlight=False)
+        print_line(console, line)
 
 
 def _row(row: Mapping[str, Any], front: Front, lead: Lead | None, over: str) -> dict[str, Any]:
@@ -226,7 +207,9 @@ class Shown:
         self._bar.update(self._task, total=total, completed=done, state="images loaded")
         if done == total:
             seconds = time.monotonic() - self._began
-            self._print(f"{total:,} images of the search split loaded in {duration(seconds)}")
+            print_line(
+                self._console, f"{total:,} images of the search split loaded in {duration(seconds)}"
+            )
             self._began = None
 
     def __call__(self, state: State) -> None:
@@ -234,17 +217,14 @@ class Shown:
         for note in state.notes:
             if note not in self._noted:
                 self._noted.add(note)
-                self._print(note)
+                print_line(self._console, note)
         words = _words(state)
         self._bar.update(self._task, total=state.total, completed=state.done, state=words)
         tenth = 10 * state.done // state.total
         news = self._told is not None and tenth > self._told
         self._told = tenth
         if news and not self._console.is_terminal:
-            self._print(f"{self._title} {state.done}/{state.total}  {words}")
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+            print_line(self._console, f"{self._title} {state.done}/{state.total}  {words}")
 
 
 @contextmanager
@@ -252,21 +232,6 @@ def shown_progress(console: Console, title: str = "search") -> Iterator[Shown]:
     """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
     with progress_bar(console, elapsed=True) as bar:
         yield Shown(console, bar, title)
-
-
-def origin_of(folder: RunFolder) -> dict[str, str]:
-    """What evaluations of a run rest on: the supernet's weights and the search split."""
-    files = {
-        "supernet": folder.stage("supernet") / WEIGHTS,
-        "split": folder.path / SPLIT,
-    }
-    return {name: digest(path) for name, path in files.items()}
-
-
-def digest(path: Path) -> str:
-    """A short hash of a file, which says what results were made with."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _words(state: State) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from search.config import Config
+from search.stages.context import RunContext
 from search.stages.places import ARCH, WEIGHTS
-from search.stages.setup import Setup
 from space.arch_file import ArchFile
 from space.utils.errors import InputError
 from supernet.export import FORMATS
@@ -20,21 +19,21 @@ OWN = (WEIGHTS, FORMATS["safetensors"].file)
 SUPERNET = "supernet"
 
 
-def load_subnet(path: Path, file: ArchFile, setup: Setup) -> tuple[ElasticViT, str]:
+def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT, str]:
     """The subnet of an arch file, to evaluate, and the name of what its weights come from.
 
     Raises:
         InputError: it knows other classes than the data, or belongs to another backbone.
     """
-    if len(file.classes) not in (0, len(setup.data.classes)):
+    if len(file.classes) not in (0, len(run.data.classes)):
         raise InputError(
-            f"{path}: knows {len(file.classes)} classes, the data {len(setup.data.classes)}"
+            f"{path}: knows {len(file.classes)} classes, the data {len(run.data.classes)}"
         )
     weights = weights_beside(path)
     if weights is not None:
-        return create_subnet(path, weights).to(setup.device).eval(), weights.name
-    check_shape(setup.supernet.shape, file.shape, str(path))
-    return extract(setup.supernet, file.arch).eval(), SUPERNET
+        return create_subnet(path, weights).to(run.device).eval(), weights.name
+    check_shape(run.supernet.shape, file.shape, str(path))
+    return extract(run.supernet, file.arch).eval(), SUPERNET
 
 
 def weights_beside(path: Path) -> Path | None:
@@ -43,12 +42,13 @@ def weights_beside(path: Path) -> Path | None:
     return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
 
 
-def about(setup: Setup, config: Config) -> dict[str, Any]:
+def about(run: RunContext) -> dict[str, Any]:
     """Backbone, input and classes of a run, as arch files have them."""
-    classes = list(setup.data.classes)
-    args = {**config.backbone.args, "num_classes": len(classes)}
+    backbone, data = run.config.backbone, run.data
+    classes = list(data.classes)
+    args = {**backbone.args, "num_classes": len(classes)}
     return {
-        "backbone": {"model": config.backbone.model, "args": args},
-        "input": setup.data.input,
+        "backbone": {"model": backbone.model, "args": args},
+        "input": data.input,
         "classes": classes,
     }

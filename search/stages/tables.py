@@ -12,7 +12,7 @@ from space.utils.errors import InputError
 FOLDER = "latency"
 
 
-def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
+def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
     """The tables that are named, or those in the run's folder; none where no latency is asked for.
 
     A search that is there already goes on with its own, whatever was measured since.
@@ -20,10 +20,10 @@ def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...
     Raises:
         InputError: there is none, or one is not right, or nobody can say which one is meant.
     """
-    names = _asked(config)
+    names = _asked(folder.config)
     if not names:
         return ()
-    tables = {table.name: table for table in _there(config, folder)}
+    tables = {table.name: table for table in _there(folder)}
     if not tables:
         raise InputError(
             f"search: {names[0]} rests on a latency table, and there is none in "
@@ -31,7 +31,7 @@ def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...
             "by --search.latency"
         )
     known = ", ".join(sorted(tables))
-    chosen = tables_by_cost(config, folder)
+    chosen = tables_by_cost(folder)
     for name in names:
         device = name.partition("@")[2]
         if device and device not in tables:
@@ -50,15 +50,15 @@ def latency_tables(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...
     return tuple({table.name: table for name, table in chosen.items() if name in names}.values())
 
 
-def tables_by_cost(config: Config, folder: RunFolder) -> dict[str, LatencyTable]:
+def tables_by_cost(folder: RunFolder) -> dict[str, LatencyTable]:
     """The tables that a search's latencies came from, as far as they are still there.
 
     Raises:
         InputError: one is not right.
     """
-    place = folder.stage("search") / config.search.name
+    place = folder.search
     digests = SearchFile.load(place).latency if (place / SEARCH_FILE).exists() else {}
-    return by_cost(_there(config, folder), digests) if digests else {}
+    return by_cost(_there(folder), digests) if digests else {}
 
 
 def _asked(config: Config) -> list[str]:
@@ -70,6 +70,6 @@ def _asked(config: Config) -> list[str]:
     return list(filter(is_latency, names))
 
 
-def _there(config: Config, folder: RunFolder) -> tuple[LatencyTable, ...]:
+def _there(folder: RunFolder) -> tuple[LatencyTable, ...]:
     own = sorted(folder.stage(FOLDER).glob("*.yaml"))
-    return read_tables(config.search.latency or own)
+    return read_tables(folder.config.search.latency or own)

@@ -16,6 +16,7 @@ from search.latency.costs import MEASURED
 from search.latency.measuring import WARM_UP, device_name, steady, take_turns, waiting_for
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
+from search.tables import print_line
 from space.arch import Arch
 from space.utils.errors import one_line
 from supernet.models.supernet import Supernet
@@ -48,25 +49,20 @@ def time_front(
     """
     front = front.readable()
     for name, table in tables.items():
-        device = _device_of(table)
         known = {
             entry.identity: entry.metrics[MEASURED + name]
             for entry in (earlier.entries if earlier else ())
             if MEASURED + name in entry.metrics
         }
-        left = [entry for entry in front.entries if entry.identity not in known]
-        if left and device is None:
-            _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
-            continue
-        if left and device is not None:
-            archs = [Arch.full(front.shape.depth), *(entry.arch for entry in left)]
-            found = _time(archs, supernet, table, device, console)
+        left = [entry.arch for entry in front.entries if entry.identity not in known]
+        if left:
+            found = _time(name, left, supernet, table, console)
             if found is None:
                 continue
             known |= found
         front = _with(front, MEASURED + name, known)
         if left:
-            _tell(console, _off(front, name))
+            print_line(console, _off(front, name))
     return front
 
 
@@ -123,13 +119,8 @@ def time_archs(
     """
     named = {supernet.space.identity(arch): arch for arch in archs}
     found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
-    full = Arch.full(supernet.shape.depth)
     for name, table in tables.items():
-        device, ms = _device_of(table), None
-        if device is None:
-            _tell(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
-        else:
-            ms = _time([full, *named.values()], supernet, table, device, console)
+        ms = _time(name, named.values(), supernet, table, console)
         for identity, arch in named.items():
             value = table.predict(arch) if ms is None else ms[identity]
             found[identity][name] = _described(value, ms is not None, table)
@@ -171,31 +162,38 @@ def _device_of(table: LatencyTable) -> torch.device | None:
 
 
 def _time(
+    name: str,
     archs: Iterable[Arch],
     supernet: Supernet,
     table: LatencyTable,
-    device: torch.device,
     console: Console,
 ) -> dict[str, float] | None:
-    """Milliseconds by identity under a table's conditions; the first arch is the full one.
+    """Milliseconds by identity under a table's conditions, with those of the full network.
 
-    None where that fails: what came before it took hours, and does not need it.
+    None where the device is elsewhere, and where that fails: what came before it took hours, and
+    does not need it.
     """
+    device = _device_of(table)
+    if device is None:
+        what = f"{name}: {table.conditions.device}"
+        print_line(console, f"{what} is not at hand: predicted alone")
+        return None
+    full = Arch.full(supernet.shape.depth)
     try:
-        taken = _rounds(archs, supernet, table, device, console)
+        taken = _rounds([full, *archs], supernet, table, device, console)
     except RuntimeError as error:  # out of memory, or torch cannot compile here
         why = one_line(error)
-        _tell(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
+        print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
         return None
-    ms = {name: 1e3 * timing.seconds for name, timing in steady(taken).items()}
+    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(taken).items()}
     drift = ms[next(iter(taken))] / table.full_ms
-    _tell(
+    print_line(
         console,
         f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
         "it took in the profile",
     )
     if not 1 - DRIFT <= drift <= 1 + DRIFT:
-        _tell(console, "The machine is not what it was: make the profile and this search anew")
+        print_line(console, "The machine is not what it was: make the profile and this search anew")
     return ms
 
 
@@ -226,10 +224,6 @@ def _off(front: Front, name: str) -> str:
     pairs = [(each.metrics[name], each.metrics[MEASURED + name]) for each in front.entries]
     mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
     return f"{name}: predictions are off by {mean:.1%} on the front, on average"
-
-
-def _tell(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _with(front: Front, name: str, values: Mapping[str, float]) -> Front:

@@ -4,58 +4,54 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from search.config import Config, SupernetConfig
-from search.folder import RunFolder
+from search.config import SupernetConfig
 from search.lock import FolderLock
 from search.processes import all_do, first_does
-from search.stages.setup import TRAINED, WEIGHTS, Setup, prepare
+from search.stages.context import TRAINED, WEIGHTS, RunContext
 from space.utils.errors import InputError
 from supernet.backbones.load import load_backbone
-from supernet.models.supernet import Supernet
 from supernet.process_group import Processes
 from supernet.training.train_supernet import train_supernet
-from supernet.weights import load_weights, save_weights
+from supernet.weights import save_weights
 
 
-def train(config: Config, file: Path | None) -> Supernet:
-    """Train the supernet of a config, or load it where it is trained already.
+def train(run: RunContext) -> None:
+    """Train the supernet of a config, where it is not trained already.
 
     Processes that were launched together train it together, each with batches of its own.
 
     Raises:
         InputError: the config or the data is not right, or the folder holds another run.
     """
-    folder, first = RunFolder(config, file), Processes.current().first
-    setup = all_do(lambda: prepare(config, folder))
+    config, folder, first = run.config, run.folder, Processes.current().first
+    all_do(run.open)
     weights = folder.stage("supernet") / WEIGHTS
     if first_does(weights.exists):
         first_does(lambda: folder.claim("supernet", TRAINED))
-        load_weights(setup.supernet, weights)
-        return setup.supernet.eval()
-    teacher = all_do(lambda: _teacher(config, setup))
+        all_do(run.load_trained)
+        return
+    teacher = all_do(lambda: _teacher(run))
     first_does(lambda: folder.check("supernet", TRAINED))
-    first_does(lambda: setup.check_images(folder))
+    first_does(run.check_images)
     path = first_does(lambda: folder.claim("supernet", TRAINED))
-    first_does(lambda: folder.store_split(setup.data.search_indices.tolist()))
-    recipe = settled(config.supernet, setup.head_reset)
+    first_does(lambda: folder.store_split(run.data.search_indices.tolist()))
+    recipe = settled(config.supernet, run.head_reset)
     with all_do(lambda: FolderLock(path) if first else nullcontext()):
         supernet = train_supernet(
-            setup.supernet,
-            setup.data.train,
-            task=setup.task,
+            run.supernet,
+            run.data.train,
+            task=run.task,
             recipe=recipe,
-            held_out=setup.held_out(recipe.amp) if first else None,
+            held_out=run.held_out(recipe.amp) if first else None,
             teacher=teacher,
             folder=path,
             seed=config.seed,
         )
         first_does(lambda: save_weights(supernet, weights))
-    return supernet
 
 
 def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
@@ -66,35 +62,32 @@ def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
     return replace(recipe, full_epochs=tenth if head_reset else 0)
 
 
-def _teacher(config: Config, setup: Setup) -> nn.Module | None:
-    wanted = config.supernet.teacher
+def _teacher(run: RunContext) -> nn.Module | None:
+    wanted = run.config.supernet.teacher
     if wanted is None:
         return None
-    teacher: Any = load_backbone(wanted, setup.task, seed=0)
-    if teacher.head_reset or not (wanted.checkpoint or wanted.pretrained):
-        raise InputError(
-            f"supernet.teacher: {wanted.model} must come with weights for the "
-            f"{len(setup.task.classes)} classes of the data"
-        )
-    size, own = teacher.backbone.patch_embed.img_size, setup.supernet.patch_embed.img_size
+    loaded = load_backbone(wanted, run.task, seed=0)
+    teacher: Any = loaded.backbone
+    what = f"supernet.teacher: {wanted.model}"
+    if loaded.head_reset or not (wanted.checkpoint or wanted.pretrained):
+        classes = len(run.task.classes)
+        raise InputError(f"{what} must come with weights for the {classes} classes of the data")
+    size, own = teacher.patch_embed.img_size, run.supernet.patch_embed.img_size
     if tuple(size) != tuple(own):
         raise InputError(
-            f"supernet.teacher: {wanted.model} takes images of {size}, the backbone {own}; "
-            "set img_size in its args"
+            f"{what} takes images of {size}, the backbone {own}; set img_size in its args"
         )
-    channels = teacher.backbone.in_chans
-    if channels != setup.supernet.in_chans:
+    if teacher.in_chans != run.supernet.in_chans:
         raise InputError(
-            f"supernet.teacher: {wanted.model} takes images of {channels} channels, the backbone "
-            f"of {setup.supernet.in_chans}; set in_chans in its args"
+            f"{what} takes images of {teacher.in_chans} channels, the backbone of "
+            f"{run.supernet.in_chans}; set in_chans in its args"
         )
     for key in ("mean", "std"):
-        expected = list(teacher.backbone.pretrained_cfg[key])
+        expected = list(teacher.pretrained_cfg[key])
         # Whoever gives the data's own knows what both networks were trained with.
-        if getattr(config.data.input, key) is None and setup.data.input[key] != expected:
+        if getattr(run.config.data.input, key) is None and run.data.input[key] != expected:
             raise InputError(
-                f"supernet.teacher: {wanted.model} takes images of {key} {expected}, the backbone "
-                f"{setup.data.input[key]}; set data.input.{key}"
+                f"{what} takes images of {key} {expected}, the backbone {run.data.input[key]}; "
+                f"set data.input.{key}"
             )
-    found: nn.Module = teacher.backbone.to(setup.device)
-    return found
+    return loaded.backbone.to(run.device)

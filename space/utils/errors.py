@@ -2,6 +2,8 @@
 
 import difflib
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST = 80
 LONGEST_REASON = 300
@@ -25,6 +27,15 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join(self.args)
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Puts a place before what an InputError says that is raised inside."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 def near(value: str, known: list[str]) -> str:

@@ -35,8 +35,8 @@ from search.samplers import parse_sampler
 from search.searchfile import SearchFile
 from search.session import Progress
 from search.stages.archs import file_stem
+from search.stages.context import TRAINED
 from search.stages.searching import show_front
-from search.stages.setup import TRAINED
 from search.status import described, read_status, write_status
 from search.storage import Store
 from search.study import Counts

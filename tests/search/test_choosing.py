@@ -12,7 +12,7 @@ from search.budget import quantity
 from search.config import Config, RetrainConfig
 from search.feasible import Feasible
 from search.run import run_search
-from search.stages.choosing import choose, given
+from search.stages.choosing import Purpose, choose, given
 from search.stages.random_archs import draw_distinct
 from space import InputError, save_arch
 
@@ -36,7 +36,7 @@ def test_two_files_that_would_share_a_folder_are_refused(tmp_path):
         saved(tmp_path / name / "best.yaml", arch, space)
         for name, arch in (("a", space.largest()), ("b", space.smallest()))
     ]
-    with pytest.raises(InputError, match=r"a/best\.yaml: another of the files is called best too"):
+    with pytest.raises(InputError, match=r"b/best\.yaml: another of the files is called best too"):
         given(paths, space)
 
 
@@ -146,7 +146,7 @@ def test_the_best_of_random_archs_stands_beside_the_best_of_the_search():
     assert [choice.name for choice in chosen] == ["95%", "random 95%", "45%"]
     assert chosen[1].arch == space.smallest()
     assert chosen[1].folder == "random_95"
-    assert said == ["the best of random archs within 45% is '45%' too"]
+    assert said == ["the best of random archs within 45% is '45%' too: retrained once"]
 
 
 def test_random_archs_are_distinct_and_uniform_inside_the_budget():
@@ -160,3 +160,20 @@ def test_random_archs_are_distinct_and_uniform_inside_the_budget():
     assert deviation([seen[arch] for arch in inside], [6000 / len(inside)] * len(inside)) < 5
     assert draw_distinct(feasible, space, 5, 1) == draw_distinct(feasible, space, 9, 1)[:5]
     assert set(draw_distinct(feasible, space, 10_000, 1)) == inside
+
+
+@pytest.mark.parametrize(
+    ("name", "purpose"),
+    [
+        ("full", Purpose("full")),
+        ("50%", Purpose("best", "50%")),
+        ("latency_ms@cpu=60%", Purpose("best", "latency_ms@cpu=60%")),
+        ("random macs=0.8G", Purpose("random", "macs=0.8G")),
+        ("baseline two poolings 35%", Purpose("baseline", "35%", "two poolings")),
+        ("baseline early", Purpose("baseline", "", "early")),
+        ("mine", Purpose("file", label="mine")),
+    ],
+)
+def test_a_name_says_what_a_network_was_retrained_as(name, purpose):
+    assert Purpose.parse(name) == purpose
+    assert str(purpose) == name

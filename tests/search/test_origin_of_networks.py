@@ -11,7 +11,7 @@ from torch import nn
 
 from search import run_search
 from search.evaluator import hash_images, hash_weights
-from search.stages.searching import digest
+from search.stages.context import digest
 from space import InputError, SearchSpace
 from supernet import Supernet, backbone_shape, save_weights
 

@@ -17,7 +17,7 @@ from search.config import Config
 from search.evaluator import RunEvaluator
 from search.front import Front
 from search.parsing import parse_call
-from search.stages.setup import trained
+from search.stages.context import RunContext
 from space import Arch, load_arch_file, macs
 from supernet import create_subnet, extract
 from supernet.evaluation import HeldOut
@@ -69,7 +69,7 @@ def test_every_point_of_the_front_is_exported_with_its_weights(run, config):
     folder = run[1] / "export" / "main"
     files = sorted(folder.glob("*_*.yaml"))
     assert {load_arch_file(path).arch for path in files} == {each.arch for each in front.entries}
-    supernet = trained(config, run[0]).supernet
+    supernet = RunContext(config, run[0]).load_trained().supernet
     images = torch.randn(3, 3, 16, 16)
     portfolio = Portfolio.load(folder / "portfolio")
     for path, served in zip(files, sorted(portfolio, key=costs), strict=True):
@@ -94,7 +94,7 @@ def costs(served):
 
 def test_an_exported_subnet_runs_in_a_fresh_process(run, config, tmp_path):
     path = sorted((run[1] / "export" / "main").glob("*_*/arch.yaml"))[0]
-    supernet = trained(config, run[0]).supernet
+    supernet = RunContext(config, run[0]).load_trained().supernet
     images = torch.linspace(-1, 1, 3 * 16 * 16).view(1, 3, 16, 16)
     script = (
         "import sys, torch\n"
@@ -138,7 +138,7 @@ def shape(run):
 
 
 def test_reported_figures_are_those_of_the_test_split(run, config):
-    setup = trained(config, run[0])
+    setup = RunContext(config, run[0]).load_trained()
     test = HeldOut(setup.data.test, setup.task, setup.device)
     for path in choices(run).values():
         file = load_arch_file(path / "arch.yaml")

@@ -11,10 +11,9 @@ from safetensors.torch import load_file
 from stages_config import CONFIG
 
 from search.cli import main
-from search.folder import RunFolder
 from search.parsing import parse_call
 from search.processes import Launched, first_host
-from search.stages.setup import prepare
+from search.stages.context import RunContext
 from space import InputError
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_PORT": "29500"}
@@ -149,8 +148,7 @@ def test_what_one_process_alone_has_met_is_told(tmp_path, monkeypatch, number, p
     words = ["train", "toy.yaml", *options, "--data.search_share", "0.1"]
     monkeypatch.chdir(tmp_path)
     call = parse_call(words)
-    folder = RunFolder(call.config, call.file)
-    prepare(call.config, folder).check_images(folder)
+    RunContext(call.config, call.file).check_images()
     # It breaks unnoticed, once all have been opened. Which process reads it first follows from
     # the seed.
     broken = tmp_path / "images" / "train" / "a" / f"{number:02}.png"

@@ -8,11 +8,10 @@ from search_toys import problem_of
 from stages_config import CONFIG
 
 from search.cli import main
-from search.folder import RunFolder
 from search.parsing import parse_call
 from search.stages import random_archs
-from search.stages.random_archs import RandomArchs
-from search.stages.setup import trained
+from search.stages.context import RunContext
+from search.stages.random_archs import best_random
 from search.storage import read_trials
 from search.trials import read_records
 
@@ -50,14 +49,14 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
             return evaluate
 
     monkeypatch.setattr(random_archs, "RunEvaluator", Evaluator)
-    setup = trained(call.config, call.file)
+    space = RunContext(call.config, call.file).space
     name = f"retry{retry}"
     config = replace(call.config, search=replace(call.config.search, name=name))
 
     def records(config):
-        RandomArchs(config, call.file, setup, 6, Console(quiet=True)).best("95%")
-        folder = RunFolder(config, call.file).stage("search") / name / "random_95"
-        return read_records(read_trials(folder), problem_of(setup.supernet.space))
+        run = RunContext(config, call.file, Console(quiet=True))
+        best_random(run, 6, "95%")
+        return read_records(read_trials(run.folder.search / "random_95"), problem_of(space))
 
     before = records(config)
     assert sum(record.error is not None for record in before) == 3

@@ -7,9 +7,8 @@ from stages_config import CONFIG
 
 from search.cli import main
 from search.cluster.connecting import check_ray
-from search.folder import RunFolder
 from search.parsing import parse_call
-from search.stages.setup import prepare
+from search.stages.context import RunContext
 from search.workers import RayConfig
 from space import InputError
 
@@ -39,6 +38,6 @@ def test_a_folder_of_another_machine_is_none_of_the_commands_without_workers(tmp
     assert main(["inspect", str(config), "--run", str(tmp_path / "run")]) == 0
     # Nor is it of a process on another machine, which a command has asked to work.
     call = parse_call(["train", str(config), "--run", str(tmp_path / "run")])
-    prepare(call.config, RunFolder(call.config, call.file))
+    RunContext(call.config, call.file).open()
     assert main(["run", str(config), "--search.workers", "1"]) == 2
     assert "search.ray.runtime_env: /not/here" in capsys.readouterr().err

@@ -58,7 +58,7 @@ def config_of(run, **search):
 
 
 def names_of(config):
-    return [table.name for table in latency_tables(config, RunFolder(config, None))]
+    return [table.name for table in latency_tables(RunFolder(config, None))]
 
 
 def test_a_search_goes_on_with_its_table_whatever_was_measured_since(run):
@@ -80,7 +80,7 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
     folder = RunFolder(config, None)
     gpu = quicker(replace(table_of(space, "gpu"), conditions=replace(CONDITIONS, device="a GPU")))
     gpu.save(run / "latency" / "gpu.yaml")
-    found = tables_by_cost(config, folder)
+    found = tables_by_cost(folder)
     assert {name: table.name for name, table in found.items()} == {"latency_ms": "cpu"}
     front = run_search(
         space=space,
@@ -100,7 +100,7 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
     assert (other.limit, other.measured) == (None, [])
     # Measured anew under the same name it is another table: nothing is said by it.
     quicker(table_of(space, "cpu")).save(run / "latency" / "cpu.yaml")
-    assert tables_by_cost(config, folder) == {}
+    assert tables_by_cost(folder) == {}
 
 
 def stand_in(monkeypatch, table, seconds):
