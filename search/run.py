@@ -29,7 +29,7 @@ from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
     from search.evaluator import Metric, SupernetEvaluator
-from supernet.models.supernet import Supernet
+    from supernet.models.supernet import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
 

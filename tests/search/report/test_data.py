@@ -152,7 +152,7 @@ def test_usage_counts_choices_block_by_block() -> None:
         Arch((BlockArch(), pool, shared)),
         Arch((BlockArch(), BlockArch(skip=0.5), BlockArch())),
     ]
-    pools, shares, skips = count_usage(archs)
+    pools, skips, shares = count_usage(archs)
     assert (pools.shares, shares.shares, skips.shares) == ([0, 0.5, 0], [0, 0, 0.5], [0, 0.5, 0])
     assert (pools.most_used, shares.most_used, skips.most_used) == (["avg2d:4x4"], [], ["50%"])
 
