@@ -22,8 +22,9 @@ from pathlib import Path
 
 import torch
 
-from search.evaluator import RunEvaluator, SupernetEvaluator
-from search.parsing import parse_call
+from search.cli.parse import parse_call
+from search.evaluators.supernet import SupernetEvaluator
+from search.pipeline.run_evaluator import RunEvaluator
 from search.run import run_search
 from space import macs
 from supernet.models.prefixes import Openings

@@ -20,7 +20,7 @@ import torch
 from peaks import peak_bytes
 
 from search.latency.conditions import Conditions
-from search.latency.measuring import device_name, take_turns, waiting_for
+from search.latency.measure import device_name, take_turns, waiting_for
 from search.latency.subnets import compiled
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid

@@ -19,9 +19,9 @@ from statistics import median
 import torch
 from peaks import peak_bytes
 
-from search.latency.measuring import device_name, take_turns, waiting_for
-from search.parsing import parse_call
-from search.stages.context import find_device
+from search.cli.parse import parse_call
+from search.latency.measure import device_name, take_turns, waiting_for
+from search.pipeline.context import find_device
 from space import SearchSpace
 from supernet import Supernet, backbone_shape
 from supernet.backbones.load import load_backbone

@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.front import Front
-    from search.frontfile import FrontEntry
-    from search.objectives import Objective
+    from search.distributed.resources import RayConfig, Workers
+    from search.front.front import Front
+    from search.front.front_file import FrontEntry
     from search.portfolio import Portfolio
+    from search.problem.objectives import Objective
     from search.run import run_search
-    from search.session import Progress
-    from search.workers import RayConfig, Workers
+    from search.study.session import Progress
 
 __all__ = [
     "Front",
@@ -27,13 +27,13 @@ __all__ = [
 
 # Imported when they are asked for: the command line must not wait for Optuna to print its help.
 _HOMES = {
-    "Front": "search.front",
-    "FrontEntry": "search.frontfile",
-    "Objective": "search.objectives",
+    "Front": "search.front.front",
+    "FrontEntry": "search.front.front_file",
+    "Objective": "search.problem.objectives",
     "Portfolio": "search.portfolio",
-    "Progress": "search.session",
-    "RayConfig": "search.workers",
-    "Workers": "search.workers",
+    "Progress": "search.study.session",
+    "RayConfig": "search.distributed.resources",
+    "Workers": "search.distributed.resources",
     "run_search": "search.run",
 }
 

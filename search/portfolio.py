@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
-from search.budget import amount_of
-from search.front import Front
-from search.frontfile import FRONT, FrontEntry
+from search.front.front import Front
+from search.front.front_file import FRONT, FrontEntry
 from search.latency.costs import MEASURED, is_latency
-from search.tables import cell
+from search.problem.budget import amount_of
+from search.utils.console import cell
 from space.arch_file import ArchFile, arch_data, parse_arch
 from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError, one_line

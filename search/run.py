@@ -7,28 +7,27 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.budget import Budgets
-from search.front import Front
-from search.frontfile import FRONT
+from search.distributed.resources import Workers
+from search.evaluators.base import Sharing, attempt, in_order
+from search.evaluators.time_limit import check_limit
+from search.front.front import Front
+from search.front.front_file import FRONT
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
-from search.objectives import DEFAULT, Evaluate, Objective
-from search.origin import Given, describe_origin
-from search.record import attempt
-from search.samplers import DEFAULT as DEFAULT_SAMPLER
-from search.samplers import SamplerChoice, parse_sampler
-from search.session import OnProgress, Search
-from search.sharing import Sharing, in_order
-from search.status import told
-from search.timelimit import check_limit
-from search.workers import Workers
+from search.problem.budget import Budgets
+from search.problem.objectives import DEFAULT, Evaluate, Objective
+from search.study.origin import Given, describe_origin
+from search.study.samplers import DEFAULT as DEFAULT_SAMPLER
+from search.study.samplers import SamplerChoice, parse_sampler
+from search.study.session import OnProgress, Search
+from search.study.status import told
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError, shown
 from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
-    from search.evaluator import Metric, SupernetEvaluator
+    from search.evaluators.supernet import Metric, SupernetEvaluator
     from supernet.models.supernet import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
@@ -145,7 +144,7 @@ def run_search(
             front = search_here(search, made, report, time_limit)
         else:
             # Ray is imported where it is used: without workers nobody waits for it.
-            from search.cluster.tuning import search_with_workers  # noqa: PLC0415
+            from search.distributed.tune import search_with_workers  # noqa: PLC0415
 
             wanted = workers if isinstance(workers, Workers) else Workers(workers)
             front = search_with_workers(search, made, report, wanted, time_limit)
@@ -186,7 +185,7 @@ def _on_supernet(
     other: object,
 ) -> SupernetEvaluator:
     # torch is imported where it is used: a search over a callable needs none.
-    from search.evaluator import loader_evaluator  # noqa: PLC0415
+    from search.evaluators.supernet import loader_evaluator  # noqa: PLC0415
 
     if loader is None or other is not None:
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.budget import Budgets, parse_budget
-from search.costs import FREE_COSTS, FreeCost
-from search.latency.cost import NANOSECONDS, LatencyCost
+from search.latency.additive import NANOSECONDS, LatencyCost
 from search.latency.table import LatencyTable
-from search.objectives import Objective, parse_objectives
-from search.problem import Problem
+from search.problem.budget import Budgets, parse_budget
+from search.problem.costs import FREE_COSTS, FreeCost
+from search.problem.objectives import Objective, parse_objectives
+from search.problem.problem import Problem
 from space.arch import Arch
 from space.cost import total
 from space.shape import BackboneShape

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from search.latency.conditions import Conditions
-from search.latency.measuring import device_name, images_like
+from search.latency.measure import device_name, images_like
 from space.arch import Arch
 from supernet.models.subnet import extract
 from supernet.models.supernet import Supernet

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from search.latency.conditions import Conditions
-from search.latency.fitting import Error
+from search.latency.fit import Error
 from search.latency.terms import count_terms, list_terms
 from space.arch import Arch
 from space.arch_file import block_to_dict, read_blocks

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from search.costs import FREE_COSTS
 from search.latency.costs import MEASURED, is_latency
+from search.problem.costs import FREE_COSTS
 from search.report.networks import Network
 from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from search.folder import section
 from search.latency.costs import MEASURED, NAME, by_cost
 from search.latency.table import LatencyTable
 from search.latency.terms import arch_terms
+from search.pipeline.run_folder import section
 from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.cost import macs

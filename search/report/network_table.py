@@ -8,11 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.budget import quantity
-from search.folder import changes
+from search.pipeline.run_folder import changes
 from search.report.networks import Network
 from search.report.score import Score
-from search.tables import OPTIMISTIC, Column, show_columns
+from search.utils.console import OPTIMISTIC, Column, show_columns
+from search.utils.units import quantity
 
 FILE = "file"
 

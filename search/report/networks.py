@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.folder import CONFIG, read_values, section
-from search.front import Front
-from search.frontfile import FrontEntry
+from search.front.front import Front
+from search.front.front_file import FrontEntry
 from search.latency.costs import MEASURED, is_latency
+from search.pipeline.choose import Purpose
+from search.pipeline.network_folder import ARCH, failure
+from search.pipeline.run_folder import CONFIG, read_values, section
 from search.report.training_log import Row, read_log
-from search.stages.choosing import Purpose
-from search.stages.places import ARCH, failure
 from space.arch import Arch
 from space.arch_file import load_arch_file
 from space.cost import macs, params

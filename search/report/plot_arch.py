@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon
 from matplotlib.ticker import MaxNLocator
 
-from search.budget import quantity
 from search.report.arch_data import ArchData, BlockData, collect_arch_data
 from search.report.networks import Network
 from search.report.score import Score
 from search.report.style import AMBER, BLUE, GREY, INK, ORANGE, RC, SKY, new_figure
+from search.utils.units import quantity
 
 HALF = 0.34  # of a bar's width, in blocks
 ROUND = "round,pad=0,rounding_size=0.06"

@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from search.budget import quantity
+from search.front.leads import NOT_TOLD_APART
 from search.latency.costs import is_latency
-from search.leads import NOT_TOLD_APART
 from search.report.front_data import FrontData, Point, RetrainedPoint
 from search.report.style import (
     BLUE,
@@ -27,7 +26,8 @@ from search.report.style import (
     add_outside_legend,
     new_figure,
 )
-from search.tables import metric_title
+from search.utils.console import metric_title
+from search.utils.units import quantity
 
 # Archs far below all else would press what matters into a strip.
 LOWEST = 0.05

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from search.leads import NOT_TOLD_APART
+from search.front.leads import NOT_TOLD_APART
 from search.report.front_data import FrontData, collect_front_data
 from search.report.plot_arch import draw_arch
 from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels
@@ -19,7 +19,7 @@ from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
 from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
 from search.report.style import save_png
-from search.tables import OPTIMISTIC
+from search.utils.console import OPTIMISTIC
 
 
 class Plot(NamedTuple):

@@ -10,7 +10,7 @@ from search.report.network_table import make_network_table, show_network_table
 from search.report.page import render_page
 from search.report.plots import write_plots
 from search.report.run_results import read_run
-from search.tables import new_console
+from search.utils.console import new_console
 from space.utils.atomic import make_folder
 from space.utils.yaml_file import write_text
 

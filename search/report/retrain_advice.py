@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from search.budget import amount_of, quantity
-from search.config import SearchConfig
-from search.front import Front
-from search.frontfile import FRONT, FrontEntry
+from search.front.front import Front
+from search.front.front_file import FRONT, FrontEntry
+from search.pipeline.choose import best_within, folder_of, named
+from search.pipeline.config import SearchConfig
+from search.problem.budget import amount_of
 from search.report.networks import Network
 from search.report.score import Score
 from search.report.search_result import SearchResult
-from search.stages.choosing import best_within, folder_of, named
+from search.utils.units import quantity
 from space.utils.errors import InputError
 
 

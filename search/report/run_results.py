@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.config import Config
-from search.folder import CONFIG, RunFolder, read_values, section
+from search.pipeline.config import Config
+from search.pipeline.run_folder import CONFIG, RunFolder, read_values, section
 from search.report.latency_data import LatencyData, collect_latency_data, find_latency_tables
 from search.report.networks import Network, pick_from_front, read_retrained
 from search.report.retrain_advice import RetrainAdvice, mark_outdated
 from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult, find_searches, read_search
 from search.report.training_log import Row, read_log
-from search.stored import as_word
+from search.utils.plain_values import as_word
 from space.utils.errors import InputError, near
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.front import Front
-from search.tables import is_share, metric_title
+from search.front.front import Front
+from search.utils.console import is_share, metric_title
 
 LOWER = " (lower is better)"
 

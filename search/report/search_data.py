@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from search.hypervolume import hypervolume_steps, signed, worst_values
+from search.front.hypervolume import hypervolume_steps, signed, worst_values
 from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.operators.registry import operators

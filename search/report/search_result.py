@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.front import Front
-from search.frontfile import FRONT
-from search.objectives import parse_objectives
-from search.problem import Problem
-from search.record import Record
-from search.searchfile import SEARCH_FILE, SearchFile
-from search.storage import JOURNAL, read_trials
-from search.trials import read_records
+from search.front.front import Front
+from search.front.front_file import FRONT
+from search.problem.evaluation import Record
+from search.problem.objectives import parse_objectives
+from search.problem.problem import Problem
+from search.study.search_file import SEARCH_FILE, SearchFile
+from search.study.storage import JOURNAL, read_trials
+from search.study.trial_format import read_records
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError

@@ -9,13 +9,13 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from search.budget import quantity
-from search.config import SearchConfig
-from search.folder import section
-from search.front import Front
-from search.leads import what_leads_are
+from search.front.front import Front
+from search.front.leads import what_leads_are
+from search.pipeline.config import SearchConfig
+from search.pipeline.run_folder import section
 from search.report.run_results import RunResults
 from search.report.search_result import SearchResult
+from search.utils.units import quantity
 from space.arch import Arch
 from space.cost import macs, params
 from space.shape import BackboneShape

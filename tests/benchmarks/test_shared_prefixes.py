@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from benchmark_toys import CONFIG
 
-from search.cli import main
+from search.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,31 +16,31 @@ from rich.console import Console
 from search_toys import Evaluate, middle_space, problem_of, toy_space
 from training_toys import random_loader, toy_backbone, toy_supernet, toy_task
 
-from search.budget import parse_budget
-from search.config import Config
-from search.feasible import Feasible
-from search.folder import RunFolder
-from search.front import Front
+from search.cli.parse import parse_call
+from search.front.front import Front
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
-from search.objectives import parse_objectives
-from search.parsing import parse_call
+from search.pipeline.config import Config
+from search.pipeline.context import TRAINED
+from search.pipeline.given_archs import file_stem
+from search.pipeline.run_folder import RunFolder
+from search.pipeline.search import show_front
+from search.problem.budget import parse_budget
+from search.problem.feasible import Feasible
+from search.problem.objectives import parse_objectives
 from search.report.latency_data import collect_latency_data
 from search.report.networks import pick_from_front, read_retrained
 from search.report.plot_latency import draw_latency
 from search.report.search_result import read_search
 from search.report.training_log import read_curves, read_log
 from search.run import run_search
-from search.samplers import parse_sampler
-from search.searchfile import SearchFile
-from search.session import Progress
-from search.stages.archs import file_stem
-from search.stages.context import TRAINED
-from search.stages.searching import show_front
-from search.status import described, read_status, write_status
-from search.storage import Store
-from search.study import Counts
-from search.trials import read_records
+from search.study.samplers import parse_sampler
+from search.study.search_file import SearchFile
+from search.study.session import Progress
+from search.study.status import described, read_status, write_status
+from search.study.storage import Store
+from search.study.study import Counts
+from search.study.trial_format import read_records
 from space import InputError, SearchSpace, load_arch_file
 from space.utils.yaml_file import read_yaml
 from supernet.backbones.load import load_checkpoint_file

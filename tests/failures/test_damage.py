@@ -6,8 +6,8 @@ import shutil
 import pytest
 from checkpoint_toys import damage, number_of, saved, state_of
 
-from search.cli import main
-from search.front import Front
+from search.cli.main import main
+from search.front.front import Front
 from space.arch_file import load_arch_file
 from space.utils.errors import InputError
 from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint

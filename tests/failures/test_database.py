@@ -15,10 +15,10 @@ from search_toys import Evaluate
 from searching import SPACE, search
 from started import evaluated, start, wait_for
 
-from search import database
 from search.run import run_search
-from search.searchfile import SEARCH_FILE
-from search.storage import JOURNAL
+from search.study import database
+from search.study.search_file import SEARCH_FILE
+from search.study.storage import JOURNAL
 from space import InputError
 
 pytestmark = [

@@ -12,8 +12,8 @@ from search_toys import Evaluate, all_archs, problem_of
 from searching import BUDGET, SPACE
 
 from search.run import run_search
-from search.storage import read_trials
-from search.trials import read_records
+from search.study.storage import read_trials
+from search.study.trial_format import read_records
 from supernet.evaluation import HeldOut
 
 pytestmark = pytest.mark.cluster

@@ -17,14 +17,14 @@ from search_toys import Evaluate, problem_of, small_space
 from security import in_a_line
 from training_toys import CLASSES, toy_backbone
 
-from search.front import Front
-from search.journal import read_storage
-from search.parsing import parse_call
+from search.cli.parse import parse_call
+from search.front.front import Front
 from search.run import run_search
-from search.samplers import parse_sampler
-from search.searchfile import SearchFile
-from search.storage import Store, read_trials
-from search.trials import read_records
+from search.study.journal import read_storage
+from search.study.samplers import parse_sampler
+from search.study.search_file import SearchFile
+from search.study.storage import Store, read_trials
+from search.study.trial_format import read_records
 from space import Arch, InputError, load_arch_file, save_arch
 from space.utils.yaml_file import read_yaml
 from supernet import create_subnet

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from search.storage import JOURNAL, read_trials
+from search.study.storage import JOURNAL, read_trials
 
 CONFIG = """
 backbone:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from search.front import Front
+from search.front.front import Front
 from search.report import make_report
 from search.run import run_search
 from space import Arch, BackboneShape, Part, SearchSpace, baselines, macs, save_arch, token_counts

@@ -15,7 +15,7 @@ from ray_cluster import children_of
 from safetensors.torch import load_file
 from stages_config import CONFIG
 
-from search.cli import main
+from search.cli.main import main
 
 PATIENCE = 90
 

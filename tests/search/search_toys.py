@@ -4,12 +4,13 @@ import hashlib
 
 from space_toys import deit_small
 
-from search.budget import parse_budget
-from search.objectives import parse_objectives
-from search.problem import Problem
-from search.record import Record, attempt
-from search.samplers import parse_sampler
-from search.study import Study
+from search.evaluators.base import attempt
+from search.problem.budget import parse_budget
+from search.problem.evaluation import Record
+from search.problem.objectives import parse_objectives
+from search.problem.problem import Problem
+from search.study.samplers import parse_sampler
+from search.study.study import Study
 from space import SearchSpace, macs
 
 # GP's first proposals come at once; its others take a second each.

@@ -6,8 +6,8 @@ from optuna.storages.journal import JournalFileBackend
 from search_toys import Evaluate, problem_of, toy_space
 
 from search.run import run_search
-from search.storage import JOURNAL, read_trials
-from search.trials import read_records
+from search.study.storage import JOURNAL, read_trials
+from search.study.trial_format import read_records
 
 SPACE = toy_space()
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from search_toys import Evaluate, toy_space
 
-from search.cli import main
-from search.front import Front
+from search.cli.main import main
+from search.front.front import Front
+from search.pipeline.given_archs import archs_by_name, file_stem, read_archs
+from search.pipeline.stale_exports import remove_stale, stale_portfolio
 from search.run import run_search
-from search.stages.archs import archs_by_name, file_stem, read_archs
-from search.stages.stale import remove_stale, stale_portfolio
 from space import InputError, load_arch_file, save_arch
 
 SPACE = toy_space()

@@ -10,8 +10,8 @@ from latency_toys import table_of
 from rich.console import Console
 from search_toys import Evaluate, toy_space
 
-from search.front import Front
-from search.objectives import Objective
+from search.front.front import Front
+from search.problem.objectives import Objective
 from search.report import make_report
 from search.report.run_results import read_run
 from search.report.summary import summarise_run

@@ -1,8 +1,9 @@
 import pytest
 from search_toys import toy_space
 
-from search.budget import parse_budget, quantity
-from search.objectives import Objective, parse_objectives
+from search.problem.budget import parse_budget
+from search.problem.objectives import Objective, parse_objectives
+from search.utils.units import quantity
 from space import InputError, macs, params
 
 SPACE = toy_space()

@@ -3,9 +3,9 @@
 from huggingface_hub import ModelCard
 from search_toys import toy_space
 
-from search.config import Config
-from search.stages.card import render_subnet_card
-from search.stages.subnets import SUPERNET
+from search.pipeline.config import Config
+from search.pipeline.model_card import render_subnet_card
+from search.pipeline.subnets import SUPERNET
 from space import Arch, BlockArch, Pool
 from space.arch_file import ArchFile
 from supernet.export import Check

@@ -8,12 +8,12 @@ from latency_toys import table_of
 from search_toys import Evaluate, all_archs, problem_of, toy_space
 from space_toys import deviation
 
-from search.budget import quantity
-from search.config import Config, RetrainConfig
-from search.feasible import Feasible
+from search.pipeline.choose import Purpose, choose, given
+from search.pipeline.config import Config, RetrainConfig
+from search.pipeline.random_archs import draw_distinct
+from search.problem.feasible import Feasible
 from search.run import run_search
-from search.stages.choosing import Purpose, choose, given
-from search.stages.random_archs import draw_distinct
+from search.utils.units import quantity
 from space import InputError, save_arch
 
 

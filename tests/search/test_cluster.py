@@ -14,11 +14,11 @@ from search_toys import problem_of
 from searching import BUDGET, NOTES, QUICK, SPACE, Noting
 
 from search import RayConfig, Workers
-from search.cluster.connecting import places_on
-from search.config import Config, RetrainConfig, SearchConfig
+from search.distributed.connect import places_on
+from search.pipeline.config import Config, RetrainConfig, SearchConfig
 from search.run import run_search
-from search.storage import read_trials
-from search.trials import read_records
+from search.study.storage import read_trials
+from search.study.trial_format import read_records
 from space import InputError
 
 pytestmark = pytest.mark.cluster

@@ -5,7 +5,7 @@ import random
 import pytest
 from space_toys import deit_small, random_space, seeded_spaces
 
-from search.costs import FREE_COSTS
+from search.problem.costs import FREE_COSTS
 from space import Arch, BlockArch, Pool, params, token_counts
 from space.cost import ParamCost, TokenCost, activation_memory, total
 from space.counting.bands import Bands

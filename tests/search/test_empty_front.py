@@ -5,10 +5,10 @@ import re
 import pytest
 from search_toys import Evaluate, drive, problem_of, study_of, toy_space
 
-from search.front import Front
+from search.front.front import Front
 from search.run import run_search
-from search.storage import read_trials
-from search.trials import read_records
+from search.study.storage import read_trials
+from search.study.trial_format import read_records
 from space import InputError
 
 SPACE = toy_space()

@@ -11,15 +11,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
 
 from search import run_search
-from search.cli import main
-from search.evaluator import (
-    CarriedEvaluator,
-    RunEvaluator,
-    loader_evaluator,
-    shared,
-)
-from search.parsing import parse_call
-from search.sharing import shares
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.evaluators.base import shares
+from search.evaluators.supernet import loader_evaluator
+from search.pipeline.run_evaluator import CarriedEvaluator, RunEvaluator, shared
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
 

@@ -8,9 +8,9 @@ import pytest
 from search_toys import Evaluate, drive, noise, problem_of, study_of, toy_space
 from space_toys import deit_small
 
-from search.evolution import WIDTH, EvolutionSampler, _Candidate, _ranked
-from search.proposals import Proposals
-from search.samplers import SamplerChoice
+from search.study.evolution_sampler import WIDTH, EvolutionSampler, _Candidate, _ranked
+from search.study.proposals import Proposals
+from search.study.samplers import SamplerChoice
 from space import Genes, SearchSpace, macs
 
 

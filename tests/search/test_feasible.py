@@ -8,12 +8,13 @@ import pytest
 from search_toys import all_archs, toy_space
 from space_toys import deviation, seeded_spaces
 
-from search import feasible as module
-from search.budget import parse_budget, quantity
-from search.feasible import Feasible
-from search.listing import list_archs
-from search.objectives import Objective
+from search.problem import feasible as module
+from search.problem.budget import parse_budget
+from search.problem.feasible import Feasible
+from search.problem.objectives import Objective
+from search.utils.units import quantity
 from space import InputError
+from space.counting.enumerate import list_archs
 
 COSTS = ("macs", "params", "tokens", "activation_memory")
 SPACES = seeded_spaces(40, least=2, most=2000)
@@ -155,5 +156,5 @@ def test_a_listing_is_what_brute_force_finds(seed):
 
 def test_a_listing_that_takes_too_long_is_given_up(monkeypatch):
     space = toy_space()
-    monkeypatch.setattr("search.listing.MOST_VISITS", 10)
+    monkeypatch.setattr("space.counting.enumerate.MOST_VISITS", 10)
     assert list_archs(space.graph, [], 1 << 30) is None

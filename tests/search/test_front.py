@@ -7,10 +7,10 @@ import pytest
 import yaml
 from search_toys import Evaluate, drive, problem_of, records_of, study_of, toy_space
 
-from search.front import Front
-from search.frontfile import FrontEntry
-from search.hypervolume import hypervolume, hypervolume_steps, signed, worst_values
-from search.objectives import Objective, parse_objectives
+from search.front.front import Front
+from search.front.front_file import FrontEntry
+from search.front.hypervolume import hypervolume, hypervolume_steps, signed, worst_values
+from search.problem.objectives import Objective, parse_objectives
 from search.run import run_search
 from space import InputError, macs, params
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.hypervolume import Archive, hypervolume
+from search.front.hypervolume import Archive, hypervolume
 
 SIDE = 6
 

@@ -9,7 +9,7 @@ import pytest
 from image_toys import image_folder
 from stages_config import CONFIG
 
-from search.cli import main
+from search.cli.main import main
 
 DATA = "{{batch: 4, workers: 0, search_share: 0.4, dataset: {{name: folder, root: {}}}}}"
 REST = "search: {trials: 6}\nretrain: {epochs: 1, budgets: [90%]}\n"

@@ -11,7 +11,8 @@ from search_toys import (
     toy_space,
 )
 
-from search.record import Job, Outcome, attempt
+from search.evaluators.base import attempt
+from search.problem.evaluation import Job, Outcome
 from space import Genes
 
 

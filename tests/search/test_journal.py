@@ -9,9 +9,9 @@ from cutting import cut_and_go_on
 from search_toys import Evaluate
 from stored import SPACE, search
 
-from search.journal import repair
-from search.searchfile import SEARCH_FILE
-from search.storage import JOURNAL
+from search.study.journal import repair
+from search.study.search_file import SEARCH_FILE
+from search.study.storage import JOURNAL
 from space import InputError
 
 

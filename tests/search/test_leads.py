@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from search_toys import Evaluate, noise, toy_space
 
-from search.chance import GROUPS, Measured, group_means, read_groups, standard_error
-from search.front import Front
-from search.leads import Lead
+from search.front.front import Front
+from search.front.leads import Lead
+from search.problem.paired_error import GROUPS, Measured, group_means, read_groups, standard_error
 from search.run import run_search
 
 SPACE = toy_space()

@@ -6,13 +6,8 @@ import pytest
 from leasing import MANY, done, leases_of
 from search_toys import identities, small_space, toy_space
 
-from search.leases import (
-    BATCH_SECONDS,
-    LEASE_SECONDS,
-    MOST_BATCH,
-    MOST_DEATHS,
-)
-from search.record import Outcome
+from search.distributed.leases import BATCH_SECONDS, LEASE_SECONDS, MOST_BATCH, MOST_DEATHS
+from search.problem.evaluation import Outcome
 from space import InputError
 
 GOOD = Outcome({"top1": 0.5}, None, 1.0)

@@ -11,7 +11,7 @@ import time
 import pytest
 from stored import search
 
-from search.lock import FolderLock
+from search.utils.file_lock import FolderLock
 from space import InputError
 
 HOLD = """
@@ -86,6 +86,6 @@ def test_a_file_system_without_locks_is_named_and_nobody_is_waited_for(tmp_path,
     def refuse(*_):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr("search.lock.fcntl.flock", refuse)
+    monkeypatch.setattr("search.utils.file_lock.fcntl.flock", refuse)
     with pytest.raises(InputError, match=r"lock: cannot be locked: Function not implemented$"):
         FolderLock(tmp_path)

@@ -3,8 +3,8 @@
 from leasing import done, exchanged, leases_of
 from search_toys import identities, toy_space
 
-from search.leases import LEASE_SECONDS, MOST_DEATHS
-from search.record import Outcome
+from search.distributed.leases import LEASE_SECONDS, MOST_DEATHS
+from search.problem.evaluation import Outcome
 
 
 def test_who_leaves_after_a_hanging_arch_brings_the_rest_back_and_none_is_to_blame():

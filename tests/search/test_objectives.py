@@ -1,6 +1,6 @@
 import pytest
 
-from search.objectives import DEFAULT, Objective, parse_objectives
+from search.problem.objectives import DEFAULT, Objective, parse_objectives
 from space import InputError
 
 

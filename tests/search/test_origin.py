@@ -12,9 +12,9 @@ from search_toys import Evaluate, noise
 from stored import SPACE, stored, study_in
 
 from search import run_search
-from search.host import StudyHost
-from search.origin import describe_callable, describe_origin
-from search.storage import JOURNAL
+from search.distributed.study_actor import StudyHost
+from search.study.origin import describe_callable, describe_origin
+from search.study.storage import JOURNAL
 from space import InputError
 from space.utils.yaml_file import read_yaml, write_yaml
 
@@ -239,7 +239,7 @@ def test_a_study_that_is_started_again_on_the_way_is_the_same(tmp_path, monkeypa
     monkeypatch.setattr("search.run.search_here", note)
     with pytest.raises(InputError, match="noted"):
         search(tmp_path, TOYS)
-    from search.record import Outcome  # noqa: PLC0415
+    from search.problem.evaluation import Outcome  # noqa: PLC0415
 
     for done in (1, 2):
         host = StudyHost(planned[0], workers=1)

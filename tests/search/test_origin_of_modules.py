@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from search.origin import describe_callable
+from search.study.origin import describe_callable
 
 HELPERS = "NET = {0}\ndef score(arch):\n    return {0}\n"
 USES = {

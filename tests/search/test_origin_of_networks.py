@@ -10,8 +10,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from search import run_search
-from search.evaluator import hash_images, hash_weights
-from search.stages.context import digest
+from search.evaluators.supernet import hash_images, hash_weights
+from search.pipeline.context import digest
 from space import InputError, SearchSpace
 from supernet import Supernet, backbone_shape, save_weights
 
@@ -108,6 +108,8 @@ def test_a_loader_without_images_is_one_line(loader, says, metric):
 
 
 def test_a_search_in_memory_hashes_nothing(monkeypatch):
-    monkeypatch.setattr("search.evaluator.hash_images", lambda batches: pytest.fail("hashed"))
+    monkeypatch.setattr(
+        "search.evaluators.supernet.hash_images", lambda batches: pytest.fail("hashed")
+    )
     assert run_search(net(), loader=images(), trials=3).evaluations == 3
     assert len(all_archs(SPACE)) > 3

@@ -10,9 +10,9 @@ from search_toys import (
     toy_space,
 )
 
-from search.firstseries import MOST_FAILURES
-from search.objectives import Objective
-from search.record import Outcome
+from search.problem.evaluation import Outcome
+from search.problem.objectives import Objective
+from search.study.first_series import MOST_FAILURES
 from space import InputError
 
 

@@ -8,10 +8,10 @@ import torch
 from huggingface_hub import ModelCard
 from stages_config import CONFIG
 
-from search.cli import main
-from search.config import Config
-from search.stages.card import describe_first_weights, find_hub_datasets
-from search.stages.packing import CARD, RECORD
+from search.cli.main import main
+from search.pipeline.config import Config
+from search.pipeline.model_card import describe_first_weights, find_hub_datasets
+from search.pipeline.pack import CARD, RECORD
 from space import load_arch_file, save_arch
 from supernet import create_subnet
 from supernet.backbones.load import BackboneConfig

@@ -12,12 +12,12 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
 from search import Portfolio
-from search.cli import main
-from search.config import Config
-from search.evaluator import RunEvaluator
-from search.front import Front
-from search.parsing import parse_call
-from search.stages.context import RunContext
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.front.front import Front
+from search.pipeline.config import Config
+from search.pipeline.context import RunContext
+from search.pipeline.run_evaluator import RunEvaluator
 from space import Arch, load_arch_file, macs
 from supernet import create_subnet, extract
 from supernet.evaluation import HeldOut

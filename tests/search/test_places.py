@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from search_toys import all_archs, small_space
 
-from search.config import Config
-from search.folder import RunFolder
-from search.stages.places import ARCH, STARTED, take
+from search.pipeline.config import Config
+from search.pipeline.network_folder import ARCH, STARTED, take
+from search.pipeline.run_folder import RunFolder
 from space import macs, save_arch
 from space.utils.errors import InputError
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from search.plain import differences, plain
+from search.utils.plain_values import differences, plain
 
 
 def test_each_place_that_differs_is_told_with_both_values():

@@ -10,10 +10,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from stages_config import CONFIG
 
-from search.cli import main
-from search.parsing import parse_call
-from search.processes import Launched, first_host
-from search.stages.context import RunContext
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.pipeline.context import RunContext
+from search.utils.launcher import Launched, first_host
 from space import InputError
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_PORT": "29500"}

@@ -7,12 +7,12 @@ import torch
 from stages_config import CONFIG
 
 from search import Front
-from search.cli import main
-from search.latency.measuring import device_name
+from search.cli.main import main
+from search.latency.measure import device_name
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable
-from search.stages import profiling
-from search.stages.archs import file_stem
+from search.pipeline import profile as profiling
+from search.pipeline.given_archs import file_stem
 from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
 from supernet.backbones.vit import create_backbone

@@ -5,9 +5,9 @@ import pytest
 from optuna.trial import TrialState
 from search_toys import problem_of, toy_space
 
-from search.proposals import FEWEST_PASSED, MOST_GENETIC, Proposals, quiet
-from search.record import Record
-from search.samplers import SAMPLERS, SamplerChoice
+from search.problem.evaluation import Record
+from search.study.proposals import FEWEST_PASSED, MOST_GENETIC, Proposals, quiet
+from search.study.samplers import SAMPLERS, SamplerChoice
 from space import Genes
 
 PROBLEM = problem_of(toy_space())

@@ -7,13 +7,13 @@ from rich.console import Console
 from search_toys import problem_of
 from stages_config import CONFIG
 
-from search.cli import main
-from search.parsing import parse_call
-from search.stages import random_archs
-from search.stages.context import RunContext
-from search.stages.random_archs import best_random
-from search.storage import read_trials
-from search.trials import read_records
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.pipeline import random_archs
+from search.pipeline.context import RunContext
+from search.pipeline.random_archs import best_random
+from search.study.storage import read_trials
+from search.study.trial_format import read_records
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from searching import SPACE, Noting
 from started import PATHS
 
 from search import Workers
-from search.cluster.connecting import with_places
+from search.distributed.connect import with_places
 from search.run import run_search
 from space import InputError
 

@@ -4,12 +4,12 @@ import pytest
 from search_toys import Evaluate, identities, problem_of
 from stored import SPACE, search, stored
 
-from search.cli import main
-from search.host import StudyHost
-from search.record import Outcome
-from search.session import MOST_NOTED, Search
-from search.status import described, read_status
-from search.storage import read_trials
+from search.cli.main import main
+from search.distributed.study_actor import StudyHost
+from search.problem.evaluation import Outcome
+from search.study.session import MOST_NOTED, Search
+from search.study.status import described, read_status
+from search.study.storage import read_trials
 from space import InputError
 from space.utils.yaml_file import read_yaml
 

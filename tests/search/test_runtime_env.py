@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from stages_config import CONFIG
 
-from search.cli import main
-from search.cluster.connecting import check_ray
-from search.parsing import parse_call
-from search.stages.context import RunContext
-from search.workers import RayConfig
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.distributed.connect import check_ray
+from search.distributed.resources import RayConfig
+from search.pipeline.context import RunContext
 from space import InputError
 
 

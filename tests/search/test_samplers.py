@@ -2,7 +2,7 @@ import pytest
 import torch
 from search_toys import problem_of, toy_space
 
-from search.samplers import SAMPLERS, SamplerChoice, parse_sampler
+from search.study.samplers import SAMPLERS, SamplerChoice, parse_sampler
 from space import InputError
 
 PROBLEM = problem_of(toy_space())

@@ -2,11 +2,11 @@
 
 import pytest
 
-from search.cli import main
-from search.config import SearchConfig
-from search.searchfile import SEARCH_FILE
-from search.storage import read_trials
-from search.trials import read_metrics
+from search.cli.main import main
+from search.pipeline.config import SearchConfig
+from search.study.search_file import SEARCH_FILE
+from search.study.storage import read_trials
+from search.study.trial_format import read_metrics
 from space import InputError
 from space.utils.yaml_file import read_yaml
 

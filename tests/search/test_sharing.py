@@ -4,10 +4,10 @@ import pytest
 from leasing import done, exchanged, leases_of
 from search_toys import Evaluate, identities, study_of, toy_space
 
-from search.leases import MOST_DEATHS
-from search.record import Outcome
+from search.distributed.leases import MOST_DEATHS
+from search.evaluators.base import alike, in_order, shares
+from search.problem.evaluation import Outcome
 from search.run import run_search
-from search.sharing import alike, in_order, shares
 
 SPACE = toy_space()
 

@@ -5,8 +5,8 @@ from io import StringIO
 from rich.console import Console
 from search_toys import Evaluate, toy_space
 
+from search.pipeline.search import shown_progress
 from search.run import run_search
-from search.stages.searching import shown_progress
 
 SPACE = toy_space()
 

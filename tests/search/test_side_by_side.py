@@ -7,11 +7,11 @@ import pytest
 from ray_cluster import Cluster, new_token
 from retraining_toys import checkpoints, copied, interrupted, killed_once, weights
 
-from search.cli import main
-from search.cluster.connecting import connected
-from search.cluster.retraining import _result
-from search.stages.places import FAILED, failure
-from search.workers import Workers
+from search.cli.main import main
+from search.distributed.connect import connected
+from search.distributed.jobs import _result
+from search.distributed.resources import Workers
+from search.pipeline.network_folder import FAILED, failure
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
 
@@ -78,7 +78,7 @@ def test_a_network_that_fails_is_named_and_the_others_are_done(searched, alone, 
 
 
 def test_a_process_that_is_killed_is_started_again_and_goes_on(searched, alone, run):
-    with killed_once("retrain_there", run) as killed:
+    with killed_once("run_there", run) as killed:
         words = [*SIDE_BY_SIDE, "--retrain.save_minutes", "0"]
         assert main(["retrain", str(searched), "--run", str(run), *words]) == 0
     assert killed
@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_though_ray_cannot_cancel(searched, run, monkeypatch, caps
     def ended(_):
         raise TypeError("the task has ended")
 
-    monkeypatch.setattr("search.cluster.retraining._result", ctrl_c)
+    monkeypatch.setattr("search.distributed.jobs._result", ctrl_c)
     monkeypatch.setattr("ray.cancel", ended)
     assert main(["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]) == 130
     error = capsys.readouterr().err
@@ -166,7 +166,7 @@ def test_a_search_needs_neither_the_run_nor_the_data_on_other_nodes(searched, ru
 
 
 def measured(run, name):
-    from search.storage import read_trials  # noqa: PLC0415
-    from search.trials import read_metrics  # noqa: PLC0415
+    from search.study.storage import read_trials  # noqa: PLC0415
+    from search.study.trial_format import read_metrics  # noqa: PLC0415
 
     return read_metrics(read_trials(run / "search" / name))

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from stages_config import CONFIG
 
-from search.cli import main
+from search.cli.main import main
 
 
 @pytest.fixture
@@ -213,6 +213,6 @@ def test_interrupting_gives_the_shells_exit_code(config, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("search.stages.training.train", interrupted)
+    monkeypatch.setattr("search.pipeline.train.train", interrupted)
     assert main(["train", str(config)]) == 130
     assert "goes on from here" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from search.status import NAME, Status
+from search.study.status import NAME, Status
 
 SLOW = ("numpy", "torch", "torchvision", "timm", "optuna", "ray", "matplotlib")
 

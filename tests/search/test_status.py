@@ -13,8 +13,8 @@ from search_toys import Evaluate, toy_space
 from searching import search as slow_search
 
 from search.run import run_search
-from search.status import NAME, SILENT_SECONDS, described, read_status
-from search.tables import OPTIMISTIC
+from search.study.status import NAME, SILENT_SECONDS, described, read_status
+from search.utils.console import OPTIMISTIC
 from space import InputError
 
 SPACE = toy_space()
@@ -135,7 +135,7 @@ def test_where_no_search_has_begun(tmp_path):
 
 def test_it_is_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr("search.status.write_text", lambda path, text: written.append(text))
+    monkeypatch.setattr("search.study.status.write_text", lambda path, text: written.append(text))
     search(tmp_path)
     done = [json.loads(each)["done"] for each in written]
     assert done[0] == 0

@@ -8,13 +8,13 @@ import pytest
 from search_toys import Evaluate, all_archs, problem_of
 from stored import SPACE, search, stored, study_in
 
-from search.journal import write_storage
 from search.report.front_data import collect_front_data
 from search.report.search_result import read_search
 from search.run import run_search
-from search.searchfile import SEARCH_FILE
-from search.storage import JOURNAL, read_trials
-from search.trials import read_metrics, read_records
+from search.study.journal import write_storage
+from search.study.search_file import SEARCH_FILE
+from search.study.storage import JOURNAL, read_trials
+from search.study.trial_format import read_metrics, read_records
 from space import InputError
 from space.arch_file import block_to_dict
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from stages_config import CONFIG
 
-from search.cli import main
-from search.folder import RunFolder
-from search.parsing import parse_call
-from search.tables import OPTIMISTIC
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.pipeline.run_folder import RunFolder
+from search.utils.console import OPTIMISTIC
 from space import InputError
 from space.utils.yaml_file import read_yaml
 

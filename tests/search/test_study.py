@@ -17,10 +17,10 @@ from search_toys import (
 )
 from space_toys import seeded_spaces
 
-from search.record import attempt
+from search.evaluators.base import attempt
 from search.run import run_search
-from search.samplers import PATIENCE
-from search.study import MOST_AFTER_DRAW, Study
+from search.study.samplers import PATIENCE
+from search.study.study import MOST_AFTER_DRAW, Study
 from space import BlockArch, Genes, InputError, macs
 from space.baselines import baselines
 
@@ -129,7 +129,7 @@ def test_proposals_are_counted_by_what_became_of_them():
 
 
 def test_a_study_that_is_crowded_is_rebuilt_and_goes_on(monkeypatch):
-    monkeypatch.setattr("search.proposals.FEWEST_PASSED", 20)
+    monkeypatch.setattr("search.study.proposals.FEWEST_PASSED", 20)
     space = toy_space()
     study, evaluate = study_of(space, 150, "RandomSampler", "macs=40%"), Evaluate(space)
     open_job = study.next()

@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from search.tables import cell, new_console, show_rows
+from search.utils.console import cell, new_console, show_rows
 
 ROWS = [
     {

@@ -9,10 +9,10 @@ import time
 import pytest
 from search_toys import Evaluate, small_space
 
-from search.config import SearchConfig
-from search.record import attempt
+from search.evaluators.base import attempt
+from search.evaluators.time_limit import evaluate_within
+from search.pipeline.config import SearchConfig
 from search.run import run_search
-from search.timelimit import evaluate_within
 from space import InputError
 
 
@@ -108,7 +108,7 @@ def test_what_took_too_long_has_failed_whatever_it_did(work):
 
 
 def test_what_catches_everything_is_interrupted_again(monkeypatch):
-    monkeypatch.setattr("search.timelimit.AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("search.evaluators.time_limit.AGAIN_SECONDS", 0.05)
     caught = []
 
     def evaluate(arch):

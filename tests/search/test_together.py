@@ -12,12 +12,12 @@ import pytest
 from ray_cluster import Cluster, new_token
 from retraining_toys import copied, interrupted, killed_once, weights
 
-from search.cli import main
-from search.cluster.together import how_they_died
-from search.lock import FolderLock
-from search.parsing import parse_call
-from search.stages.places import failure
-from search.stages.retraining import retrain_share
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.distributed.train_group import how_they_died
+from search.pipeline.network_folder import failure
+from search.pipeline.retrain import retrain_share
+from search.utils.file_lock import FolderLock
 from space import InputError
 from space.arch_file import load_arch_file
 from space.utils.signals import ProcessLostError
@@ -91,7 +91,7 @@ def test_ctrl_c_leaves_a_checkpoint_of_the_last_step(searched, run):
 
 
 def test_a_folder_that_another_command_has_is_left_alone(searched, run, monkeypatch):
-    monkeypatch.setattr("search.lock.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("search.utils.file_lock.PATIENCE_SECONDS", 0.1)
     call = parse_call(["retrain", str(searched), "--run", str(run)])
     place = run / "retrain" / "main" / "60"
     place.mkdir(parents=True)

@@ -3,8 +3,8 @@
 import pytest
 from toy_operator import Thin, ThinTokens
 
-from search.cli import main
-from search.front import Front
+from search.cli.main import main
+from search.front.front import Front
 from space import load_arch_file
 from supernet import create_subnet
 from supernet.operators.registry import registered

@@ -11,7 +11,7 @@ from searching import BUDGET, NOTES, SPACE, Noting, Together, search
 from started import PATHS, PROBLEM, evaluated, start, stored, wait_for
 
 from search import RayConfig, Workers
-from search.front import Front
+from search.front.front import Front
 from search.run import run_search
 from space import InputError
 

@@ -2,9 +2,9 @@
 
 from search_toys import Evaluate, identities, study_of, toy_space
 
-from search.leases import Leases
-from search.record import Outcome
-from search.worker import Watch, work
+from search.distributed.leases import Leases
+from search.distributed.worker import Watch, work
+from search.problem.evaluation import Outcome
 
 
 class Desk:
@@ -50,7 +50,7 @@ def test_quick_jobs_are_fetched_while_others_are_evaluated(monkeypatch):
     assert order[2] == "ask", "the first batch tells how long one takes"
     assert order[3] == "ask", "before the second is evaluated"
     order.clear()
-    monkeypatch.setattr("search.worker.AHEAD_SECONDS", 0.0)
+    monkeypatch.setattr("search.distributed.worker.AHEAD_SECONDS", 0.0)
     leases = Leases(study_of(toy_space(), 9), 1)
     desk = Desk(leases)
     work(exchange, noted)
@@ -59,7 +59,7 @@ def test_quick_jobs_are_fetched_while_others_are_evaluated(monkeypatch):
 
 def test_with_nothing_to_do_a_worker_waits(monkeypatch):
     waited = []
-    monkeypatch.setattr("search.worker.time.sleep", waited.append)
+    monkeypatch.setattr("search.distributed.worker.time.sleep", waited.append)
     answers = iter([[], [], None])
     work(lambda results, held: lambda: next(answers), lambda arch: {})
     assert len(waited) == 2
@@ -120,7 +120,7 @@ def test_what_is_finished_is_brought_before_a_slow_job_is_begun(monkeypatch):
             batches[-1] = (*batches[-1][:1], len(jobs))
             done = super().batch(jobs, evaluate)
             if len(batches) > 3:
-                monkeypatch.setattr("search.worker.AHEAD_SECONDS", 0.0)
+                monkeypatch.setattr("search.distributed.worker.AHEAD_SECONDS", 0.0)
             return done
 
     work(desk, Evaluate(toy_space()), Watching(None))

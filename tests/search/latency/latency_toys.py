@@ -1,7 +1,7 @@
 """A device that is made up: it takes so long for each term, without a measurement."""
 
 from search.latency.conditions import Conditions
-from search.latency.fitting import Error
+from search.latency.fit import Error
 from search.latency.table import LatencyTable, Measured
 from search.latency.terms import count_terms, list_terms
 

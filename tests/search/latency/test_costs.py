@@ -9,10 +9,10 @@ from latency_toys import table_of
 from search_toys import Evaluate, all_archs, small_space, toy_space
 
 from search import Front, run_search
-from search.feasible import Feasible
-from search.initial import initial_archs
 from search.latency.costs import make_problem
-from search.objectives import Objective
+from search.problem.feasible import Feasible
+from search.problem.objectives import Objective
+from search.study.warm_start import initial_archs
 from space import InputError
 from space.cost import total
 from space.counting.bands import Bands

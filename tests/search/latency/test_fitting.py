@@ -10,7 +10,7 @@ from search_toys import small_space, toy_space
 from space_toys import deit_small, seeded_spaces
 
 from search.latency.design import COVERAGE, designed_archs, held_out_archs
-from search.latency.fitting import Error, fit, tau
+from search.latency.fit import Error, fit, tau
 from search.latency.terms import count_terms, list_terms
 from space import SearchSpace
 

@@ -9,17 +9,17 @@ from rich.console import Console
 from search_toys import Evaluate, toy_space
 
 from search import run_search
-from search.config import Config, SearchConfig
-from search.folder import RunFolder
 from search.latency.costs import by_cost, digest, make_problem
-from search.latency.measuring import device_name, waiting_for
+from search.latency.measure import device_name, waiting_for
+from search.pipeline import measure_front as timing
+from search.pipeline.check import _check_budget
+from search.pipeline.config import Config, SearchConfig
+from search.pipeline.latency_tables import latency_tables, tables_by_cost
+from search.pipeline.measure_front import knows, latencies_of, marks, time_archs, time_front
+from search.pipeline.run_folder import RunFolder
 from search.report.latency_data import collect_latency_data
 from search.report.search_result import SearchResult
-from search.searchfile import SearchFile
-from search.stages import timing
-from search.stages.checking import _check_budget
-from search.stages.tables import latency_tables, tables_by_cost
-from search.stages.timing import knows, latencies_of, marks, time_archs, time_front
+from search.study.search_file import SearchFile
 from space import InputError
 from supernet.tasks.registry import directions
 

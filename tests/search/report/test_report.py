@@ -13,7 +13,7 @@ from PIL import Image
 from report_runs import report
 from rich.console import Console
 
-from search.front import Front
+from search.front.front import Front
 from search.report import make_report
 from search.report.network_table import make_network_table
 from search.report.networks import read_retrained

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import report_runs as runs
 
-from search.budget import quantity
-from search.front import Front
+from search.front.front import Front
 from search.report.network_table import make_network_table
 from search.report.retrain_advice import RetrainAdvice
 from search.report.run_results import read_run
 from search.run import run_search
+from search.utils.units import quantity
 from space import load_arch
 from space.utils.yaml_file import read_yaml, write_yaml
 

@@ -1,0 +1,1 @@
+"""A search on many processes and machines, through Ray."""

@@ -1,0 +1,117 @@
+"""Evaluating archs on a supernet: weights and held-out images once, archs many."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search.problem.paired_error import Measured
+from space.arch import Arch
+from space.utils.errors import InputError
+from supernet.data.loaders import all_batches
+from supernet.evaluation import HeldOut
+from supernet.models.prefixes import Openings
+from supernet.models.supernet import Supernet
+from supernet.tasks.classification import Classification
+from supernet.weights import first_not_finite, tensor_bytes
+
+Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
+
+
+class SupernetEvaluator:
+    """The metrics of a supernet's archs, on images that stay on the device.
+
+    What archs begin with is run once (`search.sharing`).
+
+    Args:
+        supernet: The trained supernet, on its device.
+        held_out: The images to judge on.
+        metric: Metrics by name, given the logits and targets of all images; None for those of the
+            task, of which `kl` is to the full network.
+
+    Raises:
+        InputError: A weight of the supernet is not finite.
+    """
+
+    def __init__(self, supernet: Supernet, held_out: HeldOut, metric: Metric | None = None) -> None:
+        name = first_not_finite(supernet)
+        if name is not None:
+            raise InputError(
+                f"the supernet's {name} is not finite: its training diverged; train it anew"
+            )
+        self.supernet = supernet.eval()
+        self.held_out = held_out
+        self.metric = metric
+        # After the images: what may be kept is a share of the memory that they leave.
+        self.openings = Openings(supernet)
+        if metric is None:
+            held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
+
+    def expect(self, archs: Sequence[Arch]) -> list[Arch]:
+        """Be told what comes next; gives the order that shares most."""
+        return self.openings.expect(archs)
+
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        """Metrics by name."""
+        network = self.openings.network(arch)
+        if self.metric is None:
+            values = self.held_out.statistics(network)
+            return Measured.of(self.held_out.task.reduce(values), values)
+        logits = torch.cat(list(self.held_out.outputs(network)))
+        targets = torch.cat([batch.targets for batch in self.held_out.batches])
+        return {name: float(value) for name, value in self.metric(logits, targets).items()}
+
+    def origin(self) -> dict[str, str]:
+        """What tells this evaluation from others: hashes of weights, layers and images."""
+        return {
+            "supernet": hash_weights(self.supernet),
+            # Equal weights may have other activations between them.
+            "layers": _digest(repr(self.supernet).encode()),
+            "images": hash_images((each.images, each.targets) for each in self.held_out.batches),
+        }
+
+
+def loader_evaluator(
+    supernet: Supernet, loader: Iterable[Any], metric: Metric | None = None
+) -> SupernetEvaluator:
+    """Judges a supernet's archs on a user's own loader of (images, targets), which is read once.
+
+    By the user's own metric, or as classifiers.
+    """
+    task = Classification([str(label) for label in range(supernet.num_classes)])
+    device = next(supernet.parameters()).device
+    # A user's own metric has the logits that the supernet gives.
+    held_out = HeldOut(all_batches(loader, "loader"), task, device, amp=metric is None)
+    return SupernetEvaluator(supernet, held_out, metric)
+
+
+def hash_weights(model: nn.Module) -> str:
+    """A hash of a model's weights, as `search.stages.context.digest` has it of their file."""
+    return _digest(tensor_bytes(model.state_dict()))
+
+
+def hash_images(batches: Iterable[tuple[Tensor, Tensor]]) -> str:
+    """A hash of images (B, ...) and their targets (B, ...).
+
+    Their order and the size of the batches do not matter: metrics are means over all images.
+    """
+    each = (
+        hashlib.sha256(_bytes(image) + _bytes(target)).digest()
+        for images, targets in batches
+        for image, target in zip(images.cpu(), targets.cpu(), strict=True)
+    )
+    return _digest(b"".join(sorted(each)))
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    values = tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return f"{tensor.dtype} {list(tensor.shape)} ".encode() + values
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,235 @@
+"""Subnets timed for real, where a device that was budgeted for is at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from search.front.front import Front
+from search.front.front_file import FrontEntry
+from search.latency.costs import MEASURED
+from search.latency.measure import WARM_UP, device_name, steady, take_turns, waiting_for
+from search.latency.subnets import runs_of
+from search.latency.table import LatencyTable
+from search.utils.console import print_line
+from space.arch import Arch
+from space.utils.errors import one_line
+from supernet.models.supernet import Supernet
+
+ROUNDS = 15
+# What an arch file says of how its milliseconds came about.
+CONDITIONS = ("device", "batch", "dtype", "compiled")
+# By how much the full network may take longer, or shorter, than in the profile.
+DRIFT = 0.1
+
+
+def time_front(
+    front: Front,
+    earlier: Front | None,
+    supernet: Supernet,
+    tables: Mapping[str, LatencyTable],
+    console: Console,
+) -> Front:
+    """The front with the metric `measured_latency_ms...` beside each predicted one.
+
+    The full network is timed among its subnets: where it takes another time than in the profile,
+    which budgets are shares of, the machine is not what it was, and that is told.
+
+    Args:
+        front: of a search.
+        earlier: the same from before, whose measurements are not made again.
+        supernet: that was searched.
+        tables: by the name of the cost.
+        console: is told of devices that are elsewhere, and of those that are slower now.
+    """
+    front = front.readable()
+    for name, table in tables.items():
+        known = {
+            entry.identity: entry.metrics[MEASURED + name]
+            for entry in (earlier.entries if earlier else ())
+            if MEASURED + name in entry.metrics
+        }
+        left = [entry.arch for entry in front.entries if entry.identity not in known]
+        if left:
+            found = _time(name, left, supernet, table, console)
+            if found is None:
+                continue
+            known |= found
+        front = _with(front, MEASURED + name, known)
+        if left:
+            print_line(console, _off(front, name))
+    return front
+
+
+def latencies_of(
+    entry: FrontEntry, tables: Mapping[str, LatencyTable]
+) -> dict[str, dict[str, Any]]:
+    """What an arch file says of latencies: milliseconds of a batch, and on what.
+
+    Args:
+        entry: of a front.
+        tables: by the name of the cost.
+    """
+    found = {}
+    for name, table in tables.items():
+        if name in entry.metrics:
+            measured = entry.metrics.get(MEASURED + name)
+            ms = entry.metrics[name] if measured is None else measured
+            found[name] = _described(ms, measured is not None, table)
+    return found
+
+
+def knows(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
+    """Whether an arch file has all latencies, measured where that can be done here.
+
+    Args:
+        metrics: of the arch file.
+        tables: by the name of the cost.
+    """
+    for name, table in tables.items():
+        found = metrics.get(name)
+        if not isinstance(found, Mapping):
+            return False
+        wanted = _described(0.0, _device_of(table) is not None, table)
+        if any(found.get(key) != wanted[key] for key in CONDITIONS):
+            return False
+        if wanted["measured"] and not found.get("measured"):
+            return False
+    return True
+
+
+def time_archs(
+    archs: Iterable[Arch],
+    supernet: Supernet,
+    tables: Mapping[str, LatencyTable],
+    console: Console,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What arch files say of latencies, by identity; by prediction where a device is elsewhere.
+
+    Args:
+        archs: that the tables can judge.
+        supernet: of their space; its weights do not matter.
+        tables: by the name of the cost.
+        console: is told of devices that are elsewhere, and of those that are slower now.
+    """
+    named = {supernet.space.identity(arch): arch for arch in archs}
+    found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
+    for name, table in tables.items():
+        ms = _time(name, named.values(), supernet, table, console)
+        for identity, arch in named.items():
+            value = table.predict(arch) if ms is None else ms[identity]
+            found[identity][name] = _described(value, ms is not None, table)
+    return found
+
+
+def _described(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
+    """A latency as arch files have it."""
+    conditions = table.conditions.to_dict()
+    return {
+        "value": round(ms, 4),
+        "measured": measured,
+        **{key: conditions[key] for key in CONDITIONS},
+    }
+
+
+def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
+    """For each entry what a measurement says of its budgets: over, or nothing.
+
+    Args:
+        front: with measurements.
+        limits: of latencies, by the name of the cost.
+    """
+    return [
+        ", ".join(
+            f"{name} is over by {entry.metrics[MEASURED + name] / most - 1:.1%}"
+            for name, most in limits.items()
+            if entry.metrics.get(MEASURED + name, 0.0) > most
+        )
+        for entry in front.entries
+    ]
+
+
+def _device_of(table: LatencyTable) -> torch.device | None:
+    """The device of a table, where this machine has it."""
+    cards = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = map(torch.device, ("cpu", *cards))
+    return next((each for each in devices if device_name(each) == table.conditions.device), None)
+
+
+def _time(
+    name: str,
+    archs: Iterable[Arch],
+    supernet: Supernet,
+    table: LatencyTable,
+    console: Console,
+) -> dict[str, float] | None:
+    """Milliseconds by identity under a table's conditions, with those of the full network.
+
+    None where the device is elsewhere, and where that fails: what came before it took hours, and
+    does not need it.
+    """
+    device = _device_of(table)
+    if device is None:
+        what = f"{name}: {table.conditions.device}"
+        print_line(console, f"{what} is not at hand: predicted alone")
+        return None
+    full = Arch.full(supernet.shape.depth)
+    try:
+        taken = _rounds([full, *archs], supernet, table, device, console)
+    except RuntimeError as error:  # out of memory, or torch cannot compile here
+        why = one_line(error)
+        print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
+        return None
+    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(taken).items()}
+    drift = ms[next(iter(taken))] / table.full_ms
+    print_line(
+        console,
+        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
+        "it took in the profile",
+    )
+    if not 1 - DRIFT <= drift <= 1 + DRIFT:
+        print_line(console, "The machine is not what it was: make the profile and this search anew")
+    return ms
+
+
+def _rounds(
+    archs: Iterable[Arch],
+    supernet: Supernet,
+    table: LatencyTable,
+    device: torch.device,
+    console: Console,
+) -> dict[str, list[float]]:
+    """Seconds of each arch's subnet, by identity, round by round."""
+    here = next(supernet.parameters()).device
+    try:
+        runs = runs_of(supernet.to(device), archs, table.conditions)
+    finally:
+        supernet.to(here)
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    rounds = track(range(ROUNDS), "timing", console=console, disable=not console.is_terminal)
+    for i in rounds:
+        found = take_turns(runs, 1, waiting_for(device), 0 if i else WARM_UP, seed=i)
+        for name, (seconds,) in found.items():
+            taken[name].append(seconds)
+    return taken
+
+
+def _off(front: Front, name: str) -> str:
+    """How far predictions were off on the front."""
+    pairs = [(each.metrics[name], each.metrics[MEASURED + name]) for each in front.entries]
+    mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
+    return f"{name}: predictions are off by {mean:.1%} on the front, on average"
+
+
+def _with(front: Front, name: str, values: Mapping[str, float]) -> Front:
+    """The front with one more metric of its entries."""
+    entries = (
+        replace(entry, metrics={**entry.metrics, name: values[entry.identity]})
+        for entry in front.entries
+    )
+    return replace(front, entries=tuple(entries))

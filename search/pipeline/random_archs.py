@@ -1,0 +1,47 @@
+"""What a search must beat: the best of as many random archs, drawn within the same budget."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.pipeline.choose import Purpose, best_within, folder_of, named
+from search.pipeline.context import RunContext
+from search.pipeline.run_evaluator import RunEvaluator
+from search.pipeline.search import search_supernet, shown_progress
+from search.problem.feasible import Feasible
+from space.arch import Arch
+from space.space import SearchSpace
+
+
+def best_random(run: RunContext, count: int, budget: str) -> Arch:
+    """The best of `count` random archs within a budget, as the search split ranks them.
+
+    What was evaluated is kept beside the search.
+
+    Raises:
+        InputError: No arch is within the budget, or none could be evaluated.
+    """
+    limit, name = "=".join(named(budget)), str(Purpose("random", budget))
+    feasible = Feasible(run.space, run.problem_within(limit).budget)
+    archs = draw_distinct(feasible, run.space, count, run.config.search_seed)
+    with shown_progress(run.console, name) as shown:
+        front = search_supernet(
+            run,
+            RunEvaluator(run.config, run.file),
+            budget=limit,
+            trials=len(archs),
+            sampler="RandomSampler",
+            initial=archs,
+            folder=run.folder.search / folder_of(name),
+            on_event=shown,
+        )
+    return best_within(front, budget).arch
+
+
+def draw_distinct(feasible: Feasible, space: SearchSpace, count: int, seed: int) -> list[Arch]:
+    """Distinct archs drawn uniformly inside a budget: `count` of them, or all that there are."""
+    rng = np.random.default_rng((seed, 0xA2C))
+    found: dict[str, Arch] = {}
+    while len(found) < count and (arch := feasible.draw(rng, found)) is not None:
+        found[space.identity(arch)] = arch
+    return list(found.values())

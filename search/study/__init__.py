@@ -1,0 +1,1 @@
+"""Which arch is evaluated next, and what is kept of those that were."""

@@ -1,0 +1,208 @@
+"""`search.yaml`: what the results in a search's folder belong to (schema tokennas/search/1)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from search.problem.problem import Problem
+from search.study.samplers import SamplerChoice
+from search.utils.plain_values import differences, plain
+from search.utils.units import quantity
+from space.shape import BackboneShape
+from space.space import SearchSpace
+from space.utils.errors import InputError, cut, shown
+from space.utils.reader import open_yaml
+from space.utils.yaml_file import write_yaml
+
+SCHEMA = "tokennas/search/1"
+SEARCH_FILE = "search.yaml"
+# What an origin says of a callable, see `search.origin`.
+CALLABLE = ("name", "code", "run", "why")
+
+
+@dataclass(frozen=True)
+class SearchFile:
+    """All that the results of a search depend on.
+
+    Args:
+        space: The archs, of the backbone's shape.
+        objectives: What is made large or small, as `NAME=max` or `NAME=min`.
+        budget: The limits of costs and metrics, by name.
+        sampler: The name and the arguments of what proposes.
+        seed: The seed of every random choice.
+        origin: What evaluates.
+        latency: The digests of the latency tables that costs come from, by the name of the cost.
+        functions: The objectives that are functions of the arch; None in files of earlier versions.
+        directions: Which way limits on metrics point; likewise.
+        storage: Where the trials are: `journal`, or the URL of a database.
+        study: The name of the Optuna study.
+    """
+
+    space: SearchSpace
+    objectives: tuple[str, ...]
+    budget: Mapping[str, float]
+    sampler: Mapping[str, Any]
+    seed: int
+    origin: Mapping[str, Any]
+    latency: Mapping[str, str] = field(default_factory=dict)
+    functions: tuple[str, ...] | None = None
+    directions: Mapping[str, str] | None = None
+    storage: str = ""
+    study: str = ""
+
+    @classmethod
+    def of(
+        cls, problem: Problem, sampler: SamplerChoice, seed: int, origin: Mapping[str, Any]
+    ) -> SearchFile:
+        """The description of a search that is to be made."""
+        constraints = problem.budget.constraints
+        limits = {limit.name: limit.most for limit in problem.budget.limits}
+        return cls(
+            problem.space,
+            tuple(map(str, problem.objectives)),
+            limits | {each.name: each.limit for each in constraints},
+            plain({"name": sampler.name, **sampler.arguments}),
+            seed,
+            plain(origin),
+            dict(problem.tables),
+            tuple(
+                each.name
+                for each in problem.objectives
+                if each.function is not None and each.name not in problem.tables
+            ),
+            {each.name: each.direction for each in constraints},
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> SearchFile:
+        """Read the description of the search in a folder.
+
+        Raises:
+            InputError: file, line, place, value and what would be right.
+        """
+        given = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
+            *("schema", "study", "shape", "space", "objectives", "budget", "sampler", "seed"),
+            **{"storage": "", "origin": {}, "latency": {}, "functions": None, "directions": None},
+        )
+        given["origin"].entries()
+        given["sampler"].entries()
+        functions, directions = given["functions"], given["directions"]
+        return cls(
+            SearchSpace.read(given["space"], BackboneShape.read(given["shape"])),
+            tuple(each.text() for each in given["objectives"].items()),
+            given["budget"].named_numbers(),
+            given["sampler"].value,
+            given["seed"].integer(),
+            given["origin"].value,
+            {name: each.text() for name, each in given["latency"].entries().items()},
+            None if functions.value is None else tuple(each.text() for each in functions.items()),
+            None if directions.value is None else directions.value,
+            given["storage"].text(),
+            given["study"].text(),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for YAML."""
+        found = {item.name: plain(getattr(self, item.name)) for item in fields(self)[1:]}
+        found = {name: value for name, value in found.items() if value is not None}
+        space = {"shape": self.space.shape.to_dict(), "space": self.space.to_dict()}
+        return {"schema": SCHEMA, **space, **found}
+
+
+def study_name(folder: Path, storage: str, journal: bool) -> str:
+    """The name of the Optuna study of a search; a new one where there is none.
+
+    Args:
+        folder: of the search.
+        storage: where its trials are.
+        journal: whether there is one in the folder.
+
+    Raises:
+        InputError: the description is missing or is none, or names another storage.
+    """
+    path = folder / SEARCH_FILE
+    if not path.exists():
+        if journal:
+            raise InputError(f"{path}: missing, so nobody can say what the results here belong to")
+        return f"{folder.resolve().name}-{secrets.token_hex(4)}"
+    there = SearchFile.load(folder)
+    _refuse(folder, {"storage": there.storage}, {"storage": storage})
+    return there.study
+
+
+def settle(folder: Path, new: SearchFile, results: bool) -> None:
+    """Check the description of a search against that of its results, or write it.
+
+    Args:
+        folder: of the search.
+        new: what is to be searched now.
+        results: whether there are results already; without any a description has no meaning yet.
+
+    Raises:
+        InputError: a value differs from that of the results that are there; old and new are shown.
+    """
+    path = folder / SEARCH_FILE
+    old = SearchFile.load(folder) if path.exists() else None
+    if old == new:
+        return
+    if results and old is not None:
+        old = replace(
+            old,
+            origin=_named(folder, old.origin, new.origin),
+            # Earlier versions did not write these.
+            functions=new.functions if old.functions is None else old.functions,
+            directions=new.directions if old.directions is None else old.directions,
+        )
+        _refuse(folder, old.to_dict(), new.to_dict())
+    write_yaml(path, new.to_dict())
+
+
+def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The origin of the results that are there, by the user's name for it where it had none.
+
+    Raises:
+        InputError: what evaluates is another callable without a name, or nobody can tell.
+    """
+    then, now = ({key: each[key] for key in CALLABLE if key in each} for each in (old, new))
+    if then == now or not now or ("name" in then and "name" in now):
+        return old
+    if "name" in now:
+        return {key: value for key, value in old.items() if key not in then} | now
+    if "name" in then:
+        raise InputError(
+            f"{folder}: the results that are there have the origin {shown(then['name'])}; give it "
+            "again if they come from what evaluates now, else search in another folder"
+        )
+    if "code" in then and "code" in now:
+        reason = "come from other code, or from other values in it"
+    else:
+        noted = "what evaluated then cannot be compared" if then else "nothing was noted of it then"
+        reason = f"may come from something else than what evaluates now: {now.get('why') or noted}"
+    raise InputError(
+        f"{folder}: the results that are there {reason}; if they mean the same, give "
+        "origin='NAME', a name of your own for what evaluates, else search in another folder"
+    )
+
+
+def _refuse(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    for place, old, new in differences(then, now):
+        was, is_ = _short(old), _short(new)
+        if was == is_:
+            was, is_ = _shown(old), _shown(new)
+        raise InputError(
+            f"{folder}: {'.'.join(place)} was {was} in the results that are there, and is {is_}; "
+            "give the old value, or search under another name (--search.name; in Python, folder)"
+        )
+
+
+def _short(value: Any) -> str:
+    """Budgets as people write them."""
+    return quantity(value) if isinstance(value, float) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else cut(shown(value))

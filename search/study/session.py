@@ -1,0 +1,233 @@
+"""A search from its opening to its end, wherever it is driven from: this process, or an actor."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.problem.evaluation import Record
+from search.problem.feasible import Feasible
+from search.problem.paired_error import Measured
+from search.problem.problem import Problem
+from search.study.database_url import check_url
+from search.study.samplers import SamplerChoice
+from search.study.search_file import SearchFile
+from search.study.storage import Store, read_trials
+from search.study.study import Counts, Study
+from search.study.trial_format import read_metrics
+from space.arch import Arch
+from space.utils.errors import InputError, shown
+from space.utils.values import check_seed, is_integer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is.
+
+    Args:
+        done: finished evaluations, failed ones and those of earlier runs included.
+        total: at which it ends.
+        failed: of those that are done.
+        counts: proposals that were not evaluated, since this run began.
+        rate: evaluations a second, since this run began.
+        objective: name of the first one that is measured; empty where none is.
+        best: the finished evaluation that is best in it, inside the constraints.
+        notes: what had to be repaired on opening, and which archs failed: the first few.
+        ended: why it ended, in a sentence; None while it goes on.
+        workers: processes that evaluate and are alive; None where this one does.
+        leased: archs that they are evaluating.
+        best_value: of the objective; None before there is one.
+    """
+
+    done: int
+    total: int
+    failed: int
+    counts: Counts
+    rate: float
+    objective: str
+    best: Record | None
+    notes: tuple[str, ...] = ()
+    ended: str | None = None
+    workers: int | None = None
+    leased: int = 0
+    best_value: float | None = None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the rest takes at the rate so far; None where nobody knows."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+
+OnProgress = Callable[[Progress], None]
+# Failures that are told one by one; of all there is the number.
+MOST_NOTED = 3
+
+
+@dataclass(frozen=True)
+class Search:
+    """All that a search is, apart from what evaluates.
+
+    Args:
+        problem: where to look and for what.
+        sampler: what proposes.
+        trials: finished evaluations at which it ends.
+        seed: of everything random.
+        folder: where it is kept; None for in memory.
+        storage: URL of a database for the trials, instead of a journal in the folder.
+        initial: archs to start from instead of the usual ones.
+        reuse: folders of searches whose evaluations are taken over.
+        origin: plain values that say what evaluates (a supernet's hash, a split): results that are
+            there must have the same.
+        driver: process that runs the search, wherever the study is.
+        retry_failed: whether stored archs that failed are evaluated once more, before others.
+
+    Raises:
+        InputError: numbers or a storage that cannot be.
+    """
+
+    problem: Problem
+    sampler: SamplerChoice = field(default_factory=SamplerChoice)
+    trials: int = 200
+    seed: int = 0
+    folder: Path | None = None
+    storage: str | None = None
+    initial: tuple[Arch, ...] | None = None
+    reuse: tuple[Path, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    driver: int = field(default_factory=os.getpid)
+    retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.trials) or self.trials < 1:
+            raise InputError(f"trials must be an integer of at least 1, got {shown(self.trials)}")
+        check_seed(self.seed)
+        for number, arch in enumerate(self.initial or ()):
+            if not isinstance(arch, Arch):
+                raise InputError(f"initial[{number}]: must be an Arch, got {shown(arch)}")
+        if self.storage is not None:
+            check_url(self.storage)
+            if self.folder is None:
+                raise InputError(
+                    "storage: a database needs a folder too, for what guards the search"
+                )
+
+    @contextmanager
+    def open(self) -> Iterator[Session]:
+        """Take the folder, repair and read what is there, and give it back at the end.
+
+        Raises:
+            InputError: see `Store` and `Study`.
+        """
+        known = self._known()
+        # Before anything is written: a budget that is refused is to be given anew.
+        rng = np.random.default_rng([self.seed, 1])
+        Feasible(self.problem.space, self.problem.budget).check(rng)
+        store = None
+        if self.folder is not None:
+            store = Store(
+                self.folder,
+                self._description,
+                self.problem.objectives,
+                url=self.storage,
+                driver=self.driver,
+            )
+        try:
+            study = Study(
+                self.problem,
+                self.sampler,
+                self.trials,
+                seed=self.seed,
+                store=store,
+                initial=self.initial,
+                known=known,
+                retry_failed=self.retry_failed,
+            )
+            yield Session(study, tuple(store.notes) if store else ())
+        finally:
+            if store:
+                store.close()
+
+    @property
+    def _description(self) -> SearchFile:
+        return SearchFile.of(self.problem, self.sampler, self.seed, self.origin)
+
+    def _known(self) -> dict[str, Measured]:
+        """What the searches to reuse measured, by identity."""
+        found: dict[str, Measured] = {}
+        mine = self._description
+        for folder in self.reuse:
+            other = SearchFile.load(folder)
+            if (other.space.shape, other.origin) != (mine.space.shape, mine.origin):
+                unnamed = "code" in self.origin or "run" in self.origin
+                raise InputError(
+                    f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
+                    + ("; give both the same origin='NAME', if they mean the same" * unnamed)
+                )
+            # What its latency tables predicted would be taken for what this one's do.
+            for identity, metrics in read_metrics(read_trials(folder)).items():
+                kept = {k: v for k, v in metrics.items() if k not in other.latency}
+                found[identity] = Measured(kept, metrics.groups)
+        return found
+
+
+class Session:
+    """A study that is open, and how far it is."""
+
+    def __init__(self, study: Study, notes: tuple[str, ...] = ()) -> None:
+        self.study = study
+        self._notes = list(notes)
+        self._notable = MOST_NOTED
+        self._began = time.monotonic()
+        self._there = self._looked = len(study.records)
+        self._ranked_by = study.problem.ranked_by
+        self._best = self._better(None, study.records)
+        self._failed = sum(record.error is not None for record in study.records)
+
+    def progress(self) -> Progress:
+        records = self.study.records
+        new = records[self._looked :]
+        self._looked = len(records)
+        self._note_failures(new)
+        self._best = self._better(self._best, new)
+        elapsed = time.monotonic() - self._began
+        return Progress(
+            done=len(records),
+            total=self.study.trials,
+            failed=self._failed,
+            counts=self.study.counts,
+            rate=(len(records) - self._there) / elapsed if elapsed > 0 else 0.0,
+            objective=self._ranked_by.name if self._ranked_by else "",
+            best=self._best,
+            notes=tuple(self._notes),
+            ended=self.study.ended,
+            best_value=None if self._best is None else self._value(self._best),
+        )
+
+    def _note_failures(self, records: Iterable[Record]) -> None:
+        failed = [record for record in records if record.error is not None]
+        self._failed += len(failed)
+        for record in failed[: self._notable]:
+            self._notable -= 1
+            self._notes.append(f"arch {record.identity} failed: {record.error}")
+
+    def _better(self, best: Record | None, records: Iterable[Record]) -> Record | None:
+        """The best of all, where a measured objective says which that is."""
+        ranked_by = self._ranked_by
+        if ranked_by is None:
+            return None
+        candidates = [best] if best else []
+        candidates += [record for record in records if record.inside]
+        return min(candidates, key=lambda each: ranked_by.sign * self._value(each), default=None)
+
+    def _value(self, record: Record) -> float:
+        """The value of the objective that archs are ranked by."""
+        assert record.values is not None
+        assert self._ranked_by is not None
+        return record.values[self.study.problem.objectives.index(self._ranked_by)]

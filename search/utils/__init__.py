@@ -1,0 +1,1 @@
+"""What knows nothing of searches: numbers as text, tables, locks."""
