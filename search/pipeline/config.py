@@ -83,7 +83,7 @@ class SearchConfig:
             check_seed(self.seed, "search.seed")
         check_limit(self.time_limit, "search.time_limit")
         if self.storage is not None:
-            check_url(self.storage, "search.study.storage")
+            check_url(self.storage, "search.storage")
         for name in (self.name, *self.reuse):
             if not name or not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(

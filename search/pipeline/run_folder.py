@@ -28,7 +28,7 @@ FREE = {
 # What each command says for itself, beside which run and search: on what machine, what is exported.
 OWN = (
     "device",
-    "search.distributed.resources",
+    "search.workers",
     "search.cpus_per_worker",
     "search.gpus_per_worker",
     "search.ray",

@@ -23,7 +23,7 @@ SMALL = {
     "supernet.epochs": 2,
     "supernet.full_epochs": 1,
     "supernet.warmup_epochs": 0,
-    "search.study.trial_format": 6,
+    "search.trials": 6,
     "retrain.epochs": 1,
     "retrain.warmup_epochs": 0,
     "data.workers": 0,

@@ -92,7 +92,7 @@ def _title(pid):
 def interrupted(words, run, **environ):
     """A command that Ctrl-C ends, once there is a checkpoint; gives those that it leaves."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from search.cli import command; command()", *words],
+        [sys.executable, "-c", "from search.cli.main import command; command()", *words],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | environ,

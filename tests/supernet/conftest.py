@@ -7,6 +7,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent / "space"):
+for folder in (HERE, HERE / "training", HERE.parent / "space"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))

@@ -68,7 +68,7 @@ def test_a_fresh_process_gives_the_same_logits(tmp_path):
     file, weights, subnet = export(tmp_path, an_arch())
     np.save(tmp_path / "images.npy", images(subnet).numpy())
     paths = [file, weights, tmp_path / "images.npy", tmp_path / "logits.npy"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", SCRIPT, *map(str, paths)], check=True, cwd=root)
     assert np.array_equal(np.load(tmp_path / "logits.npy"), subnet(images(subnet)).detach().numpy())
 

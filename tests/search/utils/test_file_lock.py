@@ -17,7 +17,7 @@ from space import InputError
 HOLD = """
 import os, sys, time
 from pathlib import Path
-from search.lock import FolderLock
+from search.utils.file_lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]), os.getpid())
 if sys.argv[2] != "fork" or os.fork():
     print("held", flush=True)

@@ -184,7 +184,7 @@ def test_the_help_of_a_command_shows_what_it_uses_and_that_of_run_shows_all(caps
             parse_call([name, "--help"])
         shown[name] = set(re.findall(r"--((?:[a-z]\w*\.)+\w+)", capsys.readouterr().out))
     assert {"supernet.epochs", "data.batch"} <= shown["train"]
-    assert "search.study.trial_format" in shown["search"]
+    assert "search.trials" in shown["search"]
     assert not {name for name in shown["export"] if name.startswith(("supernet.l", "retrain"))}
     assert shown["run"] >= shown["train"] | shown["search"] | shown["export"] | shown["retrain"]
 

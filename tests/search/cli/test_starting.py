@@ -13,7 +13,7 @@ SLOW = ("numpy", "torch", "torchvision", "timm", "optuna", "ray", "matplotlib")
 
 LOADED = f"""
 import sys
-from search.cli import main
+from search.cli.main import main
 for line in sys.argv[1:]:
     try:
         assert main(line.split()) == 0
@@ -30,7 +30,7 @@ class Moment:
             os.kill(os.getpid(), signal.SIGINT)
 moment = sys.argv.pop(1)
 sys.meta_path.insert(0, Moment)
-from search.cli import command
+from search.cli.main import command
 command()
 """
 

@@ -91,7 +91,7 @@ def test_a_value_that_a_function_uses_is_compared_too(tmp_path, monkeypatch):
 
 
 def test_code_is_the_same_however_often_it_ran_and_in_every_process():
-    code = "from pathlib import Path; from search.origin import describe_callable as d\n" + (
+    code = "from pathlib import Path; from search.study.origin import describe_callable as d\n" + (
         "def f(arch, k=3):\n"
         "    try:\n"
         "        return {'top1': 1.5 if k in {'b', 'a', 'c'} else [x * k for x in (1, 2)]}\n"
@@ -103,7 +103,7 @@ def test_code_is_the_same_however_often_it_ran_and_in_every_process():
     )
     told = set()
     for seed in "123":
-        env = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])}
+        env = {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[3])}
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
         )

@@ -26,7 +26,7 @@ from space.utils.signals import (
 from supernet.training.sandwich import Sandwich
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 STEPS = 4
 WHAT_FOLLOWS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 

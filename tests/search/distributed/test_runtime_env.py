@@ -24,7 +24,7 @@ def test_a_runtime_env_of_unknown_keys_is_refused():
 
 @pytest.mark.parametrize("command", ["inspect", "train", "run"])
 def test_it_is_refused_before_anything_starts_without_workers_too(command, tmp_path, capsys):
-    run, config = tmp_path / "run", Path(__file__).parents[2] / "configs/quickstart.yaml"
+    run, config = tmp_path / "run", Path(__file__).parents[3] / "configs/quickstart.yaml"
     options = ["--run", str(run), "--search.ray.runtime_env", "{envvars: {A: '1'}}"]
     assert main([command, str(config), *options]) == 2
     error = capsys.readouterr().err

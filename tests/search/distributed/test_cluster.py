@@ -23,7 +23,7 @@ from space import InputError
 
 pytestmark = pytest.mark.cluster
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 PROBLEM = problem_of(SPACE, budget=BUDGET)
 HOSTS = "hosts.txt"
 

@@ -74,7 +74,7 @@ def test_a_running_search_is_seen_from_another_process(tmp_path):
     def evaluate(arch):
         if len(seen) < 3 and (tmp_path / NAME).exists():
             code = (
-                "import sys; from search.status import *; from pathlib import Path\n"
+                "import sys; from search.study.status import *; from pathlib import Path\n"
                 "print(described(read_status(Path(sys.argv[1]))))"
             )
             command = [sys.executable, "-c", code, tmp_path]
@@ -145,7 +145,7 @@ def test_it_is_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
 
 @pytest.mark.cluster
 def test_with_workers_it_counts_them_and_what_they_evaluate(tmp_path, monkeypatch):
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "space")]
+    folders = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "space")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
     seen = []
     slow_search(tmp_path, trials=40, workers=2, seconds=0.1, on_event=seen.append)

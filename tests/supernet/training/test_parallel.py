@@ -12,7 +12,7 @@ import torch
 from training_toys import toy_supernet
 
 pytestmark = pytest.mark.cluster
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 WORKER = HERE / "parallel_worker.py"
 
 

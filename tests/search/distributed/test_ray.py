@@ -27,7 +27,7 @@ def _importable(monkeypatch):
 
 
 def test_a_ray_that_the_user_has_started_is_used_and_goes_on(tmp_path):
-    program = Path(__file__).with_name("ray_of_a_user.py")
+    program = Path(__file__).parents[1] / "ray_of_a_user.py"
     process = subprocess.Popen(
         [sys.executable, program, tmp_path / "run"],
         # Ray writes its token to the home folder.
