@@ -16,9 +16,9 @@ from searching import SPACE, search
 from started import evaluated, start, wait_for
 
 from search.run import run_search
+from search.study import database
 from search.study.search_file import SEARCH_FILE
 from search.study.storage import JOURNAL
-from search.study import database
 from space import InputError
 
 pytestmark = [

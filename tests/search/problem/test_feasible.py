@@ -8,10 +8,10 @@ import pytest
 from search_toys import all_archs, toy_space
 from space_toys import deviation, seeded_spaces
 
+from search.problem import feasible as module
 from search.problem.budget import parse_budget
 from search.problem.feasible import Feasible
 from search.problem.objectives import Objective
-from search.problem import feasible as module
 from search.utils.units import quantity
 from space import InputError
 from space.counting.enumerate import list_archs

@@ -3,9 +3,9 @@
 import pytest
 from stored import search, study_in
 
+from search.study import database
 from search.study.database import ConnectionLostError, add_trial
 from search.study.database_url import without_password
-from search.study import database
 from space import InputError
 
 
