@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.distributed.resources import RayConfig, Workers
     from search.front.front import Front
     from search.front.front_file import FrontEntry
     from search.portfolio import Portfolio
     from search.problem.objectives import Objective
     from search.run import run_search
+    from search.study.options import SearchOptions
     from search.study.session import Progress
+    from search.utils.resources import RayConfig, Workers
 
 __all__ = [
     "Front",
@@ -21,6 +22,7 @@ __all__ = [
     "Portfolio",
     "Progress",
     "RayConfig",
+    "SearchOptions",
     "Workers",
     "run_search",
 ]
@@ -32,8 +34,9 @@ _HOMES = {
     "Objective": "search.problem.objectives",
     "Portfolio": "search.portfolio",
     "Progress": "search.study.session",
-    "RayConfig": "search.distributed.resources",
-    "Workers": "search.distributed.resources",
+    "RayConfig": "search.utils.resources",
+    "SearchOptions": "search.study.options",
+    "Workers": "search.utils.resources",
     "run_search": "search.run",
 }
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.distributed.resources import Workers
 from search.evaluators.base import Sharing, attempt, in_order
-from search.evaluators.time_limit import check_limit
 from search.front.front import Front
 from search.front.front_file import FRONT
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.problem.budget import Budgets
 from search.problem.objectives import DEFAULT, Evaluate, Objective
+from search.problem.problem import Problem
+from search.study.options import SearchOptions
 from search.study.origin import Given, describe_origin
 from search.study.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.study.samplers import SamplerChoice, parse_sampler
 from search.study.session import OnProgress, Search
 from search.study.status import told
+from search.utils.resources import Workers
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError, shown
@@ -41,22 +44,19 @@ def run_search(
     metric: Metric | None = None,
     evaluate: Evaluate | None = None,
     make_evaluate: MakeEvaluate | None = None,
+    problem: Problem | None = None,
     objectives: str | Objective | Iterable[str | Objective] = DEFAULT,
     budget: Budgets = None,
+    directions: Mapping[str, str] | None = None,
     trials: int = 200,
     sampler: str | Mapping[str, Any] | SamplerChoice = DEFAULT_SAMPLER,
     seed: int = 0,
     folder: str | Path | None = None,
-    storage: str | None = None,
     initial: Iterable[Arch] | None = None,
-    reuse: Iterable[str | Path] = (),
-    latency: Iterable[str | Path | LatencyTable] = (),
-    directions: Mapping[str, str] | None = None,
     origin: Given = None,
-    workers: int | Workers = 0,
-    time_limit: float | None = None,
-    retry_failed: bool = False,
     on_event: OnProgress | None = None,
+    options: SearchOptions | None = None,
+    **moved: Any,
 ) -> Front:
     """Search a space for the best archs inside a budget.
 
@@ -66,40 +66,35 @@ def run_search(
     Give a supernet with a loader, or a space with anything that evaluates its archs.
 
     Args:
-        supernet: trained, on its device.
-        space: the archs; that of the supernet, where there is one.
-        loader: batches of (images, targets) to judge the supernet's archs on; read once.
-        metric: given logits and targets of all images, gives metrics by name; by default top1,
-            top5, cross_entropy and kl to the full network.
-        evaluate: gives the metrics of an arch by name: `{"top1": 0.79, ...}`. An exception or NaN
+        supernet: A trained supernet, on its device.
+        space: The archs; those of the supernet, where there is one.
+        loader: Batches of (images, targets) to judge the supernet's archs on; read once.
+        metric: Gives metrics by name from the logits and targets of all images; by default those
+            of classification: top1, top5, cross_entropy and kl to the full network.
+        evaluate: Gives the metrics of an arch by name: `{"top1": 0.79, ...}`. An exception or NaN
             fails that arch alone.
-        make_evaluate: makes `evaluate`, once in each process that evaluates; with workers it is
+        make_evaluate: Makes `evaluate`, once in each process that evaluates; with workers it is
             sent to them.
-        objectives: names of metrics and of free costs (macs, params, tokens, activation_memory);
+        problem: What is looked for, where it is there already, in place of space, objectives,
+            budget and directions.
+        objectives: Names of metrics and of free costs (macs, params, tokens, activation_memory);
             other metrics with their direction: `latency_ms=min`.
         budget: `"macs=0.8G"`, `"macs=60%, params=12M"`, or `{"macs": 0.8e9}`. On metrics it becomes
             a constraint.
-        trials: evaluations to finish, failed ones and those of earlier runs included.
-        sampler: name of one of Optuna's, or a mapping of `name` and its arguments.
-        seed: of everything random; without workers the same seed evaluates the same archs.
-        folder: where the search is kept; None for in memory.
-        storage: URL of a database for the trials, instead of a journal in the folder.
-        initial: archs to start from, instead of a ladder over the budget and hand-made archs.
-        reuse: folders of searches of the same origin, whose evaluations are not made again.
-        latency: latency tables, or their files, as `tokennas profile` writes them: budgets and
-            objectives may then say `latency_ms`, or `latency_ms@NAME` where there are several.
-        directions: which way the metrics of the evaluation are better, by name.
-        origin: a name of your own for what evaluates, such as `"valid, 10 crops"`, or plain values
+        directions: Which way the metrics of the evaluation are better, by name.
+        trials: Evaluations to finish, failed ones and those of earlier runs included.
+        sampler: Name of one of Optuna's, or a mapping of `name` and its arguments.
+        seed: Seed of every random choice; without workers the same seed evaluates the same archs.
+        folder: Where the search is kept; None for in memory.
+        initial: Archs to start from, instead of a ladder over the budget and hand-made archs.
+        origin: A name of your own for what evaluates, such as `"valid, 10 crops"`, or plain values
             by name. A folder whose results have another origin is refused. Without it a callable
             is known by its code; where that uses more than plain values and functions, such as a
             network, a folder that has results is refused too. A supernet's weights and the images
             are compared anyway.
-        workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
-            them takes, and where.
-        time_limit: seconds after which an evaluation has failed; none for no limit.
-        retry_failed: evaluate stored archs that failed once more, before others. They count once
-            among the trials, and by a success if there is one.
-        on_event: called with the progress after evaluations.
+        on_event: Called with the progress after evaluations.
+        options: How it runs: workers, time limit, storage, searches to reuse, latency tables.
+        moved: Values of `options`, as arguments of earlier versions; with a warning.
 
     Returns:
         The front; with a folder it is saved there too, as `front.yaml`. It was chosen by its
@@ -108,49 +103,78 @@ def run_search(
         more trials goes on from there.
 
     Raises:
-        InputError: what was asked for cannot be, or all evaluations failed, in one line.
-        KeyboardInterrupt: all that was finished is stored, once one has succeeded.
+        InputError: What was asked for cannot be, or all evaluations failed, in one line.
+        KeyboardInterrupt: All that was finished is stored, once one has succeeded.
     """
-    space = space or (supernet.space if supernet is not None else None)
-    if space is None:
-        raise InputError("run_search needs a supernet or a space")
+    options = _with_moved(options or SearchOptions(), moved)
     if initial is not None and not isinstance(initial, Iterable):
         raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
-    stated = task_directions() if directions is None else directions
-    problem = make_problem(space, objectives, budget, stated, read_tables(latency))
-    function = evaluate or make_evaluate if supernet is None else metric
-    known = describe_origin(origin, function)
+    if problem is None:
+        space = space or (supernet.space if supernet is not None else None)
+        if space is None:
+            raise InputError("run_search needs a supernet or a space")
+        stated = task_directions() if directions is None else directions
+        problem = make_problem(space, objectives, budget, stated, read_tables(options.latency))
+    known = describe_origin(origin, evaluate or make_evaluate if supernet is None else metric)
     if supernet is not None:
         given = evaluate or make_evaluate
         evaluate = evaluator = _on_supernet(supernet, loader, metric, given)
         # Of a search in memory nothing is left to be compared with.
         known |= {} if folder is None else evaluator.origin()
-    made = _maker(evaluate, make_evaluate)
     search = Search(
         problem,
         parse_sampler(sampler),
         trials,
         seed,
         None if folder is None else Path(folder),
-        storage,
         None if initial is None else tuple(initial),
-        tuple(map(Path, reuse)),
         known,
-        retry_failed=retry_failed,
+        options,
     )
-    check_limit(time_limit)
-    with told(search.folder, on_event or (lambda progress: None)) as report:
+    return _drive(search, _maker(evaluate, make_evaluate), on_event or (lambda progress: None))
+
+
+def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
+    """Run a search to its end, in this process or on workers, and save its front."""
+    workers, limit = search.options.evaluators(), search.options.time_limit
+    with told(search.folder, on_event) as report:
         if workers == 0:
-            front = search_here(search, made, report, time_limit)
+            front = search_here(search, make_evaluate, report, limit)
         else:
             # Ray is imported where it is used: without workers nobody waits for it.
             from search.distributed.tune import search_with_workers  # noqa: PLC0415
 
-            wanted = workers if isinstance(workers, Workers) else Workers(workers)
-            front = search_with_workers(search, made, report, wanted, time_limit)
+            front = search_with_workers(search, make_evaluate, report, workers, limit)
     if search.folder is not None:
         front.save(search.folder / FRONT)
     return front
+
+
+def _with_moved(options: SearchOptions, moved: Mapping[str, Any]) -> SearchOptions:
+    """Options with the values that earlier versions took as arguments of `run_search`."""
+    values = dict(moved)
+    known = [each.name for each in fields(SearchOptions)]
+    for name in values:
+        if name not in known:
+            raise TypeError(f"run_search() got an unexpected keyword argument {name!r}")
+        warnings.warn(
+            f"run_search({name}=...) goes with the next version; give "
+            f"options=SearchOptions({name}=...)",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+    if isinstance(workers := values.get("workers"), Workers):
+        values |= {
+            "workers": workers.count,
+            "cpus_per_worker": workers.cpus,
+            "gpus_per_worker": workers.gpus,
+            "ray": workers.ray,
+        }
+    for name in ("reuse", "latency"):
+        one = values.get(name)
+        if one is not None:
+            values[name] = [one] if isinstance(one, str | Path | LatencyTable) else list(one)
+    return replace(options, **values)
 
 
 def search_here(

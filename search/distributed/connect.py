@@ -17,7 +17,7 @@ from search.distributed.ray_api import (
     ray_constants,
     raylet,
 )
-from search.distributed.resources import RayConfig, Workers
+from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, near, one_line
 from space.utils.signals import handlers_kept, unheard
 

@@ -17,8 +17,8 @@ from search.distributed.calling import cause_of
 from search.distributed.connect import connected, here, on, places_on, room, with_places
 from search.distributed.environment import silent_stderr
 from search.distributed.ray_api import ray
-from search.distributed.resources import Workers
 from search.distributed.train_group import RETRIES, GroupJob, Notices, run_in_group
+from search.utils.resources import Workers
 from space.utils.errors import InputError
 from supernet.progress import progress_bar
 

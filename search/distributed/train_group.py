@@ -13,9 +13,9 @@ from typing import Any
 
 from search.distributed.environment import environment
 from search.distributed.ray_api import ray
-from search.distributed.resources import Workers
 from search.problem.evaluation import reason_of
 from search.utils.launcher import PATIENCE
+from search.utils.resources import Workers
 from space.utils.errors import one_line
 from space.utils.signals import ProcessLostError, ask_to_stop
 from supernet.process_group import Processes

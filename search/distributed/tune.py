@@ -21,12 +21,12 @@ from search.distributed.connect import connected, here, room, with_places
 from search.distributed.environment import TUNE
 from search.distributed.evaluating import Evaluation, evaluate_leases
 from search.distributed.ray_api import ray
-from search.distributed.resources import Workers
 from search.distributed.study_actor import HostStatus, StudyHost
 from search.evaluators.base import shares
 from search.front.front import Front
 from search.problem.objectives import Evaluate
 from search.study.session import OnProgress, Search
+from search.utils.resources import Workers
 from space.utils.errors import InputError
 
 POLL_SECONDS = 0.2

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
-from search.distributed.resources import RayConfig, Workers
-from search.evaluators.time_limit import check_limit
-from search.study.database_url import check_url
+from search.study.options import SearchOptions
+from search.utils.resources import Workers
 from space.utils.errors import InputError
 from space.utils.values import check_seed
 from supernet.config import BackboneConfig, DataConfig
+from supernet.tasks.registry import DEFAULT_TASK, task_metrics
 from supernet.training.recipe import RetrainRecipe, SupernetRecipe
 
 
@@ -26,14 +26,14 @@ class SupernetConfig(SupernetRecipe):
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class SearchConfig(SearchOptions):
     """How the space is searched.
 
     Args:
         name: of the search; another budget, sampler or objective is a search of its own.
-        objectives: metrics (`top1`, `top5`, `cross_entropy`, `kl`) and costs (`macs`, `params`,
-            `tokens`, `activation_memory`, and with a latency table `latency_ms`), best traded
-            against each other.
+        objectives: metrics of the task (`top1`, `top5`, `cross_entropy`, `kl` of classification)
+            and costs (`macs`, `params`, `tokens`, `activation_memory`, and with a latency table
+            `latency_ms`), best traded against each other; by default the first metric and `macs`.
         budget: such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full network, or
             with a latency table `latency_ms=3.0`; one or several.
         trials: evaluations, failed ones and those of earlier runs included.
@@ -41,49 +41,29 @@ class SearchConfig:
             of its own.
         sampler: one of Optuna's, by its name, or `EvolutionSampler`.
         sampler_args: its arguments, such as `population_size`.
-        workers: processes that evaluate, through Ray; 0 for this one. On this machine no more are
-            started than have cores; on a cluster those that find no place wait for nodes to join.
-        cpus_per_worker: cores of each.
-        gpus_per_worker: GPUs of each, such as 1, 0.5 or 0.25; by default an even share of those
-            that are there.
-        ray: which Ray they run on.
-        time_limit: seconds after which an evaluation has failed; none for no limit.
-        retry_failed: true to evaluate stored archs that failed once more, before others; each
-            attempt is kept, the last one counts.
-        storage: URL of a database for the trials, instead of a journal in the run's folder.
         reuse: names of other searches of this run, whose evaluations are not made again.
         latency: latency tables of the devices whose `latency_ms` is budgeted or an objective; by
             default those that `tokennas profile` left in the run's folder.
     """
 
+    section: ClassVar[str] = "search."
+
     name: str = "main"
-    objectives: list[str] = field(default_factory=lambda: ["top1", "macs"])
+    objectives: list[str] = field(default_factory=list)
     budget: str | list[str] | None = None
     trials: int = 200
     seed: int | None = None
     sampler: str = "NSGAIISampler"
     sampler_args: dict[str, Any] = field(default_factory=dict)
-    workers: int = 0
-    cpus_per_worker: float = 1.0
-    gpus_per_worker: float | None = None
-    ray: RayConfig = field(default_factory=RayConfig)
-    time_limit: float | None = None
-    retry_failed: bool = False
-    storage: str | None = None
     reuse: list[str] = field(default_factory=list)
     latency: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for key, least in (("trials", 1), ("workers", 0)):
-            if getattr(self, key) < least:
-                raise InputError(
-                    f"search.{key}: must be at least {least}, got {getattr(self, key)}"
-                )
+        super().__post_init__()
+        if self.trials < 1:
+            raise InputError(f"search.trials: must be at least 1, got {self.trials}")
         if self.seed is not None:
             check_seed(self.seed, "search.seed")
-        check_limit(self.time_limit, "search.time_limit")
-        if self.storage is not None:
-            check_url(self.storage, "search.storage")
         for name in (self.name, *self.reuse):
             if not name or not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(
@@ -163,6 +143,8 @@ class Config:
         device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU where there is one.
         backbone: the Vision Transformer to start from.
         data: data set, augmentation, splits.
+        task: what the networks are trained and judged for: its `name`, and its own values;
+            without it classification.
         space: what may be chosen at which blocks: `pool`, `share`, `skip`.
         supernet: how the supernet is trained.
         search: how the space is searched.
@@ -175,6 +157,7 @@ class Config:
     device: str = "auto"
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    task: dict[str, Any] = field(default_factory=dict)
     space: dict[str, Any] = field(default_factory=dict)
     supernet: SupernetConfig = field(default_factory=SupernetConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -183,6 +166,9 @@ class Config:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        if not self.search.objectives:
+            first = task_metrics(self.task_name)[0].name
+            object.__setattr__(self, "search", replace(self.search, objectives=[first, "macs"]))
         if self.retrain.workers < 0:
             raise InputError(f"retrain.workers: must be at least 0, got {self.retrain.workers}")
         if self.retrain.processes < 1:
@@ -197,6 +183,11 @@ class Config:
                 f"search.ray.address: {self.search.ray.address} given without workers; set "
                 "search.workers or retrain.workers"
             )
+
+    @property
+    def task_name(self) -> str:
+        """The name of the task."""
+        return str(self.task.get("name", DEFAULT_TASK))
 
     @property
     def search_seed(self) -> int:

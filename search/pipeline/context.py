@@ -20,6 +20,7 @@ from search.problem.problem import Problem
 from search.utils.console import new_console
 from space.space import SearchSpace
 from space.utils.errors import InputError
+from space.utils.reader import Reader
 from supernet.backbones.load import Loaded, load_backbone
 from supernet.backbones.vit import backbone_shape
 from supernet.data.image_check import check_images
@@ -28,7 +29,8 @@ from supernet.data.splits import Data, open_data
 from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
 from supernet.process_group import Processes
-from supernet.tasks.classification import Classification
+from supernet.tasks.base import Task
+from supernet.tasks.registry import task_class
 from supernet.weights import load_weights
 
 WEIGHTS = "supernet.safetensors"
@@ -69,18 +71,12 @@ class RunContext:
         return find_device(self.config.device)
 
     @cached_property
-    def task(self) -> Classification:
+    def task(self) -> Task:
         """What the networks are trained and judged for."""
-        augment = self.config.data.augment
-        task = Classification(
-            self._sources[0].classes,
-            augment.smoothing,
-            augment.mixup,
-            augment.cutmix,
-            augment.mix_prob,
-            augment.switch_prob,
-        )
-        task.check_batch(self.config.data.batch)
+        config, name = self.config, self.config.task_name
+        section = Reader({"name": name, **config.task}, ("task",))
+        task = task_class(name).from_config(section, self._sources[0].classes, config.data.augment)
+        task.check_batch(config.data.batch)
         return task
 
     @cached_property
@@ -92,7 +88,8 @@ class RunContext:
     def data(self) -> Data:
         """The splits."""
         config, backbone = self.config, self._loaded.backbone
-        return open_data(config.data, backbone, config.seed, self.folder.split(), self._sources)
+        split, sources = self.folder.split(), self._sources
+        return open_data(config.data, backbone, config.seed, split, sources, task=self.task)
 
     @cached_property
     def supernet(self) -> Supernet:

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
@@ -57,8 +58,7 @@ def inspect_config(run: RunContext) -> None:
     }
     sizes = ", ".join(f"{count:,} {split}" for split, count in splits.items())
     console.print(
-        f"[bold]data[/] {escape(config.data.dataset.name)}: {len(data.classes)} classes, "
-        f"{sizes} images"
+        f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
     show_space(run.supernet.space.mac_bands, run.supernet.space.size(), console)
     seconds = seconds_to_train(run)
@@ -116,11 +116,11 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
 
 
 def seconds_to_train(run: RunContext) -> float:
-    """Seconds of the supernet's training, from steps on a few made-up images."""
+    """Seconds of the supernet's training, from steps on made-up images with real targets."""
     config, supernet = run.config, run.supernet.train()
     recipe = settled(config.supernet, run.head_reset)
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
-    targets = torch.arange(PROBE_BATCH) % len(run.task.classes)
+    targets = torch.from_numpy(np.resize(run.data.train.images.source.targets, PROBE_BATCH))
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
     batch = Batch(images.to(run.device), targets.to(run.device), draws)
     step = Sandwich(supernet, run.task, recipe.amp, recipe.selector_share)

@@ -20,10 +20,7 @@ from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
 from space.operators.registry import operators
 from supernet.export import FORMATS, Check
-from supernet.tasks.registry import find_metric
-
-TASK = "image-classification"
-HUB_TYPES = {"top1": "accuracy", "top5": "accuracy"}
+from supernet.tasks.registry import find_metric, task_entry
 
 
 @dataclass(frozen=True)
@@ -140,14 +137,14 @@ def _render(
     measurements: Sequence[Measurement] = (),
     **values: Any,
 ) -> str:
-    dataset = config.data.dataset.name
+    dataset, pipeline_tag = config.data.dataset.name, task_entry(config.task_name).pipeline_tag
     results = [
         EvalResult(
-            task_type=TASK,
+            task_type=pipeline_tag,
             dataset_type=dataset,
             dataset_name=dataset,
             dataset_split=each.split,
-            metric_type=HUB_TYPES.get(each.name, each.name),
+            metric_type=getattr(find_metric(each.name), "hub_type", "") or each.name,
             metric_name=f"{each.title}, {each.weights}",
             metric_value=each.value,
         )
@@ -156,8 +153,8 @@ def _render(
     card = ModelCard.from_template(
         ModelCardData(
             library_name=library,
-            pipeline_tag=TASK,
-            tags=list(dict.fromkeys([TASK, library, "tokennas"])),
+            pipeline_tag=pipeline_tag,
+            tags=list(dict.fromkeys([pipeline_tag, library, "tokennas"])),
             datasets=find_hub_datasets(dataset),
             model_name=name if results else None,
             eval_results=results or None,
@@ -167,6 +164,7 @@ def _render(
         dataset=dataset,
         first_weights=describe_first_weights(config),
         version=version("tokennas"),
+        network=task_entry(config.task_name).network,
         measurements=measurements,
         **values,
     )

@@ -29,7 +29,6 @@ from space.space import SearchSpace
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError, naming
 from supernet.backbones.vit import backbone_shape, create_backbone
-from supernet.data.sources import open_sources
 from supernet.models.supernet import Supernet
 
 HELD_OUT = 40
@@ -129,9 +128,9 @@ class _Archs:
 def _supernet(config: Config) -> Supernet:
     """The config's supernet with weights of no meaning, and the head of its data where known."""
     args = dict(config.backbone.args)
-    # Elsewhere the data are not at hand; what a classifier takes is nothing beside the blocks.
+    # Elsewhere the data are not at hand; what a head takes is nothing beside the blocks.
     with suppress(InputError):
-        args.setdefault("num_classes", len(open_sources(config.data.dataset)[0].classes))
+        args.setdefault("num_classes", RunContext(config, None).task.outputs)
     backbone = create_backbone(config.backbone.model, args)
     return Supernet(backbone, SearchSpace.from_dict(config.space, backbone_shape(backbone)))
 

@@ -22,13 +22,15 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
         InputError: No arch is within the budget, or none could be evaluated.
     """
     limit, name = "=".join(named(budget)), str(Purpose("random", budget))
-    feasible = Feasible(run.space, run.problem_within(limit).budget)
+    problem = run.problem_within(limit)
+    feasible = Feasible(run.space, problem.budget)
     archs = draw_distinct(feasible, run.space, count, run.config.search_seed)
     with shown_progress(run.console, name) as shown:
         front = search_supernet(
             run,
             RunEvaluator(run.config, run.file),
-            budget=limit,
+            problem,
+            {"storage": None, "reuse": []},
             trials=len(archs),
             sampler="RandomSampler",
             initial=archs,

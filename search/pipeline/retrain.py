@@ -99,7 +99,9 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     done = {name: place for name, place in places.items() if name not in failed}
     add_figures(run, done, tables)
     images = len(run.data.test.dataset)  # type: ignore[arg-type]
-    return Retrained([row(name, place / ARCH) for name, place in done.items()], failed, images)
+    metric = run.task.metrics[0].name
+    rows = [row(name, place / ARCH, metric) for name, place in done.items()]
+    return Retrained(rows, failed, images)
 
 
 def _chosen(run: RunContext) -> list[Choice]:

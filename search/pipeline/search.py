@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.measure_front import marks, time_front
 from search.pipeline.run_evaluator import RunEvaluator
 from search.pipeline.run_folder import RunFolder
+from search.problem.problem import Problem
 from search.run import run_search
 from search.study.samplers import parse_sampler
 from search.study.session import Progress as State
@@ -59,12 +61,11 @@ def search(run: RunContext) -> Front:
         front = search_supernet(
             run,
             RunEvaluator(run.config, run.file, shown.loaded),
-            budget=wanted.budget,
+            problem,
+            {"reuse": [str(run.folder.search.with_name(name)) for name in wanted.reuse]},
             trials=wanted.trials,
             sampler=sampler,
             folder=run.folder.search,
-            storage=wanted.storage,
-            reuse=[run.folder.search.with_name(name) for name in wanted.reuse],
             on_event=begun,
         )
     settled.end()
@@ -104,26 +105,30 @@ class _Settled:
             self._claim()
 
 
-def search_supernet(run: RunContext, evaluate: RunEvaluator, **values: Any) -> Front:
+def search_supernet(
+    run: RunContext,
+    evaluate: RunEvaluator,
+    problem: Problem,
+    options: Mapping[str, Any],
+    **values: Any,
+) -> Front:
     """`run_search` on the supernet of a run, with what all searches of its config have in common.
 
     Args:
         run: The run, whose supernet is trained.
         evaluate: What makes the evaluation.
+        problem: What is looked for.
+        options: Values of the config's search that are others here.
         values: What is this search's own, as `run_search` takes it.
     """
-    wanted = run.config.search
+    workers = run.config.evaluators()
+    gpus = None if workers == 0 else workers.gpus
     return run_search(
-        space=run.space,
         make_evaluate=evaluate,
-        objectives=wanted.objectives,
+        problem=problem,
         seed=run.config.search_seed,
-        latency=run.tables,
-        directions=run.task.directions,
         origin=run.origin,
-        workers=run.config.evaluators(),
-        time_limit=wanted.time_limit,
-        retry_failed=wanted.retry_failed,
+        options=replace(run.config.search, gpus_per_worker=gpus, **options),
         **values,
     )
 

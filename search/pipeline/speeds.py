@@ -62,18 +62,19 @@ def add_figures(
             write_arch(run, path, file.arch, metrics=metrics[name], origin=file.origin)
 
 
-def row(name: str, path: Path) -> dict[str, Any]:
-    """A network's row: accuracy with either weights, what it costs, how quick it is.
+def row(name: str, path: Path, metric: str) -> dict[str, Any]:
+    """A network's row: a metric with either weights, what it costs, how quick it is.
 
     Args:
-        name: of the network.
-        path: its arch file, with its figures.
+        name: Name of the network.
+        path: Its arch file, with its figures.
+        metric: Name of the metric.
     """
     file = load_arch_file(path)
     return {
         "network": name,
-        "top1 inherited": file.metrics["inherited"]["top1"],
-        "top1 retrained": file.metrics["retrained"]["top1"],
+        f"{metric} inherited": file.metrics["inherited"][metric],
+        f"{metric} retrained": file.metrics["retrained"][metric],
         "MACs": macs(file.arch, file.shape),
         "parameters": params(file.arch, file.shape),
         "images/s": file.metrics[SPEED]["value"],

@@ -25,10 +25,8 @@ def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT
     Raises:
         InputError: it knows other classes than the data, or belongs to another backbone.
     """
-    if len(file.classes) not in (0, len(run.data.classes)):
-        raise InputError(
-            f"{path}: knows {len(file.classes)} classes, the data {len(run.data.classes)}"
-        )
+    if len(file.classes) not in (0, len(run.task.classes)):
+        raise InputError(f"{path}: knows {len(file.classes)} classes, {run.task.needs}")
     weights = weights_beside(path)
     if weights is not None:
         return create_subnet(path, weights).to(run.device).eval(), weights.name
@@ -44,11 +42,10 @@ def weights_beside(path: Path) -> Path | None:
 
 def about(run: RunContext) -> dict[str, Any]:
     """Backbone, input and classes of a run, as arch files have them."""
-    backbone, data = run.config.backbone, run.data
-    classes = list(data.classes)
-    args = {**backbone.args, "num_classes": len(classes)}
+    backbone, task = run.config.backbone, run.task
+    args = {**backbone.args, "num_classes": task.outputs}
     return {
         "backbone": {"model": backbone.model, "args": args},
-        "input": data.input,
-        "classes": classes,
+        "input": run.data.input,
+        "classes": list(task.classes),
     }

@@ -70,8 +70,7 @@ def _teacher(run: RunContext) -> nn.Module | None:
     teacher: Any = loaded.backbone
     what = f"supernet.teacher: {wanted.model}"
     if loaded.head_reset or not (wanted.checkpoint or wanted.pretrained):
-        classes = len(run.task.classes)
-        raise InputError(f"{what} must come with weights for the {classes} classes of the data")
+        raise InputError(f"{what} must come with weights for {run.task.needs}")
     size, own = teacher.patch_embed.img_size, run.supernet.patch_embed.img_size
     if tuple(size) != tuple(own):
         raise InputError(

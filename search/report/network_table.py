@@ -63,7 +63,7 @@ def make_network_table(
         images = f": {search_images:,} images" if search_images else ""
         notes.append(f"search split{images}. {OPTIMISTIC}")
     if tested:
-        split = f"the test split{_describe_error(networks)}"
+        split = f"the test split{_describe_error(networks, test_score)}"
         notes.append(f"inherited, retrained: {test_score.title} on {split}.")
     notes += _note_other_recipes(networks)
     if len(conditions) == 1:
@@ -120,13 +120,13 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
     return sorted(notes)
 
 
-def _describe_error(networks: Sequence[Network]) -> str:
-    """How far a top-1 on so many images may be from the truth, by chance alone."""
+def _describe_error(networks: Sequence[Network], score: Score) -> str:
+    """How far a share on so many images may be from the truth, by chance alone."""
     for each in networks:
-        top1 = each.retrained.get("top1")
-        if each.test_images and top1 is not None:
-            error = 100 * (top1 * (1 - top1) / each.test_images) ** 0.5
-            note = f"one standard error of a top-1 is {error:.1f} points"
+        share = each.retrained.get(score.name)
+        if each.test_images and share is not None and score.is_percent:
+            error = 100 * (share * (1 - share) / each.test_images) ** 0.5
+            note = f"one standard error of a {score.title} is {error:.1f} points"
             return f", {each.test_images:,} images ({note})"
     return ""
 

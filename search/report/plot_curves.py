@@ -59,11 +59,11 @@ class Panel:
     lines: Sequence[Line]
 
 
-def make_training_panels(rows: Sequence[Row], score: Score) -> list[Panel]:
+def make_training_panels(rows: Sequence[Row], score: Score, usual: Score) -> list[Panel]:
     """Losses, accuracy of the watched archs, and recall of the selectors, where there are any."""
     watched = read_curves(rows, score.name, score.scale(1.0))
     if not watched:
-        score, watched = Score("top1"), read_curves(rows, "top1", 100)
+        score, watched = usual, read_curves(rows, usual.name, usual.scale(1.0))
     shares = [name for name in watched if name not in ("largest", "smallest")]
     shares.sort(key=lambda name: -float(name.rstrip("%")) if name.rstrip("%").isdigit() else 0)
     colors = {"largest": INK, "smallest": ORANGE}

@@ -17,6 +17,7 @@ from search.report.plot_front import draw_front
 from search.report.plot_latency import draw_latency
 from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
+from search.report.score import task_score
 from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
 from search.report.style import save_png
 from search.utils.console import OPTIMISTIC
@@ -172,7 +173,7 @@ def _called(name: str) -> str:
 
 
 def _draw_training(results: RunResults) -> Iterator[Plot]:
-    if panels := make_training_panels(results.training, results.score):
+    if panels := make_training_panels(results.training, results.score, task_score(results.config)):
         caption = (
             "The supernet's archs learn together; selectors are of use above the previous map."
         )

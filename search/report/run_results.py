@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from search.pipeline.run_folder import CONFIG, RunFolder, read_values, section
 from search.report.latency_data import LatencyData, collect_latency_data, find_latency_tables
 from search.report.networks import Network, pick_from_front, read_retrained
 from search.report.retrain_advice import RetrainAdvice, mark_outdated
-from search.report.score import Score, choose_score
+from search.report.score import Score, choose_score, task_score
 from search.report.search_result import SearchResult, find_searches, read_search
 from search.report.training_log import Row, read_log
 from search.utils.plain_values import as_word
@@ -45,7 +46,7 @@ class RunResults:
     randoms: Sequence[SearchResult] = ()
     networks: Sequence[Network] = ()
     retrained: bool = False
-    score: Score = field(default_factory=lambda: Score("top1"))
+    score: Score = field(default_factory=partial(task_score, {}))
     latencies: Sequence[LatencyData] = ()
     missing: Sequence[str] = ()
 
@@ -55,9 +56,10 @@ class RunResults:
 
     @property
     def test_score(self) -> Score:
-        """Top-1 where it was tested: people read it, whatever ranked the archs."""
+        """The task's first metric where it was tested: people read it, whatever ranked the archs."""
         tested = {key for each in self.networks for key in (*each.inherited, *each.retrained)}
-        return Score("top1") if "top1" in tested and not self.score.is_percent else self.score
+        usual = task_score(self.config)
+        return usual if usual.name in tested and not self.score.is_percent else self.score
 
     @property
     def search_images(self) -> int | None:
@@ -95,7 +97,8 @@ def read_run(run: Path, name: str) -> RunResults:
     networks, unfinished = read_retrained(run, name)
     retrained = bool(networks)
     config = read_values(run / CONFIG)
-    score = choose_score(search.front) if search else Score("top1")
+    usual = task_score(config)
+    score = choose_score(search.front, usual) if search else usual
     if search is not None:
         networks = mark_outdated(networks, search.front)
         own = config | read_values(run / "search" / name / CONFIG)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from search.front.front import Front
+from search.pipeline.run_folder import section
 from search.utils.console import is_share, metric_title
+from supernet.tasks.registry import DEFAULT_TASK, task_metrics, task_names
 
 LOWER = " (lower is better)"
 
@@ -48,7 +52,16 @@ class Score:
         return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"
 
 
-def choose_score(front: Front) -> Score:
+def choose_score(front: Front, usual: Score | None = None) -> Score:
     """The score that ranks a front's subnets: its first objective where none is measured."""
     objective = front.ranked_by or next(iter(front.objectives), None)
-    return Score(objective.name, objective.direction) if objective else Score("top1")
+    if objective is None:
+        return usual or task_score({})
+    return Score(objective.name, objective.direction)
+
+
+def task_score(config: Mapping[str, Any]) -> Score:
+    """The first metric of the task that a run's config names."""
+    name = section(config, "task").get("name", DEFAULT_TASK)
+    metric = task_metrics(name if name in task_names() else DEFAULT_TASK)[0]
+    return Score(metric.name, metric.direction)

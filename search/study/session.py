@@ -16,7 +16,7 @@ from search.problem.evaluation import Record
 from search.problem.feasible import Feasible
 from search.problem.paired_error import Measured
 from search.problem.problem import Problem
-from search.study.database_url import check_url
+from search.study.options import SearchOptions
 from search.study.samplers import SamplerChoice
 from search.study.search_file import SearchFile
 from search.study.storage import Store, read_trials
@@ -80,13 +80,11 @@ class Search:
         trials: finished evaluations at which it ends.
         seed: of everything random.
         folder: where it is kept; None for in memory.
-        storage: URL of a database for the trials, instead of a journal in the folder.
         initial: archs to start from instead of the usual ones.
-        reuse: folders of searches whose evaluations are taken over.
         origin: plain values that say what evaluates (a supernet's hash, a split): results that are
             there must have the same.
+        options: how it runs.
         driver: process that runs the search, wherever the study is.
-        retry_failed: whether stored archs that failed are evaluated once more, before others.
 
     Raises:
         InputError: numbers or a storage that cannot be.
@@ -97,12 +95,10 @@ class Search:
     trials: int = 200
     seed: int = 0
     folder: Path | None = None
-    storage: str | None = None
     initial: tuple[Arch, ...] | None = None
-    reuse: tuple[Path, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
+    options: SearchOptions = field(default_factory=SearchOptions)
     driver: int = field(default_factory=os.getpid)
-    retry_failed: bool = False
 
     def __post_init__(self) -> None:
         if not is_integer(self.trials) or self.trials < 1:
@@ -111,12 +107,8 @@ class Search:
         for number, arch in enumerate(self.initial or ()):
             if not isinstance(arch, Arch):
                 raise InputError(f"initial[{number}]: must be an Arch, got {shown(arch)}")
-        if self.storage is not None:
-            check_url(self.storage)
-            if self.folder is None:
-                raise InputError(
-                    "storage: a database needs a folder too, for what guards the search"
-                )
+        if self.options.storage is not None and self.folder is None:
+            raise InputError("storage: a database needs a folder too, for what guards the search")
 
     @contextmanager
     def open(self) -> Iterator[Session]:
@@ -135,7 +127,7 @@ class Search:
                 self.folder,
                 self._description,
                 self.problem.objectives,
-                url=self.storage,
+                url=self.options.storage,
                 driver=self.driver,
             )
         try:
@@ -147,7 +139,7 @@ class Search:
                 store=store,
                 initial=self.initial,
                 known=known,
-                retry_failed=self.retry_failed,
+                retry_failed=self.options.retry_failed,
             )
             yield Session(study, tuple(store.notes) if store else ())
         finally:
@@ -162,7 +154,7 @@ class Search:
         """What the searches to reuse measured, by identity."""
         found: dict[str, Measured] = {}
         mine = self._description
-        for folder in self.reuse:
+        for folder in map(Path, self.options.reuse):
             other = SearchFile.load(folder)
             if (other.space.shape, other.origin) != (mine.space.shape, mine.origin):
                 unnamed = "code" in self.origin or "run" in self.origin

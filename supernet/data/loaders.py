@@ -52,7 +52,7 @@ class Batches(Protocol):
         """The batches of an epoch from step `first` on."""
 
 
-Sample = tuple[Tensor, int, float]
+Sample = tuple[Tensor, float, float]
 
 
 class Images(Dataset[Sample | InputError]):
@@ -83,7 +83,7 @@ class Images(Dataset[Sample | InputError]):
         if epoch >= 0:
             draw = float(seed_cpu(self.seed, epoch, index).random())
         image: Tensor = self.transform(self.source.read(index))
-        return image, int(self.source.targets[index]), draw
+        return image, self.source.targets[index].item(), draw
 
 
 class ShuffledBatches:

@@ -19,6 +19,7 @@ from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.data.loaders import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.data.sources import Source, open_sources
 from supernet.process_group import Processes
+from supernet.tasks.base import Task
 
 GREY, RGB = 1, 3
 LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
@@ -42,6 +43,8 @@ def open_data(
     seed: int,
     search_indices: Sequence[int] | None = None,
     sources: tuple[Source, Source] | None = None,
+    *,
+    task: Task | None = None,
 ) -> Data:
     """Open the data for a backbone: its input size, mean, std, crop and interpolation.
 
@@ -51,6 +54,7 @@ def open_data(
         seed: of the order, the augmentation and the cut of the search split.
         search_indices: the search split that a run has stored; cut anew where None.
         sources: training and test split, where they are open already.
+        task: says by what the search split is stratified; by default the labels.
 
     Raises:
         InputError: the data is not right; see `open_sources`.
@@ -58,9 +62,11 @@ def open_data(
     check_seed(seed)
     train, test = sources or open_sources(config.dataset)
     look = _look(config.input, backbone)
-    pool, held = cut(train.targets, config, seed, search_indices)
+    strata = train.targets if task is None else task.strata(train.targets)
+    pool, held = cut(strata, config, seed, search_indices)
+    several = len(np.unique(strata)) > 1
     for option, part in (("train_limit", pool), ("search_share", held)):
-        if len(np.unique(train.targets[part])) == 1:
+        if several and len(np.unique(strata[part])) == 1:
             raise InputError(
                 f"data.{option}: leaves {len(part):,} images of one class alone, of which every "
                 "network is right; more are needed"
@@ -125,23 +131,23 @@ def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
 
 
 def cut(
-    targets: Indices, config: DataConfig, seed: int, held: Sequence[int] | None
+    strata: Indices, config: DataConfig, seed: int, held: Sequence[int] | None
 ) -> tuple[Indices, Indices]:
-    """Indices to train on, and those held out for the search: a share of each class."""
+    """Indices to train on, and those held out for the search: a share of each stratum."""
     rng = np.random.default_rng((seed, 0xC07))
-    limit = config.train_limit or len(targets)
-    pool = np.sort(rng.permutation(len(targets))[:limit])
+    limit = config.train_limit or len(strata)
+    pool = np.sort(rng.permutation(len(strata))[:limit])
     share = min(config.search_share, config.search_limit / len(pool))
     if held is None:
         held = [
             index
-            for label in np.unique(targets[pool])
-            for members in [rng.permutation(pool[targets[pool] == label])]
+            for label in np.unique(strata[pool])
+            for members in [rng.permutation(pool[strata[pool] == label])]
             for index in members[: round(share * len(members))]
         ]
-    if not all(0 <= index < len(targets) for index in held):
+    if not all(0 <= index < len(strata) for index in held):
         raise InputError(
-            f"the stored search split is of other data: it has images beyond the {len(targets)} "
+            f"the stored search split is of other data: it has images beyond the {len(strata)} "
             "that there are"
         )
     chosen = np.sort(np.asarray(held, dtype=np.int64))

@@ -66,6 +66,11 @@ class Task(ABC):
     def needs(self) -> str:
         """What the data ask of the head, in words: "the data 10 classes"."""
 
+    @property
+    def contents(self) -> str:
+        """What the data are of, in words: "10 classes"."""
+        return f"{len(self.classes)} classes" if self.classes else self.name
+
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """All that a training depends on, in plain values."""

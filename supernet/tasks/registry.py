@@ -28,12 +28,14 @@ class Metric:
         direction: Which way it is better.
         title: Its name in a sentence, on an axis.
         unit: "%" for shares, which are shown a hundredfold, or any other unit.
+        hub_type: What the Hugging Face Hub calls it, where that is something else.
     """
 
     name: str
     direction: Direction
     title: str
     unit: str = ""
+    hub_type: str = ""
 
     @property
     def is_share(self) -> bool:
@@ -46,10 +48,14 @@ class TaskEntry(NamedTuple):
     Args:
         place: Module and class, as `module:Class`.
         metrics: What it is judged by; people look at the first.
+        pipeline_tag: What the Hugging Face Hub calls the task.
+        network: What a network for it is called, in a sentence.
     """
 
     place: str
     metrics: tuple[Metric, ...]
+    pipeline_tag: str = "other"
+    network: str = "A network"
 
 
 DEFAULT_TASK = "classification"
@@ -58,11 +64,13 @@ _tasks: dict[str, TaskEntry] = {
     "classification": TaskEntry(
         "supernet.tasks.classification:Classification",
         (
-            Metric("top1", "max", "top-1", "%"),
-            Metric("top5", "max", "top-5", "%"),
+            Metric("top1", "max", "top-1", "%", "accuracy"),
+            Metric("top5", "max", "top-5", "%", "accuracy"),
             Metric("cross_entropy", "min", "cross entropy"),
             Metric("kl", "min", "KL to the full network"),
         ),
+        "image-classification",
+        "An image classifier",
     ),
 }
 
@@ -78,7 +86,7 @@ def task_metrics(name: str = DEFAULT_TASK) -> tuple[Metric, ...]:
     Raises:
         InputError: There is no such task.
     """
-    return _entry(name).metrics
+    return task_entry(name).metrics
 
 
 def find_metric(name: str) -> Metric | None:
@@ -99,7 +107,7 @@ def task_class(name: str) -> type[Task]:
     Raises:
         InputError: There is no such task.
     """
-    module, _, kind = _entry(name).place.partition(":")
+    module, _, kind = task_entry(name).place.partition(":")
     found: type[Task] = getattr(import_module(module), kind)
     return found
 
@@ -129,7 +137,12 @@ def register(name: str, entry: TaskEntry) -> None:
     _tasks[name] = entry
 
 
-def _entry(name: str) -> TaskEntry:
+def task_entry(name: str) -> TaskEntry:
+    """What the registry says of a task.
+
+    Raises:
+        InputError: There is no such task.
+    """
     if name not in _tasks:
         raise InputError(
             f"task.name: must be one of {', '.join(_tasks)}, got {shown(name)}"

@@ -8,8 +8,8 @@ from stages_config import CONFIG
 from search.cli.main import main
 from search.cli.parse import parse_call
 from search.distributed.connect import check_ray
-from search.distributed.resources import RayConfig
 from search.pipeline.context import RunContext
+from search.utils.resources import RayConfig
 from space import InputError
 
 

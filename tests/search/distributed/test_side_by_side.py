@@ -10,8 +10,8 @@ from retraining_toys import checkpoints, copied, interrupted, killed_once, weigh
 from search.cli.main import main
 from search.distributed.connect import connected
 from search.distributed.jobs import _result
-from search.distributed.resources import Workers
 from search.pipeline.network_folder import FAILED, failure
+from search.utils.resources import Workers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
 

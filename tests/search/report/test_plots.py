@@ -148,7 +148,7 @@ def test_losses_say_that_lower_is_better() -> None:
     assert Score("cross_entropy", "min").axis == "cross entropy (lower is better)"
     assert Score("top1").axis == "top-1 (%)"
     rows = [{"epoch": 0, "loss/largest": 1.0, "cross_entropy/largest": 2.0}]
-    panels = make_training_panels(rows, Score("cross_entropy", "min"))
+    panels = make_training_panels(rows, Score("cross_entropy", "min"), Score("top1"))
     assert [panel.unit.endswith("(lower is better)") for panel in panels] == [True, True]
 
 
