@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields
 from functools import cache, partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from search.pipeline.run_evaluator import RunEvaluator
 from search.pipeline.run_folder import RunFolder
 from search.problem.problem import Problem
 from search.run import run_search
+from search.study.options import SearchOptions
 from search.study.samplers import parse_sampler
 from search.study.session import Progress as State
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
@@ -121,14 +122,15 @@ def search_supernet(
         options: Values of the config's search that are others here.
         values: What is this search's own, as `run_search` takes it.
     """
-    workers = run.config.evaluators()
+    wanted, workers = run.config.search, run.config.evaluators()
+    values_of_config = {each.name: getattr(wanted, each.name) for each in fields(SearchOptions)}
     gpus = None if workers == 0 else workers.gpus
     return run_search(
         make_evaluate=evaluate,
         problem=problem,
         seed=run.config.search_seed,
         origin=run.origin,
-        options=replace(run.config.search, gpus_per_worker=gpus, **options),
+        options=SearchOptions(**{**values_of_config, "gpus_per_worker": gpus, **options}),
         **values,
     )
 

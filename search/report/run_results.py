@@ -56,7 +56,7 @@ class RunResults:
 
     @property
     def test_score(self) -> Score:
-        """The task's first metric where it was tested: people read it, whatever ranked the archs."""
+        """The task's first metric where it was tested: people read it, whatever ranked archs."""
         tested = {key for each in self.networks for key in (*each.inherited, *each.retrained)}
         usual = task_score(self.config)
         return usual if usual.name in tested and not self.score.is_percent else self.score

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from space.arch import BlockArch
@@ -128,9 +129,10 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     def put(self, block: BlockArch, choice: ChoiceT) -> BlockArch:
         """The block with another choice."""
-        extra = {**dict(block.extra), self.field: choice}
-        kept = sorted((key, value) for key, value in extra.items() if value != self.plain)
-        return BlockArch(block.pool, block.skip, block.selector, block.attention, tuple(kept))
+        extra: dict[str, Any] = {k: v for k, v in block.extra if k != self.field}
+        if choice != self.plain:
+            extra[self.field] = choice
+        return replace(block, extra=tuple(sorted(extra.items())))
 
     @abstractmethod
     def text(self, choice: ChoiceT) -> str:

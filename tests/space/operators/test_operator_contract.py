@@ -172,3 +172,15 @@ def test_it_is_told_in_words(one):
             if choice != each.plain:
                 assert each.describe(choice)
                 assert isinstance(each.label(before.tokens, after.tokens, choice), str)
+
+
+def test_choices_of_several_operators_from_outside_stand_beside_each_other():
+    class Other(Thin):
+        name = field = "other"
+
+    with registered(Thin()), registered(Other()):
+        thin, other = operator("thin"), operator("other")
+        both = other.put(thin.put(BlockArch(skip=0.5), True), True)
+        assert (thin.choice(both), other.choice(both), both.skip) == (True, True, 0.5)
+        assert other.put(both, False) == thin.put(BlockArch(skip=0.5), True)
+        assert thin.put(other.put(both, False), False) == BlockArch(skip=0.5)
