@@ -54,7 +54,7 @@ _ALL = (
             "Does all stages of a config and goes on where it stopped. "
             "Example: tokennas run configs/quickstart.yaml"
         ),
-        sections=("backbone", "data", "space", "supernet", "search", "export", "retrain"),
+        sections=("backbone", "data", "task", "space", "supernet", "search", "export", "retrain"),
     ),
     Command(
         "train",
@@ -63,7 +63,7 @@ _ALL = (
             "Trains one set of weights for every arch of the space. The same command goes on where "
             "it stopped. Example: tokennas train configs/quickstart.yaml --supernet.epochs 20"
         ),
-        sections=("backbone", "data", "space", "supernet"),
+        sections=("backbone", "data", "task", "space", "supernet"),
     ),
     Command(
         "search",
@@ -167,7 +167,7 @@ _ALL = (
         usage="[CONFIG | --model NAME [--backbone.args.KEY VALUE ...]] [--section.key VALUE ...]",
         needs_config=False,
         options=(Option("model", str | None, "a timm model, where no config is given"),),
-        sections=("backbone", "data", "space"),
+        sections=("backbone", "data", "task", "space"),
     ),
 )
 

@@ -36,7 +36,7 @@ from supernet.weights import load_weights
 WEIGHTS = "supernet.safetensors"
 GOOD_IMAGES = "good_images.bin"
 # What a supernet's weights depend on.
-TRAINED = ("backbone", "data", "space", "supernet")
+TRAINED = ("backbone", "data", "task", "space", "supernet")
 
 OnLoaded = Callable[[int, int], None]
 

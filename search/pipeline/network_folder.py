@@ -27,7 +27,7 @@ WEIGHTS = "subnet.safetensors"
 EARLIER = "earlier"
 # Why a choice could not be retrained, until it is tried again.
 FAILED = "failed.json"
-VALUES = ("backbone", "data", "retrain")
+VALUES = ("backbone", "data", "task", "retrain")
 
 
 def take(

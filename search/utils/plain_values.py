@@ -25,6 +25,8 @@ def differences(old: Any, new: Any, place: Keys = ()) -> Iterator[Difference]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys((*old, *new)):
             yield from differences(old.get(key), new.get(key), (*place, key))
+    elif {} in (old, new) and None in (old, new):
+        return  # a section of no values, which earlier versions did not have
     elif old != new:
         yield Difference(place, old, new)
 

@@ -60,7 +60,7 @@ def test_it_is_trained_searched_retrained_exported_and_reported(tmp_path, capsys
     assert "A network that says a number" in card.read_text()
     report = said(capsys, "report", config)
     assert "RMSE" in report
-    assert "rmse" in said(capsys, "evaluate", config, "--archs", run / "export")
+    assert "rmse" in said(capsys, "evaluate", config, "--archs", run / "export" / "main")
     # The same command goes on; another scale is another training.
     assert said(capsys, "run", config)
     config.write_text(f"{CONFIG}run: {run}\n".replace("0.1}", "0.2}"))
