@@ -59,7 +59,9 @@ class _Ways:
 
     def __init__(self, space: SearchSpace) -> None:
         self.graph = graph = space.graph
+        # Of each term: (level, node, index of the edge).
         self.places: dict[Term, list[tuple[int, int, int]]] = {}
+        # before[i][n]: (node of level i - 1, block) of each edge into node n of level i.
         self.before: list[list[list[tuple[int, BlockArch]]]] = [
             [[] for _ in level] for level in graph.levels
         ]

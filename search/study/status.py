@@ -20,7 +20,7 @@ from space.utils.reader import Reader, open_json
 from space.utils.yaml_file import write_text
 
 if TYPE_CHECKING:
-    # It imports Optuna, which is slow, and reading a status does without.
+    # Imports Optuna, which is slow to load and not needed to read a status.
     from search.study.session import OnProgress, Progress
 
 NAME = "status.json"

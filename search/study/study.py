@@ -125,7 +125,7 @@ class Study:
         return self._seen.get(job.identity) is None
 
     def next(self) -> Job | None:
-        """Return the next job, never an arch twice; None where there is none (yet)."""
+        """Return the next job, never an arch twice; None where there is none yet or any more."""
         while True:
             self._end_if_done()
             if self.ended is not None or len(self.records) + len(self._open) >= self.trials:

@@ -14,6 +14,7 @@ from space.utils.errors import InputError
 
 T = TypeVar("T")
 
+# First port for SLURM jobs, and the number of ports that they are spread over.
 PORTS = 20_000
 # The others wait while rank 0 evaluates. A process that dies closes its connections at once.
 PATIENCE = timedelta(hours=2)
