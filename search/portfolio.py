@@ -61,8 +61,7 @@ class Served:
 class Portfolio:
     """The subnets of a front over one set of weights.
 
-    Switching is a lookup: nothing is copied and no state is set, so threads can use different
-    subnets at the same time.
+    Switching copies nothing and sets no state, so threads can use different subnets at once.
 
     Args:
         model: Supernet in eval mode that supports the front's archs, on its device.
@@ -117,8 +116,7 @@ class Portfolio:
         to measured latencies where all subnets have one, else to predicted ones.
 
         Raises:
-            InputError: No subnet is within the limits, no objective is measured, or a name or an
-                amount is invalid.
+            InputError: A limit is invalid, no subnet meets all, or no objective is measured.
         """
         kept: dict[str, float | str] = {}
         for given in limits.items():

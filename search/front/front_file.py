@@ -57,8 +57,7 @@ class FrontFile:
         full: Costs of the full arch that need no evaluation, which are 100% in limits.
         evaluations: Number of finished evaluations, failed ones included.
         failed: Number of failed evaluations.
-        reference: Reference point of the hypervolume: the worst value of each objective among all
-            evaluations, in the objective's own unit.
+        reference: Reference point of the hypervolume: the worst value of each objective.
         steps: (evaluations, hypervolume) wherever the hypervolume grew.
         ended: Reason why the search ended, and why the front is empty where it is.
         left_out: Number of subnets that the file leaves out, see `Front.save`.
@@ -87,7 +86,7 @@ class FrontFile:
         """Read a front; its costs are checked against blocks and shape.
 
         Raises:
-            InputError: A value is invalid; the message gives file, line, place, value and rule.
+            InputError: The file is invalid; the message says where.
         """
         given = open_yaml(path, SCHEMA).mapping(
             *("schema", *REQUIRED), images=None, directions=task_directions(), functions=()

@@ -54,8 +54,7 @@ def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -
 def _exclusive(point: Array, others: Array, reference: Array) -> float:
     """Compute the volume that a point dominates and the others do not.
 
-    Its own box without the others' volume inside that box: the recursion of WFG (While, Bradstreet
-    and Barone, 2012).
+    Its own box without the others' volume in that box: WFG (While, Bradstreet and Barone, 2012).
     """
     if not (point < reference).all():
         return 0.0

@@ -15,8 +15,7 @@ class Rounds:
     """A file with a header and one line per round; it is deleted once the table is written.
 
     Args:
-        path: The file. With another description it is restarted; a truncated line, and all after
-            it, is measured again.
+        path: The file; restarted for another description, and cut before a truncated line.
         description: Plain values that identify the measurement.
         count: Number of runs in a round.
     """

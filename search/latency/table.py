@@ -137,7 +137,7 @@ class LatencyTable:
         """Read the file.
 
         Raises:
-            InputError: A value is invalid; the message gives file, line, place, value and rule.
+            InputError: The file is invalid; the message says where.
         """
         reader = open_yaml(path, SCHEMA)
         given = reader.mapping(*KEYS, error=None)

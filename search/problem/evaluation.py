@@ -25,8 +25,7 @@ class Job:
         identity: `SearchSpace.identity` of the arch.
         arch: Canonical arch.
         genes: Genes that decode to the arch.
-        source: Origin of the proposal: the initial archs, the retry of a failure, the sampler, or a
-            uniform draw.
+        source: Origin of the proposal: initial archs, retry of a failure, sampler, or uniform draw.
     """
 
     identity: str

@@ -23,12 +23,7 @@ DRAWS = 10_000
 
 
 class Feasible:
-    """The archs of a space inside every budget on a free cost.
-
-    Args:
-        space: Search space.
-        budget: Budgets.
-    """
+    """The archs of a space inside every budget on a free cost."""
 
     def __init__(self, space: SearchSpace, budget: Budget) -> None:
         self.space = space

@@ -49,10 +49,7 @@ class FirstSeries:
     def count(self, record: Record, retried: bool) -> None:
         """Count failures until the first success of this run.
 
-        Args:
-            record: Finished evaluation.
-            retried: Whether the arch had failed before; once the search has had a success, another
-                failure of the arch does not count.
+        Once the search has had a success, another failure of a retried arch does not count.
 
         Raises:
             InputError: The first evaluations all failed.

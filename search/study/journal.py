@@ -62,8 +62,7 @@ def write_storage(path: Path) -> JournalStorage:
 class _LightBackend(JournalFileBackend):
     """Writes whole trials, but replays them without their large fields.
 
-    Optuna replays what it writes and keeps it: about 20 KB a trial, which a process that only adds
-    trials does not need.
+    Optuna keeps all that it replays: about 20 KB a trial, which a mere writer does not need.
     """
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]

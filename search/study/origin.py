@@ -73,11 +73,7 @@ class _Reader:
         self._read: dict[int, int] = {}
 
     def describe(self, value: Any, name: str) -> Any:
-        """Describe a value.
-
-        Args:
-            value: The value.
-            name: Name of the value where it is used; empty for the callable itself.
+        """Describe a value, which its user calls `name`; empty for the callable itself.
 
         Raises:
             _UnknownError: The value cannot be described.

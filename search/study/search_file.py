@@ -82,7 +82,7 @@ class SearchFile:
         """Read the description of the search in a folder.
 
         Raises:
-            InputError: A value is invalid; the message gives file, line, place, value and rule.
+            InputError: The file is invalid; the message says where.
         """
         given = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
             *("schema", "study", "shape", "space", "objectives", "budget", "sampler", "seed"),

@@ -83,8 +83,7 @@ class Search:
         storage: URL of a database for the trials, instead of a journal in the folder.
         initial: Archs to start from instead of the default ones.
         reuse: Folders of searches whose evaluations are reused.
-        origin: Plain values that identify the evaluation (a supernet's hash, a split); stored
-            results must have the same.
+        origin: Plain values that identify the evaluation, equal in all results: a hash, a split.
         driver: PID of the process that runs the search, wherever the study is.
         retry_failed: Whether stored archs that failed are evaluated once more, before others.
 

@@ -47,8 +47,7 @@ class Store:
         notes: Repairs on opening, one line each.
 
     Raises:
-        InputError: Another command uses the folder, its results belong to another search, or the
-            storage cannot be opened.
+        InputError: The folder is in use or of another search, or the storage cannot be opened.
     """
 
     def __init__(

@@ -60,8 +60,7 @@ class Study:
         store: Storage of finished evaluations; None for none.
         initial: Archs to start from instead of the default ladder and hand-made ones.
         known: Metrics that other searches measured, by identity, which are reused.
-        retry_failed: Whether stored archs that failed are evaluated once more, before others; each
-            counts once among the trials.
+        retry_failed: Whether stored failures are evaluated again first; each arch counts once.
 
     Attributes:
         records: Finished evaluations in the order of finishing; the last one of each arch.
@@ -161,8 +160,7 @@ class Study:
         """Store the outcome of a job; None where the arch has one already.
 
         Raises:
-            InputError: The outcome lacks a required metric before any evaluation has succeeded, or
-                every evaluation since the start failed.
+            InputError: The first evaluations lack a required metric, or all failed.
         """
         known = self._seen.get(job.identity)
         unknown = job.identity not in self._open

@@ -17,8 +17,7 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     """Return distinct canonical archs inside the budget; the same ones for the same seed.
 
     The full arch, the arch of fewest MACs, hand-made archs (`space.baselines`), and archs drawn at
-    evenly spaced MACs between the two ends. A latency budget lowers the upper end to its share of
-    the full arch's latency.
+    evenly spaced MACs between the two ends. A latency budget lowers the upper end by its share.
     """
     space, budget = problem.space, problem.budget
     rng = np.random.default_rng([seed, 0])

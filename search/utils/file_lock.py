@@ -26,8 +26,7 @@ class FolderLock:
         driver: PID of the command, named as the owner; None for this process.
 
     Raises:
-        InputError: Another command holds the lock (the message names process and host), or the file
-            system has no locks.
+        InputError: Another command holds the lock, or the file system has no locks.
     """
 
     def __init__(self, folder: Path, driver: int | None = None) -> None:
