@@ -1,1 +1,1 @@
-"""What gives the metrics of an arch."""
+"""Evaluators, which give the metrics of archs."""

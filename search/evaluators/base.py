@@ -1,4 +1,4 @@
-"""What evaluates archs: how it is called, and told what comes next."""
+"""The interface of evaluators, and how the search calls them."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from space.utils.errors import cut, shown
 
 @runtime_checkable
 class Sharing(Protocol):
-    """What evaluates archs, and is quicker where it knows which ones come next."""
+    """An evaluator that is faster when it knows which archs come next."""
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
-        """Metrics by name."""
+        """Return metrics by name."""
 
     def expect(self, archs: Sequence[Arch]) -> Sequence[Arch]:
-        """Be told what comes next; gives the order in which it is quickest."""
+        """Prepare for the next archs; return them in the fastest order."""
 
 
 def shares(make_evaluate: object) -> bool:
-    """Whether what is made shares work between evaluations, as far as its maker says."""
+    """Return whether an evaluator's factory declares that evaluations share work."""
     return getattr(make_evaluate, "shares", False) is True
 
 
 def alike(one: Arch, other: Arch | None) -> int:
-    """Blocks that two archs begin with alike."""
+    """Count the leading blocks that two archs have in common."""
     pairs = zip(one.blocks, other.blocks, strict=True) if other else ()
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def in_order(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
-    """Jobs in the order that suits what evaluates, which is told of them."""
+    """Order jobs as the evaluator prefers, after it was told of them."""
     if not isinstance(evaluate, Sharing):
         return list(jobs)
     by_arch = {job.arch: job for job in jobs}
@@ -46,12 +46,12 @@ def in_order(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
 
 
 def attempt(evaluate: Evaluate, arch: Arch, limit: float | None = None) -> Outcome:
-    """Evaluate an arch; an exception, or a result that is no mapping of numbers, is an outcome.
+    """Evaluate an arch; exceptions and invalid results become failed outcomes.
 
     Args:
-        evaluate: What gives the metrics of an arch.
-        arch: The arch.
-        limit: Seconds after which the evaluation has failed; None for no limit.
+        evaluate: Evaluation function.
+        arch: Arch to evaluate.
+        limit: Time limit in seconds; None for none.
     """
     started = time.perf_counter()
     metrics: dict[str, float] = {}

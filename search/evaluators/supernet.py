@@ -1,4 +1,4 @@
-"""Evaluating archs on a supernet: weights and held-out images once, archs many."""
+"""Evaluation of archs on a supernet: weights and held-out images are loaded once."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
 class SupernetEvaluator:
-    """The metrics of a supernet's archs, on images that stay on the device.
+    """Gives the metrics of a supernet's archs, on images that stay on the device.
 
-    What archs begin with is run once (`search.sharing`).
+    Leading blocks that archs share are run once (`supernet.models.prefixes`).
 
     Args:
-        supernet: The trained supernet, on its device.
-        held_out: The images to judge on.
-        metric: Metrics by name, given the logits and targets of all images; None for those of the
-            task, of which `kl` is to the full network.
+        supernet: Trained supernet, on its device.
+        held_out: Held-out images.
+        metric: Function of the logits and targets of all images that gives metrics by name; None
+            for the task's metrics, of which `kl` is to the full network.
 
     Raises:
         InputError: A weight of the supernet is not finite.
@@ -47,17 +47,17 @@ class SupernetEvaluator:
         self.supernet = supernet.eval()
         self.held_out = held_out
         self.metric = metric
-        # After the images: what may be kept is a share of the memory that they leave.
+        # After the images, since the cache may take a share of the memory that they leave.
         self.openings = Openings(supernet)
         if metric is None:
             held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
 
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
-        """Be told what comes next; gives the order that shares most."""
+        """Prepare for the next archs; return them in the order that shares most blocks."""
         return self.openings.expect(archs)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
-        """Metrics by name."""
+        """Return metrics by name."""
         network = self.openings.network(arch)
         if self.metric is None:
             values = self.held_out.statistics(network)
@@ -67,7 +67,7 @@ class SupernetEvaluator:
         return {name: float(value) for name, value in self.metric(logits, targets).items()}
 
     def origin(self) -> dict[str, str]:
-        """What tells this evaluation from others: hashes of weights, layers and images."""
+        """Identify this evaluation by hashes of weights, layers and images."""
         return {
             "supernet": hash_weights(self.supernet),
             # Equal weights may have other activations between them.
@@ -79,26 +79,26 @@ class SupernetEvaluator:
 def loader_evaluator(
     supernet: Supernet, loader: Iterable[Any], metric: Metric | None = None
 ) -> SupernetEvaluator:
-    """Judges a supernet's archs on a user's own loader of (images, targets), which is read once.
+    """Make an evaluator on a user's loader of (images, targets), which is read once.
 
-    By the user's own metric, or as classifiers.
+    It uses the user's metric, or those of classification.
     """
     task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
-    # A user's own metric has the logits that the supernet gives.
+    # A user's metric gets the supernet's own logits, without mixed precision.
     held_out = HeldOut(all_batches(loader, "loader"), task, device, amp=metric is None)
     return SupernetEvaluator(supernet, held_out, metric)
 
 
 def hash_weights(model: nn.Module) -> str:
-    """A hash of a model's weights, as `search.stages.context.digest` has it of their file."""
+    """Hash a model's weights; equals `search.pipeline.context.digest` of their file."""
     return _digest(tensor_bytes(model.state_dict()))
 
 
 def hash_images(batches: Iterable[tuple[Tensor, Tensor]]) -> str:
-    """A hash of images (B, ...) and their targets (B, ...).
+    """Hash images (B, ...) and their targets (B, ...).
 
-    Their order and the size of the batches do not matter: metrics are means over all images.
+    Order and batch size do not matter: metrics are means over all images.
     """
     each = (
         hashlib.sha256(_bytes(image) + _bytes(target)).digest()

@@ -13,33 +13,33 @@ from space.arch import Arch
 from space.utils.errors import InputError
 
 MOST_SECONDS = 1e8
-# Between interruptions, where the first was caught; time enough to tidy up after one.
+# Interval of further interruptions if the first was caught; enough for cleaning up after it.
 AGAIN_SECONDS = 0.5
 
 
 def check_limit(limit: float | None, name: str = "time_limit") -> None:
-    """Refuse what is no time that could be waited.
+    """Reject invalid time limits.
 
     Raises:
-        InputError: naming it as `name`.
+        InputError: The limit is invalid; the message calls it `name`.
     """
     if limit is not None and not 0 < limit <= MOST_SECONDS:
         raise InputError(f"{name}: must be seconds, over 0 and up to {MOST_SECONDS:g}, got {limit}")
 
 
 def too_long(limit: float) -> str:
-    """Why an evaluation failed that met the limit."""
+    """Describe the failure of an evaluation that exceeded its time limit."""
     return f"it took longer than the time limit of {limit:g} s"
 
 
 def evaluate_within(evaluate: Evaluate, arch: Arch, limit: float | None) -> Mapping[str, float]:
-    """The metrics of an arch, where that takes no longer than `limit` seconds; None for no limit.
+    """Evaluate an arch within `limit` seconds; None for no limit.
 
-    In the main thread it is interrupted then. Elsewhere, and where code does not come back to
-    Python, or gets over the interruption, the time counts that it took in the end.
+    In the main thread the evaluation is interrupted at the limit. Elsewhere, and where code does
+    not return to Python or catches the interruption, the total time is checked at the end.
 
     Raises:
-        TimeoutError: It took longer.
+        TimeoutError: The evaluation took longer.
     """
     if limit is None:
         return evaluate(arch)
@@ -50,7 +50,7 @@ def evaluate_within(evaluate: Evaluate, arch: Arch, limit: float | None) -> Mapp
     except _Overtime:
         pass
     except Exception:
-        # What was raised in place of the interruption says less than the time that it took.
+        # Past the limit, an error may stem from the interruption, and the time limit says more.
         if time.monotonic() - began <= limit:
             raise
     else:
@@ -60,13 +60,13 @@ def evaluate_within(evaluate: Evaluate, arch: Arch, limit: float | None) -> Mapp
 
 
 class _Overtime(BaseException):
-    """Interrupts an evaluation; no Exception, which the code that evaluates may catch."""
+    """Interrupts an evaluation; a `BaseException`, since evaluators may catch `Exception`."""
 
 
 class _Alarm:
-    """Raises `_Overtime` in what is called inside, again and again: it may be caught there.
+    """Raises `_Overtime` in its body, repeatedly, since the body may catch it.
 
-    Does nothing outside the main thread, which alone hears the clock.
+    Does nothing outside the main thread, which alone receives signals.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -90,11 +90,11 @@ class _Alarm:
             signal.signal(signal.SIGALRM, self._before)
             left, interval = self._users
             if left:
-                # An alarm of the user's own rings when it is due, or now that it is overdue.
+                # A user's own alarm rings when it is due, or at once if overdue.
                 passed = time.monotonic() - self._began
                 signal.setitimer(signal.ITIMER_REAL, max(left - passed, 1e-3), interval)
 
     def _ring(self, _: int, frame: FrameType | None) -> None:
-        # Not in this file, where the evaluation is over and the alarm is yet to be stopped.
+        # Never inside this file's code: there the evaluation is over and the timer about to stop.
         if not self._over and (frame is None or frame.f_globals is not globals()):
             raise _Overtime

@@ -1,1 +1,1 @@
-"""The non-dominated subnets that a search found, their file, and how far they are apart."""
+"""The front: the non-dominated subnets of a search, their file, and the gaps between them."""

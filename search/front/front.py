@@ -21,19 +21,19 @@ from search.problem.problem import Problem
 from search.utils.units import quantity
 from space.utils.errors import InputError, near, shown
 
-# That a front's file may hold: some hundred subnets.
+# Limit of a front's file, which people read: some hundred subnets.
 MOST_BLOCKS = 8000
 
 
 class Front(FrontFile):
     """The non-dominated subnets of a search, the best first.
 
-    The best is that of the first objective that is measured: of a cost the best is the smallest.
+    The first measured objective ranks them; without one, the first objective.
     """
 
     @classmethod
     def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
-        """The front of finished evaluations; those beyond a constraint are not on it."""
+        """Compute the front of finished evaluations, without those beyond a constraint."""
         objectives = problem.objectives
         reference = worst_values(records, objectives)
         archive, steps = follow_archive(records, objectives, reference)
@@ -75,33 +75,32 @@ class Front(FrontFile):
 
     @property
     def ranked_by(self) -> Objective | None:
-        """What says which subnet is best: the first objective that is measured.
+        """The objective that ranks subnets: the first measured one; None without one.
 
-        A file keeps no functions; it keeps what they make of the full arch, or that they fail.
+        A file has no functions, only the names of those that do not work on the full arch.
         """
         free = (*self.full, *self.functions)
         return first_measured(each for each in self.objectives if each.name not in free)
 
     def direction(self, name: str) -> Direction:
-        """What a limit on a metric or a cost means: "max" for at least, "min" for at most.
+        """Return the direction of a metric or cost: limits are lower for "max", upper for "min".
 
-        Of costs it is at most, also where an objective makes them large, as in a search's budget.
+        Costs have upper limits, also where an objective maximises them, as in a search's budget.
 
         Raises:
-            InputError: it is a metric that the search knew no direction of.
+            InputError: The direction of the metric is unknown.
         """
         if name in (*self.full, *self.functions):
             return "min"
         return direction_of(name, self.objectives, self.directions)
 
     def best(self, **limits: float | str) -> FrontEntry | None:
-        """The best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.
+        """Return the best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.
 
-        They say how much at most, or at least of what is better large.
+        Limits are upper ones, or lower ones where more is better. None where no entry is inside.
 
         Raises:
-            InputError: no objective is measured, a name that the front does not know, or an amount
-                that is none.
+            InputError: No objective is measured, a name is unknown, or an amount is invalid.
         """
         ranked_by = self.ranked_by
         if ranked_by is None:
@@ -132,15 +131,15 @@ class Front(FrontFile):
 
     @property
     def leads(self) -> list[Lead | None]:
-        """The lead of each entry over the one that is next best in the first measured objective.
+        """The lead of each entry over the next best one in the first measured objective.
 
-        None for the last of them, and where the evaluation gave no values of single images.
+        None for the last entry, and where the evaluation gave no values per image.
         """
         found = leads_of(self.entries, self.ranked_by)
         return [found.get(entry.identity) for entry in self.entries]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A table: for each entry its trial, the objectives, and what else is known of it."""
+        """Tabulate the entries: trial, objectives, then all other metrics."""
         names = dict.fromkeys(objective.name for objective in self.objectives)
         for entry in self.entries:
             names |= dict.fromkeys(entry.metrics)
@@ -150,24 +149,24 @@ class Front(FrontFile):
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write the front, or what `readable` leaves of it (schema tokennas/front/1)."""
+        """Write the `readable` front (schema tokennas/front/1)."""
         self.readable().write(path)
 
     def readable(self) -> Front:
-        """The front; where it is too long for a file that people read, a part of it.
+        """Thin out a front that is too long for a file that people read.
 
-        That is the best, the last and an even choice of those between.
+        Keeps the best and the last entry, and evenly spaced ones between.
         """
         kept = _even(self.entries, max(2, MOST_BLOCKS // self.shape.depth))
         left_out = len(self.entries) - len(kept)
         if left_out:
-            # Each has another neighbour now.
+            # The next best entry is another one now, so the errors of the leads do not hold.
             kept = tuple(replace(entry, error=None) for entry in kept)
         return replace(self, entries=kept, left_out=self.left_out + left_out)
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        """The names that limits can have."""
+        """Names that limits may use."""
         measured = (entry.metrics for entry in self.entries)
         names = (objective.name for objective in self.objectives)
         return frozenset(self.full).union(names, *measured)
@@ -183,13 +182,13 @@ class Front(FrontFile):
 
 
 def _costs_of_full(problem: Problem) -> dict[str, float]:
-    """What the full arch costs, without an evaluation: by name."""
+    """Compute the full arch's costs that need no evaluation, by name."""
     space, full = problem.space, problem.space.largest()
     costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
     costs |= problem.latencies
     found = {name: float(cost(full)) for name, cost in costs.items()}
     for objective in problem.objectives:
-        # A function of the user's own may know nothing of the full arch.
+        # A user's function may not work on the full arch.
         if objective.function is not None and objective.name not in found:
             with suppress(Exception):
                 value = float(objective.function(full))
@@ -199,16 +198,16 @@ def _costs_of_full(problem: Problem) -> dict[str, float]:
 
 
 def _even(entries: tuple[FrontEntry, ...], most: int) -> tuple[FrontEntry, ...]:
-    """At most so many entries, with the first and the last."""
+    """Pick at most `most` evenly spaced entries, the first and the last included."""
     if len(entries) <= most:
         return entries
     return tuple(entries[i * (len(entries) - 1) // (most - 1)] for i in range(most))
 
 
 def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
-    """Why no evaluation is on the front; the one that came nearest, where constraints keep all off.
+    """Explain why the front is empty, with the evaluation nearest to the constraints.
 
-    Several constraints are summed up, each as a share of its limit.
+    Distances to several constraints are added up, each relative to its limit.
     """
     errors = [record.error for record in records if record.error is not None]
     if len(errors) == len(records):

@@ -1,4 +1,4 @@
-"""`front.yaml`: the subnets of a front with all that is known of them (schema tokennas/front/1)."""
+"""`front.yaml`: the subnets of a front and their metrics (schema tokennas/front/1)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class FrontEntry:
     """A subnet of the front.
 
     Args:
-        arch: canonical.
-        identity: `SearchSpace.identity` of it.
-        trial: number of its evaluation, in the order of finishing.
-        values: of the objectives, in their order.
-        metrics: all that is known of it by name: measured metrics and free costs.
-        error: standard error of its lead, see `Front.leads`; None where it is not known.
+        arch: Canonical arch.
+        identity: `SearchSpace.identity` of the arch.
+        trial: Number of the evaluation, in the order of finishing.
+        values: Objective values, in the objectives' order.
+        metrics: Measured metrics and free costs by name.
+        error: Standard error of the lead, see `Front.leads`; None where it is unknown.
     """
 
     arch: Arch
@@ -48,23 +48,22 @@ class FrontEntry:
 
 @dataclass(frozen=True)
 class FrontFile:
-    """What a front's file holds.
+    """The contents of a front's file.
 
     Args:
-        objectives: what was made large or small.
-        entries: the subnets.
-        shape: of the backbone.
-        full: costs of the full arch that need no evaluation, which per cents refer to.
-        evaluations: how many were finished, failed ones included.
-        failed: how many of them failed.
-        reference: the corner that bounds the hypervolume, in the objectives' own units: the worst
-            value of each among all evaluations.
+        objectives: Objectives of the search.
+        entries: Subnets.
+        shape: Shape of the backbone.
+        full: Costs of the full arch that need no evaluation, which are 100% in limits.
+        evaluations: Number of finished evaluations, failed ones included.
+        failed: Number of failed evaluations.
+        reference: Reference point of the hypervolume: the worst value of each objective.
         steps: (evaluations, hypervolume) wherever the hypervolume grew.
-        ended: why the search ended, in a sentence; where nothing is on the front, why that is too.
-        left_out: subnets of the front that the file it was read from leaves out, see `Front.save`.
-        images: of the search split, which chose the entries; None where that is not known.
-        directions: which way metrics that are no objectives are better, by name.
-        functions: objectives that are worked out from the arch alone, and fail on the full one.
+        ended: Reason why the search ended, and why the front is empty where it is.
+        left_out: Number of subnets that the file leaves out, see `Front.save`.
+        images: Number of images of the search split; None where it is unknown.
+        directions: Directions of metrics that are no objectives, by name.
+        functions: Objectives that are functions of the arch and do not work on the full one.
     """
 
     objectives: tuple[Objective, ...]
@@ -78,7 +77,7 @@ class FrontFile:
     ended: str = ""
     left_out: int = 0
     images: int | None = None
-    # Where a file says nothing of them, metrics are better as ours are.
+    # Files without directions use those of our own metrics.
     directions: Mapping[str, str] = field(default_factory=task_directions)
     functions: tuple[str, ...] = ()
 
@@ -87,7 +86,7 @@ class FrontFile:
         """Read a front; its costs are checked against blocks and shape.
 
         Raises:
-            InputError: file, line, place, value and what would be right.
+            InputError: The file is invalid; the message says where.
         """
         given = open_yaml(path, SCHEMA).mapping(
             *("schema", *REQUIRED), images=None, directions=task_directions(), functions=()
@@ -112,7 +111,7 @@ class FrontFile:
         )
 
     def write(self, path: str | Path) -> None:
-        """Write the file, as it is."""
+        """Write the file, without thinning it out as `Front.save` does."""
         plain: dict[str, Any] = {
             "schema": SCHEMA,
             "objectives": [str(objective) for objective in self.objectives],
@@ -127,7 +126,7 @@ class FrontFile:
             "entries": [_entry_to_dict(entry) for entry in self.entries],
             "directions": dict(self.directions) if self.directions != task_directions() else None,
             "functions": list(self.functions) or None,
-            # Last, where the costs of the entries check it: a file that was cut is noticed.
+            # Last, and required to check the costs of the entries: a truncated file is noticed.
             "shape": self.shape.to_dict(),
         }
         write_yaml(path, {name: value for name, value in plain.items() if value is not None})
@@ -154,7 +153,7 @@ def _read_entry(reader: Reader, shape: BackboneShape, objectives: int) -> FrontE
             if metrics[name] != right:
                 raise each.error(f"does not fit blocks and shape, which give {right}")
     identity = given["identity"].text()
-    # Files are named after it, so that it may be nothing but a hash.
+    # Files are named after the identity: anything but a hash might be another path.
     if not IDENTITY.fullmatch(identity):
         raise given["identity"].error(f"must be 16 hexadecimal digits, got {shown(identity)}")
     return FrontEntry(

@@ -1,4 +1,4 @@
-"""Dominance and exact hypervolume, of points to minimise and of evaluations as such points."""
+"""Dominance and exact hypervolume, of points to minimise and of evaluations."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Array = np.ndarray[Any, Any]
 
 
 def weakly_dominates(points: Array, others: Array) -> Array:
-    """Whether each point is nowhere worse than its partner in `others`, all to be minimised."""
+    """Return whether each point is nowhere worse than its partner in `others`, (..., D) each."""
     return np.asarray((points <= others).all(axis=-1))
 
 
 class Archive:
-    """The non-dominated points so far, and the volume that they dominate.
+    """Non-dominated points to minimise, and their hypervolume.
 
     Args:
-        reference: the corner that bounds the volume; what lies beyond it has none.
+        reference: Reference point; points beyond it add no volume.
     """
 
     def __init__(self, reference: Sequence[float]) -> None:
@@ -35,7 +35,7 @@ class Archive:
         return [tuple(point) for point in self._points.tolist()]
 
     def add(self, point: Sequence[float]) -> bool:
-        """Add a point; whether no other dominates or equals it."""
+        """Add a point; return whether no other dominates or equals it."""
         new = np.array(point, dtype=float)
         if weakly_dominates(self._points, new).any():
             return False
@@ -46,15 +46,15 @@ class Archive:
 
 
 def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -> float:
-    """Volume between `reference` and the points that lie on its better side."""
+    """Compute the volume between `reference` and the points that are better than it."""
     corner = np.array(reference, dtype=float)
     return _volume(np.array(list(points), dtype=float).reshape(-1, len(corner)), corner)
 
 
 def _exclusive(point: Array, others: Array, reference: Array) -> float:
-    """What the others take from a point is the volume of the others moved to where it ends.
+    """Compute the volume that a point dominates and the others do not.
 
-    And so on, down to nothing: the recursion of WFG (While, Bradstreet and Barone, 2012).
+    Its own box without the others' volume in that box: WFG (While, Bradstreet and Barone, 2012).
     """
     if not (point < reference).all():
         return 0.0
@@ -79,12 +79,12 @@ def _volume(points: Array, reference: Array) -> float:
 
 
 def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """Values of objectives as a point to minimise; the same call turns it back."""
+    """Turn objective values into a point to minimise; the same call turns it back."""
     return tuple(each.sign * value for each, value in zip(objectives, values, strict=True))
 
 
 def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """The worst value of each objective among the evaluations that succeeded; 0 for none."""
+    """Return the worst value of each objective among the successful evaluations; 0 for none."""
     points = [signed(record.values, objectives) for record in records if record.values is not None]
     if not points:
         return (0.0,) * len(objectives)
@@ -94,12 +94,12 @@ def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> 
 def hypervolume_steps(
     records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
 ) -> list[tuple[int, float]]:
-    """(evaluations, hypervolume) wherever the hypervolume grew.
+    """List (evaluations, hypervolume) wherever the hypervolume grew.
 
     Args:
-        records: finished evaluations; those beyond a constraint count, but add nothing.
-        objectives: what their values are of.
-        reference: in the objectives' own units; to compare searches, give them the same.
+        records: Finished evaluations; those beyond a constraint count, but add no volume.
+        objectives: Objectives of the records' values.
+        reference: Reference point in the objectives' own units; the same one to compare searches.
     """
     return follow_archive(records, objectives, reference)[1]
 
@@ -107,7 +107,7 @@ def hypervolume_steps(
 def follow_archive(
     records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
 ) -> tuple[Archive, list[tuple[int, float]]]:
-    """The non-dominated points of all evaluations, and the steps of `hypervolume_steps`."""
+    """Return the non-dominated points of all evaluations, and the `hypervolume_steps`."""
     archive, steps = Archive(signed(reference, objectives)), []
     for count, record in enumerate(records, start=1):
         before = archive.volume

@@ -1,4 +1,4 @@
-"""How far the archs of a front are ahead of each other, and whether chance explains it."""
+"""Leads: the gaps between the archs of a front, and whether they exceed chance."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ NOT_TOLD_APART = "≈"
 
 
 class Lead(NamedTuple):
-    """By how much an arch of a front is better than the next best one.
+    """The gap between an arch of a front and the next best one.
 
     Args:
-        name: the measured objective.
-        ahead: difference in it, over 0 for better.
-        error: standard error of the difference, paired over the images.
+        name: Name of the measured objective.
+        ahead: Absolute difference in that objective.
+        error: Standard error of the difference, paired over the images.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Lead(NamedTuple):
 
     @property
     def told_apart(self) -> bool:
-        """Whether it is over two standard errors, so that chance hardly explains it."""
+        """Whether the gap exceeds two standard errors, so that chance hardly explains it."""
         return self.ahead > 2 * self.error
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ T = TypeVar("T", bound=_Judged)
 
 
 def leads_of(entries: Iterable[_OfFront], score: Objective | None) -> dict[str, Lead]:
-    """The leads in the objective that archs are ranked by, where they are known, by identity."""
+    """Return the known leads in the ranking objective, by identity."""
     if score is None:
         return {}
     return {
@@ -68,7 +68,7 @@ def leads_of(entries: Iterable[_OfFront], score: Objective | None) -> dict[str, 
 
 
 def what_leads_are(leads: Iterable[Lead | None]) -> str:
-    """The leads of a front, at least one of them known, in a sentence."""
+    """Summarise the leads of a front, of which at least one is known, in a sentence."""
     known = [lead for lead in leads if lead is not None]
     close = sum(not lead.told_apart for lead in known)
     return (
@@ -81,7 +81,7 @@ def what_leads_are(leads: Iterable[Lead | None]) -> str:
 def errors_of(
     records: Sequence[Record], score: Objective | None
 ) -> tuple[dict[str, float | None], int | None]:
-    """Standard errors of the leads by identity, and how many images there are, where known."""
+    """Compute the leads' standard errors by identity, and the number of images, where known."""
     if score is None:
         return {}, None
     groups = {each.identity: each.groups.get(score.name) for each in records}
@@ -94,6 +94,6 @@ def errors_of(
 
 
 def _ranked(archs: Iterable[T], score: Objective) -> list[T]:
-    """Archs, the best in the measured objective first."""
+    """Sort archs by the measured objective, the best first."""
     known = (each for each in archs if score.name in each.metrics)
     return sorted(known, key=lambda each: score.sign * each.metrics[score.name])

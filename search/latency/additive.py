@@ -14,11 +14,11 @@ NANOSECONDS = 1e9
 
 
 class LatencyCost:
-    """The nanoseconds of a table, summed along an arch as MACs are.
+    """Latency in nanoseconds as a sum over blocks, like MACs.
 
     Args:
-        seconds: Of each term that the archs may have.
-        shape: The backbone that they belong to.
+        seconds: Seconds of each term that archs may have.
+        shape: Shape of the backbone.
     """
 
     def __init__(self, seconds: Mapping[Term, float], shape: BackboneShape) -> None:

@@ -1,4 +1,4 @@
-"""What each term takes, from what archs take; and how well that foretells archs never measured."""
+"""Fit of the latency of each term to measured archs, and its error on held-out archs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from space.shape import BackboneShape
 
 Array = NDArray[np.float64]
 
-# How far a term may stray from the smooth curve of its operator, against the noise of an arch:
-# with few archs a term, the curve decides; with many, what was measured.
+# Relative scales of the regularisation: deviation of a term from its operator's smooth curve, and
+# noise of an arch. With few archs a term, the curve decides; with many, the measurements.
 STRAY = 0.3
 NOISE = 0.02
-# The full arch counts so many times: per cents of a budget refer to it.
+# Weight of the full arch, whose latency is 100% in budgets.
 PINNED = 30.0
 TOO_FAR = (
     "That is too far off to rest a budget on: measure again with the machine to itself, "
@@ -32,14 +32,14 @@ LARGE_MEAN, SMALL_TAU = 0.05, 0.95
 
 @dataclass(frozen=True)
 class Error:
-    """How far predictions were from measurements on archs that had no part in the fit.
+    """Prediction errors on held-out archs.
 
     Args:
-        mean: of the relative errors' sizes.
-        worst: the largest of them.
-        kendall_tau: rank correlation of predicted and measured, 1 where the orders agree. Archs of
-            the same terms at other places are predicted to be equal, and are not compared.
-        archs: how many there were.
+        mean: Mean absolute relative error.
+        worst: Greatest absolute relative error.
+        kendall_tau: Rank correlation of predicted and measured, 1 where the orders agree. Archs of
+            the same terms in other blocks have equal predictions, and are not compared.
+        archs: Number of archs.
     """
 
     mean: float
@@ -49,14 +49,14 @@ class Error:
 
     @classmethod
     def of(cls, predicted: Sequence[float], measured: Sequence[float]) -> Error:
-        """Compare, arch by arch; two or more."""
+        """Compare predictions with measurements of the same archs, two or more."""
         guess, truth = np.array(predicted), np.array(measured)
         sizes = np.abs(guess / truth - 1)
         return cls(float(sizes.mean()), float(sizes.max()), tau(guess, truth), len(truth))
 
     @property
     def large(self) -> bool:
-        """Whether budgets that rest on it mean little."""
+        """Whether the error is too large for meaningful budgets."""
         return self.mean > LARGE_MEAN or not self.kendall_tau >= SMALL_TAU
 
     def __str__(self) -> str:
@@ -66,12 +66,12 @@ class Error:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML."""
+        """Return plain values for YAML."""
         return asdict(self)
 
 
 def tau(predicted: ArrayLike, measured: ArrayLike) -> float:
-    """Kendall's rank correlation over the pairs that are predicted to differ; 0 without any."""
+    """Compute Kendall's tau over the pairs with different predictions; 0 without any."""
     guess, truth = np.array(predicted, dtype=float), np.array(measured, dtype=float)
     apart = np.sign(guess[:, None] - guess) * ~np.isclose(guess[:, None], guess, rtol=1e-6)
     pairs = np.abs(apart).sum()
@@ -81,15 +81,15 @@ def tau(predicted: ArrayLike, measured: ArrayLike) -> float:
 def fit(
     measured: Mapping[Arch, float], shape: BackboneShape, terms: Sequence[Term]
 ) -> dict[Term, float]:
-    """The seconds of each term, none negative, by least squares of relative errors.
+    """Fit non-negative seconds of each term by least squares of relative errors.
 
-    First one curve a + b n + c n^2 over the tokens for each operator; then every term by itself,
-    held near that curve as far as few archs have it.
+    First a curve a + b n + c n^2 over the tokens n for each operator; then each term, regularised
+    towards that curve, which matters most for terms that few archs have.
 
     Args:
-        measured: seconds of each arch.
-        shape: the backbone that they belong to.
-        terms: those to fit; all that the archs have among them.
+        measured: Seconds of each arch.
+        shape: Shape of the backbone.
+        terms: Terms to fit, which include all of the archs.
     """
     column = {term: j for j, term in enumerate(terms)}
     counts: Array = np.zeros((len(measured), len(terms)))
@@ -101,7 +101,7 @@ def fit(
     counts *= (weights / seconds)[:, None]
     curves = _curves(terms)
     smooth = curves @ nnls(counts @ curves, weights)[0]
-    # A term that the curve puts at nothing may still be as large as a small part of a block.
+    # A floor, since a term with 0 on the curve may still take a small part of a block's time.
     scale = STRAY * np.maximum(smooth, 1e-3 * seconds.max() / shape.depth)
     near, wanted = NOISE * np.diag(1 / scale), NOISE * smooth / scale
     found = nnls(np.vstack([counts, near]), np.concatenate([weights, wanted]))[0]
@@ -109,7 +109,7 @@ def fit(
 
 
 def _curves(terms: Sequence[Term]) -> Array:
-    """For each term (a row), 1, n and n^2 in the columns of its operator."""
+    """Build the curves' design matrix, (terms, 3 x operators): 1, n and n^2 of each operator."""
     operators = sorted({term.operator for term in terms})
     most = max(max(term.tokens, 1) for term in terms)
     found: Array = np.zeros((len(terms), 3 * len(operators)))

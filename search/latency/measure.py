@@ -1,4 +1,4 @@
-"""Networks timed beside each other, on the device, batch and precision that they will run with."""
+"""Interleaved timing of networks, on the device, batch and precision of their use."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Timing(NamedTuple):
     """Seconds of one forward pass.
 
     Args:
-        seconds: the median.
-        spread: between the first and the third quartile, as a share of the median.
+        seconds: Median.
+        spread: Interquartile range, relative to the median.
     """
 
     seconds: float
@@ -36,7 +36,7 @@ class Timing(NamedTuple):
 
     @classmethod
     def of(cls, taken: list[float]) -> Timing:
-        """Of repeats, two or more."""
+        """Summarise repeats, two or more."""
         first, _, third = quantiles(taken, n=4)
         return cls(median(taken), (third - first) / median(taken))
 
@@ -48,14 +48,17 @@ def take_turns(
     warm_up: int = WARM_UP,
     seed: int = 0,
 ) -> dict[K, list[float]]:
-    """Seconds of each run, round by round, so that what else the machine does slows all of them.
+    """Time all runs round by round, so that other load on the machine slows all of them.
 
     Args:
-        runs: what to time, by name; each round takes them in an order of its own.
-        rounds: how often, after the warm-up.
-        wait: returns when the device has done all that it was given.
-        warm_up: rounds that do not count.
-        seed: of the orders.
+        runs: Functions to time, by name; each round calls them in a random order.
+        rounds: Number of rounds after the warm-up.
+        wait: Function that synchronises the device.
+        warm_up: Number of rounds that do not count.
+        seed: Seed of the orders.
+
+        Returns:
+            The seconds of each run in each round.
     """
     taken: dict[K, list[float]] = {name: [] for name in runs}
     order = random.Random(seed)
@@ -71,9 +74,9 @@ def take_turns(
 
 
 def steady(taken: Mapping[str, Sequence[float]]) -> dict[str, Timing]:
-    """The timing of each run without the drift of the rounds: a device that heats up, a neighbour.
+    """Summarise each run without the rounds' drift: a device that heats up, other load.
 
-    A round's drift is by how much the median run was slower in it than over all rounds.
+    A round's drift is the median over runs of their slowdown in it.
     """
     seconds = np.array(list(taken.values()))
     shares = seconds / np.median(seconds, axis=1, keepdims=True)
@@ -82,10 +85,10 @@ def steady(taken: Mapping[str, Sequence[float]]) -> dict[str, Timing]:
 
 
 def waiting_for(device: torch.device) -> Callable[[], None]:
-    """What returns when the device has done all that it was given.
+    """Return a function that synchronises the device.
 
     Raises:
-        InputError: there is nothing to wait for on such a device.
+        InputError: The device cannot be synchronised.
     """
     if device.type == "cpu":
         return lambda: None
@@ -96,7 +99,7 @@ def waiting_for(device: torch.device) -> Callable[[], None]:
 
 
 def device_name(device: torch.device) -> str:
-    """Name of the device, with the threads that a CPU uses."""
+    """Return the device's name, with the number of threads of a CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
@@ -112,7 +115,7 @@ def device_name(device: torch.device) -> str:
 
 
 def clock_of(device: torch.device) -> float | None:
-    """MHz at which the device runs now; None where it does not tell."""
+    """Return the device's current clock in MHz; None where it is unknown."""
     if device.type == "cuda":
         try:
             return float(torch.cuda.clock_rate(device))
@@ -125,7 +128,7 @@ def clock_of(device: torch.device) -> float | None:
 
 
 def images_like(model: nn.Module, batch: int) -> torch.Tensor:
-    """Made-up images (B, C, H, W) that a timm VisionTransformer takes, on its device."""
+    """Make random images (B, C, H, W) for a timm VisionTransformer, on its device."""
     parameter = next(model.parameters())
     size = (batch, model.in_chans, *model.patch_embed.img_size)  # type: ignore[union-attr, misc]
     return torch.randn(size, device=parameter.device, dtype=parameter.dtype)

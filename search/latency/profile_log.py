@@ -1,4 +1,4 @@
-"""The rounds of a profile, kept as they come: after a stop the same command goes on from there."""
+"""The log of a profile's rounds, from which an interrupted profile resumes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from space.utils.yaml_file import write_text
 
 
 class Rounds:
-    """A file of one line a round, headed by what was measured; it is gone once the table is there.
+    """A file with a header and one line per round; it is deleted once the table is written.
 
     Args:
-        path: of the file. One that is of something else is begun anew; a line that was cut off,
-            with all after it, is measured again.
-        description: plain values that say what is measured, and on what.
-        count: seconds in a round.
+        path: The file; restarted for another description, and cut before a truncated line.
+        description: Plain values that identify the measurement.
+        count: Number of runs in a round.
     """
 
     def __init__(self, path: Path, description: Mapping[str, Any], count: int) -> None:
@@ -38,7 +37,7 @@ class Rounds:
         write_text(path, "".join(f"{line}\n" for line in kept))
 
     def add(self, seconds: list[float]) -> None:
-        """Keep a round."""
+        """Append a round."""
         self.seconds.append(seconds)
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(seconds) + "\n")

@@ -1,7 +1,7 @@
-"""A latency table: what a device was measured to take, carried to where the search runs.
+"""Latency tables: latencies measured on a device, for searches on any machine.
 
-Schema tokennas/latency/1. `shape`, which costs are checked by, stands last: a file that was cut off
-is noticed.
+Schema tokennas/latency/1. `shape`, which is needed to check the costs, stands last: a truncated
+file is noticed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ KEYS = ("schema", "name", "conditions", "full_ms", "terms", "measured", "shape")
 
 @dataclass(frozen=True)
 class Measured:
-    """An arch and what it was measured to take.
+    """A measured arch.
 
     Args:
-        arch: canonical.
-        ms: milliseconds of a batch, median.
-        spread: between the quartiles, as a share of the median.
-        held_out: whether it had no part in the fit.
+        arch: Canonical arch.
+        ms: Median milliseconds of a batch.
+        spread: Interquartile range, relative to the median.
+        held_out: Whether the arch had no part in the fit.
     """
 
     arch: Arch
@@ -45,16 +45,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of every term that the archs of a space have, on one device.
+    """Milliseconds of every term in a space, on one device.
 
     Args:
-        name: of the device, as budgets call it: `latency_ms@NAME`.
-        conditions: what was measured on.
-        full_ms: the full network, measured beside the others.
-        error: of predictions for archs that had no part in the fit; None where nobody knows it.
-        terms: milliseconds of each.
-        measured: the archs that were measured.
-        shape: the backbone.
+        name: Name of the device in budgets: `latency_ms@NAME`.
+        conditions: Conditions of the measurements.
+        full_ms: Measured milliseconds of the full network.
+        error: Prediction error on held-out archs; None where it is unknown.
+        terms: Milliseconds of each term.
+        measured: Measured archs.
+        shape: Shape of the backbone.
     """
 
     name: str
@@ -66,10 +66,10 @@ class LatencyTable:
     shape: BackboneShape
 
     def predict(self, arch: Arch) -> float:
-        """Milliseconds of a batch.
+        """Predict the milliseconds of a batch.
 
         Raises:
-            InputError: the arch does not fit the backbone, or has a term that the table lacks.
+            InputError: The arch does not fit the backbone, or the table lacks one of its terms.
         """
         found = count_terms(arch, self.shape)
         for term in found:
@@ -78,18 +78,17 @@ class LatencyTable:
         return sum(count * self.terms[term] for term, count in found.items())
 
     def check(self, space: SearchSpace, whose: str) -> None:
-        """Refuse a table that cannot judge the archs of a space.
+        """Check that the table covers the archs of a space.
 
         Raises:
-            InputError: it is of another backbone, lacks what the space may choose, or does not say
-                how far it is off.
+            InputError: The table is of another backbone, lacks a term, or has no error.
         """
         if self.error is None:
             raise InputError(
                 f"{whose}: does not say how far its predictions are off (`error`); "
                 "measure again: tokennas profile CONFIG"
             )
-        # Other data have other classes; what their classifier takes is nothing beside the blocks.
+        # Shapes may differ in the head: other classes take next to no time.
         here, there = (replace(shape, head=Part(0, 0)) for shape in (space.shape, self.shape))
         for field in fields(BackboneShape):
             wanted, found = getattr(here, field.name), getattr(there, field.name)
@@ -109,7 +108,7 @@ class LatencyTable:
         """Write the file.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: The file cannot be written.
         """
         write_yaml(
             path,
@@ -138,7 +137,7 @@ class LatencyTable:
         """Read the file.
 
         Raises:
-            InputError: file, line, place, value and what would be right.
+            InputError: The file is invalid; the message says where.
         """
         reader = open_yaml(path, SCHEMA)
         given = reader.mapping(*KEYS, error=None)
@@ -193,10 +192,10 @@ def _read_measured(reader: Reader, shape: BackboneShape, terms: Mapping[Term, fl
 
 
 def check_name(name: object) -> str:
-    """The name of a device, which budgets and files are called by.
+    """Return a device's name if it is valid in budgets and file names.
 
     Raises:
-        InputError: anything but letters, digits, - and _.
+        InputError: The name has characters other than letters, digits, - and _.
     """
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
         raise InputError(f"must be letters, digits, - and _ alone, got {shown(name)}")

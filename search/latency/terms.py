@@ -1,8 +1,8 @@
-"""The terms that a latency adds up from: what was done to how many patch tokens.
+"""The terms that latencies are sums of: an operator and its number of patch tokens.
 
-As with MACs, what a block makes the block before it do counts as its own: a map that is kept for
-it, scores by which its tokens are chosen. So the sum along an arch is an additive cost, and the
-dynamic programming that counts and draws by MACs works for milliseconds too.
+As with MACs, work that the previous block does for a block counts as the block's own: a map that is
+kept for it, scores that select its tokens. So latency is an additive cost, and the dynamic
+programming that counts and samples by MACs works for milliseconds too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from space.space import SearchSpace
 
 
 def arch_terms(arch: Arch, shape: BackboneShape) -> Iterator[tuple[Term, int]]:
-    """Every term of an arch, as often as it occurs, with its MACs; these add up to the arch's.
+    """Iterate over the terms of an arch, repeated ones too, with their MACs (the arch's in all).
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
@@ -31,7 +31,7 @@ def arch_terms(arch: Arch, shape: BackboneShape) -> Iterator[tuple[Term, int]]:
 
 
 def count_terms(arch: Arch, shape: BackboneShape) -> Counter[Term]:
-    """The terms of an arch, and how often each occurs.
+    """Count the terms of an arch.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
@@ -40,7 +40,7 @@ def count_terms(arch: Arch, shape: BackboneShape) -> Counter[Term]:
 
 
 def list_terms(space: SearchSpace) -> list[Term]:
-    """Every term that an arch of a space may have, in order."""
+    """List every term that an arch of the space may have, sorted."""
     found = {rest_term(state, space.shape)[0] for state in space.graph.levels[-1]}
     for level in space.graph.choices():
         for state, block in level:

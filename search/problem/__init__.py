@@ -1,1 +1,1 @@
-"""What a search looks for: costs, objectives, budgets, and what an evaluation gave."""
+"""The problem that a search solves: costs, objectives, budgets, and evaluation results."""

@@ -1,9 +1,8 @@
-"""Budgets: how much an arch may cost at most.
+"""Budgets: upper limits on what an arch costs.
 
 `macs=0.8G`, `flops=1.6G` (1 MAC = 2 FLOPs), `params=12M`, `macs=60%` of the full arch's; with a
 latency table `latency_ms=3.0` too, and `latency_ms@NAME=60%` for one of several devices. A budget
-on a free cost is kept before anything is evaluated; one on a metric is known only afterwards, and
-becomes a constraint.
+on a free cost is checked before an evaluation; one on a metric only afterwards, as a constraint.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKMGT
 
 @dataclass(frozen=True)
 class Limit:
-    """A budget on a free cost: what archs inside it cost at most.
+    """A budget on a free cost.
 
     Args:
-        name: of the cost.
-        most: the limit, in the cost's own unit.
-        of: the cost of an arch.
-        additive: the same as a sum over blocks, where it is one.
-        unit: how much of that sum makes one of the cost.
+        name: Name of the cost.
+        most: Upper limit, in the cost's own unit.
+        of: Function that gives the cost of an arch.
+        additive: The same cost as a sum over blocks; None where it is no such sum.
+        unit: Number of units of that sum in one unit of the cost.
     """
 
     name: str
@@ -50,12 +49,12 @@ class Limit:
 
     @property
     def ceiling(self) -> float:
-        """The limit in the units of the sum over blocks."""
-        # Per cents of whole nanoseconds, in milliseconds, may lose the last one to rounding.
+        """The limit in units of the sum over blocks."""
+        # Rounding of a per cent, in milliseconds, must not lose the last whole nanosecond.
         return self.most if self.unit == 1 else math.floor(self.most * self.unit + 1e-3)
 
     def keeps(self, arch: Arch) -> bool:
-        """Whether an arch is inside."""
+        """Return whether an arch is inside the limit."""
         cost = self.of(arch)
         return (cost if self.unit == 1 else round(cost * self.unit)) <= self.ceiling
 
@@ -66,14 +65,14 @@ class Limit:
 
 @dataclass(frozen=True)
 class Constraint:
-    """A budget on a metric: at most so much, or at least where more is better."""
+    """A budget on a metric: an upper limit, or a lower one where more is better."""
 
     name: str
     limit: float
     direction: Direction
 
     def excess(self, metrics: Mapping[str, float]) -> float:
-        """How far a metric is beyond the limit; 0 or less inside it."""
+        """Return how far the metric is beyond the limit; 0 or less inside it."""
         beyond = metrics[self.name] - self.limit
         return beyond if self.direction == "min" else -beyond
 
@@ -89,7 +88,7 @@ class Budget:
     constraints: tuple[Constraint, ...] = ()
 
     def inside(self, arch: Arch) -> bool:
-        """Whether the arch keeps every budget that is free to check."""
+        """Return whether an arch is inside every budget on a free cost."""
         return all(limit.keeps(arch) for limit in self.limits)
 
     def __str__(self) -> str:
@@ -103,17 +102,17 @@ def parse_budget(
     directions: Mapping[str, str] | None = None,
     costs: Mapping[str, FreeCost] = FREE_COSTS,
 ) -> Budget:
-    """Budgets from text (`macs=0.8G`, several with commas or as a list) or from a mapping.
+    """Parse budgets from text (`macs=0.8G`, several with commas or as a list) or from a mapping.
 
     Args:
-        values: the budgets; None for none.
-        space: what per cents and costs refer to.
-        objectives: their names may be budgeted too.
-        directions: the metrics that the evaluation is known to give.
-        costs: the free costs; with latency tables more than the usual.
+        values: The budgets; None for no budget.
+        space: Search space, whose largest arch is 100%.
+        objectives: Objectives, whose names may have budgets too.
+        directions: Directions of the metrics that the evaluation is known to give, by name.
+        costs: Free costs by name, predicted latencies included.
 
     Raises:
-        InputError: an unknown name, an amount that is none, or a cost given twice.
+        InputError: A name is unknown, an amount is invalid, or a cost is given twice.
     """
     found: dict[str, Limit | Constraint] = {}
     objectives = tuple(objectives)
@@ -150,16 +149,16 @@ def parse_budget(
 
 
 def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0) -> float:
-    """The limit that an amount names: 0.8G, 12M, 3.0 or 60%.
+    """Return the limit that an amount stands for: 0.8G, 12M, 3.0 or 60%.
 
     Args:
-        name: of the budget, for messages.
-        amount: a number, or text with a suffix.
-        full: the full arch's cost, for per cents; None where it is not known.
-        scale: what one unit of it counts.
+        name: Name of the budget, for error messages.
+        amount: Number, or text with a suffix.
+        full: Cost of the full arch, which is 100%; None where it is unknown.
+        scale: Factor from the amount's unit to the cost's.
 
     Raises:
-        InputError: no such amount.
+        InputError: The amount is invalid.
     """
     value, unit = amount, ""
     if isinstance(amount, str):
@@ -196,7 +195,7 @@ def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
 
 
 def _check_known(name: str, metrics: Collection[str], costs: Mapping[str, FreeCost]) -> None:
-    """Refuse what looks like a slip of a name that is known; other names are the user's metrics."""
+    """Reject likely typos of known names; any other name is a metric of the user's."""
     hint = near(name, [*costs, "flops", *metrics])
     if not hint and name != "latency_ms":
         hint = near(name, ["latency_ms"])

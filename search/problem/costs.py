@@ -1,4 +1,4 @@
-"""Costs that are free: worked out from arch and shape, without running anything."""
+"""Free costs: computed from arch and shape, without running anything."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class FreeCost:
     """A cost that needs no evaluation.
 
     Args:
-        name: as objectives and budgets call it.
-        of: its value for an arch.
-        additive: the same as a sum over blocks, where it is one.
-        unit: how much of the sum makes one of the cost: milliseconds are summed in nanoseconds.
+        name: Name in objectives and budgets.
+        of: Function that gives the cost of an arch.
+        additive: The same cost as a sum over blocks; None where it is no such sum.
+        unit: Number of units of that sum in one unit of the cost (latencies are summed in ns).
     """
 
     name: str
@@ -37,15 +37,15 @@ class FreeCost:
     unit: int = 1
 
     def at(self, shape: BackboneShape) -> Callable[[Arch], float]:
-        """The cost of archs of one backbone."""
+        """Return the cost function for archs of one backbone."""
         return partial(_value, self.of, shape)
 
 
 def tokens(arch: Arch, shape: BackboneShape) -> int:
-    """Patch tokens that each block works on, summed over the blocks.
+    """Count the patch tokens that each block works on, summed over the blocks.
 
     Raises:
-        InputError: the arch does not fit the backbone or breaks a rule.
+        InputError: The arch does not fit the backbone or breaks a validity rule.
     """
     return sum(token_counts(arch, shape))
 

@@ -1,4 +1,4 @@
-"""What is evaluated, what comes of it, and what is kept of that."""
+"""Jobs to evaluate, their outcomes, and the records that are kept."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ Source = Literal["initial", "retry", "sampler", "uniform"]
 
 @dataclass(frozen=True)
 class Job:
-    """An arch that is to be evaluated.
+    """An arch to evaluate.
 
     Args:
         identity: `SearchSpace.identity` of the arch.
-        arch: canonical.
-        genes: an assignment that decodes to it.
-        source: who proposed it: the initial population, a failure that is tried again, the sampler,
-            or a uniform draw.
+        arch: Canonical arch.
+        genes: Genes that decode to the arch.
+        source: Origin of the proposal: initial archs, retry of a failure, sampler, or uniform draw.
     """
 
     identity: str
@@ -37,13 +36,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an evaluation gave: metrics, or an error in one line.
+    """The result of an evaluation: metrics, or an error.
 
     Args:
-        metrics: by name; empty where it failed.
-        error: why it failed; None where it did not.
-        seconds: how long it took.
-        groups: what is known of metrics by groups of the images.
+        metrics: Metrics by name; empty after a failure.
+        error: Reason of the failure, in one line; None after a success.
+        seconds: Duration.
+        groups: Metrics by groups of the images, where known.
     """
 
     metrics: Mapping[str, float]
@@ -57,16 +56,16 @@ class Record:
     """A finished evaluation.
 
     Args:
-        number: its place in the order of finishing, from 0.
-        identity: of its arch.
-        arch: canonical.
-        metrics: what was measured, and the free costs; empty where it failed.
-        values: of the objectives, in their order; None where it failed.
-        excess: how far each constrained metric is beyond its limit.
-        seconds: how long the evaluation took.
-        error: why it failed; None where it did not.
-        reused: whether the metrics were taken over from another search.
-        groups: what is known of the objectives by groups of the images.
+        number: Position in the order of finishing, from 0.
+        identity: `SearchSpace.identity` of the arch.
+        arch: Canonical arch.
+        metrics: Measured metrics and free costs by name; empty after a failure.
+        values: Objective values, in the objectives' order; None after a failure.
+        excess: Distance of each constrained metric beyond its limit, by name.
+        seconds: Duration of the evaluation.
+        error: Reason of the failure; None after a success.
+        reused: Whether the metrics come from another search.
+        groups: Objectives by groups of the images, where known.
     """
 
     number: int
@@ -82,17 +81,17 @@ class Record:
 
     @property
     def inside(self) -> bool:
-        """Whether it was evaluated and keeps every constraint."""
+        """Whether the evaluation succeeded and meets every constraint."""
         return self.values is not None and all(value <= 0 for value in self.excess.values())
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line, with the place that raised it."""
+    """Format an exception in one line, with the file and line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return one_line(error, typed=True) + place
 
 
 def reason_of(error: Exception) -> str:
-    """Why something could not be done, in a line."""
+    """Format an error in one line: an `InputError` as its message, others with type and place."""
     return str(error) if isinstance(error, InputError) else describe(error)

@@ -1,4 +1,4 @@
-"""The archs inside a budget: whether there are any, and draws from those not yet seen."""
+"""Feasible archs: whether any meet the budget, and uniform draws of unseen ones."""
 
 from __future__ import annotations
 
@@ -16,34 +16,29 @@ from space.space import SearchSpace
 from space.utils.errors import InputError
 
 MOST_LISTED = 20_000
-# So small a budget without a unit was probably meant in per cent.
+# A budget this small, without a unit, was probably meant in per cent.
 PER_CENT = 100
 QUICK_DRAWS = 1_000
 DRAWS = 10_000
 
 
 class Feasible:
-    """The archs of a space inside every budget that is free to check.
-
-    Args:
-        space: the archs.
-        budget: what they may cost.
-    """
+    """The archs of a space inside every budget on a free cost."""
 
     def __init__(self, space: SearchSpace, budget: Budget) -> None:
         self.space = space
         self.budget = budget
-        # Draws before the archs are listed: in a small space there is no need for any.
+        # Rejected draws before the archs are enumerated; a small space is enumerated at once.
         self._patience = 0 if space.size() <= MOST_LISTED else QUICK_DRAWS
 
     def check(self, rng: np.random.Generator) -> None:
-        """Refuse budgets that no arch meets, before anything is evaluated.
+        """Reject budgets that no arch meets, before anything is evaluated.
 
-        Exact for an additive budget (MACs, params, tokens); for several together, and for others,
-        as far as bounded listing and draws find an arch.
+        Exact for one additive budget (MACs, params, tokens). Otherwise a bounded enumeration and
+        random draws look for an arch.
 
         Raises:
-            InputError: the budget, and the range of the space.
+            InputError: No arch meets the budget; the message gives the range of the space.
         """
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
@@ -57,11 +52,11 @@ class Feasible:
             raise InputError(f"budget {self.budget}: {found} inside; {self._ranges()}")
 
     def draw(self, rng: np.random.Generator, seen: Container[str]) -> Arch | None:
-        """Draw uniformly from the archs inside that are not `seen`; None where none is found.
+        """Draw uniformly from the unseen archs inside the budget; None where none is found.
 
         Args:
-            rng: where draws come from.
-            seen: identities.
+            rng: Random generator.
+            seen: Identities of the archs not to draw.
         """
         for attempt in range(DRAWS):
             if attempt == self._patience and self._listed is not None:
@@ -75,12 +70,12 @@ class Feasible:
 
     @property
     def exact(self) -> bool:
-        """Whether `draw` finds an arch wherever there is one; slow where there are many archs."""
+        """Whether `draw` is sure to find an arch where there is one; slow in large spaces."""
         return self._listed is not None
 
     @cached_property
     def _listed(self) -> list[tuple[str, Arch]] | None:
-        """The archs inside and their identities, or None where they are too many to list."""
+        """Identities and archs inside the budget; None where they are too many to enumerate."""
         limits = [(limit.additive, limit.ceiling) for limit in self.budget.limits if limit.additive]
         archs = list_archs(self.space.graph, limits, MOST_LISTED)
         if archs is None:
@@ -89,7 +84,7 @@ class Feasible:
 
     @cached_property
     def _bands(self) -> list[tuple[Limit, Bands]]:
-        """The additive budgets, each with the archs by that cost."""
+        """The additive budgets, each with the space's archs counted by that cost."""
         return [
             (
                 limit,
@@ -103,7 +98,7 @@ class Feasible:
 
     @cached_property
     def _sample(self) -> Callable[[np.random.Generator], Arch]:
-        """Uniform draws inside the budget that leaves the fewest archs."""
+        """A function that draws uniformly inside the tightest additive budget."""
         if not self._bands:
             return self.space.sample
         tightest, bands = self._bands[0]
@@ -114,7 +109,7 @@ class Feasible:
         return lambda rng: bands.sample(rng, 0, tightest.ceiling)
 
     def _ranges(self) -> str:
-        """What the costs of the space are, for a message."""
+        """Format the range of each budgeted cost over the space, for error messages."""
         full = self.space.largest()
         parts = [
             f"{limit.name}={quantity(bands.low / limit.unit)} "

@@ -1,4 +1,4 @@
-"""What a search judges archs by: metrics of the evaluation, free costs, functions of the arch."""
+"""Objectives: metrics of the evaluation, free costs, and functions of the arch."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]
 
 DEFAULT = ("top1", "macs")
-# Measured ones are metrics.
+# Prefixes of latency names: predicted costs, and measurements of the front's subnets.
 LATENCIES = ("latency_ms", "measured_latency_ms")
 NAME = re.compile(r"[A-Za-z_][\w.@-]*")
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Something to make large or small.
+    """A quantity to maximise or minimise.
 
     Args:
-        name: of a free cost or of a metric that the evaluation gives, or any name for `function`.
+        name: Name of a free cost or a metric; any name with `function`.
         direction: "max" or "min".
-        function: what works it out from the arch alone; None for costs and metrics.
+        function: Function of the arch alone; None for costs and metrics.
 
     Raises:
-        InputError: a name or a direction that is none.
+        InputError: The name or the direction is invalid.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Objective:
 
     @property
     def sign(self) -> int:
-        """What turns values into ones to minimise."""
+        """Factor that turns values into ones to minimise."""
         return -1 if self.direction == "max" else 1
 
     @property
@@ -67,15 +67,15 @@ def parse_objectives(
     directions: Mapping[str, str] | None = None,
     functions: Mapping[str, Callable[[Arch], float]] | None = None,
 ) -> tuple[Objective, ...]:
-    """Objectives from names; a metric of one's own needs its direction: `latency_ms=min`.
+    """Parse objectives from names; a metric of the user's needs a direction: `latency_ms=min`.
 
     Args:
-        values: one or several.
-        directions: the metrics that the evaluation is known to give; by default of all tasks.
-        functions: costs beside the usual free ones, by name: predicted latencies.
+        values: One objective or several.
+        directions: Directions of the evaluation's metrics by name; None for those of all tasks.
+        functions: Further costs by name: predicted latencies.
 
     Raises:
-        InputError: an unknown name, a direction that is none, a name given twice, or no objective.
+        InputError: No objective, an unknown name, one given twice, or an invalid direction.
     """
     given = [values] if isinstance(values, str | Objective) else list(values)
     costs, stated = functions or {}, task_directions() if directions is None else directions
@@ -93,14 +93,14 @@ def parse_objectives(
 
 
 def first_measured(objectives: Iterable[Objective]) -> Objective | None:
-    """The first objective that evaluations measure, which says what is best; None without one."""
+    """Return the first objective that evaluations measure, which ranks archs; None without one."""
     return next((objective for objective in objectives if objective.measured), None)
 
 
 def direction_of(
     name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] | None = None
 ) -> Direction:
-    """Which way a metric is better: as an objective says, or as is known of it.
+    """Return which direction of a metric is better.
 
     Args:
         name: The metric's name.
@@ -108,7 +108,7 @@ def direction_of(
         directions: Directions of the metrics that the evaluation gives, by name.
 
     Raises:
-        InputError: nothing says it.
+        InputError: The direction is unknown.
     """
     stated = {
         **task_directions(),
@@ -127,7 +127,7 @@ def direction_of(
 
 
 def _known(objective: Objective, functions: Mapping[str, Callable[[Arch], float]]) -> Objective:
-    """An objective of the user's own making, worked out where its name is one of `functions`."""
+    """Give an `Objective` of the user's its function, where its name is one of `functions`."""
     if objective.function is not None or objective.name not in functions:
         return objective
     return replace(objective, function=functions[objective.name])

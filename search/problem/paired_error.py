@@ -1,8 +1,8 @@
-"""How much of a difference between two archs chance explains: they saw the same images.
+"""Standard errors of the difference between two archs evaluated on the same images.
 
-Kept of an evaluation are a metric's means over a few groups of the images, the same groups for
-every arch: some hundred bytes, where a value for each image would take thousands. How far the
-differences of two archs vary between groups is how far they vary between images (batch means).
+An evaluation keeps a metric's means over a few groups of the images, the same groups for every
+arch: some hundred bytes, where a value per image would take thousands. The variance of the paired
+differences between groups estimates their variance between images (batch means).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# The standard error itself is then off by 9 %; of fewer images each one is a group.
+# The standard error is then off by 9 % itself. With fewer images than groups, each is a group.
 GROUPS = 64
 DIGITS = 6
 MOST_IMAGES = 1 << 53
@@ -27,8 +27,8 @@ class GroupMeans(NamedTuple):
     """A metric of one arch, by groups of the images.
 
     Args:
-        images: how many images there are in all.
-        means: mean over each group.
+        images: Number of images in all groups.
+        means: Mean of the metric over each group.
     """
 
     images: int
@@ -36,11 +36,11 @@ class GroupMeans(NamedTuple):
 
 
 class Measured(dict[str, float]):
-    """Metrics by name, which know their means over groups of the images.
+    """Metrics by name, with their means over groups of the images.
 
     Args:
-        metrics: means over all images.
-        groups: of those metrics for which they are known.
+        metrics: Means over all images, by name.
+        groups: Means over groups, of the metrics where they are known.
     """
 
     def __init__(self, metrics: Mapping[str, float], groups: Mapping[str, GroupMeans]) -> None:
@@ -49,18 +49,18 @@ class Measured(dict[str, float]):
 
     @classmethod
     def of(cls, metrics: Mapping[str, float], statistics: Mapping[str, Floats]) -> Measured:
-        """The metrics of a split, and the groups of those that are means over its images.
+        """Make the metrics of a split, with groups for those that are means over its images.
 
         Args:
             metrics: Metrics by name.
-            statistics: Statistics of each image, (images, ...) by name.
+            statistics: Statistics per image, (images, ...), by name.
         """
         means = {name: statistics[name] for name in metrics if name in statistics}
         return cls(metrics, {name: group_means(each) for name, each in means.items()})
 
 
 def read_groups(value: object) -> dict[str, GroupMeans]:
-    """What was stored of groups, by metric; what cannot be read is not known."""
+    """Read stored groups by metric; unreadable ones are left out."""
     named = value.items() if isinstance(value, Mapping) else ()
     return {
         str(name): GroupMeans(each[0], tuple(each[1]))
@@ -77,21 +77,21 @@ def _is_group_means(value: Any) -> bool:
 
 
 def groups_of(metrics: object) -> Mapping[str, GroupMeans]:
-    """What metrics know of groups of images; nothing where they are numbers alone."""
+    """Return the groups of metrics; none for a plain mapping."""
     return metrics.groups if isinstance(metrics, Measured) else {}
 
 
 def group_means(values: Floats) -> GroupMeans:
-    """A metric's means over groups of the images, from its value of every image, (images,)."""
+    """Compute a metric's means over groups of the images from its values, (images,)."""
     sums = np.bincount(_groups(len(values)), weights=values)
     means = np.round(sums / _sizes(len(values)), DIGITS)
     return GroupMeans(len(values), tuple(means.tolist()))
 
 
 def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | None:
-    """Standard error of the difference between two archs' means over the same images.
+    """Compute the standard error of the difference between two archs' means.
 
-    None where nobody knows: of other images, or of too few.
+    None where it is unknown: for different images, or too few.
     """
     if one is None or other is None or one.images != other.images:
         return None
@@ -107,14 +107,14 @@ def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | 
 
 @lru_cache(maxsize=8)
 def _groups(images: int) -> NDArray[Any]:
-    """The group of each image, (images,).
+    """Assign each image to a group, (images,).
 
-    Drawn, since images may come in any order: those of a class may stand side by side.
+    At random, since images may come sorted by class.
     """
     return np.random.default_rng(0).permutation(images) % min(GROUPS, images)
 
 
 def _sizes(images: int) -> NDArray[Any]:
-    """How many images each group has, (groups,)."""
+    """Count the images of each group, (groups,)."""
     count = min(GROUPS, images)
     return images // count + (np.arange(count) < images % count)

@@ -1,4 +1,4 @@
-"""What a search looks for: how the metrics of an evaluation become values to compare."""
+"""The search problem: how the metrics of an evaluation become values to compare."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from space.space import SearchSpace
 from space.utils.errors import near
 from supernet.tasks.registry import directions as task_directions
 
-# Kept of every arch, whatever the objectives are.
+# Recorded for every arch, whatever the objectives are.
 COSTS = ("macs", "params", "tokens")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Where a search looks, and for what.
+    """A search space with objectives and budgets.
 
     Args:
-        space: the archs.
-        objectives: what is made large or small.
-        budget: what archs may cost.
-        tables: what the latency tables were that costs come from, by the name of the cost.
-        directions: which way the metrics of the evaluation are better, by name.
+        space: Search space.
+        objectives: Quantities to maximise or minimise.
+        budget: Budgets.
+        tables: Digests of the latency tables that costs come from, by name of the cost.
+        directions: Directions of the evaluation's metrics, by name.
     """
 
     space: SearchSpace
@@ -39,25 +39,25 @@ class Problem:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Metrics that every evaluation must give."""
+        """Names of the metrics that every evaluation must give."""
         names = [objective.name for objective in self.objectives if objective.measured]
         names += [constraint.name for constraint in self.budget.constraints]
         return tuple(dict.fromkeys(names))
 
     @property
     def ranked_by(self) -> Objective | None:
-        """What says which arch is best: the first objective that is measured."""
+        """The objective that ranks archs: the first measured one; None without one."""
         return first_measured(self.objectives)
 
     @property
     def latencies(self) -> dict[str, Callable[[Arch], float]]:
-        """What predicts latencies, by the name of the cost."""
+        """Functions that predict latencies, by name of the cost."""
         found = {limit.name: limit.of for limit in self.budget.limits}
         found |= {each.name: each.function for each in self.objectives if each.function}
         return {name: found[name] for name in self.tables}
 
     def costs(self, arch: Arch) -> dict[str, float]:
-        """What is known of an arch without evaluating it: free costs, functions, budgets."""
+        """Compute what needs no evaluation: free costs, function objectives, budgeted costs."""
         names = [*COSTS, *(each.name for each in self.objectives if each.name in FREE_COSTS)]
         found = {name: float(FREE_COSTS[name].of(arch, self.space.shape)) for name in names}
         for objective in self.objectives:
@@ -66,7 +66,7 @@ class Problem:
         return found | {limit.name: float(limit.of(arch)) for limit in self.budget.limits}
 
     def judge(self, job: Job, outcome: Outcome, number: int, reused: bool = False) -> Record:
-        """The record of an outcome that lacks nothing; a NaN or infinite value is a failure."""
+        """Make the record of an outcome with all metrics; a NaN or infinite value is a failure."""
         error, metrics = outcome.error, dict(outcome.metrics)
         if error is None:
             try:
@@ -93,7 +93,7 @@ class Problem:
         )
 
     def lacking(self, metrics: Mapping[str, float]) -> str | None:
-        """What an evaluation lacks that the search needs, in a sentence; None for nothing."""
+        """Describe the first required metric that an evaluation lacks; None where it has all."""
         for name in self.measured:
             if name not in metrics:
                 given = ", ".join(metrics) or "nothing"

@@ -1,1 +1,1 @@
-"""Which arch is evaluated next, and what is kept of those that were."""
+"""The study: which arch is evaluated next, and the storage of finished evaluations."""

@@ -1,4 +1,4 @@
-"""Trials in a database: one writer for a study there too; a server that is away is waited for."""
+"""Trials in a database: one writer per study, which waits for a server that is away."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ from search.study.database_url import check_url, without_password
 from search.study.proposals import quiet
 from space.utils.errors import InputError, one_line
 
-# Longer than a restart of a server, and than the recovery after a crash of one.
+# Longer than a server's restart, or its recovery after a crash.
 AWAY_SECONDS = 60.0
 LONGEST_WAIT = 2.0
-# A server notices within milliseconds that the process which held a lock is dead.
+# A server notices within milliseconds that the process holding a lock is dead.
 HANDOVER_SECONDS = 2.0
-# Else a server holds a lock for two hours after the power of its owner's machine went.
+# Without keepalives a server holds a lock for two hours after its owner's machine lost power.
 KEEPALIVES = {"idle": 30, "interval": 10, "count": 3}
 
 
 class ConnectionLostError(Exception):
-    """The connection to the database is lost, and with it perhaps the answer to a commit."""
+    """The connection to the database is lost, and perhaps the answer to a commit."""
 
 
 def open_database(url: str, study: str, driver: int | None) -> RDBStorage:
-    """A database to write one study to; PostgreSQL locks it until the engine is disposed.
+    """Open a database to write one study to; PostgreSQL locks it until the engine is disposed.
 
     Args:
-        url: as SQLAlchemy takes it.
-        study: its name.
-        driver: process that is named to others; None for this one.
+        url: URL as SQLAlchemy takes it.
+        study: Name of the study.
+        driver: PID named as the owner of the lock; None for this process.
 
     Raises:
-        InputError: another search writes the study, or it is no URL of a database that is known.
+        InputError: Another search writes the study, or the URL is of no supported database.
     """
     check_url(url)
     with quiet():
         storage = RDBStorage(url)
         if url.startswith("postgresql"):
-            # Optuna needs two connections at a time to make and check tables, and one from then on.
+            # Optuna needs two connections to create and check tables, and one from then on.
             storage.engine.dispose()
             lock = _StudyLock(study, os.getpid() if driver is None else driver)
             storage = RDBStorage(
                 url,
-                # What writes is what holds the lock: one connection, and a new one takes it anew.
+                # One connection, which writes and holds the lock; a new one takes the lock again.
                 {"pool_size": 1, "max_overflow": 0, "pool_events": [(lock, "connect")]},
                 skip_compatibility_check=True,
                 skip_table_creation=True,
@@ -62,20 +62,20 @@ def open_database(url: str, study: str, driver: int | None) -> RDBStorage:
 
 
 def check_driver(url: str) -> None:
-    """Import what a URL needs, without going there.
+    """Import the driver that a URL needs, without connecting.
 
     Raises:
-        InputError: it is not installed, or the URL is not right.
+        InputError: The driver is not installed, or the URL is invalid.
     """
     with opening(f"storage {without_password(url)}"):
         create_engine(url).dispose()
 
 
 def reach(url: str) -> None:
-    """Connect to a database, and leave it.
+    """Check that a database can be connected to.
 
     Raises:
-        InputError: it is no URL of a database that is known.
+        InputError: The URL is of no supported database.
     """
     check_url(url)
     engine = create_engine(url)
@@ -86,10 +86,10 @@ def reach(url: str) -> None:
 
 
 def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
-    """Store a trial once, however often the connection is lost meanwhile.
+    """Store a trial exactly once, however often the connection is lost.
 
     Raises:
-        InputError: the database stays away.
+        InputError: The database stays away.
     """
     began, wait, again = time.monotonic(), 0.0, False
     while True:
@@ -111,7 +111,7 @@ def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
 
 @contextmanager
 def opening(place: str) -> Iterator[None]:
-    """Tell in one line why a storage cannot be opened."""
+    """Raise errors of opening a storage as an `InputError` in one line."""
     try:
         yield
     except InputError:
@@ -121,7 +121,7 @@ def opening(place: str) -> Iterator[None]:
 
 
 class _StudyLock:
-    """Locks a study for each new connection to PostgreSQL, which frees it when that ends."""
+    """Takes a study's advisory lock on each new PostgreSQL connection, whose end frees the lock."""
 
     def __init__(self, study: str, driver: int) -> None:
         self._study = study
@@ -161,13 +161,13 @@ class _StudyLock:
 
 
 def _tell_lost(context: ExceptionContext) -> None:
-    """Raise what Optuna lets pass: it would store twice where only the answer was lost."""
+    """Raise a lost connection, which Optuna ignores: a retry might store a trial twice."""
     if context.is_disconnect or context.connection is None:
         raise ConnectionLostError(str(context.original_exception))
 
 
 def _stored(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Whether that attempt at an arch is there; only what is new since the last look is read."""
+    """Return whether this attempt at the arch is stored; reads only trials since the last call."""
     wanted = [trial.user_attrs.get(name) for name in ("identity", "attempt")]
     return any(
         [each.user_attrs.get(name) for name in ("identity", "attempt")] == wanted

@@ -1,4 +1,4 @@
-"""URLs of databases, as a config names them."""
+"""URLs of databases, as configs have them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
 def check_url(url: object, name: str = "storage") -> None:
-    """Refuse what is no URL of a database that is known, before anything is imported for it.
+    """Reject all but URLs of supported databases, before any driver is imported.
 
     Raises:
-        InputError: naming it as `name`.
+        InputError: The URL is invalid; the message calls it `name`.
     """
     known = ", ".join(DATABASES)
     if not isinstance(url, str):
         raise InputError(f"{name}: must be the URL of one of {known}, as text, got {shown(url)}")
     scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
-    # Others load a driver from wherever the URL says, and `plugin` loads an entry point.
+    # Other schemes load a driver from wherever the URL says, and `plugin` loads an entry point.
     if "://" not in url or scheme not in DATABASES or "plugin" in query:
         raise InputError(
             f"{name}: must be the URL of one of {known}, without plugins, got "
@@ -26,7 +26,7 @@ def check_url(url: object, name: str = "storage") -> None:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
+    """Remove the password from a URL."""
     head, at, tail = url.rpartition("@")
     scheme, separator, user = head.partition("://")
     return f"{scheme}{separator}{user.split(':')[0]}@{tail}" if at else url

@@ -1,8 +1,8 @@
 """A genetic sampler that spreads its evaluations evenly over the MACs.
 
-A front is wanted at every budget, but in a genetic search over accuracy and MACs nearly every cheap
-arch is non-dominated, so the population crowds there. Here each proposal aims at a place of its own
-on the MACs axis and is bred from the archs evaluated nearest to it, as MAP-Elites does (Mouret and
+The front is needed at every budget, but in a genetic search over accuracy and MACs nearly every
+cheap arch is non-dominated, so the population crowds there. Here each proposal aims at given MACs
+and is bred from the archs evaluated nearest to it, as in MAP-Elites (Mouret and
 Clune, arXiv 1504.04909), with the tournaments of Real et al. (arXiv 1802.01548).
 """
 
@@ -25,13 +25,13 @@ from space.cost import macs
 from space.genes import Genes
 
 # Measured on the quickstart's supernet, see docs/search.md.
-NEIGHBOURS = 20  # archs nearest in MACs, from which parents come
-CONTENDERS = 5  # of them, of which the best is a parent
-CROSSOVER = 0.5  # how often a span of blocks comes from a second parent
-MUTATIONS = 1.5  # genes that change, on average
-WIDTH = 0.03  # of the full arch's MACs: how far from its aim a child may lie
+NEIGHBOURS = 20  # nearest archs in MACs, which parents are chosen from
+CONTENDERS = 5  # size of a tournament, whose winner is a parent
+CROSSOVER = 0.5  # probability that a span of blocks comes from a second parent
+MUTATIONS = 1.5  # mean number of genes that change
+WIDTH = 0.03  # greatest distance of a child from its aim, as a share of the full arch's MACs
 TRIES = 200
-# Multiples of it, modulo 1, cover an interval evenly however many there are.
+# Golden ratio: its multiples modulo 1 cover [0, 1) evenly, however many there are.
 GOLDEN = (5**0.5 - 1) / 2
 
 Assignment = dict[str, str]
@@ -39,7 +39,7 @@ Assignment = dict[str, str]
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A finished trial: its genes, the MACs of their arch, losses without MACs, and excess."""
+    """A finished trial: genes, MACs of the arch, losses without MACs, and constraint excess."""
 
     genes: Mapping[str, str]
     macs: int
@@ -48,13 +48,13 @@ class _Candidate:
 
 
 class EvolutionSampler(BaseSampler):
-    """Mutation and crossover of the genes of archs of like MACs.
+    """A genetic sampler among archs of similar MACs.
 
-    A proposal has not been tried before and keeps the budget, as far as `TRIES` children show one.
+    Proposals are new and inside the budget, as far as `TRIES` children have one that is.
 
     Args:
-        problem: whose genes the study's trials have, and whose objectives are their values.
-        seed: of everything random.
+        problem: Problem of the study: its genes are the parameters, its objectives the values.
+        seed: Seed of every random choice.
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
@@ -85,7 +85,7 @@ class EvolutionSampler(BaseSampler):
         every = list(self._candidates.values())
         costs = np.array([each.macs for each in every])
         place = (self._start + trial.number * GOLDEN) % 1.0
-        # A step beyond what was evaluated, so that both ends are reached.
+        # One width beyond what was evaluated, so that both ends are reached.
         low, high = costs.min() - self._width, costs.max() + self._width
         aim = low + place * (high - low)
         near = np.argsort(np.abs(costs - aim), kind="stable")[:NEIGHBOURS]
@@ -101,7 +101,7 @@ class EvolutionSampler(BaseSampler):
         return self._blind.sample_independent(study, trial, param_name, param_distribution)
 
     def _read(self, study: Study) -> None:
-        """Take in what was asked and told since the last call."""
+        """Read the trials that are new or have finished since the last call."""
         signs = [-1 if each is StudyDirection.MAXIMIZE else 1 for each in study.directions]
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._finished or not trial.params:
@@ -122,13 +122,13 @@ class EvolutionSampler(BaseSampler):
                 self._space = dict(trial.distributions)
 
     def _without_macs(self, losses: Sequence[float]) -> tuple[float, ...]:
-        """All losses but the MACs, which the aim settles; the MACs where there is nothing else."""
+        """Drop the MACs, which the aim settles, unless they are the only loss."""
         names = [objective.name for objective in self._problem.objectives]
         rest = [each for name, each in zip(names, losses, strict=True) if name != "macs"]
         return tuple(rest or losses)
 
     def _breed(self, parents: Sequence[_Candidate], aim: float) -> Assignment:
-        """The first new child near the aim, else the new one nearest to it, else any."""
+        """Return the first new child near the aim, else the nearest new one, else any child."""
         nearest: tuple[float, Assignment] | None = None
         child: Assignment = {}
         for _ in range(TRIES):
@@ -148,19 +148,19 @@ class EvolutionSampler(BaseSampler):
         return nearest[1] if nearest else child
 
     def _pick(self, ranked: Sequence[_Candidate]) -> _Candidate:
-        """The winner of a tournament among parents, which are in the order of their rank."""
+        """Return the winner of a tournament among parents sorted by rank."""
         count = min(CONTENDERS, len(ranked))
         return ranked[int(self._rng.choice(len(ranked), size=count, replace=False).min())]
 
     def _cross(self, genes: Mapping[str, str], other: Mapping[str, str]) -> Assignment:
-        """The genes with those of a span of blocks from another arch."""
+        """Copy a random span of blocks from another arch into the genes."""
         depth = self._problem.space.shape.depth
         first, last = sorted(self._rng.integers(0, depth, size=2))
         span = {gene: value for gene, value in other.items() if first <= _block(gene) <= last}
         return {**genes, **span}
 
     def _mutate(self, genes: Assignment) -> None:
-        """Change some genes; one that is not plain becomes so half of the time."""
+        """Change random genes; one that is not plain becomes plain half of the time."""
         categories = self._genes.categories
         names = list(categories)
         count = min(len(names), max(1, int(self._rng.poisson(MUTATIONS))))
@@ -174,9 +174,9 @@ class EvolutionSampler(BaseSampler):
 
 
 def _ranked(candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """Those inside measured budgets first, and fewest dominated by before the others."""
+    """Sort candidates: inside measured budgets first, then by how many others dominate each."""
     losses: NDArray[np.float64] = np.array([each.losses for each in candidates])
-    # [i, j]: j is nowhere worse than i.
+    # (i, j): candidate j is nowhere worse than i.
     no_worse = weakly_dominates(losses[None], losses[:, None])
     beaten = (no_worse & ~no_worse.T).sum(axis=1)
     order = sorted(range(len(candidates)), key=lambda i: (candidates[i].excess, beaten[i]))

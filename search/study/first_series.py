@@ -1,4 +1,4 @@
-"""The evaluations that a search or a run of it begins with: where all fail, something is broken."""
+"""The first evaluations of a search, or of a run of it: if all fail, the search ends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MOST_FAILURES = 10
 
 
 class FirstSeries:
-    """Stores finished trials, and ends a search in which nothing works.
+    """Stores finished trials, and ends a search whose first evaluations all fail.
 
-    Before the first success of a search nothing is stored, so that what then fails because of a
-    time limit or a device is tried again. After it, failures are stored at once.
+    Nothing is stored before the first success, so that archs which failed because of a time limit
+    or a device are tried again. After it, failures are stored at once.
 
     Args:
-        store: where trials go; None for nowhere.
-        records: finished evaluations of earlier runs.
+        store: Storage of the trials; None for none.
+        records: Finished evaluations of earlier runs.
 
     Attributes:
-        succeeded: whether an evaluation of this search has succeeded, in this run or earlier.
+        succeeded: Whether an evaluation of this search has succeeded, in this run or earlier.
     """
 
     def __init__(self, store: Store | None, records: Iterable[Record]) -> None:
@@ -39,7 +39,7 @@ class FirstSeries:
         """Store a finished trial, now or once an evaluation has succeeded.
 
         Raises:
-            InputError: it cannot be stored; what was stored before is.
+            InputError: The trial cannot be stored; earlier ones are.
         """
         self._waiting.append(trial)
         self.succeeded = self.succeeded or _succeeded(record)
@@ -47,15 +47,12 @@ class FirstSeries:
             self._flush()
 
     def count(self, record: Record, retried: bool) -> None:
-        """Note whether an evaluation failed.
+        """Count failures until the first success of this run.
 
-        Args:
-            record: the evaluation.
-            retried: whether its arch had failed before; in a search that has a success, another
-                failure of it then says nothing of the rest.
+        Once the search has had a success, another failure of a retried arch does not count.
 
         Raises:
-            InputError: the first ones all failed.
+            InputError: The first evaluations all failed.
         """
         self._over = self._over or _succeeded(record)
         if record.error is None or self._over or (retried and self.succeeded):
@@ -73,10 +70,10 @@ class FirstSeries:
         )
 
     def end(self, records: Sequence[Record]) -> None:
-        """Store what is not stored yet, since the search is at its end.
+        """Store the trials that are still waiting, at the end of the search.
 
         Raises:
-            InputError: all evaluations failed.
+            InputError: All evaluations failed.
         """
         failed = [record.error for record in records if record.error is not None]
         if not failed or len(failed) < len(records):

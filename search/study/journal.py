@@ -1,4 +1,4 @@
-"""Optuna's journal on a file: repaired where a killed writer left it, light on memory."""
+"""Optuna's journal file: repair after a killed writer, and storages with little memory."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CREATE_TRIAL = 4
 
 
 def repair(path: Path) -> str | None:
-    """Free what a killed writer held, and cut what it had half written; call it as the one writer.
+    """Remove a killed writer's lock and its half-written line; only the one writer may call this.
 
     Returns:
-        What was cut, in one line; None where nothing was.
+        A note on what was cut off; None where nothing was.
 
     Raises:
-        InputError: a line before the last ones is no part of a journal.
+        InputError: A line before the last ones is no journal entry.
     """
     lock = Path(f"{path}.lock")
     if lock.is_symlink():
@@ -43,10 +43,10 @@ def repair(path: Path) -> str | None:
 
 
 def read_storage(path: Path) -> JournalStorage:
-    """All that the journal says, for reading; nobody needs to be its one writer for that.
+    """Open the journal to read, beside whichever process writes to it.
 
     Raises:
-        InputError: it is no journal of Optuna's.
+        InputError: The file is no Optuna journal.
     """
     try:
         return JournalStorage(JournalFileBackend(str(path.absolute())))
@@ -55,15 +55,14 @@ def read_storage(path: Path) -> JournalStorage:
 
 
 def write_storage(path: Path) -> JournalStorage:
-    """The journal to add finished trials to."""
+    """Open the journal to add finished trials."""
     return JournalStorage(_LightBackend(str(path.absolute())))
 
 
 class _LightBackend(JournalFileBackend):
-    """Writes trials whole, and replays them without what takes up memory.
+    """Writes whole trials, but replays them without their large fields.
 
-    Optuna replays what it writes and keeps it: some 20 KB a trial here, of which a writer that only
-    adds needs nothing.
+    Optuna keeps all that it replays: about 20 KB a trial, which a mere writer does not need.
     """
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -76,7 +75,7 @@ class _LightBackend(JournalFileBackend):
 
 
 def _last_entry(path: Path) -> tuple[int, bool]:
-    """Where the last line that is an entry ends, and whether its newline is there."""
+    """Find where the last valid entry ends, and whether its newline is there."""
     at, end, complete, wrong = 0, 0, True, ""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):

@@ -1,4 +1,4 @@
-"""What evaluates, in plain values: equal ones mean that a search may go on from its results."""
+"""The origin of evaluations as plain values: a search may resume where they are equal."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from space.utils.errors import InputError, shown
 PLAIN = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
 NAMED = (ModuleType, logging.Logger)
 DIGITS = 16
-# Installed or not, their results are ours to keep equal.
+# Known by name, like installed packages: we keep the results of their code equal.
 OURS = ("space", "supernet", "search")
 
 Given = str | Mapping[str, Any] | None
 
 
 def describe_origin(given: Given, function: Callable[..., Any] | None) -> dict[str, Any]:
-    """What is given, or else what the code of a callable says.
+    """Return the given origin, or else one derived from a callable's code.
 
     Args:
-        given: a name of the user's for what evaluates, or plain values.
-        function: what evaluates, makes what does, or is a metric; None where there is no callable.
+        given: The user's name for the evaluation, or plain values.
+        function: Evaluation function, its factory, or a metric; None where there is no callable.
 
     Raises:
-        InputError: the name is empty.
+        InputError: The name is empty.
     """
     if given is None:
         return {} if function is None else describe_callable(function)
@@ -45,10 +45,10 @@ def describe_origin(given: Given, function: Callable[..., Any] | None) -> dict[s
 
 
 def describe_callable(function: Callable[..., Any]) -> dict[str, str]:
-    """A hash of a callable's code and of the plain values, functions and classes that it uses.
+    """Hash a callable's code and the plain values, functions and classes that it uses.
 
-    Those of other packages are known by their names. Where it uses something else, such as a
-    network, its code does not tell what it gives: then a value that no other call has, and why.
+    Those of other packages count by name. Where a callable uses anything else, such as a network,
+    its code does not determine its results: then return a unique value, and the reason.
     """
     try:
         found = _Reader(_package(function)).describe(function, "")
@@ -58,14 +58,14 @@ def describe_callable(function: Callable[..., Any]) -> dict[str, str]:
 
 
 class _UnknownError(Exception):
-    """What a value does cannot be told from what is known of it."""
+    """A value cannot be described."""
 
 
 class _Reader:
-    """Describes values in plain ones, which are equal in each process.
+    """Describes values as plain ones that are equal in every process.
 
     Args:
-        package: whose functions and classes are read; others have names.
+        package: Package whose functions and classes are read; those of others count by name.
     """
 
     def __init__(self, package: str) -> None:
@@ -73,14 +73,10 @@ class _Reader:
         self._read: dict[int, int] = {}
 
     def describe(self, value: Any, name: str) -> Any:
-        """A value in plain ones.
-
-        Args:
-            value: what it is.
-            name: what it is called where it is used; empty for the callable itself.
+        """Describe a value, which its user calls `name`; empty for the callable itself.
 
         Raises:
-            _UnknownError: it cannot be described.
+            _UnknownError: The value cannot be described.
         """
         if type(value) in PLAIN or isinstance(value, PurePath):
             return str(value) if isinstance(value, PurePath) else repr(value)
@@ -105,7 +101,7 @@ class _Reader:
         raise _UnknownError(f"it uses {name}, {kind}" if name else f"it is {kind}")
 
     def _defined(self, value: FunctionType | type) -> Any:
-        """A function or a class: one of another package by its name, each other one once."""
+        """Describe a function or class: of another package by name, others once each."""
         if _package(value) != self._package and _installed(_package(value)):
             return f"{value.__module__}.{value.__qualname__}"
         if id(value) in self._read:
@@ -147,7 +143,7 @@ class _Reader:
         ]
 
     def _code(self, code: CodeType, docstring: str | None = None) -> Any:
-        """What a function does, but not how its variables are called, nor its docstring."""
+        """Describe a function's code, without its variable names and docstring."""
         constants = list(code.co_consts)
         if docstring is not None and constants[:1] == [docstring]:
             constants[0] = None
@@ -158,7 +154,7 @@ class _Reader:
 
 
 def _steps(code: CodeType) -> Iterator[dis.Instruction]:
-    """The instructions of a function, and of those that are made in it."""
+    """Iterate over the instructions of a function and of those defined in it."""
     yield from dis.get_instructions(code)
     for each in code.co_consts:
         if isinstance(each, CodeType):
@@ -167,9 +163,9 @@ def _steps(code: CodeType) -> Iterator[dis.Instruction]:
 
 @cache
 def _installed(name: str) -> bool:
-    """Whether a module comes with Python or was installed, and so is another only by its version.
+    """Return whether a module belongs to Python or to an installed package.
 
-    What a program has made without a file is its own.
+    Modules that a program made without a file count as the user's.
     """
     package = name.split(".", maxsplit=1)[0]
     if package in (*sys.stdlib_module_names, *OURS):
@@ -191,7 +187,7 @@ def _content(cell: CellType) -> Any:
 
 
 def _bound(function: BuiltinFunctionType) -> bool:
-    """Whether it is a method of a value, not a function of a module."""
+    """Return whether a builtin is a method of a value, not a function of a module."""
     return not isinstance(function.__self__, ModuleType | type | None)
 
 

@@ -1,7 +1,7 @@
-"""The Optuna study in memory that a sampler works on: it proposes genes and is told of results.
+"""The in-memory Optuna study of a sampler, which proposes genes and gets their values.
 
-It forgets nothing by itself, so what was refused or repeated piles up in it; `rebuild` starts it
-anew from the finished trials, of which a genetic sampler needs the fittest alone.
+Optuna forgets no trial, so refused and repeated proposals pile up; `rebuild` restarts the study
+from its finished trials, of which a genetic sampler needs only the fittest.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from search.study.samplers import OURS, SamplerChoice
 from space.genes import Genes
 
 FEWEST_PASSED = 1000
-# A genetic sampler goes through all trials at each ask.
+# A genetic sampler iterates over all trials at each ask.
 MOST_GENETIC = 1000
 
 Direction = Literal["minimize", "maximize"]
@@ -33,9 +33,9 @@ Distributions = dict[str, optuna.distributions.BaseDistribution]
 
 
 class _Gene(CategoricalDistribution):
-    """One object for all trials: nearly all that they hold, and compared at each ask.
+    """A distribution shared by all trials: it saves most of their memory and of the comparisons.
 
-    While old trials are not told, Optuna compares every gene of every trial after them, each time.
+    While an old trial is running, Optuna compares every gene of every later trial at each ask.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -48,13 +48,13 @@ class _Gene(CategoricalDistribution):
 
 
 class Proposals:
-    """Asks a sampler for genes and tells it what came of them.
+    """Asks a sampler for genes and tells it their values.
 
     Args:
-        problem: whose genes are proposed, and whose objectives are told, in their order.
-        sampler: which one.
-        seed: with the number of finished trials, what the sampler's randomness starts from.
-        trials: finished ones, of an earlier run.
+        problem: Problem that defines the genes and the objectives.
+        sampler: Sampler and its arguments.
+        seed: Seed of the sampler, together with the number of finished trials.
+        trials: Finished trials of an earlier run.
     """
 
     def __init__(
@@ -77,18 +77,18 @@ class Proposals:
 
     @property
     def crowded(self) -> bool:
-        """Whether the study holds much that nobody needs, so that asking slows down."""
+        """Whether so many trials are of no use that asking slows down."""
         if self._genetic:
             return self._passed + len(self._finished) > MOST_GENETIC
         return self._passed > max(FEWEST_PASSED, len(self._finished))
 
     def rebuild(self) -> None:
-        """Start anew from the finished trials; what was asked and not yet told is forgotten."""
+        """Restart the study from its finished trials, without the running ones."""
         trials = self._study.get_trials(deepcopy=False)
         self._start([trials[number] for number in self._finished])
 
     def _start(self, trials: list[FrozenTrial]) -> None:
-        # A new seed each time: with the old one the sampler would propose what it has already.
+        # A new seed each time: the old one would repeat earlier proposals.
         seed = (self._seed * 1_000_003 + len(trials) * 1009 + self._rebuilds) % (1 << 32)
         self._rebuilds += 1
         self._passed = 0
@@ -106,9 +106,9 @@ class Proposals:
         self._finished = list(range(len(trials)))
 
     def _remember_genes(self, sampler: optuna.samplers.BaseSampler) -> None:
-        """Keep Optuna from looking at each ask for the genes that all trials have in common.
+        """Cache the search space that Optuna infers at each ask.
 
-        It looks through all trials that were asked after the oldest open one: many, with workers.
+        It iterates over all trials after the oldest running one: many, with workers.
         """
         infer = sampler.infer_relative_search_space
         whole = sum(not gene.single() for gene in self._genes.values())
@@ -123,29 +123,29 @@ class Proposals:
         sampler.infer_relative_search_space = remembered  # type: ignore[method-assign]
 
     def ask(self, genes: Mapping[str, str] | None = None) -> optuna.Trial:
-        """A new trial: the sampler's proposal, or the given genes."""
+        """Start a trial with the sampler's proposal, or with the given genes."""
         if genes is not None:
             self._study.enqueue_trial(dict(genes))
         with self._sampler.thinking():
             return self._study.ask(self._genes)
 
     def finish(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
-        """Tell the values of an evaluation, or None where it failed."""
+        """Finish a trial with its objective values, or as failed where they are None."""
         self._finished.append(trial.number)
         frozen = self._tell(trial, values)
-        # For the storage, which knows Optuna's own classes alone.
+        # Storages serialise Optuna's own classes only.
         frozen.distributions = self._plain
         return frozen
 
     def pass_over(self, trial: optuna.Trial, record: Record | None) -> None:
-        """Tell that a trial is not evaluated: its arch has a record already, or may have none."""
+        """Finish a trial that is not evaluated: its arch is over budget or has a record already."""
         self._passed += 1
         for name, excess in (record.excess if record else {}).items():
             trial.set_constraint(name, excess)
         self._tell(trial, record.values if record else None)
 
     def _lean(self, trial: FrozenTrial) -> FrozenTrial:
-        """A stored trial with the genes and the texts that all trials share."""
+        """Copy a stored trial, sharing distributions and strings to save memory."""
         lean = copy.copy(trial)
         lean.params = {gene: sys.intern(value) for gene, value in trial.params.items()}
         lean.distributions = self._genes
@@ -161,10 +161,10 @@ class Proposals:
 def _fittest(
     sampler: BaseGASampler, trials: Sequence[FrozenTrial], directions: Sequence[Direction]
 ) -> list[FrozenTrial]:
-    """What a genetic sampler needs of the finished trials: a first generation of the fittest.
+    """Reduce finished trials to a first generation of the fittest.
 
-    Optuna would go through all generations that there were, one call inside another, and their
-    numbers say little after a restart, when the repetitions that filled them are gone.
+    Optuna would recurse through all earlier generations, whose numbers say little after a restart:
+    the repeated proposals that filled them are gone.
     """
     found = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     for trial in found:
@@ -180,7 +180,7 @@ def _fittest(
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No word from Optuna of studies that are made, nor of what is experimental in it."""
+    """Silence Optuna's log and its warnings about experimental features."""
     logger = logging.getLogger("optuna")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Optuna's samplers, by their Optuna names and with their arguments, and one of our own."""
+"""Optuna's samplers, by their names and with their arguments, and one of our own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from search.study.evolution_sampler import EvolutionSampler
 from space.utils.errors import InputError, near, one_line, shown
 
 # What differs from Optuna's defaults: measured to be better in spaces of this kind (NSGA-II, TPE),
-# or needed so that a search that goes on does not repeat its sequence (QMC).
+# or needed so that a resumed search does not repeat its sequence (QMC).
 SAMPLERS: dict[str, dict[str, Any]] = {
     "NSGAIISampler": {"population_size": 20},
     "NSGAIIISampler": {"population_size": 20},
@@ -29,12 +29,12 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 DEFAULT = "NSGAIISampler"
 OURS = {"EvolutionSampler": EvolutionSampler}
-# Proposals in a row that may be in vain: our own has looked at many before it gives one, and each
-# of the GP's costs a second.
+# Rejected proposals in a row before a uniform draw: our own sampler tries many children per
+# proposal, and each proposal of the GP takes a second.
 PATIENCE = {"EvolutionSampler": 2, "GPSampler": 10}
-# Proposals that may be asked for before the results of the first are told, at no loss.
+# Proposals that may be asked for at once, since they do not depend on each other's results.
 AHEAD = {"RandomSampler": 64, "QMCSampler": 64}
-# They learn nothing from results, so an initial population would only make them less random.
+# They do not learn from results, so initial archs would only make them less random.
 BLIND = ("RandomSampler", "QMCSampler")
 REFUSED = {
     "CmaEsSampler": "it takes no categorical genes and would draw every one at random, silently",
@@ -43,14 +43,14 @@ REFUSED = {
 
 @dataclass(frozen=True)
 class SamplerChoice:
-    """A sampler and its arguments; the seed is the search's.
+    """A sampler and its arguments; its seed is the search's.
 
     Args:
         name: Optuna's class name, or `EvolutionSampler`.
-        arguments: keyword arguments of Optuna's class; ours has none.
+        arguments: Keyword arguments of Optuna's class; `EvolutionSampler` has none.
 
     Raises:
-        InputError: an unknown name or argument, or a value that Optuna refuses.
+        InputError: The name or an argument is unknown, or Optuna rejects a value.
     """
 
     name: str = DEFAULT
@@ -84,18 +84,18 @@ class SamplerChoice:
 
     @property
     def learns(self) -> bool:
-        """Whether what it proposes depends on results."""
+        """Whether proposals depend on results."""
         return self.name not in BLIND
 
     def make(self, problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
-        """A new sampler, which remembers nothing."""
+        """Create a new sampler."""
         if self.name in OURS:
             return OURS[self.name](problem, seed)
         return self._make_optunas(seed)
 
     def _make_optunas(self, seed: int) -> optuna.samplers.BaseSampler:
         with warnings.catch_warnings():
-            # That an argument is experimental is for us to know, not for whoever runs a search.
+            # Experimental arguments are our choice; users need no warning of them.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler: optuna.samplers.BaseSampler = self._optunas(
                 seed=seed, **{**SAMPLERS[self.name], **self.arguments}
@@ -104,12 +104,12 @@ class SamplerChoice:
 
     @property
     def patience(self) -> int:
-        """Proposals in a row that may be in vain before an arch is drawn uniformly."""
+        """Number of rejected proposals in a row before an arch is drawn uniformly."""
         return PATIENCE.get(self.name, 100)
 
     @property
     def ahead(self) -> int:
-        """Proposals that need not wait for the results of the first of them."""
+        """Number of proposals that do not depend on each other's results."""
         if self.name in OURS or self.name in AHEAD:
             return AHEAD.get(self.name, 1)
         # A genetic sampler breeds a whole generation from the same parents.
@@ -119,7 +119,7 @@ class SamplerChoice:
 
     @contextmanager
     def thinking(self) -> Iterator[None]:
-        """While it proposes: on several threads the GP's small tensors take ten times longer."""
+        """Run the GP on one thread: its small tensors are ten times slower on several."""
         if self.name != "GPSampler":
             yield
             return
@@ -146,10 +146,10 @@ class SamplerChoice:
 
 
 def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoice:
-    """A sampler from its name, or from a mapping of `name` and its arguments.
+    """Parse a sampler from its name, or from a mapping of `name` and its arguments.
 
     Raises:
-        InputError: see `SamplerChoice`.
+        InputError: See `SamplerChoice`.
     """
     if isinstance(value, SamplerChoice):
         return value

@@ -1,4 +1,4 @@
-"""`search.yaml`: what the results in a search's folder belong to (schema tokennas/search/1)."""
+"""`search.yaml`: what the results in a folder depend on (schema tokennas/search/1)."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from space.utils.yaml_file import write_yaml
 
 SCHEMA = "tokennas/search/1"
 SEARCH_FILE = "search.yaml"
-# What an origin says of a callable, see `search.origin`.
+# Keys by which an origin describes a callable, see `search.study.origin`.
 CALLABLE = ("name", "code", "run", "why")
 
 
 @dataclass(frozen=True)
 class SearchFile:
-    """All that the results of a search depend on.
+    """Everything that the results of a search depend on.
 
     Args:
-        space: The archs, of the backbone's shape.
-        objectives: What is made large or small, as `NAME=max` or `NAME=min`.
-        budget: The limits of costs and metrics, by name.
-        sampler: The name and the arguments of what proposes.
-        seed: The seed of every random choice.
-        origin: What evaluates.
-        latency: The digests of the latency tables that costs come from, by the name of the cost.
-        functions: The objectives that are functions of the arch; None in files of earlier versions.
-        directions: Which way limits on metrics point; likewise.
-        storage: Where the trials are: `journal`, or the URL of a database.
-        study: The name of the Optuna study.
+        space: Search space, with the backbone's shape.
+        objectives: Objectives as `NAME=max` or `NAME=min`.
+        budget: Limits of costs and metrics, by name.
+        sampler: Name and arguments of the sampler.
+        seed: Seed of every random choice.
+        origin: Origin of the evaluations.
+        latency: Digests of the latency tables that costs come from, by name of the cost.
+        functions: Objectives that are functions of the arch; None in files of earlier versions.
+        directions: Directions of the constrained metrics; None in files of earlier versions.
+        storage: Storage of the trials: `journal`, or the URL of a database.
+        study: Name of the Optuna study.
     """
 
     space: SearchSpace
@@ -58,7 +58,7 @@ class SearchFile:
     def of(
         cls, problem: Problem, sampler: SamplerChoice, seed: int, origin: Mapping[str, Any]
     ) -> SearchFile:
-        """The description of a search that is to be made."""
+        """Describe a search."""
         constraints = problem.budget.constraints
         limits = {limit.name: limit.most for limit in problem.budget.limits}
         return cls(
@@ -82,7 +82,7 @@ class SearchFile:
         """Read the description of the search in a folder.
 
         Raises:
-            InputError: file, line, place, value and what would be right.
+            InputError: The file is invalid; the message says where.
         """
         given = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
             *("schema", "study", "shape", "space", "objectives", "budget", "sampler", "seed"),
@@ -106,7 +106,7 @@ class SearchFile:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML."""
+        """Return plain values for YAML."""
         found = {item.name: plain(getattr(self, item.name)) for item in fields(self)[1:]}
         found = {name: value for name, value in found.items() if value is not None}
         space = {"shape": self.space.shape.to_dict(), "space": self.space.to_dict()}
@@ -114,15 +114,15 @@ class SearchFile:
 
 
 def study_name(folder: Path, storage: str, journal: bool) -> str:
-    """The name of the Optuna study of a search; a new one where there is none.
+    """Return the name of a search's Optuna study; a new one where there is none.
 
     Args:
-        folder: of the search.
-        storage: where its trials are.
-        journal: whether there is one in the folder.
+        folder: Folder of the search.
+        storage: Storage of the trials, as in `SearchFile`.
+        journal: Whether the folder has a journal.
 
     Raises:
-        InputError: the description is missing or is none, or names another storage.
+        InputError: The description is missing, invalid, or names another storage.
     """
     path = folder / SEARCH_FILE
     if not path.exists():
@@ -135,15 +135,15 @@ def study_name(folder: Path, storage: str, journal: bool) -> str:
 
 
 def settle(folder: Path, new: SearchFile, results: bool) -> None:
-    """Check the description of a search against that of its results, or write it.
+    """Check a search against the description of the stored results, or write its description.
 
     Args:
-        folder: of the search.
-        new: what is to be searched now.
-        results: whether there are results already; without any a description has no meaning yet.
+        folder: Folder of the search.
+        new: Description of the search.
+        results: Whether there are stored results; without any, an old description is replaced.
 
     Raises:
-        InputError: a value differs from that of the results that are there; old and new are shown.
+        InputError: A value differs from that of the stored results; the message shows both.
     """
     path = folder / SEARCH_FILE
     old = SearchFile.load(folder) if path.exists() else None
@@ -162,10 +162,10 @@ def settle(folder: Path, new: SearchFile, results: bool) -> None:
 
 
 def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The origin of the results that are there, by the user's name for it where it had none.
+    """Return the origin of the stored results, with the new name where it had none.
 
     Raises:
-        InputError: what evaluates is another callable without a name, or nobody can tell.
+        InputError: The evaluation is another unnamed callable, or cannot be compared.
     """
     then, now = ({key: each[key] for key in CALLABLE if key in each} for each in (old, new))
     if then == now or not now or ("name" in then and "name" in now):
@@ -200,7 +200,7 @@ def _refuse(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> No
 
 
 def _short(value: Any) -> str:
-    """Budgets as people write them."""
+    """Format a value for messages, budgets as `0.8G`."""
     return quantity(value) if isinstance(value, float) else _shown(value)
 
 

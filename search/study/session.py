@@ -1,4 +1,4 @@
-"""A search from its opening to its end, wherever it is driven from: this process, or an actor."""
+"""A search from opening to end, whether this process or a Ray actor runs it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from space.utils.values import check_seed, is_integer
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a search is.
+    """The progress of a search.
 
     Args:
-        done: finished evaluations, failed ones and those of earlier runs included.
-        total: at which it ends.
-        failed: of those that are done.
-        counts: proposals that were not evaluated, since this run began.
-        rate: evaluations a second, since this run began.
-        objective: name of the first one that is measured; empty where none is.
-        best: the finished evaluation that is best in it, inside the constraints.
-        notes: what had to be repaired on opening, and which archs failed: the first few.
-        ended: why it ended, in a sentence; None while it goes on.
-        workers: processes that evaluate and are alive; None where this one does.
-        leased: archs that they are evaluating.
-        best_value: of the objective; None before there is one.
+        done: Number of finished evaluations, failed ones and those of earlier runs included.
+        total: Number of evaluations at which the search ends.
+        failed: Number of failed evaluations.
+        counts: Proposals that were not evaluated, since this run began.
+        rate: Evaluations a second, since this run began.
+        objective: Name of the first measured objective; empty without one.
+        best: Best evaluation in that objective, inside the constraints.
+        notes: Repairs on opening, and the first few failures.
+        ended: Reason why the search ended; None while it runs.
+        workers: Number of live workers; None where this process evaluates.
+        leased: Number of archs that the workers are evaluating.
+        best_value: Value of the objective for `best`; None before there is one.
     """
 
     done: int
@@ -61,33 +61,32 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the rest takes at the rate so far; None where nobody knows."""
+        """Estimated seconds to the end at the rate so far; None where it is unknown."""
         return (self.total - self.done) / self.rate if self.rate else None
 
 
 OnProgress = Callable[[Progress], None]
-# Failures that are told one by one; of all there is the number.
+# Failures reported one by one; the rest are only counted.
 MOST_NOTED = 3
 
 
 @dataclass(frozen=True)
 class Search:
-    """All that a search is, apart from what evaluates.
+    """The settings of a search, apart from the evaluation.
 
     Args:
-        problem: where to look and for what.
-        sampler: what proposes.
-        trials: finished evaluations at which it ends.
-        seed: of everything random.
-        folder: where it is kept; None for in memory.
-        initial: archs to start from instead of the usual ones.
-        origin: plain values that say what evaluates (a supernet's hash, a split): results that are
-            there must have the same.
-        options: how it runs.
-        driver: process that runs the search, wherever the study is.
+        problem: Search space, objectives and budget.
+        sampler: Sampler and its arguments.
+        trials: Number of finished evaluations at which the search ends.
+        seed: Seed of every random choice.
+        folder: Folder of the results; None to keep them in memory.
+        initial: Archs to start from instead of the default ones.
+        origin: Plain values that identify the evaluation, equal in all results: a hash, a split.
+        options: How the search runs.
+        driver: PID of the process that runs the search, wherever the study is.
 
     Raises:
-        InputError: numbers or a storage that cannot be.
+        InputError: A number, an arch or the storage is invalid.
     """
 
     problem: Problem
@@ -112,13 +111,13 @@ class Search:
 
     @contextmanager
     def open(self) -> Iterator[Session]:
-        """Take the folder, repair and read what is there, and give it back at the end.
+        """Lock the folder, repair and read its results, and release it at the end.
 
         Raises:
-            InputError: see `Store` and `Study`.
+            InputError: See `Store` and `Study`.
         """
         known = self._known()
-        # Before anything is written: a budget that is refused is to be given anew.
+        # Before anything is written, so that the user can replace a rejected budget.
         rng = np.random.default_rng([self.seed, 1])
         Feasible(self.problem.space, self.problem.budget).check(rng)
         store = None
@@ -151,7 +150,7 @@ class Search:
         return SearchFile.of(self.problem, self.sampler, self.seed, self.origin)
 
     def _known(self) -> dict[str, Measured]:
-        """What the searches to reuse measured, by identity."""
+        """Read the metrics of the searches to reuse, by identity."""
         found: dict[str, Measured] = {}
         mine = self._description
         for folder in map(Path, self.options.reuse):
@@ -162,7 +161,7 @@ class Search:
                     f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
                     + ("; give both the same origin='NAME', if they mean the same" * unnamed)
                 )
-            # What its latency tables predicted would be taken for what this one's do.
+            # Latencies that its tables predicted are not those of our tables.
             for identity, metrics in read_metrics(read_trials(folder)).items():
                 kept = {k: v for k, v in metrics.items() if k not in other.latency}
                 found[identity] = Measured(kept, metrics.groups)
@@ -170,7 +169,7 @@ class Search:
 
 
 class Session:
-    """A study that is open, and how far it is."""
+    """An open study and its progress."""
 
     def __init__(self, study: Study, notes: tuple[str, ...] = ()) -> None:
         self.study = study
@@ -210,7 +209,7 @@ class Session:
             self._notes.append(f"arch {record.identity} failed: {record.error}")
 
     def _better(self, best: Record | None, records: Iterable[Record]) -> Record | None:
-        """The best of all, where a measured objective says which that is."""
+        """Return the best record in the first measured objective; None without one."""
         ranked_by = self._ranked_by
         if ranked_by is None:
             return None
@@ -219,7 +218,7 @@ class Session:
         return min(candidates, key=lambda each: ranked_by.sign * self._value(each), default=None)
 
     def _value(self, record: Record) -> float:
-        """The value of the objective that archs are ranked by."""
+        """Return a record's value of the ranking objective."""
         assert record.values is not None
         assert self._ranked_by is not None
         return record.values[self.study.problem.objectives.index(self._ranked_by)]

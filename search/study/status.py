@@ -1,4 +1,4 @@
-"""How far a search is, for whoever asks from another shell: a small file beside its results."""
+"""The status of a search: a small file beside its results, to read from another shell."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ from space.utils.reader import Reader, open_json
 from space.utils.yaml_file import write_text
 
 if TYPE_CHECKING:
-    # Optuna with it, for which whoever only asks does not wait.
+    # Imports Optuna, which is slow to load and not needed to read a status.
     from search.study.session import OnProgress, Progress
 
 NAME = "status.json"
-# Of a search's progress.
+# Fields taken from `Progress`.
 SAID = ("done", "total", "failed", "rate", "objective", "workers", "leased", "ended")
 EVERY_SECONDS = 2.0
-# The driver of another host cannot be asked whether it lives; its file can be too old.
+# On another host the driver's process cannot be checked, only the age of its file.
 SILENT_SECONDS = 30.0
 MOST = 1 << 62
-# A pid of 0 or less would ask after groups of processes; a greater one the kernel does not have.
+# A PID of 0 or less would signal process groups; a greater one the kernel does not have.
 MOST_PID = (1 << 31) - 1
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Status:
-    """What a search said of itself last.
+    """The last status that a search wrote.
 
     Args:
-        pid, host: of its driver.
-        time: when, in seconds of the epoch.
-        done, total, failed: evaluations.
-        rate: of them in a second.
-        objective: name of the first one that is measured; empty where none is.
-        best: its best value; None before there is one.
-        workers: processes that evaluate and are alive; None without any, in the driver itself.
-        leased: archs that they are evaluating.
-        ended: why the search ended, in a sentence; None while it has not.
+        pid, host: Process and host of the driver.
+        time: Seconds since the epoch.
+        done, total, failed: Numbers of evaluations.
+        rate: Evaluations a second.
+        objective: Name of the first measured objective; empty without one.
+        best: Best value of the objective; None before there is one.
+        workers: Number of live workers; None where the driver evaluates.
+        leased: Number of archs that the workers are evaluating.
+        ended: Reason why the search ended; None while it runs.
     """
 
     pid: int
@@ -66,11 +66,11 @@ class Status:
 
     @property
     def running(self) -> bool:
-        """Whether its driver is alive, as far as can be seen from here."""
+        """Whether the driver is alive, as far as this host can tell."""
         if self.ended is not None:
             return False
         if self.host != socket.gethostname():
-            # A clock that was set back must not let it live until the old time comes again.
+            # `abs`: after a clock was set back, an old file must not count as new.
             return abs(time.time() - self.time) < SILENT_SECONDS
         try:
             os.kill(self.pid, 0)
@@ -83,7 +83,7 @@ class Status:
 
 @contextmanager
 def told(folder: Path | None, on_event: OnProgress) -> Iterator[OnProgress]:
-    """`on_event`, which also keeps the status in the folder, every few seconds and at the end."""
+    """Wrap `on_event` to write the status file too, every few seconds and at the end."""
     if folder is None:
         yield on_event
         return
@@ -118,10 +118,10 @@ class _Telling:
         self._on_event(progress)
 
     def end(self, why: str | None = None) -> None:
-        """Write what was told last, where that is still to be done and can be.
+        """Write the last progress that is not written yet, if it can be.
 
         Args:
-            why: The search has ended by itself, for this reason.
+            why: Reason for which the search ended by itself.
         """
         if self._last is not None and why is not None:
             self._unwritten = replace(self._last, ended=why)
@@ -131,7 +131,7 @@ class _Telling:
 
 
 def write_status(folder: Path, progress: Progress) -> None:
-    """Write what a search is at into its folder."""
+    """Write the status of a search into its folder."""
     said = {name: getattr(progress, name) for name in SAID}
     status = Status(
         os.getpid(), socket.gethostname(), time.time(), best=progress.best_value, **said
@@ -140,17 +140,17 @@ def write_status(folder: Path, progress: Progress) -> None:
 
 
 def read_status(folder: Path) -> Status:
-    """Read what a search said last.
+    """Read the status of a search.
 
     Raises:
-        InputError: it has said nothing, or the file is not one of these.
+        InputError: There is no status, or the file is invalid.
     """
     path = folder / NAME
     if not path.exists():
         raise InputError(f"{path}: not there: no search has begun in this folder")
     given = open_json(path).mapping(
         *("pid", "host", "time", "done", "total", "failed", "rate", "objective", "leased"),
-        # Earlier versions said the last two.
+        # Earlier versions wrote the last two.
         **dict.fromkeys(("best", "workers", "ended", "forward", "of_alone")),
     )
 
@@ -174,7 +174,7 @@ def read_status(folder: Path) -> Status:
 
 
 def described(status: Status) -> str:
-    """A status in a line or two, for people."""
+    """Format a status for people, in a few lines."""
     state = "ended" if status.ended else "running" if status.running else "not running"
     where = f"process {status.pid} on {status.host}"
     percent = status.done / status.total

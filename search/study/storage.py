@@ -1,7 +1,7 @@
-"""The durable storage of a search: one Optuna trial for each finished evaluation.
+"""Durable storage of a search: one Optuna trial for each finished evaluation.
 
-Optuna's own formats, so that optuna-dashboard and Optuna's functions open them: a journal file in
-the search's folder, or any database that Optuna has a URL for. One process writes.
+In Optuna's own formats, which optuna-dashboard opens: a journal file in the search's folder, or any
+database that Optuna supports. One process writes.
 """
 
 from __future__ import annotations
@@ -36,19 +36,18 @@ class Store:
     """The finished trials of a search, on disk or in a database.
 
     Args:
-        folder: of the search; made where there is none.
-        description: what results depend on.
-        objectives: in the order of the values of a trial.
-        url: of a database, where the trials are not to lie in the folder.
-        driver: process that runs the search; None for this one.
+        folder: Folder of the search, created if missing.
+        description: Settings that the results depend on.
+        objectives: Objectives, in the order of a trial's values.
+        url: URL of a database for the trials; None for a journal in the folder.
+        driver: PID of the process that runs the search; None for this one.
 
     Attributes:
-        trials: what was there on opening, in the order of finishing.
-        notes: what had to be repaired, in one line each.
+        trials: Trials stored before opening, in the order of finishing.
+        notes: Repairs on opening, one line each.
 
     Raises:
-        InputError: another command is at work in the folder, its results belong to something else,
-            or the storage cannot be opened.
+        InputError: The folder is in use or of another search, or the storage cannot be opened.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class Store:
         self._place = str(journal) if url is None else f"storage {storage}"
         there = journal.exists() and journal.stat().st_size > 0
         if url is not None:
-            # Before the folder is tied to it: a wrong URL can be mended.
+            # Before `search.yaml` ties the folder to the URL, so that a wrong one can be corrected.
             with opening(self._place):
                 reach(url)
         name = study_name(folder, storage, there)
@@ -94,7 +93,7 @@ class Store:
                 self.notes += [note] if note else []
                 self._read(read_storage(journal), name)
                 settle(folder, described, bool(self.trials))
-                # Optuna's lock, interrupted, hides why behind an error of its own.
+                # An interrupt inside Optuna's lock would surface as an error of its own.
                 with stoppable():
                     self._study = self._create(write_storage(journal), name, objectives)
         else:
@@ -105,7 +104,7 @@ class Store:
                 self._study = self._create(self._database, name, objectives)
 
     def _read(self, storage: BaseStorage, name: str) -> None:
-        """Reads the trials that are there, without those whose metrics are estimates."""
+        """Read the stored trials, without those whose metrics are estimates."""
         stored = _trials(storage, name)
         self.trials = _without_estimates(stored)
         if left_out := len(stored) - len(self.trials):
@@ -117,7 +116,7 @@ class Store:
     def _create(
         self, storage: BaseStorage, name: str, objectives: tuple[Objective, ...]
     ) -> optuna.Study:
-        """The study to write to; while it has no trials it is made anew, for other objectives."""
+        """Open the study to write to; one without trials is recreated with the objectives."""
         names = [objective.name for objective in objectives]
         with quiet():
             if not self.trials:
@@ -134,13 +133,13 @@ class Store:
         return study
 
     def add(self, trial: FrozenTrial) -> None:
-        """Store a finished trial; when this returns it is on the disk, or in the database.
+        """Store a finished trial durably before returning.
 
         Raises:
-            InputError: it cannot be stored; what was stored before is.
+            InputError: The trial cannot be stored; earlier ones are.
         """
         try:
-            # A database may be waited for, which can be interrupted.
+            # Waiting for a database may be interrupted; writing to a file may not.
             with writing(self._place), stoppable(wanted=self._database is None):
                 add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
@@ -148,22 +147,22 @@ class Store:
             raise InputError(f"{self._place}: cannot be written: {reason}") from None
 
     def close(self) -> None:
-        """Let others write; calling it again does nothing."""
+        """Release the folder; calling it again does nothing."""
         if self._database is not None:
             self._database.engine.dispose()
         self._lock.release()
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:
-    """The finished trials of a search that another process may be running, from its journal.
+    """Read a search's finished trials from its journal, even while another process writes it.
 
     Raises:
-        InputError: there is no journal, or it cannot be read.
+        InputError: There is no journal, or it cannot be read.
     """
     journal = folder / JOURNAL
     if not journal.exists():
         raise InputError(f"{journal}: there is no such file")
-    # Entries that are none of Optuna's may still be replayed.
+    # Optuna may fail on a replay of entries that are not its own.
     with opening(str(journal)):
         storage = read_storage(journal)
         names = [study.study_name for study in storage.get_all_studies()]

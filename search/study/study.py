@@ -1,7 +1,7 @@
-"""The search itself: which arch is evaluated next, and what is known of those that were.
+"""The search loop's state: which arch is evaluated next, and the records so far.
 
-Every evaluation is spent on an arch that keeps the budgets and was not seen before. No Ray in here,
-and no evaluation: whoever drives it takes jobs and brings outcomes.
+Every evaluation is of an arch inside the budget that was not evaluated before. No Ray and no
+evaluation in here: the driver takes jobs and brings outcomes.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from space.arch import Arch
 from space.genes import Genes
 from space.utils.errors import InputError
 
-# After a draw the sampler has less credit, until it proposes something new: near the end of a
-# small space, each evaluation would cost as many asks as the first.
+# Patience after a uniform draw, until the sampler proposes a new arch: near the end of a small
+# space every evaluation would otherwise cost as many asks as the first.
 MOST_AFTER_DRAW = 10
 
 
 @dataclass
 class Counts:
-    """What became of proposals that were not evaluated.
+    """Counts of proposals that were not evaluated.
 
     Args:
-        refused: over budget.
-        repeated: evaluated before, or being evaluated.
-        drawn: uniform draws that took the place of too many of those in a row.
-        reused: metrics taken over from another search.
+        refused: Proposals over budget.
+        repeated: Proposals of archs evaluated before, or being evaluated.
+        drawn: Uniform draws after too many of those in a row.
+        reused: Evaluations whose metrics came from another search.
     """
 
     refused: int = 0
@@ -50,28 +50,26 @@ class Counts:
 
 
 class Study:
-    """Jobs to evaluate, one after the other, until `trials` evaluations are finished.
+    """Gives out jobs until `trials` evaluations are finished.
 
     Args:
-        problem: where to look and for what.
-        sampler: what proposes.
-        trials: finished evaluations, failed ones and those of earlier runs included.
-        seed: of everything random.
-        store: where finished evaluations are kept and found again; None for nowhere.
-        initial: archs to start from instead of the usual ladder and hand-made ones.
-        known: metrics that other searches measured, by identity: taken over, not evaluated again.
-        retry_failed: whether stored archs that failed are evaluated once more, before others; they
-            count once among the trials.
+        problem: Search space, objectives and budget.
+        sampler: Sampler and its arguments.
+        trials: Number of finished evaluations, failed ones and those of earlier runs included.
+        seed: Seed of every random choice.
+        store: Storage of finished evaluations; None for none.
+        initial: Archs to start from instead of the default ladder and hand-made ones.
+        known: Metrics that other searches measured, by identity, which are reused.
+        retry_failed: Whether stored failures are evaluated again first; each arch counts once.
 
     Attributes:
-        records: the finished evaluations, in the order of finishing; of an arch that is tried
-            again, the last one.
-        trials: as given, or what is stored already where that is more and failures are retried.
-        ended: why there are no more jobs, in a sentence; None while there are.
+        records: Finished evaluations in the order of finishing; the last one of each arch.
+        trials: As given, or the number of stored ones where failures are retried and it is greater.
+        ended: Reason why there are no more jobs; None while there are.
 
     Raises:
-        InputError: no arch keeps the budgets, an initial arch is not in the space, what is stored
-            does not fit it, or all that was asked for is stored and failed.
+        InputError: No arch is inside the budget, an initial arch or a stored trial does not fit the
+            space, or all trials are stored and failed.
     """
 
     def __init__(
@@ -118,22 +116,22 @@ class Study:
 
     @property
     def open(self) -> tuple[Job, ...]:
-        """The jobs that were given out and have no outcome yet."""
+        """Jobs that were given out and have no outcome yet."""
         return tuple(job for job, _ in self._open.values())
 
     def awaits(self, job: Job) -> bool:
-        """Whether the outcome of a job is still wanted."""
+        """Return whether the outcome of a job is still needed."""
         return self._seen.get(job.identity) is None
 
     def next(self) -> Job | None:
-        """An arch to evaluate, never one twice; None where there is none, for now or for good."""
+        """Return the next job, never an arch twice; None where there is none yet or any more."""
         while True:
             self._end_if_done()
             if self.ended is not None or len(self.records) + len(self._open) >= self.trials:
                 return None
             job = None if self._dry else self._propose()
             if job is None:
-                # Once nothing is unseen nothing ever will be: asking again would be in vain.
+                # Once no arch is unseen, none ever will be: never ask again.
                 self._dry = True
                 if self._open:
                     return None
@@ -142,9 +140,9 @@ class Study:
                 return job
 
     def group(self, most: int) -> list[Job]:
-        """Up to `most` jobs to evaluate in any order, before more are asked for.
+        """Return up to `most` jobs, to evaluate in any order.
 
-        What proposes is told of the initial archs before it is asked.
+        The group ends with the initial archs, so that the sampler sees them before it is asked.
         """
         jobs: list[Job] = []
         while len(jobs) < most and (job := self.next()) is not None:
@@ -154,16 +152,15 @@ class Study:
         return jobs
 
     def adopt(self, job: Job) -> None:
-        """Take note of a job that was given out before a restart of whoever holds the study."""
+        """Register a job that was given out before the study's process restarted."""
         if job.identity not in self._seen:
             self._give_out(job)
 
     def finish(self, job: Job, outcome: Outcome, reused: bool = False) -> Record | None:
-        """Store the outcome of a job; None where the arch had one already.
+        """Store the outcome of a job; None where the arch has one already.
 
         Raises:
-            InputError: before any evaluation has succeeded, this one does not give a metric that
-                the search needs; or every evaluation since the start failed.
+            InputError: The first evaluations lack a required metric, or all failed.
         """
         known = self._seen.get(job.identity)
         unknown = job.identity not in self._open
@@ -171,7 +168,7 @@ class Study:
             return None
         outcome = self._checked(outcome)
         record = self.problem.judge(job, outcome, len(self.records), reused)
-        # After a restart of whoever holds the study a job may come back that it knows nothing of.
+        # After a restart of the study's process, outcomes may come of jobs that it does not know.
         _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
         for name, excess in record.excess.items():
             trial.set_constraint(name, excess)
@@ -186,7 +183,7 @@ class Study:
         return record
 
     def _propose(self) -> Job | None:
-        """What nobody has seen: of the initial archs, of the sampler, or drawn uniformly."""
+        """Propose an unseen arch: an initial one, the sampler's, or a uniform draw."""
         while self._initial:
             job = self._initial.popleft()
             if not self.problem.budget.inside(job.arch):
@@ -233,7 +230,7 @@ class Study:
         return job, self._proposals.ask(job.genes)
 
     def _start_anew(self) -> None:
-        """Drop what was refused and repeated; open jobs go on in the new study."""
+        """Rebuild the sampler's study without unevaluated trials, and ask open jobs again."""
         self._proposals.rebuild()
         self._open = {job.identity: self._ask(job) for job in self.open}
 
@@ -246,10 +243,10 @@ class Study:
         self.ended = reason
 
     def _checked(self, outcome: Outcome) -> Outcome:
-        """An outcome that lacks a metric is a failure, once another one has shown that it can be.
+        """Make an outcome that lacks a metric a failure.
 
         Raises:
-            InputError: none has.
+            InputError: No evaluation has succeeded yet, so the metric may always be missing.
         """
         lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
         if lacking is None:
@@ -259,7 +256,7 @@ class Study:
         return replace(outcome, error=lacking)
 
     def _take_over(self, job: Job) -> bool:
-        """Finish a job with what another search measured, where that is all that is needed."""
+        """Finish a job with the metrics of another search, if they suffice; return whether."""
         metrics = self._known.get(job.identity)
         if metrics is None or self.problem.lacking(metrics) is not None:
             return False

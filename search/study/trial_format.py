@@ -1,4 +1,4 @@
-"""Finished evaluations as Optuna trials, and back."""
+"""Conversion of finished evaluations to Optuna trials and back."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from space.utils.errors import InputError, naming, shown
 
 
 def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:
-    """What a stored trial says beside its parameters and values.
+    """Return the user attributes of a stored trial.
 
     Args:
-        record, job: what was evaluated, and what came of it.
-        seed: of the search.
-        attempt: how many evaluations of the arch there are, with this one.
+        record, job: Finished evaluation and its job.
+        seed: Seed of the search.
+        attempt: Number of evaluations of the arch so far, this one included.
     """
     found: dict[str, Any] = {
         "identity": record.identity,
@@ -44,20 +44,20 @@ def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, A
 
 
 def is_estimate(trial: FrozenTrial) -> bool:
-    """Whether a trial's metrics are estimates: earlier versions could stop an evaluation early."""
+    """Return whether a trial's metrics are estimates, which earlier versions stored."""
     attributes = trial.user_attrs if isinstance(trial.user_attrs, Mapping) else {}
     metrics = attributes.get("metrics")
     return isinstance(metrics, Mapping) and "racing.seen" in metrics
 
 
 def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record]:
-    """The records of stored trials, one for each arch, in the order of finishing.
+    """Return the records of stored trials, one for each arch, in the order of finishing.
 
-    An arch that failed may have been tried again: the last attempt counts. A database may hold a
-    trial twice where the connection broke while the first was confirmed.
+    A failed arch may have been retried: its last attempt counts. A database may hold a trial twice
+    where the connection broke during its commit.
 
     Raises:
-        InputError: a trial does not fit the space, or was not written by a search.
+        InputError: A trial does not fit the space, or was not written by a search.
     """
     genes = Genes(problem.space)
     found: dict[str, Record] = {}
@@ -71,17 +71,17 @@ def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record
 
 
 def numbered(records: Iterable[Record]) -> list[Record]:
-    """Records with the numbers of their order."""
+    """Number records by their order."""
     return [replace(record, number=number) for number, record in enumerate(records)]
 
 
 def count_attempts(trials: Iterable[FrozenTrial]) -> Counter[object]:
-    """How often each arch was evaluated, by identity."""
+    """Count the evaluations of each arch, by identity."""
     return Counter(trial.user_attrs.get("identity") for trial in trials)
 
 
 def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
-    """The metrics of the evaluations that succeeded, by identity."""
+    """Return the metrics of the successful evaluations, by identity."""
     found: dict[str, Measured] = {}
     for trial in trials:
         _check(trial)
@@ -93,7 +93,7 @@ def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
 
 
 def _check(trial: FrozenTrial) -> None:
-    """Refuse what no search has stored: Optuna replays whatever a journal says."""
+    """Reject trials that no search has stored: Optuna replays whatever a journal says."""
     parts = (trial.user_attrs, trial.system_attrs, trial.params)
     if all(isinstance(part, Mapping) for part in parts):
         values = trial.values if isinstance(trial.values, list) else [trial.values or 0.0]

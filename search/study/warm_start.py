@@ -1,4 +1,4 @@
-"""What a search that learns starts from: an even ladder over the budget, and hand-made archs."""
+"""Initial archs of a search that learns: evenly spaced in MACs, and hand-made ones."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ RUNGS = 10
 
 
 def initial_archs(problem: Problem, seed: int) -> list[Arch]:
-    """Archs inside the budget, distinct and canonical; the same ones for the same seed.
+    """Return distinct canonical archs inside the budget; the same ones for the same seed.
 
     The full arch, the arch of fewest MACs, hand-made archs (`space.baselines`), and archs drawn at
-    evenly spaced MACs between the two ends. Where latencies are budgeted, the upper end is at the
-    same share of the full arch's MACs.
+    evenly spaced MACs between the two ends. A latency budget lowers the upper end by its share.
     """
     space, budget = problem.space, problem.budget
     rng = np.random.default_rng([seed, 0])
@@ -34,7 +33,7 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     made = [each.arch for each in baselines(space, top) if each.arch is not None]
     rungs = [_rung(problem, rng, low, top, i) for i in range(1, RUNGS)]
     archs = [largest, space.smallest(), *made, *(rung for rung in rungs if rung is not None)]
-    # Archs are hashed by their canonical form here, so each is proposed once.
+    # Equal canonical forms are the same arch, to be proposed once.
     distinct = dict.fromkeys(space.canonical(arch) for arch in archs)
     return [arch for arch in distinct if budget.inside(arch)]
 
@@ -42,7 +41,7 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
 def _rung(
     problem: Problem, rng: np.random.Generator, low: float, top: float, i: int
 ) -> Arch | None:
-    """An arch near the i-th of RUNGS even steps of MACs."""
+    """Draw an arch near the i-th of RUNGS even steps of MACs; None where there is none."""
     step = (top - low) / RUNGS
     middle = low + step * (i + 0.5)
     try:

@@ -1,1 +1,1 @@
-"""What knows nothing of searches: numbers as text, tables, locks."""
+"""Helpers that do not depend on searches: formatting, tables, locks, launchers."""

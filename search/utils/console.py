@@ -14,7 +14,7 @@ from search.utils.units import quantity
 from space.utils.errors import printable
 from supernet.tasks.registry import find_metric
 
-# Of any search: the best of many noisy figures is too good.
+# Shown with every search: the best of many noisy metrics is biased.
 OPTIMISTIC = (
     "The front was chosen by its figures on the search split, so they are optimistic; "
     "`tokennas retrain` and `tokennas evaluate` give those of the test split."
@@ -25,20 +25,20 @@ TITLES = {
     "tokens": "patch tokens over all blocks",
     "activation_memory": "activation memory (bytes)",
 }
-# Columns that a narrow terminal can do without, the first ones first, and how many stay anyway.
+# Columns that a narrow terminal drops, in this order, and how many leading ones always stay.
 SPARE = (
     *("tokens", "activation_memory", "params", "parameters", "top5", "kl", "weights", "trial"),
     *("of full", "images/s"),
 )
 KEPT = 2
-# Characters between columns, and from which on a text is folded into lines.
+# Characters between columns, and the width at which text is folded into lines.
 GAP, FOLDED = 2, 24
 LONGEST_LINE = 10_000
 COUNTS = ("trial",)
 
 
 def metric_title(name: str) -> str:
-    """A metric's or a cost's name as it stands in a sentence."""
+    """Return a metric's or cost's title for use in a sentence."""
     cost, at, device = name.partition("@")
     if cost == "latency_ms":
         return f"latency (ms a batch{f', on {device}' if at else ''})"
@@ -47,13 +47,13 @@ def metric_title(name: str) -> str:
 
 
 def is_share(name: str) -> bool:
-    """Whether values of that name, or of one that begins with it, are shown in per cent."""
+    """Return whether values of this name, or of one that starts with it, are shown in per cent."""
     metric = find_metric(name.split(maxsplit=1)[0]) if name else None
     return metric is not None and metric.is_share
 
 
 def cell(name: str, value: object) -> str:
-    """A value of that name: shares in per cent, large numbers short, nothing for None."""
+    """Format a value: shares in per cent, large numbers short, None as nothing."""
     if not isinstance(value, int | float):
         return "" if value is None else printable(str(value))
     if is_share(name):
@@ -64,13 +64,13 @@ def cell(name: str, value: object) -> str:
 
 
 def new_console() -> Console:
-    """Standard output; where it is no terminal, lines of any length: a log has no edge."""
+    """Open standard output; where it is no terminal, with lines of any length, for logs."""
     console = Console()
     return console if console.is_terminal else Console(width=LONGEST_LINE)
 
 
 def print_line(console: Console, line: str) -> None:
-    """Print text as it is, in one line that may be copied whole."""
+    """Print text without wrapping or markup, so that it can be copied."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -78,9 +78,9 @@ class Column(NamedTuple):
     """A column of a table.
 
     Args:
-        title: heading.
-        cells: one text for each row.
-        text: whether it reads from the left, and may be folded.
+        title: Heading.
+        cells: One text for each row.
+        text: Whether the column is text: aligned left, and folded if long.
     """
 
     title: str
@@ -89,13 +89,13 @@ class Column(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Characters that it takes at least."""
+        """Minimum width in characters."""
         longest = max(map(cell_len, (self.title, *self.cells)))
         return min(longest, FOLDED) if self.text else longest
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = "") -> None:
-    """Rows as a table, empty where one lacks a name; text stands left, numbers right."""
+    """Print rows as a table, with empty cells for missing names."""
     listed = list(rows)
     names = dict.fromkeys(name for row in listed for name in row)
     columns = [
@@ -110,12 +110,12 @@ def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = 
 
 
 def show_columns(columns: Sequence[Column], console: Console, title: str = "") -> None:
-    """A table; where the console is too narrow, without the columns that are wanted least."""
+    """Print a table; a narrow console drops the least wanted columns."""
     kept = _fitting(columns, console.width)
     table = Table(title=escape(title) or None, title_justify="left", box=None, pad_edge=False)
     for column in kept:
         side: Literal["left", "right"] = "left" if column.text else "right"
-        # Whatever else happens, no number is cut.
+        # Numbers are never cut.
         table.add_column(
             escape(column.title), justify=side, no_wrap=not column.text, overflow="fold"
         )
@@ -128,7 +128,7 @@ def show_columns(columns: Sequence[Column], console: Console, title: str = "") -
 
 
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
-    """The columns without as many as it takes: the spare ones first, then from the right."""
+    """Drop columns until the rest fits: the spare ones first, then from the right."""
     kept = list(columns)
     spare = [each for name in SPARE for each in columns if each.title == name]
     spare += [each for each in reversed(columns[KEPT:]) if each.title not in SPARE]

@@ -1,4 +1,4 @@
-"""One writer for a folder of results: a lock that the kernel frees when its process ends."""
+"""Lock of a folder of results: one writer, freed by the kernel when its process ends."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from space.utils.atomic import writing
 from space.utils.errors import InputError
 
 NAME = "lock"
-# The process that writes may outlive the one that started the search by seconds.
+# A killed command's writer may outlive it by seconds.
 PATIENCE_SECONDS = 10.0
 
 
 class FolderLock:
-    """Held by the process that writes the results of a folder, from its making to `release`.
+    """The lock of a folder, held by the process that writes there until `release`.
 
     Args:
-        folder: what is locked.
-        driver: process of the command, which is named to others; None for this one.
+        folder: Folder to lock.
+        driver: PID of the command, named as the owner; None for this process.
 
     Raises:
-        InputError: another command holds it, which the message names by process and host; or the
-            file system has no locks.
+        InputError: Another command holds the lock, or the file system has no locks.
     """
 
     def __init__(self, folder: Path, driver: int | None = None) -> None:
         driver = os.getpid() if driver is None else driver
         path = folder / NAME
         with writing(path):
-            # Never truncated on opening: until it is locked, what it says is the other process's.
+            # Not truncated on opening: until locked, the contents are another process's.
             self._file: IO[str] | None = path.open("a+", encoding="utf-8")
         with writing(path, "locked"):
             locked = _locked(self._file, driver)
@@ -47,7 +46,7 @@ class FolderLock:
             self._file.truncate(0)
             json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
             self._file.flush()
-        # A forked child (a loader's worker) would keep the lock after this process has died.
+        # A forked child (a data loader's worker) would keep the lock after this process's death.
         os.register_at_fork(after_in_child=self._forget)
 
     def release(self) -> None:
@@ -69,7 +68,7 @@ class FolderLock:
 
 
 def _locked(file: IO[str], driver: int) -> bool:
-    """Take the lock; where its owner has ended, wait for what it left behind to end too."""
+    """Take the lock; wait for the remaining processes of an owner that has ended."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
@@ -83,7 +82,7 @@ def _locked(file: IO[str], driver: int) -> bool:
 
 
 def _abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
-    """Whether the search that holds a lock has ended, or was an earlier one of this process."""
+    """Return whether the lock's owner has ended, or is an earlier command of this process."""
     if owner is None or owner["host"] != socket.gethostname():
         return False
     if owner["pid"] == driver:
@@ -98,7 +97,7 @@ def _abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
 
 
 def _owner(file: IO[str]) -> dict[str, Any] | None:
-    """Who wrote that it holds the lock; None before it has done so."""
+    """Read the lock's owner; None before it is written."""
     file.seek(0)
     try:
         owner = json.load(file)

@@ -1,4 +1,4 @@
-"""Processes that a launcher started together: torchrun's, or those of a SLURM step (srun)."""
+"""Processes of a launcher: torchrun, or a SLURM step (srun)."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from space.utils.errors import InputError
 
 T = TypeVar("T")
 
+# First port for SLURM jobs, and the number of ports that they are spread over.
 PORTS = 20_000
-# The others wait while the first process judges. Where one dies, its connections say so at once.
+# The others wait while rank 0 evaluates. A process that dies closes its connections at once.
 PATIENCE = timedelta(hours=2)
 
 
 class SharedError(InputError):
-    """An error that all processes raise, of which the first one speaks."""
+    """An error that all processes raise; the main process reports it."""
 
 
 class OwnError(InputError):
-    """An error that the other processes do not know of."""
+    """An error of one process that the others do not know of."""
 
 
 @dataclass(frozen=True)
 class Launched:
-    """What a launcher tells each of its processes.
+    """A process's ranks and address, from its launcher.
 
     Args:
-        rank: of this process, of `count`.
-        count: of all processes.
-        local: of this process among those of its node: which GPU is its own.
-        address: host and port where they meet.
+        rank: Rank of this process.
+        count: World size.
+        local: Local rank on the node, which chooses the GPU.
+        address: Host and port of the rendezvous.
     """
 
     rank: int
@@ -45,10 +46,10 @@ class Launched:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Launched | None:
-        """From the environment; None for a process that was started alone.
+        """Read the environment; None for a process without a launcher.
 
         Raises:
-            InputError: the environment is that of a launcher, but not whole.
+            InputError: The launcher's variables are incomplete.
         """
         if _number(environ, "WORLD_SIZE") > 1:
             keys = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -71,23 +72,23 @@ class Launched:
 
 
 def _number(environ: Mapping[str, str], key: str) -> int:
-    """A count that a launcher set; 0 where it set none."""
+    """Read a count from the environment; 0 where it is not set."""
     text = environ.get(key, "")
     return int(text) if text.isdigit() else 0
 
 
 def first_host(nodes: str) -> str:
-    """The first of SLURM's list of nodes: `gpu07` of `gpu[07-09,12],login1`."""
+    """Return the first of SLURM's list of nodes: `gpu07` of `gpu[07-09,12],login1`."""
     found = re.match(r"([^,\[]*)(?:\[([^\],-]+)[^\]]*\])?", nodes)
     return "" if found is None else found[1] + (found[2] or "")
 
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Torch's process group of the processes that were launched together, for a while.
+    """Join torch's process group with the launcher's other processes.
 
     Raises:
-        OwnError: what this process alone has met, with its rank.
+        OwnError: An `InputError` of this process alone, with its rank.
     """
     launched = Launched.read(os.environ)
     if launched is None:
@@ -98,11 +99,11 @@ def joined() -> Iterator[None]:
 
     cuda = torch.cuda.is_available()
     if cuda:
-        # Where the launcher shows each process its own GPU alone, that is its first.
+        # Modulo: a launcher may show each process only its own GPU.
         torch.cuda.set_device(launched.local % torch.cuda.device_count())
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
-        # torchrun holds the port itself; elsewhere the first process opens it.
+        # torchrun serves the port itself; elsewhere rank 0 does.
         init_method="env://"
         if "TORCHELASTIC_RUN_ID" in os.environ
         else f"tcp://{launched.address}",
@@ -121,10 +122,10 @@ def joined() -> Iterator[None]:
 
 
 def all_do(action: Callable[[], T]) -> T:
-    """Do something in every process; where one meets an error, all raise it.
+    """Run an action in every process; if any fails, all raise its error.
 
     Raises:
-        SharedError: of the first process that met one, with its rank.
+        SharedError: The error of the lowest rank that failed.
     """
     value, message = _tried(action)
     processes = _processes()
@@ -135,10 +136,10 @@ def all_do(action: Callable[[], T]) -> T:
 
 
 def first_does(action: Callable[[], T]) -> T:
-    """Do something in the first process alone; all get what it returns, or its error.
+    """Run an action in the main process; all get its result or its error.
 
     Raises:
-        SharedError: as the first process met it.
+        SharedError: The main process's error.
     """
     processes = _processes()
     value, message = processes.told(_tried(action) if processes.first else None)
@@ -148,7 +149,7 @@ def first_does(action: Callable[[], T]) -> T:
 
 
 def _tried(action: Callable[[], T]) -> tuple[T | None, str | None]:
-    """What an action returns, or the error that it meets."""
+    """Run an action; return its result, or its error message."""
     try:
         return action(), None
     except InputError as error:
@@ -162,7 +163,7 @@ def _processes() -> Any:
 
 
 def leads() -> bool:
-    """Whether this process is alone or the first, which speaks for all."""
+    """Return whether this is the main process, or the only one."""
     try:
         launched = Launched.read(os.environ)
     except InputError:

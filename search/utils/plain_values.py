@@ -1,4 +1,4 @@
-"""Plain values, as YAML and JSON hold them: made of others, and compared."""
+"""Plain values as in YAML and JSON: conversion and comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Keys = tuple[str, ...]
 
 
 class Difference(NamedTuple):
-    """A value that is another one than before; None is one that is not there."""
+    """A changed value; None stands for a missing one."""
 
     place: Keys
     old: Any
@@ -21,7 +21,7 @@ class Difference(NamedTuple):
 
 
 def differences(old: Any, new: Any, place: Keys = ()) -> Iterator[Difference]:
-    """Each place where two plain values differ; lists are compared as a whole."""
+    """Iterate over the places where plain values differ; lists are compared as a whole."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys((*old, *new)):
             yield from differences(old.get(key), new.get(key), (*place, key))
@@ -32,7 +32,7 @@ def differences(old: Any, new: Any, place: Keys = ()) -> Iterator[Difference]:
 
 
 def plain(value: Any) -> Any:
-    """What YAML can hold of a value: objects and functions by how they are written."""
+    """Convert a value for YAML: objects and functions become their text."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -41,6 +41,6 @@ def plain(value: Any) -> Any:
 
 
 def as_word(value: Any) -> str:
-    """A value as a shell takes it."""
+    """Quote a value for a shell."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return shlex.quote(text)

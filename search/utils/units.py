@@ -6,7 +6,7 @@ SCALES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
 def quantity(value: float, digits: int = 4) -> str:
-    """A number as people write it, to so many digits: 0.8G, 12M, 3.1."""
+    """Format a number to `digits` significant digits: 0.8G, 12M, 3.1."""
     for suffix in ("T", "G", "M", "k"):
         if abs(value) >= SCALES[suffix]:
             return f"{value / SCALES[suffix]:.{digits}g}{suffix}"
@@ -14,7 +14,7 @@ def quantity(value: float, digits: int = 4) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Format seconds in the largest fitting unit: 3.5 hours."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= size * 1.5:
             return f"{seconds / size:.1f} {unit}"
