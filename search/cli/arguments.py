@@ -70,7 +70,7 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
         values = [value] if equals else []
         while left and not equals and not left[0].startswith("--"):
             if values and not _is(list, kind):
-                break
+                break  # options of lists alone take several words
             values.append(left.pop(0))
         if not values and kind is not bool:
             raise InputError(f"--{name}: a value is missing")

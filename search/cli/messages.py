@@ -22,6 +22,7 @@ KINDS = {
     "list[str]": "a list such as [a, b]",
     "NoneType": "nothing",
 }
+# Messages of jsonargparse.
 UNION = re.compile(r"Does not validate .* Subtypes: \[(.*?)\] Errors: .* Given value: (.*)")
 LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)")
 LONGEST = 400

@@ -89,6 +89,7 @@ def parse_call(argv: Sequence[str]) -> Call:
         config = replace(config, file_values=values_of_file(arguments.file, document.data))
         taken = stored_values(config, arguments.file, arguments)
     if taken:
+        # Parsed again, with stored values of the run over those of the file.
         run = RunFolder(config, arguments.file).path
         with naming(f"{document.path} with the values of {run}"):
             _, again = _parse(command, arguments, with_values(document.data, taken), None)

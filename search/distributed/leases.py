@@ -14,7 +14,7 @@ from search.study.study import Study
 from space.arch import Arch
 from space.utils.errors import InputError
 
-# A lease ends this long after the last heartbeat of its worker.
+# A lease ends this long after the last call of its worker.
 LEASE_SECONDS = 60.0
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 3 * BEAT_SECONDS
@@ -184,6 +184,7 @@ class Leases:
         for job, outcome in results:
             worker.leased.pop(job.identity, None)
             self._finish(job, outcome)
+            # Exponential moving average of the seconds of an evaluation.
             mean = self._seconds or outcome.seconds
             self._seconds = 0.8 * mean + 0.2 * outcome.seconds
         return worker

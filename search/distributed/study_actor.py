@@ -40,7 +40,7 @@ class StudyHost:
     """Holds the study and its storage, in an actor that all workers call.
 
     When the actor dies, Ray restarts it and it reads the storage; results of evaluations that were
-    running then are accepted.
+    running then are accepted. The methods of workers are those of `Leases`, until `close`.
     """
 
     def __init__(self, search: Search, workers: int, sharing: bool = False) -> None:

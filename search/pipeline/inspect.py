@@ -73,6 +73,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     full = Arch.full(shape.depth)
     block, state = full.blocks[0], start(shape)
     n = state.tokens.patches + shape.prefix
+    # MACs of Q K^T, and of the attention map times V.
     product = shape.attention_width * n * n
     parts = [
         ("stem", None, shape.stem.macs, shape.stem.params),
@@ -133,7 +134,7 @@ def seconds_to_train(run: RunContext) -> float:
         return time.perf_counter() - began
 
     draw = partial(archs_of_step, supernet.space, config.seed, random=recipe.random_archs)
-    seconds(draw(step=0))
+    seconds(draw(step=0))  # warm-up
     alone = recipe.full_epochs or 0
     per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
     supernet.zero_grad()

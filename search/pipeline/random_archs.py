@@ -40,6 +40,7 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
 
 def draw_distinct(feasible: Feasible, space: SearchSpace, count: int, seed: int) -> list[Arch]:
     """Draw `count` distinct archs uniformly within a budget, or all if there are fewer."""
+    # The tag separates these draws from the search's own with the same seed.
     rng = np.random.default_rng((seed, 0xA2C))
     found: dict[str, Arch] = {}
     while len(found) < count and (arch := feasible.draw(rng, found)) is not None:

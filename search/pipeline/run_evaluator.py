@@ -82,6 +82,7 @@ class CarriedEvaluator:
         space = SearchSpace.from_dict(config.space, backbone_shape(backbone))
         supernet = Supernet(backbone, space)
         weights = {name: shared(array) for name, array in self.weights.items()}
+        # Without copies: the workers of a node share the memory of weights and images.
         supernet.load_state_dict(weights, assign=True)
         batches = [(shared(images), shared(targets)) for images, targets in self.batches]
         held_out = HeldOut(batches, self.task, device, config.supernet.amp)

@@ -108,6 +108,7 @@ def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict
         for name, subnet in subnets.items()
     }
     wait = waiting_for(device)
+    # The seconds of one round, after the warm-up, set the number of rounds.
     once = sum(map(sum, take_turns(runs, 1, wait).values()))
     rounds = math.ceil(SECONDS * len(subnets) / once)
     conditions = {
