@@ -34,12 +34,7 @@ class Evaluation:
 
 
 def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
-    """Run one Tune trial: lease jobs and evaluate them until none is left.
-
-    Args:
-        config: The trial's config from Tune; not used.
-        evaluation: Arguments of the worker.
-    """
+    """Run one Tune trial: lease jobs and evaluate them until none is left; `config` is not used."""
     from ray import tune  # noqa: PLC0415
 
     study = evaluation.study

@@ -140,11 +140,7 @@ def _trainer(job: GroupJob, workers: Workers, env: dict[str, Any], books: str) -
 
 
 def train_share(given: dict[str, Any]) -> None:
-    """Run one process of torch's process group, which Ray Train has set up.
-
-    Args:
-        given: Ray Train's loop config, with the `GroupJob` as `job`.
-    """
+    """Run one process of Ray Train's process group, with `{"job": GroupJob}` as loop config."""
     import torch  # noqa: PLC0415
     from ray.train.torch import get_device  # noqa: PLC0415
 

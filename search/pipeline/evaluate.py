@@ -16,12 +16,8 @@ from supernet.evaluation import HeldOut
 def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
     """Measure accuracy on the test split, MACs, parameters, images/s and known latencies.
 
-    An arch file with weights beside it (of the same name, or in its network's folder) is evaluated
-    with them, any other one with those of the supernet.
-
-    Args:
-        run: The run.
-        archs: Arch files, fronts, and folders of them.
+    `archs` are arch files, fronts and folders of them. An arch file with weights beside it (of the
+    same name, or in its network's folder) is evaluated with them, others with the supernet's.
 
     Raises:
         InputError: An arch file is invalid, or of another backbone.

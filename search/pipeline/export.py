@@ -33,12 +33,8 @@ def export(run: RunContext, archs: list[str]) -> list[Path]:
     """Write an arch file for each point of the front, and `front.yaml` beside them.
 
     Files of an earlier export are removed where their arch is no longer on the front. In the
-    config's formats, the subnet of each point, or of each given arch file, is written too; the
+    config's formats, the subnet of each point is written too, or of each arch file in `archs`; the
     format `portfolio` writes the front over one set of weights.
-
-    Args:
-        run: The run.
-        archs: Arch files to export instead of the front.
 
     Returns:
         The arch files.

@@ -28,12 +28,7 @@ PROBE_BATCH = 32
 
 
 def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
-    """Show tokens, MACs and parameters of a timm model.
-
-    Args:
-        name: Name of the model.
-        args: Arguments of `timm.create_model`.
-        console: Console for the output.
+    """Show tokens, MACs and parameters of `timm.create_model(name, **args)`.
 
     Raises:
         InputError: timm does not know the model, or it is not supported, with the reason.

@@ -69,12 +69,7 @@ def time_front(
 def latencies_of(
     entry: FrontEntry, tables: Mapping[str, LatencyTable]
 ) -> dict[str, dict[str, Any]]:
-    """Return the latencies of an arch file: milliseconds of a batch, and conditions.
-
-    Args:
-        entry: Entry of a front.
-        tables: Latency tables, by name of the cost.
-    """
+    """Return an entry's latencies in the format of arch files, by name of the cost."""
     found = {}
     for name, table in tables.items():
         if name in entry.metrics:
@@ -85,11 +80,9 @@ def latencies_of(
 
 
 def knows(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
-    """Return whether an arch file has all latencies, measured where this machine has the device.
+    """Return whether an arch file's metrics have the latencies of all tables.
 
-    Args:
-        metrics: Metrics of the arch file.
-        tables: Latency tables, by name of the cost.
+    They must be measured ones where this machine has the device.
     """
     for name, table in tables.items():
         found = metrics.get(name)

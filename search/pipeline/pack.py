@@ -52,7 +52,7 @@ class Packing:
         """Write the folder of an arch file's subnet; existing files are kept.
 
         Args:
-            place: The folder.
+            place: Folder of the network.
             path, file: The arch file.
             number: Prefix of console lines, such as 3/14.
 

@@ -204,14 +204,7 @@ def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -
 
 
 def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> None:
-    """Train a choice, evaluate it on the test split, and write weights and arch file.
-
-    Args:
-        run: The run, whose supernet is trained.
-        choice: The choice.
-        place: Its folder.
-        quiet: Whether to print nothing.
-    """
+    """Train a choice, evaluate it on the test split, and write weights and arch file."""
     run.load_trained()
     recipe = run.config.retrain
     first, count = Processes.current().first, Processes.current().count

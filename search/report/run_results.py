@@ -76,11 +76,7 @@ class RunResults:
 
 
 def read_run(run: Path, name: str) -> RunResults:
-    """Read the results of a run.
-
-    Args:
-        run: Folder of the run.
-        name: Name of the search.
+    """Read the results in a run's folder, those of the search `name`.
 
     Raises:
         InputError: There is nothing to report, or a file is invalid.

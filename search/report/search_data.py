@@ -51,7 +51,7 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
         curves = [(front.evaluations, list(front.steps))]
     points = [signed(each, objectives) for each in values]
     best = [min(column) for column in zip(*points, strict=True)]
-    # Without points there are no steps either.
+    # Without points there are no steps.
     corner = signed(reference, objectives) if points else ()
     box = prod(worst - least for worst, least in zip(corner, best, strict=True))
     return [
