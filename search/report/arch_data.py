@@ -22,8 +22,8 @@ class BlockData:
         tokens: Patch tokens that the block works on.
         bypass: Patch tokens that bypass it.
         macs: MACs of the block, with its pooling or its selector.
-        pool: Its pooling and the token grid after it; empty for none.
-        selector: The selector of its tokens, at the first of consecutive blocks alone, or empty.
+        pool: Its pooling with the tokens before and after; empty for none.
+        selector: The selector of its tokens; empty except in the first block of a run.
         producer: The block whose attention maps it reuses; None where it computes its own.
     """
 
