@@ -1,4 +1,4 @@
-"""Command lines taken apart: the file of the config, and values by the names of their options."""
+"""Splitting command lines into the config's file and the values of options."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from space.utils.yaml_file import Document, Place, check_size, dotted
 
 @dataclass(frozen=True)
 class Arguments:
-    """What follows a subcommand on its command line.
+    """Arguments of a subcommand.
 
     Args:
         file: The config's file; None where none is given.
-        own: The values of the subcommand's own options, as they were typed.
-        values: Those of the config, by the places of their options in it.
+        own: Values of the subcommand's own options, as typed.
+        values: Values of the config's options, by their keys in the config.
     """
 
     file: Path | None = None
@@ -35,26 +35,26 @@ class Arguments:
     values: dict[Keys, Any] = field(default_factory=dict)
 
     def over(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The data of a config with the options' values; of sections the other values stay."""
+        """Return a config's data with the options' values merged in."""
         return with_values(data, self.values)
 
     def say(self, place: Sequence[str | int]) -> bool:
-        """Whether an option says what a place of the config holds, or a part of it."""
+        """Return whether an option sets a value of the config, or a part of it."""
         name = ".".join(map(str, place))
         return any(_overlap(name, each) for each in (*map(".".join, self.values), *self.own))
 
     def complaint(self, place: Place, message: str, document: Document | None) -> str:
-        """What is wrong with a value, with the option or with file and line, as it was given."""
+        """Format an error in a value with its option, or with file and line."""
         if document is not None and not self.say(place):
             return str(document.error(place, message))
         return f"--{dotted(place)}: {message}"
 
 
 def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
-    """Take apart what follows a subcommand.
+    """Split the arguments of a subcommand.
 
     Raises:
-        InputError: an option is unknown, has no value, or one that cannot be read.
+        InputError: An option is unknown, or its value is missing or cannot be read.
     """
     own = {option.name: option.type for option in command.options}
     kinds = options() | own
@@ -70,7 +70,7 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
         values = [value] if equals else []
         while left and not equals and not left[0].startswith("--"):
             if values and not _is(list, kind):
-                break
+                break  # options of lists alone take several words
             values.append(left.pop(0))
         if not values and kind is not bool:
             raise InputError(f"--{name}: a value is missing")
@@ -83,14 +83,14 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
             _put(found.values, tuple(name.split(".")), value)
     if len(files) > 1:
         raise InputError(f"--config: give one config, got {' and '.join(map(cut, files))}")
-    # The folder of a run stands for its config.
+    # A run's folder may be given for its config.
     path = Path(files[0]) if files and files[0] else None
     path = path / CONFIG if path is not None and (path / CONFIG).is_file() else path
     return Arguments(path, found.own, found.values)
 
 
 def with_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
-    """The data of a config's file with other values."""
+    """Return a config's data with some values replaced."""
     changed = dict(data)
     for (first, *rest), value in values.items():
         inner = changed.get(first)
@@ -100,7 +100,7 @@ def with_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str
 
 
 def _put(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
-    """Note an option's value: what earlier ones said of the same place, or inside it, is gone."""
+    """Set an option's value, which replaces earlier values at its keys and below."""
     for each in [each for each in values if each[: len(keys)] == keys]:
         del values[each]
     if isinstance(value, dict) and section_of(options().get(".".join(keys))) is not None:
@@ -111,7 +111,7 @@ def _put(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
 
 
 def _kind_of(name: str, kinds: Mapping[str, Any]) -> tuple[Any, bool]:
-    """The type of an option, and whether it is inside a mapping such as `space`."""
+    """Return the type of an option, and whether it is inside a mapping such as `space`."""
     if name in kinds:
         return kinds[name], False
     outer = name.rpartition(".")[0]
@@ -120,13 +120,13 @@ def _kind_of(name: str, kinds: Mapping[str, Any]) -> tuple[Any, bool]:
 
 
 def _is(wanted: type, kind: Any) -> bool:
-    """Whether a type is a list (or a dict), or one or nothing."""
+    """Return whether a type is the wanted one (list or dict), optional or not."""
     alternatives = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     return all((get_origin(each) or each) in (wanted, types.NoneType) for each in alternatives)
 
 
 def _value(name: str, values: list[str], kind: Any) -> Any:
-    """An option's value as the parser takes it: text, which it reads by the option's type."""
+    """Return an option's value for the parser, which converts text by the option's type."""
     if not values:
         return "true"
     if _is(list, kind) and not (len(values) == 1 and values[0].startswith("[")):
@@ -138,7 +138,7 @@ def _value(name: str, values: list[str], kind: Any) -> Any:
 
 
 def _loaded(name: str, text: str) -> Any:
-    """The plain value that an option's text stands for."""
+    """Parse an option's text as YAML into plain values."""
     check_text(f"--{name}", text)
     try:
         return json.loads(json.dumps(get_loader("yaml")(text), default=str))
@@ -147,17 +147,17 @@ def _loaded(name: str, text: str) -> Any:
 
 
 def check_text(name: str, text: str) -> None:
-    """Refuse text so deep that reading it would end the process: the parser takes it for YAML.
+    """Refuse text that is nested so deeply that parsing it as YAML would crash the process.
 
     Raises:
-        InputError: naming it as `name`.
+        InputError: The text is too deep; the message begins with `name`.
     """
     try:
         check_size(name, text)
     except (YAMLError, UnicodeEncodeError):
-        return  # text as good as any
+        return  # no YAML, hence plain text
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether one name is the other, or of a section or value that the other is in."""
+    """Return whether two dotted names are equal, or one is inside the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")

@@ -1,4 +1,4 @@
-"""The subcommands: what each is called, teaches, and runs."""
+"""The subcommands: their names, help texts and options."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Option:
-    """An option of one subcommand, beside the config's values."""
+    """An option of one subcommand that is no value of the config."""
 
     name: str
     type: Any
@@ -21,15 +21,15 @@ class Command:
     """A subcommand.
 
     Args:
-        name: as it is typed.
-        help: one line for the list of commands.
-        teaches: for its own --help, with an example.
-        usage: what follows the name.
-        needs_config: whether it cannot do without a config.
-        needs_torch: whether it works with networks; then timm must know what the config names.
-        options: its own options.
-        sections: of the config that its help shows.
-        short: options that stand for one of the config's.
+        name: Name on the command line.
+        help: Line in the list of commands.
+        teaches: Text of its own --help, with an example.
+        usage: Usage line after the name.
+        needs_config: Whether it requires a config.
+        needs_torch: Whether it runs networks; the optimizers' names are then checked with timm.
+        options: Its own options.
+        sections: Sections of the config that its help shows.
+        short: Shorthands, and the config's options that they stand for.
     """
 
     name: str

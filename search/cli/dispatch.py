@@ -1,4 +1,4 @@
-"""Which stage each subcommand calls; each is imported where it runs, and none waits for others."""
+"""The stage of each subcommand, imported when it runs so that no command waits for others."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from search.utils.launcher import Launched, joined, leads
 from space.utils.errors import InputError
 
 if TYPE_CHECKING:
-    # torch with it, for which commands that only look at a run do not wait.
+    # It imports torch, for which `status` and `report` must not wait.
     from search.pipeline.context import RunContext
 
 
 def run_call(call: Call) -> None:
-    """Do what a command line asks for.
+    """Run the command of a command line.
 
     Raises:
-        InputError: what is wrong, where, and what would be right.
+        InputError: The input is wrong; the message says where, and what would be right.
     """
     name = call.command.name
     if name != "train" and Launched.read(os.environ) is not None:
@@ -40,7 +40,7 @@ def run_call(call: Call) -> None:
         LOOKS[name](folder)
         return
     if call.config.search.ray.runtime_env:
-        # Ray is imported where it is used: unknown keys are refused, workers may come later.
+        # Also without workers: they may be asked for later. The import of Ray takes seconds.
         from search.distributed.connect import check_keys  # noqa: PLC0415
 
         check_keys(call.config.search.ray)
@@ -129,7 +129,7 @@ def _inspect_model(call: Call) -> None:
     inspect_model(call.options["model"], call.options["args"], new_console())
 
 
-# Commands that only look at what there is.
+# Commands that only read a run's folder.
 LOOKS: dict[str, Callable[[RunFolder], None]] = {"status": _status, "report": _report}
 STAGES: dict[str, Callable[[RunContext, Call], None]] = {
     "run": _run,

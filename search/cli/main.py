@@ -1,6 +1,6 @@
-"""The command `tokennas`: does what its command line asks for, and says what went wrong.
+"""The command `tokennas`: runs a command line, and prints errors in one line.
 
-What takes long to import is imported where Ctrl-C is answered in a line already.
+Slow imports are inside the `try` that handles Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NoReturn
 from space.utils.errors import InputError
 from space.utils.signals import ProcessLostError, Terminated, stoppable, terminable
 
-# What a shell says of a command that a signal has ended.
+# The shell's exit codes of commands that a signal has ended.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 SPEAKS_IN = 5.0
 GOES_ON = "the same command goes on from here"
@@ -28,15 +28,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     Returns:
-        Its exit code: 0, 1 where another process of a training has ended, 2 for wrong input and
-        for what cannot be written, 130 after Ctrl-C, 143 after SIGTERM.
+        Exit code: 0; 1 where another training process was lost; 2 for wrong input and files that
+        cannot be written; 130 after Ctrl-C; 143 after SIGTERM.
     """
     from search.utils.launcher import OwnError, leads  # noqa: PLC0415
 
     _quiet()
     try:
         with terminable():
-            # Signals wait for the imports: a library that loads may swallow a KeyboardInterrupt.
+            # Signals wait for imports: a library may swallow a KeyboardInterrupt while it loads.
             with stoppable():
                 from search.cli.parse import parse_call  # noqa: PLC0415
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if leads() or isinstance(error, OwnError):
             print(f"tokennas: {error}", file=sys.stderr)
         else:
-            # A launcher ends all processes when one has ended: the first is to speak before.
+            # A launcher ends all processes with the first: let the main process print the error.
             time.sleep(SPEAKS_IN)
         return 2
     except ProcessLostError as error:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """The command of the distribution: `main`, after which there is nothing left to interrupt."""
+    """Run `main` as the console script, and exit without teardown."""
     code: int | None = None
 
     def skip_teardown() -> None:
@@ -73,8 +73,7 @@ def command() -> NoReturn:
             sys.stderr.flush()
             os._exit(code)
 
-    # What is registered first is called last. Python would then take torch down piece by piece,
-    # for one or two seconds in which the terminal waits.
+    # Registered first, hence called last. Python's teardown of torch would take a second or two.
     atexit.register(skip_teardown)
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -83,6 +82,6 @@ def command() -> NoReturn:
 
 
 def _quiet() -> None:
-    """Silence what libraries warn of and users cannot change."""
+    """Silence warnings of libraries that users cannot act on."""
     warnings.filterwarnings("ignore", module=r"(torch|timm|jsonargparse)\b.*")
     logging.getLogger("timm").setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""What a parser complains of, in one line that says where the value stands."""
+"""The parser's error messages, rewritten in one line that names the option."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ KINDS = {
     "list[str]": "a list such as [a, b]",
     "NoneType": "nothing",
 }
+# Messages of jsonargparse.
 UNION = re.compile(r"Does not validate .* Subtypes: \[(.*?)\] Errors: .* Given value: (.*)")
 LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)")
 LONGEST = 400
@@ -29,7 +30,7 @@ LONGEST = 400
 
 @cache
 def options(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
-    """All options that the values of a config are, and their types."""
+    """Return the type of each option of a config, by its dotted name."""
     found: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
         if get_origin(hint) is ClassVar:
@@ -41,7 +42,7 @@ def options(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
 
 
 def section_of(kind: Any) -> Any:
-    """The dataclass behind a type, optional or not."""
+    """Return the dataclass of a type, optional or not; None for other types."""
     options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     return next((option for option in options if is_dataclass(option)), None)
 
@@ -58,7 +59,7 @@ def _one_of(found: re.Match[str]) -> str:
 
 
 def explain(message: str) -> tuple[Place, str]:
-    """The place of the config that the parser complains of, if any, and the complaint in a line."""
+    """Return the config's keys that the parser's error names, if any, and the error in a line."""
     text = " ".join(message.split())
     found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
     if found is None:

@@ -1,4 +1,4 @@
-"""Command lines and configs, read into typed values; what is wrong is told by file and line."""
+"""Parsing command lines and configs into typed values; errors name file and line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from space.utils.errors import InputError, naming, near, shown
 from space.utils.reader import Reader
 from space.utils.yaml_file import MOST_DEPTH, Document, Place, dotted, read_yaml
 
-# A YAML value may never make the parser import or run what it names outside the three packages.
+# YAML values must not make the parser import or run code outside the three packages.
 set_parsing_settings(
     validate_defaults=True,
     import_path_denylist=["*"],
@@ -33,7 +33,7 @@ set_parsing_settings(
 )
 
 MOST_TOLD = 20
-# Commands that need no value of a config but which run and which search are meant.
+# Commands that read only the names of run and search from a config.
 NAMES_ALONE = ("status", "report")
 EPILOG = (
     "Every value of the config is an option too, such as --supernet.epochs 50: "
@@ -45,14 +45,14 @@ EPILOG = (
 
 @dataclass(frozen=True)
 class Call:
-    """What a command line asks for.
+    """A parsed command line.
 
     Args:
-        command: the subcommand.
-        config: its config with the options applied; None where a command was given none.
-        file: the config's file.
-        options: the subcommand's own options.
-        taken: values of the config that are the run's, see `stored_values`.
+        command: The subcommand.
+        config: Its config with the options applied; None where none is given.
+        file: The config's file.
+        options: Values of the subcommand's own options.
+        taken: Values of the config that come from the run's folder, see `stored_values`.
     """
 
     command: Command
@@ -63,11 +63,11 @@ class Call:
 
 
 def parse_call(argv: Sequence[str]) -> Call:
-    """Read a command line.
+    """Parse a command line.
 
     Raises:
-        InputError: naming the option, or file, line and key, and what would be right.
-        SystemExit: after --help and --version.
+        InputError: The input is wrong; the message names the option, or file, line and key.
+        SystemExit: Help or version was printed.
     """
     words = list(argv) or ["--help"]
     if words[0] not in COMMANDS or not {"-h", "--help"}.isdisjoint(words):
@@ -80,7 +80,7 @@ def parse_call(argv: Sequence[str]) -> Call:
                 f"tokennas {command.name} needs a config: tokennas {command.name} FILE"
             )
         own, config = _parse(command, arguments, {}, None)
-        # In a config's place a model is named.
+        # `inspect --model NAME`
         return Call(command, None, None, {**own, "args": config.backbone.args})
     document = read_yaml(arguments.file)
     own, config = _parse(command, arguments, document.data, document)
@@ -89,6 +89,7 @@ def parse_call(argv: Sequence[str]) -> Call:
         config = replace(config, file_values=values_of_file(arguments.file, document.data))
         taken = stored_values(config, arguments.file, arguments)
     if taken:
+        # Parsed again, with stored values of the run over those of the file.
         run = RunFolder(config, arguments.file).path
         with naming(f"{document.path} with the values of {run}"):
             _, again = _parse(command, arguments, with_values(document.data, taken), None)
@@ -99,13 +100,13 @@ def parse_call(argv: Sequence[str]) -> Call:
 def _parse(
     command: Command, arguments: Arguments, data: Any, document: Document | None
 ) -> tuple[dict[str, Any], FileConfig]:
-    """The subcommand's own options, and a config's data with the options over them, typed.
+    """Return the values of the subcommand's own options, and the config with the options applied.
 
     Args:
         command: The subcommand.
-        arguments: What follows it.
-        data: What the config holds.
-        document: The config's file, where the data are as it says.
+        arguments: Its arguments.
+        data: The config's data.
+        document: The config's file, for line numbers; None where the data differ from it.
     """
     if not isinstance(data, dict):
         raise Reader(data, (), document).error("a config must be a mapping of sections")
@@ -129,7 +130,7 @@ def _parse(
         whole = arguments.complaint(place, message, document) if place else message
         raise InputError(whole) from None
     except InputError as error:
-        # A section's own complaint.
+        # Raised by a section's `__post_init__`.
         name, _, message = str(error).partition(": ")
         place = (*name.split("."),)
         if name in options() and document is not None and not arguments.say(place[:1]):
@@ -139,7 +140,7 @@ def _parse(
 
 
 def _check_optimizers(config: Config) -> None:
-    # What status and --help can do without: torch and timm take seconds to load.
+    # Imported here: torch and timm take seconds to load.
     from supernet.training.optimizer import check_optimizer  # noqa: PLC0415
 
     for recipe in (config.supernet, config.retrain):
@@ -147,9 +148,9 @@ def _check_optimizers(config: Config) -> None:
 
 
 def _wrong(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """The places of what no config holds: unknown keys, other values where sections are, nothing.
+    """Yield place and error of unknown keys, of sections that are no mapping, and of nulls.
 
-    Where something is needed, the parser takes nothing for a value of any type.
+    The parser accepts null for a value of any type.
     """
     if data is None and kind is not Any and types.NoneType not in get_args(kind):
         yield place, "nothing is given; without the key it has a default"
@@ -159,7 +160,7 @@ def _wrong(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str]]:
         return
     known = [field.name for field in dataclasses.fields(kind)]
     if not isinstance(data, dict):
-        # Text would be taken for the name of another file, which nobody has checked.
+        # The parser would read text as the name of another config file, without these checks.
         yield place, f"must be a mapping of {', '.join(known)}, got {shown(data)}"
         return
     hints = get_type_hints(kind)
@@ -171,7 +172,7 @@ def _wrong(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str]]:
 
 
 def _texts(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
-    """Every text in a tree of plain values."""
+    """Yield place and text of every string in a tree of plain values."""
     if isinstance(data, str):
         yield place, data
     elif isinstance(data, dict | list):
@@ -181,7 +182,7 @@ def _texts(data: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
 
 @cache
 def _parser(name: str) -> ArgumentParser:
-    """The parser of a command's values."""
+    """Make the parser of a command's options and config."""
     command = COMMANDS[name]
     parser = ArgumentParser(
         description=command.teaches,
@@ -196,7 +197,7 @@ def _parser(name: str) -> ArgumentParser:
     parser.add_class_arguments(Config)
     shown = ("run", "seed", "device", *command.sections)
     for action in parser._actions:
-        # The values of stages that a command does not run are left out of its help.
+        # The help leaves out sections that the command does not use.
         known = action.dest.split(".")[0] in Config.__dataclass_fields__
         if known and not any(f"{action.dest}.".startswith(f"{each}.") for each in shown):
             action.help = SUPPRESS
@@ -204,11 +205,11 @@ def _parser(name: str) -> ArgumentParser:
 
 
 def _show_help(words: list[str]) -> NoReturn:
-    """Print what --help and --version ask for, or refuse what is no command.
+    """Print help or version, or refuse an unknown command.
 
     Raises:
-        InputError: there is no such command.
-        SystemExit: it was printed.
+        InputError: The command is unknown.
+        SystemExit: Help or version was printed.
     """
     from importlib.metadata import version  # noqa: PLC0415 - costs 20 ms of each start
 

@@ -1,7 +1,7 @@
-"""What a command takes from the run's `config.yaml`, where its command line is silent.
+"""Values that a command takes from the run's `config.yaml`, as earlier options set them.
 
-An option comes first. Where none is given, a value counts that was edited in the config's file
-since the run's last command; else the run's own, which an earlier option may have given.
+An option comes first, then a value that was edited in the config's file since the run's last
+command, then the run's stored value.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ SAYS_NOTHING = object()
 
 
 def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[Keys, Any]:
-    """Values of the run that a command line leaves as they are, where they differ from the file's.
+    """Return the run's stored values that apply and differ from those of the config's file.
 
     Args:
-        config: as file and options give it.
-        file: the config's file.
-        arguments: the command line.
+        config: The config of file and options.
+        file: The config's file.
+        arguments: Arguments of the command.
 
     Raises:
-        InputError: a file of the run is not right.
+        InputError: A file of the run is invalid.
     """
     stored, said = RunFolder(config, file).stored()
 
     def silent(keys: Keys) -> bool:
-        """Whether neither an option nor an edit of the file says anything of a value."""
+        """Return whether neither an option nor an edit of the file sets a value."""
         name = ".".join(keys)
         own = any(f"{name}.".startswith(f"{each}.") for each in (*OWN, "run", "search.name"))
         edited = _at(said, keys) != _at(config.file_values, keys)
@@ -50,7 +50,7 @@ def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[
 
 
 def describe_values(values: Mapping[Keys, Any]) -> str:
-    """Values as the options that they would be."""
+    """Format values as options of a command line."""
     return " ".join(
         f"--{dotted(keys)} {cut(without_password(as_word(value)))}"
         for keys, value in values.items()
@@ -58,7 +58,7 @@ def describe_values(values: Mapping[Keys, Any]) -> str:
 
 
 def _option_of(place: Keys, known: Mapping[str, Any]) -> Keys:
-    """The option that a place of a config lies in, or is; none for keys of other versions."""
+    """Return the option that holds a config's place; empty for keys of other versions."""
     for length in range(1, len(place) + 1):
         kind = known.get(".".join(place[:length]))
         if kind is not None and (length == len(place) or section_of(kind) is None):
@@ -67,7 +67,7 @@ def _option_of(place: Keys, known: Mapping[str, Any]) -> Keys:
 
 
 def _at(values: Any, keys: Keys) -> Any:
-    """The value at a place, where there is one."""
+    """Return the value at a place, or `SAYS_NOTHING`."""
     for key in keys:
         values = values.get(key, SAYS_NOTHING) if isinstance(values, dict) else SAYS_NOTHING
     return values

@@ -1,1 +1,1 @@
-"""A search on many processes and machines, through Ray."""
+"""Searches and retraining on many processes and machines, through Ray."""

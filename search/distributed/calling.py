@@ -1,4 +1,4 @@
-"""What is sent to other processes, and what they answer."""
+"""Calls to other processes through Ray, with errors in one line."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from space.utils.errors import InputError, one_line
 
 
 def put(value: Any) -> Any:
-    """Send a value to Ray's object store, once for all nodes.
+    """Put a value into Ray's object store.
 
     Raises:
-        InputError: it cannot be pickled.
+        InputError: The value cannot be pickled.
     """
     try:
         return ray.put(value)
     except Exception as error:
-        # Of whatever kind the part is that cannot be pickled. Ray's own message is a page; that of
-        # the pickler, which it comes from, a line.
+        # The error may be of any type. Ray's message is a page; the pickler's, its cause, a line.
         cause = error.__cause__ or error
         raise InputError(f"what evaluates cannot be sent to workers: {cause}") from None
 
 
 def ask(method: Any) -> Any:
-    """Call a method of an actor; an error of ours comes back as it was raised.
+    """Call a method of an actor and return its result.
 
     Raises:
-        InputError: ours, or the actor cannot be started.
+        InputError: The method raised it, or the actor cannot be started or reached.
     """
     try:
         return ray.get(method.remote())
@@ -41,6 +40,6 @@ def ask(method: Any) -> Any:
 
 
 def cause_of(error: BaseException) -> str:
-    """What a task or an actor raised, in a line; or how Ray lost it."""
+    """Return one line on the error of a task or an actor, or on how Ray lost it."""
     cause = getattr(error, "cause", None)
     return describe(cause) if isinstance(cause, Exception) else one_line(error)

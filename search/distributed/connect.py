@@ -1,4 +1,4 @@
-"""Joining a Ray, or starting one of our own."""
+"""Connecting to a Ray cluster, or starting a local Ray."""
 
 from __future__ import annotations
 
@@ -26,16 +26,18 @@ ANSWERS_IN = 5.0
 
 @contextmanager
 def connected(workers: Workers) -> Iterator[bool]:
-    """The Ray that this process is connected to, or the one at the address, or one of our own.
+    """Connect to the Ray cluster at the address, or start a local Ray, for the block.
 
-    The first is used as it is, and left running. Gives whether it is our own, which ends with what
-    it was started for.
+    A connection that this process has already is used, and left open.
+
+    Yields:
+        Whether Ray was started here; it ends with the block.
 
     Raises:
-        InputError: nothing answers at the address, it does not let us in, or this process is
-            connected to another one.
+        InputError: The cluster does not answer or refuses the connection, or this process is
+            connected to another cluster.
     """
-    # Looked at before anything is changed that a Ray which runs in this process has read.
+    # First: a Ray that is connected already has read the environment that is changed below.
     if ray.is_initialized():
         _check_address(workers.ray.address)
         _check_runtime_env(workers.ray)
@@ -47,13 +49,13 @@ def connected(workers: Workers) -> Iterator[bool]:
         with environment(RAY | (TUNE | OWN if own else {})):
             _read_authentication()
             _check_runtime_env(workers.ray)
-            # Ray has handlers of its own, which end this process with a page of its state.
+            # Ray's signal handlers would end this process and print a page of its state.
             with handlers_kept():
                 _start(workers) if own else _join(str(address))
             try:
                 yield own
             finally:
-                # Ray's core tells the terminal what it could no longer send.
+                # Ray's core writes to stderr what it could no longer send.
                 with silent_stderr(), unheard():
                     if own:
                         _end_monitor()
@@ -63,7 +65,7 @@ def connected(workers: Workers) -> Iterator[bool]:
 
 
 def _check_address(address: str | None) -> None:
-    """Refuse an address other than that of the Ray which this process is connected to."""
+    """Refuse an address other than that of the cluster to which this process is connected."""
     if address is None or address == "auto" or "://" in address:
         return
     there = ray.get_runtime_context().gcs_address
@@ -75,24 +77,25 @@ def _check_address(address: str | None) -> None:
 
 
 def here() -> dict[str, Any]:
-    """Options of what runs on this node and takes none of its cores."""
+    """Return the Ray options of a task or actor on this node that takes none of its cores."""
     return {"num_cpus": 0, **on(ray.get_runtime_context().get_node_id())}
 
 
 def on(node: str) -> dict[str, Any]:
-    """Options of what runs on a node, and on no other."""
+    """Return the Ray options of a task or actor that must run on a node."""
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def with_places(workers: Workers, own: bool) -> tuple[Workers, float]:
-    """The workers that are started, and the GPUs of each process.
+    """Return the workers to start, and the GPUs of each process.
 
     Args:
-        workers: how many are wanted, and what each takes.
-        own: whether Ray is our own, which no other node joins: none waits there for a place.
+        workers: The wanted workers.
+        own: Whether Ray was started here. No node joins it later, so workers that do not fit are
+            not started.
 
     Raises:
-        InputError: no worker could ever have a place, or takes nothing at all.
+        InputError: No worker could ever be placed, or workers would take no resource.
     """
     resources: Any = ray.cluster_resources
     there: Mapping[str, float] = resources()
@@ -109,7 +112,7 @@ def with_places(workers: Workers, own: bool) -> tuple[Workers, float]:
 
 
 def _fewer(workers: Workers, name: str, amount: float, there: Mapping[str, float]) -> Workers:
-    """Those of the workers for which there is enough of a resource on this machine."""
+    """Limit the number of workers to those that fit into a resource of this machine."""
     if not amount:
         return workers
     has = there.get(name, 0.0)
@@ -125,7 +128,7 @@ def _fewer(workers: Workers, name: str, amount: float, there: Mapping[str, float
 
 
 def places_on(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]) -> int:
-    """How many workers a node has place for, were there nobody else."""
+    """Return how many workers fit on a node that runs nothing else."""
     has, labels = node.get("Resources", {}), node.get("Labels", {})
     wanted = workers.ray.placement.items()
     if not node["Alive"] or any(labels.get(name) != value for name, value in wanted):
@@ -135,12 +138,12 @@ def places_on(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, fl
 
 
 def room(workers: Workers, gpus: float, wanted: int) -> str:
-    """How many of the workers have a place on the nodes that are there, in a line.
+    """Describe in a line how many workers fit on the nodes of the cluster.
 
     Args:
-        workers: that are started.
-        gpus: of each process.
-        wanted: how many were asked for.
+        workers: The workers that are started.
+        gpus: GPUs of each process.
+        wanted: Number of workers that were asked for.
     """
     nodes: Any = ray.nodes
     there = [places_on(node, workers, workers.bundle(gpus)) for node in nodes()]
@@ -159,8 +162,8 @@ def room(workers: Workers, gpus: float, wanted: int) -> str:
 
 
 def _start(workers: Workers) -> None:
-    """A Ray on this machine, which listens on the loopback interface alone."""
-    # Ray keeps what the environment said when it was imported; without it, it listens everywhere.
+    """Start Ray on this machine, listening on the loopback interface alone."""
+    # Ray read this flag when it was imported; where it is true, Ray listens on all interfaces.
     clusters, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     processes = workers.count * workers.processes
     custom = {name: amount * processes for name, amount in workers.ray.resources.items()}
@@ -173,7 +176,7 @@ def _start(workers: Workers) -> None:
             log_to_driver=False,
             logging_level=logging.CRITICAL,
         )
-    except Exception as error:  # whatever Ray raises; a node that is slow to start, a plain one
+    except Exception as error:  # Ray raises many types; for a slow start a plain Exception
         with silent_stderr():
             ray.shutdown()
         reason = one_line(error)
@@ -199,10 +202,10 @@ def _join(address: str) -> None:
 
 
 def check_ray(config: RayConfig) -> None:
-    """What can be known to be wrong of a Ray before it is joined.
+    """Check what can be checked of a Ray config without joining the cluster.
 
     Raises:
-        InputError: nothing answers at its address, or it could not set up what is wanted.
+        InputError: Nothing answers at the address, or Ray cannot set up the `runtime_env`.
     """
     if config.address is not None:
         _check_answers(config.address)
@@ -210,10 +213,10 @@ def check_ray(config: RayConfig) -> None:
 
 
 def check_keys(config: RayConfig) -> None:
-    """Refuse a `runtime_env` with keys that Ray does not have; it would go on without them.
+    """Refuse keys of `runtime_env` that Ray does not know and would ignore.
 
     Raises:
-        InputError: a key is unknown.
+        InputError: A key is unknown.
     """
     if not config.runtime_env:
         return
@@ -225,7 +228,7 @@ def check_keys(config: RayConfig) -> None:
 
 
 def _check_runtime_env(config: RayConfig) -> None:
-    """Refuse what Ray cannot set up, such as a folder that is not on this machine."""
+    """Refuse a `runtime_env` that Ray cannot set up, such as one with a missing folder."""
     check_keys(config)
     if not config.runtime_env:
         return
@@ -237,7 +240,7 @@ def _check_runtime_env(config: RayConfig) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself would try for minutes."""
+    """Refuse an address at which nothing listens; Ray would try for minutes."""
     if address == "auto":
         return
     host, _, port = address.rpartition(":")
@@ -249,14 +252,14 @@ def _check_answers(address: str) -> None:
 
 
 def _end_monitor() -> None:
-    """End the autoscaler's monitor, for which Ray's shutdown would wait a second."""
+    """Kill the autoscaler's monitor, for which Ray's shutdown would wait a second."""
     node = getattr(ray._private.worker, "_global_node", None)
     if node is not None and hasattr(node, "kill_monitor"):
         node.kill_monitor(check_alive=False)
 
 
 def _read_authentication() -> None:
-    """Make Ray read mode and token anew: it keeps what it found when it was imported."""
+    """Make Ray read its authentication mode and token again; it cached them when imported."""
     private: Any = raylet
     private.Config.initialize("")
     private.AuthenticationTokenLoader.instance().reset_cache()

@@ -1,4 +1,4 @@
-"""The environment that Ray reads."""
+"""Environment variables that Ray reads."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-# Of every process that has to do with Ray.
+# For every process that imports Ray.
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Deaths of workers are counted, and told in the end; Ray would print half a page about each.
+    # Ray prints half a page for each dead worker; `Leases` counts them.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|There are infinite retries",
 }
-# Of the processes that Tune and its trials run in.
+# For Ray Tune and its trials.
 TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # Evaluators read the user's files where the user's process finds them.
+    # Relative paths of evaluators are those of the user's working directory.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
-# A Ray of our own listens on the loopback interface alone, and takes a token that is written
-# nowhere, where Ray would put one into the home folder.
+# For a local Ray: it listens on the loopback interface alone. Its token is written nowhere; Ray
+# would write one into the home folder.
 OWN = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
@@ -34,7 +34,7 @@ OWN = {
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """What writes to the standard error, whatever language it is in, writes nowhere for a while."""
+    """Discard what Python and C++ code write to stderr within the block."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -48,7 +48,7 @@ def silent_stderr() -> Iterator[None]:
 
 @contextmanager
 def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that are not set already, for a while."""
+    """Set environment variables within the block, where they are not set already."""
     added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:

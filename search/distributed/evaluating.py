@@ -1,4 +1,4 @@
-"""What a worker does: a trial of Ray Tune's, which lives as long as the search."""
+"""The trainable of a worker: a Ray Tune trial that lives as long as the search."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from search.problem.evaluation import Job, describe
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What every worker is given.
+    """Arguments of every worker.
 
     Args:
-        study: handle of the `StudyHost`.
-        made: a list of the reference to what makes `evaluate`; in a list it is not fetched.
-        gpus: of each worker.
-        time_limit: seconds after which an evaluation has failed.
+        study: Actor handle of the `StudyHost`.
+        made: The object reference of the function that makes `evaluate`, in a list: Ray would
+            fetch a bare reference before the task starts.
+        gpus: GPUs of each worker.
+        time_limit: Seconds after which an evaluation has failed; None for no limit.
     """
 
     study: Any
@@ -33,17 +34,12 @@ class Evaluation:
 
 
 def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
-    """One Tune trial: evaluates what it leases until there is nothing left.
-
-    Args:
-        config: Tune's; not used.
-        evaluation: what, and for whom.
-    """
+    """Run one Tune trial: lease jobs and evaluate them until none is left; `config` is not used."""
     from ray import tune  # noqa: PLC0415
 
     study = evaluation.study
     if not evaluation.gpus:
-        # Those of the node are others'.
+        # Workers that asked for no GPU would see all GPUs of the node.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     name = tune.get_context().get_trial_id()
     watch, ended = Watch(evaluation.time_limit), threading.Event()
@@ -53,8 +49,8 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
             study.beat.remote(name)
             results = watch.overdue()
             if results:
-                # No thread can end another one that hangs, and `sys.exit` would end this one alone:
-                # the process ends, and is started again.
+                # No thread can end another one that hangs, and `sys.exit` ends this thread alone:
+                # the process ends, and Tune starts it again.
                 ray.get(study.leave.remote(name, results))
                 os._exit(1)
 
@@ -63,7 +59,7 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
             return
         threading.Thread(target=beat, daemon=True).start()
         try:
-            # Fetched here, where a module that this machine lacks is told and not tried for ever.
+            # Fetched here: a module that this node lacks is reported instead of retried for ever.
             evaluate = ray.get(evaluation.made[0])()
         except Exception as error:
             ray.get(study.give_up.remote(name, describe(error)))
@@ -74,7 +70,7 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
 
         work(exchange, evaluate, watch)
     except ray.exceptions.RayActorError:
-        # The study is gone for good: the search has ended without us.
+        # The study's actor was killed: the search has ended.
         return
     finally:
         ended.set()

@@ -1,4 +1,4 @@
-"""Jobs side by side: a Ray task for each, which Ray starts again when it dies."""
+"""Long jobs side by side: a Ray task for each, which Ray retries when its process dies."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ from space.utils.errors import InputError
 from supernet.progress import progress_bar
 
 POLL_SECONDS = 1.0
-# For checkpoints, after Ctrl-C.
+# Time for tasks to write checkpoints after Ctrl-C.
 LEAVE_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something long that other processes do; all but `note` and `progress` is sent to them.
+    """A long job for other processes; `progress` is called in the main process.
 
     Args:
-        name: What it is called.
-        run: Does it in one process; gives why it could not be done, if so.
-        run_share: Does a process's share of it, where several do it together through torch's
-            process group; raises why it cannot be done.
-        note: Keeps why Ray could not do it.
-        progress: How much of it is done, of `total`.
-        total: How much there is to do.
+        name: Name of the job.
+        run: Runs the job in one process; returns the reason for a failure, or None.
+        run_share: Runs the share of one rank of torch's process group; raises on failure.
+        note: Stores the reason for a failure that Ray reported.
+        progress: Returns how many of `total` steps are done.
+        total: Number of steps.
     """
 
     name: str
@@ -56,21 +55,21 @@ def run_jobs(
     folder: Path,
     check: Callable[[], str | None],
 ) -> dict[str, str | None]:
-    """Do jobs in processes of their own, at most `workers.count` at a time.
+    """Run jobs in processes of their own, at most `workers.count` at a time.
 
     Args:
-        jobs: What is to be done.
-        workers: How many at a time, and what each takes.
-        console: Where progress is shown.
-        folder: The folder that every node must reach.
-        check: Asked on every node of a cluster: what else is missing there, if anything.
+        jobs: The jobs.
+        workers: Number of workers, and the resources of each.
+        console: Console for progress.
+        folder: Folder that every node must reach.
+        check: Returns what else a node lacks, or None; called on every node of a cluster.
 
     Returns:
-        Why each could not be done, by name; None for those that are.
+        The reason for each job's failure by its name; None for jobs that are done.
 
     Raises:
-        InputError: Ray cannot be joined, or a node does not reach the folder or lacks something.
-        KeyboardInterrupt: The jobs were told to leave checkpoints.
+        InputError: Ray cannot be joined, or a node lacks the folder or what `check` looks for.
+        KeyboardInterrupt: Ctrl-C; the jobs were asked to write checkpoints.
     """
     found: dict[str, str | None] = {}
     waiting, running = list(jobs), dict[Any, Job]()
@@ -103,7 +102,7 @@ def run_jobs(
 
 
 def run_there(folder: str, run: Callable[[], str | None]) -> str | None:
-    """One Ray task: does a job from where the driver stands; gives why not, if so."""
+    """Run a job in the driver's working directory; return the reason for a failure, or None."""
     try:
         os.chdir(folder)
     except OSError as error:
@@ -112,7 +111,7 @@ def run_there(folder: str, run: Callable[[], str | None]) -> str | None:
 
 
 def reached(folder: str, probe: str, check: Callable[[], str | None]) -> str | None:
-    """Whether a node reaches what jobs read and write; gives what it does not."""
+    """Return what this node lacks of the files that jobs read and write, or None."""
     try:
         os.chdir(folder)
         Path(probe).with_suffix(f".{uuid.uuid4().hex[:8]}").touch()
@@ -124,15 +123,15 @@ def reached(folder: str, probe: str, check: Callable[[], str | None]) -> str | N
 
 
 class _Tasks:
-    """Starts a Ray task for each job: it does it, or has several processes do so."""
+    """Starts a Ray task for each job, which runs it or starts a process group for it."""
 
     def __init__(self, workers: Workers, gpus: float) -> None:
         self._workers, self._gpus = workers, gpus
         make: Any = ray.runtime_env.RuntimeEnv
-        # Files that it names are read here, where the command stands.
+        # Relative paths in it are resolved here, in the command's working directory.
         self._env: dict[str, Any] = make(**workers.ray.runtime_env).to_dict()
         if not gpus:
-            # Those of the node are others'.
+            # Tasks that asked for no GPU would see all GPUs of the node.
             hidden = {"CUDA_VISIBLE_DEVICES": "", **self._env.get("env_vars", {})}
             self._env["env_vars"] = hidden
         self._remote: Any = ray.remote
@@ -141,7 +140,7 @@ class _Tasks:
             self._notices = self._remote(Notices).options(**here()).remote()
 
     def start(self, job: Job) -> Any:
-        """The reference to why a job could not be done, if so."""
+        """Start a job; return the reference to the reason for its failure, or to None."""
         folder, workers = str(Path.cwd()), self._workers
         if self._notices is not None:
             group = GroupJob(folder, job.name, job.run_share, job.note, self._notices, self._gpus)
@@ -160,12 +159,12 @@ class _Tasks:
         return task.remote(folder, job.run)
 
     def stop(self, running: list[Any]) -> None:
-        """Ask tasks to leave checkpoints and end."""
+        """Ask tasks to write checkpoints and end."""
         if self._notices is not None:
             self._notices.stop.remote()
             return
         for ref in running:
-            # Ray raises one or the other where a task has just ended.
+            # Ray raises either for a task that has just ended.
             with suppress(TypeError, ray.exceptions.RayError):
                 ray.cancel(ref)
 
@@ -176,10 +175,10 @@ def _check_nodes(
     folder: Path,
     check: Callable[[], str | None],
 ) -> None:
-    """Ask every node that could be given work for the folder and for what else it needs.
+    """Check on every node that fits a worker that it reaches the folder and passes `check`.
 
     Raises:
-        InputError: naming the nodes that do not reach them, and what.
+        InputError: Some nodes do not; it names them and what they lack.
     """
     remote: Any = ray.remote
     probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
@@ -206,7 +205,7 @@ def _check_nodes(
 
 
 def _result(ref: Any, job: Job) -> str | None:
-    """Why a job could not be done, if so."""
+    """Return the reason for a job's failure, or None."""
     try:
         found: str | None = ray.get(ref)
     except ray.exceptions.RayTaskError as error:
@@ -220,7 +219,7 @@ def _result(ref: Any, job: Job) -> str | None:
 
 
 def _said(ref: Any) -> str | None:
-    """What a node says, or why it says nothing."""
+    """Return a node's answer, or why it did not answer."""
     try:
         found: str | None = ray.get(ref)
     except ray.exceptions.RayError as error:
@@ -230,7 +229,7 @@ def _said(ref: Any) -> str | None:
 
 @contextmanager
 def _shown(jobs: Sequence[Job], console: Console) -> Iterator[Any]:
-    """A bar for each job; a line where it ends."""
+    """Show a progress bar for each job, and a line when it ends."""
     with progress_bar(console, elapsed=True) as bars:
         tasks = {
             job.name: bars.add_task(f"retrain {escape(job.name)}", total=job.total, state="epochs")

@@ -1,4 +1,4 @@
-"""Who evaluates what: jobs are lent to workers, and come back when a worker dies. No Ray here."""
+"""Leases of jobs to workers: jobs return to the queue when their worker dies. Without Ray."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from search.study.study import Study
 from space.arch import Arch
 from space.utils.errors import InputError
 
-# A lease ends this long after the last sign of life of its worker.
+# A lease ends this long after the last call of its worker.
 LEASE_SECONDS = 60.0
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 3 * BEAT_SECONDS
-# Work that one lease holds: calls stay rare beside it, and little is lost when a worker dies.
+# Work of one lease: long beside a call to the actor, short enough to lose with a worker.
 BATCH_SECONDS = 0.2
 MOST_BATCH = 64
 MOST_DEATHS = 3
@@ -28,14 +28,14 @@ Result = tuple[Job, Outcome]
 
 @dataclass
 class _Worker:
-    """What is known of one worker.
+    """State of one worker.
 
     Args:
-        seen: when it gave the last sign of life.
-        last: arch that it was lent last.
-        leased: what it is evaluating, by identity.
-        starts: how often in a row it started without asking for work afterwards.
-        greeted: whether it said hello since it last died.
+        seen: Time of its last call.
+        leased: Jobs that it is evaluating, by identity.
+        starts: Number of starts in a row without an exchange.
+        greeted: Whether it called since it last died.
+        last: Arch of the job that it leased last.
     """
 
     seen: float
@@ -46,18 +46,18 @@ class _Worker:
 
 
 class Leases:
-    """Lends a study's jobs to workers.
+    """Leases a study's jobs to workers.
 
     Args:
-        study: where jobs come from and outcomes go.
-        workers: how many there will be, so that the last jobs are shared out evenly.
-        clock: seconds that never go backwards.
-        ahead: jobs that the study is asked for at a time; of them each worker gets those that begin
-            most like what it had before.
+        study: The study that gives jobs and takes outcomes.
+        workers: Number of workers, among which the last jobs are spread evenly.
+        clock: Monotonic clock in seconds.
+        ahead: Jobs to ask the study for at a time; each worker gets those whose first blocks are
+            most like those of its last job, which its evaluator can reuse.
 
     Attributes:
-        error: why the search cannot go on; None while it can.
-        broken: why workers gave up, one line each, by name.
+        error: Why the search cannot go on; None while it can.
+        broken: Why workers gave up, one line each, by name.
     """
 
     def __init__(
@@ -81,12 +81,12 @@ class Leases:
 
     @property
     def leased(self) -> int:
-        """Jobs that workers have now."""
+        """Number of jobs that workers hold now."""
         return sum(len(worker.leased) for worker in self._workers.values())
 
     @property
     def alive(self) -> int:
-        """Workers that gave a sign of life not long ago."""
+        """Number of workers that called within the last `SILENT_SECONDS`."""
         now = self._clock()
         return sum(
             worker.greeted and name not in self.broken and now - worker.seen < SILENT_SECONDS
@@ -94,7 +94,7 @@ class Leases:
         )
 
     def hello(self, name: str) -> bool:
-        """A worker has started, or started again: what it had is lost. Whether it shall go on."""
+        """Register a worker that has (re)started without jobs; return whether it may go on."""
         worker = self._worker(name)
         self._take_back(worker)
         worker.greeted = True
@@ -102,30 +102,30 @@ class Leases:
         return self.error is None and name not in self.broken
 
     def died(self, name: str, reason: str) -> None:
-        """A worker has died and will be started again."""
+        """Note that a worker has died and will be restarted."""
         worker = self._worker(name)
         if not worker.greeted:
             self._count_start(name, worker, reason)
         worker.greeted = False
 
     def give_up(self, name: str, reason: str) -> None:
-        """A worker cannot evaluate; the others go on."""
+        """Note that a worker cannot evaluate; the others go on."""
         self._take_back(self._worker(name))
         self.broken.setdefault(name, reason)
 
     def beat(self, name: str) -> None:
-        """A worker is alive, and may have said hello to a study that is no more."""
+        """Note a heartbeat; the worker may have said hello before this actor was restarted."""
         self._worker(name).greeted = True
 
     def begin(self) -> None:
-        """All workers start anew, under other names."""
+        """Forget all workers: Tune was restarted, and its trials have new names."""
         for worker in self._workers.values():
             self._lost.extend(worker.leased.values())
         self._workers.clear()
         self.broken.clear()
 
     def leave(self, name: str, results: Sequence[Result]) -> None:
-        """Take a worker's last results before it ends itself; what else it has is not to blame."""
+        """Take the last results of a worker that ends itself; its other jobs count no death."""
         worker = self._take(name, results)
         self._lost.extend(worker.leased.values())
         worker.leased.clear()
@@ -133,13 +133,16 @@ class Leases:
     def exchange(
         self, name: str, results: Sequence[Result], held: Sequence[Job] | None = None
     ) -> list[Job] | None:
-        """Take a worker's results and give it new jobs: none for now, or None for good.
+        """Take a worker's results and lease it new jobs.
 
         Args:
-            name: of the worker.
-            results: what it has finished.
-            held: what else it has, as it says itself: an answer may not have reached it, and
-                whoever holds the study may have been started again. None for what is known here.
+            name: Name of the worker.
+            results: The finished jobs and their outcomes.
+            held: The other jobs that the worker holds, which may differ from its leases where an
+                answer was lost or this actor was restarted. None to trust the leases.
+
+        Returns:
+            The jobs, which may be none for now; None once the search is over.
         """
         worker = self._take(name, results)
         if self.error is not None:
@@ -154,13 +157,13 @@ class Leases:
         return jobs
 
     def expire(self) -> None:
-        """Take back what workers hold that have been silent for too long."""
+        """Take back the jobs of workers that have been silent for too long."""
         for worker in self._workers.values():
             if worker.leased and self._clock() - worker.seen > LEASE_SECONDS:
                 self._take_back(worker)
 
     def _settle(self, worker: _Worker, held: Sequence[Job]) -> None:
-        """Believe a worker about what it has; nobody is to blame for the rest."""
+        """Replace a worker's leases by the jobs that it holds; the others count no death."""
         has = {job.identity: job for job in held}
         self._lost.extend(job for name, job in worker.leased.items() if name not in has)
         self._lost = deque(job for job in self._lost if job.identity not in has)
@@ -181,6 +184,7 @@ class Leases:
         for job, outcome in results:
             worker.leased.pop(job.identity, None)
             self._finish(job, outcome)
+            # Exponential moving average of the seconds of an evaluation.
             mean = self._seconds or outcome.seconds
             self._seconds = 0.8 * mean + 0.2 * outcome.seconds
         return worker
@@ -194,7 +198,7 @@ class Leases:
         if any(identity in self._deaths for identity in worker.leased):
             return []
         while self._lost and not worker.leased:
-            # Alone, so that the one that kills workers is found out.
+            # One by one, to find the job that kills workers.
             job = self._lost.popleft()
             if self.study.awaits(job):
                 return [job]
@@ -204,10 +208,10 @@ class Leases:
         return jobs
 
     def _ask(self, worker: _Worker) -> Job | None:
-        """The job that waits and begins most like what the worker had before, if any."""
+        """Take the waiting job whose first blocks are most like the worker's last, if any."""
         self._waiting = [job for job in self._waiting if self.study.awaits(job)]
         if self.study.ended is not None:
-            # Workers may have brought more than a study knew of that was started again.
+            # After a restart, workers bring results that the restarted study did not wait for.
             self._waiting = []
         elif not self._waiting:
             with self._study_asked():
@@ -220,7 +224,7 @@ class Leases:
         return job
 
     def _batch(self) -> int:
-        """As many jobs as fill a batch's time, and no more than leave some for everybody."""
+        """Return the number of jobs of a lease: `BATCH_SECONDS` of work, but a fair share."""
         if not self._seconds:
             return 1
         left = self.study.trials - len(self.study.records) - self.leased
@@ -228,21 +232,21 @@ class Leases:
         return max(1, min(round(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
-        # Where one cannot be stored, each of the others would be waited for as long.
+        # After one failure to store, each further one would wait as long for the storage.
         if self.error is None:
             with self._study_asked():
                 self.study.finish(job, outcome)
 
     @contextmanager
     def _study_asked(self) -> Iterator[None]:
-        """What goes wrong ends the search. Meanwhile nobody listens: that is no silence."""
+        """End the search on an error; do not count the time of the block as workers' silence."""
         began = self._clock()
         try:
             yield
         except InputError as error:
             self.error = error
         except Exception as error:
-            # A sampler's, or an objective's of the user: no worker could mend it.
+            # Raised by a sampler or a user's objective: another worker would not help.
             self.error = InputError(f"the search cannot go on: {describe(error)}")
         waited = self._clock() - began
         for worker in self._workers.values():

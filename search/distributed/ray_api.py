@@ -1,10 +1,10 @@
-"""Ray, imported under the environment that it keeps; what is private in it stands here alone."""
+"""Ray, imported with its environment set; the only imports of Ray's private modules."""
 
 from __future__ import annotations
 
 from search.distributed.environment import RAY, environment
 
-# Ray keeps what the environment says when it is imported.
+# Ray reads these variables when it is imported.
 with environment(RAY):
     import ray
     from ray import _raylet as raylet

@@ -1,4 +1,4 @@
-"""What the processes of a search talk to. No Ray in here."""
+"""The actor that holds the study of a distributed search. Without Ray."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from space.utils.errors import InputError
 
 @dataclass(frozen=True)
 class HostStatus:
-    """What the driver asks of the study.
+    """State of the search, for the driver.
 
     Args:
-        progress: how far the search is.
-        error: why it cannot go on; None while it can.
-        broken: why workers gave up, one line each.
-        workers: how many there were at the start.
+        progress: Progress of the search.
+        error: Why the search cannot go on; None while it can.
+        broken: Why workers gave up, one line each.
+        workers: Number of workers at the start.
     """
 
     progress: Progress
@@ -31,16 +31,16 @@ class HostStatus:
 
     @property
     def goes_on(self) -> bool:
-        """Whether there is something left to do, and somebody to do it."""
+        """Whether evaluations are left, and workers to do them."""
         left = self.progress.ended is None and self.error is None
         return left and len(self.broken) < self.workers
 
 
 class StudyHost:
-    """The study and its storage, in a process of their own that all workers talk to.
+    """Holds the study and its storage, in an actor that all workers call.
 
-    When that process dies, Ray starts it again and it reads what is stored; what was being
-    evaluated then is accepted when it arrives.
+    When the actor dies, Ray restarts it and it reads the storage; results of evaluations that were
+    running then are accepted. The methods of workers are those of `Leases`, until `close`.
     """
 
     def __init__(self, search: Search, workers: int, sharing: bool = False) -> None:
@@ -80,10 +80,10 @@ class StudyHost:
         return None if self._closed else self._leases.exchange(worker, results, held)
 
     def status(self) -> HostStatus:
-        """How far the search is; the first call opens it.
+        """Return the state of the search; the first call opens it.
 
         Raises:
-            InputError: it cannot be opened.
+            InputError: The search cannot be opened.
         """
         leases = self._leases
         leases.expire()
@@ -91,7 +91,7 @@ class StudyHost:
         return HostStatus(progress, leases.error, tuple(leases.broken.values()), self._count)
 
     def over(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Return whether the search has ended or failed."""
         if self._closed:
             return True
         return self._leases.error is not None or self._session.study.ended is not None
@@ -101,7 +101,7 @@ class StudyHost:
         return Front.of(study.problem, study.records, study.ended or "")
 
     def close(self) -> None:
-        """Give the folder back; workers are told that there is nothing left."""
+        """Close the storage and unlock its folder; workers that call get no more jobs."""
         self._closed = True
         self._stack.close()
 

@@ -1,4 +1,4 @@
-"""One job in several processes that train together, data parallel, through Ray Train."""
+"""One job in several data-parallel processes, through Ray Train."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from supernet.process_group import Processes
 
 RETRIES = 3
 LOOK_SECONDS = 0.5
-# A group waits for its place; Ray Train would give it up after a minute.
+# Ray Train would give up after a minute a group that waits for free resources.
 PATIENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(10 * 365 * 86400)}
 
 
 class Notices:
-    """What the command and the processes that train tell each other: an actor."""
+    """Actor through which the command and the training processes exchange messages."""
 
     def __init__(self) -> None:
         self._stopping = False
         self._reasons: dict[str, str] = {}
 
     def stop(self) -> None:
-        """Ask all to leave a checkpoint and end."""
+        """Ask all processes to write a checkpoint and end."""
         self._stopping = True
 
     def stopping(self) -> bool:
         return self._stopping
 
     def met(self, name: str, reason: str) -> None:
-        """Note why a network cannot be retrained; the first reason counts."""
+        """Store why a network cannot be retrained; the first reason counts."""
         self._reasons.setdefault(name, reason)
 
     def reason(self, name: str) -> str | None:
@@ -50,15 +50,15 @@ class Notices:
 
 @dataclass(frozen=True)
 class GroupJob:
-    """What each process of a job is given.
+    """Arguments of each process of a job.
 
     Args:
-        folder: Where the command stands.
-        name: What the job is called.
-        run_share: Does this process's share of it.
-        note: Keeps why it could not be done.
-        notices: Handle of `Notices`.
-        gpus: GPUs of this process.
+        folder: Working directory of the command.
+        name: Name of the job.
+        run_share: Runs the share of this rank.
+        note: Stores the reason for a failure.
+        notices: Actor handle of `Notices`.
+        gpus: GPUs of each process.
     """
 
     folder: str
@@ -70,19 +70,19 @@ class GroupJob:
 
 
 def run_in_group(job: GroupJob, workers: Workers, env: dict[str, Any]) -> str | None:
-    """One Ray task: has several processes do a job; gives why not, if so.
+    """Run a job in a process group; return the reason for a failure, or None.
 
     Args:
-        job: what each process is given.
-        workers: how many processes, and what each takes.
-        env: their runtime_env.
+        job: The job.
+        workers: Number of processes, and the resources of each.
+        env: Ray's `runtime_env` of the processes.
     """
     from ray.train import TrainingFailedError  # noqa: PLC0415
 
     os.chdir(job.folder)
     died = ""
     for _ in range(RETRIES + 1):
-        # Ray Train's books; nothing of ours is in them.
+        # Ray Train insists on a storage folder; our checkpoints are elsewhere.
         with (
             tempfile.TemporaryDirectory(prefix="tokennas-train-") as books,
             environment(PATIENT),
@@ -102,9 +102,9 @@ def run_in_group(job: GroupJob, workers: Workers, env: dict[str, Any]) -> str | 
 
 
 def how_they_died(error: BaseException) -> str:
-    """What Ray Train says of it, in a line: its own message is a page that ends in the cause."""
+    """Return the cause of Ray Train's error in a line; its own message is a page."""
     failed: Mapping[int, Exception] = getattr(error, "worker_failures", {})
-    # The others have lost that one.
+    # The process that died first; the others failed because it was gone.
     first = [each for each in failed.values() if hasattr(each, "health_check_failure")]
     if first:
         return one_line(getattr(first[0], "health_check_failure"))  # noqa: B009 - Ray's own
@@ -133,18 +133,14 @@ def _trainer(job: GroupJob, workers: Workers, env: dict[str, Any], books: str) -
             name=uuid.uuid4().hex[:8],
             storage_path=books,
             worker_runtime_env=env,
-            # Who could not start is started again by us, whatever Ray Train has left of it.
+            # `run_in_group` retries, also where Ray Train's controller has failed.
             failure_config=train.FailureConfig(controller_failure_limit=0),
         ),
     )
 
 
 def train_share(given: dict[str, Any]) -> None:
-    """One of the processes; Ray Train has made them torch's process group.
-
-    Args:
-        given: the `GroupJob`.
-    """
+    """Run one process of Ray Train's process group, with `{"job": GroupJob}` as loop config."""
     import torch  # noqa: PLC0415
     from ray.train.torch import get_device  # noqa: PLC0415
 
@@ -159,16 +155,16 @@ def train_share(given: dict[str, Any]) -> None:
         except KeyboardInterrupt:
             return
         except Exception as error:
-            # Where another process has died, Ray Train takes the group away from us.
+            # Where another process has died, Ray Train destroys the group: not this job's error.
             if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
                 ray.get(job.notices.met.remote(job.name, reason_of(error)))
-            # Ends the other processes, which wait for this one.
+            # Ray Train then ends the other processes, which wait for this one.
             raise
 
 
 @contextmanager
 def _stopping_when_told(notices: Any) -> Iterator[None]:
-    """Ray Train runs us in a thread, where no signal is heard."""
+    """Poll for a stop request within the block: Ray Train's threads receive no signals."""
     ended = threading.Event()
 
     def look() -> None:

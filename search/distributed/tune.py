@@ -1,8 +1,8 @@
 """The search on several processes: Ray Tune runs the evaluators.
 
 A search of N archs is not N Tune trials, which would start a process for each. W long-lived trials
-load what they need once and lease archs from one actor, which holds the study and its storage. Tune
-itself runs in a process of its own, so that this one only looks on, and ends at once on Ctrl-C.
+load weights and images once and lease archs from one actor, which holds the study and its storage.
+Tune runs in a process of its own, so that the main process ends at once on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ def search_with_workers(
     workers: Workers,
     time_limit: float | None = None,
 ) -> Front:
-    """The search with evaluators in processes of their own.
+    """Run a search with evaluators in processes of their own.
 
     Args:
-        search: what is searched.
-        make_evaluate: sent once to every node, and called in every worker there.
-        on_event: called with the progress, a few times a second.
-        workers: how many, where, and what each takes.
-        time_limit: seconds after which an evaluation has failed.
+        search: The search.
+        make_evaluate: Makes `evaluate`; sent once to every node and called in every worker.
+        on_event: Called with the progress, a few times a second.
+        workers: Number of workers, and the resources of each.
+        time_limit: Seconds after which an evaluation has failed; None for no limit.
 
     Raises:
-        InputError: the search cannot be opened or go on, or no worker can evaluate.
-        KeyboardInterrupt: all that was finished is stored.
+        InputError: The search cannot be opened or go on, or no worker can evaluate.
+        KeyboardInterrupt: Ctrl-C; all finished evaluations are stored.
     """
-    # What Tune writes goes when Ray has ended, and with it whoever writes there.
+    # Tune's folder is removed after Ray has ended, when no process writes into it any more.
     with _results(workers) as results, connected(workers) as own:
         started, gpus = with_places(_at_most(workers, search.trials), own)
         with _study(search, started, own, shares(make_evaluate)) as study:
-            # A search that cannot be opened, or is at its end, has no use for weights and images.
+            # A search that cannot be opened, or has ended, must not wait for weights and images.
             status: HostStatus = ask(study.status)
             on_event(status.progress)
             if status.goes_on:
@@ -75,15 +75,15 @@ def search_with_workers(
 
 
 def _at_most(workers: Workers, evaluations: int) -> Workers:
-    """The workers for which there are evaluations: more would have nothing to do."""
+    """Limit the number of workers to that of the evaluations."""
     return replace(workers, count=min(workers.count, evaluations))
 
 
 def _look_on(study: Any, task: Any, on_event: OnProgress) -> HostStatus:
-    """Tell of the progress until there is no more."""
+    """Report the progress until the search or Tune ends; return the last state."""
     going, status = True, cast(HostStatus, ask(study.status))
     while status.goes_on and going:
-        # Asked before the study is: Tune ends soon after the search, and not before.
+        # Looked at before the study: where Tune has ended, the state below is the last one.
         going = not ray.wait([task], timeout=0)[0]
         time.sleep(POLL_SECONDS)
         status = ask(study.status)
@@ -92,10 +92,10 @@ def _look_on(study: Any, task: Any, on_event: OnProgress) -> HostStatus:
 
 
 def _check(status: HostStatus, task: Any) -> None:
-    """Tell why a search has ended that is not over.
+    """Raise the reason why a search has stopped before its end.
 
     Raises:
-        InputError: it cannot go on, or there is nobody to go on with it.
+        InputError: The search cannot go on, or no worker is left.
     """
     if status.error is not None:
         raise status.error
@@ -105,7 +105,7 @@ def _check(status: HostStatus, task: Any) -> None:
 
 
 def _why(task: Any) -> str:
-    """Why a task has ended that should not have."""
+    """Return why a task has failed, or nothing."""
     try:
         ray.get(task)
     except ray.exceptions.RayError as error:
@@ -114,12 +114,12 @@ def _why(task: Any) -> str:
 
 
 def run_tune(evaluation: Evaluation, workers: Workers, results: str) -> None:
-    """Tune's run of the evaluators; its own results say nothing that the search does not know.
+    """Run the workers as trials of Ray Tune, whose own results are not used.
 
     Args:
-        evaluation: what they evaluate, and for whom.
-        workers: how many, and where.
-        results: folder for what Tune writes.
+        evaluation: Arguments of every worker.
+        workers: Number of workers, and the resources of each.
+        results: Folder for Tune's files.
     """
     from ray import tune  # noqa: PLC0415
 
@@ -138,19 +138,19 @@ def run_tune(evaluation: Evaluation, workers: Workers, results: str) -> None:
             verbose=0,
             callbacks=[tell],
             stop=over,
-            # Without end: what dies without any progress is counted by the leases.
+            # No limit: `Leases` counts deaths, and gives up workers that make no progress.
             failure_config=tune.FailureConfig(max_failures=-1),
         ),
     ).fit()
 
 
 def _observers(study: Any) -> tuple[Any, Any]:
-    """What tells the study of trials that died, and what ends Tune with the study."""
+    """Make the callback that reports dead trials, and the stopper that ends Tune."""
     from ray import tune  # noqa: PLC0415
     from ray.tune.progress_reporter import TrialProgressCallback  # noqa: PLC0415
 
     class Tell(TrialProgressCallback):
-        """Tells the study of trials that died. Takes the place of what prints about them."""
+        """Tells the study of trials that died. Replaces Ray Tune's progress reporter."""
 
         def on_trial_complete(self, *_: Any, **__: Any) -> None:
             return
@@ -162,7 +162,7 @@ def _observers(study: Any) -> tuple[Any, Any]:
             study.give_up.remote(trial.trial_id, _last_line(trial))
 
     class Over(tune.Stopper):
-        """Ends all trials with the study, those too that have found no place yet."""
+        """Ends all trials with the study, also those that wait for resources."""
 
         def __init__(self) -> None:
             self._looks_at = 0.0
@@ -189,7 +189,7 @@ def _last_line(trial: Any) -> str:
 
 @contextmanager
 def _tuning(evaluation: Evaluation, workers: Workers, results: str, own: bool) -> Iterator[Any]:
-    """Tune, in a task on this node."""
+    """Run Tune in a task on this node."""
     remote: Any = ray.remote
     task = (
         remote(run_tune)
@@ -198,24 +198,24 @@ def _tuning(evaluation: Evaluation, workers: Workers, results: str, own: bool) -
     )
     yield task
     if not own:
-        # Here nothing ends Tune but itself, when it sees that the study is over.
+        # On a cluster, Tune ends by itself once the study is over.
         ray.wait([task], timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
 def _results(workers: Workers) -> Iterator[str]:
-    """The folder for what Tune writes."""
+    """Yield the folder for Tune's files."""
     path = workers.ray.storage_path
     if path is not None:
         yield path if "://" in path else str(Path(path).absolute())
         return
-    # Of a cluster, what still writes into the folder when it goes is not ours to end.
+    # Processes of a cluster may still write into the folder while it is removed.
     with tempfile.TemporaryDirectory(prefix="tokennas-tune-", ignore_cleanup_errors=True) as folder:
         yield folder
 
 
 def _runtime_env(workers: Workers, own: bool) -> dict[str, Any]:
-    """What Ray sets up for processes; our own Ray has our environment already."""
+    """Return Ray's `runtime_env`; a local Ray inherits the environment of this process."""
     wanted = dict(workers.ray.runtime_env)
     if not own:
         wanted["env_vars"] = {**TUNE, **wanted.get("env_vars", {})}
@@ -224,7 +224,7 @@ def _runtime_env(workers: Workers, own: bool) -> dict[str, Any]:
 
 @contextmanager
 def _study(search: Search, workers: Workers, own: bool, sharing: bool) -> Iterator[Any]:
-    """The actor that holds the study, on this node."""
+    """Start the actor that holds the study, on this node."""
     remote: Any = ray.remote
     study = (
         remote(StudyHost)
@@ -240,13 +240,13 @@ def _study(search: Search, workers: Workers, own: bool, sharing: bool) -> Iterat
     try:
         yield study
     except KeyboardInterrupt:
-        # Nobody waits: what was finished is stored, and workers end when they next ask for work.
+        # No wait: finished evaluations are stored, and workers end at their next exchange.
         study.close.remote()
         raise
     except BaseException:
         with suppress(ray.exceptions.RayError):
             ray.get(study.close.remote())
-        # What Tune was given refers to it still: in a Ray that goes on it would stay.
+        # Tune's task still holds a handle, which would keep the actor alive on a cluster.
         ray.kill(study)
         raise
     ray.get(study.close.remote())

@@ -1,4 +1,4 @@
-"""What a process that evaluates does between leases. No Ray in here."""
+"""The loop of a worker: exchange results for jobs, and evaluate them. Without Ray."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from search.evaluators.time_limit import too_long
 from search.problem.evaluation import Job, Outcome
 from search.problem.objectives import Evaluate
 
-# While there is nothing to do; others may die and leave some.
+# Between two requests while no job is free; the jobs of a worker that dies become free.
 IDLE_SECONDS = 0.2
-# Slower batches are not fetched ahead: at the end of a search others would wait for them.
+# Slower batches are not prefetched: at the end of a search, idle workers could take them.
 AHEAD_SECONDS = 2.0
 
 Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
 
 
 class Watch:
-    """Knows what a worker is evaluating, and whether it takes too long. For another thread to look.
+    """Evaluates jobs so that another thread can see which one takes too long.
 
     Args:
-        limit: seconds after which an evaluation has failed; None for no limit.
-        clock: seconds that never go backwards.
+        limit: Seconds after which an evaluation has failed; None for no limit.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(self, limit: float | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class Watch:
         self._done: list[Result] = []
 
     def step(self, most: float) -> float:
-        """Seconds between two looks."""
+        """Return the seconds between two checks of the time limit, at most `most`."""
         return most if self._limit is None else min(most, self._limit / 4)
 
     def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
@@ -48,7 +48,7 @@ class Watch:
         return self._done
 
     def overdue(self) -> list[Result]:
-        """The batch as far as it came, where what is evaluated now takes too long: it failed."""
+        """Return the batch's results so far and a failure, if the current job is overdue."""
         now = self._now
         if now is None or self._limit is None or self._clock() - now[1] <= self._limit:
             return []
@@ -56,14 +56,13 @@ class Watch:
 
 
 def work(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> None:
-    """Evaluate until there is nothing left; while a quick batch runs, the next one is fetched.
+    """Evaluate until no job is left; quick batches are prefetched.
 
     Args:
-        exchange: given results, and the jobs that are held beside them, starts bringing the one and
-            asking for more of the other; what it gives waits for the jobs, and gives None where
-            there will be none any more.
-        evaluate: gives the metrics of an arch.
-        watch: is told what is evaluated when.
+        exchange: Sends results and the jobs still held, and returns a function that waits for new
+            jobs: None once the search is over.
+        evaluate: Returns the metrics of an arch.
+        watch: The watch on the time limit; None for no limit.
     """
     watch = watch or Watch(None)
     results: list[Result] = []
@@ -82,6 +81,6 @@ def work(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> 
             results = done
         jobs = following()
         if jobs is not None and results and not ahead:
-            # Brought before the next ones are begun, which may take long, or never end.
+            # Sent before the next jobs begin, which may take long, or never end.
             more, results = exchange(results, jobs)(), []
             jobs = None if more is None else jobs + more

@@ -1,4 +1,4 @@
-"""Which networks are retrained: the full one, the best within each budget, hand-made ones."""
+"""Choosing networks to retrain: the full one, the best within each budget, and controls."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BUDGET = r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]"
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a network was retrained as, which its name says.
+    """Purpose of a retrained network, which its name encodes.
 
     Args:
-        kind: The full network, the front's best within a budget, a hand-made arch or the best of
-            random ones to compare that with, or a given arch file.
+        kind: The full network, the front's best within a budget, a control (a hand-made arch or
+            the best of random ones), or a given arch file.
         budget: The budget; empty where there is none.
         label: The family of a hand-made arch, or the name of an arch file.
     """
@@ -45,7 +45,7 @@ class Purpose:
 
     @classmethod
     def parse(cls, name: str) -> Purpose:
-        """The purpose that a name stands for."""
+        """Parse the name of a network."""
         if name == "full":
             return cls("full")
         if re.fullmatch(BUDGET, name):
@@ -62,8 +62,8 @@ class Choice:
     """A network to retrain.
 
     Args:
-        name: what people call it: `50%`.
-        arch: what it is.
+        name: Name of the network, such as `50%`.
+        arch: Its arch.
     """
 
     name: str
@@ -71,15 +71,15 @@ class Choice:
 
     @property
     def folder(self) -> str:
-        """The name without what a shell would take for its own: `baseline_two_pools_50`."""
+        """Name of its folder, such as `baseline_two_pools_50`."""
         return folder_of(self.name)
 
 
 def given(paths: list[str], space: SearchSpace) -> list[Choice]:
-    """The archs of arch files, fronts and folders as choices, called as they are.
+    """Return the archs of arch files, fronts and folders as choices with the files' names.
 
     Raises:
-        InputError: one is not right, or not in the space, or two would share a folder.
+        InputError: A file is invalid, an arch is not in the space, or two would share a folder.
     """
     found: dict[str, Choice] = {}
     for each in read_archs(paths):
@@ -95,18 +95,18 @@ def given(paths: list[str], space: SearchSpace) -> list[Choice]:
 
 
 def named(budget: str) -> tuple[str, str]:
-    """Cost and amount of a budget: `50%` is one of MACs, `latency_ms=3.0` says so itself."""
+    """Split a budget into cost and amount: MACs for `50%`, the named cost for `latency_ms=3.0`."""
     name, equals, amount = (part.strip() for part in budget.rpartition("="))
     return (name, amount) if equals else ("macs", amount)
 
 
 def folder_of(name: str) -> str:
-    """A name without what a shell would take for its own."""
+    """Return a name without characters that are special to shells."""
     return re.sub(r"[^\w.-]+|^\.*$", "_", name.replace("%", ""))
 
 
 def stage_of(config: Config, choice: Choice) -> str:
-    """The stage of the run whose folder a choice has."""
+    """Return the stage of a choice: its folder, relative to the run."""
     return f"retrain/{config.search.name}/{choice.folder}"
 
 
@@ -117,17 +117,17 @@ def choose(
     tell: Callable[[str], None],
     best_of_random: Callable[[str], Arch] | None = None,
 ) -> Iterator[Choice]:
-    """The full network, and within each budget the front's best, hand-made archs and a random one.
+    """Yield the full network, and for each budget the front's best and the controls.
 
     Args:
-        config: of the run.
-        front: of its search.
-        space: that was searched.
-        tell: is told, in a line, of budgets that have the same best.
-        best_of_random: gives the best of random archs within a budget; none for no such choice.
+        config: Config of the run.
+        front: Front of its search.
+        space: The searched space.
+        tell: Called with a line on each choice whose arch is retrained for another one.
+        best_of_random: Returns the best of random archs within a budget; None to choose none.
 
     Raises:
-        InputError: the front has nothing within a budget.
+        InputError: The front has no subnet within a budget, or two choices would share a folder.
     """
     wanted = config.retrain
     seen: dict[Arch, str] = {}
@@ -166,15 +166,15 @@ def choose(
 def best_within(
     front: Front, budget: str, tell: Callable[[str], None] = lambda line: None
 ) -> FrontEntry:
-    """The front's best within a budget; latencies by measurement, where that leaves one.
+    """Return the front's best within a budget, by measured latency where one is within it.
 
     Args:
-        front: of a search.
-        budget: such as `50%` or `latency_ms=3.0`.
-        tell: is told, in a line, of a latency that nothing keeps by measurement.
+        front: Front of a search.
+        budget: Budget such as `50%` or `latency_ms=3.0`.
+        tell: Called with a line where only predicted latencies are within the budget.
 
     Raises:
-        InputError: the front has none, or does not know the cost.
+        InputError: No subnet is within the budget, or the front does not have the cost.
     """
     name, _ = named(budget)
     measured, limit = MEASURED + name, _limit(front, budget)

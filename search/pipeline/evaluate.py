@@ -1,4 +1,4 @@
-"""Figures of arch files on the test split."""
+"""Evaluating arch files on the test split."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from supernet.evaluation import HeldOut
 
 
 def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
-    """Accuracy on the test split, MACs, parameters, images/s and known latencies of archs.
+    """Measure accuracy on the test split, MACs, parameters, images/s and known latencies.
 
-    `archs` are arch files, fronts and folders of them. An arch file with weights beside it (the
-    same name, .safetensors, or those of its own folder) is judged with them, any other one with
-    those of the supernet.
+    `archs` are arch files, fronts and folders of them. An arch file with weights beside it (of the
+    same name, or in its network's folder) is evaluated with them, others with the supernet's.
 
     Raises:
-        InputError: an arch file is not right, or belongs to another backbone.
+        InputError: An arch file is invalid, or of another backbone.
     """
     files = {each.path: each.file for each in read_archs(archs)}
     run.load_trained()

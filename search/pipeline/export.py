@@ -1,4 +1,4 @@
-"""Stage three: the front's archs as files that anybody can run."""
+"""Stage three: the front's archs as arch files, and their subnets as deployable files."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ PORTFOLIO = "portfolio"
 
 
 def export(run: RunContext, archs: list[str]) -> list[Path]:
-    """Write one arch file for each point of the front, and `front.yaml` beside them.
+    """Write an arch file for each point of the front, and `front.yaml` beside them.
 
-    What an earlier export wrote of archs that are no longer on the front goes. In the formats that
-    the config asks for, each of their subnets is written too, or the subnet of each given arch
-    file; and the front over one set of weights, as a portfolio.
+    Files of an earlier export are removed where their arch is no longer on the front. In the
+    config's formats, the subnet of each point is written too, or of each arch file in `archs`; the
+    format `portfolio` writes the front over one set of weights.
 
     Returns:
         The arch files.
 
     Raises:
-        InputError: there is no front, or no trained supernet, or an arch file is not right; a file
-            cannot be written, or does not compute what its subnet does.
+        InputError: The front or the trained supernet is missing, an arch file is invalid, or a
+            file cannot be written or does not compute what its subnet computes.
     """
     config, folder, search = run.config, run.folder, run.config.search.name
     forms = check_formats(config, archs)
@@ -69,10 +69,10 @@ def export(run: RunContext, archs: list[str]) -> list[Path]:
 
 
 def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
-    """The formats of single subnets that a config asks for.
+    """Return the formats of single subnets that a config asks for.
 
     Raises:
-        InputError: a package that one needs is not installed, or they do not go with arch files.
+        InputError: A format's package is not installed, or the formats do not suit arch files.
     """
     wanted = list(dict.fromkeys(config.export.format))
     if archs and not wanted:
@@ -87,10 +87,10 @@ def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
 
 
 def load_front(run: RunContext) -> Front:
-    """The front of the config's search.
+    """Load the front of the config's search.
 
     Raises:
-        InputError: there is none yet, or it is empty.
+        InputError: The front is missing or empty.
     """
     path = run.folder.search / FRONT
     if not path.exists():
@@ -108,7 +108,7 @@ def write_arch(
     origin: Mapping[str, Any],
     metrics: Mapping[str, Any] | None = None,
 ) -> None:
-    """An arch file with the run's backbone, input and classes."""
+    """Write an arch file with the run's backbone, input and classes."""
     whole = {
         "run": run.folder.path.name,
         "search": run.config.search.name,
@@ -121,7 +121,7 @@ def write_arch(
 
 
 def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:
-    """The arch files of a front."""
+    """Write the arch files of a front."""
     paths, tables = [], tables_by_cost(run.folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"

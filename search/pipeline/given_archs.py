@@ -18,12 +18,12 @@ from space.utils.yaml_file import read_yaml
 
 @dataclass(frozen=True)
 class NamedArch:
-    """An arch that was named on the command line.
+    """A named arch.
 
     Args:
-        name: of its file, or of the folder that holds it alone.
-        path: its arch file; for an entry of a front that was not exported, where that would lie.
-        file: what the file says.
+        name: Name of its file, or of its network's folder.
+        path: Its arch file; for an entry of a front that was not exported, the future path.
+        file: Contents of the file.
     """
 
     name: str
@@ -32,14 +32,13 @@ class NamedArch:
 
 
 def read_archs(paths: Iterable[str | Path]) -> list[NamedArch]:
-    """The archs of arch files, `front.yaml` files and folders, each once.
+    """Read the archs of arch files, `front.yaml` files and folders, each once.
 
-    Of a folder these are its `arch.yaml`, or its arch files, or the entries of its `front.yaml`, or
-    the `arch.yaml` files one level below, such as those of retrained networks.
+    A folder stands for the first of: its `arch.yaml`, its arch files, the entries of its
+    `front.yaml`, the `arch.yaml` files one level below, such as those of retrained networks.
 
     Raises:
-        InputError: a file is not right, a folder has none, or a front is empty, in one line that
-            names it.
+        InputError: A file is invalid, a folder has no archs, or a front is empty.
     """
     found: dict[Path, NamedArch] = {}
     for path in map(Path, paths):
@@ -51,10 +50,10 @@ def read_archs(paths: Iterable[str | Path]) -> list[NamedArch]:
 
 
 def archs_by_name(archs: Iterable[NamedArch]) -> dict[str, NamedArch]:
-    """The archs by name.
+    """Return the archs by name.
 
     Raises:
-        InputError: two have the same name.
+        InputError: Two have the same name.
     """
     found: dict[str, NamedArch] = {}
     for each in archs:
@@ -67,14 +66,14 @@ def archs_by_name(archs: Iterable[NamedArch]) -> dict[str, NamedArch]:
 
 
 def file_stem(entry: FrontEntry) -> str:
-    """A name that sorts by MACs as people read them: `0452M_3f2a91`."""
+    """Return a file name that sorts by MACs, such as `0452.00M_3f2a91`."""
     macs = entry.metrics["macs"]
     unit, size = ("M", 1e6) if macs >= 1e6 else ("k", 1e3)
     return f"{macs / size:07.2f}{unit}_{entry.identity[:6]}"
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a folder that name archs."""
+    """Return the arch files of a folder, or its front."""
     if (folder / ARCH).exists():
         return [folder / ARCH]
     found = [path for path in sorted(folder.glob("*.yaml")) if _schema(path) == ARCH_SCHEMA]
@@ -95,7 +94,7 @@ def _of_file(path: Path) -> NamedArch:
 
 
 def _of_front(path: Path) -> Iterator[NamedArch]:
-    """The entries of a front, as exported beside it where they were."""
+    """Yield the entries of a front, from the arch files beside it where they were exported."""
     front = Front.load(path)
     if not front.entries:
         raise InputError(f"{path}: the front is empty: {front.ended}")

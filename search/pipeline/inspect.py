@@ -1,4 +1,4 @@
-"""What a backbone costs and what a space holds, before anything long runs."""
+"""Costs of a backbone, size of a space, and time to expect, before a run."""
 
 from __future__ import annotations
 
@@ -29,24 +29,19 @@ PROBE_BATCH = 32
 
 
 def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
-    """Show a timm model by its name: tokens, MACs and parameters.
-
-    Args:
-        name: of the model.
-        args: for `timm.create_model`.
-        console: where it is shown.
+    """Show tokens, MACs and parameters of `timm.create_model(name, **args)`.
 
     Raises:
-        InputError: timm does not know it, or it cannot be served, with the reason.
+        InputError: timm does not know the model, or it is not supported, with the reason.
     """
     show_shape(name, backbone_shape(create_backbone(name, args)), console)
 
 
 def inspect_config(run: RunContext) -> None:
-    """Show backbone, data, space and the time to expect of a config.
+    """Show backbone, data, space and expected training time of a config.
 
     Raises:
-        InputError: what a run of this config would stop at, but for images: none is opened.
+        InputError: The config is wrong in what a run would reject, except for images: none is read.
     """
     config, console = run.config, run.open().console
     show_shape(config.backbone.model, run.supernet.shape, console)
@@ -69,10 +64,11 @@ def inspect_config(run: RunContext) -> None:
 
 
 def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
-    """A table of what the parts of a backbone cost."""
+    """Print the MACs and parameters of a backbone's parts."""
     full = Arch.full(shape.depth)
     block, state = full.blocks[0], start(shape)
     n = state.tokens.patches + shape.prefix
+    # MACs of Q K^T, and of the attention map times V.
     product = shape.attention_width * n * n
     parts = [
         ("stem", None, shape.stem.macs, shape.stem.params),
@@ -100,7 +96,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
 
 
 def show_space(bands: Bands, size: int, console: Console) -> None:
-    """The size of a space, its range of MACs, and how its archs spread over them."""
+    """Print the size of a space, its range of MACs, and a histogram of its archs."""
     console.print(f"[bold]space[/] {size:,} distinct archs")
     console.print(
         f"MACs from {quantity(bands.low, 3)} ({bands.low / bands.high:.0%} of the full network) to "
@@ -116,7 +112,7 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
 
 
 def seconds_to_train(run: RunContext) -> float:
-    """Seconds of the supernet's training, from steps on made-up images with real targets."""
+    """Estimate the seconds of the supernet's training, from steps on a few random images."""
     config, supernet = run.config, run.supernet.train()
     recipe = settled(config.supernet, run.head_reset)
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
@@ -133,7 +129,7 @@ def seconds_to_train(run: RunContext) -> float:
         return time.perf_counter() - began
 
     draw = partial(archs_of_step, supernet.space, config.seed, random=recipe.random_archs)
-    seconds(draw(step=0))
+    seconds(draw(step=0))  # warm-up
     alone = recipe.full_epochs or 0
     per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
     supernet.zero_grad()

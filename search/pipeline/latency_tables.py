@@ -1,4 +1,4 @@
-"""The latency tables that a config's search rests on."""
+"""The latency tables of a config's search."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ FOLDER = "latency"
 
 
 def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
-    """The tables that are named, or those in the run's folder; none where no latency is asked for.
+    """Return the tables of the latencies that budgets and objectives name, if any.
 
-    A search that is there already goes on with its own, whatever was measured since.
+    They are the files that the config names, or else those of the run's folder. A search that has
+    begun keeps its tables.
 
     Raises:
-        InputError: there is none, or one is not right, or nobody can say which one is meant.
+        InputError: A table is missing, invalid or ambiguous.
     """
     names = _asked(folder.config)
     if not names:
@@ -51,10 +52,10 @@ def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
 
 
 def tables_by_cost(folder: RunFolder) -> dict[str, LatencyTable]:
-    """The tables that a search's latencies came from, as far as they are still there.
+    """Return the tables that a search has used, by name of the cost, as far as they still exist.
 
     Raises:
-        InputError: one is not right.
+        InputError: A table is invalid.
     """
     place = folder.search
     digests = SearchFile.load(place).latency if (place / SEARCH_FILE).exists() else {}
@@ -62,7 +63,7 @@ def tables_by_cost(folder: RunFolder) -> dict[str, LatencyTable]:
 
 
 def _asked(config: Config) -> list[str]:
-    """The latencies that budgets and objectives name."""
+    """Return the latencies that budgets and objectives name."""
     wanted = config.search
     budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
     texts = ",".join([*wanted.objectives, *budgets]).split(",")

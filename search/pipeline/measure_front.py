@@ -1,4 +1,4 @@
-"""Subnets timed for real, where a device that was budgeted for is at hand."""
+"""Measuring subnets' latencies, where this machine has the device of a latency table."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from space.utils.errors import one_line
 from supernet.models.supernet import Supernet
 
 ROUNDS = 15
-# What an arch file says of how its milliseconds came about.
+# Conditions of the measurement that arch files store.
 CONDITIONS = ("device", "batch", "dtype", "compiled")
-# By how much the full network may take longer, or shorter, than in the profile.
+# Allowed relative change of the full network's time since the profile.
 DRIFT = 0.1
 
 
@@ -35,17 +35,17 @@ def time_front(
     tables: Mapping[str, LatencyTable],
     console: Console,
 ) -> Front:
-    """The front with the metric `measured_latency_ms...` beside each predicted one.
+    """Return the front with a metric `measured_latency_ms...` for each predicted one.
 
-    The full network is timed among its subnets: where it takes another time than in the profile,
-    which budgets are shares of, the machine is not what it was, and that is told.
+    The full network is timed among the subnets: budgets are shares of its time in the profile, so
+    a drift is reported.
 
     Args:
-        front: of a search.
-        earlier: the same from before, whose measurements are not made again.
-        supernet: that was searched.
-        tables: by the name of the cost.
-        console: is told of devices that are elsewhere, and of those that are slower now.
+        front: Front of a search.
+        earlier: An earlier front of the search, whose measurements are reused.
+        supernet: The searched supernet.
+        tables: Latency tables, by name of the cost.
+        console: Console for errors of prediction, missing devices and drift.
     """
     front = front.readable()
     for name, table in tables.items():
@@ -69,12 +69,7 @@ def time_front(
 def latencies_of(
     entry: FrontEntry, tables: Mapping[str, LatencyTable]
 ) -> dict[str, dict[str, Any]]:
-    """What an arch file says of latencies: milliseconds of a batch, and on what.
-
-    Args:
-        entry: of a front.
-        tables: by the name of the cost.
-    """
+    """Return an entry's latencies in the format of arch files, by name of the cost."""
     found = {}
     for name, table in tables.items():
         if name in entry.metrics:
@@ -85,11 +80,9 @@ def latencies_of(
 
 
 def knows(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
-    """Whether an arch file has all latencies, measured where that can be done here.
+    """Return whether an arch file's metrics have the latencies of all tables.
 
-    Args:
-        metrics: of the arch file.
-        tables: by the name of the cost.
+    They must be measured ones where this machine has the device.
     """
     for name, table in tables.items():
         found = metrics.get(name)
@@ -109,13 +102,13 @@ def time_archs(
     tables: Mapping[str, LatencyTable],
     console: Console,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """What arch files say of latencies, by identity; by prediction where a device is elsewhere.
+    """Return the latencies of arch files by identity, predicted where a device is missing here.
 
     Args:
-        archs: that the tables can judge.
-        supernet: of their space; its weights do not matter.
-        tables: by the name of the cost.
-        console: is told of devices that are elsewhere, and of those that are slower now.
+        archs: Archs that the tables can predict.
+        supernet: A supernet of their space; its weights do not matter.
+        tables: Latency tables, by name of the cost.
+        console: Console for missing devices and drift.
     """
     named = {supernet.space.identity(arch): arch for arch in archs}
     found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
@@ -128,7 +121,7 @@ def time_archs(
 
 
 def _described(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
-    """A latency as arch files have it."""
+    """Return a latency in the format of arch files."""
     conditions = table.conditions.to_dict()
     return {
         "value": round(ms, 4),
@@ -138,11 +131,11 @@ def _described(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]
 
 
 def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
-    """For each entry what a measurement says of its budgets: over, or nothing.
+    """Describe for each entry by how much it exceeds budgets when measured; empty for none.
 
     Args:
-        front: with measurements.
-        limits: of latencies, by the name of the cost.
+        front: Front with measurements.
+        limits: Limits of latencies, by name of the cost.
     """
     return [
         ", ".join(
@@ -155,7 +148,7 @@ def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
 
 
 def _device_of(table: LatencyTable) -> torch.device | None:
-    """The device of a table, where this machine has it."""
+    """Return the device of a table, or None where this machine lacks it."""
     cards = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
     devices = map(torch.device, ("cpu", *cards))
     return next((each for each in devices if device_name(each) == table.conditions.device), None)
@@ -168,10 +161,10 @@ def _time(
     table: LatencyTable,
     console: Console,
 ) -> dict[str, float] | None:
-    """Milliseconds by identity under a table's conditions, with those of the full network.
+    """Measure milliseconds by identity under a table's conditions, the full network's too.
 
-    None where the device is elsewhere, and where that fails: what came before it took hours, and
-    does not need it.
+    Returns None where the device is missing here or measuring fails: the hours of search before
+    must not be lost for it.
     """
     device = _device_of(table)
     if device is None:
@@ -204,7 +197,7 @@ def _rounds(
     device: torch.device,
     console: Console,
 ) -> dict[str, list[float]]:
-    """Seconds of each arch's subnet, by identity, round by round."""
+    """Measure the seconds of each subnet in each round, by identity."""
     here = next(supernet.parameters()).device
     try:
         runs = runs_of(supernet.to(device), archs, table.conditions)
@@ -220,14 +213,14 @@ def _rounds(
 
 
 def _off(front: Front, name: str) -> str:
-    """How far predictions were off on the front."""
+    """Describe the mean error of the predictions on the front."""
     pairs = [(each.metrics[name], each.metrics[MEASURED + name]) for each in front.entries]
     mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
     return f"{name}: predictions are off by {mean:.1%} on the front, on average"
 
 
 def _with(front: Front, name: str, values: Mapping[str, float]) -> Front:
-    """The front with one more metric of its entries."""
+    """Return the front with one more metric of its entries."""
     entries = (
         replace(entry, metrics={**entry.metrics, name: values[entry.identity]})
         for entry in front.entries

@@ -1,4 +1,4 @@
-"""Model cards of what is exported, for the Hugging Face Hub: the values of their templates."""
+"""Model cards of exported networks, for the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Measurement:
     """A metric of the network.
 
     Args:
-        name: The metric's name.
+        name: Name of the metric.
         value: Its value.
         split: The split that it was measured on.
-        images: Images of that split; None where nothing says.
+        images: Images of that split; None where unknown.
         weights: The weights that it was measured with, in words.
     """
 
@@ -55,14 +55,14 @@ def render_subnet_card(
     checks: Mapping[str, Check],
     source: str,
 ) -> str:
-    """Write the model card of a subnet; it says nothing that was not measured.
+    """Render the model card of a subnet, with measured values only.
 
     Args:
         name: Name of the network.
         file: Its arch file.
         config: Config of the run.
         search_images: Images of the search split.
-        checks: How equal each file is to the subnet, by format.
+        checks: Comparison of each file's outputs with the subnet's, by format.
         source: Source of the weights: `supernet`, or the file that lay beside the arch file.
     """
     retrained = source != SUPERNET and "retrained" in file.metrics
@@ -94,11 +94,11 @@ def render_subnet_card(
 
 
 def render_portfolio_card(name: str, front: Front, config: Config, search_images: int) -> str:
-    """Write the model card of a portfolio.
+    """Render the model card of a portfolio.
 
     Args:
         name: Name of the portfolio.
-        front: Its subnets.
+        front: The front of its subnets.
         config: Config of the run.
         search_images: Images of the search split, on which the front was measured.
     """
@@ -118,12 +118,12 @@ def render_portfolio_card(name: str, front: Front, config: Config, search_images
 
 
 def find_hub_datasets(name: str) -> list[str] | None:
-    """A data set of the Hugging Face Hub by its name there; others have none there."""
+    """Return the Hugging Face Hub's name of a data set from there; None for others."""
     return [name.removeprefix("hfds/")] if name.startswith("hfds/") else None
 
 
 def describe_first_weights(config: Config) -> str:
-    """What weights the supernet's training began with: their license may bind whoever publishes."""
+    """Describe the supernet's initial weights, whose license may bind derived weights."""
     if config.backbone.checkpoint is not None:
         return f"`{Path(config.backbone.checkpoint).name}`"
     return "timm's pretrained weights" if config.backbone.pretrained else "random weights"
@@ -172,8 +172,8 @@ def _render(
 
 
 def _collect_measurements(file: ArchFile, source: str, search_images: int) -> Iterator[Measurement]:
-    """The metrics that were measured with the weights of this source."""
-    # How many images the test split had then is in the arch file: fewer may be read now.
+    """Yield the metrics that were measured with the weights of a source."""
+    # From the arch file: `data.test_limit` may have changed since the measurement.
     test_images, supernet = file.metrics.get("test_images"), "with the supernet's weights"
     of_supernet = {
         "inherited": ("test", test_images, supernet),

@@ -1,4 +1,4 @@
-"""The folders of retrained networks: each holds one arch, and an older one is set aside in it."""
+"""The folders of retrained networks: each holds one arch, and earlier ones in a subfolder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from space.utils.yaml_file import write_text
 ARCH, STARTED = "arch.yaml", "started.yaml"
 WEIGHTS = "subnet.safetensors"
 EARLIER = "earlier"
-# Why a choice could not be retrained, until it is tried again.
+# The reason for a failed retraining, until it is tried again.
 FAILED = "failed.json"
 VALUES = ("backbone", "data", "task", "retrain")
 
@@ -33,13 +33,13 @@ VALUES = ("backbone", "data", "task", "retrain")
 def take(
     folder: RunFolder, stage: str, arch: Arch, space: SearchSpace, console: Console
 ) -> tuple[Path, bool]:
-    """The folder of a choice, for `arch`, and whether that is retrained already.
+    """Claim the folder of a choice for `arch`; return it, and whether `arch` is retrained already.
 
-    A search that went on may have found a better arch for a choice: what the folder holds of the
-    one before then moves into `earlier/` inside it.
+    A search that went on may have found a better arch for a choice: files of the arch before then
+    move into `earlier/` inside the folder.
 
     Raises:
-        InputError: results of other values are there, or a file is not right; nothing is touched.
+        InputError: The folder holds results of other values, or an invalid file; it is unchanged.
     """
     place = folder.claim(stage, VALUES)
     held = next((place / name for name in (ARCH, STARTED) if (place / name).exists()), None)
@@ -58,18 +58,18 @@ def take(
 
 
 def note_failure(place: Path, reason: str) -> None:
-    """Say in a choice's folder why it could not be retrained, where that can be written."""
+    """Write the reason for a failure into a choice's folder, if possible."""
     with suppress(OSError, InputError):
         write_text(place / FAILED, json.dumps({"error": reason}) + "\n")
 
 
 def forgive(place: Path) -> None:
-    """Forget why a choice could not be retrained: it is tried again."""
+    """Remove the reason for an earlier failure."""
     (place / FAILED).unlink(missing_ok=True)
 
 
 def failure(place: Path) -> str | None:
-    """Why a choice could not be retrained; None where nothing says so."""
+    """Read the reason for a choice's failure, or None."""
     try:
         return str(json.loads((place / FAILED).read_text(encoding="utf-8"))["error"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -77,7 +77,7 @@ def failure(place: Path) -> str | None:
 
 
 def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
-    """Move what a folder holds, but its values, into a folder of its own inside."""
+    """Move a folder's files, except its config, into a subfolder for the arch; return that."""
     stem = f"{quantity(macs(arch, space.shape), 3)}_{space.identity(arch)[:6]}"
     files, count = (ARCH, STARTED), 1
     aside = place / EARLIER / stem
@@ -85,7 +85,7 @@ def _set_aside(place: Path, arch: Arch, space: SearchSpace) -> Path:
         count += 1
         aside = place / EARLIER / f"{stem}_{count}"
     make_folder(aside)
-    # The arch file goes last: a move that was interrupted then goes on, into the same folder.
+    # The arch file goes last, so that an interrupted move is resumed into the same subfolder.
     for name in sorted((each.name for each in place.iterdir()), key=lambda name: name in files):
         if name not in (EARLIER, LOCK, CONFIG):
             with writing(aside / name):

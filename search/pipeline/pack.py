@@ -1,4 +1,4 @@
-"""Exported networks: a folder each, with its weights, arch file, configuration and model card."""
+"""Folders of exported networks: weights, arch file, configuration and model card."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from supernet.models.elastic import ElasticViT
 from supernet.weights import tensor_bytes
 
 CONFIG, CARD = "config.json", "README.md"
-# Which weights a folder is of, and how equal each of its files was when it was written.
+# The `Record` of a folder.
 RECORD = "export.json"
-# Images of the search split that every file is checked on, and each subnet of a portfolio.
+# Images of the search split to check each file on, and each subnet of a portfolio.
 CHECKED, CHECKED_OF_FRONT = 256, 64
 
 
@@ -42,34 +42,33 @@ class Packing:
 
     Args:
         run: The run, whose supernet is trained.
-        forms: Names of the formats.
+        forms: Formats to write.
     """
 
     run: RunContext
     forms: Sequence[str]
 
     def pack(self, place: Path, path: Path, file: ArchFile, number: str) -> None:
-        """Write the folder of an arch file's subnet; files that it holds already stay.
+        """Write the folder of an arch file's subnet; existing files are kept.
 
         Args:
-            place: the folder.
-            path, file: the arch file.
-            number: such as 3/14, to tell.
+            place: Folder of the network.
+            path, file: The arch file.
+            number: Prefix of console lines, such as 3/14.
 
         Raises:
-            InputError: the folder is of another arch or of other weights, or a file could not be
-                written; those before it are there.
+            InputError: The folder holds another arch or other weights, or a file cannot be written.
         """
         subnet, source = load_subnet(self.run, path, file)
         self._check_size(path, subnet)
         record = _claim(place, subnet, source)
-        # An arch file may leave out what the run knows.
+        # Where the arch file lacks backbone, input or classes, those of the run hold.
         known = about(self.run).items()
         values = {key: getattr(file, key) or value for key, value in known}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
         if record.source == SUPERNET and file.origin.get("supernet") != self.run.weights_digest:
-            # Its figures are those of other weights.
+            # Its metrics are those of other weights.
             file = replace(file, metrics={})
         save_arch(path=place / ARCH, **vars(file))
         config = hub_config(subnet, file)
@@ -95,7 +94,7 @@ class Packing:
         """Write the folder of a portfolio.
 
         Raises:
-            InputError: see `save_portfolio`.
+            InputError: See `save_portfolio`.
         """
         few = self.images[:CHECKED_OF_FRONT]
         checks = save_portfolio(self.run.supernet, front, place, about(self.run), few)
@@ -110,7 +109,7 @@ class Packing:
 
     @cached_property
     def images(self) -> Tensor:
-        """The first images of the search split, as a network expects them, (n, C, H, W)."""
+        """The first images of the search split, preprocessed, (n, C, H, W)."""
         parts: list[Tensor] = []
         for images, *_ in self.run.data.search:
             parts.append(images)
@@ -120,7 +119,7 @@ class Packing:
 
     @property
     def _split(self) -> int:
-        """Images of the search split."""
+        """Number of images of the search split."""
         split: Any = self.run.data.search.dataset
         return len(split)
 
@@ -132,7 +131,7 @@ class Packing:
 
 
 def is_package(place: Path) -> bool:
-    """Whether a folder holds an exported network, or what is left of one, and nothing else."""
+    """Return whether a folder holds only files of an exported network, or nothing."""
     written = {ARCH, CONFIG, CARD, RECORD, *(each.file for each in FORMATS.values())}
     if place.is_symlink() or not place.is_dir():
         return False
@@ -142,12 +141,12 @@ def is_package(place: Path) -> bool:
 
 @dataclass(frozen=True)
 class Record:
-    """What the folder of an exported network is of.
+    """Contents of an exported network's folder.
 
     Args:
-        weights: digest of them.
-        source: of the weights, see `load_subnet`.
-        checks: how equal each file was to the subnet when it was written, by format.
+        weights: Digest of the weights.
+        source: Source of the weights, see `load_subnet`.
+        checks: Comparison of each file's outputs with the subnet's, by format.
     """
 
     weights: str
@@ -159,7 +158,7 @@ class Record:
         """Read a record.
 
         Raises:
-            InputError: it is none.
+            InputError: The file is no record.
         """
         try:
             data = open_json(path).value
@@ -170,10 +169,10 @@ class Record:
 
 
 def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
-    """What a folder holds of a subnet already.
+    """Make the folder of a subnet, or read the record of an existing one.
 
     Raises:
-        InputError: it is of another arch, or of other weights.
+        InputError: The folder holds another arch or other weights.
     """
     weights = hashlib.sha256(tensor_bytes(subnet.state_dict())).hexdigest()[:16]
     remove_half_written(make_folder(place))

@@ -1,4 +1,4 @@
-"""Latency of a config's archs on a device: measured, and kept as a table that predicts."""
+"""Profiling a config's archs on a device into a latency table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ROUNDS = 20
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """What a profile measures on; see the options of `tokennas profile`."""
+    """Options of a profile, those of `tokennas profile`."""
 
     batch: int = 1
     dtype: str | None = None
@@ -57,10 +57,10 @@ class ProfileOptions:
 def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
     """Measure archs of a config's space, fit a latency table, and write it.
 
-    Neither trained weights nor data are needed: the time does not depend on them.
+    Neither trained weights nor data are needed: latency does not depend on them.
 
     Raises:
-        InputError: the config is not right, or the file is there already.
+        InputError: The config is wrong, or the file holds another profile.
     """
     config, console = run.config, run.console
     device = find_device(config.device)
@@ -104,7 +104,7 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
 
 @dataclass(frozen=True)
 class _Archs:
-    """What is measured: archs to fit terms to, and others to judge the predictions by."""
+    """Archs to measure: those to fit the terms to, and held-out ones to evaluate them on."""
 
     designed: tuple[Arch, ...]
     held_out: tuple[Arch, ...]
@@ -126,7 +126,7 @@ class _Archs:
 
 
 def _supernet(config: Config) -> Supernet:
-    """The config's supernet with weights of no meaning, and the head of its data where known."""
+    """Make the config's supernet without trained weights, with the head of its data if known."""
     args = dict(config.backbone.args)
     # Elsewhere the data are not at hand; what a head takes is nothing beside the blocks.
     with suppress(InputError):
@@ -142,7 +142,7 @@ def _measure(
     count: int,
     console: Console,
 ) -> dict[str, Timing]:
-    """The timing of each run, over `count` rounds with those that are there already."""
+    """Time each subnet in `count` rounds, of which those in `rounds` are done already."""
     left = range(len(rounds.seconds), count)
     warm_up = WARM_UP
     for i in track(left, "profile", console=console, disable=not console.is_terminal):
@@ -162,7 +162,7 @@ def make_table(
     timings: Mapping[str, Timing],
     space: SearchSpace,
 ) -> LatencyTable:
-    """Fit the terms to the designed archs, and judge them by the others."""
+    """Fit the terms to the designed archs, and compute their error on the held-out ones."""
     ms = {arch: 1e3 * timings[space.identity(arch)].seconds for arch in archs}
     spread = {arch: timings[space.identity(arch)].spread for arch in archs}
     terms = fit({arch: ms[arch] for arch in archs.designed}, space.shape, list_terms(space))
@@ -184,7 +184,7 @@ def make_table(
 
 
 def show(table: LatencyTable, console: Console) -> None:
-    """The terms, and how well they predict."""
+    """Print the terms of a table and the error of its predictions."""
     rows = [
         {"operator": t.operator, "tokens": t.tokens, "left": t.left, "ms": f"{ms:.4f}"}
         for t, ms in table.terms.items()

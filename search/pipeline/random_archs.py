@@ -1,4 +1,4 @@
-"""What a search must beat: the best of as many random archs, drawn within the same budget."""
+"""The baseline of a search: the best of as many random archs within the same budget."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from space.space import SearchSpace
 
 
 def best_random(run: RunContext, count: int, budget: str) -> Arch:
-    """The best of `count` random archs within a budget, as the search split ranks them.
+    """Return the best of `count` random archs within a budget, evaluated on the search split.
 
-    What was evaluated is kept beside the search.
+    The evaluations are stored in a folder beside the search.
 
     Raises:
         InputError: No arch is within the budget, or none could be evaluated.
@@ -41,7 +41,8 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
 
 
 def draw_distinct(feasible: Feasible, space: SearchSpace, count: int, seed: int) -> list[Arch]:
-    """Distinct archs drawn uniformly inside a budget: `count` of them, or all that there are."""
+    """Draw `count` distinct archs uniformly within a budget, or all if there are fewer."""
+    # The tag separates these draws from the search's own with the same seed.
     rng = np.random.default_rng((seed, 0xA2C))
     found: dict[str, Arch] = {}
     while len(found) < count and (arch := feasible.draw(rng, found)) is not None:

@@ -1,4 +1,4 @@
-"""Stage four: chosen subnets, the full network and hand-made archs, retrained the same way."""
+"""Stage four: retraining of chosen subnets, the full network and controls by one recipe."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ from supernet.weights import save_weights
 
 @dataclass(frozen=True)
 class Retrained:
-    """What came of the choices.
+    """Results of retraining.
 
     Args:
-        rows: one for each that is retrained, for a table.
-        failed: why each other one is not, in a line, by name.
-        images: of the test split.
+        rows: Table rows of the retrained networks.
+        failed: Reasons for failures in a line, by name.
+        images: Images of the test split.
     """
 
     rows: list[dict[str, Any]]
@@ -59,14 +59,14 @@ class Retrained:
 
     @property
     def title(self) -> str:
-        """Of the table."""
+        """Title of the table."""
         return f"retrained, on the test split, {self.images:,} images"
 
     def check(self) -> None:
-        """Name those that failed, once all that could be done is done.
+        """Report failures.
 
         Raises:
-            InputError: some did.
+            InputError: Some networks could not be retrained.
         """
         if self.failed:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
@@ -80,7 +80,7 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     """Retrain the front's best within each budget, or the given arch files.
 
     Raises:
-        InputError: there is no front, no subnet within a budget, or an arch file is not right.
+        InputError: There is no front, no subnet within a budget, or an arch file is invalid.
     """
     run.load_trained()
     tables = _tables(run)
@@ -105,14 +105,14 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
 
 
 def _chosen(run: RunContext) -> list[Choice]:
-    """What the config wants to have retrained."""
+    """Return the config's choices."""
     front = load_front(run)
     random = partial(best_random, run, front.evaluations) if run.config.retrain.random else None
     return list(choose(run.config, front, run.space, partial(print_line, run.console), random))
 
 
 def _tables(run: RunContext) -> dict[str, LatencyTable]:
-    """The search's latency tables; retraining can do without."""
+    """Return the search's latency tables; none where they are invalid."""
     try:
         return tables_by_cost(run.folder)
     except InputError as error:
@@ -121,12 +121,12 @@ def _tables(run: RunContext) -> dict[str, LatencyTable]:
 
 
 def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, str]:
-    """Retrain choices, one after the other or side by side; gives why some are not, by name."""
+    """Retrain choices, in sequence or on workers; return the reasons for failures by name."""
     workers = run.config.retrainers()
     if workers == 0 or not places:
         found = {choice.name: attempt(run, choice, place) for choice, place in places.items()}
     else:
-        # Ray is imported where it is used.
+        # Imported here: Ray takes seconds to load.
         from search.distributed.jobs import Job, run_jobs  # noqa: PLC0415
 
         jobs = [
@@ -146,7 +146,7 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
 
 
 def missing_data(config: Config) -> str | None:
-    """What this node lacks of that which retraining reads, if anything."""
+    """Return what this node lacks of the checkpoint and the data, or None."""
     checkpoint = config.backbone.checkpoint
     if checkpoint is not None and not Path(checkpoint).exists():
         return f"backbone.checkpoint: {checkpoint} is not there"
@@ -158,13 +158,13 @@ def missing_data(config: Config) -> str | None:
 
 
 def count_epochs(place: Path) -> int:
-    """How many epochs a training has logged."""
+    """Count the epochs in the log of a training."""
     log = place / "log.jsonl"
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
 def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) -> str | None:
-    """Retrain a choice in a process of its own; gives why it could not be done, if so."""
+    """Retrain a choice in a process of its own; return the reason for a failure, or None."""
     return attempt(RunContext(config, file), choice, place, quiet=True)
 
 
@@ -172,8 +172,8 @@ def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path
     """Retrain a choice together with the other processes of torch's process group.
 
     Raises:
-        InputError: of this process, or of another one with its rank.
-        KeyboardInterrupt: all were asked to stop; there is a checkpoint.
+        InputError: This process failed, or another one, whose rank the message names.
+        KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
     """
     run, first = RunContext(config, file), Processes.current().first
     all_do(run.load_trained)
@@ -182,14 +182,14 @@ def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path
         try:
             retrain_choice(run, choice, place, quiet=True)
         except Exception as error:
-            # Where another process has died, Ray Train takes the group away from us.
+            # Where another process has died, Ray Train destroys the group: no reason to store.
             if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
                 note_failure(place, reason_of(error))
             raise
 
 
 def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> str | None:
-    """Retrain a choice; gives why it could not be done, which its folder says then too."""
+    """Retrain a choice; return the reason for a failure and store it in its folder."""
     try:
         lock = FolderLock(place)
     except InputError as error:
@@ -199,36 +199,29 @@ def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -
         try:
             retrain_choice(run, choice, place, quiet)
         except Exception as error:
-            # The others can be retrained all the same.
+            # One failure must not end the retraining of the others.
             note_failure(place, reason_of(error))
             return reason_of(error)
     return None
 
 
 def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> None:
-    """Train, judge on the test split, and write weights and arch file.
-
-    Args:
-        run: The run, whose supernet is trained.
-        choice: What is retrained.
-        place: Its folder.
-        quiet: Whether to show nothing.
-    """
+    """Train a choice, evaluate it on the test split, and write weights and arch file."""
     run.load_trained()
     recipe = run.config.retrain
     first, count = Processes.current().first, Processes.current().count
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
     if count > 1:
-        # Whose batches were joined.
+        # The batch is that of all processes together.
         origin["processes"] = count
 
     def begin() -> dict[str, Any]:
-        """What the supernet's weights give, on the test split."""
+        """Evaluate the inherited weights on the test split."""
         inherited = run.test.measure(extract(run.supernet, choice.arch).eval())
         write_arch(run, place / STARTED, choice.arch, origin=origin)
         return {"inherited": inherited, "test_images": len(run.test)}
 
-    # Of processes that train together the first one judges and writes.
+    # The main process alone evaluates and writes.
     metrics = first_does(begin)
     largest = run.space.largest()
     subnet = train_subnet(
@@ -246,7 +239,7 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
 
     def finish() -> None:
         save_weights(subnet, place / WEIGHTS)
-        # Written last: this arch file says that its folder is complete.
+        # Written last: this arch file marks the folder as complete.
         whole = metrics | {"retrained": run.test.measure(subnet)}
         write_arch(run, place / ARCH, choice.arch, metrics=whole, origin=origin)
         with writing(place / STARTED):
@@ -256,7 +249,7 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
 
 
 def _initial_subnet(run: RunContext, arch: Arch) -> ElasticViT:
-    """The subnet with the weights that retraining begins with."""
+    """Make the subnet with its initial weights."""
     source, backbone = run.config.retrain.weights, run.config.backbone
     if source == "inherited":
         return extract(run.supernet, arch)

@@ -1,4 +1,4 @@
-"""The evaluator of a run, from its folder or from arrays that were carried to another machine."""
+"""Factories of a run's evaluator, from its folder or from arrays sent to another machine."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from supernet.tasks.base import Task
 class RunEvaluator:
     """Makes the evaluator of a run from its folder.
 
-    Pickled, it turns into `CarriedEvaluator`: other machines need neither the folder nor the data.
+    It pickles as `CarriedEvaluator`, so that other machines need neither the folder nor the data.
 
     Args:
-        config, file: of the run.
-        loaded: told how many images there are, of how many.
+        config: Config of the run.
+        file: The config's file.
+        loaded: Called with the numbers of loaded and of all images.
     """
 
     config: Config
@@ -58,13 +59,13 @@ class RunEvaluator:
 
 @dataclass(frozen=True)
 class CarriedEvaluator:
-    """Makes the evaluator of a run from arrays, which Ray brings to a node once for all workers.
+    """Makes the evaluator of a run from arrays, which Ray copies once to each node.
 
     Args:
-        config: of the run.
-        task: what archs are judged for.
-        weights: the supernet's state dict.
-        batches: images (B, C, H, W) and targets (B,) of the search split.
+        config: Config of the run.
+        task: The task.
+        weights: The supernet's state dict.
+        batches: Images (B, C, H, W) and targets (B,) of the search split.
     """
 
     config: Config
@@ -81,6 +82,7 @@ class CarriedEvaluator:
         space = SearchSpace.from_dict(config.space, backbone_shape(backbone))
         supernet = Supernet(backbone, space)
         weights = {name: shared(array) for name, array in self.weights.items()}
+        # Without copies: the workers of a node share the memory of weights and images.
         supernet.load_state_dict(weights, assign=True)
         batches = [(shared(images), shared(targets)) for images, targets in self.batches]
         held_out = HeldOut(batches, self.task, device, config.supernet.amp)
@@ -88,7 +90,7 @@ class CarriedEvaluator:
 
 
 def shared(array: NDArray[Any]) -> Tensor:
-    """A tensor over memory that others read too, and that nobody may write."""
+    """Wrap an array of Ray's shared memory, which is read-only, without torch's warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)

@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, beside what came of it."""
+"""The folder of a run: its configs, stages and search split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from space.utils.reader import Reader, open_json
 from space.utils.values import is_integer
 from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
-# Values that change how fast results come, or which are shown, but not the results.
+# Values that change speed or output, but not results.
 FREE = {
     ("data", "workers"),
     ("data", "eval_batch"),
@@ -25,7 +25,7 @@ FREE = {
     *(("retrain", name) for name in RetrainConfig.free),
 }
 
-# What each command says for itself, beside which run and search: on what machine, what is exported.
+# Values that each command sets for itself: the machine, and what is exported.
 OWN = (
     "device",
     "search.workers",
@@ -39,25 +39,25 @@ OWN = (
     "retrain.cpus_per_worker",
     "retrain.gpus_per_worker",
 )
-# Sections that searches of other names have for themselves.
+# Sections that each named search stores for itself.
 SEARCHED = ("search", "export", "retrain")
-# The config of the last command, and what its file said then without the options.
+# The config of the last command, and its file's values without the options.
 CONFIG, FILE = "config.yaml", "config_file.yaml"
 SPLIT = "search_split.json"
 MOST_SHOWN = 8
 
 
 class RunFolder:
-    """A run's folder; made when the first stage claims it.
+    """A run's folder, created when the first stage claims it.
 
     Args:
-        config: of the run.
-        file: the config's file, which names the folder where `run` does not; of a run's own
-            `config.yaml` that is where it lies.
+        config: Config of the run.
+        file: The config's file, whose name names the folder if `config.run` is empty; a run's own
+            `config.yaml` stands for its folder.
     """
 
     def __init__(self, config: Config, file: Path | None) -> None:
-        # A file called `...yaml` is not to name the folder above.
+        # The stem of a file `...yaml` would be `..`, the parent folder.
         name = (file.stem.strip(".") if file is not None else "") or "run"
         self.config = config
         self.path = Path("runs") / name
@@ -75,17 +75,16 @@ class RunFolder:
         return self.stage("search") / self.config.search.name
 
     def claim(self, stage: str, sections: tuple[str, ...], searched: bool = False) -> Path:
-        """Take a stage's folder for the values of these sections.
+        """Claim a stage's folder for the values of some sections, and store the config.
 
         Args:
             stage: Name of the folder.
-            sections: What its results depend on.
-            searched: Whether something was evaluated by the values of the section `search`: only
-                then later commands take them from this one too.
+            sections: Sections that its results depend on.
+            searched: Whether evaluations used the section `search`; if not, later commands do not
+                take it from this one.
 
         Raises:
-            InputError: results of other values are there, and nothing is touched; or the folder
-                cannot be written.
+            InputError: The folder holds results of other values, or cannot be written.
         """
         self.check(stage, sections)
         folder, whole = self.stage(stage), plain(asdict(self.config))
@@ -97,10 +96,10 @@ class RunFolder:
         return folder
 
     def check(self, stage: str, sections: tuple[str, ...]) -> None:
-        """Look whether a stage's folder can be taken; nothing is touched.
+        """Check that a stage's folder can be claimed.
 
         Raises:
-            InputError: results of other values are there.
+            InputError: The folder holds results of other values.
         """
         folder, whole = self.stage(stage), plain(asdict(self.config))
         stored = folder / CONFIG
@@ -117,10 +116,10 @@ class RunFolder:
             )
 
     def stored(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The config of the last command, and what its file said; what is not there is left out.
+        """Read the config of the last command, and its file's values, as far as they are stored.
 
         Raises:
-            InputError: a file is not right.
+            InputError: A file is invalid.
         """
         values, said = read_values(self.path / CONFIG), read_values(self.path / FILE)
         if self._own_search is not None:
@@ -130,16 +129,16 @@ class RunFolder:
 
     @property
     def _own_search(self) -> Path | None:
-        """The folder of a search that an option has named; None for the one that the file means."""
+        """Folder of a search that an option has named; None for the search of the file."""
         said = self.config.file_values if isinstance(self.config, FileConfig) else {}
         search, name = said.get("search"), self.config.search.name
         plain_name = search.get("name") if isinstance(search, dict) else None
         return None if name == (plain_name or SearchConfig.name) else self.path / "search" / name
 
     def _store(self, whole: dict[str, Any], searched: bool) -> None:
-        """Keep the config for later commands, and what its file said, so that edits are noticed.
+        """Store the config for later commands, and its file's values, to notice edits.
 
-        Where an option has named another search, what plain commands mean stays as it is.
+        Where an option has named another search, the run's own sections of it are kept.
         """
         said, own = whole.pop("file_values", None), self._own_search
         held = () if searched else ("search",)
@@ -147,7 +146,7 @@ class RunFolder:
             said = {}
         else:
             _take_own(whole, said)
-        # A run may be moved: where it lies is not for its config to say.
+        # The path is not stored: a run's folder may be moved.
         for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
             before = read_values(self.path / name) or said
             if own is None:
@@ -159,7 +158,7 @@ class RunFolder:
             write_yaml(self.path / name, _held(values, before, SEARCHED))
 
     def split(self) -> list[int] | None:
-        """The indices of the search split, once they are stored."""
+        """Read the indices of the search split, or None."""
         path = self.path / SPLIT
         if not path.exists():
             return None
@@ -176,17 +175,17 @@ class RunFolder:
 
 
 def is_own(file: Path) -> bool:
-    """Whether a config's file is what a run has written."""
+    """Return whether a config's file was written by a run."""
     return file.name == CONFIG and file.with_name(FILE).exists()
 
 
 def values_of_file(file: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """What a config's file says; a run's own stands for the one that the run was begun with."""
+    """Return the values of a config's file; for a run's own, those of the original file."""
     return read_values(file.with_name(FILE)) if is_own(file) else data
 
 
 def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
-    """Take from a file, or from the defaults, what options say for one command alone."""
+    """Reset the values in `OWN` to those of the file, or to the defaults."""
     defaults = plain(asdict(Config()))
     for key in OWN:
         section, _, name = key.rpartition(".")
@@ -197,13 +196,13 @@ def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
 
 
 def _held(values: dict[str, Any], before: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Values, with some sections as they were before; without those that were not there."""
+    """Return values with some sections as before, or without them where there were none."""
     others = {key: value for key, value in values.items() if key not in names}
     return others | {key: before[key] for key in names if key in before}
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The mapping in a file; an empty one where there is no file."""
+    """Read the mapping in a file; empty where there is no file."""
     if not path.exists():
         return {}
     document = read_yaml(path)
@@ -213,13 +212,13 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A section of a run's config; an empty one where there is none."""
+    """Return a section of a run's config; empty where there is none."""
     found = values.get(name)
     return found if isinstance(found, dict) else {}
 
 
 def changes(old: Any, new: Any, place: Keys = ()) -> list[str]:
-    """What differs, value by value, as `supernet.lr was 0.1, is 0.2`."""
+    """Describe each changed value, as in `supernet.lr was 0.1, is 0.2`."""
     return [
         f"{'.'.join(at)} was {shown(then)}, is {shown(now)}"
         for at, then, now in differences(old, new, place)

@@ -1,4 +1,4 @@
-"""How quick retrained networks are, beside each other: into their arch files, and for a table."""
+"""Speed of retrained networks, measured side by side, in their arch files and in tables."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SECONDS = 1.0
 def add_figures(
     run: RunContext, places: Mapping[str, Path], tables: Mapping[str, LatencyTable]
 ) -> None:
-    """Images/s of all, and milliseconds where the search has latency tables; once.
+    """Add images/s, and latencies where the search has tables, to arch files that lack them.
 
     Args:
         run: The run, whose supernet is trained.
-        places: The folders of networks that are complete, by name.
-        tables: What the search rests on, by the name of the cost.
+        places: Folders of complete networks, by name.
+        tables: Latency tables of the search, by name of the cost.
     """
     supernet, amp = run.supernet, run.config.retrain.amp
     files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
@@ -63,7 +63,7 @@ def add_figures(
 
 
 def row(name: str, path: Path, metric: str) -> dict[str, Any]:
-    """A network's row: a metric with either weights, what it costs, how quick it is.
+    """Return a network's table row: a metric with either weights, costs and speed.
 
     Args:
         name: Name of the network.
@@ -83,7 +83,7 @@ def row(name: str, path: Path, metric: str) -> dict[str, Any]:
 
 
 def latency_cells(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Milliseconds of an arch file's metrics, by a title that says if they are predicted alone."""
+    """Return the latencies of an arch file's metrics by column title, which marks predictions."""
     found = {
         name: each for name, each in metrics.items() if is_latency(name) and isinstance(each, dict)
     }
@@ -94,11 +94,11 @@ def latency_cells(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict[str, Any]]:
-    """Images/s of networks in inference, by name: medians over about a second for each.
+    """Measure images/s of networks in inference: medians over about a second for each.
 
     Args:
-        subnets: all on one device.
-        amp: bfloat16 autocast on GPUs.
+        subnets: The networks, all on one device.
+        amp: Whether to use bfloat16 autocast on GPUs.
     """
     if not subnets:
         return {}
@@ -109,6 +109,7 @@ def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict
         for name, subnet in subnets.items()
     }
     wait = waiting_for(device)
+    # The seconds of one round, after the warm-up, set the number of rounds.
     once = sum(map(sum, take_turns(runs, 1, wait).values()))
     rounds = math.ceil(SECONDS * len(subnets) / once)
     conditions = {

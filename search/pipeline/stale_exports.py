@@ -1,4 +1,4 @@
-"""What an export wrote of archs that are no longer on the front, and its removal."""
+"""Removing exported files of archs that are no longer on the front."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ STEM = re.compile(r"\d{4,}\.\d\d[kM]_([0-9a-f]{6})")
 
 
 def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[str]:
-    """Remove arch files, and folders of exported networks, of archs that are not on the front.
+    """Remove arch files and exported folders of archs that are not on the front.
 
-    What the export did not write stays; so does a folder that holds anything else, and an arch file
-    with weights of its name beside it.
+    Files that the export did not write are kept, with the folder or arch file that they belong to.
 
     Args:
-        target: folder of the export.
-        search: name of the search.
-        front: names of the arch files of the front.
+        target: Folder of the export.
+        search: Name of the search.
+        front: Names of the front's arch files.
 
     Yields:
-        What was removed and what was kept, in a line each.
+        A line on what was removed, and on each file or folder that was kept.
 
     Raises:
-        InputError: a file cannot be removed.
+        InputError: A file cannot be removed.
     """
     removed = 0
     for path in sorted(target.glob("*.yaml")):
@@ -48,7 +47,7 @@ def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[s
         if others:
             yield f"{path}: no longer on the front, but kept: {others[0].name} lies beside it"
             continue
-        # Last: an export that was interrupted then finds what is left by it.
+        # Last: after an interruption, the next export finds the rest through this file.
         with writing(path, "removed"):
             path.unlink()
         removed += 1
@@ -58,11 +57,11 @@ def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[s
 
 
 def stale_portfolio(place: Path, front: Front, search: str) -> Iterator[str]:
-    """A line on a portfolio that is not of the front any more.
+    """Yield a line on a portfolio that differs from the front.
 
     Args:
-        place: Folder of the portfolio; there may be none.
-        front: Of the search, as it is now.
+        place: Folder of the portfolio, which may not exist.
+        front: The current front.
         search: Name of the search.
     """
     path = place / FRONT
@@ -83,7 +82,7 @@ def stale_portfolio(place: Path, front: Front, search: str) -> Iterator[str]:
 
 
 def _exported(path: Path, search: str) -> ArchFile | None:
-    """An arch file that an export of the search's front wrote; None for any other file."""
+    """Load an arch file that an export of the search's front wrote; None for other files."""
     named = STEM.fullmatch(path.stem)
     if named is None:
         return None
@@ -97,7 +96,7 @@ def _exported(path: Path, search: str) -> ArchFile | None:
 
 
 def _remove_package(place: Path, file: ArchFile) -> bool:
-    """Remove the folder of an arch's exported network; whether that was all that it held."""
+    """Remove an arch's exported folder if it holds nothing else; return whether it did."""
     if not is_package(place) or not _is_of(place / ARCH, file.arch):
         return False
     with writing(place, "removed"):
@@ -108,7 +107,7 @@ def _remove_package(place: Path, file: ArchFile) -> bool:
 
 
 def _is_of(path: Path, arch: Arch) -> bool:
-    """Whether an arch file, where there is one, is of that arch."""
+    """Return whether an arch file is missing or of that arch."""
     try:
         return not path.exists() or load_arch(path) == arch
     except InputError:

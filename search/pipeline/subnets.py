@@ -1,4 +1,4 @@
-"""The subnets of arch files: with the weights that lie beside them, or those of the supernet."""
+"""Loading subnets of arch files, with the weights beside them or those of the supernet."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from supernet.models.elastic import ElasticViT
 from supernet.models.subnet import create_subnet, extract
 from supernet.models.supernet import check_shape
 
-# In the folder of one network: its weights as retrained, or as exported.
+# Weights in a network's folder: retrained, or exported.
 OWN = (WEIGHTS, FORMATS["safetensors"].file)
 SUPERNET = "supernet"
 
 
 def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT, str]:
-    """The subnet of an arch file, to evaluate, and the name of what its weights come from.
+    """Load the subnet of an arch file in eval mode; return it and the source of its weights.
 
     Raises:
-        InputError: it knows other classes than the data, or belongs to another backbone.
+        InputError: Its classes are not those of the data, or its backbone is another one.
     """
     if len(file.classes) not in (0, len(run.task.classes)):
         raise InputError(f"{path}: knows {len(file.classes)} classes, {run.task.needs}")
@@ -35,13 +35,13 @@ def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT
 
 
 def weights_beside(path: Path) -> Path | None:
-    """The weights of an arch file: of the same name, or those of the folder that holds it alone."""
+    """Return the weights beside an arch file: of its name, or those of its network's folder."""
     names = [path.with_suffix(".safetensors").name, *(OWN if path.name == ARCH else ())]
     return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
 
 
 def about(run: RunContext) -> dict[str, Any]:
-    """Backbone, input and classes of a run, as arch files have them."""
+    """Return backbone, input and classes of a run, in the format of arch files."""
     backbone, task = run.config.backbone, run.task
     args = {**backbone.args, "num_classes": task.outputs}
     return {

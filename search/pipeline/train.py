@@ -1,4 +1,4 @@
-"""Stage one: the supernet."""
+"""Stage one: training of the supernet."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from supernet.weights import save_weights
 
 
 def train(run: RunContext) -> None:
-    """Train the supernet of a config, where it is not trained already.
+    """Train the supernet of a config, unless it is trained already.
 
-    Processes that were launched together train it together, each with batches of its own.
+    Processes of a launcher such as torchrun train it data parallel.
 
     Raises:
-        InputError: the config or the data is not right, or the folder holds another run.
+        InputError: The config or the data is wrong, or the folder holds results of other values.
     """
     config, folder, first = run.config, run.folder, Processes.current().first
     all_do(run.open)
@@ -55,7 +55,7 @@ def train(run: RunContext) -> None:
 
 
 def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
-    """The recipe, with the epochs of the full network alone where none are given."""
+    """Return the recipe with `full_epochs` set: a tenth of the epochs if the head is new."""
     if recipe.full_epochs is not None:
         return recipe
     tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
@@ -83,7 +83,7 @@ def _teacher(run: RunContext) -> nn.Module | None:
         )
     for key in ("mean", "std"):
         expected = list(teacher.pretrained_cfg[key])
-        # Whoever gives the data's own knows what both networks were trained with.
+        # A value given in the config is taken to suit both networks.
         if getattr(run.config.data.input, key) is None and run.data.input[key] != expected:
             raise InputError(
                 f"{what} takes images of {key} {expected}, the backbone {run.data.input[key]}; "

@@ -1,4 +1,4 @@
-"""The report of a run: tables, pictures, and one page that shows them."""
+"""The report of a run: tables, plots, and one HTML page that shows them."""
 
 from search.report.report import make_report
 

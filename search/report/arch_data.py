@@ -1,4 +1,4 @@
-"""What the plot of an arch shows: each of its blocks in numbers."""
+"""The data of an arch's plot: each of its blocks in numbers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from space.state import State
 
 @dataclass(frozen=True)
 class BlockData:
-    """A block.
+    """Numbers of a block.
 
     Args:
-        tokens_before: Patch tokens that there are before the block and its pooling.
+        tokens_before: Patch tokens before the block and its pooling.
         tokens: Patch tokens that the block works on.
         bypass: Patch tokens that bypass it.
         macs: MACs of the block, with its pooling or its selector.
-        pool: Its pooling, and what it makes of the tokens; empty for none.
-        selector: The selector that chooses the tokens; empty but for the first block of a run.
-        producer: The block whose attention maps it reuses; None where it makes its own.
+        pool: Its pooling with the tokens before and after; empty for none.
+        selector: The selector of its tokens; empty except in the first block of a run.
+        producer: The block whose attention maps it reuses; None where it computes its own.
     """
 
     tokens_before: int
@@ -38,13 +38,13 @@ class BlockData:
 
 @dataclass(frozen=True)
 class ArchData:
-    """An arch.
+    """Numbers of an arch.
 
     Args:
         blocks: Its blocks, in order.
-        rest_macs: MACs of stem and head, which belong to no block.
+        rest_macs: MACs of stem and head.
         prefix: Number of the prefix tokens.
-        captions: What marks the operators that it uses.
+        captions: Explanations of the marks of its operators.
     """
 
     blocks: list[BlockData]
@@ -54,10 +54,10 @@ class ArchData:
 
 
 def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
-    """Follow an arch along a backbone.
+    """Compute the numbers of an arch's blocks.
 
     Raises:
-        InputError: the arch does not fit the backbone or breaks a rule.
+        InputError: The arch does not fit the backbone or breaks a validity rule.
     """
     states, blocks = trace(arch, shape)
     cost, data, producer = mac_cost(shape), [], 0
@@ -84,7 +84,7 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
 
 
 def _label(kind: Kind, before: State, block: BlockArch) -> str:
-    """What the operators of a kind do to a block's tokens, in a few short lines."""
+    """Describe in short lines what the operators of a kind do to a block's tokens."""
     after = advance(before, block)
     labels = (
         turn.operator.label(before.tokens, after.tokens, turn.choice)

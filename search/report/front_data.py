@@ -1,4 +1,4 @@
-"""What the plots of a front show."""
+"""The data of the front's plots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from space.cost import macs
 
 
 class Point(NamedTuple):
-    """A network in the plot: its cost, and its score in the unit that is shown."""
+    """A network in the plot: its cost, and its score in the displayed unit."""
 
     x: float
     y: float
@@ -24,7 +24,7 @@ class Point(NamedTuple):
 
 
 class RetrainedPoint(NamedTuple):
-    """A retrained network: from inherited to retrained weights, where both are known."""
+    """A retrained network: its points with inherited weights, where known, and retrained ones."""
 
     before: Point | None
     after: Point
@@ -33,22 +33,22 @@ class RetrainedPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class FrontData:
-    """What one plot shows.
+    """Data of one plot.
 
     Args:
         score: The metric of the y axis.
         cost: Name of the cost of the x axis.
         evaluated: All evaluated networks.
-        front: The front, in the order of cost.
-        not_told_apart: Points of the front that chance may put before the next best one.
+        front: The front, sorted by cost.
+        not_told_apart: Points of the front whose lead over the next best may be chance.
         full: The full network, if it was evaluated.
         hand_made: The hand-made archs that were evaluated.
         retrained: The retrained networks.
         limit: The budget on the x axis, if there is one.
-        is_line: Whether score and cost are all objectives, so that the front is a line.
+        is_line: Whether score and cost are the only objectives, so that the front is a line.
         cost_measured: Whether the front's milliseconds were measured, not predicted.
-        search_images: Images of the search split; None where nothing says.
-        test_images: Images of the test split, likewise.
+        search_images: Images of the search split; None where unknown.
+        test_images: Images of the test split; None where unknown.
     """
 
     score: Score
@@ -67,14 +67,14 @@ class FrontData:
 
     @property
     def points(self) -> list[Point]:
-        """All points but those of the evaluated networks."""
+        """All points except `evaluated`."""
         full = [self.full] if self.full else []
         ends = [point for each in self.retrained for point in (each.before, each.after) if point]
         return [*self.front, *full, *self.hand_made, *ends]
 
 
 def collect_front_data(search: SearchResult, networks: Sequence[Network]) -> list[FrontData]:
-    """The data of a plot over the front's cost, and of one over each budget of latency."""
+    """Collect the data of a plot over the front's cost, and of one over each latency budget."""
     score = choose_score(search.front)
     others = [each.name for each in search.front.objectives if each.name != score.name]
     cost = others[0] if others and "macs" not in others else "macs"
@@ -102,7 +102,7 @@ def _collect(
         for each in baselines(space, most):
             metrics = metrics_of.get(space.identity(each.arch), {}) if each.arch else {}
             if point := _point(metrics, cost, score):
-                # Several families may lead to the same arch.
+                # Several families of hand-made archs may contain the same arch.
                 hand_made.setdefault(point[:2], []).append(each.name)
     return FrontData(
         score=score,

@@ -1,4 +1,4 @@
-"""What the plot of a latency table shows: where MACs and time disagree, by which operators."""
+"""The data of a latency table's plot: where MACs and time disagree, by operator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RelativeCost(NamedTuple):
 
 
 class OperatorCost(NamedTuple):
-    """What an operator takes of the full network's time and MACs, mean over archs."""
+    """An operator's shares of the full network's time and MACs, means over archs."""
 
     operator: str
     time: float
@@ -42,19 +42,19 @@ class OperatorCost(NamedTuple):
 
 @dataclass(frozen=True)
 class LatencyData:
-    """What one table says.
+    """Data of one table's plot.
 
     Args:
         device: Name of the table.
-        cost: Name of the cost: `latency_ms@cpu`.
+        cost: Name of the cost, such as `latency_ms@cpu`.
         conditions: Conditions of the measurements.
         full_ms: Milliseconds of the full network.
-        error: How far predictions are off.
-        archs: The measured archs of the profile, which are spread over the space.
-        predicted: The front by prediction.
-        measured: The front by measurement, as far as there is one.
+        error: Error of the predictions, in words.
+        archs: The profile's measured archs, spread over the space.
+        predicted: The front, as predicted.
+        measured: The front, as far as measured.
         limit: The budget as a share of the full network's time; None for none.
-        operators: The operators, the one that takes most beyond its MACs first.
+        operators: The operators, by falling `excess`.
     """
 
     device: str
@@ -70,7 +70,7 @@ class LatencyData:
 
     @property
     def saved_time(self) -> float:
-        """Time saved for the MACs saved, mean over the profile's archs."""
+        """Share of time saved per share of MACs saved, mean over the profile's archs."""
         ratios = [(1 - each.ms) / (1 - each.macs) for each in self.archs if each.macs < 0.99]
         return mean(ratios) if ratios else 1.0
 
@@ -78,10 +78,10 @@ class LatencyData:
 def find_latency_tables(
     run: Path, config: Mapping[str, Any]
 ) -> tuple[list[LatencyTable], list[str]]:
-    """Read the latency tables of a run, and say which of those that its config names are missing.
+    """Read the latency tables of a run, and describe those of its config that are missing.
 
     Raises:
-        InputError: a file is not right.
+        InputError: A file is invalid.
     """
     paths, missing = sorted((run / "latency").glob("*.yaml")), []
     named = section(config, "search").get("latency")
@@ -97,11 +97,11 @@ def find_latency_tables(
 def collect_latency_data(
     table: LatencyTable, search: SearchResult | None = None
 ) -> LatencyData | None:
-    """What a table says of its own archs and of a search's front; None for another backbone.
+    """Collect the data of a table's archs and of a search's front; None for another backbone.
 
     Args:
-        table: The table of a device.
-        search: A search, whose latencies need not be of that device.
+        table: The latency table of a device.
+        search: A search, which may have used other devices.
     """
     shape, full_ms = table.shape, table.full_ms
     full_macs = macs(Arch.full(shape.depth), shape)
@@ -111,7 +111,7 @@ def collect_latency_data(
 
     def predict(archs: Sequence[Arch]) -> Iterator[RelativeCost]:
         for arch in archs:
-            with suppress(InputError):  # of a space with more choices than were measured
+            with suppress(InputError):  # the arch has a choice that the profile did not measure
                 yield relative(arch, table.predict(arch))
 
     entries = search.front.entries if search else ()

@@ -1,4 +1,4 @@
-"""The table of networks, a row each: the same on the terminal and on the page."""
+"""The table of networks, a row each, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class NetworkTable:
 def make_network_table(
     networks: Sequence[Network], score: Score, test_score: Score, search_images: int | None = None
 ) -> NetworkTable:
-    """Make the table; columns that nothing is known for are left out.
+    """Make the table, without columns that are empty.
 
     Args:
         networks: The networks.
         score: The metric that ranks them on the search split.
-        test_score: The metric that is shown of the test split.
-        search_images: Images of the search split; None where nothing says.
+        test_score: The metric to show of the test split.
+        search_images: Images of the search split; None where unknown.
     """
     tested = any(each.inherited or each.retrained for each in networks)
     retrained = any(each.retrained for each in networks)
     conditions = sorted({each.speed.conditions for each in networks if each.speed} - {""})
     speeds = [_format_speed(each, named=len(conditions) > 1) for each in networks]
-    # Figures of the search split chose the networks: those of the test split are what counts.
+    # Selection biases the metrics of the search split: with test metrics, they are left out.
     searched = [] if retrained else [_format(each.search, score) for each in networks]
     columns = [
         Column("network", [_name(each) for each in networks], text=True),
@@ -74,7 +74,7 @@ def make_network_table(
 
 
 def show_network_table(table: NetworkTable, title: str, run: Path, console: Console) -> None:
-    """Print the table; files stand beneath it, whole, so that they can be copied."""
+    """Print the table, and beneath it the files' whole paths, to be copied."""
     show_columns([each for each in table.columns if each.title != FILE], console, title)
     files = [cell for each in table.columns if each.title == FILE for cell in each.cells if cell]
     for file in files:
@@ -100,7 +100,7 @@ def _format_speed(network: Network, named: bool) -> str:
 
 
 def _latency_columns(networks: Sequence[Network]) -> list[Column]:
-    """A column for each latency; `~` before what is predicted alone."""
+    """Make a column for each latency; `~` marks predictions."""
     columns = []
     for name in dict.fromkeys(name for each in networks for name in each.latencies):
         timings = [each.latencies.get(name) for each in networks]
@@ -110,7 +110,7 @@ def _latency_columns(networks: Sequence[Network]) -> list[Column]:
 
 
 def _note_latencies(networks: Sequence[Network]) -> list[str]:
-    """What each latency was measured on, or is predicted for."""
+    """Note the device of each latency, and whether it was measured."""
     notes = {
         f"{name}: of a batch, {'measured' if each.measured else 'predicted (~)'}"
         f"{f' on {each.conditions}' if each.conditions else ''}."
@@ -121,7 +121,7 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
 
 
 def _describe_error(networks: Sequence[Network], score: Score) -> str:
-    """How far a share on so many images may be from the truth, by chance alone."""
+    """Describe the number of test images and the standard error of a share of them."""
     for each in networks:
         share = each.retrained.get(score.name)
         if each.test_images and share is not None and score.is_percent:
@@ -132,7 +132,7 @@ def _describe_error(networks: Sequence[Network], score: Score) -> str:
 
 
 def _note_other_recipes(networks: Sequence[Network]) -> list[str]:
-    """A line for each network that was retrained by other values than the first one."""
+    """Note each network that was retrained with other values than the first one."""
     known = [each for each in networks if each.recipe]
     return [
         f"{_name(each)} was retrained by other values ({'; '.join(differing)})."

@@ -1,4 +1,4 @@
-"""The networks that a report is about: retrained ones, or else some of the front."""
+"""The networks of a report: retrained ones, or else some of the front."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ class Network:
     """A network of the report's table.
 
     Args:
-        name: Name of its folder, or of its place on the front.
+        name: Name of the retrained choice, or of the place on the front.
         arch: Its arch.
         shape: Shape of the backbone.
         file: Its arch file, relative to the run; None where it was not exported.
-        weights: The weights beside that file, relative to the run; None where there are none.
+        weights: The weights beside that file, relative to the run, or None.
         search: Metrics on the search split.
         inherited: Metrics on the test split, with the supernet's weights.
         retrained: Metrics on the test split, after retraining.
-        test_images: Images of the test split; None where nothing says.
+        test_images: Images of the test split; None where unknown.
         speed: Images/s in inference; None where it was not measured.
-        latencies: Milliseconds of a batch, by the name of the cost.
+        latencies: Milliseconds of a batch, by name of the cost.
         log: Log of its retraining, a row for each epoch.
-        recipe: The section `retrain` of the config that it was retrained by.
-        better: What the search has since found for the same budget; None where it is its best.
+        recipe: The section `retrain` of the config that it was retrained with.
+        better: A better entry that the search has since found for the same budget, or None.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Network:
 
     @property
     def purpose(self) -> Purpose:
-        """What it was chosen as."""
+        """Purpose that it was chosen for."""
         return Purpose.parse(self.name)
 
     @property
@@ -100,7 +100,7 @@ class Network:
 
     @property
     def is_control(self) -> bool:
-        """Whether it is there to compare with: made by hand, or the best of random ones."""
+        """Whether it is a control: hand-made, or the best of random archs."""
         return self.purpose.kind in ("baseline", "random")
 
     @property
@@ -120,7 +120,7 @@ class Network:
 
     @property
     def label(self) -> str:
-        """Its name in plots: the budget of a found one is not its size."""
+        """Its name in plots: `within 50%` for the best within a budget, as its cost may be less."""
         purpose = self.purpose
         if self.is_full:
             return "full network"
@@ -128,7 +128,7 @@ class Network:
             return ", ".join(filter(None, (purpose.label, purpose.budget)))
         if purpose.kind == "best":
             return f"within {self.name}"
-        # Legends leave out what begins with an underscore.
+        # matplotlib leaves labels that begin with an underscore out of legends.
         return self.name.lstrip("_") or "network"
 
 
@@ -136,10 +136,10 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
     """Read the retrained networks of a search.
 
     Returns:
-        The networks, those of most MACs first, and a line on each folder that is not complete.
+        The networks, by falling MACs with the full one first, and a line on each incomplete folder.
 
     Raises:
-        InputError: an arch file or a log is not right, in one line that names it.
+        InputError: An arch file or a log is invalid.
     """
     networks, unfinished = [], []
     for folder in sorted(each for each in (run / "retrain" / name).glob("*") if each.is_dir()):
@@ -153,9 +153,9 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
 
 
 def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
-    """The best, the middle and the smallest subnet of a front, each once.
+    """Pick the best, the middle and the smallest subnet of a front, without duplicates.
 
-    Without a measured objective none is the best.
+    A front without a measured objective has no best.
     """
     entries = sorted(front.entries, key=lambda entry: -entry.metrics.get("macs", 0.0))
     if not entries:
@@ -185,7 +185,7 @@ def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
 
 
 def _middle(entries: list[FrontEntry]) -> FrontEntry:
-    """The entry whose MACs are nearest to halfway between most and fewest."""
+    """Return the entry whose MACs are nearest to the middle of their range."""
     costs = [entry.metrics.get("macs", 0.0) for entry in entries]
     half = (costs[0] + costs[-1]) / 2
     return min(entries, key=lambda entry: abs(entry.metrics.get("macs", 0.0) - half))

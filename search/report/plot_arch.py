@@ -1,4 +1,4 @@
-"""The plot of one arch: what happens to the tokens, block by block."""
+"""The plot of one arch: its tokens and attention, block by block."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from search.report.score import Score
 from search.report.style import AMBER, BLUE, GREY, INK, ORANGE, RC, SKY, new_figure
 from search.utils.units import quantity
 
-HALF = 0.34  # of a bar's width, in blocks
+HALF = 0.34  # half of a bar's width, in blocks
 ROUND = "round,pad=0,rounding_size=0.06"
-# From so many blocks on words must be short.
+# From this number of blocks on, labels are short.
 MANY = 18
-# Width of a character as a share of its size, bold ones too.
+# Upper bound of a character's width as a share of the font size.
 CHARACTER = 0.66
 
 
 @rc_context({**RC, "axes.grid": False})
 def draw_arch(network: Network, score: Score) -> Figure:
-    """Bars of tokens, funnels of pooling, hatched bypasses, arcs of sharing; figures beneath."""
+    """Draw an arch: bars of tokens, funnels for pooling, hatched bypasses, arcs for sharing."""
     data = collect_arch_data(network.arch, network.shape)
     count = len(data.blocks)
     width = min(max(9.0, 0.82 * count + 1.6), 15.0)
@@ -56,7 +56,7 @@ def draw_arch(network: Network, score: Score) -> Figure:
 
 
 def _describe_network(network: Network, score: Score) -> str:
-    """MACs, parameters and accuracy in a line."""
+    """Describe MACs, parameters and accuracy in a line."""
     of_full = "" if network.is_full else f", {network.mac_share:.0%} of the full network"
     words = [
         f"{quantity(network.macs, 3)} MACs{of_full}",
@@ -76,7 +76,7 @@ def _describe_network(network: Network, score: Score) -> str:
 
 
 def _fit(text: str, size: float, inches: float) -> float:
-    """The size, in points, at which a line is no longer than so many inches."""
+    """Return a font size, in points, at which a line of text fits a width."""
     return min(size, 72 * inches / (CHARACTER * len(text)))
 
 
@@ -101,7 +101,7 @@ def _draw_tokens(axes: Axes, blocks: Sequence[BlockData]) -> None:
 
 
 def _draw_pool(axes: Axes, i: int, block: BlockData, size: float) -> None:
-    """A funnel from the tokens before to those after, and what it is in the room above them."""
+    """Draw a funnel from the tokens before a pooling to those after, with a label above."""
     after = block.tokens + block.bypass
     start = i - 1 + HALF if i else -0.75
     corners = [(start, 0), (start, block.tokens_before), (i - HALF, after), (i - HALF, 0)]
@@ -122,7 +122,7 @@ def _draw_pool(axes: Axes, i: int, block: BlockData, size: float) -> None:
 
 
 def _draw_attention(axes: Axes, blocks: Sequence[BlockData]) -> None:
-    """A box for query and key of each block; a missing one with an arc from where its map comes."""
+    """Draw a box for query and key of each block, dashed with an arc where maps are reused."""
     axes.set_ylim(0, 0.58 if _shares(blocks) else 0.28)
     axes.axis("off")
     axes.text(-0.88, 0.14, "attention", ha="right", va="center", fontsize=10)
@@ -142,7 +142,7 @@ def _draw_attention(axes: Axes, blocks: Sequence[BlockData]) -> None:
 
 
 def _draw_arc(axes: Axes, producer: int, i: int) -> None:
-    """A bracket over the boxes, higher the further it goes, with its head at the reusing block."""
+    """Draw an arrow over the boxes from a block to one that reuses its maps."""
     top = 0.4 + 0.06 * min(i - producer - 1, 2)
     start, end = producer + 0.12, i - 0.05
     axes.plot([start, start, end], [0.27, top, top], color=INK, lw=1.4, solid_joinstyle="round")
@@ -151,7 +151,7 @@ def _draw_arc(axes: Axes, producer: int, i: int) -> None:
 
 
 def _table_rows(blocks: Sequence[BlockData]) -> list[tuple[str, list[str], str]]:
-    """Rows of figures: name, a cell for each block, colour."""
+    """Make the table's rows: name, a cell for each block, colour."""
     rows = [
         ("block", [str(i) for i in range(len(blocks))], INK),
         ("works on", [str(each.tokens) for each in blocks], BLUE),
@@ -163,7 +163,7 @@ def _table_rows(blocks: Sequence[BlockData]) -> list[tuple[str, list[str], str]]
 
 
 def _draw_table(axes: Axes, rows: Sequence[tuple[str, list[str], str]], inches: float) -> None:
-    """The rows of figures, each cell under its bar, which has so many inches."""
+    """Draw the table's rows, each cell under its bar; `inches` is the width of a column."""
     longest = max((text for _, cells, _ in rows for text in cells), key=len)
     size = _fit(f"{longest} ", 9.5, inches)
     axes.set_ylim(-len(rows), 0)
@@ -175,7 +175,7 @@ def _draw_table(axes: Axes, rows: Sequence[tuple[str, list[str], str]], inches: 
 
 
 def _caption(data: ArchData) -> str:
-    """What the marks of this plot mean; marks that are not in it are not explained."""
+    """Explain the marks that this plot has."""
     parts = ["Images pass from left to right. Bar: patch tokens that the block works on"]
     if data.prefix:
         parts[0] += f" (and {data.prefix} prefix token{'s' * (data.prefix > 1)}, always)"

@@ -1,4 +1,4 @@
-"""Plots of training: losses, accuracies, recall of the selectors, over the epochs."""
+"""Training curves: losses, accuracies and recall of the selectors over the epochs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from search.report.training_log import Curve, Row, read_curves
 
 LOSSES = {"largest": INK, "smallest": ORANGE, "random": BLUE, "selectors": PURPLE, "subnet": BLUE}
 RECALLS = {"selector": PURPLE, "previous map": GREEN, "class row": ORANGE, "chance": GREY}
-# Of the largest value to the smallest, from which on an axis is logarithmic.
+# Ratio of the largest loss to the smallest from which on the axis is logarithmic.
 WIDE_RANGE = 15
 LOSS = f"loss{LOWER}"
 
@@ -79,7 +79,7 @@ def make_training_panels(rows: Sequence[Row], score: Score, usual: Score) -> lis
 
 
 def make_retraining_panels(networks: Sequence[Network], score: Score) -> list[Panel]:
-    """Loss and accuracy of each retrained network, where there are any."""
+    """Make the panels of the retrained networks' losses and accuracies."""
     ranked = sorted(networks, key=lambda each: -each.macs)
     subnets = [each.name for each in ranked if not each.is_full]
     colors = dict(zip(subnets, make_color_ramp(len(subnets)), strict=True))
@@ -100,7 +100,7 @@ def make_retraining_panels(networks: Sequence[Network], score: Score) -> list[Pa
 
 @rc_context(RC)
 def draw_panels(panels: Sequence[Panel]) -> Figure:
-    """One plot of all panels, one above the other."""
+    """Draw all panels, one above the other."""
     figure = new_figure(10, 0.6 + 3.1 * len(panels))
     for k, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(len(panels), 1, k)
@@ -118,7 +118,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             color=line.color,
             lw=2.2 if line.bold else 1.7,
             ls=(0, (4, 2)) if line.dashed else "-",
-            # A line through one point is none.
+            # A line through a single point is invisible.
             marker="o" if len(line.curve.values) == 1 else "",
             ms=5,
         )
@@ -129,14 +129,14 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     use_whole_numbers(axes, 8)
     values = [value for line in panel.lines for value in line.curve.values]
     if panel.unit == LOSS and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
-        # Losses of different kinds differ by powers of ten.
+        # The losses of archs and selectors differ by powers of ten.
         axes.set_yscale("log")
         axes.set_ylabel(f"{LOSS}, logarithmic")
         axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _make_lines(curves: Mapping[str, Curve], colors: Mapping[str, str]) -> list[Line]:
-    """The curves in the order of the colours, and others after them."""
+    """Make the lines of curves in the order of the colours, others last."""
     return [
         Line(
             f"{name} of MACs" if name.endswith("%") else name,

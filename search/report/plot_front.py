@@ -1,4 +1,4 @@
-"""The plot of a front, with all that it is to be seen against."""
+"""The plot of a front, among evaluated, hand-made and retrained networks."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from search.report.style import (
 from search.utils.console import metric_title
 from search.utils.units import quantity
 
-# Archs far below all else would press what matters into a strip.
+# Share of the worst evaluated networks outside the y range, which would squeeze the others.
 LOWEST = 0.05
-# In the legend each network has one of its own; circle and star are the front's and the full's.
+# One for each network; circle and star are those of the front and of the full network.
 MARKERS = "s^Dv<P>Xpdh8"
-# Headings in the legend.
+# Headings of the legend.
 SPLITS = ("search split", "test split")
 HOLLOW: dict[str, Any] = {"ls": "", "mfc": "white", "mew": 1.5}
 
 
 @rc_context(RC)
 def draw_front(data: FrontData) -> Figure:
-    """Draw score over cost: the front, and the networks that it is to be seen against."""
+    """Draw score over cost."""
     figure = new_figure(10, 6)
     axes = figure.add_subplot()
     of_image = "" if is_latency(data.cost) else " of one image"
@@ -64,7 +64,7 @@ def draw_front(data: FrontData) -> Figure:
 
 
 def _draw_search_split(axes: Axes, data: FrontData, hidden: int) -> None:
-    """Draw what was measured on the search split; `hidden` evaluated networks are out of sight."""
+    """Draw the networks of the search split; `hidden` evaluated ones are out of range."""
     _add_heading(axes, SPLITS[0], data.search_images)
     timed = is_latency(data.cost)
     if data.front:
@@ -90,7 +90,7 @@ def _draw_search_split(axes: Axes, data: FrontData, hidden: int) -> None:
 
 
 def _draw_test_split(axes: Axes, data: FrontData) -> None:
-    """Draw the retrained networks, those that the search found in front."""
+    """Draw the retrained networks, controls behind the others."""
     _add_heading(axes, SPLITS[1], data.test_images)
     for controls, color in ((False, ORANGE), (True, PURPLE)):
         points = [each for each in data.retrained if each.is_control == controls]
@@ -101,7 +101,7 @@ def _draw_test_split(axes: Axes, data: FrontData) -> None:
 
 
 def _draw_retrained(axes: Axes, point: RetrainedPoint, marker: str, color: str) -> None:
-    """A marker where a network is after retraining, and an arrow from where it was before."""
+    """Draw a network after retraining, with an arrow from its point before."""
     front, x = 0.0 if point.is_control else 0.2, point.after.x
     _plot(axes, [point.after], marker, color=color, ms=10, zorder=8 + front, label=point.after.name)
     if point.before is not None:
@@ -117,12 +117,12 @@ def _plot(axes: Axes, points: Sequence[Point], marker: str, **style: Any) -> Non
 
 
 def _add_heading(axes: Axes, split: str, images: int | None) -> None:
-    """Add a line to the legend that names the split of what follows."""
+    """Add a heading to the legend that names the split of the following entries."""
     axes.plot([], [], ls="", label=f"{split}, {images:,} images" if images else split)
 
 
 def _range(data: FrontData) -> tuple[float, float]:
-    """What the plot shows of the score: all but the worst evaluated networks."""
+    """Return the y range: all points but the worst evaluated networks."""
     values = [point.y for point in data.points]
     if data.evaluated:
         shares = (LOWEST, 1.0) if data.score.better == "max" else (0.0, 1 - LOWEST)

@@ -15,7 +15,7 @@ from search.report.style import BLUE, GREY, ORANGE, PALE, RC, SKY, new_figure
 
 @rc_context(RC)
 def draw_latency(data: LatencyData) -> Figure:
-    """Left: networks by their shares of MACs and of time. Right: what operators add to either."""
+    """Draw networks by their shares of MACs and time (left), and operators' shares (right)."""
     figure = new_figure(11, 5.8)
     networks, operators = figure.subplots(1, 2, width_ratios=(1.5, 1))
     _draw_networks(networks, data)
@@ -49,7 +49,7 @@ def _draw_networks(axes: Axes, data: LatencyData) -> None:
 
 
 def _draw_operators(axes: Axes, data: LatencyData) -> None:
-    """Pairs of bars, the operator that takes most beyond its MACs on top."""
+    """Draw a pair of bars for each operator, the one with the largest excess on top."""
     rows = list(reversed(data.operators))
     places = range(len(rows))
     axes.barh([i + 0.2 for i in places], [row.time for row in rows], 0.38, color=BLUE, label="time")

@@ -14,7 +14,7 @@ from search.report.style import BLUE, GREY, INK, ORANGE, RC, new_figure, use_who
 
 @rc_context(RC)
 def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
-    """Hypervolume over evaluations; the first search in front."""
+    """Draw hypervolume over evaluations; the first search in front."""
     figure = new_figure(9, 4.2)
     axes = figure.add_subplot()
     for i, (name, curve) in enumerate(curves.items()):
@@ -38,12 +38,12 @@ def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
 def draw_usage(
     front: Sequence[Usage], others: Sequence[Usage] | None, labels: tuple[str, str]
 ) -> Figure:
-    """A panel for each kind of choice: how many archs make it at each block.
+    """Draw a panel for each operator: the share of archs that use it at each block.
 
     Args:
-        front: Bars: the archs of a front.
-        others: Marks over them: other archs.
-        labels: What the legend calls either.
+        front: Usage in the archs of a front, drawn as bars.
+        others: Usage in other archs, drawn as marks.
+        labels: Legend labels of both.
     """
     blocks = range(len(front[0].shares))
     figure = new_figure(min(max(9.0, 0.62 * len(blocks) + 1.6), 14.0), 6.6)

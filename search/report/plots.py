@@ -1,4 +1,4 @@
-"""All plots of a report, each with its heading and a sentence on what to see."""
+"""All plots of a report, with their headings and captions."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from search.utils.console import OPTIMISTIC
 
 
 class Plot(NamedTuple):
-    """A plot that is drawn.
+    """A drawn plot.
 
     Args:
-        stem: Name of its file without `.png`.
-        heading: Heading; several plots in a row may share one.
-        caption: What to see.
+        stem: File name without `.png`.
+        heading: Heading; consecutive plots may share one.
+        caption: Caption.
         figure: The plot.
     """
 
@@ -40,7 +40,7 @@ class Plot(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A plot as the page shows it: heading, what to see, and the file."""
+    """A written plot: heading, caption and file."""
 
     heading: str
     caption: str
@@ -48,7 +48,7 @@ class Picture(NamedTuple):
 
 
 def write_plots(results: RunResults, folder: Path) -> list[Picture]:
-    """Draw and write all plots that the run has figures for, and remove older ones."""
+    """Draw and write all plots that the run has data for, and remove outdated ones."""
     pictures: dict[str, Picture] = {}
     for plot in _draw_all(results):
         stem = plot.stem
@@ -56,7 +56,7 @@ def write_plots(results: RunResults, folder: Path) -> list[Picture]:
             stem = f"{stem}-{1 + sum(each.startswith(stem) for each in pictures)}"
         pictures[stem] = Picture(plot.heading, plot.caption, folder / f"{stem}.png")
         save_png(plot.figure, pictures[stem].path)
-    # A plot of what is no longer in the run would be taken for one of this report.
+    # Plots of an earlier report would be taken for this one's.
     for path in (*folder.glob("arch-*.png"), *folder.glob("front-latency_ms*.png")):
         if path.stem not in pictures:
             path.unlink()
@@ -122,7 +122,7 @@ def _draw_latencies(results: RunResults) -> Iterator[Plot]:
 
 
 def _draw_archs(results: RunResults) -> Iterator[Plot]:
-    """The found ones, then the hand-made ones; the full network only where it is alone."""
+    """Draw found archs, then controls; the full network only where it is alone."""
     score = results.test_score if results.retrained else results.score
     for network in sorted(results.networks, key=lambda each: each.is_control):
         if network.is_full and len(results.networks) > 1:

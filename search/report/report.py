@@ -1,4 +1,4 @@
-"""`make_report`: plots, a page and a table of what a run has found."""
+"""`make_report`: the plots, the page and the table of a run."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ PAGE = "report.html"
 def make_report(run: Path, name: str = "main", console: Console | None = None) -> Path:
     """Write the report of a run into `RUN/report/NAME/`, and print its table.
 
-    What a run has not come to yet is left out, with a line that says so; the same call later gives
-    the fuller report.
+    Stages that have not run yet are left out, with a line that says so.
 
     Args:
         run: Folder of the run.
         name: Name of the search.
-        console: Where the table is printed; standard output by default.
+        console: Console for the table; standard output by default.
 
     Returns:
-        The page, which needs no other file.
+        The path of the self-contained page.
 
     Raises:
-        InputError: there is nothing to report, or a file is not right, in one line that names it.
+        InputError: There is nothing to report, or a file is invalid.
     """
     run, console = Path(run), console or new_console()
     results = read_run(run, name)

@@ -1,4 +1,4 @@
-"""What is to be retrained again, since the search has found better archs."""
+"""Advice on what to retrain again, since the search has found better archs."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from space.utils.errors import InputError
 
 
 def mark_outdated(networks: Sequence[Network], front: Front) -> list[Network]:
-    """Note in each retrained network what the front now has for its budget, if that is better."""
+    """Set each retrained network's `better` to the front's best within its budget."""
     return [replace(each, better=_better(each, front)) for each in networks]
 
 
 @dataclass(frozen=True)
 class RetrainAdvice:
-    """Says which retrained networks a search has overtaken, and how to retrain them.
+    """Describes which retrained networks are outdated, and the commands to retrain them.
 
     Args:
         run: Folder of the run.
-        search: The search, as it is now.
+        search: The current search.
         networks: Its retrained networks, from `mark_outdated`.
         config: The section `retrain` of the search's config.
         score: The metric that networks are judged by.
@@ -44,11 +44,11 @@ class RetrainAdvice:
     score: Score
 
     def lines(self) -> Iterator[str]:
-        """A line each: outdated networks, budgets without a network, and too few random archs."""
+        """Yield a line on each outdated, missing or too narrowly chosen random network."""
         budgets = self.config.get("budgets")
         budgets = [str(each) for each in budgets] if isinstance(budgets, list) else []
         yield from self._find_outdated(budgets)
-        # Where no network is of a budget, arch files were retrained: nobody asked for the rest.
+        # Without any network of a budget, arch files were retrained: no other network is missing.
         if any(each.name in budgets for each in self.networks):
             yield from self._find_missing(budgets)
             yield from self._find_few_random(budgets)
@@ -67,7 +67,7 @@ class RetrainAdvice:
                 )
 
     def _find_missing(self, budgets: Sequence[str]) -> Iterator[str]:
-        """A line for each budget whose best arch has no network, finished or not."""
+        """Yield a line for each budget whose best arch has no network, finished or not."""
         archs = {each.arch for each in self.networks}
         names = {each.name for each in self.networks}
         for budget in budgets:
@@ -81,7 +81,7 @@ class RetrainAdvice:
             )
 
     def _find_few_random(self, budgets: Sequence[str]) -> Iterator[str]:
-        """A line for each network that was chosen of fewer random archs than were evaluated."""
+        """Yield a line for each network chosen among fewer random archs than were evaluated."""
         evaluations = self.search.front.evaluations
         for each in self.networks if self.config.get("random") else ():
             budget = each.purpose.budget
@@ -96,7 +96,7 @@ class RetrainAdvice:
                 )
 
     def _are_all(self, count: int, budget: str) -> bool:
-        """Whether no more than so many archs are within a budget, as far as it can be said."""
+        """Return whether a MACs budget is known to hold at most `count` archs."""
         cost, amount = named(budget)
         if cost != "macs" or self.search.space is None:
             return False
@@ -109,7 +109,7 @@ class RetrainAdvice:
         return f"{macs}, {self.score.title} {value} on the search split" if value else macs
 
     def _command(self, *budgets: str) -> str:
-        """The command that retrains the networks of the config, or those within budgets."""
+        """Format the command that retrains the networks of the config, or those within budgets."""
         words = ["tokennas", "retrain", str(self.run)]
         if self.search.name != SearchConfig.name:
             words += ["--search.name", self.search.name]
@@ -119,7 +119,7 @@ class RetrainAdvice:
 
 
 def _better(network: Network, front: Front) -> FrontEntry | None:
-    """The best of the front within a network's budget, where that is another arch."""
+    """Return the front's best within a network's budget, if that is another arch."""
     of_budget = network.name in network.recipe.get("budgets", [])
     if network.is_full or network.is_hand_made or not of_budget:
         return None
@@ -131,5 +131,5 @@ def _best_within(front: Front, budget: str) -> FrontEntry | None:
     try:
         return best_within(front, budget)
     except InputError:
-        # The front does not know the cost any more, or is of another space.
+        # The front no longer has the cost, or has no subnet within the budget.
         return None

@@ -1,4 +1,4 @@
-"""All that a run's folder has to report, read once; what is missing is named, never an error."""
+"""The results in a run's folder, read once; missing ones are listed instead of raised."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from space.utils.errors import InputError, near
 
 @dataclass(frozen=True)
 class RunResults:
-    """The results of a run, as far as it has come.
+    """Results of a run so far.
 
     Args:
         run: Folder of the run.
         name: Name of the search.
-        config: The resolved config; empty where none was written.
+        config: The stored config; empty where there is none.
         training: Log of the supernet's training, a row for each epoch.
         search: The search; None where there is none.
-        randoms: Random searches to compare it with.
-        networks: The retrained networks; where there are none, some of the front.
+        randoms: Comparable random searches.
+        networks: The retrained networks, or else some of the front.
         retrained: Whether the networks are retrained.
         score: The metric that networks are judged by.
-        latencies: What each latency table says of the search's front.
-        missing: A sentence on each thing that is left out.
+        latencies: Data of the latency tables.
+        missing: A sentence on each missing part.
     """
 
     run: Path
@@ -63,7 +63,7 @@ class RunResults:
 
     @property
     def search_images(self) -> int | None:
-        """Images of the search split; None where nothing says."""
+        """Number of images of the search split; None where unknown."""
         if self.search is not None and self.search.front.images is not None:
             return self.search.front.images
         try:
@@ -73,19 +73,15 @@ class RunResults:
 
     @property
     def test_images(self) -> int | None:
-        """Images of the test split; None where nothing says."""
+        """Number of images of the test split; None where unknown."""
         return next((each.test_images for each in self.networks if each.test_images), None)
 
 
 def read_run(run: Path, name: str) -> RunResults:
-    """Read the results in the folder of a run.
-
-    Args:
-        run: The folder.
-        name: Name of the search.
+    """Read the results in a run's folder, those of the search `name`.
 
     Raises:
-        InputError: there is nothing to report, or a file is not right, in one line that names it.
+        InputError: There is nothing to report, or a file is invalid.
     """
     if not run.is_dir():
         raise InputError(f"{run}: there is no such folder; a run makes one: tokennas run CONFIG")
@@ -133,7 +129,7 @@ def read_run(run: Path, name: str) -> RunResults:
 def _read_searches(
     run: Path, name: str
 ) -> tuple[SearchResult | None, list[SearchResult], list[str]]:
-    """Read the search and random ones to compare it with, and say what is missing of them."""
+    """Read the search and comparable random ones, and list what is missing of them."""
     folder = run / "search"
     names = find_searches(folder)
     if name not in names:
@@ -157,7 +153,7 @@ def _read_searches(
 
 
 def _random_search_command(run: Path, name: str) -> str:
-    """The command that makes a random search with the same objectives and budget."""
+    """Format the command of a random search with the same objectives and budget."""
     of_run, own = (
         section(read_values(folder / CONFIG), "search") for folder in (run, run / "search" / name)
     )

@@ -1,4 +1,4 @@
-"""The metric that networks are judged by: what plots and tables call it, and its unit."""
+"""The metric that networks are judged by: its title and unit in plots and tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Score:
     """A metric that networks are judged by.
 
     Args:
-        name: The metric's name, as searches call it.
+        name: Name of the metric.
         better: "max" or "min".
     """
 
@@ -28,12 +28,12 @@ class Score:
 
     @property
     def title(self) -> str:
-        """The name as it stands in a sentence: `top-1`."""
+        """Name in sentences, such as `top-1`."""
         return metric_title(self.name)
 
     @property
     def axis(self) -> str:
-        """The title with its unit, and with its direction where that is not the usual one."""
+        """Axis label: the title with its unit, and its direction where lower is better."""
         unit = " (%)" if self.is_percent else ""
         return f"{self.title}{unit}{'' if self.better == 'max' else LOWER}"
 
@@ -42,11 +42,11 @@ class Score:
         return is_share(self.name)
 
     def scale(self, value: float) -> float:
-        """Convert a value to the unit that is shown."""
+        """Convert a value to the displayed unit."""
         return 100 * value if self.is_percent else value
 
     def format(self, value: float | None) -> str:
-        """Write a value with its unit; nothing for None."""
+        """Format a value with its unit; empty for None."""
         if value is None:
             return ""
         return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""What the plots of a search show: hypervolumes, and how often archs use each operator."""
+"""The data of a search's plots: hypervolumes, and how often archs use each operator."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class HypervolumeCurve:
     """Hypervolume over evaluations.
 
     Args:
-        evaluations: Where the curve ends.
-        steps: (evaluations, hypervolume) wherever it grew; the hypervolume as a share of the box
+        evaluations: Number of evaluations.
+        steps: (evaluations, hypervolume) at each increase; the hypervolume as a share of the box
             between the worst and the best value of each objective.
     """
 
@@ -33,9 +33,9 @@ class HypervolumeCurve:
 
 
 def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCurve]:
-    """The curve of each search, all from one reference point and in one unit.
+    """Compute the curve of each search, with one reference point and one unit.
 
-    Of a search whose evaluations are out of reach, its front knows the curve; it stands alone.
+    Where the first search has no records here, only its curve is returned, as stored in its front.
     """
     front, objectives = searches[0].front, searches[0].front.objectives
     if searches[0].records:
@@ -51,7 +51,7 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
         curves = [(front.evaluations, list(front.steps))]
     points = [signed(each, objectives) for each in values]
     best = [min(column) for column in zip(*points, strict=True)]
-    # Without any point there are no steps either.
+    # Without points there are no steps.
     corner = signed(reference, objectives) if points else ()
     box = prod(worst - least for worst, least in zip(corner, best, strict=True))
     return [
@@ -62,12 +62,12 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
 
 @dataclass(frozen=True)
 class Usage:
-    """How often archs use an operator.
+    """Usage of an operator in archs.
 
     Args:
-        title: What they do: "skip tokens".
-        shares: Share of the archs that do so at each block.
-        most_used: What they choose most often, where choices differ.
+        title: Title of the operator, such as "skip tokens".
+        shares: Share of the archs that use it, by block.
+        most_used: The most frequent choices, where choices differ.
     """
 
     title: str
@@ -76,7 +76,7 @@ class Usage:
 
 
 def count_usage(archs: Sequence[Arch]) -> list[Usage]:
-    """Count the choices of each operator in archs of one depth; at least one arch."""
+    """Count the use of each operator in archs (at least one) of equal depth."""
     usages = []
     for each in operators():
         choices = [[each.choice(block) for block in arch.blocks] for arch in archs]
@@ -85,7 +85,7 @@ def count_usage(archs: Sequence[Arch]) -> list[Usage]:
         ]
         counts: Counter[str] = Counter()
         for row in choices:
-            # Once an arch, in the order of its blocks.
+            # A choice counts once per arch; ties keep the order of the blocks.
             counts.update({each.summary(c): None for c in row if c != each.plain}.keys())
         names = [name for name, _ in counts.most_common(3) if name]
         usages.append(Usage(each.title, [sum(column) / len(archs) for column in used], names))
@@ -93,7 +93,7 @@ def count_usage(archs: Sequence[Arch]) -> list[Usage]:
 
 
 def sample_usage(space: SearchSpace, limit: float | None, seed: int = 0) -> list[Usage]:
-    """Count the same of archs drawn uniformly: from the whole space, or within a limit of MACs."""
+    """Count the use in archs drawn uniformly from the space, or from those within MACs."""
     rng = np.random.default_rng(seed)
     band = None if limit is None else (0.0, limit)
     return count_usage([space.sample(rng, macs=band) for _ in range(SAMPLES)])

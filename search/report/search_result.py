@@ -1,4 +1,4 @@
-"""What lies in the folder of a search: its front, and all that it evaluated."""
+"""The contents of a search's folder: its front and its evaluations."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ RANDOM = "RandomSampler"
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A search as it lies on the disk.
+    """A stored search.
 
     Args:
         name: Name of its folder.
-        front: The front as saved, or so far where the search has not ended.
-        records: All finished evaluations; empty where they are kept in a database.
-        space: The space that was searched; None where the folder does not say.
-        limits: Budgets by the name of the cost, in its own unit.
-        tables: Digests of its latency tables, by the name of the cost.
-        sampler: Optuna's name of the sampler, or nothing.
-        ended: Whether the front was saved.
+        front: The saved front, or the front so far where the search has not ended.
+        records: All finished evaluations; empty where they are in a database.
+        space: The searched space; None where unknown.
+        limits: Budgets in the units of the costs, by name of the cost.
+        tables: Digests of its latency tables, by name of the cost.
+        sampler: Optuna's name of the sampler; empty where unknown.
+        ended: Whether the search has ended.
     """
 
     name: str
@@ -47,7 +47,7 @@ class SearchResult:
     ended: bool = True
 
     def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
-        """The random searches among others of the same objectives and budget."""
+        """Return the random searches of the same objectives and budget; none for a random one."""
         if self.sampler == RANDOM or not self.records:
             return []
         return [
@@ -62,7 +62,7 @@ class SearchResult:
 
 
 def find_searches(folder: Path) -> list[str]:
-    """Names of the searches of a run that have something to report."""
+    """Return the names of the searches in a folder that have a front or a journal."""
     return sorted(
         each.name
         for each in folder.glob("*")
@@ -74,7 +74,7 @@ def read_search(folder: Path) -> SearchResult:
     """Read the folder of a search.
 
     Raises:
-        InputError: a file is not right, in one line that names it.
+        InputError: A file is missing or invalid.
     """
     ended = (folder / FRONT).exists()
     if not (folder / SEARCH_FILE).exists():
@@ -102,7 +102,7 @@ def read_search(folder: Path) -> SearchResult:
 
 
 def _problem_of(folder: Path, file: SearchFile) -> Problem:
-    """The problem that a search's description states."""
+    """Rebuild the problem of a search from its stored description."""
     free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
     directions = {**task_directions(), **(file.directions or {})}
     try:
@@ -113,5 +113,5 @@ def _problem_of(folder: Path, file: SearchFile) -> Problem:
 
 
 def _predict(arch: Arch) -> float:
-    """In place of a function, or a table that may be elsewhere: records have what they gave."""
+    """Stand in for user functions and latency tables, whose values the records hold."""
     raise NotImplementedError

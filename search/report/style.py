@@ -1,4 +1,4 @@
-"""How plots look: colours that colour-blind people tell apart, and PNGs written whole."""
+"""The style of plots: colours for colour-blind readers, legends, and atomic PNG files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from space.utils.atomic import replacing
 
-# Okabe and Ito's palette, apart from its yellow, which white paper swallows.
+# Okabe and Ito's palette without its yellow, which is invisible on white.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AA4499"
 SKY, AMBER = "#8CC8EC", "#E69F00"
 INK, GREY, PALE = "#1A1A1A", "#6B6B6B", "#C9C9C9"
 
 DPI = 120
-# Any: the names that matplotlib allows as keys are a type of its own that a plain dict is not.
+# Any: matplotlib types the keys as a Literal.
 RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
     "hatch.linewidth": 1.2,
-    # Names come from files: a dollar in them is a dollar.
+    # Names come from files and may hold dollar signs.
     "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -43,9 +43,10 @@ RC: Any = {
 
 
 def new_figure(width: float, height: float, h_pad: float = 0.12) -> Figure:
-    """Make an empty figure on which nothing that is written runs over panels and edges.
+    """Make an empty figure with constrained layout.
 
-    Styles count when axes are made: what adds them is to be decorated with `rc_context(RC)`.
+    matplotlib reads styles when axes are made: decorate functions that add axes with
+    `rc_context(RC)`.
 
     Args:
         width, height: Size in inches.
@@ -56,7 +57,7 @@ def new_figure(width: float, height: float, h_pad: float = 0.12) -> Figure:
 
 
 def add_outside_legend(axes: Axes) -> Legend:
-    """Add a legend to the right of a panel, where it covers nothing; long ones in small type."""
+    """Add a legend to the right of a panel, in smaller type where it is long."""
     labels = axes.get_legend_handles_labels()[1]
     rows = sum(1 + label.count("\n") for label in labels)
     height = axes.get_window_extent().height / DPI * 72
@@ -70,20 +71,20 @@ def add_outside_legend(axes: Axes) -> Legend:
 
 
 def make_color_ramp(count: int) -> list[str]:
-    """So many colours from dark to light, even in brightness, for things that have an order."""
+    """Return `count` colours from dark to light, for ordered lines."""
     return [to_hex(colormaps["viridis"](0.05 + 0.75 * i / max(count - 1, 1))) for i in range(count)]
 
 
 def use_whole_numbers(axes: Axes, most: int = 10) -> None:
-    """Put the ticks of the x axis at integers: epochs, evaluations."""
+    """Put the ticks of the x axis at integers."""
     axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Draw a figure and write it."""
+    """Write a figure as PNG, atomically."""
     buffer = io.BytesIO()
     with rc_context(RC), replacing(path) as file:
-        # No software and date in the file: the same figures give the same bytes.
+        # Without metadata, equal figures give equal bytes.
         figure.savefig(buffer, format="png", metadata={"Software": None})
         file.write(buffer.getvalue())

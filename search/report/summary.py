@@ -1,4 +1,4 @@
-"""The head and the foot of a report: what was run, how to load what was found."""
+"""The head and foot of a report: a summary of the run, and how to load its networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PACKAGES = ("tokennas", "torch", "timm", "optuna", "matplotlib")
 
 
 def summarise_run(results: RunResults) -> list[tuple[str, str]]:
-    """Name and text of each thing that is known of backbone, data, space, training and search."""
+    """Return names and texts of what is known of backbone, data, space, training and search."""
     search = results.search
     splits = {"search": results.search_images, "test": results.test_images}
     images = [f"{count:,} in the {name} split" for name, count in splits.items() if count]
@@ -52,7 +52,7 @@ def summarise_run(results: RunResults) -> list[tuple[str, str]]:
 
 
 def describe_loading(results: RunResults) -> str:
-    """Lines of Python that load the most interesting network that has a file, if there is one."""
+    """Return Python code that loads the largest found network with a file, if any."""
     saved = [each for each in results.networks if each.file is not None]
     if not saved:
         return ""
@@ -66,7 +66,7 @@ def describe_loading(results: RunResults) -> str:
 
 
 def describe_versions() -> str:
-    """Versions of what made the report."""
+    """Return the versions of the packages that made the report."""
     found = []
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -122,19 +122,19 @@ def _bound(front: Front, name: str) -> str:
     try:
         return "at most" if front.direction(name) == "min" else "at least"
     except InputError:
-        # A search of an earlier version, that has not ended: its files say nothing of directions.
+        # Unfinished searches of earlier versions did not store directions.
         return "within"
 
 
 def _describe_front(front: Front) -> str:
-    """How many subnets it has, and how many of them are told apart."""
+    """Describe the number of subnets, and how many are told apart."""
     ended = f": {front.ended}" if front.ended else ""
     leads = f" {what_leads_are(front.leads)}" if any(front.leads) else ""
     return f"{len(front)} subnets{ended}.{leads}"
 
 
 def _run_command(results: RunResults) -> str:
-    """The command that makes the run again, and goes on with it."""
+    """Format the command that continues the run."""
     run = results.title if results.run.is_absolute() else str(results.run)
     words = ["tokennas", "run", f"{run}/config.yaml", "--run", run]
     words += [] if results.name == SearchConfig.name else ["--search.name", results.name]

@@ -1,4 +1,4 @@
-"""The rows of a training's log, as far as they can be read."""
+"""Reading of training logs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """A value over the epochs.
+    """A metric over the epochs.
 
     Args:
         epochs: Epochs, counted from 1.
-        values: A value for each of them.
+        values: Value of each epoch.
     """
 
     epochs: Sequence[int]
@@ -28,12 +28,12 @@ class Curve:
 
 
 def read_log(path: Path) -> list[Row]:
-    """Read the rows in the order of their epochs; lines that a killed writer left torn are skipped.
+    """Read the rows in the order of their epochs, without lines that a killed writer left torn.
 
-    An epoch that was trained again, after a restart, counts as it was the last time.
+    Of an epoch that was trained again after a restart, the last row counts.
 
     Raises:
-        InputError: the file cannot be read, or no line of it is a row.
+        InputError: The file cannot be read, or no line is a row.
     """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -51,12 +51,12 @@ def read_log(path: Path) -> list[Row]:
 
 
 def read_curves(rows: Sequence[Row], group: str, factor: float = 1.0) -> dict[str, Curve]:
-    """The curves of a group of columns such as `loss`, by what stands behind the slash.
+    """Return the curves of a group of columns, by name: `loss/largest` is `largest` of `loss`.
 
     Args:
         rows: Rows of a log.
         group: Name of the group.
-        factor: Factor from the stored unit to the wanted one.
+        factor: Factor from the stored unit to the displayed one.
     """
     points: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
@@ -68,5 +68,5 @@ def read_curves(rows: Sequence[Row], group: str, factor: float = 1.0) -> dict[st
 
 
 def _is_finite(value: object) -> bool:
-    # A whole number may be too large for a float.
+    # JSON integers may be too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

@@ -1,4 +1,4 @@
-"""Processes that work beside each other, and where they find their places. No Ray in here."""
+"""Resources of parallel workers, and the Ray cluster that they run on. Without Ray."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from space.utils.values import is_integer
 
 @dataclass(frozen=True)
 class RayConfig:
-    """Which Ray the workers run on, and what it is asked for.
+    """The Ray cluster that workers run on, and what they ask of it.
 
     Args:
-        address: of the cluster: `auto` for the one that this node belongs to, or `HOST:PORT` of its
-            head; none for a Ray of our own on this machine.
-        storage_path: folder for what Ray Tune keeps of a search; by default a temporary one.
-        runtime_env: what Ray sets up for the workers, such as `env_vars`.
-        resources: custom resources that each worker takes.
-        placement: labels of the nodes that workers may run on, such as
+        address: Address of the cluster: `auto` for the one that this node belongs to, or
+            `HOST:PORT` of its head; none to start a local Ray.
+        storage_path: Folder for Ray Tune's own files; by default a temporary one.
+        runtime_env: Ray's runtime environment of the workers, such as `env_vars`.
+        resources: Custom resources of each worker.
+        placement: Labels of the nodes that workers may run on, such as
             `{ray.io/accelerator-type: H100}`.
     """
 
@@ -44,10 +44,10 @@ class RayConfig:
 
 
 def check_address(address: str) -> None:
-    """Refuse what no driver can join.
+    """Refuse an address that a driver cannot join.
 
     Raises:
-        InputError: what is wrong with it, and what would be right.
+        InputError: The address is neither `auto` nor HOST:PORT.
     """
     if address.startswith("ray://"):
         raise InputError(
@@ -66,17 +66,17 @@ def check_address(address: str) -> None:
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that evaluate, or retrain.
+    """Workers that evaluate or retrain.
 
     Args:
-        count: how many at most; those that find no place wait for nodes to join, and are not
-            started on a Ray of our own, which none joins.
-        cpus: cores of each.
-        gpus: GPUs of each; a share only as 1/k, and its memory is not kept apart. None for what the
-            GPUs that are there give each worker.
-        ray: where they run.
-        section: of the config, for messages.
-        processes: of each worker; cores and GPUs are those of each process. Several train together.
+        count: Maximum number of workers. Those that do not fit wait for nodes to join; on a local
+            Ray they are not started.
+        cpus: Cores of each process.
+        gpus: GPUs of each process: a whole number, or 1/k, whose memory is not isolated. None to
+            share the cluster's GPUs evenly.
+        ray: The Ray cluster.
+        section: Section of the config, for messages.
+        processes: Processes of each worker, which train data parallel.
     """
 
     count: int
@@ -107,9 +107,9 @@ class Workers:
             )
 
     def share(self, there: float) -> float:
-        """GPUs of each process, where `there` of them are in all: 1/k, so that all have a place.
+        """Return the GPUs of each process, of `there` in all: 1/k, so that all workers fit.
 
-        Processes that train together share none (NCCL).
+        Processes that train together cannot share one (NCCL).
         """
         if self.gpus is not None:
             return self.gpus
@@ -120,6 +120,6 @@ class Workers:
         return 1 / max(1, math.ceil(self.count / there))
 
     def bundle(self, gpus: float) -> dict[str, float]:
-        """What each process takes, in Ray's names."""
+        """Return the resources of each process, by Ray's names."""
         own = {"CPU": float(self.cpus), "GPU": gpus, **self.ray.resources}
         return {name: amount for name, amount in own.items() if amount}
