@@ -40,7 +40,7 @@ class MapSelector(nn.Module):
             return mixed.log_softmax(dim=-1)
 
     def importance(self, logits: Tensor, prefix: int) -> Tensor:
-        """Map logits (B, H, N, N) to the importance of the patch tokens (B, P), without gradient."""
+        """Map logits (B, H, N, N) to the importance of patch tokens (B, P), without gradient."""
         weights = (self.hidden.weight, self.hidden.bias, self.predict.weight)
         with full_precision(logits):
             mixed = _mix(logits.detach(), *(weight.detach() for weight in weights))
