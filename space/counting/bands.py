@@ -21,9 +21,9 @@ from space.utils.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
-BINS = 4096
-ATTEMPTS = 256
-STRATA = 64
+BINS = 4096  # buckets of the range of costs
+ATTEMPTS = 256  # rejections before exact sums are used
+STRATA = 64  # parts of the range that sample_evenly covers
 
 
 class Histogram(NamedTuple):

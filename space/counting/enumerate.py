@@ -9,7 +9,7 @@ from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
 from space.counting.graph import Graph
 
-MOST_VISITS = 400_000
+MOST_VISITS = 400_000  # bounds time
 
 
 class _Way(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from space.arch import Arch, BlockArch
 from space.counting.graph import EdgeCosts, Graph, integer_below
 
-MOST_SUMS = 4_000_000
+MOST_SUMS = 4_000_000  # bounds memory
 
 Array = np.ndarray[Any, Any]
 

@@ -120,7 +120,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     title: ClassVar[str]
     caption: ClassVar[str]
 
-    # --- a choice and its place in a block
+    # --- choices in blocks and files
 
     def choice(self, block: BlockArch) -> ChoiceT:
         """Return this operator's choice of a block."""
@@ -149,7 +149,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     def from_dict(self, given: Mapping[str, Reader]) -> ChoiceT:
         """Read the choice of a block in an arch file, from those of `keys` that it has."""
 
-    # --- what is allowed
+    # --- rules
 
     @abstractmethod
     def read_axis(self, section: Reader, shape: BackboneShape) -> AxisT:
@@ -179,7 +179,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     def advance(self, tokens: Tokens, own: Any, choice: ChoiceT) -> tuple[Tokens, Any]:
         """Return tokens and counter after a canonical choice, also the plain one."""
 
-    # --- what it costs, and what tells it from others
+    # --- costs and identity
 
     @abstractmethod
     def cost(self, tokens: Tokens, own: Any, choice: ChoiceT, shape: BackboneShape) -> BlockCost:

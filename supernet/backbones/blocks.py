@@ -90,7 +90,7 @@ class ElasticAttention(Attention):
         is_causal: bool = False,
         exchange: Exchange | None = None,
     ) -> Tensor:
-        """Tokens (B, N, D) to (B, N, D); without an exchange as timm does it."""
+        """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
             return super().forward(x, attn_mask, is_causal)
         if exchange.maps is not None:
@@ -101,7 +101,7 @@ class ElasticAttention(Attention):
         return self._output(x, y)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Project tokens (B, N, D) to queries, keys (normed) and values, each (B, H, N, d)."""
+        """Project tokens (B, N, D) to queries and keys (normed) and values, each (B, H, N, d)."""
         batch, n, _ = x.shape
         qkv = self.qkv(x).reshape(batch, n, 3, self.num_heads, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -173,7 +173,7 @@ class ElasticBlock(Block):
         is_causal: bool = False,
         exchange: Exchange | None = None,
     ) -> Tensor:
-        """Tokens (B, N, D) to (B, N, D); without an exchange as timm does it."""
+        """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
             return super().forward(x, attn_mask, is_causal)
         of, attn = exchange.request.of, cast(ElasticAttention, self.attn)

@@ -22,9 +22,9 @@ from supernet.data.loaders import Images, Indices
 from supernet.data.sources import Source
 from supernet.progress import progress_bar
 
-AT_ONCE = 16
+AT_ONCE = 16  # images per task of the thread pool
 KEEP_EVERY_SECONDS = 60.0
-MOST_NAMED = 3
+MOST_NAMED = 3  # bad images in an error
 
 
 def check_images(splits: Sequence[Images], kept: Path) -> None:

@@ -139,7 +139,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _fills_16_bits(image: Image.Image) -> bool:
-    """Whether 0 is black and 65,535 is white."""
+    """Return whether 0 is black and 65,535 is white."""
     if not image.mode.startswith("I;16"):
         return False
     if image.format == "TIFF":

@@ -49,7 +49,7 @@ class Batches(Protocol):
     exact: bool
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """The batches of an epoch from step `first` on."""
+        """Yield the batches of an epoch from step `first` on."""
 
 
 Sample = tuple[Tensor, int, float]
@@ -115,7 +115,7 @@ class ShuffledBatches:
         self.steps = len(images) // (batch * self.processes.count)
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """The batches of an epoch from step `first` on."""
+        """Yield the batches of an epoch from step `first` on."""
         order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
         # The batches of all processes, joined, equal the batch of a training by one process.
         starts = [
@@ -140,7 +140,7 @@ class UserBatches:
         self.steps = len(loader)
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """All batches of an epoch, after `sampler.set_epoch` where there is one."""
+        """Yield all batches of an epoch, after `sampler.set_epoch` where there is one."""
         assert first == 0
         set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
         if set_epoch is not None:

@@ -39,7 +39,7 @@ class SelectorLearning:
         self._before: Tensor | None = None
 
     def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
-        """Take the queries and keys of block `i`, (B, H, N, d) each."""
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
         selectors = self.model.selectors
         if str(i) not in selectors and str(i + 1) not in selectors:
             self._before = None
@@ -63,7 +63,7 @@ class SelectorRecall:
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
-        """Take the queries and keys of block `i`, (B, H, N, d) each."""
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
         logits = _logits(self.supernet, i, query, key)
         if str(i) in self.supernet.selectors and self._before is not None:
             self._count(i, logits, *self._before)

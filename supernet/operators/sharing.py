@@ -11,7 +11,7 @@ from supernet.operators.base import Action, Backbone, Flow, Need, TokenOperator
 
 
 class Sharing(TokenOperator):
-    """Passes maps on; a shared block keeps values, output projection and MLP."""
+    """Passes maps to the next block, which keeps its values, output projection and MLP."""
 
     name = "share"
 

@@ -86,7 +86,7 @@ class Journal:
             self._print(escape(line))
 
     def _print(self, text: str) -> None:
-        # Without soft_wrap rich wraps at words on a terminal; log files need no wrapping.
+        # On a terminal rich wraps at words; log files are not wrapped.
         self.console.print(text, highlight=False, soft_wrap=not self.console.is_terminal)
 
     @contextmanager

@@ -32,6 +32,7 @@ def archs_of_step(space: SearchSpace, seed: int, step: int, random: int) -> list
     Random archs alternate between all archs and those that use one pooling kernel, each kernel in
     turn; all are drawn evenly over the MACs.
     """
+    # Constants in seeds keep random streams of one seed apart.
     rng = np.random.default_rng((seed, step, 0xA5))
     learned = list(space.kernel_bands.values())
     archs = [space.smallest()]
