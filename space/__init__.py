@@ -1,4 +1,4 @@
-"""What can be chosen, which choices are allowed, and what they cost. No torch in here."""
+"""The search space: archs, validity rules and costs. Never imports torch."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It needs numpy, for which a command that draws no archs must not wait.
+    # Imported lazily, since it needs numpy, which few commands do.
     if name == "SearchSpace":
         from space.space import SearchSpace  # noqa: PLC0415
 

@@ -1,8 +1,7 @@
 """An arch: one choice per transformer block.
 
-Two axes per block, independent of each other: which tokens it sees (pool, skip) and how it
-attends (own map or shared map). Values are checked alone here; what is allowed where is for
-`space.operators`.
+Two independent axes per block: which tokens it sees (pool, skip) and how it attends (own or shared
+maps). Only single values are checked here; `space.operators` has the validity rules.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ class Pool:
     """Token pooling before a block (PSViT, arXiv 2108.03428).
 
     2-D kinds pool the token grid to `grid` (height, width); 1-D kinds pool the row-major sequence
-    of P patch tokens to ceil(P / stride). Exactly one of the two is set.
+    of P patch tokens to ceil(P / stride). Exactly one of `grid` and `stride` is set.
 
     Raises:
-        InputError: an unknown kind, or a target that does not fit the kind.
+        InputError: The kind is unknown, or grid or stride do not fit it.
     """
 
     kind: PoolKind
@@ -73,17 +72,17 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class BlockArch:
-    """The choice for one block; the default is the block as it is in the backbone.
+    """The choice for one block; the default is the backbone's block, unchanged.
 
     Args:
-        pool: token pooling before the block.
-        skip: share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
-        selector: what scores the tokens; counts on the first block of a run only.
+        pool: Token pooling before the block.
+        skip: Share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
+        selector: The selector that scores the tokens; used on the first block of a run only.
         attention: "shared" reuses the attention maps of the block before (PSViT).
-        extra: Choices of operators from outside (`space.operators.registry.register`), by name.
+        extra: Choices of user-registered operators (`space.operators.registry.register`), by name.
 
     Raises:
-        InputError: a value of the wrong type or outside its range.
+        InputError: A value has the wrong type or is out of range.
     """
 
     pool: Pool | None = None
@@ -103,7 +102,7 @@ class BlockArch:
         one_of("attention", self.attention, ATTENTIONS)
 
     def __repr__(self) -> str:
-        # Stored trainings are known by this text: what is not set is not in it.
+        # Checkpoints identify a training by this text, so unset fields must not appear in it.
         extra = f", extra={self.extra!r}" if self.extra else ""
         return (
             f"BlockArch(pool={self.pool!r}, skip={self.skip!r}, selector={self.selector!r}, "
@@ -117,10 +116,10 @@ class BlockArch:
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """One choice for each block of a backbone: immutable and hashable.
+    """One choice for each block of a backbone; immutable and hashable.
 
     Raises:
-        InputError: no blocks, or a member that is no BlockArch.
+        InputError: There are no blocks, or a member is not a BlockArch.
     """
 
     blocks: tuple[BlockArch, ...]
@@ -136,7 +135,7 @@ class Arch:
 
     @classmethod
     def full(cls, depth: int) -> Arch:
-        """The backbone as it is: all tokens and own attention in each of `depth` blocks."""
+        """Return the full arch: all tokens and own attention in each of `depth` blocks."""
         return cls((BlockArch(),) * depth)
 
 

@@ -28,16 +28,16 @@ INPUT_KEYS = ("size", "mean", "std", "crop_pct", *INPUT_CHOICES)
 
 @dataclass(frozen=True)
 class ArchFile:
-    """What an arch file says.
+    """The content of an arch file.
 
     Args:
-        arch: the choices.
-        shape: the backbone's integers, against which the cost is checked without torch.
+        arch: The arch.
+        shape: Shape of the backbone, to check the cost without torch.
         backbone: `model` and `args` for `timm.create_model`.
-        input: size, mean, std, crop_pct, crop_mode and interpolation of the images.
-        classes: names, where known.
-        metrics: what was measured of it.
-        origin: run, trial, seed, supernet and version that it comes from.
+        input: Size, mean, std, crop_pct, crop_mode and interpolation of the images.
+        classes: Class names, if known.
+        metrics: Measured metrics.
+        origin: Run, trial, seed, supernet and version.
     """
 
     arch: Arch
@@ -50,10 +50,10 @@ class ArchFile:
 
 
 def load_arch(path: str | Path) -> Arch:
-    """The arch of an arch file; `load_arch_file` gives all that the file says.
+    """Read the arch of an arch file; `load_arch_file` reads all of the file.
 
     Raises:
-        InputError: file, line, place, value and what would be right.
+        InputError: The file is invalid; names file, line, place and value.
     """
     return load_arch_file(path).arch
 
@@ -62,16 +62,16 @@ def load_arch_file(path: str | Path) -> ArchFile:
     """Read an arch file, checking its blocks against the rules and its cost against both.
 
     Raises:
-        InputError: file, line, place, value and what would be right.
+        InputError: The file is invalid; names file, line, place and value.
     """
     return _read_file(open_yaml(path, SCHEMA))
 
 
 def parse_arch(data: Mapping[str, Any], whose: str) -> ArchFile:
-    """What the values of an arch file say that lie elsewhere, such as in a `config.json`.
+    """Parse the values of an arch file stored elsewhere, such as in a `config.json`.
 
     Raises:
-        InputError: `whose` they are, place, value and what would be right.
+        InputError: A value is invalid; names `whose`, place and value.
     """
     return _read_file(of_schema(Document(Path(whose), data, {}), SCHEMA))
 
@@ -107,8 +107,8 @@ def save_arch(
     """Write an arch file; see `ArchFile` for the arguments.
 
     Raises:
-        InputError: the arch does not fit the shape or breaks a rule, `input` is not right, or a
-            value is no plain one that a file can hold; nothing is written.
+        InputError: The arch does not fit the shape or breaks a rule, `input` is invalid, or a
+            value is not a plain one; nothing is written.
     """
     data = arch_data(
         arch,
@@ -130,14 +130,14 @@ def arch_data(
     input: Mapping[str, Any] | None = None,
     **extras: Mapping[str, Any] | list[str] | None,
 ) -> dict[str, Any]:
-    """What an arch file says, as plain values; see `ArchFile` for the arguments.
+    """Return the content of an arch file as plain values; see `ArchFile` for the arguments.
 
     Raises:
-        InputError: the arch does not fit the shape or breaks a rule, or `input` is not right.
+        InputError: The arch does not fit the shape or breaks a rule, or `input` is invalid.
     """
     check_inputs(input or {})
     given = {"backbone": backbone, "input": input, **extras}
-    # The cost comes last: it is there whole or the file was cut off, and whoever reads it notices.
+    # The required cost comes last, so that a truncated file is noticed on reading.
     return {
         "schema": SCHEMA,
         **{key: value for key, value in given.items() if value},
@@ -148,7 +148,7 @@ def arch_data(
 
 
 def block_to_dict(block: BlockArch) -> dict[str, Any]:
-    """What differs from the plain block."""
+    """Return the values of a block that are not the default."""
     values: dict[str, Any] = {}
     for operator in operators():
         values |= operator.to_dict(operator.choice(block))
@@ -164,7 +164,7 @@ def cost_to_dict(arch: Arch, shape: BackboneShape) -> dict[str, Any]:
 
 
 def read_blocks(reader: Reader) -> Arch:
-    """The arch of a list with one mapping a block, as arch files, fronts and tables have it."""
+    """Read an arch from a list of one mapping per block, as in arch files, fronts and tables."""
     return reader.make(Arch, tuple(map(_read_block, reader.items(least=1))))
 
 
@@ -189,10 +189,10 @@ def _check_cost(reader: Reader, right: Mapping[str, Any]) -> None:
 
 
 def check_input(key: str, value: object) -> None:
-    """Check an entry: size is channels, height, width; the others are timm's data configuration.
+    """Check an entry of `input`: size (channels, height, width) or a key of timm's data config.
 
     Raises:
-        InputError: an unknown key, or a value that it cannot have.
+        InputError: The key is unknown, or its value is invalid.
     """
     if key not in INPUT_KEYS:
         hint = near(key, list(INPUT_KEYS)) or f"; known are {', '.join(INPUT_KEYS)}"
@@ -209,10 +209,10 @@ def check_input(key: str, value: object) -> None:
 
 
 def check_inputs(values: Mapping[str, object]) -> None:
-    """Check every entry.
+    """Check every entry of `input`.
 
     Raises:
-        InputError: see `check_input`; the line names the key.
+        InputError: As in `check_input`; names the key.
     """
     for key, value in values.items():
         try:

@@ -1,4 +1,4 @@
-"""Archs that people build by hand, each family fitted to a budget: what a search must beat."""
+"""Baselines for a search: families of hand-made archs, each fitted to a budget."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Baseline:
     """A family of hand-made archs, and its largest member inside the budget.
 
     Args:
-        name: The family.
-        arch: The member with the most MACs that are inside the budget; None if there is none.
-        floor: MACs of the family's smallest member in the space; None if it has no member there.
+        name: Name of the family.
+        arch: The member with the most MACs inside the budget; None without one.
+        floor: MACs of the family's smallest member in the space; None without members.
     """
 
     name: str
@@ -48,7 +48,7 @@ def _families(space: SearchSpace) -> Iterator[tuple[str, Iterator[Arch]]]:
 
 
 def _place(space: SearchSpace, operator: Operator[Any, Any], blocks: Placing) -> Arch:
-    """The full arch but for `blocks`, of which those stand that the space lists there."""
+    """Return the full arch with those choices of `blocks` that the space lists."""
     axis, placed = space.axes[operator.name], [PLAIN] * space.shape.depth
     for i, choice in blocks.items():
         if i in axis.blocks and choice in axis.choices:

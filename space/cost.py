@@ -1,28 +1,26 @@
-"""What an arch costs, as exact integers: MACs, parameters, tokens, and activation memory.
+"""Costs of an arch as exact integers: MACs, parameters, tokens, and activation memory.
 
 MACs are the multiply-accumulates of every linear layer, convolution and matrix product, for one
-image. A cost that adds up over the blocks (`AdditiveCost`) can also be counted and drawn by, see
+image. Archs can be counted and drawn by any cost that adds up over the blocks (`AdditiveCost`), see
 `space.counting.bands`.
 
-Activation memory is the most bytes alive at once, in inference, for one image: an analytic figure
-to rank archs by, not what an allocator reports. Weights, images, stem and head, work space of
-kernels and what a runtime reuses in place are left out. A block of N tokens (prefix tokens
-included) of width D, with H heads, attention width A and M = MACs of the MLP per token / D, has
-alive the largest of:
+Activation memory is the peak number of bytes alive in inference for one image: an analytic figure
+to rank archs by, not an allocator's. It leaves out weights, images, stem and head, workspaces of
+kernels and in-place reuse. For a block of N tokens (with prefix tokens) of width D, H heads,
+attention width A and M = MACs of the MLP per token / D, it is the largest of:
 
 - attention: its tokens and their norm 2 N D; query, key, value and output 4 N A; where a map is
-  materialised, logits and map 2 H N^2. A shared block has value and output 2 N A and the map that
-  it was given H N^2. A map is materialised only where a later block shares it or a `map` selector
-  reads its logits; all other attention is fused. (On a CPU, maps that nobody keeps are made for a
-  few images at a time: a large batch needs less than so many times this figure.)
-- selection of a run's tokens, in the attention of the block before it: for `map` its logits, the
-  hidden and the predicted maps 3 H N^2, beside what its attention keeps; for `cls` nothing more.
-- MLP: its tokens and their norm 2 N D; hidden M N; a map that this block was given or leaves
+  materialised, logits and map 2 H N^2. A shared block has value and output 2 N A and the given map
+  H N^2. A map is materialised only where a later block shares it or a `map` selector reads its
+  logits; all other attention is fused. (On a CPU, maps that are not kept are computed for a few
+  images at a time, so a large batch needs less than this figure times its size.)
+- selection of a run's tokens, in the attention of the block before it: for `map` logits, hidden
+  and predicted maps 3 H N^2, in addition to its attention; for `cls` nothing more.
+- MLP: its tokens and their norm 2 N D; hidden M N; a map that it was given or passes on
   H N^2.
 - pooling: the tokens before and after it.
 
-During a run of blocks that some tokens bypass, all tokens as they were before it are kept: their
-number times D in addition.
+During a run, all tokens from before it are kept: their number times D in addition.
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ REST = "rest"
 
 @cached(1 << 16)
 def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
-    """What a block in canonical form costs, with what it makes the block before do in addition."""
+    """Compute the cost of a block in canonical form, with the extra work of the block before."""
     total, tokens = FREE, state.tokens
     for operator, own in zip(operators(), state.own, strict=True):
         choice = operator.choice(block)
@@ -62,24 +60,24 @@ def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCos
 
 
 def rest_term(state: State, shape: BackboneShape) -> tuple[Term, int]:
-    """What stem and head take, where `state` is what the last block left, and their MACs."""
+    """Return latency term and MACs of stem and head, with `state` after the last block."""
     count = state.tokens.patches
     macs = shape.stem.macs + shape.head.macs + shape.head_per_token * count
     return Term(REST, count, count), macs
 
 
 class AdditiveCost(Protocol):
-    """A cost that is the sum of a term per block and a last one; non-negative integers."""
+    """A cost that is the sum of a term per block and a rest; non-negative integers."""
 
     def block(self, state: State, block: BlockArch) -> int:
-        """The cost of `block` at `state`, with what it makes the block before it do in addition."""
+        """Return the cost of `block` at `state`, with the extra work of the block before."""
 
     def rest(self, state: State) -> int:
-        """The cost of all that is no block, where `state` is what the last block left."""
+        """Return the cost of all outside the blocks, with `state` after the last block."""
 
 
 class MacCost:
-    """MACs as an additive cost."""
+    """MACs, as an additive cost."""
 
     def __init__(self, shape: BackboneShape) -> None:
         self.shape = shape
@@ -92,7 +90,7 @@ class MacCost:
 
 
 class ParamCost:
-    """Parameters of the subnet as an additive cost."""
+    """Parameters of the subnet, as an additive cost."""
 
     def __init__(self, shape: BackboneShape) -> None:
         self.shape = shape
@@ -105,7 +103,7 @@ class ParamCost:
 
 
 class TokenCost:
-    """Patch tokens that the blocks work on, summed over the blocks."""
+    """Patch tokens summed over the blocks, as an additive cost."""
 
     def __init__(self, shape: BackboneShape) -> None:
         self.shape = shape
@@ -123,13 +121,13 @@ def mac_cost(shape: BackboneShape) -> MacCost:
 
 
 def total(arch: Arch, shape: BackboneShape, cost: AdditiveCost) -> int:
-    """The sum of `cost` along the arch."""
+    """Sum `cost` over the arch."""
     states, blocks = trace(arch, shape)
     return sum(map(cost.block, states, blocks)) + cost.rest(states[-1])
 
 
 def macs(arch: Arch, shape: BackboneShape) -> int:
-    """Multiply-accumulates of the subnet for one image.
+    """Compute the multiply-accumulates of the subnet for one image.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
@@ -138,7 +136,7 @@ def macs(arch: Arch, shape: BackboneShape) -> int:
 
 
 def params(arch: Arch, shape: BackboneShape) -> int:
-    """Parameters of the subnet, with those alone that the arch uses.
+    """Count the parameters of the subnet, only those that the arch uses.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
@@ -147,7 +145,7 @@ def params(arch: Arch, shape: BackboneShape) -> int:
 
 
 def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
-    """Patch tokens that each block works on.
+    """Return the number of patch tokens that each block processes.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
@@ -156,12 +154,12 @@ def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
 
 
 def activation_memory(arch: Arch, shape: BackboneShape, element: int = 4) -> int:
-    """Most bytes of activations alive at once for one image, as defined above.
+    """Compute the activation memory in bytes for one image, as defined above.
 
     Args:
-        arch: The choices.
-        shape: The backbone.
-        element: Bytes of an element; 4 for float32.
+        arch: The arch.
+        shape: Shape of the backbone.
+        element: Bytes per element; 4 for float32.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.

@@ -1,7 +1,7 @@
-"""Archs as genes: a fixed, flat set of categorical values, so that any sampler can propose them.
+"""Archs as genes: a fixed, flat set of categorical parameters that any sampler can suggest.
 
-Every assignment decodes to an arch of the space: left to right, a choice that a rule forbids falls
-back to the plain one. Every arch of the space is the decoding of its encoding.
+Every assignment decodes to an arch of the space: from left to right, a forbidden choice falls back
+to the plain one. Every arch of the space can be encoded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Genes:
 
     @cached_property
     def categories(self) -> dict[str, tuple[str, ...]]:
-        """The values of each gene; the first is the plain choice."""
+        """The values of each gene, the plain choice first."""
         return {gene: tuple(values) for gene, values in self._values.items()}
 
     @cached_property
@@ -50,13 +50,13 @@ class Genes:
         return genes
 
     def decode(self, genes: Mapping[str, str]) -> Arch:
-        """The canonical arch of an assignment; a gene that is left out takes its plain value.
+        """Decode an assignment to a canonical arch; a missing gene takes its plain value.
 
-        Pooling wins over skipping. A block that asks to skip right after a run's block goes on
-        with that run, at its ratio, where `max_run` allows, and else sees all tokens.
+        Pooling wins over skipping. A block that skips right after a block of a run continues the
+        run, at its ratio, where `max_run` allows it; else it sees all tokens.
 
         Raises:
-            InputError: A gene or a value that the space does not have.
+            InputError: The space does not have a gene or a value.
         """
         for gene, value in genes.items():
             if gene not in self._values:
@@ -71,7 +71,7 @@ class Genes:
         return Arch(tuple(blocks))
 
     def _block(self, i: int, state: State, genes: Mapping[str, str]) -> tuple[BlockArch, State]:
-        """The choices of block `i`, and what they leave."""
+        """Decode block `i` at `state`; returns it and the state after it."""
         block, tokens, counters = PLAIN, state.tokens, []
         for each, own in zip(operators(), state.own, strict=True):
             gene, choice = f"{each.field}.{i}", each.plain
@@ -89,7 +89,7 @@ class Genes:
         return block, State(tokens, tuple(counters))
 
     def encode(self, arch: Arch) -> dict[str, str]:
-        """The genes of `arch`, which decode to its canonical form.
+        """Encode `arch` to genes, which decode to its canonical form.
 
         Raises:
             InputError: The arch is not in the space.

@@ -1,4 +1,4 @@
-"""The integers of a backbone that costs depend on."""
+"""The shape of a backbone: the integers that costs depend on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_DEPTH = 1000
 
 
 class Part(NamedTuple):
-    """What one part of a backbone costs."""
+    """The cost of one part of a backbone."""
 
     macs: int
     params: int
@@ -22,25 +22,25 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """A Vision Transformer as measured integers; no flags, so that no MLP or head is a case.
+    """A Vision Transformer as measured integers; no flags, so no MLP or head is a special case.
 
     Args:
-        depth: number of blocks, all of the same size.
-        width: channels of a token.
-        heads: attention heads.
-        attention_width: channels of all queries together (heads x head width).
-        grid: height and width of the patch-token grid.
-        prefix: class, distillation and register tokens.
-        query_key: query and key projections with their norms; MACs per token, params of one block.
-        value_output: value and output projections; likewise.
-        mlp: the MLP; likewise.
-        rest: what else is in a block (norms, LayerScale); likewise.
-        stem: patch embedding, positions and prefix tokens, for one image.
-        head: final norm, pooling and classifier, for one image, apart from `head_per_token`.
+        depth: Number of blocks, all of the same size.
+        width: Channels of a token.
+        heads: Attention heads.
+        attention_width: Channels of all queries together (heads x head width).
+        grid: Height and width of the patch-token grid.
+        prefix: Number of class, distillation and register tokens.
+        query_key: Query and key projections and norms: MACs per token, parameters of one block.
+        value_output: Value and output projections, likewise.
+        mlp: The MLP, likewise.
+        rest: The rest of a block (norms, LayerScale), likewise.
+        stem: Patch embedding, positions and prefix tokens, per image.
+        head: Final norm, pooling and classifier, per image, without `head_per_token`.
         head_per_token: MACs of the head for each patch token that reaches it.
 
     Raises:
-        InputError: a value of the wrong type or sign.
+        InputError: A value has the wrong type or sign.
     """
 
     depth: int
@@ -61,7 +61,7 @@ class BackboneShape:
         for name in ("depth", "width", "heads", "attention_width"):
             _check(name, getattr(self, name), least=1)
         if self.depth > MOST_DEPTH:
-            # An arch has an entry for each block: a number in a file would fill the memory.
+            # Archs have an entry per block, so a large number in a file would fill the memory.
             raise InputError(f"depth must be at most {MOST_DEPTH}, got {shown(self.depth)}")
         for name in ("prefix", "head_per_token"):
             _check(name, getattr(self, name), least=0)
@@ -83,23 +83,23 @@ class BackboneShape:
         return self.grid[0] * self.grid[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, mappings and integers, for YAML."""
+        """Return plain lists, mappings and integers, for YAML."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["grid"] = list(self.grid)
         return values | {name: values[name]._asdict() for name in PARTS}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BackboneShape:
-        """The inverse of `to_dict`.
+        """Invert `to_dict`.
 
         Raises:
-            InputError: a key is unknown or missing, or a value is not right.
+            InputError: A key is unknown or missing, or a value is invalid.
         """
         return cls.read(Reader(values, ("shape",)))
 
     @classmethod
     def read(cls, reader: Reader) -> BackboneShape:
-        """The shape that a mapping of a file describes."""
+        """Read a shape from a mapping of a file."""
         given = reader.mapping(*(field.name for field in fields(cls)))
         values = {name: each.value for name, each in given.items()}
         for name in PARTS:

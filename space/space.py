@@ -1,4 +1,4 @@
-"""The compact set of archs that the user's choices and the validity rules allow."""
+"""The search space: all archs that the user's choices and the validity rules allow."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class SearchSpace:
     """All archs that the axes allow; an operator without an axis is not searched.
 
     Args:
-        shape: The backbone that the archs belong to.
-        axes: What may be chosen where, by the name of the operator.
+        shape: Shape of the backbone.
+        axes: The allowed choices, by operator name.
     """
 
     shape: BackboneShape
@@ -54,13 +54,13 @@ class SearchSpace:
         """Build a space from the `space` section of a config.
 
         Raises:
-            InputError: naming the place, the value and what would be right.
+            InputError: A value is invalid; names place and value.
         """
         return cls.read(Reader(values, ("space",)), shape)
 
     @classmethod
     def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
-        """The space that a mapping of a file describes."""
+        """Read a space from a mapping of a file."""
         names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
         given = reader.mapping(**names)
         axes = {
@@ -71,15 +71,15 @@ class SearchSpace:
         return cls(shape, axes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The `space` section that gives this space."""
+        """Return the `space` section of this space."""
         return {name: self.axes[name].to_dict() for name in sorted(self.axes)}
 
     def largest(self) -> Arch:
-        """The full arch: no pooling, no skipping, own attention everywhere."""
+        """Return the full arch: no pooling, no skipping, own attention everywhere."""
         return Arch.full(self.shape.depth)
 
     def smallest(self) -> Arch:
-        """The arch of fewest MACs; ties go to the first choice in gene order."""
+        """Return the arch with the fewest MACs; ties go to the first choice in gene order."""
         return self._smallest
 
     @cached_property
@@ -87,18 +87,18 @@ class SearchSpace:
         return self.cheapest(mac_cost(self.shape))
 
     def cheapest(self, cost: AdditiveCost) -> Arch:
-        """The arch of least `cost`; ties go to the first choice in gene order."""
+        """Return the arch of least `cost`; ties go to the first choice in gene order."""
         return self.graph.cheapest(cost)
 
     def size(self) -> int:
-        """The exact number of distinct archs."""
+        """Return the exact number of distinct archs."""
         return self.graph.size
 
     def sample(self, rng: np.random.Generator, macs: tuple[float, float] | None = None) -> Arch:
         """Draw an arch uniformly: from the whole space, or from those with MACs in [low, high].
 
         Raises:
-            ValueError: no arch has MACs inside the band.
+            ValueError: No arch has MACs inside the band.
         """
         if macs is None:
             return self.graph.sample(rng)
@@ -123,12 +123,12 @@ class SearchSpace:
 
     @cached_property
     def mac_bands(self) -> Bands:
-        """The archs by their MACs: drawing and counting inside a band."""
+        """Counting and drawing of archs inside a band of MACs."""
         return Bands(self.graph, mac_cost(self.shape))
 
     @cached_property
     def kernel_bands(self) -> dict[tuple[int, str], Bands]:
-        """For each kernel that only some archs train, by block and name, those archs by MACs."""
+        """Bands of the archs that use a pooling kernel, by the kernel's block and name."""
         parts = {
             (i, kernel): self.graph.through(i, partial(_trains, each, kernel))
             for each, axis in self._searched()
@@ -139,7 +139,7 @@ class SearchSpace:
         return {key: Bands(part, cost) for key, part in parts.items() if part is not None}
 
     def canonical(self, arch: Arch) -> Arch:
-        """The one form of all archs that compute the same; rules are not looked at."""
+        """Return the canonical form of all archs that compute the same; rules are not checked."""
         state, blocks = start(self.shape), []
         for block in arch.blocks:
             blocks.append(canonical_block(state, block, self.axes))
@@ -147,7 +147,7 @@ class SearchSpace:
         return Arch(tuple(blocks))
 
     def violations(self, arch: Arch) -> list[str]:
-        """Why `arch`, in canonical form, is not in the space; empty if it is."""
+        """Return why the canonical form of `arch` is not in the space; empty if it is."""
         if arch.depth != self.shape.depth:
             return [f"the arch has {arch.depth} blocks, the backbone {self.shape.depth}"]
         state, reasons = start(self.shape), []
@@ -161,7 +161,7 @@ class SearchSpace:
         return not self.violations(arch)
 
     def identity(self, arch: Arch) -> str:
-        """A hash of what the canonical form computes (pool, K, selector, attention)."""
+        """Hash what the canonical form computes (pool, K, selector, attention)."""
         state, effects = start(self.shape), []
         for block in self.canonical(arch).blocks:
             state = advance(state, block)
@@ -174,7 +174,7 @@ class SearchSpace:
         return ((operator(name), axis) for name, axis in self.axes.items())
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what is derived is worked out again where a pickle arrives."""
+        """Pickle the fields without cached properties."""
         return {"shape": self.shape, "axes": self.axes}
 
 

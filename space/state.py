@@ -1,7 +1,7 @@
-"""What tokens there are along an arch: the facts that every operator may read.
+"""The state of the tokens along an arch.
 
-A token operator changes them block by block (`space.operators`); rules, costs, counting and genes
-all follow from them.
+Operators change it block by block (`space.operators`); rules, costs, counting and genes depend on
+it alone.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from space.arch import Grid
 
 
 class Tokens(NamedTuple):
-    """The patch tokens at one place of a network.
+    """The patch tokens before or after a block, readable by every operator.
 
     Args:
         grid: Height and width of the token grid; None where the tokens form no grid.
-        patches: How many there are.
-        inside: Patch tokens that go through a run of blocks that the others bypass; 0 outside one.
-        changed: Whether they are others than the attention of the last block saw.
-        own_maps: Whether the last block made attention maps of its own.
+        patches: Number of patch tokens.
+        inside: Number of patch tokens selected for the current run; 0 outside runs.
+        changed: Whether the set of tokens differs from the one in the last block's attention.
+        own_maps: Whether the last block computed its own attention maps.
     """
 
     grid: Grid | None
@@ -30,16 +30,16 @@ class Tokens(NamedTuple):
 
     @property
     def seen(self) -> int:
-        """Patch tokens that a block works on at this place."""
+        """Number of patch tokens that a block here processes."""
         return self.inside or self.patches
 
 
 class State(NamedTuple):
-    """What a block finds: all that its rules, its costs and its choices depend on.
+    """The state before or after a block: all that rules, costs and choices depend on.
 
     Args:
         tokens: The patch tokens.
-        own: What each operator counts for itself, in the order of the registry.
+        own: The operators' own counters, in the order of the registry.
     """
 
     tokens: Tokens

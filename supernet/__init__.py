@@ -1,4 +1,4 @@
-"""The weights of all archs: operators, the elastic model, training, extraction, retraining."""
+"""The supernet: operators, the elastic model, training, extraction, retraining, export."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
     "train_supernet",
 ]
 
-# Imported when they are asked for: the command line must not wait for torch to print its help.
+# Imported lazily, so that the command line prints its help without importing torch.
 _HOMES = {
     "Classification": "supernet.tasks.classification",
     "ElasticViT": "supernet.models.elastic",
@@ -64,10 +64,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _register() -> None:
-    """Tell timm of tokennas_vit."""
+    """Register tokennas_vit with timm."""
     import_module("supernet.models.timm_registry")
 
 
 if "timm" in sys.modules:
-    # `import timm, supernet` is all that timm needs, and nobody is left to wait for torch.
+    # torch is imported already, so that `import timm, supernet` can register at once.
     _register()

@@ -1,4 +1,4 @@
-"""Judging networks on held-out images that stay on the device."""
+"""Evaluation of networks on held-out images that stay on the device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from supernet.tasks.base import Task
 
 
 class Held(NamedTuple):
-    """A batch of held-out images, with the full network's output where it is known."""
+    """A batch of held-out images, with the full network's output if `set_reference` was called."""
 
     images: Tensor
     targets: Tensor
@@ -24,13 +24,13 @@ class Held(NamedTuple):
 
 
 class HeldOut:
-    """Held-out images on a device, to judge many networks on the same ones.
+    """Held-out images on a device, to evaluate many networks.
 
     Args:
-        batches: (images, targets, ...) of a split, in order.
-        task: what they are judged for.
-        device: where the images stay.
-        amp: bfloat16 autocast on GPUs.
+        batches: Batches (images, targets, ...) of a split.
+        task: The task, which has the metrics.
+        device: Device of images and networks.
+        amp: Whether to use bfloat16 autocast on GPUs.
     """
 
     def __init__(
@@ -53,23 +53,23 @@ class HeldOut:
         return sum(len(batch.targets) for batch in self.batches)
 
     def set_reference(self, network: Network) -> None:
-        """Keep a network's output, to which others are compared (`kl`)."""
+        """Store a network's output, to compare others with it (`kl`)."""
         self.batches = [
             batch._replace(reference=output)
             for batch, output in zip(self.batches, self.outputs(network), strict=True)
         ]
 
     def outputs(self, network: Network) -> Iterable[Tensor]:
-        """A network's output batch by batch, without gradients."""
+        """Yield a network's output batch by batch, without gradients."""
         for batch in self.batches:
             with torch.inference_mode(), autocast(self.device, self.amp):
                 yield at_least_float32(self._run(network, batch.images))
 
     def _run(self, network: Network, images: Tensor) -> Tensor:
-        """A network's output, in as many parts as it takes to fit into the device's memory.
+        """Run a network, on as many parts of a batch as fit into the device's memory.
 
         Raises:
-            torch.OutOfMemoryError: not even one image fits.
+            torch.OutOfMemoryError: Not even one image fits.
         """
         parts = self._parts
         while True:
@@ -86,7 +86,7 @@ class HeldOut:
                 torch.cuda.empty_cache()
 
     def _split(self, images: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """The parts of a batch, the same tensors each time: networks know images by them."""
+        """Split a batch; returns the same tensors each time, since `Openings` caches by them."""
         if parts == 1:
             return (images,)
         size = -(-len(images) // parts)
@@ -96,7 +96,7 @@ class HeldOut:
         return views
 
     def statistics(self, network: Network) -> dict[str, NDArray[np.float64]]:
-        """The task's statistics of each image, (images, ...) by name."""
+        """Compute the task's statistics of each image, (images, ...) by name."""
         parts = [
             self.task.statistics(output, batch.targets, batch.reference)
             for batch, output in zip(self.batches, self.outputs(network), strict=True)
@@ -107,5 +107,5 @@ class HeldOut:
         }
 
     def measure(self, network: Network) -> dict[str, float]:
-        """The task's metrics over all images."""
+        """Compute the task's metrics over all images."""
         return self.task.reduce(self.statistics(network))

@@ -1,8 +1,8 @@
 """Data parallel training: every process trains the same archs on its share of each batch.
 
-DistributedDataParallel averages at every backward pass, and a step of the sandwich has several;
-here the gradients that exist are added up once, when all passes are done. A parameter that no arch
-of the step uses keeps no gradient, so the optimiser leaves it alone, as in one process.
+DistributedDataParallel averages in every backward pass, of which a sandwich step has several; here
+gradients are reduced once, after all passes. A parameter that no arch of the step uses has no
+gradient, so the optimiser skips it, as in one process.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def _lost() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a training, and which of them this is.
+    """The process group of a training.
 
     Args:
-        rank: of this process; the first one judges, shows and saves.
-        count: of all.
+        rank: Rank of this process; the main process, rank 0, evaluates, logs and saves.
+        count: Number of processes.
     """
 
     rank: int = 0
@@ -45,7 +45,7 @@ class Processes:
 
     @classmethod
     def current(cls) -> Processes:
-        """Those of torch's default process group; one where there is none."""
+        """Return torch's default process group, or one process without it."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
@@ -55,14 +55,14 @@ class Processes:
         return self.rank == 0
 
     def equalise(self, model: nn.Module) -> None:
-        """Give every process the weights of the first."""
+        """Broadcast the parameters and buffers of the main process."""
         if self.count > 1:
             with _lost():
                 for tensor in (*model.parameters(), *model.buffers()):
                     dist.broadcast(tensor.detach(), src=0)
 
     def told(self, value: Any) -> Any:
-        """What the first process has for `value`."""
+        """Broadcast the main process's `value`."""
         if self.count == 1:
             return value
         held = [value if self.first else None]
@@ -71,7 +71,7 @@ class Processes:
         return held[0]
 
     def told_by_all(self, value: Any) -> list[Any]:
-        """What each process has for `value`, in the order of their ranks."""
+        """Gather the `value` of every process, in the order of ranks."""
         held = [value] * self.count
         if self.count > 1:
             with _lost():
@@ -85,17 +85,17 @@ class Processes:
         images: Tensor,
         stop: bool = False,
     ) -> bool:
-        """Make the gradients those of the joined batch.
+        """Reduce gradients to those of the joined batch.
 
         Args:
-            parameters: whose gradients are of a mean over this process's images.
-            summed: whose gradients are of a sum over those `images` of this process that they
-                learned from; a process without any has none.
-            images: how many those are, a scalar.
-            stop: whether this process was asked to stop.
+            parameters: Parameters whose loss is a mean over this process's images.
+            summed: Parameters whose loss is a sum over `images` of this process's images; without
+                such images they have no gradient.
+            images: Number of images in those sums, a scalar.
+            stop: Whether this process was asked to stop.
 
         Returns:
-            Whether any process was asked to: they stop together, at the same step.
+            Whether any process was asked to stop, so that all stop at the same step.
         """
         used = [parameter for parameter in parameters if parameter.grad is not None]
         if self.count > 1:
@@ -112,7 +112,7 @@ class Processes:
     def _add_up(
         self, used: list[nn.Parameter], summed: list[nn.Parameter], images: Tensor, stop: bool
     ) -> tuple[Tensor, bool]:
-        """Sum gradients, images and who is to stop over the processes, in one reduction."""
+        """Sum gradients, image counts and stop flags over the processes, in one all-reduce."""
         for parameter in summed:
             if parameter.grad is None and parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)
@@ -121,7 +121,7 @@ class Processes:
         flat = torch.cat([*(each.flatten() for each in gradients), *counts])
         with _lost():
             dist.all_reduce(flat)
-            # On GPUs it is here that the sum is waited for.
+            # On GPUs this waits for the all-reduce, so that a lost process raises here.
             learned, stopping = flat[-2:].tolist()
         parts = flat[:-2].split([each.numel() for each in gradients])
         for gradient, part in zip(gradients, parts, strict=True):

@@ -1,1 +1,1 @@
-"""Counting and drawing archs: the space as a layered graph, bands of a cost, exact sums."""
+"""Counting and sampling of archs: the space as a layered graph, cost bands, exact sums."""

@@ -1,9 +1,8 @@
-"""Archs by an additive cost: counting and uniform drawing inside a band [low, high].
+"""Counting and uniform sampling of archs inside a band [low, high] of an additive cost.
 
-The recursion that counts paths keeps, for each node, a histogram of the costs that its
-continuations may still add, in buckets. Bucketed sums drift from exact ones by up to a bucket a
-term, so the band is opened by that margin and a draw is rejected on its exact cost: what remains is
-exactly uniform. Where that takes too many attempts, `exact_sums` draws from the exact sums.
+Each node of the graph gets a bucketed histogram of the costs of its continuations. Sums of buckets
+are off by up to one bucket per term, so the band is widened by that margin and draws outside the
+exact band are rejected, which is exactly uniform. After too many rejections `exact_sums` is used.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from space.utils.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
-BINS = 4096
-ATTEMPTS = 256
-STRATA = 64
+BINS = 4096  # buckets of the range of costs
+ATTEMPTS = 256  # rejections before exact sums are used
+STRATA = 64  # parts of the range that sample_evenly covers
 
 
 class Histogram(NamedTuple):
-    """How many continuations add how many buckets: `below[k]` of them under `first` + k."""
+    """A cumulative histogram: `below[k]` continuations cost less than `first` + k buckets."""
 
     first: int
     below: Array
 
     def between(self, low: int, high: int) -> int:
-        """Continuations that add `low` to `high` buckets, both included."""
+        """Count the continuations that cost `low` to `high` buckets, both included."""
         last = len(self.below) - 1
         start = min(max(low - self.first, 0), last)
         stop = min(max(high - self.first + 1, 0), last)
@@ -49,11 +48,11 @@ class Count(NamedTuple):
 
 
 class Bands:
-    """The archs of a graph by `cost`.
+    """The archs of a graph, by an additive cost.
 
     Args:
-        graph: the space.
-        cost: any additive cost in integers: MACs, or a latency table in nanoseconds.
+        graph: The space.
+        cost: An integer cost: MACs, or a latency table in nanoseconds.
     """
 
     def __init__(self, graph: Graph, cost: AdditiveCost) -> None:
@@ -62,17 +61,17 @@ class Bands:
         self.rests = [cost.rest(state) for state in graph.levels[-1]]
         self.low = graph.fold(self.rests, least_sum, self.costs)[0][0]
         self.high = graph.fold(self.rests, greatest_sum, self.costs)[0][0]
-        # Counts past 64 bits are Python integers, exact too but larger: fewer buckets hold them.
+        # Counts beyond 64 bits are Python integers, exact but larger, so there are fewer buckets.
         small = graph.size < 1 << 63
         self._dtype: type = np.int64 if small else object
         self.width = max(1, (self.high - self.low) // (BINS if small else BINS // 4))
         self._terms = len(graph.edges) + 1 if self.width > 1 else 0
 
     def sample(self, rng: np.random.Generator, low: float, high: float) -> Arch:
-        """Draw uniformly from the archs whose cost lies in [low, high].
+        """Sample uniformly from the archs whose cost lies in [low, high].
 
         Raises:
-            InputError: (a ValueError) no arch lies there.
+            InputError: No arch has a cost in the band.
         """
         arch = self._find(rng, *self._clipped(low, high))
         if arch is None:
@@ -92,17 +91,17 @@ class Bands:
         return arch
 
     def sample_evenly(self, rng: np.random.Generator) -> Arch:
-        """Draw so that costs are covered evenly: a stratum of the range first, then inside it."""
+        """Sample evenly over costs: first a stratum of the range, then an arch inside it."""
         step = (self.high - self.low) / STRATA
         while True:
             low = self.low + step * int(rng.integers(STRATA))
-            # The whole space holds its cheapest arch, so some stratum gives one.
+            # Ends, since the stratum of the cheapest arch is never empty.
             arch = self._try(rng, low, low + step)
             if arch is not None:
                 return arch
 
     def count(self, low: float, high: float) -> Count:
-        """The archs with a cost in [low, high]; exact where `exact_sums` fits in memory."""
+        """Count the archs with a cost in [low, high]; exact if `exact_sums` fits in memory."""
         low, high = self._clipped(low, high)
         if not low <= high:
             return Count(0, exact=True)
@@ -115,14 +114,14 @@ class Bands:
         return Count((opened + inner) // 2, exact=False)
 
     def histogram(self, bins: int) -> list[Count]:
-        """Counts of archs in `bins` bands of equal width, from the cheapest to the dearest."""
+        """Count the archs in `bins` bands of equal width, in ascending order of cost."""
         span = self.high + 1 - self.low
         edges = [self.low + span * i // bins for i in range(bins + 1)]
         return [self.count(low, high - 1) for low, high in pairwise(edges)]
 
     @cached_property
     def exact_sums(self) -> ExactSums | None:
-        """The exact sums, or None where they do not fit in memory."""
+        """The exact sums, or None if they do not fit in memory."""
         return ExactSums.build(self.graph, self.costs, self.rests, self._dtype)
 
     def _try(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
@@ -137,7 +136,7 @@ class Bands:
         return None
 
     def _draw(self, rank: int, low: int, high: int) -> tuple[Arch, int]:
-        """The path of that rank among those whose buckets add up to `low` to `high`; its cost."""
+        """Return path number `rank` of those with bucket sums of `low` to `high`, and its cost."""
         node, cost, blocks = 0, 0, []
         for level, costs, after in zip(
             self.graph.edges, self.costs, self._histograms[1:], strict=True
@@ -153,14 +152,14 @@ class Bands:
         return Arch(tuple(blocks)), cost + self.rests[node]
 
     def _clipped(self, low: float, high: float) -> tuple[float, float]:
-        """The band inside the space's range; what is open or beyond 64 bits becomes its end."""
+        """Clip a band, which may be infinite, to the range of the space."""
         return max(low, self.low), min(high, self.high)
 
     def _bucket(self, cost: float) -> int:
         return -int(-cost // self.width)
 
     def _window(self, low: float, high: float) -> tuple[int, int]:
-        """The bucket sums that archs of the band may have: floors lose up to one a term."""
+        """Return the range of bucket sums of archs in the band: floors lose up to one per term."""
         return self._bucket(low) - self._terms, int(high // self.width)
 
     def _between(self, low: float, high: float) -> int:

@@ -1,4 +1,4 @@
-"""Listing the archs inside additive budgets, where they are few."""
+"""Enumeration of the archs inside additive budgets, if they are few."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
 from space.counting.graph import Graph
 
-MOST_VISITS = 400_000
+MOST_VISITS = 400_000  # bounds time
 
 
 class _Way(NamedTuple):
-    """The first blocks of an arch, the node they lead to, and what each budget has left."""
+    """The first blocks of an arch, the node they lead to, and the rest of each budget."""
 
     level: int
     node: int
@@ -24,10 +24,10 @@ class _Way(NamedTuple):
 def list_archs(
     graph: Graph, limits: Sequence[tuple[AdditiveCost, float]], most: int
 ) -> list[Arch] | None:
-    """All archs that keep every limit, or None where they are more than `most` or take too long.
+    """List all archs within every limit; None if there are more than `most` or it takes too long.
 
-    A branch is left where even the cheapest way on is beyond a limit: with one limit, every branch
-    that is entered leads to an arch.
+    A branch is pruned if even its cheapest continuation exceeds a limit; with one limit, every
+    branch visited leads to an arch.
     """
     costs = [graph.edge_costs(cost) for cost, _ in limits]
     floors = [_floors(graph, prices, cost) for (cost, _), prices in zip(limits, costs, strict=True)]
@@ -55,7 +55,7 @@ def list_archs(
 def _floors(
     graph: Graph, prices: list[list[tuple[int, ...]]], cost: AdditiveCost
 ) -> list[list[int]]:
-    """For each node the least that any way from it to the end costs."""
+    """Compute the least cost from each node to the end."""
     floors = [[cost.rest(state) for state in graph.levels[-1]]]
     for edges, costs in zip(reversed(graph.edges), reversed(prices), strict=True):
         after = floors[-1]

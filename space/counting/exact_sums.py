@@ -1,7 +1,6 @@
-"""Exact sums of an additive cost: the distinct sums of the two half-depths, met in the middle.
+"""Exact sums of an additive cost, by meet in the middle over the two halves of the depth.
 
-Distinct sums are far fewer than archs (blocks commute), so counts and emptiness are exact where
-they fit in memory.
+Distinct sums are far fewer than archs (blocks commute), so counts are exact if they fit in memory.
 """
 
 from __future__ import annotations
@@ -13,26 +12,26 @@ import numpy as np
 from space.arch import Arch, BlockArch
 from space.counting.graph import EdgeCosts, Graph, integer_below
 
-MOST_SUMS = 4_000_000
+MOST_SUMS = 4_000_000  # bounds memory
 
 Array = np.ndarray[Any, Any]
 
 
 class Sums(NamedTuple):
-    """Distinct sums, ascending, and how many paths have each."""
+    """Distinct sums, ascending, and the number of paths with each."""
 
     values: Array
     counts: Array
 
 
 class ExactSums:
-    """Sums of the paths to each node of the first half, and from each node of the second.
+    """The sums of the paths to each node of the first half, and from each node of the second.
 
     Args:
-        graph: the space.
-        costs: the cost of each edge.
-        heads: per level up to the middle and node, the sums of the paths that lead there.
-        tails: per level from the middle on and node, the sums of the paths that go on from there.
+        graph: The space.
+        costs: The cost of each edge.
+        heads: Sums of the paths from the root, by level up to the middle, and node.
+        tails: Sums of the paths to the end, by level from the middle on, and node.
     """
 
     def __init__(
@@ -48,13 +47,13 @@ class ExactSums:
     def build(
         cls, graph: Graph, costs: EdgeCosts, rests: list[int], dtype: type
     ) -> ExactSums | None:
-        """Work out both halves; None where they hold more than MOST_SUMS sums."""
+        """Compute both halves; None if they have more than MOST_SUMS sums."""
         one: Array = np.ones(1, dtype=dtype)
         depth, left = len(graph.edges), MOST_SUMS
         tails = [[Sums(np.array([rest], dtype=np.int64), one) for rest in rests]]
         heads = [[Sums(np.zeros(1, dtype=np.int64), one)]]
         while len(heads) + len(tails) < depth + 2:
-            # The side that is smaller grows, so that both halves stay small.
+            # Grow the smaller half, so that both stay small.
             if _size(heads[-1]) <= _size(tails[0]):
                 heads.append(_grow_heads(graph, costs, len(heads) - 1, heads[-1]))
                 left -= _size(heads[-1])
@@ -66,11 +65,11 @@ class ExactSums:
         return cls(graph, costs, heads, tails)
 
     def count(self, low: float, high: float) -> int:
-        """The exact number of archs with a cost in [low, high]."""
+        """Count the archs with a cost in [low, high] exactly."""
         return sum(int(weights.sum()) for weights in self._weights(low, high))
 
     def sample(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
-        """Draw uniformly from the archs with a cost in [low, high]; None where there is none."""
+        """Sample uniformly from the archs with a cost in [low, high]; None without any."""
         weights = self._weights(low, high)
         totals = [int(weight.sum()) for weight in weights]
         if not sum(totals):
@@ -88,7 +87,7 @@ class ExactSums:
         return Arch(self._head(rng, node, head) + self._tail(rng, node, int(tail.values[at])))
 
     def _weights(self, low: float, high: float) -> list[Array]:
-        """Per node of the middle and sum of its heads, the paths through it inside the band."""
+        """Count the paths inside the band, by node of the middle level and sum of its head."""
         found = []
         for head, tail in zip(self.heads[-1], self.tails[0], strict=True):
             below = np.concatenate([np.zeros(1, dtype=tail.counts.dtype), np.cumsum(tail.counts)])
@@ -98,7 +97,7 @@ class ExactSums:
         return found
 
     def _head(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
-        """A uniform path of cost `total` from the root to `node` of the middle level."""
+        """Sample a path of cost `total` from the root to `node` of the middle level."""
         blocks: list[BlockArch] = []
         for i in range(self.middle - 1, -1, -1):
             options = [
@@ -112,7 +111,7 @@ class ExactSums:
         return tuple(reversed(blocks))
 
     def _tail(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
-        """A uniform path of cost `total` from `node` of the middle level to the end."""
+        """Sample a path of cost `total` from `node` of the middle level to the end."""
         blocks: list[BlockArch] = []
         for i in range(self.middle, len(self.graph.edges)):
             after = self.tails[i - self.middle + 1]
@@ -127,7 +126,7 @@ class ExactSums:
 
 
 def _grow_heads(graph: Graph, costs: EdgeCosts, i: int, heads: list[Sums]) -> list[Sums]:
-    """Sums at the nodes of level i + 1 from those of level i."""
+    """Compute the sums at the nodes of level i + 1 from those of level i."""
     arriving: list[list[Sums]] = [[] for _ in graph.levels[i + 1]]
     for sums, edges, prices in zip(heads, graph.edges[i], costs[i], strict=True):
         for edge, price in zip(edges, prices, strict=True):
@@ -136,7 +135,7 @@ def _grow_heads(graph: Graph, costs: EdgeCosts, i: int, heads: list[Sums]) -> li
 
 
 def _later(ways: list[tuple[int, Sums]]) -> Sums:
-    """Sums at a node from those of the nodes after it."""
+    """Compute the sums at a node from those of the nodes after it."""
     return _merged([Sums(after.values + price, after.counts) for price, after in ways])
 
 
@@ -159,7 +158,7 @@ def _count(sums: Sums, value: int) -> int:
 
 
 def _locate(weights: Array, rank: int) -> int:
-    """The index at which the running sum of `weights` passes `rank`."""
+    """Return the index at which the cumulative sum of `weights` exceeds `rank`."""
     return int(np.searchsorted(np.cumsum(weights), rank, side="right"))
 
 

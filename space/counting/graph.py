@@ -1,7 +1,7 @@
-"""The space as a layered graph: an arch is a path, a state of the tokens a node.
+"""The space as a layered graph: an arch is a path, a state is a node.
 
-Dynamic programming over it counts archs exactly and draws them exactly uniformly, however many
-there are: two prefixes that leave the same state have the same continuations.
+Dynamic programming over it counts archs exactly and samples them exactly uniformly: prefixes that
+lead to the same state have the same continuations.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ EdgeCosts = list[list[tuple[int, ...]]]
 
 
 class Edge(NamedTuple):
-    """A choice of one block, and the index of the node on the next level that it leads to."""
+    """A choice of one block, and the index of its node on the next level."""
 
     block: BlockArch
     to: int
 
 
 class Graph:
-    """Nodes and edges level by level; level i holds the states that block i may find.
+    """Nodes and edges by level; level i has the possible states before block i.
 
     Args:
-        levels: The states of each level; the first has one, the last are the ends.
-        edges: For each level but the last, and for each of its nodes, the edges in gene order.
+        levels: States of each level; the first has one, the last those after the last block.
+        edges: Edges in gene order, by level (but the last) and node.
     """
 
     def __init__(self, levels: list[list[State]], edges: list[list[tuple[Edge, ...]]]) -> None:
@@ -47,12 +47,12 @@ class Graph:
         depth: int,
         choices: Callable[[int, State], Iterable[tuple[BlockArch, State]]],
     ) -> Graph:
-        """The graph of all archs.
+        """Build the graph of all archs.
 
         Args:
             first: The state before block 0.
             depth: Number of blocks.
-            choices: The choices that a block has at a state, in gene order, and what they leave.
+            choices: Function from block and state to (choice, state after it) in gene order.
         """
         levels, edges = [[first]], []
         for i in range(depth):
@@ -74,11 +74,11 @@ class Graph:
         return self.counts[0][0]
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Draw a path uniformly."""
+        """Sample a path uniformly."""
         return self.path(integer_below(rng, self.size))
 
     def path(self, rank: int) -> Arch:
-        """The path of that rank, 0 to size - 1, in gene order."""
+        """Return the path number `rank`, 0 to size - 1, in gene order."""
         node, blocks = 0, []
         for level, counts in zip(self.edges, self.counts[1:], strict=True):
             for edge in level[node]:
@@ -90,7 +90,7 @@ class Graph:
         return Arch(tuple(blocks))
 
     def through(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
-        """The paths whose block `i` is accepted, as a graph of their own; None if there is none."""
+        """Return the subgraph of the paths whose block `i` is accepted; None if empty."""
         edges = list(self.edges)
         edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
         counts = Graph(self.levels, edges).counts
@@ -114,14 +114,14 @@ class Graph:
         return Graph(levels, reached)
 
     def choices(self) -> list[list[tuple[State, BlockArch]]]:
-        """For each block, the states that it may find and its choices there."""
+        """Return the (state, choice) pairs of each block."""
         return [
             [(state, edge.block) for state, edges in zip(*pair, strict=True) for edge in edges]
             for pair in zip(self.levels, self.edges, strict=False)
         ]
 
     def edge_costs(self, cost: AdditiveCost) -> EdgeCosts:
-        """The cost of each edge."""
+        """Compute the cost of each edge."""
         return [
             [
                 tuple(cost.block(state, edge.block) for edge in edges)
@@ -136,15 +136,15 @@ class Graph:
         join: Callable[[list[tuple[int, T]]], T],
         costs: EdgeCosts | None = None,
     ) -> list[list[T]]:
-        """Work out a value for every node from those of the nodes after it.
+        """Compute a value of every node from those of the nodes after it.
 
         Args:
-            ends: The values of the last level.
-            join: Given (cost, value of the node that it leads to) of each edge of a node.
+            ends: Values of the last level.
+            join: Function from (cost, value of the target) of a node's edges to its value.
             costs: The cost of each edge; by default 0.
 
         Returns:
-            The values, level by level.
+            The values by level and node.
         """
         values = [list(ends)]
         for i in reversed(range(len(self.edges))):
@@ -158,7 +158,7 @@ class Graph:
         join: Callable[[list[tuple[int, T]]], T],
         costs: EdgeCosts | None = None,
     ) -> list[T]:
-        """The values of level `i` from those of the level after it; see `fold`."""
+        """Compute the values of level `i` from those of the next level; see `fold`."""
         if costs is None:
             return [join([(0, after[edge.to]) for edge in edges]) for edges in self.edges[i]]
         return [
@@ -167,7 +167,7 @@ class Graph:
         ]
 
     def cheapest(self, cost: AdditiveCost) -> Arch:
-        """The path of least cost; of several the first in gene order."""
+        """Return the path of least cost; ties go to the first in gene order."""
         costs = self.edge_costs(cost)
         least = self.fold([cost.rest(state) for state in self.levels[-1]], least_sum, costs)
         node, blocks = 0, []
@@ -181,17 +181,17 @@ class Graph:
 
 
 def least_sum(ways: list[tuple[int, int]]) -> int:
-    """The least cost of a way on, for `Graph.fold`."""
+    """Return the least cost of a continuation, for `Graph.fold`."""
     return min(map(sum, ways))
 
 
 def greatest_sum(ways: list[tuple[int, int]]) -> int:
-    """The greatest cost of a way on, for `Graph.fold`."""
+    """Return the greatest cost of a continuation, for `Graph.fold`."""
     return max(map(sum, ways))
 
 
 def integer_below(rng: np.random.Generator, bound: int) -> int:
-    """An exactly uniform integer in [0, bound), for bounds past 64 bits too."""
+    """Draw an exactly uniform integer in [0, bound), also for bounds beyond 64 bits."""
     if bound <= 1 << 63:
         return int(rng.integers(bound))
     bits = bound.bit_length()

@@ -1,1 +1,1 @@
-"""What a block may do with its tokens and its attention: one file an operator."""
+"""The operators: choices, rules and costs, one file each."""

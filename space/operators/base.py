@@ -1,7 +1,7 @@
-"""What a token operator is to the space: a choice of each block, its rules and what it costs.
+"""The torch-free half of an operator: its choices, rules and costs.
 
-An operator is one file here and one of the same name in `supernet.operators`, which has its
-weights and its computation. All else loops over the registry and names none.
+The file of the same name in `supernet.operators` has its weights and its forward pass. All other
+code loops over the registry.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from space.utils.values import is_integer
 Kind = Literal["reduce", "subset", "attention"]
 ChoiceT = TypeVar("ChoiceT")
 AxisT = TypeVar("AxisT", bound="Axis")
-# Hand-made archs: the choices of the operator, by block.
+# A hand-made arch: the choices of one operator, by block.
 Placing = dict[int, Any]
 
 
 class Axis(Protocol):
-    """What a space may choose of one operator: the `space.NAME` section of a config."""
+    """The allowed choices of one operator: the `space.NAME` section of a config."""
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """The blocks that may choose."""
+        """The blocks that may make a choice."""
 
     @property
     def choices(self) -> tuple[Any, ...]:
-        """What they may choose beside the plain choice, in the order of genes."""
+        """The choices beside the plain one, in gene order."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The section that gives this axis."""
+        """Return the config section of this axis."""
 
 
 class Term(NamedTuple):
-    """One thing that takes time: an operator on so many tokens.
+    """A latency term: an operation on a number of tokens.
 
     Args:
-        operator: What works: `own`, `avg2d`, `map selector`.
-        tokens: Patch tokens that it works on.
-        left: Patch tokens that it leaves.
+        operator: Name of the operation: `own`, `avg2d`, `map selector`.
+        tokens: Patch tokens before it.
+        left: Patch tokens after it.
     """
 
     operator: str
@@ -59,15 +59,15 @@ class Term(NamedTuple):
 
 
 class BlockCost(NamedTuple):
-    """What a block costs for one image, or what one operator adds to that.
+    """The cost of a block for one image, or the part of one operator.
 
     Args:
         macs: Multiply-accumulates.
         params: Parameters.
-        before: Most elements of activations alive at once before the block begins.
-        within: Most elements alive at once inside the block, apart from those that are `held`.
-        held: Elements that stay alive all through the block, such as tokens that bypass it.
-        terms: What takes time, each with its share of the MACs.
+        before: Peak activation elements before the block begins.
+        within: Peak activation elements inside the block, without `held`.
+        held: Activation elements alive throughout the block, such as tokens that bypass it.
+        terms: Latency terms, each with its MACs.
     """
 
     macs: int = 0
@@ -79,11 +79,11 @@ class BlockCost(NamedTuple):
 
     @property
     def peak(self) -> int:
-        """Most elements of activations alive at once."""
+        """Peak activation elements."""
         return max(self.before, self.held + self.within)
 
     def plus(self, other: BlockCost) -> BlockCost:
-        """Both together."""
+        """Add another cost."""
         return BlockCost(
             self.macs + other.macs,
             self.params + other.params,
@@ -98,20 +98,20 @@ FREE = BlockCost()
 
 
 class Operator(ABC, Generic[ChoiceT, AxisT]):
-    """One thing that a block may do with its tokens or its attention. Stateless; one instance.
+    """An operation that a block may apply to its tokens or attention. Stateless; one instance.
 
-    A block goes through its operators in the order of the registry; each finds the tokens as those
-    before it left them. `own` is what the operator counts for itself along the arch.
+    A block applies its operators in the order of the registry, each to the tokens that the one
+    before left. `own` is the operator's own counter along the arch.
 
     Attributes:
-        name: Its section of a space's config, and how messages call it.
-        field: Its field of `BlockArch`, key in arch files and prefix of its genes. An operator
-            from outside has no such field: its choices are kept in `BlockArch.extra`.
-        kind: `reduce` leaves fewer tokens for good, `subset` lets some bypass the block,
-            `attention` changes how the block attends. A block has one reduce or subset at most.
+        name: Name in messages and of its section in a space's config.
+        field: Field of `BlockArch`, key in arch files and prefix of its genes; the choices of a
+            user-registered operator are in `BlockArch.extra` instead.
+        kind: `reduce` removes tokens for good, `subset` lets some bypass the block, `attention`
+            changes how the block attends. A block has one reduce or subset at most.
         plain: The choice that changes nothing.
-        title: What a block does with it, for plots: "skip tokens".
-        caption: What marks it in the plot of an arch, in a sentence.
+        title: What a block does, for plots: "skip tokens".
+        caption: Legend of its mark in the plot of an arch, a sentence.
     """
 
     name: ClassVar[str]
@@ -121,14 +121,14 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     title: ClassVar[str]
     caption: ClassVar[str]
 
-    # --- a choice and its place in a block
+    # --- choices in blocks and files
 
     def choice(self, block: BlockArch) -> ChoiceT:
-        """The choice that a block has of this operator."""
+        """Return this operator's choice of a block."""
         return dict(block.extra).get(self.field, self.plain)  # type: ignore[return-value]
 
     def put(self, block: BlockArch, choice: ChoiceT) -> BlockArch:
-        """The block with another choice."""
+        """Return the block with another choice of this operator."""
         extra: dict[str, Any] = {k: v for k, v in block.extra if k != self.field}
         if choice != self.plain:
             extra[self.field] = choice
@@ -136,127 +136,124 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     @abstractmethod
     def text(self, choice: ChoiceT) -> str:
-        """A choice as a gene's value."""
+        """Format a choice as a gene's value."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of a block in arch files that are this operator's."""
+        """This operator's keys of a block in arch files."""
         return (self.field,)
 
     def to_dict(self, choice: ChoiceT) -> dict[str, Any]:
-        """What a block of an arch file says of a choice; nothing of the plain one."""
+        """Return a choice as keys of a block in arch files; empty for the plain one."""
         return {} if choice == self.plain else {self.field: choice}
 
     @abstractmethod
     def from_dict(self, given: Mapping[str, Reader]) -> ChoiceT:
-        """The choice of a block of an arch file, from those of its `keys` that are there."""
+        """Read the choice of a block in an arch file, from those of `keys` that it has."""
 
-    # --- what is allowed
+    # --- rules
 
     @abstractmethod
     def read_axis(self, section: Reader, shape: BackboneShape) -> AxisT:
-        """What a space may choose, from its section of a config."""
+        """Read the axis from its section of a config."""
 
     def start(self) -> Any:
-        """What is counted, before block 0."""
+        """Return the counter before block 0."""
         return None
 
     def canonical(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> ChoiceT:
-        """The choice that computes the same: the plain one where it changes nothing, else of
-        several equal ones of the axis the first."""
+        """Return the plain choice if `choice` changes nothing, else the axis's first equal one."""
         return choice
 
     def violation(
         self, i: int, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None
     ) -> str | None:
-        """Why block `i` cannot make a canonical choice; None where it can. Limits are the axis's;
-        there are none without one."""
+        """Return why block `i` cannot make a canonical choice, or None; no axis means no limits."""
         return None
 
     def unlisted(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> str | None:
-        """What of a canonical choice an axis does not list, in words; None where it lists all."""
+        """Name what of a canonical choice the axis does not list; None if it lists all."""
         if axis is not None and choice in axis.choices:
             return None
         return f"{self.name} {self.text(choice)}"
 
     @abstractmethod
     def advance(self, tokens: Tokens, own: Any, choice: ChoiceT) -> tuple[Tokens, Any]:
-        """The tokens and the counter after a canonical choice, the plain one too."""
+        """Return tokens and counter after a canonical choice, also the plain one."""
 
-    # --- what it costs, and what tells it from others
+    # --- costs and identity
 
     @abstractmethod
     def cost(self, tokens: Tokens, own: Any, choice: ChoiceT, shape: BackboneShape) -> BlockCost:
-        """What a choice adds to a block, and to the block before it on its account."""
+        """Return the cost that a choice adds to the block and to the block before it."""
 
     @abstractmethod
     def effect(self, after: State, choice: ChoiceT) -> list[Any]:
-        """What a choice computes, in plain values, by which archs are told apart."""
+        """Return plain values that identify what a choice computes."""
 
     def kernel(self, choice: ChoiceT) -> str | None:
-        """The weights that only archs with this choice train, by name."""
+        """Return the name of the weights that only archs with this choice train, or None."""
         return None
 
-    # --- how it is proposed
+    # --- genes and baselines
 
     def gene_choices(self, axis: AxisT, found: Iterable[ChoiceT]) -> Iterable[ChoiceT]:
-        """The choices that the gene of a block has beside the plain one.
+        """Return the choices of a block's gene beside the plain one.
 
         Args:
-            axis: What the space may choose.
-            found: The choices that some arch of the space makes there.
+            axis: The axis of the space.
+            found: The choices that some arch of the space makes in that block.
         """
         return axis.choices
 
     def decoded(self, tokens: Tokens, own: Any, asked: ChoiceT, axis: AxisT) -> ChoiceT:
-        """The choice that a gene's value stands for at these tokens."""
+        """Return the choice that a gene's value means at these tokens."""
         return asked
 
     def encoded(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT) -> ChoiceT:
-        """A choice of the gene that `decoded` gives this one for."""
+        """Invert `decoded`: return a gene's choice that decodes to this one."""
         return choice
 
     def families(
         self, axis: AxisT | None, depth: int, ends: list[Any]
     ) -> dict[str, Iterator[Placing]]:
-        """The archs that people build by hand with this operator, by the name of the family.
+        """Return hand-made archs with this operator, by the name of the family.
 
         Args:
-            axis: What the space may choose; None where it may choose nothing.
-            depth: Blocks of the backbone.
-            ends: What this operator has counted at the ends of the archs of the space.
+            axis: The axis of the space, or None.
+            depth: Number of blocks.
+            ends: This operator's counters after the last block, of all archs of the space.
         """
         return {}
 
-    # --- how it is told to people
+    # --- text for reports and plots
 
     @abstractmethod
     def describe(self, choice: ChoiceT) -> str:
-        """A choice in words, for a model card; empty for one that needs none."""
+        """Describe a choice in words for a model card; may be empty."""
 
     def label(self, before: Tokens, after: Tokens, choice: ChoiceT) -> str:
-        """A choice that is not the plain one in a few short lines, for the plot of an arch."""
+        """Format a choice other than the plain one in short lines, for the plot of an arch."""
         return self.text(choice)
 
     def summary(self, choice: ChoiceT) -> str:
-        """What choices that are not the plain one are counted as; empty where all are alike."""
+        """Return the group in which statistics count a choice other than the plain one."""
         return self.text(choice)
 
 
 def attention_elements(n: int, shape: BackboneShape, *, projections: int = 4, maps: int = 0) -> int:
-    """Elements alive in the attention of a block of N tokens: the tokens and their norm, so many
-    projections of the attention's width, so many maps of all heads."""
+    """Return the elements alive in the attention of N tokens: tokens, norm, projections, maps."""
     projected = projections * n * shape.attention_width
     return 2 * n * shape.width + projected + maps * shape.heads * n * n
 
 
 def mlp_elements(n: int, shape: BackboneShape) -> int:
-    """Elements alive in the MLP of a block of N tokens: the tokens, their norm, what is hidden."""
+    """Return the elements alive in the MLP of a block of N tokens: tokens, norm, hidden layer."""
     return n * (2 * shape.width + shape.mlp.macs // shape.width)
 
 
 def blocks_of(section: Reader, depth: int, first: int) -> tuple[int, ...]:
-    """The blocks that a section lists, in order; "all" is every block from `first` on."""
+    """Read the blocks of a section in ascending order; "all" is every block from `first` on."""
     if section.value == "all":
         return tuple(range(first, depth))
 

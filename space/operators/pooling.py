@@ -1,4 +1,4 @@
-"""Token pooling before a block (PSViT, arXiv 2108.03428): fewer patch tokens for good."""
+"""Token pooling before a block (PSViT, arXiv 2108.03428), which reduces the patch tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONV_TAPS = {"conv2d": 9, "conv1d": 3}
 
 @dataclass(frozen=True, slots=True)
 class PoolAxis:
-    """Where and how tokens may be pooled; every kind with every target that suits it."""
+    """The poolings that a space allows: every kind with every grid or stride that suits it."""
 
     blocks: tuple[int, ...]
     kinds: tuple[PoolKind, ...]
@@ -45,7 +45,7 @@ class PoolAxis:
 
 
 class Pooling(Operator[Pool | None, PoolAxis]):
-    """2-D kinds pool the token grid, 1-D kinds the row-major sequence. Counts the poolings."""
+    """Pooling of the token grid or sequence. Its counter: poolings so far."""
 
     name, field, kind, plain = "pool", "pool", "reduce", None
     title, caption = "pool", "Funnel: pooling before the block"
@@ -153,7 +153,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         return choice.kind if choice is not None and choice.learned else None
 
     def gene_choices(self, axis: PoolAxis, found: Iterable[Pool | None]) -> Iterable[Pool | None]:
-        # A pooling that no arch has there would be a value that always decodes to none.
+        # A pooling that no arch has in this block would always decode to none.
         return [pool for pool in dict.fromkeys(found) if pool is not None]
 
     def families(
@@ -193,7 +193,7 @@ def _size(tokens: Tokens) -> str:
 
 
 def pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:
-    """Grid and number of the patch tokens after `pool`."""
+    """Return grid and number of the patch tokens after `pool`."""
     if pool.grid is not None:
         return pool.grid, pool.grid[0] * pool.grid[1]
     assert pool.stride is not None
@@ -201,7 +201,7 @@ def pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:
 
 
 def halved(grid: Grid) -> Grid:
-    """The grid that a 2-D convolution of stride 2 gives."""
+    """Return the grid after a 2-D convolution of stride 2."""
     return -(-grid[0] // 2), -(-grid[1] // 2)
 
 
@@ -218,7 +218,7 @@ def _grid_violation(tokens: Tokens, pool: Pool, target: Grid) -> str | None:
 
 
 def _targets(reader: Reader, read: Callable[[Reader], T]) -> tuple[T, ...]:
-    """Distinct values of a list; none where the key is absent."""
+    """Read the distinct values of a list; empty where the key is absent."""
     return () if reader.value == () else reader.distinct(read)
 
 
@@ -238,7 +238,7 @@ def _read_grid(reader: Reader, shape: BackboneShape) -> Grid:
 def _schedules(
     axis: PoolAxis | None, count: int, depth: int, depth_of: Callable[[int], float]
 ) -> Iterator[Placing]:
-    """`count` poolings of one kind, each at the allowed block nearest to its depth."""
+    """Yield placings of `count` poolings of one kind, each at the block nearest its depth."""
     if axis is None or len(axis.blocks) < count:
         return
     free, places = list(axis.blocks), []
@@ -254,7 +254,7 @@ def _schedules(
 
 
 def _falling(pools: list[Pool], count: int) -> Iterator[tuple[Pool, ...]]:
-    """Targets in falling order for 2-D kinds; the same stride each time for 1-D kinds."""
+    """Yield decreasing grids for 2-D kinds, and one repeated stride for 1-D kinds."""
     if pools[0].two_dimensional:
         ordered = sorted(pools, key=lambda pool: pool.grid or (0, 0), reverse=True)
         yield from combinations(ordered, count)

@@ -1,4 +1,4 @@
-"""Which operators there are. To add one: its file beside this one, and its line here."""
+"""The registry of operators. To add one: its file, and its line here."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from space.utils.errors import InputError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A block goes through them in this order: first those that choose its tokens.
+# The order in which a block applies them: token operators before attention.
 _operators: tuple[Operator[Any, Any], ...] = (Pooling(), Skipping(), Sharing())
 _cached: list[Callable[[], None]] = []
 
 
 def operators() -> tuple[Operator[Any, Any], ...]:
-    """The operators, in the order in which a block goes through them."""
+    """Return the operators, in the order in which a block applies them."""
     return _operators
 
 
 def operator(name: str) -> Operator[Any, Any]:
-    """The operator of that name."""
+    """Return the operator of that name."""
     return next(each for each in _operators if each.name == name)
 
 
 def register(added: Operator[Any, Any]) -> None:
-    """Add an operator from outside; every process that runs its archs must do so.
+    """Add an operator; needed in every process that runs its archs.
 
     Raises:
-        InputError: There is one of that name, or one whose choices have that key.
+        InputError: The name or a key is taken.
     """
     taken = {key for each in _operators for key in (each.name, *each.keys)}
     for key in (added.name, *added.keys):
@@ -48,7 +48,7 @@ def register(added: Operator[Any, Any]) -> None:
 
 @contextmanager
 def registered(added: Operator[Any, Any]) -> Iterator[None]:
-    """An operator that is there for a while."""
+    """Register an operator within a context."""
     before = _operators
     register(added)
     try:
@@ -58,7 +58,7 @@ def registered(added: Operator[Any, Any]) -> Iterator[None]:
 
 
 def cached(size: int) -> Callable[[F], F]:
-    """Keep the last results of a function that depends on which operators there are."""
+    """Make an LRU cache that is cleared when the registry changes."""
 
     def decorate(function: F) -> F:
         kept = lru_cache(maxsize=size)(function)

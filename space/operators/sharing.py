@@ -23,7 +23,7 @@ from space.utils.reader import Reader
 
 @dataclass(frozen=True, slots=True)
 class ShareAxis:
-    """Where a block may reuse the attention maps of the one before."""
+    """The blocks of a space that may share attention maps."""
 
     blocks: tuple[int, ...]
     max_run: int
@@ -37,9 +37,9 @@ class ShareAxis:
 
 
 class Sharing(Operator[Attention, ShareAxis]):
-    """How a block attends: by its own maps, or by those of the block before.
+    """Attention by own maps, or by those of the block before, without query and key projections.
 
-    A shared block has no query and key projections. Counts the shared blocks in a row.
+    Its counter: shared blocks in a row.
     """
 
     name, field, kind, plain = "share", "attention", "attention", "own"
@@ -111,8 +111,7 @@ class Sharing(Operator[Attention, ShareAxis]):
             (Term("shared", tokens.seen, tokens.seen), macs + mlp),
         )
         if not own:
-            # The map is alive from the block before, which makes it, to the last that shares it;
-            # they all work on the same tokens.
+            # The map is alive from the block before, which computes it, to the last that shares it.
             made = attention_elements(n, shape, maps=2)
             within = max(within, made, mlp_elements(n, shape) + shape.heads * n * n)
             terms += ((Term("kept map", tokens.seen, tokens.seen), 0),)
@@ -139,7 +138,7 @@ class Sharing(Operator[Attention, ShareAxis]):
 
 
 def _every(run: int, blocks: range) -> Iterator[Placing]:
-    """One own block before every `run` shared ones, from some block on."""
+    """Yield placings with an own block before every `run` shared ones, from some block on."""
     for first in blocks:
         shared = (i for i in blocks[first:] if (i - first) % (run + 1))
         yield dict.fromkeys(shared, "shared")

@@ -25,7 +25,7 @@ from space.utils.reader import Reader
 
 
 class Skip(NamedTuple):
-    """The share of the patch tokens that bypass a block, and what chooses them."""
+    """The share of the patch tokens that bypass a block, and their selector."""
 
     ratio: float
     selector: Selector
@@ -33,7 +33,7 @@ class Skip(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SkipAxis:
-    """Where which share of the patch tokens may bypass a block, and what selects them."""
+    """The blocks, skip ratios and selectors that a space allows."""
 
     blocks: tuple[int, ...]
     ratios: tuple[float, ...]
@@ -54,9 +54,9 @@ class SkipAxis:
 
 
 class Skipping(Operator[Skip, SkipAxis]):
-    """Before the first block of a run the tokens are scored; the same ones go through all of it.
+    """Selection of the tokens that go through a run of blocks, before its first block.
 
-    Counts the blocks of the run that goes on.
+    Its counter: blocks of the current run so far.
     """
 
     name, field, kind, plain = "skip", "skip", "subset", Skip(0.0, "map")
@@ -107,7 +107,7 @@ class Skipping(Operator[Skip, SkipAxis]):
         if axis is not None:
             equal = (each for each in axis.ratios if kept(each, tokens.patches) == k)
             ratio = min(equal, default=ratio)
-        # Inside a run nothing is chosen any more.
+        # Inside a run no tokens are selected.
         if own:
             selector = "map"
         return choice if choice == (ratio, selector) else Skip(ratio, selector)
@@ -155,8 +155,8 @@ class Skipping(Operator[Skip, SkipAxis]):
         n = tokens.patches + shape.prefix
         if own:
             return BlockCost(held=n * shape.width)
-        # The block before a run lends its attention; a map selector reads its logits and has a
-        # hidden and a predicted map of its own.
+        # The selector uses the attention of the block before the run; a map selector reads its
+        # logits and adds a hidden and a predicted map.
         mapped = choice.selector == "map"
         macs = 2 * shape.heads**2 * n * n if mapped else shape.attention_width * n
         term = Term(
@@ -175,13 +175,13 @@ class Skipping(Operator[Skip, SkipAxis]):
         return [after.tokens.inside, choice.selector]
 
     def decoded(self, tokens: Tokens, own: int, asked: Skip, axis: SkipAxis) -> Skip:
-        # A block that asks to skip right after a run's block goes on with that run.
+        # A block that skips right after a block of a run continues the run.
         if not own or not asked.ratio:
             return asked
         return Skip(self._running(tokens, axis), "map")
 
     def encoded(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis) -> Skip:
-        # Inside a run every value says the same.
+        # Inside a run all skip values are equivalent.
         return axis.choices[0] if own and choice.ratio else choice
 
     def families(
@@ -204,25 +204,25 @@ class Skipping(Operator[Skip, SkipAxis]):
         return f"{choice.ratio:.0%}"
 
     def _running(self, tokens: Tokens, axis: SkipAxis) -> float:
-        """The ratio of the run that goes on: of equal ones the smallest, as in canonical form."""
+        """Return the ratio of the current run, the smallest equal one as in canonical form."""
         return min(each for each in axis.ratios if kept(each, tokens.patches) == tokens.inside)
 
 
 @lru_cache(maxsize=65536)
 def kept(ratio: float, tokens: int) -> int:
-    """K = P - floor(ratio * P), in exact decimals: 0.29 * 100 skips 29 tokens, not 28."""
+    """Return K = P - floor(ratio * P) in exact decimals: 0.29 * 100 skips 29 tokens, not 28."""
     return tokens - int(Fraction(str(ratio)) * tokens)
 
 
 def _alternate(axis: SkipAxis | None, depth: int) -> Iterator[Placing]:
-    """Every other block is skipped by the same share of the tokens, from some block on (ToSA)."""
+    """Yield placings that skip every other block at one ratio, from some block on (ToSA)."""
     for choice in axis.choices if axis else ():
         for first in range(1, depth):
             yield dict.fromkeys(range(first, depth, 2), choice)
 
 
 def _runs(axis: SkipAxis | None, depth: int) -> Iterator[Placing]:
-    """Runs as long as the space allows, one full block between them, from some block on."""
+    """Yield placings of runs of greatest length, a full block between them, from some block on."""
     if axis is None:
         return
     run = axis.max_run

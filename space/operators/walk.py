@@ -1,4 +1,4 @@
-"""An arch along a backbone, block by block: each operator in its turn."""
+"""Walking through an arch: states, canonical form and rules of its blocks."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Turn(NamedTuple):
     """One operator at one block.
 
     Args:
-        operator: Whose turn it is.
-        tokens: What it finds.
-        own: What it has counted.
-        choice: The block's choice of it.
+        operator: The operator.
+        tokens: The tokens before it.
+        own: Its counter before the block.
+        choice: Its choice in the block.
     """
 
     operator: Operator[Any, Any]
@@ -34,13 +34,13 @@ class Turn(NamedTuple):
 
 
 def start(shape: BackboneShape) -> State:
-    """The state before block 0."""
+    """Return the state before block 0."""
     grid, counters = shape.grid, (operator.start() for operator in operators())
     return State(Tokens(grid, grid[0] * grid[1]), tuple(counters))
 
 
 def turns(state: State, block: BlockArch) -> Iterator[Turn]:
-    """The operators' turns at a block in canonical form."""
+    """Yield the operators' turns at a block in canonical form."""
     tokens = state.tokens
     for operator, own in zip(operators(), state.own, strict=True):
         choice = operator.choice(block)
@@ -50,7 +50,7 @@ def turns(state: State, block: BlockArch) -> Iterator[Turn]:
 
 @cached(1 << 16)
 def advance(state: State, block: BlockArch) -> State:
-    """The state after a block that is valid at `state`."""
+    """Return the state after a block that is valid at `state`."""
     tokens, counters = state.tokens, []
     for operator, own in zip(operators(), state.own, strict=True):
         tokens, own = operator.advance(tokens, own, operator.choice(block))  # noqa: PLW2901
@@ -61,7 +61,7 @@ def advance(state: State, block: BlockArch) -> State:
 def canonical_block(
     state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
 ) -> BlockArch:
-    """`block` at `state` without what changes nothing; of equal choices of the axes the first."""
+    """Return the canonical form of `block` at `state`."""
     tokens = state.tokens
     for operator, own in zip(operators(), state.own, strict=True):
         choice = operator.choice(block)
@@ -75,13 +75,13 @@ def canonical_block(
 def violations(
     i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
 ) -> list[str]:
-    """The reasons why a block in canonical form cannot stand at place `i`; empty where it can.
+    """Return the reasons why a block in canonical form is invalid; empty if it is valid.
 
     Args:
-        i: The block.
-        state: What it finds.
+        i: Index of the block.
+        state: The state before it.
         block: Its choices.
-        axes: What a space allows; without them there are no limits.
+        axes: Axes of a space; without them there are no limits.
     """
     reasons, choosing = [], []
     for operator, tokens, own, choice in turns(state, block):
@@ -99,7 +99,7 @@ def violations(
 
 
 def unlisted(i: int, state: State, block: BlockArch, axes: Mapping[str, Axis]) -> list[str]:
-    """The choices of block `i`, in canonical form, that a space does not list."""
+    """Return reasons for the choices of canonical block `i` that a space does not list."""
     reasons = []
     for operator, tokens, own, choice in turns(state, block):
         if choice != operator.plain:
@@ -114,7 +114,7 @@ def unlisted(i: int, state: State, block: BlockArch, axes: Mapping[str, Axis]) -
 def block_choices(
     i: int, state: State, axes: Mapping[str, Axis]
 ) -> Iterator[tuple[BlockArch, State]]:
-    """What block `i` may choose at a state, in canonical form and gene order, and what it leaves.
+    """Yield the canonical choices of block `i` at a state, in gene order, and the states after it.
 
     Gene order is that of the operators, each with its plain choice first.
     """
@@ -137,7 +137,7 @@ def block_choices(
 def _allowed(
     i: int, operator: Operator[Any, Any], tokens: Tokens, own: Any, axis: Axis | None
 ) -> Iterator[Any]:
-    """The choices of an axis, beside the plain one, that block `i` may make; each once."""
+    """Yield the canonical choices of an axis, beside the plain one, that block `i` may make."""
     seen = {operator.plain}
     for listed in axis.choices if axis is not None and i in axis.blocks else ():
         choice = operator.canonical(tokens, own, listed, axis)
@@ -147,11 +147,11 @@ def _allowed(
 
 
 class Trace(NamedTuple):
-    """An arch along a backbone.
+    """The states along an arch.
 
     Args:
-        states: Before each block, and after the last one.
-        blocks: The choices without what changes nothing.
+        states: The states before each block and after the last one.
+        blocks: The blocks in canonical form.
     """
 
     states: tuple[State, ...]
@@ -160,7 +160,7 @@ class Trace(NamedTuple):
 
 @cached(1 << 12)
 def trace(arch: Arch, shape: BackboneShape) -> Trace:
-    """Follow an arch along a backbone.
+    """Compute the states along an arch.
 
     Raises:
         InputError: The arch has another depth than the backbone, or breaks a rule.
@@ -181,6 +181,6 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
 
 @cached(1 << 16)
 def _checked(first: bool, state: State, block: BlockArch) -> tuple[BlockArch, tuple[str, ...]]:
-    """The canonical form of a block, and why it cannot stand at block 0, or at a later one."""
+    """Return the canonical form of a block, and why it is invalid as block 0, or as a later one."""
     block = canonical_block(state, block)
     return block, tuple(violations(0 if first else 1, state, block))

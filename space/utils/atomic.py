@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and one line on those that cannot be written."""
+"""Atomic writing of files, with one-line errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from space.utils.errors import InputError, one_line
 
 @contextmanager
 def writing(path: str | Path, verb: str = "written") -> Iterator[None]:
-    """Name the file that what is done inside cannot write, or make, as the verb says.
+    """Convert an OSError inside the context to an InputError that names the file.
 
     Raises:
-        InputError: it cannot be written, and why: the disk is full, or may only be read.
+        InputError: The file cannot be written; gives the reason, such as a full disk.
     """
     try:
         yield
@@ -27,17 +27,17 @@ def writing(path: str | Path, verb: str = "written") -> Iterator[None]:
 
 @contextmanager
 def replacing(path: str | Path, previous: Path | None = None) -> Iterator[BinaryIO]:
-    """A file beside `path`, which takes its place once it is whole and on the disk.
+    """Open a temporary file, which replaces `path` once it is complete and synced to disk.
 
     Args:
-        path: what is written.
-        previous: where what lay there goes; None for nowhere.
+        path: The file to write.
+        previous: Path to move an old file to; None overwrites it.
 
     Raises:
-        InputError: it cannot be written; what lay there still does, and nothing beside it.
+        InputError: The file cannot be written; an old one is kept, the temporary one removed.
     """
     path = Path(path)
-    # Processes of other machines may write here too, under the same numbers.
+    # A uuid, not a pid: processes on other machines may write here too.
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with writing(path):
@@ -49,23 +49,23 @@ def replacing(path: str | Path, previous: Path | None = None) -> Iterator[Binary
                 path.replace(previous)
             beside.replace(path)
     finally:
-        # Of a disk that may only be read, even what is not there cannot be removed.
+        # On a read-only disk unlink fails even for missing files.
         with suppress(OSError):
             beside.unlink()
 
 
 def remove_half_written(folder: Path) -> None:
-    """Remove what a process that was killed left beside files; call it as the one that writes."""
+    """Remove temporary files of killed processes; only for the single writer of a folder."""
     for left in folder.glob(".*.part"):
         with suppress(OSError):
             left.unlink()
 
 
 def make_folder(path: Path) -> Path:
-    """The folder, which is there afterwards.
+    """Make a folder, and return it.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: The folder cannot be made.
     """
     with writing(path, "made"):
         path.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The one error that a user's own input raises, and how values stand in its line."""
+"""InputError, and the formatting of values in its message."""
 
 import difflib
 import reprlib
@@ -15,14 +15,14 @@ _brief.maxstring = _brief.maxother = _brief.maxlong = LONGEST
 
 
 class InputError(ValueError):
-    """What was given is not right; the message is one line: place, value, what would be right.
+    """Invalid user input; the message is one line with place, value and what is expected.
 
     Args:
-        lines: the message; several only where several things are told at once.
+        lines: The message; several lines only for several errors.
     """
 
     def __init__(self, *lines: str) -> None:
-        # Names and values come from files: none may break the line, or speak to the terminal.
+        # Names and values from files must not contain newlines or terminal escapes.
         super().__init__(*map(printable, lines))
 
     def __str__(self) -> str:
@@ -31,7 +31,7 @@ class InputError(ValueError):
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Puts a place before what an InputError says that is raised inside."""
+    """Prefix the message of an InputError raised inside the context with a place."""
     try:
         yield
     except InputError as error:
@@ -39,22 +39,22 @@ def naming(place: str) -> Iterator[None]:
 
 
 def near(value: str, known: list[str]) -> str:
-    """The ending "; did you mean 'x'?" where one of `known` is close to `value`, else nothing."""
+    """Return "; did you mean 'x'?" if one of `known` is close to `value`, else an empty text."""
     found = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def shown(value: object) -> str:
-    """`value` as it stands in an error: its repr, with the middle left out where it is long."""
+    """Format a value for a message: its repr, shortened in the middle."""
     return cut(_brief.repr(value))
 
 
 def one_line(error: BaseException, typed: bool = False) -> str:
-    """What an exception of a library says, which may be a page, in one short line.
+    """Format an exception of a library as one short line.
 
     Args:
-        error: The exception; an OSError's line leaves out its number and its file.
-        typed: Whether the line begins with the exception's type.
+        error: The exception; of an OSError number and file are left out.
+        typed: Whether to begin with the exception's type.
     """
     text = str(getattr(error, "strerror", None) or error)
     if typed or not text.strip():
@@ -63,13 +63,13 @@ def one_line(error: BaseException, typed: bool = False) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with what is no visible character escaped."""
+    """Escape the unprintable characters of a text."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """`text` with its middle left out where it is long."""
+    """Shorten a text in the middle."""
     half = (longest - 3) // 2
     return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"

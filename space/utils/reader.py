@@ -1,4 +1,4 @@
-"""The one checked reader of files and configs: each value at its place, errors in one line."""
+"""The checked reader of files and configs; errors name the place of a value."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Reader:
-    """A value of a file or a config, which says where it stands when it is not what it must be.
+    """A value of a file or a config, with its place for errors.
 
     Args:
-        value: The value, as it was given.
-        place: The keys and positions that lead to it.
-        document: The file that holds it; None for what comes from Python or from an option.
+        value: The raw value.
+        place: Keys and indices that lead to it.
+        document: The file of the value; None for values of Python or an option.
     """
 
     value: Any
@@ -30,17 +30,17 @@ class Reader:
     document: Document | None = None
 
     def error(self, message: str) -> InputError:
-        """An error about this value: `FILE:LINE: PLACE: message`."""
+        """Make an error about this value: `FILE:LINE: PLACE: message`."""
         if self.document is not None:
             return self.document.error(self.place, message)
         return InputError(f"{dotted(self.place)}: {message}")
 
     def mapping(self, *required: str, **optional: Any) -> dict[str, Reader]:
-        """The values of a mapping that has these keys and no others, by key; null means absent.
+        """Read a mapping with these keys and no others; null means absent.
 
         Args:
-            required: Keys that must be there.
-            optional: Keys that may be absent, and what they stand for then.
+            required: Required keys.
+            optional: Optional keys with their defaults.
         """
         known = [*required, *optional]
         if not isinstance(self.value, Mapping):
@@ -56,20 +56,20 @@ class Reader:
         return {key: self._at(key, value) for key, value in (optional | given).items()}
 
     def entries(self) -> dict[str, Reader]:
-        """The values of a mapping, whatever its keys are called."""
+        """Read a mapping with any keys."""
         if not isinstance(self.value, Mapping):
             raise self.error(f"must be a mapping, got {shown(self.value)}")
         return {str(key): self._at(str(key), value) for key, value in self.value.items()}
 
     def items(self, least: int = 0) -> list[Reader]:
-        """The values of a list, which is not empty where `least` is 1."""
+        """Read a list of at least `least` values."""
         if not isinstance(self.value, list | tuple) or len(self.value) < least:
             wanted = "a list, not empty" if least else "a list"
             raise self.error(f"must be {wanted}, got {shown(self.value)}")
         return [self._at(i, value) for i, value in enumerate(self.value)]
 
     def distinct(self, read: Callable[[Reader], T]) -> tuple[T, ...]:
-        """The values of a list that is not empty and names nothing twice."""
+        """Read a list that is not empty and has no duplicates."""
         found: list[T] = []
         for each in self.items(least=1):
             value = read(each)
@@ -96,20 +96,20 @@ class Reader:
         return float(self.value)
 
     def ratio(self) -> float:
-        """A number between 0 and 1, neither of them."""
+        """Read a number in (0, 1)."""
         if not is_number(self.value) or not 0 < self.value < 1:
             raise self.error(f"must be a number in (0, 1), got {shown(self.value)}")
         return float(self.value)
 
     def numbers(self, count: int) -> tuple[float, ...]:
-        """A list of so many numbers."""
+        """Read a list of `count` numbers."""
         values = [each.value for each in self.items()]
         if len(values) != count or not all(map(is_number, values)):
             raise self.error(f"must be {count} numbers, got {shown(self.value)}")
         return tuple(map(float, values))
 
     def named_numbers(self) -> dict[str, float]:
-        """A mapping of names to numbers."""
+        """Read a mapping of names to numbers."""
         if not isinstance(self.value, Mapping) or not all(map(is_number, self.value.values())):
             raise self.error(f"must be numbers by name, got {shown(self.value)}")
         return {str(name): float(number) for name, number in self.value.items()}
@@ -129,7 +129,7 @@ class Reader:
         return str(self.value)
 
     def make(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """What `function` makes of the arguments; its complaint gets the place of this value."""
+        """Call `function`; its InputError gets the place of this value."""
         try:
             return function(*args, **kwargs)
         except InputError as error:
@@ -140,19 +140,19 @@ class Reader:
 
 
 def open_yaml(path: str | Path, schema: str) -> Reader:
-    """What a YAML file of a schema holds.
+    """Open a YAML file of a schema.
 
     Raises:
-        InputError: The file cannot be read, or says that it is of another schema.
+        InputError: The file cannot be read, or has another schema.
     """
     return of_schema(read_yaml(path), schema)
 
 
 def of_schema(document: Document, schema: str) -> Reader:
-    """A document of a schema: another version's file is refused before its keys are looked at.
+    """Make a reader of a document, checking its schema before any other key.
 
     Raises:
-        InputError: The document says that it is of another schema.
+        InputError: The document has another schema.
     """
     given = document.data.get("schema") if isinstance(document.data, dict) else None
     if given is not None and given != schema:
@@ -161,7 +161,7 @@ def of_schema(document: Document, schema: str) -> Reader:
 
 
 def open_json(path: Path) -> Reader:
-    """What a JSON file holds.
+    """Open a JSON file.
 
     Raises:
         InputError: The file cannot be read.

@@ -1,4 +1,4 @@
-"""What ends a training: signals, after which it ends its step and is stored, and lost processes."""
+"""Signals that stop a training after its current step, and the error of lost processes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any, NoReturn
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: a scheduler wants the machine back, or somebody ends the process from outside."""
+    """SIGTERM was received, from a scheduler or a user."""
 
 
 class ProcessLostError(RuntimeError):
-    """Another process of the training has ended, so that this one cannot go on."""
+    """Another process of the training has exited, so this one cannot continue."""
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """What SIGTERM does in `terminable`."""
+    """Handle SIGTERM inside `terminable`."""
     raise Terminated
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises `Terminated`, as Ctrl-C raises KeyboardInterrupt; for a while.
+    """Make SIGTERM raise `Terminated`, as Ctrl-C raises KeyboardInterrupt.
 
-    Only in the main thread, and only where nobody else handles SIGTERM.
+    Only in the main thread, and only where SIGTERM has no other handler.
     """
     with handlers_kept():
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -37,44 +37,44 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """What is done inside may take the handlers for its own; afterwards they are as before."""
+    """Restore the handlers of SIGINT and SIGTERM at the end of the context."""
     numbers = (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
-            # None is a handler that is not Python's, which it could not set again.
+            # None is a handler not set from Python, which signal.signal cannot restore.
             if handler is not None:
                 signal.signal(number, handler)
 
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Ctrl-C and SIGTERM do nothing, for what is short and must not be cut."""
+    """Ignore Ctrl-C and SIGTERM, for short work that must not be interrupted."""
     with handlers_kept():
         for number in (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ():
             signal.signal(number, signal.SIG_IGN)
         yield
 
 
-# Asked for by whoever cannot send a signal; for as long as the process lives.
+# Set by `ask_to_stop`, until the process exits.
 _asked = threading.Event()
 
 
 def ask_to_stop() -> None:
-    """What SIGTERM does, for trainings in a thread that hears no signals."""
+    """Stop a training as SIGTERM does, for trainings outside the main thread."""
     _asked.set()
 
 
 class Stop:
-    """Whether a signal wants a training to stop.
+    """The stop request of a training.
 
     Args:
-        patient: whether a second Ctrl-C waits too: launchers repeat the first one.
+        patient: Whether a second Ctrl-C waits too, since launchers repeat the first one.
 
     Attributes:
-        signal: the first that was heard; None before.
+        signal: The first signal received; None before.
     """
 
     def __init__(self, patient: bool = False) -> None:
@@ -87,19 +87,19 @@ class Stop:
         return self.signal is not None or _asked.is_set()
 
     def leave(self) -> NoReturn:
-        """Raise what the signal stands for, by itself or of another process."""
+        """Raise KeyboardInterrupt or `Terminated`, also after a signal to another process."""
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         raise Terminated
 
     def check(self) -> None:
-        """Leave if a signal was heard; who was asked otherwise leaves after a step, with others."""
+        """Leave if this process received a signal; other requests wait for the end of a step."""
         if self.signal is not None:
             self.leave()
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """What is done inside is not waited for."""
+        """Let a signal interrupt the context at once."""
         self._waits = False
         try:
             self.check()
@@ -108,7 +108,7 @@ class Stop:
             self._waits = True
 
     def hear(self, number: int, frame: FrameType | None) -> None:
-        """A handler: notes the first signal; a second Ctrl-C leaves whatever is being done."""
+        """Handle a signal: store the first; a second Ctrl-C interrupts at once."""
         again = self.wanted and number == signal.SIGINT and not self._patient
         if not self.wanted:
             self.signal = number
@@ -118,17 +118,16 @@ class Stop:
 
 @contextmanager
 def stoppable(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
-    """Ctrl-C and SIGTERM are noted, for a while, instead of interrupting what is being done.
+    """Store Ctrl-C and SIGTERM inside the context instead of interrupting it.
 
-    Only in the main thread, and only where nobody else handles them; at the end the handlers are
-    as before.
+    Only in the main thread, and only where they have no other handler.
 
     Args:
-        wanted: False leaves the signals as they are.
-        patient: see `Stop`.
+        wanted: Whether to handle the signals at all.
+        patient: As in `Stop`.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was heard; `Terminated`, which is one, after SIGTERM.
+        KeyboardInterrupt: Ctrl-C was received; its subclass `Terminated` after SIGTERM.
     """
     stop = Stop(patient)
     before = _free_handlers() if wanted else {}
@@ -137,17 +136,17 @@ def stoppable(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
             for number in before:
                 signal.signal(number, stop.hear)
             yield stop
-        # Outside, where whatever is heard now does what it did before.
+        # After the old handlers are restored, so that a further signal acts as before.
         stop.check()
     except KeyboardInterrupt:
         if stop.signal is not None and before.get(stop.signal) is signal.SIG_DFL:
-            # Who leaves SIGTERM to the system expects a process that ends by it, and no exception.
+            # With the default handler the parent expects the process to die of SIGTERM.
             signal.raise_signal(stop.signal)
         raise
 
 
 def _free_handlers() -> dict[int, Any]:
-    """The handlers, by signal, that nobody misses for a while."""
+    """Return the handlers of the signals that nothing else handles."""
     if not _in_main_thread():
         return {}
     usual: dict[int, tuple[Any, ...]] = {
@@ -159,5 +158,5 @@ def _free_handlers() -> dict[int, Any]:
 
 
 def _in_main_thread() -> bool:
-    """Python lets no other thread handle signals."""
+    """Return whether this is the main thread, the only one that can set handlers."""
     return threading.current_thread() is threading.main_thread()

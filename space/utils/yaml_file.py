@@ -1,7 +1,7 @@
-"""YAML from people and from strangers: read safely, bounded, with the line of every value.
+"""Safe and bounded reading of untrusted YAML, with the line of every value.
 
-Duplicate keys, keys that are no text, tags that name objects, deep nesting, aliases that explode
-and bytes that are no text are refused in one line. Writing goes beside the file and is renamed.
+Refuses duplicate keys, keys that are no text, tags of objects, deep nesting, alias bombs and bytes
+that are no UTF-8. Writing is atomic.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MOST_DEPTH = 40
 MOST_VALUES = 100_000
 MOST_DIGITS = 32
 
-# libyaml's parser where PyYAML was built with it: fifty times faster, the same events.
+# libyaml's parser, if PyYAML was built with it, is fifty times faster.
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -32,14 +32,14 @@ Place = tuple[str | int, ...]
 
 
 class Document(NamedTuple):
-    """The data of a file, and the line on which each of its places stands."""
+    """The data of a file, and the line of each place."""
 
     path: Path
     data: Any
     lines: dict[Place, int]
 
     def error(self, place: Place, message: str) -> InputError:
-        """An error about the value at `place`, or about the nearest thing around it."""
+        """Make an error about the value at `place`, with its line or that of its nearest parent."""
         known = place
         while known and known not in self.lines:
             known = known[:-1]
@@ -48,7 +48,7 @@ class Document(NamedTuple):
 
 
 def dotted(place: Place) -> str:
-    """A place as people write it: `blocks[3].pool.grid`."""
+    """Format a place: `blocks[3].pool.grid`."""
     parts = (f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in place)
     return cut("".join(parts).removeprefix("."))
 
@@ -61,7 +61,7 @@ def read_yaml(path: str | Path) -> Document:
     """Read a file of one YAML document.
 
     Raises:
-        InputError: the file cannot be read, is too large, or is no YAML of plain values.
+        InputError: The file cannot be read, is too large, or is no YAML of plain values.
     """
     path = Path(path)
     try:
@@ -95,20 +95,20 @@ def _parse(path: Path, raw: bytes) -> Document:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a file whole: there is never half a one.
+    """Write a text file atomically.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: The file cannot be written.
     """
     with replacing(path) as file:
         file.write(text.encode())
 
 
 def write_yaml(path: str | Path, data: Any) -> None:
-    """Write plain values as YAML, in the order given; innermost collections on one line.
+    """Write plain values as YAML in their order, innermost collections on one line.
 
     Raises:
-        InputError: a value that `read_yaml` would refuse, or a file that cannot be written.
+        InputError: `read_yaml` would refuse a value, or the file cannot be written.
     """
     try:
         text = yaml.dump(
@@ -128,11 +128,11 @@ def write_yaml(path: str | Path, data: Any) -> None:
 
 
 def check_size(path: Path | str, text: str) -> None:
-    """Count nesting and values on the event stream, which needs no recursion and no memory.
+    """Limit nesting and values on the event stream, which needs no recursion and no memory.
 
     Raises:
-        InputError: there are more than any file or option has; nothing else reads them then.
-        yaml.YAMLError: it is no YAML.
+        InputError: A limit is exceeded.
+        yaml.YAMLError: The text is no YAML.
     """
     depth = 0
     for count, event in enumerate(_events(path, text)):
@@ -149,7 +149,7 @@ def check_size(path: Path | str, text: str) -> None:
 
 
 def _events(path: Path | str, text: str) -> Iterator[yaml.Event]:
-    """What libyaml reads; some versions look ahead, and refuse deep nesting before they tell."""
+    """Yield YAML events; converts the nesting error of some versions of libyaml."""
     try:
         yield from yaml.parse(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
@@ -160,7 +160,7 @@ def _events(path: Path | str, text: str) -> Iterator[yaml.Event]:
 
 
 class _Reader:
-    """Turns nodes into plain values, keeping their lines."""
+    """Converts nodes to plain values, and stores their lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -169,8 +169,8 @@ class _Reader:
 
     def value(self, node: yaml.Node, place: Place) -> Any:
         self.lines.setdefault(place, node.start_mark.line + 1)
-        # An alias stands for its whole node each time, so this bounds what aliases expand to, and
-        # the depth what a node that holds itself does.
+        # Nodes are counted at each alias too, which bounds their expansion; the depth bounds nodes
+        # that contain themselves.
         if len(self.lines) > MOST_VALUES or len(place) > MOST_DEPTH:
             raise self._error(node, place, "too many values; aliases may not multiply")
         if isinstance(node, yaml.MappingNode):
@@ -183,7 +183,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, place: Place) -> Any:
         kind = node.tag.removeprefix(TAG)
-        # Long numbers take quadratic time to read or to show, and are none that anybody means.
+        # Long numbers take quadratic time to parse and print.
         if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
             raise self._error(
                 node, place, f"{shown(node.value)} is too long a number; quote it if it is text"
@@ -191,7 +191,7 @@ class _Reader:
         try:
             value = self._construct(node)
         except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):
-            # What PyYAML's constructors raise at a scalar that is not what its tag says.
+            # The errors of PyYAML's constructors for a scalar that does not fit its tag.
             message = f"{shown(node.value)} cannot be read as {shown(kind)}; quote it if it is text"
             raise self._error(node, place, message) from None
         if value is not None and not isinstance(value, str | int | float | bool):

@@ -1,1 +1,1 @@
-"""Which of timm's models are served, their blocks, and their weights."""
+"""The supported timm models, their blocks, and their pretrained weights."""

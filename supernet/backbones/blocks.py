@@ -1,8 +1,8 @@
-"""timm's transformer block, called with what it is to take from, and leave for, other blocks.
+"""timm's transformer block, extended to take attention maps from and expose them to other blocks.
 
 B images, N tokens, D width, H heads, d = A / H, A attention width. The projections are those of
-timm's `Attention`; maps are per head, after the softmax and before attention dropout. A block that
-is called with its tokens alone computes what timm's does.
+timm's `Attention`; maps are per head, after the softmax and before attention dropout. Called with
+tokens alone, a block computes the same as timm's.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from torch.nn import functional as F
 
 M = TypeVar("M", bound=nn.Module)
 
-# Maps made at once on a CPU: so many bytes of them stay in its cache until they are used up.
+# Bytes of maps computed at once on a CPU, so that they stay in its cache until they are used.
 CACHED_BYTES = 3 << 20
 
-# Maps of a batch (B, H, N, N), in parts (b, H, N, N) of some images after the other: where they are
-# made part by part, joining them would take longer than the attention itself.
+# Maps of a batch (B, H, N, N) in parts (b, H, N, N), as they are computed: concatenating them would
+# take longer than the attention itself.
 Maps = tuple[Tensor, ...]
 
 
 class Request(NamedTuple):
-    """What is wanted of a block's attention.
+    """What a block's attention must expose.
 
     Args:
-        maps: Whether to leave its maps.
-        read_logits: Reads its logits, (b, H, N, N) to any tensor (b, ...).
-        read_rows: Reads its queries and keys, (B, H, N, d) each, with the scale of the logits.
-        query_key: Whether to leave its queries and keys.
-        of: The tokens (B, N, D) whose queries and keys are left, where they are not the block's.
+        maps: Whether to expose its maps.
+        read_logits: Function of its logits, (b, H, N, N) to any tensor (b, ...).
+        read_rows: Function of its queries and keys, (B, H, N, d) each, and the scale of the logits.
+        query_key: Whether to expose its queries and keys.
+        of: Tokens (B, N, D) to expose queries and keys of; None for the block's own.
     """
 
     maps: bool = False
@@ -46,12 +46,12 @@ class Request(NamedTuple):
 
 
 class Exposed(NamedTuple):
-    """What a block's attention leaves; None where nobody asked.
+    """What a block's attention exposes; None where it was not requested.
 
     Args:
-        maps: A, (B, H, N, N) in all, after the softmax.
-        read: What `read_logits` or `read_rows` gave, (B, ...).
-        query, key: After any q/k norm, (B, H, n, d).
+        maps: Maps, (B, H, N, N) in all, after the softmax.
+        read: Result of `read_logits` or `read_rows`, (B, ...).
+        query, key: Queries and keys after any q/k norm, (B, H, n, d).
     """
 
     maps: Maps | None = None
@@ -61,17 +61,17 @@ class Exposed(NamedTuple):
 
 
 class Exchange:
-    """What one call of a block takes and leaves beside its tokens.
+    """Inputs and outputs of one call of a block beside its tokens.
 
-    It belongs to the call: nothing is kept in the module, so that calls may run side by side. No
-    dataclass: of those FSDP hands a copy to the block, and what it leaves there would be lost.
+    Nothing is stored in the module, so that calls may run concurrently. Not a dataclass: FSDP
+    passes copies of those to the block, and the outputs would be lost.
 
     Args:
-        request: What is wanted of the attention.
-        maps: Of the block before, (B, H, N, N) in all, where this one shares them.
+        request: What the attention must expose.
+        maps: Maps of the block before, (B, H, N, N) in all, if this block shares them.
 
     Attributes:
-        exposed: What the attention left.
+        exposed: What the attention exposed.
     """
 
     def __init__(self, request: Request | None = None, maps: Maps | None = None) -> None:
@@ -81,7 +81,7 @@ class Exchange:
 
 
 class ElasticAttention(Attention):
-    """timm's attention, with its own maps or those of the block before."""
+    """timm's attention, by its own maps or those of the block before."""
 
     def forward(
         self,
@@ -90,7 +90,7 @@ class ElasticAttention(Attention):
         is_causal: bool = False,
         exchange: Exchange | None = None,
     ) -> Tensor:
-        """Tokens (B, N, D) to (B, N, D); without an exchange as timm does it."""
+        """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
             return super().forward(x, attn_mask, is_causal)
         if exchange.maps is not None:
@@ -101,14 +101,14 @@ class ElasticAttention(Attention):
         return self._output(x, y)
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys (after any norm) and values of tokens (B, N, D), each (B, H, N, d)."""
+        """Project tokens (B, N, D) to queries and keys (normed) and values, each (B, H, N, d)."""
         batch, n, _ = x.shape
         qkv = self.qkv(x).reshape(batch, n, 3, self.num_heads, self.head_dim)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return self.q_norm(query), self.k_norm(key), value
 
     def _by_own_maps(self, x: Tensor, request: Request) -> tuple[Tensor, Exposed]:
-        """Fused unless somebody needs the N x N maps."""
+        """Attend by own maps; fused unless maps or logits are requested."""
         query, key, value = self.project(x)
         maps = read = None
         if self.fused_attn and not request.maps and request.read_logits is None:
@@ -124,10 +124,9 @@ class ElasticAttention(Attention):
     def _materialised(
         self, query: Tensor, key: Tensor, value: Tensor, request: Request
     ) -> tuple[Tensor, Maps | None, Tensor | None]:
-        """Values read through the maps (B, N, A), the maps, and what was read off their logits.
+        """Attend with materialised maps; returns (B, N, A), the maps, and `read_logits`' result.
 
-        The batch goes part by part: of maps that nobody keeps only those of a part are there at
-        once.
+        The batch is split, so that only the maps of one part are alive unless they are requested.
         """
         ys, maps, read = [], [], []
         for q, k, v in _parts(query, key, value):
@@ -148,16 +147,16 @@ class ElasticAttention(Attention):
         return _joined([_tokens(self.attn_drop(a) @ v) for a, v in parts])
 
     def _values(self, x: Tensor) -> Tensor:
-        """Values (B, N, A): the last A rows of `qkv`; in a subnet they are all that it has."""
+        """Project to values (B, N, A) by the last A rows of `qkv`, in a subnet its only rows."""
         qkv = self.qkv
         if type(qkv) is nn.Linear and not (qkv._forward_hooks or qkv._forward_pre_hooks):
             bias = None if qkv.bias is None else qkv.bias[-self.attn_dim :]
             return F.linear(x, qkv.weight[-self.attn_dim :], bias)
-        # An adapter, a quantised layer: only it knows what it computes.
+        # Adapters and quantised layers have no plain weight to slice.
         return qkv(x)[..., -self.attn_dim :]  # type: ignore[no-any-return]
 
     def _output(self, x: Tensor, y: Tensor) -> Tensor:
-        """What the heads have read (B, N, A), projected: (B, N, D)."""
+        """Project the output of the heads (B, N, A) to (B, N, D)."""
         y = self.norm(y)
         if self.gate is not None:
             y = y * self.gate(x).sigmoid()
@@ -165,7 +164,7 @@ class ElasticAttention(Attention):
 
 
 class ElasticBlock(Block):
-    """timm's pre-norm block, which can take and leave attention maps."""
+    """timm's pre-norm block, which can take and expose attention maps."""
 
     def forward(
         self,
@@ -174,7 +173,7 @@ class ElasticBlock(Block):
         is_causal: bool = False,
         exchange: Exchange | None = None,
     ) -> Tensor:
-        """Tokens (B, N, D) to (B, N, D); without an exchange as timm does it."""
+        """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
             return super().forward(x, attn_mask, is_causal)
         of, attn = exchange.request.of, cast(ElasticAttention, self.attn)
@@ -188,20 +187,22 @@ class ElasticBlock(Block):
 
 
 def elastic_block(block: nn.Module) -> ElasticBlock:
-    """The block as one that can exchange maps; it holds the same parameters and submodules."""
+    """Return the block as an `ElasticBlock` with the same parameters and submodules."""
     twin = _as(ElasticBlock, block)
     twin.attn = elastic_attention(block.attn)
     return twin
 
 
 def elastic_attention(attn: Any) -> ElasticAttention:
-    """The attention as one that can exchange maps; it holds the same parameters and submodules."""
+    """Return the attention as an `ElasticAttention` with the same parameters and submodules."""
     return _as(ElasticAttention, attn)
 
 
 def keep_values(attn: Any) -> None:
-    """Cut the attention of a block that shares maps down to its values: it needs no queries and
-    keys. An adapter in the place of `qkv` stays whole."""
+    """Remove queries and keys from the attention of a shared block.
+
+    An adapter in the place of `qkv` stays whole.
+    """
     whole, rows = attn.qkv, attn.attn_dim
     if type(whole) is nn.Linear:
         values = nn.Linear(whole.in_features, rows, bias=whole.bias is not None, device="meta")
@@ -213,9 +214,9 @@ def keep_values(attn: Any) -> None:
 
 
 def shallow_copy(module: M) -> M:
-    """Another module of the same class that holds the same parameters and submodules.
+    """Return a new module of the same class with the same parameters and submodules.
 
-    What is added to either (a head, a hook) is its own.
+    What is added later to either (a head, a hook) is not shared.
     """
     twin = copy.copy(module)
     for name, value in module.__dict__.items():
@@ -225,7 +226,7 @@ def shallow_copy(module: M) -> M:
 
 
 def _as(kind: type[M], module: Any) -> M:
-    """A shallow copy of a module, as one of a class that adds to its own."""
+    """Return a shallow copy of a module as an instance of the subclass `kind`."""
     twin: Any = shallow_copy(module)
     if not isinstance(twin, kind):
         twin.__class__ = kind
@@ -233,9 +234,9 @@ def _as(kind: type[M], module: Any) -> M:
 
 
 def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """On a CPU so many images at a time that their maps stay in its cache; else all of them.
+    """Split a batch on a CPU so that the maps of a part stay in its cache; elsewhere do not.
 
-    A compiler and an exporter are shown all images too: how many there are is open then.
+    Tracing does not split either, as the batch size is unknown then.
     """
     batch, heads, n, _ = tensors[0].shape
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
@@ -252,5 +253,5 @@ def _joined(parts: list[Tensor]) -> Tensor:
 
 
 def _tokens(y: Tensor) -> Tensor:
-    """Heads (b, H, N, d) beside each other: (b, N, A)."""
+    """Concatenate heads (b, H, N, d) to tokens (b, N, A)."""
     return y.transpose(1, 2).flatten(2)

@@ -1,4 +1,4 @@
-"""Backbones with weights: timm's own, or a local checkpoint."""
+"""Backbones with weights of timm or of a local checkpoint."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from supernet.config import BackboneConfig
 
 
 class Head(Protocol):
-    """What a task says of the head that a backbone is to have."""
+    """The part of a task that describes the backbone's head."""
 
     @property
     def outputs(self) -> int:
-        """How many numbers the head gives for an image."""
+        """Number of outputs of the head for an image."""
 
     @property
     def needs(self) -> str:
-        """What the data ask of the head, in words."""
+        """The head that the data needs, in words."""
 
     def fits(self, backbone: VisionTransformer) -> bool:
-        """Whether the backbone's head is one for this task."""
+        """Return whether the backbone's head fits this task."""
 
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
         """Give the backbone a new head for this task, the same at each call."""
 
 
 class Loaded(NamedTuple):
-    """A backbone, and whether its head was made anew over weights that know other classes."""
+    """A backbone, and whether a new head replaced the one of the loaded weights."""
 
     backbone: VisionTransformer
     head_reset: bool
@@ -46,7 +46,7 @@ def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
     """Build the backbone, load its weights, and fit its head to the task.
 
     Raises:
-        InputError: it cannot be built or served, or the checkpoint does not fit.
+        InputError: The backbone cannot be built or supported, or the checkpoint does not fit.
     """
     if config.pretrained and config.checkpoint:
         raise InputError("backbone: give checkpoint or pretrained, not both")
@@ -70,19 +70,19 @@ def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
 
 
 def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
-    """Load a timm checkpoint; the head takes the number of classes that it has.
+    """Load a timm checkpoint; the head is resized to the checkpoint's number of classes.
 
     Raises:
-        InputError: the file cannot be read, or its weights do not fit the backbone.
+        InputError: The file cannot be read, or its weights do not fit the backbone.
     """
     state = _read(path)
     head = state.get("head.weight")
     try:
         if head is not None and len(head) != backbone.num_classes:
             backbone.reset_classifier(len(head))
-        # timm's filter brings positions and patch embedding of another size to this one.
+        # timm's filter resizes position and patch embeddings.
         backbone.load_state_dict(checkpoint_filter_fn(dict(state), backbone))
-    except Exception as error:  # whatever timm and torch raise at weights of something else
+    except Exception as error:  # timm and torch raise many types for weights of other models
         reason = one_line(error)
         raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
 
@@ -92,23 +92,23 @@ def _read(path: str | Path) -> Mapping[str, Tensor]:
         state: Any = load_state_dict(str(path))
     except FileNotFoundError:
         raise InputError(f"backbone.checkpoint: {path} does not exist") from None
-    except Exception as error:  # whatever torch raises at bytes that nobody saved
+    except Exception as error:  # torch raises many types for damaged files
         raise InputError(f"{path}: no checkpoint that can be read: {one_line(error)}") from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise InputError(f"{path}: holds no state dict of tensors")
     size = Path(path).stat().st_size
     if any(tensor.layout != torch.strided or tensor.nbytes > size for tensor in state.values()):
-        # Strides of 0 make a tensor of any size out of one number; a head would get that size.
+        # Strides of 0 expand one number to a tensor of any size, and the head is sized by it.
         raise InputError(f"{path}: holds tensors that are sparse, or larger than the file")
     return state
 
 
 def _download(config: BackboneConfig) -> VisionTransformer:
-    # Told of other classes, timm puts a random head over the weights and does not say so.
+    # With another num_classes timm silently replaces the head by a random one.
     args = {key: value for key, value in config.args.items() if key != "num_classes"}
     try:
         backbone: Any = timm.create_model(config.model, pretrained=True, **args)
-    except Exception as error:  # whatever the network, the hub or timm raise
+    except Exception as error:  # network, hub and timm raise many types
         raise InputError(
             f"backbone.pretrained: no weights for {config.model} from timm's hub (a local file is "
             f"read by backbone.checkpoint): {one_line(error)}"

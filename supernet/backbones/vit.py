@@ -1,4 +1,4 @@
-"""Which backbones can be served, and their shape as measured integers."""
+"""The supported backbones, and the measurement of their shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from space.shape import BackboneShape, Part
 from space.utils.errors import InputError, near, one_line, shown
 from supernet.backbones.blocks import ElasticAttention, ElasticBlock, shallow_copy
 
-# What loads weights, names files or changes what `create_model` returns is not for a file to say.
+# Arguments that load weights, name files or change what `create_model` returns.
 REFUSED_ARGS = (
     "arch",
     "pretrained",
@@ -33,15 +33,14 @@ REFUSED_ARGS = (
 
 
 def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
-    """Build a timm model with initial weights, and check that it can be served.
+    """Build a timm model with initial weights, and check that it is supported.
 
     Args:
-        model: a name that `timm.list_models()` gives.
-        args: arguments for `timm.create_model`.
+        model: A name of `timm.list_models()`.
+        args: Arguments for `timm.create_model`.
 
     Raises:
-        InputError: an unknown model, refused or wrong arguments, or a backbone that cannot be
-            served.
+        InputError: The model is unknown or not supported, or arguments are wrong or refused.
     """
     if not isinstance(model, str) or not timm.is_model(model):
         known = timm.list_models(module="vision_transformer") + timm.list_models(module="deit")
@@ -51,7 +50,7 @@ def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
             raise InputError(f"backbone args: {key!r} is not allowed here")
     try:
         backbone: Any = timm.create_model(model, **args)
-    except Exception as error:  # whatever timm raises, it is these arguments that it cannot take
+    except Exception as error:  # any error of timm is about these arguments
         reason = one_line(error, typed=True)
         raise InputError(f"timm cannot build {model} with {shown(dict(args))}: {reason}") from None
     check_backbone(backbone)
@@ -59,10 +58,10 @@ def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
 
 
 def check_backbone(backbone: nn.Module) -> None:
-    """Refuse a backbone that the operators cannot serve, by name and reason.
+    """Refuse a backbone that the operators do not support.
 
     Raises:
-        InputError: with the class or the setting that stands in the way.
+        InputError: The backbone is not supported; names the class or setting.
     """
     reason = _unserved(backbone)
     if reason is not None:
@@ -70,10 +69,10 @@ def check_backbone(backbone: nn.Module) -> None:
 
 
 def backbone_shape(backbone: nn.Module) -> BackboneShape:
-    """Measure a timm VisionTransformer: the integers that costs depend on.
+    """Measure the integers of a timm VisionTransformer that costs depend on.
 
     Raises:
-        InputError: the backbone cannot be served.
+        InputError: The backbone is not supported.
     """
     check_backbone(backbone)
     assert isinstance(backbone, VisionTransformer)
@@ -98,10 +97,10 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
 
 
 def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
-    """Measure all that comes after the blocks: `head` and `head_per_token` of a shape.
+    """Measure all that follows the blocks: `head` and `head_per_token` of a shape.
 
     Raises:
-        InputError: its MACs do not grow linearly with the tokens.
+        InputError: The head's MACs do not grow linearly with the tokens.
     """
     before = [backbone.patch_embed, backbone.norm_pre, *_tokens(backbone), backbone.blocks]
     head_macs, per_token = _head_macs(backbone, backbone.num_prefix_tokens, backbone.embed_dim)
@@ -109,7 +108,7 @@ def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
 
 
 def numel(parts: Iterable[nn.Module | nn.Parameter]) -> int:
-    """Parameters of modules and of single tensors together."""
+    """Count the parameters of modules and single parameters together."""
     return sum(
         part.numel()
         if isinstance(part, nn.Parameter)
@@ -119,7 +118,7 @@ def numel(parts: Iterable[nn.Module | nn.Parameter]) -> int:
 
 
 def count_macs(run: Callable[[], Any]) -> int:
-    """MACs of what `run` computes, by torch's own counter."""
+    """Count the MACs of `run` by torch's FlopCounterMode."""
     # With gradients on: attention pooling crashes the counter under no_grad.
     with FlopCounterMode(display=False) as counter, torch.enable_grad():
         run()
@@ -149,7 +148,7 @@ def _unserved(backbone: nn.Module) -> str | None:
 
 
 def _block_parts(block: nn.Module) -> dict[str, Any]:
-    """Heads of one block, and MACs per token and parameters of its parts."""
+    """Measure one block: its heads, and MACs per token and parameters of its parts."""
     attn: Any = block.attn
     qkv = attn.qkv
     rows = 2 * attn.attn_dim
@@ -190,7 +189,7 @@ def _stem_macs(backbone: VisionTransformer) -> int:
 
 
 def _head_macs(backbone: VisionTransformer, prefix: int, width: int) -> tuple[int, int]:
-    """MACs of the head, and how many of them each patch token adds."""
+    """Measure the MACs of the head without patch tokens, and those that each of them adds."""
     head = shallow_copy(backbone)
     head.blocks = nn.Sequential()
     head = _on_meta(head)
@@ -207,7 +206,7 @@ def _head_macs(backbone: VisionTransformer, prefix: int, width: int) -> tuple[in
 
 
 def _tokens(backbone: VisionTransformer) -> list[nn.Parameter]:
-    """Prefix tokens and positions: the parameters that belong to no module."""
+    """Return the parameters outside modules: prefix tokens and positions."""
     return [parameter for _, parameter in backbone.named_parameters(recurse=False)]
 
 

@@ -1,4 +1,4 @@
-"""Opens every image file once, before hours are spent on those that can be read."""
+"""Check that every image file can be decoded, before a long training starts."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from supernet.data.loaders import Images, Indices
 from supernet.data.sources import Source
 from supernet.progress import progress_bar
 
-AT_ONCE = 16
+AT_ONCE = 16  # images per task of the thread pool
 KEEP_EVERY_SECONDS = 60.0
-MOST_NAMED = 3
+MOST_NAMED = 3  # bad images in an error
 
 
 def check_images(splits: Sequence[Images], kept: Path) -> None:
-    """Decode the files of all images, in parallel; those that are known to be good are not opened.
+    """Decode the files of all images in parallel, but for those that an earlier check decoded.
 
     Args:
-        splits: images that will be read; those that lie in no files are passed over.
-        kept: file of what is known to be good, which is written too when the check is interrupted.
+        splits: Images to check; those that are no files are skipped.
+        kept: File with the digests of checked files; written also if the check is interrupted.
 
     Raises:
-        InputError: images cannot be read: how many, and the first of them.
+        InputError: Images cannot be read; the message has their number and the first of them.
     """
     work = [part for images in splits for part in _parts(images)]
     if not work:
         return
     good, console, began = _Good(kept), Console(stderr=True), time.monotonic()
     total, opened, bad = sum(len(indices) for _, indices in work), 0, list[str]()
-    # Pillow decodes without Python's lock, so threads are as fast as processes.
+    # Pillow releases the GIL while it decodes, so threads are as fast as processes.
     pool = ThreadPoolExecutor()
     try:
         with progress_bar(console) as bar:
@@ -67,7 +67,7 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
 
 
 class _Seen(NamedTuple):
-    """Some images, as they were found: digests of good files that were opened, and errors."""
+    """The check of some images: digests of the files that were decoded, and error messages."""
 
     images: int
     good: list[int]
@@ -75,10 +75,10 @@ class _Seen(NamedTuple):
 
 
 class _Good:
-    """The files that are known to be good: eight bytes for each, a digest of its stamp.
+    """The files that were decoded before: eight bytes each, a digest of its stamp.
 
     Args:
-        path: where they are kept; what cannot be read there is not known.
+        path: File of the digests; ignored if it cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,7 +90,7 @@ class _Good:
         self._kept, self._kept_at = len(self._known), time.monotonic()
 
     def look(self, source: Source, indices: Indices) -> _Seen:
-        """Open those images of a source whose files are not known."""
+        """Decode those images of a source whose digests are not stored."""
         assert source.stamp is not None
         good, bad = list[int](), list[str]()
         for i in indices.tolist():
@@ -106,7 +106,7 @@ class _Good:
         return _Seen(len(indices), good, bad)
 
     def add(self, digests: list[int]) -> bool:
-        """Know more files; now and then they are kept, and it says so."""
+        """Add digests and write the file now and then; returns whether it was written."""
         self._known.update(digests)
         if time.monotonic() - self._kept_at < KEEP_EVERY_SECONDS:
             return False
@@ -114,11 +114,11 @@ class _Good:
         return True
 
     def keep(self) -> None:
-        """Write what is known, if there is more than before."""
+        """Write the digests, if there are new ones."""
         self._kept_at = time.monotonic()
         if len(self._known) == self._kept:
             return
-        # Where nothing can be written, files are opened again the next time, and that is all.
+        # A folder without write access only costs the next run another check.
         with suppress(InputError):
             make_folder(self._path.parent)
             with replacing(self._path) as file:
@@ -127,7 +127,7 @@ class _Good:
 
 
 def _parts(images: Images) -> Iterator[tuple[Source, Indices]]:
-    """A few images at a time, of those that lie in files."""
+    """Yield a few images at a time, of those that are files."""
     if images.source.stamp is not None:
         for start in range(0, len(images), AT_ONCE):
             yield images.source, images.indices[start : start + AT_ONCE]
@@ -135,6 +135,6 @@ def _parts(images: Images) -> Iterator[tuple[Source, Indices]]:
 
 def _digest(stamp: Stamp) -> int:
     name = os.path.abspath(stamp.name)  # noqa: PTH100 - pathlib takes longer, a million times
-    # Another Pillow may read less, or more.
+    # Another version of Pillow may fail on other files.
     what = (name, stamp.size, stamp.changed, PIL.__version__)
     return int.from_bytes(hashlib.blake2b(repr(what).encode(), digest_size=8).digest(), "little")

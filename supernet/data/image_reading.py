@@ -1,7 +1,6 @@
-"""Reads images out of data sets, in RGB of 8 bits; what cannot be read so is named.
+"""Images of data sets in 8-bit RGB; errors name the file.
 
-Pillow's own `convert("RGB")` cuts off what has more than 8 bits: a greyscale image of 16 bits turns
-white, one of values in 0..1 black.
+Pillow's `convert("RGB")` clips: a 16-bit greyscale image turns white, one of values in 0..1 black.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ BLACK_IS_ZERO = 1
 
 
 class Stamp(NamedTuple):
-    """What an image file is known again by.
+    """Identity of a version of an image file.
 
     Args:
-        name: path of the file; in a tar file, that of the tar file and of its member.
-        size: bytes.
-        changed: time of the last change, in nanoseconds.
+        name: Path of the file; for a member of a tar file, both paths joined.
+        size: Size in bytes.
+        changed: Time of the last change, in nanoseconds.
     """
 
     name: str
@@ -36,7 +35,7 @@ class Stamp(NamedTuple):
 
 @dataclass(frozen=True)
 class PixelReader:
-    """Reads grey images (n, h, w) of 8 bits out of an array."""
+    """Reads images from an array of 8-bit grey values (n, h, w)."""
 
     pixels: np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -45,11 +44,11 @@ class PixelReader:
 
 
 class DatasetReader:
-    """Reads images out of a timm or torchvision data set, by its reader where it has one.
+    """Reads images from a timm or torchvision data set.
 
     Args:
-        dataset: what `create_dataset` gives.
-        split: its name, for errors.
+        dataset: Result of timm's `create_dataset`.
+        split: Name of the split, for errors.
     """
 
     def __init__(self, dataset: Any, split: str) -> None:
@@ -59,29 +58,29 @@ class DatasetReader:
         self._tar: str | None = None
         if isinstance(self._reader, ReaderImageInTar):
             self._tar = self._reader.root
-            # Kept open, it would have one position for all threads and processes.
+            # An open tar file would share one file position between threads and processes.
             self._reader.cache_tarfiles = False
         if hasattr(dataset, "loader"):
-            # torchvision's own converts to RGB as Pillow does.
+            # torchvision's default loader converts with Pillow's clipping `convert("RGB")`.
             dataset.loader = Image.open
         listing = dataset if self._reader is None else self._reader
         self._files = getattr(listing, "samples", getattr(listing, "imgs", None))
 
     def __call__(self, i: int) -> Image.Image:
-        """Image i.
+        """Read image i.
 
         Raises:
-            InputError: it cannot be read, or not without spoiling it.
+            InputError: The image cannot be read or converted faithfully.
         """
         try:
             if self._reader is None:
                 return to_rgb(self._dataset[i][0])
             with self._reader[i][0] as file:
                 return to_rgb(Image.open(file))
-        except Exception as error:  # whatever Pillow raises of a damaged file
+        except Exception as error:  # Pillow raises many types for damaged files
             reason = one_line(error)
             if isinstance(error, UnidentifiedImageError):
-                # Its own words name a file object.
+                # Pillow's message shows the repr of a file object.
                 reason = "it is of no format that Pillow knows, or cut off at its beginning"
             raise InputError(
                 f"{self._name(i)}: image {i} of {self._split} cannot be read: {reason}"
@@ -89,21 +88,21 @@ class DatasetReader:
 
     @property
     def has_files(self) -> bool:
-        """Whether images lie in files of their own, or in a tar file."""
+        """Whether images are files, or members of a tar file."""
         return self._files is not None
 
     def stamp(self, i: int) -> Stamp:
-        """What the file of image i is known again by."""
+        """Return the stamp of the file of image i."""
         name = self._name(i)
         try:
             found = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
         except OSError:
-            # Reading it says what is wrong.
+            # Reading the image raises the error that names the reason.
             return Stamp(name, -1, -1)
         return Stamp(name, found.st_size, found.st_mtime_ns)
 
     def _name(self, i: int) -> str:
-        """The file of image i, or what is known in its place."""
+        """Return the path of image i, or the best name that the data set has for it."""
         if self._files is None:
             known = None if self._reader is None else self._reader.filename(i, absolute=True)
             return str(known or type(self._dataset).__name__)
@@ -114,10 +113,10 @@ class DatasetReader:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The image in RGB of 8 bits; the colours beneath what is transparent are shown.
+    """Convert an image to 8-bit RGB; transparency is dropped.
 
     Raises:
-        ValueError: nothing says what value is white, or only transparency holds the picture.
+        ValueError: The value of white is unknown, or the picture is in the alpha channel alone.
     """
     if image.mode.startswith("I") or image.mode == "F":
         if not _fills_16_bits(image):
@@ -140,11 +139,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _fills_16_bits(image: Image.Image) -> bool:
-    """Whether 0 is black and 65,535 is white."""
+    """Return whether 0 is black and 65,535 is white."""
     if not image.mode.startswith("I;16"):
         return False
     if image.format == "TIFF":
-        # Others have 12 bits, or black and white in each other's place.
+        # Other TIFF files have 12 bits or inverted values.
         tags = image.tag_v2  # type: ignore[attr-defined]
         return (tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)) == (
             (16,),

@@ -1,7 +1,7 @@
-"""Batches. What an image looks like is a function of (seed, epoch, image).
+"""Batches and loaders. An augmented image is a function of (seed, epoch, image).
 
-So a run that was interrupted goes on exactly: the sampler starts at any step of an epoch, and each
-sample seeds all generators before it is augmented, in whichever worker.
+So a resumed training is exact: the sampler starts at any step of an epoch, and each sample seeds
+all generators before its augmentation, in whichever worker.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Batch(NamedTuple):
-    """Images of a step.
+    """A batch.
 
     Args:
-        images: (B, C, H, W).
-        targets: (B,).
-        draws: a uniform number for each sample and epoch, (B,); None from a user's own loader,
-            for which the training draws them.
+        images: Images, (B, C, H, W).
+        targets: Targets, (B,).
+        draws: A uniform random number for each sample and epoch, (B,); None from a user's own
+            loader, for which the trainer draws them.
     """
 
     images: Tensor
@@ -43,23 +43,23 @@ class Batch(NamedTuple):
 
 
 class Batches(Protocol):
-    """Training batches, epoch by epoch; `steps` of them each, from any step on if `exact`."""
+    """Training batches: `steps` per epoch; `exact` ones can start at any step."""
 
     steps: int
     exact: bool
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """The batches of an epoch from step `first` on."""
+        """Yield the batches of an epoch from step `first` on."""
 
 
 Sample = tuple[Tensor, float, float]
 
 
 class Images(Dataset[Sample | InputError]):
-    """Some images of a source through a transform; a key is (epoch, place), -1 for evaluation.
+    """Transformed images of a source; a key is (epoch, index), with epoch -1 for evaluation.
 
-    An image that cannot be read is its error: raised where images are loaded, it would come with
-    the traceback of another process.
+    An image that cannot be read is returned as its error: one raised in a worker would carry the
+    worker's traceback.
     """
 
     def __init__(self, source: Source, indices: Indices, transform: Any, seed: int) -> None:
@@ -87,14 +87,14 @@ class Images(Dataset[Sample | InputError]):
 
 
 class ShuffledBatches:
-    """Training batches in an order that is a function of (seed, epoch), whole ones only.
+    """Training batches in an order that is a function of (seed, epoch); drops the last partial one.
 
     Args:
-        images: of the training split.
-        batch: images of a batch of one process.
-        workers: processes that load.
-        pin: copy into pinned memory.
-        processes: that train together; each gets its share of every step.
+        images: Images of the training split.
+        batch: Batch size of one process.
+        workers: Worker processes of the loader.
+        pin: Whether to pin memory.
+        processes: The process group; each process gets its share of every step.
     """
 
     exact = True
@@ -115,9 +115,9 @@ class ShuffledBatches:
         self.steps = len(images) // (batch * self.processes.count)
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """The batches of an epoch from step `first` on."""
+        """Yield the batches of an epoch from step `first` on."""
         order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
-        # The processes' batches of a step, joined, are the batch that one process would have.
+        # The batches of all processes, joined, equal the batch of a training by one process.
         starts = [
             (step * self.processes.count + self.processes.rank) * self.batch
             for step in range(first, self.steps)
@@ -131,7 +131,7 @@ class ShuffledBatches:
 
 
 class UserBatches:
-    """A user's own loader of (images, targets); it goes on at epoch boundaries."""
+    """A user's own loader of (images, targets), resumable at epoch boundaries."""
 
     exact = False
 
@@ -140,7 +140,7 @@ class UserBatches:
         self.steps = len(loader)
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """All batches of an epoch; a sampler with `set_epoch` is told which."""
+        """Yield all batches of an epoch, after `sampler.set_epoch` where there is one."""
         assert first == 0
         set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
         if set_epoch is not None:
@@ -157,10 +157,10 @@ class UserBatches:
 
 
 def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
-    """The two of a batch of a user's own loader.
+    """Return images and targets of a batch of a user's own loader.
 
     Raises:
-        InputError: it does not begin with them; the loader is named as `name`.
+        InputError: The batch does not begin with two tensors; the loader is called `name`.
     """
     parts = batch[:2] if isinstance(batch, tuple | list) else ()
     if len(parts) == 2 and all(isinstance(part, Tensor) for part in parts):
@@ -174,10 +174,10 @@ def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
 
 
 def all_batches(loader: Iterable[Any], name: str) -> list[tuple[Tensor, Tensor]]:
-    """The (images, targets) of all batches of a user's own loader, but for empty ones.
+    """Return (images, targets) of all batches of a user's own loader, but for empty ones.
 
     Raises:
-        InputError: there are no images, or a batch is none; the loader is named as `name`.
+        InputError: There are no images, or a batch is invalid; the loader is called `name`.
     """
     pairs = (images_and_targets(batch, name) for batch in loader)
     found = [(images, targets) for images, targets in pairs if len(targets)]
@@ -187,22 +187,22 @@ def all_batches(loader: Iterable[Any], name: str) -> list[tuple[Tensor, Tensor]]
 
 
 def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:
-    """Batches of (images, targets, 0) in order, without augmentation."""
+    """Make a loader of (images, targets, 0) in order, without augmentation."""
     places = [(-1, place) for place in range(len(images))]
     batches = [places[start : start + batch] for start in range(0, len(places), batch)]
     return _loader(images, batches, workers, torch.cuda.is_available())
 
 
 def seed_all(*key: int) -> np.random.Generator:
-    """Seed every global generator from a key; the generator returned is seeded likewise."""
+    """Seed all global generators from a key; returns a numpy generator seeded by it too."""
     return _seed(torch.manual_seed, key)
 
 
 def seed_cpu(*key: int) -> np.random.Generator:
-    """The same for what images need, which are made on the CPU: once an image, it must be quick.
+    """Seed as `seed_all`, but of torch only the CPU's generator, since it runs once per image.
 
-    For devices that have not been used, `torch.manual_seed` keeps the seed together with a stack
-    trace: 1 ms where torch is built for CUDA, as much as the image itself.
+    `torch.manual_seed` also queues the seed with a stack trace for devices not yet initialised:
+    1 ms where torch is built for CUDA, as much as decoding the image.
     """
     return _seed(torch.default_generator.manual_seed, key)
 
@@ -216,7 +216,7 @@ def _seed(seed_torch: Callable[[int], Any], key: tuple[int, ...]) -> np.random.G
 
 
 class _Loader(DataLoader[Any]):
-    """Raises what could not be loaded, in the process that iterates."""
+    """A loader that raises the errors of its workers in the process that iterates."""
 
     def __iter__(self) -> Any:
         for batch in super().__iter__():
@@ -227,18 +227,18 @@ class _Loader(DataLoader[Any]):
 
 @cache
 def _leaving(process: int) -> Any:
-    """Whether a process is at its end: memory that it shares with those that load for it."""
+    """Return a flag in memory shared with the workers: 1 once process `process` exits."""
     leaving = multiprocessing.RawValue("b", 0)
-    # Before multiprocessing itself sends SIGTERM to those that are left, and waits for them.
+    # Priority 100 runs before multiprocessing sends SIGTERM to the workers and joins them.
     Finalize(None, setattr, (leaving, "value", 1), exitpriority=100)
     return leaving
 
 
 def _heed_no_signals(leaving: Any, worker: int) -> None:
-    """Terminals and schedulers signal every process; the one that trains ends its step first.
+    """Ignore signals in a worker: schedulers signal all processes, but training finishes its step.
 
-    What is sent by the process that trains ends this one at once, as torch's own handler does: a
-    queue that nobody reads any more would hold up what Python does on leaving.
+    SIGTERM from the exiting main process ends the worker at once by `os._exit`, as torch's handler
+    does: Python's normal exit would block on a queue that nobody reads any more.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if leaving.value else None)
@@ -247,7 +247,7 @@ def _heed_no_signals(leaving: Any, worker: int) -> None:
 def _loader(
     images: Images, batches: list[list[tuple[int, int]]], workers: int, pin: bool
 ) -> DataLoader[Any]:
-    # Loading must not touch the generators of the process that trains.
+    # Without a generator of its own the loader would draw from the global one.
     generator = torch.Generator().manual_seed(0)
     return _Loader(
         images,

@@ -1,8 +1,7 @@
-"""Where images come from: what timm reads, torchvision's sets, scikit-learn's digits.
+"""Data sets: those that timm reads, torchvision's, scikit-learn's digits.
 
-Everything that can be wrong with a folder is found here, before training starts. timm itself is
-lenient: a split's folder that is missing makes it read the whole root, and an unreadable image is
-replaced by the next one.
+Folders are checked here, before training starts, since timm is lenient: it reads the whole root if
+the folder of a split is missing, and replaces an unreadable image by the next one.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ SYNONYMS = (
     ("test", "testing"),
 )
 DIGITS_TEST_SHARE = 4
-# Streams have no length. What opens them also runs shell commands that a root names (wds), or
-# code that comes with a data set (tfds).
+# Streams have no length. Opening them also runs shell commands from the root (wds), or code that
+# comes with a data set (tfds).
 STREAMS = ("hfids", "tfds", "wds")
-SCRIPTLESS = 4  # version of datasets
+SCRIPTLESS = 4  # first major version of `datasets` that runs no scripts
 RANDOM_ACCESS = ("torch", "hfds")
-# What runs code, unpickles, or is given elsewhere, is not for a config to say.
+# Arguments that run code, unpickle, or are set elsewhere are refused in a config.
 REFUSED_ARGS = (
     "trust_remote_code",
     "cache_tarinfo",
@@ -52,13 +51,13 @@ REFUSED_ARGS = (
 
 @dataclass(frozen=True)
 class Source:
-    """Images of one split, by index.
+    """The images of one split, by index.
 
     Args:
-        targets: label of each image.
-        classes: names, in label order.
-        read: gives image i in RGB; raises InputError naming a file that cannot be read.
-        stamp: what the file of image i is known again by; None where images are no files.
+        targets: Label of each image.
+        classes: Class names, in label order.
+        read: Reads image i in RGB; raises InputError with the name of an unreadable file.
+        stamp: Returns the stamp of the file of image i; None where images are no files.
     """
 
     targets: np.ndarray[Any, np.dtype[np.int64]]
@@ -71,11 +70,11 @@ class Source:
 
 
 def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
-    """The training and the test split.
+    """Open the training and the test split.
 
     Raises:
-        InputError: nothing is there, or the two splits share images or do not have the same
-            classes, two or more.
+        InputError: There are no images, the splits share some, or they do not have the same two or
+            more classes.
     """
     if config.name == "digits":
         return _digits()
@@ -92,7 +91,7 @@ def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
 
 
 def _digits() -> tuple[Source, Source]:
-    """scikit-learn's 1,797 digits of 8 x 8; the test split is every fourth image of each class."""
+    """Load scikit-learn's 1,797 digits (8 x 8); every fourth of a class is in the test split."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, seldom needed
 
     bunch: Any = load_digits()
@@ -112,7 +111,7 @@ def _digits() -> tuple[Source, Source]:
 
 
 def _open(config: DatasetConfig, split: str) -> Any:
-    """The data set of timm or torchvision."""
+    """Open a data set by timm's `create_dataset`."""
     name = "" if config.name in ("folder", "tar") else config.name
     root = config.root
     kind, slash, _ = name.partition("/")
@@ -130,7 +129,7 @@ def _open(config: DatasetConfig, split: str) -> Any:
     add_img_extensions(".webp")
     try:
         return create_dataset(name, root=root, split=split, search_split=False, **config.args)
-    except Exception as error:  # whatever timm and those who made the data set raise
+    except Exception as error:  # data sets raise errors of any type
         raise InputError(
             f"dataset {config.name}, split {split!r}, root {root}: {one_line(error)}"
         ) from None
@@ -143,15 +142,15 @@ def _source(dataset: Any, config: DatasetConfig, split: str) -> Source:
 
 
 def _share_images(train: Any, test: Any) -> bool:
-    """Whether two data sets are of the same images, by what they say of themselves.
+    """Return whether two data sets have images in common, by their splits and roots.
 
-    Names do not tell: `val` and `valid` may be one folder, and to torchvision's CIFAR-10 whatever
-    is not called train is the test split.
+    Configured split names are no proof: `val` and `valid` may be one folder, and for torchvision's
+    CIFAR-10 every name but train is the test split.
     """
     both = [getattr(each, "reader", each) for each in (train, test)]
     parts = [getattr(each, "split", getattr(each, "train", None)) for each in both]
     if None not in parts:
-        # Of Hugging Face's, `train` has what `train[90%:]` has.
+        # Hugging Face slices: `train[90%:]` is a part of `train`.
         wholes = [str(part).partition("[")[0] for part in parts]
         return parts[0] == parts[1] or parts[0] == wholes[1] or parts[1] == wholes[0]
     roots = [Path(each.root).resolve() for each in both if getattr(each, "root", None)]
@@ -162,7 +161,7 @@ def _share_images(train: Any, test: Any) -> bool:
 
 
 def _check_scriptless() -> None:
-    """Refuse versions that run the script which comes with a data set."""
+    """Refuse versions of `datasets` that run the script of a data set."""
     try:
         found = version("datasets")
     except PackageNotFoundError:
@@ -175,7 +174,7 @@ def _check_scriptless() -> None:
 
 
 def _check_args(config: DatasetConfig) -> None:
-    """Refuse arguments that would make timm run, or read, more than data."""
+    """Refuse arguments that make timm run code, or read files other than the data."""
     for key, value in config.args.items():
         if key in REFUSED_ARGS:
             raise InputError(f"dataset.args: {key!r} is not allowed here")
@@ -186,7 +185,7 @@ def _check_args(config: DatasetConfig) -> None:
 
 
 def _split_folder(config: DatasetConfig, split: str) -> Path:
-    """The folder or tar file of a split; never the whole root in its place."""
+    """Return the folder or tar file of a split; never the whole root instead."""
     if config.root is None:
         raise InputError("dataset.root: missing; it names the folder of the images")
     root = Path(config.root)
@@ -205,7 +204,7 @@ def _split_folder(config: DatasetConfig, split: str) -> Path:
 def _labels(
     dataset: Any, config: DatasetConfig, split: str
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
-    """Targets and class names, without decoding images."""
+    """Return targets and class names, without decoding images."""
     reader = getattr(dataset, "reader", None)
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise InputError(f"dataset.name: {config.name} is a stream; a data set must have a length")

@@ -1,4 +1,4 @@
-"""What a run reads: splits and transforms, as the `data` section of its config says."""
+"""Splits and transforms of a run, by the `data` section of its config."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 @dataclass(frozen=True)
 class Data:
-    """All that a run reads: training batches, and the search and test splits to evaluate on."""
+    """The data of a run: training batches, and loaders of the search and test splits."""
 
     classes: tuple[str, ...]
     train: ShuffledBatches
@@ -46,18 +46,18 @@ def open_data(
     *,
     task: Task | None = None,
 ) -> Data:
-    """Open the data for a backbone: its input size, mean, std, crop and interpolation.
+    """Open the data with the input size, mean, std, crop and interpolation of a backbone.
 
     Args:
-        config: the `data` section.
-        backbone: decides what an image looks like.
-        seed: of the order, the augmentation and the cut of the search split.
-        search_indices: the search split that a run has stored; cut anew where None.
-        sources: training and test split, where they are open already.
-        task: says by what the search split is stratified; by default the labels.
+        config: The `data` section.
+        backbone: The backbone, which determines the input.
+        seed: Seed of the order, the augmentation and the search split.
+        search_indices: The search split stored by a run; None draws a new one.
+        sources: Training and test split, if they are open already.
+        task: The task that stratifies the search split; by default the labels do.
 
     Raises:
-        InputError: the data is not right; see `open_sources`.
+        InputError: The data is invalid; see `open_sources`.
     """
     check_seed(seed)
     train, test = sources or open_sources(config.dataset)
@@ -80,9 +80,9 @@ def open_data(
     plain = _transform(look)
     augmented = _transform(look, is_training=True, **_augmentation(config.augment))
     pin = torch.cuda.is_available()
-    # By chance, since folders come class by class; the same for every seed, so that runs compare.
+    # Random, since folders are sorted by class; the same for every seed, so that runs compare.
     tests = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
-    # In an order of chance: selectors' recall looks at the first images, which stand for all.
+    # Shuffled: the recall of selectors is measured on the first images only.
     shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held)
     return Data(
         classes=train.classes,
@@ -103,13 +103,13 @@ def open_data(
 
 
 def _transform(look: Mapping[str, Any], **training: Any) -> Any:
-    """timm's transform of an image in RGB, which is made grey where the backbone takes that."""
+    """Make timm's transform of an RGB image, preceded by grey conversion for grey backbones."""
     made = create_transform(**{key: look[key] for key in LOOK}, **training)
     return Compose([Grayscale(), made]) if look["input_size"][0] == GREY else made
 
 
 def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
-    """timm's settings of an image: the config's before the backbone's own."""
+    """Resolve timm's data config; values of `config` override the backbone's."""
     if backbone.in_chans not in (GREY, RGB):
         raise InputError(
             f"backbone.args: in_chans is {backbone.in_chans}, images have {RGB} channels, or as "
@@ -124,7 +124,7 @@ def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
             )
     look = dict(resolve_data_config(given, model=backbone, verbose=False))
     if backbone.in_chans == GREY:
-        # timm has those of three channels for networks of one, too.
+        # timm gives three-channel values for one-channel models too.
         look |= {key: (sum(look[key]) / len(look[key]),) for key in ("mean", "std")}
     look["input_size"] = (backbone.in_chans, *backbone.patch_embed.img_size)
     return look
@@ -133,7 +133,7 @@ def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
 def cut(
     strata: Indices, config: DataConfig, seed: int, held: Sequence[int] | None
 ) -> tuple[Indices, Indices]:
-    """Indices to train on, and those held out for the search: a share of each stratum."""
+    """Return the indices to train on, and those of the search split: a share of each stratum."""
     rng = np.random.default_rng((seed, 0xC07))
     limit = config.train_limit or len(strata)
     pool = np.sort(rng.permutation(len(strata))[:limit])

@@ -1,4 +1,4 @@
-"""Subnets for the world outside: files that are run and compared with the subnet when written."""
+"""Export of subnets; each file is run and compared with the subnet before it is written."""
 
 from supernet.export.compare import Check
 from supernet.export.formats import FORMATS, Format, check_packages

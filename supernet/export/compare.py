@@ -1,4 +1,4 @@
-"""Whether what was written computes what the subnet does, on real images."""
+"""Comparison of an exported network with its subnet, on real images."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ MOST_DIFFERENCE = 1e-4
 MOST_DIFFERING = 1e-2
 BATCH = 64
 
-# Given images (B, C, H, W): logits (B, classes), and for each run of blocks the patch tokens that
-# go through it, (B, K).
+# Maps images (B, C, H, W) to logits (B, classes) and the selected patch tokens of each run, (B, K).
 Answers = Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]]
 
 
 class WithChoices(nn.Module):
-    """A subnet that also gives the tokens that it chooses: what is written is compared by both."""
+    """A subnet that also returns the selected tokens, which are compared too."""
 
     def __init__(self, subnet: ElasticViT) -> None:
         super().__init__()
         self.subnet = subnet
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, C, H, W) to logits (B, classes), then patch tokens (B, K) for each run."""
+        """Map images (B, C, H, W) to logits (B, classes), then patch tokens (B, K) of each run."""
         logits, chosen = self.subnet.forward_with_choices(x)
         return logits, *chosen
 
 
 @dataclass(frozen=True)
 class Check:
-    """How far a written network is from its subnet, in float32.
+    """The differences between an exported network and its subnet, in float32.
 
     Args:
-        images: that both were shown.
-        runs: in which the subnet selects tokens.
-        differing: (image, run) pairs in which they choose other tokens.
-        difference: of the logits at most, in units of the subnet's largest logit, over the images
-            on which all selections agree.
+        images: Number of images.
+        runs: Number of runs for which the subnet selects tokens.
+        differing: Number of (image, run) pairs with other selected tokens.
+        difference: Greatest difference of the logits, relative to the subnet's largest logit, over
+            the images on which all selections agree.
     """
 
     images: int
@@ -51,7 +50,7 @@ class Check:
 
     @property
     def share(self) -> float:
-        """Share of the (image, run) pairs whose selection differs; 0 where nothing is selected."""
+        """Share of the (image, run) pairs whose selection differs; 0 without runs."""
         return self.differing / (self.images * self.runs) if self.runs else 0.0
 
     @property
@@ -67,7 +66,7 @@ class Check:
 
 
 def compare(subnet: ElasticViT, written: Answers, images: Tensor) -> Check:
-    """Show both the same images (n, C, H, W): first one alone, then batches."""
+    """Run both on the same images (n, C, H, W): one image first, then batches of the others."""
     largest, apart, differing = 0.0, [0.0], 0
     for part in filter(len, (images[:1], *images[1:].split(BATCH))):
         with torch.inference_mode():
@@ -79,8 +78,8 @@ def compare(subnet: ElasticViT, written: Answers, images: Tensor) -> Check:
             same &= agrees
         largest = max(largest, float(expected.abs().max()))
         between = (expected - logits)[same].abs()
-        # A maximum over Python's numbers would drop what is none.
+        # torch's maximum keeps NaN, Python's may drop it.
         apart.append(float(between.max()) if between.numel() else 0.0)
-    # A head of zeros, before any training, is its own measure.
+    # An untrained head of zeros has no largest logit to divide by.
     difference = float(torch.tensor(apart).max()) / (largest or 1.0)
     return Check(len(images), subnet.runs, differing, difference)

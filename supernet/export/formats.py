@@ -1,4 +1,4 @@
-"""The formats that subnets are written in."""
+"""The export formats."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from supernet.models.elastic import ElasticViT
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write a subnet.
+    """An export format.
 
     Args:
-        file: what the file is called.
-        write: subnet and description, as text, to the bytes of the file.
-        run: those bytes as a network; the subnet is only asked what they leave open.
-        packages: that it needs, of the extra `onnx`.
+        file: Name of the file.
+        write: Function from the subnet and its description (JSON text) to the bytes of the file.
+        run: Function from those bytes and the subnet to a network, for the comparison.
+        packages: Packages that it needs, of the extra `onnx`.
     """
 
     file: str
@@ -38,10 +38,10 @@ FORMATS = {
 
 
 def check_packages(name: str) -> None:
-    """Refuse a format before work starts on it.
+    """Refuse a format whose packages are missing.
 
     Raises:
-        InputError: a package that it needs is not installed.
+        InputError: A package is not installed.
     """
     missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""`config.json` as timm reads it from the Hugging Face Hub and from a folder."""
+"""The `config.json` that timm reads from the Hugging Face Hub or a folder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from space.arch_file import ArchFile, arch_data
 from supernet.models.elastic import ElasticViT
 from supernet.models.subnet import timm_input
 
-# Of timm's configuration: what an image is made into.
+# Preprocessing keys of timm's config.
 LOOK = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
 
 
 def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
-    """All that is needed beside the weights: the arch, the classes, what an image is made into.
+    """Make the config of a subnet: arch, classes, preprocessing.
 
     `timm.create_model("local-dir:FOLDER", pretrained=True)` and `hf-hub:USER/NAME` read it.
     """

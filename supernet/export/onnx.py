@@ -1,4 +1,4 @@
-"""An ONNX graph, for any batch size: `images` (B, C, H, W) to `logits` (B, classes)."""
+"""ONNX export for any batch size: `images` (B, C, H, W) to `logits` (B, classes)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MOST_BYTES = 2 << 30
 
 
 def write(subnet: ElasticViT, about: str) -> bytes:
-    """The bytes of `model.onnx`; the description stands in its metadata as `config.json`.
+    """Return the bytes of `model.onnx`; its metadata has the description as `config.json`.
 
     Raises:
-        InputError: the weights are too many for one file.
+        InputError: The weights are too large for one file.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in subnet.state_dict().values())
     if size >= MOST_BYTES:
@@ -38,15 +38,15 @@ def write(subnet: ElasticViT, about: str) -> bytes:
     assert program is not None
     program.model.metadata_props["config.json"] = about
     graph = program.model_proto
-    # What was chosen stays in the graph under its name, where `run` finds it.
+    # The selected tokens remain named values inside the graph, which `run` turns into outputs.
     del graph.graph.output[1:]
     data: bytes = graph.SerializeToString()
     return data
 
 
 def run(data: bytes, subnet: ElasticViT) -> Answers:
-    """The graph that was written, in onnxruntime; one more session shows what it chooses."""
-    # Extras that nobody waits for who does not export.
+    """Run the graph in onnxruntime; a second session also outputs the selected tokens."""
+    # Optional packages, imported for an export only.
     import onnx  # noqa: PLC0415
     from onnxruntime import InferenceSession  # noqa: PLC0415
 
@@ -68,5 +68,5 @@ def run(data: bytes, subnet: ElasticViT) -> Answers:
 
 
 def _chosen(subnet: ElasticViT) -> list[str]:
-    """The names of the chosen tokens of each run."""
+    """Return the names of the selected tokens of each run."""
     return [f"chosen_{k}" for k in range(subnet.runs)]

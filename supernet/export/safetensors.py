@@ -1,4 +1,4 @@
-"""A subnet's weights alone, as safetensors: what `create_subnet` and timm load."""
+"""Export of a subnet's weights as safetensors, for `create_subnet` and timm."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from supernet.weights import tensor_bytes
 
 
 def write(subnet: ElasticViT, about: str) -> bytes:
-    """The bytes of `model.safetensors`; the description stands in its metadata."""
+    """Return the bytes of `model.safetensors`, with the description in its metadata."""
     return tensor_bytes(subnet.state_dict(), {"config.json": about})
 
 
 def run(data: bytes, subnet: ElasticViT) -> Answers:
-    """The subnet with the weights that were written."""
+    """Load the written weights into a copy of the subnet."""
     again = copy.deepcopy(subnet)
     again.load_state_dict(load(data))
     return again.forward_with_choices

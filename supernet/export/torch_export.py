@@ -1,4 +1,4 @@
-"""A program of torch.export, for any batch size: runs where torch is, and nothing of tokennas."""
+"""Export by torch.export for any batch size; the program needs torch, but not tokennas."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ANY_BATCH = {"x": {0: Dim("batch", min=1)}}
 
 
 def program_of(subnet: ElasticViT, choices: bool = False) -> ExportedProgram:
-    """The subnet as a graph over images (B, C, H, W), B at least 1.
+    """Export the subnet as a graph over images (B, C, H, W), B at least 1.
 
     Args:
         subnet: The subnet.
-        choices: Whether the graph also gives the tokens that are chosen, see `WithChoices`.
+        choices: Whether the graph also outputs the selected tokens, see `WithChoices`.
     """
     images = torch.zeros(2, subnet.in_chans, *subnet.patch_embed.img_size)
     network = WithChoices(subnet) if choices else subnet
@@ -28,14 +28,14 @@ def program_of(subnet: ElasticViT, choices: bool = False) -> ExportedProgram:
 
 
 def write(subnet: ElasticViT, about: str) -> bytes:
-    """The bytes of `model.pt2`; the description is its extra file `config.json`."""
+    """Return the bytes of `model.pt2`, with the description as its extra file `config.json`."""
     file = io.BytesIO()
     torch.export.save(program_of(subnet), file, extra_files={"config.json": about})
     return file.getvalue()
 
 
 def run(data: bytes, subnet: ElasticViT) -> Answers:
-    """The program that was written; a second one shows what it chooses."""
+    """Run the written program; a second one also outputs the selected tokens."""
     network = torch.export.load(io.BytesIO(data)).module()
     showing = program_of(subnet, choices=True).module() if subnet.runs else None
 

@@ -1,4 +1,4 @@
-"""One subnet into one file: written, run, compared, and only then put in its place."""
+"""Export of one subnet to one file, written only after a comparison."""
 
 from __future__ import annotations
 
@@ -24,22 +24,21 @@ def export_subnet(
     images: Tensor,
     about: Mapping[str, Any] | None = None,
 ) -> Check:
-    """Write a subnet, once the file's bytes gave its logits on `images`.
+    """Export a subnet, if the exported network gives its logits on `images`.
 
     Args:
-        subnet: what is written; a copy in float32 on the CPU, to evaluate.
-        path: the file.
-        name: of a format in `FORMATS`.
-        images: real ones, as the network expects them, (n, C, H, W).
-        about: `hub_config`, or other plain values, which the file carries along.
+        subnet: The subnet, exported in float32 and evaluation mode from a copy on the CPU.
+        path: The file.
+        name: Name of a format in `FORMATS`.
+        images: Real, preprocessed images, (n, C, H, W).
+        about: Description to store in the file: `hub_config`, or other plain values.
 
     Returns:
-        How equal they are.
+        The result of the comparison.
 
     Raises:
-        InputError: the format's packages are missing, the backbone cannot be written that way, the
-            logits or selections differ by too much, or the file cannot be written; what lay there
-            still does.
+        InputError: Packages are missing, the backbone cannot be exported in this format, logits or
+            selections differ too much, or the file cannot be written; an old file is kept.
     """
     if name not in FORMATS:
         raise InputError(f"format {name!r}: known are {', '.join(FORMATS)}")
@@ -51,7 +50,7 @@ def export_subnet(
     except InputError as error:
         raise InputError(f"{path}: cannot go into {name}: {error}") from None
     except Exception as error:
-        # Whatever an exporter meets in a backbone, it says in words of its own.
+        # Exporters raise errors of many types.
         reason = one_line(error, typed=True)
         raise InputError(f"{path}: this backbone cannot go into {name}: {reason}") from error
     check = compare(plain, form.run(data, plain), images.cpu().float())

@@ -1,1 +1,1 @@
-"""Networks that run archs: the elastic model, the supernet, subnets."""
+"""Models that run archs: the elastic model, the supernet, subnets."""

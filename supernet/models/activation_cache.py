@@ -1,4 +1,4 @@
-"""What is kept of the openings of archs, within a number of bytes: that which is worth most."""
+"""A cache of the activations after the first blocks of archs, with a byte budget."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from torch import Tensor
 
 from supernet.operators.base import Flow
 
-# A use counts for this much less with every evaluation after it.
+# Factor by which the weight of a past use decays per evaluation.
 FADING = 0.98
-# An opening with fewer uses left than this is forgotten: after some 200 evaluations.
+# A prefix whose decayed uses fall below this is dropped: after some 200 evaluations.
 FEWEST_USES = 0.02
 GIB = 1 << 30
-# Of a GPU's memory that is free, or of a machine's: the rest is for passes, and for others.
+# Share of the free GPU memory, or of the machine's; the rest is for forward passes and others.
 SHARE = 0.25
 LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(eq=False)
 class Opening:
-    """The first blocks of some archs, and what they leave.
+    """A prefix of archs: their first blocks, with the activations after them.
 
     Args:
-        macs: of its last block, for an image.
-        flows: what is kept of it, by the images that it was run on.
-        awaited: archs to be evaluated next that begin with it.
-        uses: evaluations of such archs, as `faded` at `tick`.
-        tick: of its last use.
-        bytes: of its flows.
+        macs: MACs of its last block, for one image.
+        flows: Cached activations by the images of the batch.
+        awaited: Expected archs that begin with it.
+        uses: Evaluations of archs that begin with it, decayed up to `tick`.
+        tick: Evaluation count at its last use.
+        bytes: Size of its cached activations.
     """
 
     macs: int
@@ -44,22 +44,22 @@ class Opening:
     bytes: int = 0
 
     def faded(self, tick: int) -> float:
-        """Its uses, where old ones count less."""
+        """Return the uses, decayed up to `tick`."""
         return self.uses * FADING ** (tick - self.tick)
 
 
 class Kept:
-    """The flows that are kept, never more than `most_bytes` of them.
+    """The cached activations of all prefixes, at most `most_bytes`.
 
-    An opening is worth the MACs that it is likely to save: those of its last block, times the archs
-    that are known to come and those that came of late, for each byte.
+    A prefix is worth the MACs that it is likely to save per byte: those of its last block, times
+    its expected archs and decayed uses.
 
     Args:
-        most_bytes: of all flows together; what a pass itself needs is not counted.
+        most_bytes: Byte budget; the memory of forward passes themselves is not counted.
 
     Attributes:
-        bytes: that are kept.
-        ticks: evaluations so far.
+        bytes: Bytes cached.
+        ticks: Evaluations so far.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -70,7 +70,7 @@ class Kept:
         self._victims: list[tuple[float, Opening]] = []
 
     def begin(self, path: Iterable[Opening]) -> None:
-        """An evaluation begins of an arch with these openings."""
+        """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
         self.ticks += 1
         for opening in path:
             opening.uses = opening.faded(self.ticks) + 1
@@ -83,19 +83,19 @@ class Kept:
         self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
 
     def keep(self, opening: Opening, images: Tensor, flow: Flow) -> None:
-        """Keep what an opening left of some images, where it is worth more than what has to go."""
+        """Cache the activations of a prefix, if it is worth more than those to evict for it."""
         size = flow_bytes(flow)
         if not self._make_room(size, self._worth(opening, size)):
             return
         if not opening.flows:
             self._openings.append(opening)
-        # Counted first: an evaluation may be interrupted at any place, and must not keep too much.
+        # Counted before it is stored: an interrupt in between must not exceed the budget.
         self.bytes += size
         opening.bytes += size
         opening.flows[images] = flow
 
     def shrink(self) -> None:
-        """Let go of everything, and keep half as much from now on."""
+        """Empty the cache and halve its budget."""
         for opening in self._openings:
             _drop(opening)
         self._openings, self._victims = [], []
@@ -103,7 +103,7 @@ class Kept:
         self.most_bytes //= 2
 
     def forgotten(self, opening: Opening) -> bool:
-        """Whether nobody went through an opening for long; then nothing is kept of it."""
+        """Drop a prefix without recent uses; returns whether it was dropped."""
         if opening.awaited or opening.faded(self.ticks) >= FEWEST_USES:
             return False
         _drop(opening)
@@ -131,12 +131,12 @@ def _drop(opening: Opening) -> None:
 
 
 def flow_bytes(flow: Flow) -> int:
-    """Bytes of memory that the tensors of a flow hold, with those around a view."""
+    """Return the bytes that the tensors of a flow hold; of a view, those of its storage."""
     return sum(tensor.untyped_storage().nbytes() for tensor in _tensors(flow))
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
-    """The tensors of nested tuples."""
+    """Yield the tensors in nested tuples."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, tuple):
@@ -145,10 +145,10 @@ def _tensors(value: object) -> Iterator[Tensor]:
 
 
 def room(device: torch.device) -> int:
-    """Bytes that may be kept on a device.
+    """Return the default cache budget of a device in bytes.
 
-    Of a GPU a quarter of what is free. On a CPU 1 GiB for each thread, and at most the share of its
-    threads in a quarter of the machine's memory, since as many processes as cores may ask.
+    GPU: a quarter of the free memory. CPU: 1 GiB per thread, at most the threads' share of a
+    quarter of the memory, since there may be as many processes as cores.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
@@ -158,9 +158,9 @@ def room(device: torch.device) -> int:
 
 
 def _memory() -> int:
-    """Bytes of memory of the machine, or of the container that this runs in."""
+    """Return the bytes of memory of the machine, or of the container."""
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    # Without a limit, or without such a file, the file does not hold a number.
+    # The file may be missing, and holds "max" where there is no limit.
     with suppress(OSError, ValueError):
         return min(there, int(LIMIT.read_text(encoding="ascii")))
     return there

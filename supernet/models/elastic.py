@@ -1,4 +1,4 @@
-"""The elastic model: timm's interface over a forward pass whose tokens change on the way."""
+"""The elastic model: timm's interface over a forward pass whose number of tokens changes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Taken(NamedTuple):
 
 
 class ElasticViT(ElasticCore):
-    """A timm VisionTransformer that runs archs; a subnet is one with an arch of its own.
+    """A timm VisionTransformer that runs archs; a subnet is one with a fixed arch.
 
-    Args and errors: see `ElasticCore`.
+    Args and errors are those of `ElasticCore`.
     """
 
     def __new__(cls, backbone: nn.Module | None = None, *_: Any, **__: Any) -> ElasticViT:
-        """Choose the subclass with timm's two heads where the backbone is distilled."""
+        """Choose the subclass with two heads if the backbone is distilled."""
         if isinstance(backbone, VisionTransformerDistilled):
             cls = DISTILLED.get(cls, cls)  # noqa: PLW0642
         return super().__new__(cls)
@@ -51,13 +51,13 @@ class ElasticViT(ElasticCore):
         is_causal: bool = False,
         arch: Arch | None = None,
     ) -> Any:
-        """timm's `forward_intermediates`, at the grid that each block leaves.
+        """Run timm's `forward_intermediates`; features have the grid after their block.
 
-        After a 1-D pooling there is no grid: those features come as NLC, (B, P, D), whatever
-        `output_fmt` says. Inside a run, the tokens that bypass it stand at their places.
+        After a 1-D pooling there is no grid: features are NLC, (B, P, D), whatever `output_fmt`
+        is. Inside a run, features include the tokens that bypass it.
 
         Raises:
-            InputError: an output format that timm does not have, or an attention mask.
+            InputError: The output format is unknown, or an attention mask is given.
         """
         if output_fmt not in ("NCHW", "NLC"):
             raise InputError(f"output_fmt must be NCHW or NLC, got {output_fmt!r}")
@@ -88,24 +88,24 @@ class ElasticViT(ElasticCore):
         return features if intermediates_only else (self.norm(x), features)
 
     def no_weight_decay(self) -> set[str]:
-        """timm's, and weights of operators that decay does not suit."""
+        """Return timm's names, and weights of operators without decay."""
         places = tuple(f"{each.modules}." for each in token_operators() if not each.decays)
         own = {name for name, _ in self.named_parameters() if name.startswith(places)}
         return set(super().no_weight_decay()) | own
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """timm's, with the operators before a block in the block's layer."""
+        """Return timm's matcher, with the operators before a block in the block's layer."""
         matcher: dict[str, Any] = super().group_matcher(coarse)
         operators = (rf"^(?:{'|'.join(self.operator_modules())})\.(\d+)", None)
         return {**matcher, "blocks": [operators, *matcher["blocks"]]}
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """timm's; the costs of the new head go into `shape`."""
+        """Replace the head as in timm, and its costs in `shape`."""
         super().reset_classifier(num_classes, global_pool)
         self.set_arch(self._shape_with_head(), self.arch)
 
     def _shape_with_head(self) -> BackboneShape:
-        """`shape` with the head as it is now."""
+        """Return `shape` with the costs of the current head."""
         bare = shallow_copy(self)
         for name in self.operator_modules():
             setattr(bare, name, nn.ModuleDict())
@@ -118,10 +118,10 @@ class ElasticViT(ElasticCore):
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """timm's, on a subnet: its arch is cut with the blocks, and `shape` is measured anew.
+        """Prune a subnet as in timm; its arch is cut too, and `shape` is measured again.
 
         Raises:
-            InputError: it is a supernet.
+            InputError: The model is a supernet.
         """
         wanted, last = feature_take_indices(len(self.blocks), indices)
         if self.arch is None:
@@ -140,16 +140,16 @@ class ElasticViT(ElasticCore):
         return list(wanted)
 
     def set_input_size(self, *_: Any, **__: Any) -> None:
-        """Refused: an arch belongs to one token grid.
+        """Refuse another input size: an arch belongs to one token grid.
 
         Raises:
-            InputError: always.
+            InputError: Always.
         """
         raise InputError("set_input_size: an arch belongs to its grid; resize the backbone first")
 
 
 class DistilledElasticViT(ElasticViT, VisionTransformerDistilled):
-    """The same over a backbone with a distillation token and two heads."""
+    """An `ElasticViT` over a backbone with a distillation token and two heads."""
 
 
 DISTILLED: dict[type, type] = {ElasticViT: DistilledElasticViT}

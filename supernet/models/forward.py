@@ -1,7 +1,7 @@
 """The forward pass of any arch, as a pure function of images and arch.
 
-The model *is* a timm VisionTransformer, with timm's parameter names; its blocks are called by a
-plan that is worked out from the arch, and no state is set to choose one.
+The model *is* a timm VisionTransformer, with timm's parameter names; its blocks follow a plan
+computed from the arch, and no state is set to choose an arch.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Visitor = Callable[[int, Tensor, Grid | None], None]
 class ElasticCore(VisionTransformer):
     """A timm VisionTransformer whose blocks run by an arch.
 
-    It shares the backbone's parameters and modules; what its archs need in addition lies beside
-    them, by operator and block (`pools`, `selectors`). Use it as `ElasticViT`.
+    It shares the backbone's parameters and modules, and adds the weights of operators by block
+    (`pools`, `selectors`). Use `ElasticViT`.
 
     Args:
         backbone: A timm VisionTransformer that `check_backbone` accepts.
         shape: Its shape.
-        choices: For each block, the choices that it may be given and the states it has them in.
-        arch: The arch that runs where a call names none.
+        choices: The (state, choice) pairs of each block that need weights.
+        arch: The default arch of a forward pass.
     """
 
     shape: BackboneShape
@@ -50,7 +50,7 @@ class ElasticCore(VisionTransformer):
         choices: Iterable[Iterable[tuple[State, BlockArch]]],
         arch: Arch | None = None,
     ) -> None:
-        # The backbone's state is taken over as it is; timm's own __init__ would build it anew.
+        # Shares the backbone's modules; timm's own __init__ would build new ones.
         self.__dict__.update(shallow_copy(backbone).__dict__)
         self.set_arch(shape, arch)
         self.num_heads = shape.heads
@@ -61,7 +61,7 @@ class ElasticCore(VisionTransformer):
             self._add_weights(i, pairs)
 
     def _add_weights(self, i: int, choices: Iterable[tuple[State, BlockArch]]) -> None:
-        """The operators' weights for block `i`, where a choice needs them."""
+        """Add the weights that block `i` needs for its choices."""
         actions = [action for pair in choices for action in block_actions(*pair)]
         for operator in _with_weights():
             own = [action for action in actions if action.operator is operator]
@@ -70,12 +70,12 @@ class ElasticCore(VisionTransformer):
                 getattr(self, str(operator.modules))[str(i)] = module
 
     def operator_modules(self) -> dict[str, nn.ModuleDict]:
-        """The weights of the operators, by block, under the names that checkpoints have."""
+        """Return the weights of the operators, by their names in checkpoints, then by block."""
         names = (str(each.modules) for each in _with_weights())
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def learned_modules(self) -> dict[str, nn.Module]:
-        """Modules that archs need beside the backbone's, by name: pooling kernels and selectors."""
+        """Return the operators' trained modules by name: pooling kernels and selectors."""
         found: dict[str, nn.Module] = {}
         for name, modules in self.operator_modules().items():
             for i, module in modules.items():
@@ -84,7 +84,7 @@ class ElasticCore(VisionTransformer):
         return found
 
     def auxiliary_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """The parameters that a loss of their own trains, by its name."""
+        """Return the parameters that only an auxiliary loss trains, by its name."""
         modules = self.operator_modules()
         return {
             each.auxiliary: list(modules[str(each.modules)].parameters())
@@ -93,7 +93,7 @@ class ElasticCore(VisionTransformer):
         }
 
     def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
-        """The arch that runs where a call names none; its plan is made here, not while running."""
+        """Set the default arch, and compute its plan ahead of any forward pass."""
         self.shape, self.arch = shape, arch
         self._own_steps = None if arch is None else plan(arch, shape)
 
@@ -104,7 +104,7 @@ class ElasticCore(VisionTransformer):
         attn_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """Images (B, C, H, W) to logits (B, classes).
+        """Map images (B, C, H, W) to logits (B, classes).
 
         Raises:
             InputError: There is no arch, it does not fit, or an attention mask is given.
@@ -120,13 +120,13 @@ class ElasticCore(VisionTransformer):
         attn_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """Images (B, C, H, W) to normed tokens (B, N', D), N' what the arch leaves.
+        """Map images (B, C, H, W) to the normed tokens (B, N', D) after the last block.
 
         Args:
             x: Images.
-            arch: The arch to run; a subnet has its own.
-            observe: Shown queries and keys of blocks, see `Observer`.
-            attn_mask, is_causal: timm's; must say that there is no mask.
+            arch: The arch to run; the default one if None.
+            observe: Called with queries and keys of blocks, see `Observer`.
+            attn_mask, is_causal: timm's arguments; masks are refused.
 
         Raises:
             InputError: There is no arch, it does not fit, or an attention mask is given.
@@ -138,7 +138,7 @@ class ElasticCore(VisionTransformer):
     def forward_with_choices(
         self, x: Tensor, arch: Arch | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Logits (B, classes), and the patch tokens (B, K) that go through each run of blocks."""
+        """Return logits (B, classes), and the patch tokens (B, K) selected for each run."""
         flow, chosen = Flow(self.embed(x)), []
         for i, step in enumerate(self.steps(arch)):
             before = flow.restores
@@ -150,11 +150,11 @@ class ElasticCore(VisionTransformer):
 
     @property
     def runs(self) -> int:
-        """Runs of blocks that some tokens bypass, in a subnet."""
+        """Number of runs of blocks that some tokens bypass, in a subnet."""
         return sum(step.restores for step in self.steps())
 
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
-        """The plan of `arch`, or of the subnet's own.
+        """Return the plan of `arch`, or of the default arch.
 
         Raises:
             InputError: There is no arch, or it does not fit.
@@ -166,7 +166,7 @@ class ElasticCore(VisionTransformer):
         return self._own_steps
 
     def embed(self, x: Tensor) -> Tensor:
-        """Images to tokens (B, N, D) as the first block finds them."""
+        """Map images to the tokens (B, N, D) before the first block."""
         return self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(x))))  # type: ignore[no-any-return]
 
     def run_blocks(
@@ -176,14 +176,14 @@ class ElasticCore(VisionTransformer):
         observe: Observer | None = None,
         visit: Visitor | None = None,
     ) -> Tensor:
-        """Tokens (B, N, D) through the blocks.
+        """Run the blocks on tokens (B, N, D).
 
         Args:
-            x: The tokens that the first block finds.
+            x: The tokens before the first block.
             steps: The plan, which may end before the last block.
-            observe: Shown queries and keys of blocks, see `Observer`.
-            visit: Called with (block, all tokens after it, their grid or None); inside a run the
-                tokens that went through it stand at their places.
+            observe: Called with queries and keys of blocks, see `Observer`.
+            visit: Called with (block, all tokens after it, their grid or None); inside a run with
+                the tokens that bypass it too.
         """
         flow = Flow(x)
         for i, step in enumerate(steps):
@@ -193,20 +193,20 @@ class ElasticCore(VisionTransformer):
         return flow.all_tokens()
 
     def run_step(self, i: int, step: Step, flow: Flow, observe: Observer | None = None) -> Flow:
-        """Block `i` of a plan on what the block before left; nothing of that is changed.
+        """Run block `i` of a plan; `flow` is not changed.
 
         Args:
-            i: The block.
-            step: What it does.
-            flow: `Flow(x)` before block 0.
-            observe: Shown queries and keys of blocks, see `Observer`.
+            i: Index of the block.
+            step: Its step of the plan.
+            flow: Output of the block before; `Flow(x)` for block 0.
+            observe: Called with queries and keys of blocks, see `Observer`.
         """
         before = flow
         for action in step.actions:
             flow = action.operator.apply(self, action, flow, self._weights(action.operator, i))
         request = self._request(i, step)
         if observe is not None and len(flow.restores) > len(before.restores):
-            # Of all tokens, of which only some go through the block.
+            # Selectors learn from the map over all tokens, also those that bypass the block.
             request = request._replace(query_key=True, of=before.x)
         elif observe is not None and not flow.restores and step.own_maps:
             request = request._replace(query_key=True)
@@ -217,7 +217,7 @@ class ElasticCore(VisionTransformer):
         return self._restored(step, Flow(x, exposed, flow.restores))
 
     def _restored(self, step: Step, flow: Flow) -> Flow:
-        """All tokens at their places again, where a run ends."""
+        """Restore all tokens where a run ends."""
         return Flow(flow.all_tokens()) if step.restores else flow
 
     def _call(
@@ -228,7 +228,7 @@ class ElasticCore(VisionTransformer):
         return _exchange(block, x, maps, request)
 
     def _request(self, i: int, step: Step) -> Request:
-        """What block `i` is to leave for the operators of the next block."""
+        """Return what block `i` must expose for the operators of the next block."""
         request = Request()
         for need, operator in step.asks:
             if need == "maps":
@@ -249,7 +249,7 @@ class ElasticCore(VisionTransformer):
 def _exchange(
     block: nn.Module, x: Tensor, maps: Maps | None, request: Request
 ) -> tuple[Tensor, Exposed]:
-    """Call a block; its tokens, and what its attention left."""
+    """Call a block; returns its tokens, and what its attention exposed."""
     exchange = Exchange(request, maps)
     x = block(x, exchange=exchange)
     return x, exchange.exposed
@@ -263,7 +263,7 @@ def check_no_mask(attn_mask: Tensor | None, is_causal: bool) -> None:
     """Refuse an attention mask.
 
     Raises:
-        InputError: One is given.
+        InputError: An attention mask is given.
     """
     if attn_mask is not None or is_causal:
         raise InputError("attention masks are not served: pooling changes the tokens")

@@ -1,4 +1,4 @@
-"""What each block has to do for an arch, worked out ahead: who needs what, and where runs end."""
+"""The plan of an arch: what each block does and exposes, and where runs end."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from supernet.operators.registry import token_operator
 
 
 class Step(NamedTuple):
-    """One block of a plan; archs whose plans begin with the same steps compute the same there.
+    """One block of a plan; archs whose plans begin with equal steps compute the same there.
 
     Args:
-        actions: What is done to the tokens before the block.
-        asks: What the next block's operators need of this block's attention.
-        own_maps: Whether the block makes its attention maps itself.
-        restores: Whether all tokens go back to their places after the block.
+        actions: Operators applied to the tokens before the block.
+        asks: What the operators of the next block need of this block's attention.
+        own_maps: Whether the block computes its own attention maps.
+        restores: Whether a run ends, and all tokens are restored, after the block.
         after: The tokens after the block.
     """
 
@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 @cached(1 << 12)
 def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
-    """The steps of `arch`, one a block.
+    """Compute the steps of `arch`, one per block.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
@@ -58,7 +58,7 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
 
 
 def block_actions(state: State, block: BlockArch) -> tuple[Action, ...]:
-    """What a block in canonical form does at a state, in order."""
+    """Return the operators' actions of a block (in canonical form) at a state, in order."""
     found, after = [], advance(state, block)
     every = list(turns(state, block))
     for k, (operator, tokens, _, choice) in enumerate(every):

@@ -1,9 +1,8 @@
-"""Evaluating many archs on the same images: what they begin with is run once.
+"""Evaluation of many archs on the same images, running the blocks that they share once.
 
-An *opening* is the first blocks of an arch. Two archs share one exactly if their plans begin with
-the same steps, so the openings of all archs form a tree. What an opening leaves is kept, within a
-stated number of bytes, and the archs that begin with it go on from there. What finds no room is run
-again. For inference alone: nothing is kept of gradients.
+The prefixes (called openings here) of an arch are its first blocks. Archs share one exactly if
+their plans begin with the same steps, so the prefixes of all archs form a tree. The activations
+after a prefix are cached within a byte budget. For inference alone: gradients are not supported.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from supernet.operators.base import Flow
 
 Network = Callable[[Tensor], Tensor]
 
-# Openings that no evaluation went through for long are forgotten, a few at a time.
+# Evaluations between two removals of prefixes without recent uses.
 TIDY = 256
 
 
 class Openings:
-    """Runs archs of a supernet, each opening that they share once.
+    """Runs archs of a supernet, reusing the activations of shared prefixes.
 
-    Results are those of `supernet(images, arch)`, bit for bit: the same operations run.
+    Logits equal those of `supernet(images, arch)` bit for bit.
 
     Args:
-        supernet: in evaluation, on its device.
-        most_bytes: that are kept between evaluations; by default the `room` that there is on its
-            device, in whichever process it is then.
+        supernet: The supernet in evaluation mode, on its device.
+        most_bytes: Byte budget of the cache; by default `room` of the device, in whichever process
+            the object is then.
     """
 
     def __init__(self, supernet: Supernet, most_bytes: int | None = None) -> None:
@@ -49,21 +48,21 @@ class Openings:
         self._awaited: list[Opening] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Sent to another process it has kept nothing yet."""
+        """Pickle without the cache."""
         return Openings, (self.supernet, self._given)
 
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
-        """Be told what is evaluated next, so that what it shares finds room.
+        """Announce the archs to be evaluated next, so that their shared prefixes stay cached.
 
         Returns:
-            The archs with neighbours in the tree beside each other: the order that shares most.
+            The archs in depth-first order of the prefix tree, which shares most.
         """
         for opening in self._awaited:
             opening.awaited = 0
         known: list[Arch] = []
         strange: list[Arch] = []
         for arch in archs:
-            # What is not in the space fails by itself, when it is evaluated.
+            # Archs outside the space fail when they are evaluated.
             (strange if self.supernet.space.violations(arch) else known).append(arch)
         paths = [self._path(arch) for arch in known]
         self._awaited = [opening for path in paths for opening in path]
@@ -75,12 +74,12 @@ class Openings:
         return [*(known[i] for i in order), *strange]
 
     def network(self, arch: Arch) -> Network:
-        """Images (B, C, H, W) to logits (B, classes) by `arch`, for one evaluation.
+        """Return a function from images (B, C, H, W) to logits (B, classes), for one evaluation.
 
-        What is kept belongs to the tensor of images: give the same ones each time.
+        The cache is keyed by the image tensors: pass the same objects each time.
 
         Raises:
-            InputError: the arch is not in the space.
+            InputError: The arch is not in the space.
         """
         path = self._path(arch)
         self.kept.begin(path)
@@ -94,7 +93,7 @@ class Openings:
         except torch.OutOfMemoryError:
             if not self.kept.bytes:
                 raise
-            # There is less room than it seemed: what is kept must not cost anybody an evaluation.
+            # The cache took memory that the forward pass needs: shrink it and run again.
             self.kept.shrink()
         return self._run(steps, path, images)
 
@@ -114,7 +113,7 @@ class Openings:
         return logits
 
     def _path(self, arch: Arch) -> list[Opening]:
-        """The openings of an arch: none of its blocks, the first, ..., all but the last."""
+        """Return the prefixes of an arch, of length 0 to depth - 1."""
         shape = self.supernet.shape
         steps = self.supernet.steps(arch)
         states, blocks = trace(canonical(self.supernet.space, arch), shape)

@@ -1,4 +1,4 @@
-"""Subnets: one arch with its weights alone, cut out of a supernet or built from an arch file."""
+"""Subnets: one arch with its weights alone, extracted from a supernet or built from a file."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from supernet.weights import load_weights
 
 
 def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
-    """An ordinary module that computes what `supernet(images, arch)` does, with its own weights.
+    """Extract the subnet that computes `supernet(images, arch)`, with its own weights.
 
     Args:
-        supernet: left as it is.
-        arch: of its space.
-        share: take the supernet's own tensors where they are used whole, in place of copies: for
-            many subnets side by side, whose weights nobody changes.
+        supernet: The supernet, which is not changed.
+        arch: An arch of its space.
+        share: Whether to share tensors with the supernet where they are used whole, for many
+            read-only subnets at once.
 
     Raises:
-        InputError: the arch is not in the supernet's space.
+        InputError: The arch is not in the supernet's space.
     """
     arch = canonical(supernet.space, arch)
     tensors = [*supernet.parameters(), *supernet.buffers()] if share else []
@@ -40,10 +40,10 @@ def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
 
 
 def narrow(supernet: Supernet, archs: Iterable[Arch]) -> ElasticViT:
-    """The supernet with the operators that some of its archs use; nothing is copied.
+    """Return the supernet with only the operators that `archs` use; tensors are shared.
 
     Raises:
-        InputError: an arch is not in the supernet's space.
+        InputError: An arch is not in the supernet's space.
     """
     found = [canonical(supernet.space, arch) for arch in archs]
     return _with_operators(elastic_of(supernet, supernet.shape, found), supernet)
@@ -55,13 +55,13 @@ def create_subnet(
     """Build the subnet of an arch file.
 
     Args:
-        arch: the file, or what `load_arch_file` read from it.
-        weights: a safetensors file of the subnet's weights; without one they are timm's initial.
-        args: more arguments for the backbone, over those of the file (`drop_path_rate=0.1`).
+        arch: Path of the arch file, or the result of `load_arch_file`.
+        weights: A safetensors file of the subnet; None for timm's initial weights.
+        args: Arguments for the backbone that override the file's (`drop_path_rate=0.1`).
 
     Raises:
-        InputError: the file is not right, its backbone cannot be built or has another shape, or
-            the weights do not fit.
+        InputError: The file is invalid, its backbone cannot be built or has another shape, or the
+            weights do not fit.
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
     whose = "the arch file" if isinstance(arch, ArchFile) else str(arch)
@@ -72,15 +72,15 @@ def create_subnet(
 
 
 def create_elastic(file: ArchFile, whose: str, archs: Iterable[Arch]) -> ElasticViT:
-    """Build what runs any of some archs of the backbone that an arch file names.
+    """Build an elastic model for several archs on the backbone of an arch file.
 
     Args:
-        file: says backbone, shape and input; its own arch counts for nothing.
-        whose: how errors call it.
-        archs: of that shape.
+        file: Arch file with backbone, shape and input; its arch is ignored.
+        whose: Name of the file in errors.
+        archs: Archs of that shape.
 
     Raises:
-        InputError: see `create_subnet`.
+        InputError: As in `create_subnet`.
     """
     return _set_input(elastic_of(_backbone(file, whose, {}), file.shape, archs), file)
 
@@ -88,7 +88,7 @@ def create_elastic(file: ArchFile, whose: str, archs: Iterable[Arch]) -> Elastic
 def elastic_of(
     backbone: VisionTransformer, shape: BackboneShape, archs: Iterable[Arch]
 ) -> ElasticViT:
-    """Run any of `archs` on `backbone`, which is taken over, with the operators that they use."""
+    """Make an elastic model of `archs` that shares the modules of `backbone`."""
     traced = [trace(arch, shape) for arch in archs]
     pairs = [list(zip(states, blocks, strict=False)) for states, blocks in traced]
     model = ElasticViT(backbone, shape, zip(*pairs, strict=True))
@@ -97,7 +97,7 @@ def elastic_of(
 
 
 def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> ElasticViT:
-    """Run `arch` on `backbone`, which is taken over and cut to the weights that the arch uses."""
+    """Make a subnet of `arch` from `backbone`, which is cut to the weights that the arch uses."""
     subnet = elastic_of(backbone, shape, [arch])
     subnet.set_arch(shape, arch)
     for block, step in zip(subnet.blocks, subnet.steps(), strict=True):
@@ -107,7 +107,7 @@ def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> 
 
 
 def _with_operators(model: ElasticViT, whole: ElasticViT) -> ElasticViT:
-    """The model with the operators' weights of `whole`, where it has some."""
+    """Replace the operators' modules of a model by those of `whole`."""
     for name, modules in model.operator_modules().items():
         _take_over(modules, whole.operator_modules()[name])
     return model
@@ -122,14 +122,14 @@ def _take_over(modules: nn.ModuleDict, others: Any) -> None:
 
 
 def _set_input(model: ElasticViT, file: ArchFile) -> ElasticViT:
-    """The model, which then says to timm what the file's images are."""
+    """Set the model's timm config to the input of the arch file."""
     told: Any = model
     told.pretrained_cfg = told.default_cfg = {**told.default_cfg, **timm_input(file)}
     return model
 
 
 def _backbone(file: ArchFile, whose: str, args: Mapping[str, Any]) -> VisionTransformer:
-    """The backbone that an arch file names, by timm's initial weights."""
+    """Build the backbone of an arch file, with initial weights."""
     described = {"args": {}, **file.backbone}
     if "model" not in described:
         raise InputError(f"{whose}: backbone.model: missing; it names the timm model to build")
@@ -145,6 +145,6 @@ def _backbone(file: ArchFile, whose: str, args: Mapping[str, Any]) -> VisionTran
 
 
 def timm_input(file: ArchFile) -> dict[str, Any]:
-    """The `input` of an arch file under the names of timm's configurations."""
+    """Return the `input` of an arch file under the names of timm's configs."""
     found = {"input_size" if key == "size" else key: value for key, value in file.input.items()}
     return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}

@@ -21,15 +21,15 @@ from supernet.models.plan import Step
 class Supernet(ElasticViT):
     """Weights for all archs of a space, run as `supernet(images, arch)`.
 
-    Its parameters are the backbone's own, under timm's names, and `pools.*` and `selectors.*`.
-    With the full arch its logits are those of the backbone.
+    Its parameters are the backbone's, under timm's names, and `pools.*` and `selectors.*`. With the
+    full arch its logits equal the backbone's.
 
     Args:
-        backbone: a timm VisionTransformer; its parameters are shared, not copied.
-        space: what may be chosen; of the same shape.
+        backbone: A timm VisionTransformer; its parameters are shared, not copied.
+        space: A search space of the backbone's shape.
 
     Raises:
-        InputError: the backbone cannot be served, or the space belongs to another shape.
+        InputError: The backbone is not supported, or the space has another shape.
     """
 
     space: SearchSpace
@@ -41,32 +41,32 @@ class Supernet(ElasticViT):
         self.space = space
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """timm's; `shape` and `space` take the costs of the new head."""
+        """Replace the head as in timm, and its costs in `shape` and `space`."""
         super().reset_classifier(num_classes, global_pool)
         self.space = replace(self.space, shape=self.shape)
 
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
-        """The plan of `arch`, which must be in the space."""
+        """Return the plan of `arch`, which must be in the space."""
         return super().steps(arch and canonical(self.space, arch))
 
 
 class DistilledSupernet(Supernet, VisionTransformerDistilled):
-    """The same over a backbone with a distillation token and two heads."""
+    """A `Supernet` over a backbone with a distillation token and two heads."""
 
 
 DISTILLED[Supernet] = DistilledSupernet
 
 
 def canonical(space: SearchSpace, arch: Arch) -> Arch:
-    """The canonical form of an arch of the space.
+    """Return the canonical form of an arch of the space.
 
     Raises:
-        InputError: the arch is not in the space.
+        InputError: The arch is not in the space.
     """
     return _canonical(ref(space), arch)
 
 
-# By a weak reference: a space, with its graph and sums, is not to outlive its supernet here.
+# A weak reference: the cache must not keep a space with its graph alive.
 @lru_cache(maxsize=4096)
 def _canonical(space: ref[SearchSpace], arch: Arch) -> Arch:
     alive = space()
@@ -78,10 +78,10 @@ def _canonical(space: ref[SearchSpace], arch: Arch) -> Arch:
 
 
 def check_shape(found: BackboneShape, wanted: BackboneShape, whose: str) -> None:
-    """Refuse a backbone of another shape, naming what differs.
+    """Refuse a backbone of another shape, naming the differences.
 
     Raises:
-        InputError: the shapes differ.
+        InputError: The shapes differ.
     """
     differing = [
         f"{field.name} {getattr(found, field.name)} instead of {getattr(wanted, field.name)}"

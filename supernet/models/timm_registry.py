@@ -1,7 +1,7 @@
 """Subnets for timm: `timm.create_model("tokennas_vit", arch="arch.yaml", checkpoint_path=...)`.
 
-Exported ones name themselves: `timm.create_model("local-dir:FOLDER", pretrained=True)`, and
-`hf-hub:USER/NAME` once a folder lies there.
+Exported folders load by `timm.create_model("local-dir:FOLDER", pretrained=True)`, and once
+uploaded by `hf-hub:USER/NAME`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from supernet.models.subnet import create_subnet
 default_cfgs = generate_default_cfgs({"tokennas_vit": {"url": "", "classifier": "head"}})
 
 
-# Where timm takes configuration and weights from one place.
+# Sources from which timm loads config and weights together.
 PLACES = ("local-dir", "hf-hub")
 
 
@@ -31,19 +31,19 @@ def tokennas_vit(
     num_classes: int | None = None,
     **kwargs: Any,
 ) -> ElasticViT:
-    """The subnet of an arch file.
+    """Create the subnet of an arch file.
 
     Args:
-        pretrained: load the weights of an exported folder, named as the model; else refused: give
-            timm's `checkpoint_path`.
-        arch: the arch file, or what one says.
-        num_classes: resets the head where it differs from the file's.
-        kwargs: more arguments for the backbone.
+        pretrained: Whether to load the weights of the exported folder that is the model's name;
+            refused for others, which take timm's `checkpoint_path`.
+        arch: Path or content of an arch file.
+        num_classes: Number of classes; the head is reset if it differs from the file's.
+        kwargs: More arguments for the backbone.
 
     Raises:
-        InputError: no arch is given, or it cannot be built.
+        InputError: No arch is given, or the subnet cannot be built.
     """
-    # timm names all that it was not given, as None.
+    # timm passes arguments that were not given as None.
     given = {key: value for key, value in kwargs.items() if value is not None}
     place: Any = given.get("pretrained_cfg")
     exported = isinstance(place, dict) and place.get("source") in PLACES

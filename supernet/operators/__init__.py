@@ -1,1 +1,1 @@
-"""The weights of the operators, and what they do to tokens: one file an operator."""
+"""Weights and forward passes of the operators, one file each."""

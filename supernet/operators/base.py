@@ -1,4 +1,4 @@
-"""What a token operator is to the supernet: its weights, and what it does to the tokens.
+"""The torch half of a token operator: its weights, and its forward pass.
 
 Its choices, rules and costs are in the file of the same name in `space.operators`.
 
@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from space.state import Tokens
 from supernet.backbones.blocks import Exposed, Maps
 
-# What an operator may need of the attention of the block before.
+# What an operator may need of the attention of the block before: maps, logits, queries and keys.
 Need = Literal["maps", "logits", "rows"]
-# Given (block, query, key), each (B, H, N, d), detached, of every block that attends by itself to
-# all tokens, and of the first block of a run as if it did.
+# Called with (block, query, key), (B, H, N, d), detached: of every block with own attention over
+# all tokens, and of the first block of a run, computed over all tokens too.
 Observer = Callable[[int, Tensor, Tensor], None]
 
 
 class Backbone(Protocol):
-    """What operators may know of the network."""
+    """The attributes of a network that operators may read."""
 
     num_prefix_tokens: int
     has_class_token: bool
@@ -33,13 +33,13 @@ class Backbone(Protocol):
 
 
 class Action(NamedTuple):
-    """A choice that a block makes, with what it finds.
+    """A choice of a block, with the tokens before and after it.
 
     Args:
-        operator: Whose choice it is.
-        choice: The choice, not the plain one.
-        before: The tokens that it finds.
-        after: The tokens that it leaves.
+        operator: The operator.
+        choice: Its choice, not the plain one.
+        before: The tokens before the operator.
+        after: The tokens after it.
     """
 
     operator: TokenOperator
@@ -49,24 +49,24 @@ class Action(NamedTuple):
 
 
 class Restore(Protocol):
-    """Gives all tokens their places again, after some of them bypassed blocks."""
+    """Inserts the selected tokens among those that bypassed a run of blocks."""
 
     @property
     def chosen(self) -> Tensor:
-        """The patch tokens that went through, (B, K), ascending."""
+        """Indices of the selected patch tokens, (B, K), ascending."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Tokens that went through (B, prefix + K, D) to all tokens (B, N, D)."""
+        """Map the tokens in the run (B, prefix + K, D) to all tokens (B, N, D)."""
 
 
 class Flow(NamedTuple):
-    """All that one block leaves for those after it.
+    """The output of a block, and all that later blocks need.
 
     Args:
-        x: Tokens, (B, N, D); inside a run those that go through it, (B, prefix + K, D).
-        exposed: What the attention of the last block left.
-        restores: What gives all tokens their places again, the last one first.
-        maps: The maps that the next block is to share; None where it makes its own.
+        x: Tokens, (B, N, D); inside a run the selected ones, (B, prefix + K, D).
+        exposed: What the attention of the last block exposed.
+        restores: The restores to apply at the end of runs, the innermost first.
+        maps: The maps that the next block shares; None where it computes its own.
     """
 
     x: Tensor
@@ -75,7 +75,7 @@ class Flow(NamedTuple):
     maps: Maps | None = None
 
     def all_tokens(self) -> Tensor:
-        """Tokens (B, N, D); inside a run, those that went through it at their places."""
+        """Return all tokens (B, N, D), also inside a run."""
         x = self.x
         for restore in self.restores:
             x = restore(x)
@@ -83,10 +83,10 @@ class Flow(NamedTuple):
 
 
 class Auxiliary(Protocol):
-    """A loss beside the task's, which teaches the weights of an operator.
+    """An auxiliary loss that trains the weights of an operator.
 
-    It watches the full network's blocks, and propagates its own gradients: as sums over the images,
-    since only the end of a step tells how many all its batches have.
+    It observes the blocks of the full network and runs its own backward passes, on sums over the
+    images: their number is known at the end of a step only, over all batches and processes.
 
     Attributes:
         losses: Mean losses so far.
@@ -95,15 +95,15 @@ class Auxiliary(Protocol):
     losses: list[Tensor]
 
     def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
-        """Take the queries and keys of block `i`, (B, H, N, d) each."""
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
 
 
 class Judged(NamedTuple):
-    """What an operator's weights are judged by during training.
+    """A metric of an operator's weights, logged during training.
 
     Args:
-        name: Its name in the log.
-        meaning: What it is a share of, in words.
+        name: Name in the log.
+        meaning: Explanation in the log's legend.
     """
 
     name: str
@@ -111,14 +111,14 @@ class Judged(NamedTuple):
 
 
 class TokenOperator(ABC):
-    """The weights of an operator and what it computes. Stateless; one instance.
+    """Weights and forward pass of an operator. Stateless; one instance.
 
     Attributes:
-        name: That of the operator in `space.operators`.
-        modules: Where a network keeps its weights, by block: `pools` gives `pools.3.conv2d`.
-        decays: Whether weight decay suits its weights.
-        auxiliary: The name of the loss that alone trains its weights; None where the task's does.
-        judged: What `judge` gives; None where it gives nothing.
+        name: Name of the operator in `space.operators`.
+        modules: Attribute that holds its weights by block: `pools` gives `pools.3.conv2d`.
+        decays: Whether its weights get weight decay.
+        auxiliary: Name of the auxiliary loss that trains its weights; None for the task's loss.
+        judged: Metric that `judge` computes; None without one.
     """
 
     name: ClassVar[str]
@@ -128,32 +128,32 @@ class TokenOperator(ABC):
     judged: ClassVar[Judged | None] = None
 
     def need(self, action: Action) -> Need | None:
-        """What it needs of the attention of the block before."""
+        """Return what an action needs of the attention of the block before."""
         return None
 
     def reader(self, net: Backbone, need: Need, module: nn.Module | None) -> Callable[..., Tensor]:
-        """What reads logits or rows of the block before, where it needs them; see `Request`."""
+        """Return the `read_logits` or `read_rows` function of a `Request` to the block before."""
         raise NotImplementedError
 
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
-        """New weights of a block that has these choices; None where it needs none.
+        """Make the weights of a block; None where it needs none.
 
         Args:
             net: The network.
-            choices: The choices that the block may be given.
-            like: A tensor of the device and the type that the weights are to have.
+            choices: The possible actions of the block.
+            like: A tensor with the device and dtype of the weights.
         """
         return None
 
     def apply(self, net: Backbone, action: Action, flow: Flow, module: nn.Module | None) -> Flow:
-        """Do what a choice says, before the block runs."""
+        """Apply a choice to the tokens before the block."""
         return flow
 
     def cut(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most cut nothing
-        """Remove what a block of a subnet does not use any more."""
+        """Remove the parameters that a subnet's block does not use."""
 
     def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:
-        """What trains its weights beside the task's loss; None where there is nothing to train.
+        """Make the auxiliary loss of a step; None where there is nothing to train.
 
         Args:
             net: The supernet, or a subnet.
@@ -162,5 +162,5 @@ class TokenOperator(ABC):
         return None
 
     def judge(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
-        """How good its weights are at their own task, on held-out images: shares by name."""
+        """Compute the metric `judged` on held-out images: shares by name."""
         return {}

@@ -1,4 +1,4 @@
-"""Token pooling (PSViT, arXiv 2108.03428): fewer patch tokens.
+"""Token pooling (PSViT, arXiv 2108.03428), which reduces the patch tokens.
 
 B images, P patch tokens of a grid (h, w), D width. 2-D kinds pool the grid, 1-D kinds the
 row-major sequence.
@@ -22,7 +22,7 @@ class Pooling(TokenOperator):
 
     name = "pool"
     modules = "pools"
-    decays = False  # it would darken what starts as an average
+    decays = False  # decay would shrink the averages that the kernels start as
 
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         kinds = sorted({each.choice.kind for each in choices if each.choice.learned})
@@ -42,13 +42,13 @@ class Pooling(TokenOperator):
 
 
 class DepthwisePool(nn.Module):
-    """A depthwise convolution of stride 2 that starts as averaging of 2 or 2 x 2 tokens.
+    """A depthwise convolution of stride 2, initialised to average 2 or 2 x 2 tokens.
 
-    At an odd edge the output is divided by the taps that lie inside, so that it starts equal to
+    At an odd edge the output is divided by the taps inside, so that it equals
     `avg_pool2d(2, ceil_mode=True)` there too.
 
     Args:
-        width: channels D; one kernel each.
+        width: Channels D, one kernel each.
         dimensions: 1 for the sequence, 2 for the grid.
     """
 
@@ -68,7 +68,7 @@ class DepthwisePool(nn.Module):
             self.weight[inside] = 0.5**dimensions
 
     def forward(self, x: Tensor) -> Tensor:
-        """Channels first: (B, D, P) or (B, D, h, w), halved on each axis, odd sides rounded up."""
+        """Halve each axis of (B, D, P) or (B, D, h, w), rounding odd sides up."""
         convolve = F.conv2d if self.dimensions == 2 else F.conv1d
         y = convolve(x, self.weight, stride=2, padding=1, groups=x.shape[1])
         for axis in range(2, x.ndim):
@@ -81,10 +81,10 @@ def pool_tokens(x: Tensor, grid: Grid | None, pool: Pool, conv: DepthwisePool | 
     """Pool patch tokens (B, P, D) to (B, P', D).
 
     Args:
-        x: patch tokens, row by row.
-        grid: their grid (h, w), or None after a 1-D pooling.
-        pool: kind and target, valid at that grid.
-        conv: the kernel of a convolutional kind.
+        x: Patch tokens, row by row.
+        grid: Their grid (h, w), or None after a 1-D pooling.
+        pool: Kind and target, valid at that grid.
+        conv: The module of a convolutional kind.
     """
     if pool.kind in ("avg1d", "avg2d") and torch.compiler.is_exporting():
         return _averages(x, grid, pool) @ x
@@ -99,7 +99,7 @@ def pool_tokens(x: Tensor, grid: Grid | None, pool: Pool, conv: DepthwisePool | 
 
 
 def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
-    """Adaptive maximum along one axis: `adaptive_max_pool` in operations that ONNX has.
+    """Compute `adaptive_max_pool` along one axis, by operations that ONNX has.
 
     Output i is the maximum over floor(i n / size) ... ceil((i + 1) n / size); short windows repeat
     their last entry.
@@ -118,9 +118,9 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 def _averages(x: Tensor, grid: Grid | None, pool: Pool) -> Tensor:
-    """Adaptive averages of the tokens (B, P, D) as a matrix (P', P).
+    """Return adaptive average pooling of tokens (B, P, D) as a matrix (P', P).
 
-    ONNX has none, and with what they are decomposed into its runtime is slower than torch.
+    ONNX has no such operation, and its decomposition is slow in onnxruntime.
     """
     if pool.grid is not None:
         assert grid is not None
@@ -133,7 +133,7 @@ def _averages(x: Tensor, grid: Grid | None, pool: Pool) -> Tensor:
 
 
 def _windows(n: int, size: int) -> Tensor:
-    """Row i averages floor(i n / size) ... ceil((i + 1) n / size) of n entries: (size, n)."""
+    """Return (size, n), whose row i averages floor(i n / size) ... ceil((i + 1) n / size)."""
     starts = torch.arange(size)[:, None] * n // size
     stops = -(-(torch.arange(size)[:, None] + 1) * n // size)
     inside = (torch.arange(n) >= starts) & (torch.arange(n) < stops)

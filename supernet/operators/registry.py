@@ -1,4 +1,4 @@
-"""Which operators have weights and computations. To add one: its file, and its line here."""
+"""The registry of token operators. To add one: its file, and its line here."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _operators: dict[str, TokenOperator] = {
 
 
 def token_operators() -> tuple[TokenOperator, ...]:
-    """The operators, in the order in which a block goes through them."""
+    """Return the operators, in the order in which a block applies them."""
     return tuple(_operators[each.name] for each in space_registry.operators())
 
 
 def token_operator(name: str) -> TokenOperator:
-    """The operator of that name."""
+    """Return the operator of that name."""
     return _operators[name]
 
 
 def auxiliary_losses(net: Any, rows: Tensor) -> dict[str, Auxiliary]:
-    """The losses beside the task's of a step, by name; those that have something to teach.
+    """Make the auxiliary losses of a step that have something to train, by name.
 
     Args:
         net: The supernet, or a subnet.
@@ -42,10 +42,10 @@ def auxiliary_losses(net: Any, rows: Tensor) -> dict[str, Auxiliary]:
 
 
 def register(operator: Operator[Any, Any], token_operator: TokenOperator) -> None:
-    """Add an operator from outside, both of its halves; every process that runs its archs must.
+    """Add both halves of an operator; needed in every process that runs its archs.
 
     Raises:
-        InputError: There is one of that name.
+        InputError: The name is taken.
     """
     space_registry.register(operator)
     _operators[operator.name] = token_operator
@@ -53,7 +53,7 @@ def register(operator: Operator[Any, Any], token_operator: TokenOperator) -> Non
 
 @contextmanager
 def registered(operator: Operator[Any, Any], token_operator: TokenOperator) -> Iterator[None]:
-    """An operator that is there for a while."""
+    """Register an operator within a context."""
     with space_registry.registered(operator):
         _operators[operator.name] = token_operator
         try:

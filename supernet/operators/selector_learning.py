@@ -1,8 +1,8 @@
-"""Teaching the map selectors, and judging whether they choose the right tokens.
+"""Training of the map selectors, and their recall.
 
-For a selector before block i, the truth is the map of block i in the full network. It learns by
-KL(true map || predicted map), from detached inputs. What counts is its recall: the share of the K
-tokens with the largest true column sums that it chooses.
+The target of a selector before block i is the map of block i in the full network. Its loss is
+KL(true map || predicted map), on detached inputs. Its metric is recall: the share of the K tokens
+with the largest true column sums that it chooses.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from supernet.operators.selection import choose, column_sums, row_importance
 from supernet.precision import at_least_float32, full_precision
 
 RIVALS = ("selector", "previous map", "class row", "chance")
-# Where fewer of the tokens are dropped, whoever guesses is right.
+# With a smaller share of dropped tokens, guessing at random has a high recall too.
 LEAST_DROPPED = 0.1
 
 
 class SelectorLearning:
-    """Watches the full network's blocks and trains the selectors on what it sees.
+    """The auxiliary loss of the selectors, on the maps of the full network.
 
-    Each selector's loss is propagated at once, so that one pair of maps is alive at a time: as a
-    sum over the images, since only the end of a step tells how many all its batches have.
+    Each selector runs its backward pass at once, so that only one pair of maps is alive at a time.
 
     Args:
-        model: the supernet, or a subnet, whose selectors learn.
-        rows: the images of the batch to learn from, (B,) of bool; a part of them is enough.
+        model: The supernet, or a subnet, whose selectors learn.
+        rows: The images of the batch to learn from, (B,) of bool; a part of them is enough.
     """
 
     def __init__(self, model: Any, rows: Tensor) -> None:
@@ -40,7 +39,7 @@ class SelectorLearning:
         self._before: Tensor | None = None
 
     def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
-        """Take the queries and keys of block `i`, (B, H, N, d) each."""
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
         selectors = self.model.selectors
         if str(i) not in selectors and str(i + 1) not in selectors:
             self._before = None
@@ -55,7 +54,7 @@ class SelectorLearning:
 
 
 class SelectorRecall:
-    """Watches the full network's blocks and counts how well each rival finds the true top K."""
+    """Observes the full network and measures the recall of selectors and simpler rivals."""
 
     def __init__(self, supernet: Any) -> None:
         self.supernet = supernet
@@ -64,7 +63,7 @@ class SelectorRecall:
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
-        """Take the queries and keys of block `i`, (B, H, N, d) each."""
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
         logits = _logits(self.supernet, i, query, key)
         if str(i) in self.supernet.selectors and self._before is not None:
             self._count(i, logits, *self._before)
@@ -89,18 +88,18 @@ class SelectorRecall:
             self.count += len(truth)
 
     def _chosen(self, tokens: int) -> list[int]:
-        """How many tokens each ratio of the space chooses, where that leaves out enough of them."""
+        """Return the K of each ratio of the space that drops enough tokens."""
         ratios = self.supernet.space.axes["skip"].ratios
         numbers = {kept(ratio, tokens) for ratio in ratios}
         return sorted(k for k in numbers if tokens - k >= LEAST_DROPPED * tokens)
 
     def means(self) -> dict[str, float]:
-        """Recall of each rival, over blocks, ratios and images; empty where nothing was judged."""
+        """Return the recall of each rival, averaged over blocks, ratios and images."""
         return {name: total / self.count for name, total in self.sums.items() if self.count}
 
 
 def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]:
-    """Recall of the selectors and their rivals on held-out images; empty without selectors."""
+    """Measure the recall of the selectors and their rivals; empty without selectors."""
     if not len(supernet.selectors):
         return {}
     recall = SelectorRecall(supernet)
@@ -111,7 +110,7 @@ def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]
 
 
 def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:
-    """KL(softmax(logits) || maps), mean over images, heads and queries."""
+    """Compute KL(softmax(logits) || maps), the mean over images, heads and queries."""
     truth = logits.log_softmax(dim=-1)
     return (truth.exp() * (truth - log_maps)).sum(dim=-1).mean()
 
@@ -124,7 +123,7 @@ def _logits(model: Any, i: int, query: Tensor, key: Tensor) -> Tensor:
 
 
 def _overlap(chosen: Tensor, right: Tensor, tokens: int) -> float:
-    """Share of the right tokens that are among the chosen, mean over the images."""
+    """Return the share of the right tokens among the chosen, averaged over the images."""
     marks = torch.zeros(len(chosen), tokens, dtype=torch.bool, device=chosen.device)
     marks.scatter_(1, chosen, True)
     return marks.gather(1, right).float().mean().item()

@@ -1,4 +1,4 @@
-"""Attention sharing (PSViT, arXiv 2108.03428): a block takes the maps of the block before it."""
+"""Attention sharing (PSViT, arXiv 2108.03428): a block reuses the maps of the block before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from supernet.operators.base import Action, Backbone, Flow, Need, TokenOperator
 
 
 class Sharing(TokenOperator):
-    """A shared block keeps its values, output projection and MLP; gradients flow into the maps."""
+    """Passes maps to the next block, which keeps its values, output projection and MLP."""
 
     name = "share"
 

@@ -73,12 +73,12 @@ class Skipping(TokenOperator):
 
 
 class Places(NamedTuple):
-    """Puts the tokens that went through a run back among those that bypassed it.
+    """Inserts the tokens of a run among those that bypassed it.
 
     Args:
-        x: All tokens as they were before the run, (B, N, D).
-        rows: Of the tokens that go through it, see `rows_of`.
-        chosen: The patch tokens among them, (B, K).
+        x: All tokens before the run, (B, N, D).
+        rows: Rows of the tokens in the run, see `rows_of`.
+        chosen: Indices of its patch tokens, (B, K).
     """
 
     x: Tensor
@@ -90,5 +90,5 @@ class Places(NamedTuple):
 
 
 def _starts(action: Action) -> bool:
-    """Whether a block that some tokens skip is the first of its run."""
+    """Return whether a skipping block is the first of its run."""
     return not action.before.inside

@@ -1,1 +1,1 @@
-"""What networks are trained and judged for: one file a task."""
+"""Tasks that networks are trained and evaluated for, one file each."""

@@ -1,6 +1,6 @@
-"""What a network is trained and judged for.
+"""The interface of a task.
 
-B images; a network's output and the targets are what the task says they are.
+B images; the task defines the shapes of outputs and targets.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Array = NDArray[Any]
 
 
 class Task(ABC):
-    """What a network is trained and judged for; one entry in the registry, one file a task.
+    """A task: loss, metrics, head and mixing of batches; one registry entry and one file each.
 
     Attributes:
-        name: Its name in configs.
-        classes: The names of what it tells apart, where it does that.
+        name: Name in configs.
+        classes: Class names, for tasks with classes.
     """
 
     name: ClassVar[str]
@@ -35,36 +35,36 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def from_config(cls, section: Reader, classes: Sequence[str], augment: AugmentConfig) -> Task:
-        """The task of a run.
+        """Make the task of a run.
 
         Args:
             section: The section `task` of the config.
-            classes: The names of the classes of the data.
+            classes: Class names of the data.
             augment: The section `data.augment`.
 
         Raises:
-            InputError: A value is not right.
+            InputError: A value is invalid.
         """
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What it is judged by; people look at the first."""
+        """The metrics of the task, the primary one first."""
         return task_metrics(self.name)
 
     @property
     def directions(self) -> dict[str, Direction]:
-        """Which way its metrics are better, by name."""
+        """Optimisation directions of the metrics, by name."""
         return {metric.name: metric.direction for metric in self.metrics}
 
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """How many numbers the head gives for an image."""
+        """Number of outputs of the head for an image."""
 
     @property
     @abstractmethod
     def needs(self) -> str:
-        """What the data ask of the head, in words: "the data 10 classes"."""
+        """The head that the data needs, in words: "the data 10 classes"."""
 
     @property
     def contents(self) -> str:
@@ -73,10 +73,10 @@ class Task(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """All that a training depends on, in plain values."""
+        """Return all values that training results depend on."""
 
     def fits(self, backbone: VisionTransformer) -> bool:
-        """Whether the backbone's head has this task's outputs."""
+        """Return whether the backbone's head has this task's outputs."""
         return backbone.num_classes == self.outputs
 
     @abstractmethod
@@ -84,41 +84,40 @@ class Task(ABC):
         """Give the backbone a new head for this task, the same at each call."""
 
     def check_batch(self, batch: int, place: str = "data.batch") -> None:  # noqa: B027
-        """Refuse a batch size that cannot be trained on; `place` says where it comes from.
+        """Refuse a batch size that cannot be trained with; `place` names its option.
 
         Raises:
-            InputError: It cannot.
+            InputError: The batch size cannot be trained with.
         """
 
     def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Images and targets of a training batch, mixed where the task does that."""
+        """Mix images and targets of a training batch, if the task does so."""
         return images, targets
 
     @abstractmethod
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """What the full network learns from the targets, a mean over the batch."""
+        """Compute the loss on the targets, a mean over the batch."""
 
     @abstractmethod
     def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
-        """What a network learns from another's output, a mean over the batch; no gradient reaches
-        the teacher."""
+        """Compute the loss on a teacher's output, a mean over the batch, without gradient to it."""
 
     @abstractmethod
     def statistics(
         self, output: Tensor, targets: Tensor, reference: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """What the metrics of a split are reduced from: statistics of each image, (B, ...) by name.
+        """Compute the statistics of each image that `reduce` takes, (B, ...) by name.
 
         Args:
             output: A network's output.
             targets: The targets.
-            reference: The full network's output, where it is known.
+            reference: The full network's output, if known.
         """
 
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
-        """The metrics of a split, from the statistics of all its images; by default their means."""
+        """Reduce the statistics of all images of a split to its metrics; by default their means."""
         return {name: float(each.mean()) for name, each in statistics.items()}
 
     def strata(self, targets: Array) -> Array:
-        """The stratum of each image, by which splits are cut; by default all are in one."""
+        """Return the stratum of each image, for stratified splits; by default one for all."""
         return np.zeros(len(targets), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Classification: one label of several for an image, by timm's own head."""
+"""Image classification with timm's own head."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from supernet.tasks.base import Array, Task
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """One label of several for an image.
+    """Image classification with one label per image.
 
     Args:
-        classes: Names, in label order.
+        classes: Class names, in label order.
         smoothing: Label smoothing in training.
         mixup, cutmix: Alphas of timm's `Mixup`; 0 turns it off.
-        mix_prob: Share of the batches that are mixed.
-        switch_prob: Share of CutMix where both are on.
+        mix_prob: Probability that a batch is mixed.
+        switch_prob: Probability of CutMix instead of mixup, if both are on.
     """
 
     name: ClassVar[str] = "classification"
@@ -71,7 +71,7 @@ class Classification(Task):
         return self.mixup > 0 or self.cutmix > 0
 
     def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Mixup and CutMix, by numpy's global generator: targets (B,) become (B, classes)."""
+        """Apply mixup and CutMix by numpy's global generator: targets (B,) become (B, classes)."""
         if not self.mixes:
             return images, targets
         self.check_batch(len(images), "train")
@@ -88,16 +88,16 @@ class Classification(Task):
         return mixed
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross entropy with labels (B,), smoothed, or mixed labels (B, classes)."""
+        """Compute the mean cross entropy with (smoothed) labels (B,) or mixed ones (B, classes)."""
         smoothing = self.smoothing if targets.ndim == 1 else 0.0
         return F.cross_entropy(at_least_float32(output), targets, label_smoothing=smoothing)
 
     def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
-        """Mean KL(teacher || network) over the batch; no gradient reaches the teacher."""
+        """Compute the mean KL(teacher || network), without gradient to the teacher."""
         return self.divergence(output, teacher.detach()).mean()
 
     def divergence(self, logits: Tensor, reference: Tensor) -> Tensor:
-        """KL(reference || network) of each image, (B,)."""
+        """Compute KL(reference || network) of each image, (B,)."""
         log_p = at_least_float32(reference).log_softmax(dim=-1)
         log_q = at_least_float32(logits).log_softmax(dim=-1)
         return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=-1)
@@ -105,7 +105,7 @@ class Classification(Task):
     def statistics(
         self, output: Tensor, targets: Tensor, reference: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Metrics of each image, (B,) each; their mean over a split is the metric.
+        """Compute the metrics of each image, (B,) each; their mean is the metric of a split.
 
         Args:
             output: Logits (B, classes).
@@ -143,5 +143,5 @@ class Classification(Task):
 
 
 def _among(rank: Tensor, first: int) -> Tensor:
-    """1 where the label is among the first, else 0; NaN where there is no rank."""
+    """Return 1 where the label is among the `first` classes, else 0; NaN where rank is NaN."""
     return torch.where(rank.isnan(), rank, (rank < first).to(rank.dtype))

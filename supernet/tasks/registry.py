@@ -1,6 +1,6 @@
-"""Which tasks there are, and their metrics. To add one: its file, and its entry here.
+"""The registry of tasks and their metrics. To add one: its file, and its entry here.
 
-No torch in here: tables and reports ask what a metric is called without waiting for it.
+No import of torch, so that tables and reports can read metrics fast.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Direction = Literal["max", "min"]
 
 @dataclass(frozen=True)
 class Metric:
-    """Something that networks are judged by.
+    """A metric of networks.
 
     Args:
-        name: Its name in configs, files and from Python.
-        direction: Which way it is better.
-        title: Its name in a sentence, on an axis.
-        unit: "%" for shares, which are shown a hundredfold, or any other unit.
-        hub_type: What the Hugging Face Hub calls it, where that is something else.
+        name: Name in configs, files and Python.
+        direction: Direction of optimisation.
+        title: Name in sentences and on axes.
+        unit: Any unit; "%" for shares, which are displayed times 100.
+        hub_type: Name on the Hugging Face Hub, if another.
     """
 
     name: str
@@ -43,13 +43,13 @@ class Metric:
 
 
 class TaskEntry(NamedTuple):
-    """A task.
+    """The registry entry of a task.
 
     Args:
         place: Module and class, as `module:Class`.
-        metrics: What it is judged by; people look at the first.
-        pipeline_tag: What the Hugging Face Hub calls the task.
-        network: What a network for it is called, in a sentence.
+        metrics: Its metrics, the primary one first.
+        pipeline_tag: Name of the task on the Hugging Face Hub.
+        network: What a network for it is called in a sentence.
     """
 
     place: str
@@ -76,12 +76,12 @@ _tasks: dict[str, TaskEntry] = {
 
 
 def task_names() -> tuple[str, ...]:
-    """The names of all tasks."""
+    """Return the names of all tasks."""
     return tuple(_tasks)
 
 
 def task_metrics(name: str = DEFAULT_TASK) -> tuple[Metric, ...]:
-    """The metrics of a task, the one that people look at first.
+    """Return the metrics of a task, the primary one first.
 
     Raises:
         InputError: There is no such task.
@@ -90,19 +90,19 @@ def task_metrics(name: str = DEFAULT_TASK) -> tuple[Metric, ...]:
 
 
 def find_metric(name: str) -> Metric | None:
-    """The metric of that name, of whichever task; None for one that no task has."""
+    """Return the metric of that name, of any task; None if no task has one."""
     every = (metric for entry in _tasks.values() for metric in entry.metrics)
     return next((metric for metric in every if metric.name == name), None)
 
 
 def directions() -> dict[str, Direction]:
-    """Which way the metrics of all tasks are better, by name."""
+    """Return the optimisation directions of all tasks' metrics, by name."""
     entries = _tasks.values()
     return {metric.name: metric.direction for entry in entries for metric in entry.metrics}
 
 
 def task_class(name: str) -> type[Task]:
-    """The class of a task.
+    """Return the class of a task.
 
     Raises:
         InputError: There is no such task.
@@ -114,7 +114,7 @@ def task_class(name: str) -> type[Task]:
 
 @contextmanager
 def registered(name: str, entry: TaskEntry) -> Iterator[None]:
-    """A task from outside that is there for a while.
+    """Register a task within a context.
 
     Raises:
         InputError: There is one of that name.
@@ -127,7 +127,7 @@ def registered(name: str, entry: TaskEntry) -> Iterator[None]:
 
 
 def register(name: str, entry: TaskEntry) -> None:
-    """Add a task from outside; every process that trains or judges for it must do so.
+    """Add a task; needed in every process that trains or evaluates it.
 
     Raises:
         InputError: There is one of that name.

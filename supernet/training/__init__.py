@@ -1,1 +1,1 @@
-"""How weights are trained: the supernet, and subnets that are retrained."""
+"""Training of the supernet and retraining of subnets."""

@@ -1,7 +1,7 @@
-"""Training state on disk: the last two, each with its checksum, so that a whole one is left.
+"""Checkpoints of a training: the last two, each with a checksum, so that one is always intact.
 
-A file is what torch writes, then a mark and the SHA-256 of what stands before it. torch reads past
-the end and would load a file with a flipped bit without a word.
+A file holds what `torch.save` writes, then a mark and the SHA-256 of all before it: torch ignores
+trailing bytes, and loads a file with a flipped bit without an error.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ DIGEST = hashlib.sha256().digest_size
 
 @dataclass
 class Found:
-    """What was found where checkpoints lie.
+    """The checkpoint that was loaded.
 
     Args:
-        state: of the newest that is whole; None where there is none at all.
-        notes: a line on each that is not whole.
+        state: State of the newest intact checkpoint; None without a checkpoint.
+        notes: One line for each damaged checkpoint.
     """
 
     state: dict[str, Any] | None = None
@@ -34,15 +34,15 @@ class Found:
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before the one at `path` lies."""
+    """Return the path of the checkpoint before the one at `path`."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Write tensors and plain values; what lay there becomes the previous one.
+    """Write tensors and plain values; the file that was there becomes the previous checkpoint.
 
     Raises:
-        InputError: it cannot be written; what lay there still does.
+        InputError: The checkpoint cannot be written; the old one is kept.
     """
     with replacing(path, previous(path)) as file:
         hashing = _Hashing(file)
@@ -52,15 +52,15 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Found:
-    """Read the newest whole one back into this machine's memory, running no code.
+    """Load the newest intact checkpoint onto the CPU, running no code.
 
-    From a GPU's memory it would be told to other processes into that of the same GPU.
+    Broadcast GPU tensors would be unpickled onto the same GPU by every process.
 
-    One that is not whole is set aside, as `*.broken`, so that the next does not push out a whole
-    one in its favour. What a killed process has left half written is removed.
+    A damaged checkpoint is renamed to `*.broken`, so that the next save does not replace an intact
+    one by it. Half-written files of killed processes are removed.
 
     Raises:
-        InputError: there are files, and none is a whole checkpoint.
+        InputError: There are files, and none is an intact checkpoint.
     """
     remove_half_written(path.parent)
     found, broken = Found(), []
@@ -83,7 +83,7 @@ def load_checkpoint(path: Path) -> Found:
 
 
 class _Hashing:
-    """A file that knows the checksum of what was written to it."""
+    """A file that computes the checksum of the bytes written to it."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -91,7 +91,7 @@ class _Hashing:
         self._failure: BaseException | None = None
 
     def write(self, data: Any) -> int:
-        """Write, unless that has failed: torch would hide why behind an error of its own."""
+        """Write, and store a failure for `check`: torch would hide it behind its own error."""
         if self._failure is None:
             try:
                 self._file.write(data)
@@ -101,10 +101,10 @@ class _Hashing:
         return memoryview(data).nbytes
 
     def flush(self) -> None:
-        """Nothing: the file is flushed once it is whole."""
+        """Do nothing: the file is flushed once, when it is complete."""
 
     def check(self) -> None:
-        """Raise what made a write fail."""
+        """Raise the error of a failed write."""
         if self._failure is not None:
             raise self._failure
 
@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         _check_sum(path)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever torch raises at bytes that nobody saved
+    except Exception as error:  # torch raises many types for damaged files
         raise InputError(one_line(error)) from None
     if not isinstance(state, dict):
         raise InputError(f"it holds no state but {shown(state)}")
@@ -124,10 +124,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_sum(path: Path) -> None:
-    """Compare the checksum.
+    """Check the checksum of a file.
 
     Raises:
-        ValueError: there is none, or another one.
+        ValueError: The checksum is missing or wrong.
     """
     length = path.stat().st_size - len(MARK) - DIGEST
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A training that diverges ends at once, with a line that says what to try."""
+"""Detection of a diverged training, and an error that says what to try."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from supernet.training.resume import Position
 
 
 class DivergedError(InputError):
-    """A loss, a gradient or a weight is not finite: the recipe does not train."""
+    """A loss, a gradient or a weight is not finite."""
 
 
 def not_finite(figures: Mapping[str, float]) -> str | None:
-    """The first figure that is not finite, in words: `loss/largest is nan`; None where all are."""
+    """Describe the first value that is not finite (`loss/largest is nan`); None without one."""
     bad = ((name, value) for name, value in figures.items() if not math.isfinite(value))
     return next((f"{name} is {value}" for name, value in bad), None)
 
@@ -24,14 +24,14 @@ def not_finite(figures: Mapping[str, float]) -> str | None:
 def diverged(
     what: str, recipe: Recipe, at: Position, updates: int, checkpoint: Path | None
 ) -> DivergedError:
-    """The error of a training that diverged.
+    """Make the error of a training that diverged.
 
     Args:
-        what: What is not finite: `loss/largest is nan`.
-        recipe: The recipe that does not train.
-        at: Where it was found.
-        updates: Steps of an epoch.
-        checkpoint: Where the last good state lies, if there is one.
+        what: The value that is not finite: `loss/largest is nan`.
+        recipe: The recipe of the training.
+        at: Position at which it diverged.
+        updates: Optimiser steps of an epoch.
+        checkpoint: The last good checkpoint, if there is one.
     """
     section, step = recipe.section, min(at.step + 1, updates)
     clip = "none" if recipe.clip is None else f"{recipe.clip:g}"

@@ -1,4 +1,4 @@
-"""Gradients between the backward passes and the optimiser: norms, clipping, who has any."""
+"""Gradients between the backward passes and the optimiser: norms, clipping, updated modules."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from supernet.models.elastic import ElasticViT
 def clip_gradients(
     groups: Mapping[str, list[nn.Parameter]], most: float | None
 ) -> dict[str, float]:
-    """Clip the gradient of each group of parameters by its norm.
+    """Clip the gradients of each group of parameters by the group's norm.
 
     Args:
-        groups: Parameters, by the name of their norm.
-        most: Greatest norm; None clips nothing.
+        groups: Parameters by group name.
+        most: Greatest norm; None turns clipping off.
 
     Returns:
-        The norms before clipping, of the groups that have gradients.
+        The norm of each group that has gradients, before clipping.
     """
     norms = {}
     for name, parameters in groups.items():
@@ -34,14 +34,14 @@ def clip_gradients(
 
 
 def split_parameters(model: ElasticViT) -> dict[str, list[nn.Parameter]]:
-    """The parameters that each auxiliary loss trains, by its name; the rest under the name ""."""
+    """Return the parameters of each auxiliary loss by its name, and all others under ""."""
     own = model.auxiliary_parameters()
     taken = {id(each) for group in own.values() for each in group}
     return {"": [each for each in model.parameters() if id(each) not in taken], **own}
 
 
 def count_updates(modules: Mapping[str, nn.Module], counts: dict[str, int]) -> None:
-    """Add 1 to the count of each module that has a gradient, by name."""
+    """Increment the count of each module that has a gradient."""
     for name, module in modules.items():
         used = any(parameter.grad is not None for parameter in module.parameters())
         counts[name] = counts.get(name, 0) + used

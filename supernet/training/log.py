@@ -1,4 +1,4 @@
-"""What training shows: progress, rows as JSON lines, TensorBoard where installed."""
+"""The training log: a table and a progress bar, JSON lines, TensorBoard where installed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Cell = tuple[str, str, str]
 
 
 class Journal:
-    """The rows of a training, one an epoch.
+    """The log of a training, one row per epoch.
 
     Args:
-        folder: where `log.jsonl` (and TensorBoard's events) go; None keeps rows in memory.
-        title: what is trained.
-        legend: what the columns mean, said once.
-        quiet: show nothing.
-        figures: groups of figures beside the losses that are shown, with their units.
+        folder: Folder of `log.jsonl` and TensorBoard's events; None keeps rows in memory.
+        title: Title of the table.
+        legend: Meaning of the columns, printed once.
+        quiet: Whether to print nothing.
+        figures: Units of the metric groups to print beside the losses, by group.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Journal:
         figures: Mapping[str, str] | None = None,
     ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
-        # Names of files may look like markup.
+        # File names may look like rich's markup.
         self.title = escape(title)
         self.legend = legend
         self.figures = figures or {}
@@ -50,14 +50,14 @@ class Journal:
         self._board = _tensorboard(folder)
 
     def restore(self, epoch: int) -> None:
-        """Take up the rows of the epochs before `epoch`; later ones were never checkpointed."""
+        """Read the rows of the epochs before `epoch`; later ones were never checkpointed."""
         if self.path is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             self.rows = [row for row in map(_parse, lines) if row and row["epoch"] < epoch]
             write_text(self.path, "".join(map(_line, self.rows)))
 
     def add(self, row: Row) -> None:
-        """Store and show the row of an epoch."""
+        """Store and print the row of an epoch."""
         self.rows.append(row)
         if self.path is not None:
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
@@ -81,17 +81,17 @@ class Journal:
                 self._board.add_scalar(name, value, row["epoch"])
 
     def note(self, *lines: str) -> None:
-        """Show what happened beside the epochs."""
+        """Print messages between the rows."""
         for line in lines:
             self._print(escape(line))
 
     def _print(self, text: str) -> None:
-        # A terminal would break lines inside words; a log has no edge.
+        # On a terminal rich wraps at words; log files are not wrapped.
         self.console.print(text, highlight=False, soft_wrap=not self.console.is_terminal)
 
     @contextmanager
     def progress(self, total: int, done: int) -> Iterator[Any]:
-        """A bar over all steps; yields a function that is told of each step and its state."""
+        """Show a progress bar over all steps; yields a function that advances it with a text."""
         with progress_bar(self.console) as bar:
             task = bar.add_task(self.title, total=total, completed=done, state="")
             yield lambda state: bar.update(task, advance=1, state=state)
@@ -102,7 +102,7 @@ def _line(row: Row) -> str:
 
 
 def _parse(line: str) -> Row | None:
-    """A row, or nothing for a line that was cut off."""
+    """Parse a row; None for a line that was cut off."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -111,7 +111,7 @@ def _parse(line: str) -> Row | None:
 
 
 def _shown(row: Row, figures: Mapping[str, str]) -> list[Cell]:
-    """What the terminal shows of a row: group, name and value of each column."""
+    """Return the columns to print of a row: group, name and value of each."""
     found = [("", "epoch", str(row["epoch"] + 1))]
     for key, value in row.items():
         group, _, name = key.partition("/")
@@ -127,12 +127,12 @@ def _shown(row: Row, figures: Mapping[str, str]) -> list[Cell]:
 
 
 def _fitting(shown: list[Cell], width: int) -> list[Cell]:
-    """The columns without as many as it takes: a terminal would break the lines."""
+    """Drop columns until the rest fit into `width` without wrapping."""
     kept = list(shown)
     groups = list(
         dict.fromkeys(group for group, _, _ in shown if group not in ("", "loss", "grad"))
     )
-    # What is judged beside the task goes first, the task's own metric last.
+    # The operators' metrics are dropped first, the task's own metric last.
     for spare in (*reversed(groups[1:]), "loss", "grad", *groups[:1]):
         for each in reversed([each for each in shown if each[0] == spare]):
             if len(_cells(kept)) > width:
@@ -141,7 +141,7 @@ def _fitting(shown: list[Cell], width: int) -> list[Cell]:
 
 
 def _heading(shown: list[Cell]) -> str:
-    """Two lines: the groups, each over its first column, and the names of the columns."""
+    """Format two header lines: the groups, each over its first column, and the column names."""
     groups, names, last = "", "", ""
     for group, name, value in shown:
         width = _width(name, value)

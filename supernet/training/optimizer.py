@@ -1,4 +1,4 @@
-"""Optimiser, schedule and precision of a recipe; all timm's and torch's."""
+"""timm's optimiser and schedule for a recipe, and autocast."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from supernet.training.recipe import Recipe
 
 
 def check_optimizer(recipe: Recipe) -> None:
-    """Look whether timm has the recipe's optimiser, with its arguments.
+    """Check that timm has the recipe's optimiser and takes its arguments.
 
     Raises:
-        InputError: the key, its value, and what would be right.
+        InputError: The optimiser is unknown, or its arguments are wrong.
     """
     _check_name(recipe)
     if recipe.optimizer_args:
-        # On a parameter that stands for all.
+        # Built on a dummy parameter.
         _create_optimizer([{"params": [torch.nn.Parameter(torch.zeros(2, 2))]}], recipe)
 
 
 def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
-    """timm's optimiser; what auxiliary losses train gets a group of its own, without decay."""
+    """Make timm's optimiser; parameters of auxiliary losses get a group without weight decay."""
     no_decay = model.no_weight_decay()
     if recipe.layer_decay is not None:
         groups = param_groups_layer_decay(
@@ -78,10 +78,10 @@ def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.opt
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int) -> Scheduler:
-    """timm's schedule, stepped at every one of the `updates` of an epoch.
+    """Make timm's schedule, stepped at each of the `updates` optimiser steps of an epoch.
 
     Raises:
-        InputError: the schedule does not fit into the epochs.
+        InputError: The schedule does not fit into the epochs.
     """
     try:
         schedule: Scheduler = create_scheduler_v2(
@@ -104,7 +104,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int
 
 
 def autocast(device: torch.device, amp: bool) -> AbstractContextManager[Any]:
-    """bfloat16 on a GPU where `amp` asks for it, else nothing."""
+    """Return bfloat16 autocast on a GPU if `amp` is set, else a null context."""
     if amp and device.type == "cuda":
         return torch.autocast("cuda", dtype=torch.bfloat16)
     return nullcontext()

@@ -1,4 +1,4 @@
-"""How weights are trained. No torch in here: --help does not wait for it."""
+"""Training recipes. No import of torch, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "con
 
 @dataclass(frozen=True)
 class Recipe:
-    """How weights are trained.
+    """A training recipe.
 
     Args:
-        epochs: passes over the training images.
-        optimizer: timm's name.
-        lr: learning rate.
-        weight_decay: not on biases, norms, positions, prefix tokens and pooling kernels.
-        layer_decay: factor of the learning rate from block to block, last to first; none for no.
-        optimizer_args: more arguments for the optimiser, such as `betas`.
-        schedule: timm's name, of those that are stepped at every update.
-        warmup_epochs: epochs of linear warm-up.
-        min_lr: where the schedule ends.
-        clip: greatest norm of the gradient, of the network and of its selectors each; none for no
-            clipping, as timm and DeiT do. The log shows the norm: a bound below it acts at every
-            step.
-        accumulate: batches of one optimiser step.
-        ema: decay of the averaged weights, which are then the ones kept; none for no average.
+        epochs: Passes over the training images.
+        optimizer: Name of a timm optimiser.
+        lr: Learning rate.
+        weight_decay: Not on biases, norms, positions, prefix tokens and pooling kernels.
+        layer_decay: Factor of the learning rate from block to block, last to first; none is off.
+        optimizer_args: More arguments for the optimiser, such as `betas`.
+        schedule: Name of a timm schedule that can be stepped at every update.
+        warmup_epochs: Epochs of linear warm-up.
+        min_lr: Final learning rate of the schedule.
+        clip: Greatest gradient norm, of the network and of its selectors each; none turns clipping
+            off, as in timm and DeiT. The log shows the norms.
+        accumulate: Batches of one optimiser step.
+        ema: Decay of the averaged weights, which are then evaluated and kept; none for no average.
         amp: bfloat16 autocast on GPUs.
-        grad_checkpointing: work activations out again in the backward pass, to save memory.
-        selector_lr: learning rate of map selectors, in an optimiser group of their own.
-        selector_share: share of the images that map selectors learn from.
-        save_minutes: checkpoints inside an epoch, so many minutes apart.
+        grad_checkpointing: Recompute activations in the backward pass, to save memory.
+        selector_lr: Learning rate of map selectors, in an optimiser group of their own.
+        selector_share: Share of the images that map selectors learn from.
+        save_minutes: Minutes between checkpoints inside an epoch.
     """
 
     section: ClassVar[str] = "recipe"
-    # Values that change how fast results come, or which are shown, but not the results.
+    # Values that may change on resume: they do not alter the trained weights.
     free: ClassVar[frozenset[str]] = frozenset({"save_minutes", "grad_checkpointing"})
 
     epochs: int = 30
@@ -82,15 +81,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class SupernetRecipe(Recipe):
-    """How the supernet is trained.
+    """The recipe of the supernet.
 
     Args:
-        random_archs: archs of a step beside the largest and the smallest.
-        full_epochs: first epochs, in which the full network learns alone; with none the command
-            line gives a tenth of the epochs where weights came with another head, else 0; from
-            Python none is 0.
-        teacher_share: share of the teacher, where there is one, in the full network's loss.
-        watch: archs, spread over the MACs, whose accuracy is shown beside largest and smallest.
+        random_archs: Random archs of a step beside the largest and the smallest.
+        full_epochs: First epochs, which train the full network alone; none is 0, but from the
+            command line a tenth of the epochs where the checkpoint had another head.
+        teacher_share: Weight of distillation in the full network's loss, if there is a teacher.
+        watch: Archs, spread over the MACs, whose metrics are logged beside largest and smallest.
     """
 
     section: ClassVar[str] = "supernet"
@@ -116,10 +114,10 @@ class SupernetRecipe(Recipe):
 
 @dataclass(frozen=True)
 class RetrainRecipe(Recipe):
-    """How a subnet is retrained.
+    """The recipe of retraining a subnet.
 
     Args:
-        teacher_share: share of the teacher, where there is one, in the loss.
+        teacher_share: Weight of distillation in the loss, if there is a teacher.
     """
 
     section: ClassVar[str] = "retrain"

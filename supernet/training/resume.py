@@ -1,4 +1,4 @@
-"""Where a training stands, and whether a checkpoint is one of it."""
+"""The position of a training, and the check that a checkpoint belongs to it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ STEPS = "number of steps in an epoch"
 
 @dataclass
 class Position:
-    """How far a training is.
+    """The position of a training.
 
     Args:
-        epoch, step: optimiser steps of the epoch that are done.
-        sums: losses and gradient norm, added up over the steps of the epoch.
-        counts: over how many: not every step has every loss.
-        module_updates: optimiser steps, since the first, in which a learned module took part.
+        epoch: Epochs completed.
+        step: Optimiser steps completed in the current epoch.
+        sums: Losses and gradient norms, summed over the steps of the epoch.
+        counts: Number of summands of each: not every step has every loss.
+        module_updates: Optimiser steps that updated each learned module, over all epochs.
     """
 
     epoch: int = 0
@@ -32,18 +33,19 @@ class Position:
 
 
 def placed(state: Mapping[str, Any], epochs: int, updates: int, processes: int) -> Position:
-    """The position of a checkpoint; with other processes the same share of the epoch is done.
+    """Return the position of a checkpoint; rescaled if the number of processes has changed.
 
     Args:
-        state: of the checkpoint.
-        epochs: of the recipe.
-        updates: steps of an epoch, with this many `processes`.
+        state: State of the checkpoint.
+        epochs: Epochs of the recipe.
+        updates: Optimiser steps of an epoch with this many `processes`.
+        processes: Processes of this training.
 
     Raises:
-        ValueError: there is no such place.
+        ValueError: The position is not valid.
     """
     at = Position(**state["position"])
-    # All steps of an epoch may be done while it is still to be judged.
+    # A checkpoint may lie between the last step of an epoch and its evaluation.
     steps = max(updates, state["updates"])
     if at.epoch not in range(epochs + 1) or at.step not in range(steps + 1):
         raise ValueError(f"there is no epoch {at.epoch}, step {at.step}")
@@ -64,17 +66,17 @@ def check_same(
     identity: Mapping[str, str],
     processes: int,
 ) -> None:
-    """Refuse to go on with another training: the result would be neither's.
+    """Refuse to resume another training.
 
     Args:
-        path: of the checkpoint, for messages.
-        state: of the checkpoint.
-        recipe: of this training, those values that its results depend on, with its seed.
-        identity: what is trained, for what.
-        processes: of this training.
+        path: Path of the checkpoint, for messages.
+        state: State of the checkpoint.
+        recipe: Recipe values that alter the result, and the seed.
+        identity: Description of model and task.
+        processes: Processes of this training.
 
     Raises:
-        InputError: what differs, old and new; or the checkpoint is another version's.
+        InputError: A value differs, or another version wrote the checkpoint.
     """
     if state.get("schema") != SCHEMA:
         raise InputError(

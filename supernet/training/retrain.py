@@ -1,4 +1,4 @@
-"""Retraining one subnet: inherited weights or others, with or without distillation."""
+"""Retraining of one subnet, with or without distillation."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ def retrain(
     title: str = "retrain",
     quiet: bool = False,
 ) -> ElasticViT:
-    """Train one subnet.
+    """Retrain one subnet.
 
     Args:
-        subnet: of `extract` or `create_subnet`, with the weights to begin with, on its device.
+        subnet: Result of `extract` or `create_subnet`, with initial weights, on its device.
         train: `open_data(...).train`, or your own loader of (images, targets).
-        task: what it is trained for.
-        recipe: how.
-        held_out: batches of (images, targets), to show metrics on after each epoch.
-        teacher: a network on the same images and device, to distil from.
-        folder: where checkpoint and log go; the same call goes on from there. None keeps nothing.
-        seed: of everything random.
-        title: shown beside the progress.
-        quiet: show nothing.
+        task: The task.
+        recipe: The recipe.
+        held_out: Batches of (images, targets), evaluated after each epoch.
+        teacher: A network on the same device, to distil from.
+        folder: Folder of checkpoint and log; the same call resumes from there. None writes nothing.
+        seed: Seed of every random choice.
+        title: Title of the progress.
+        quiet: Whether to print nothing.
 
     Returns:
-        The subnet with the trained weights (averaged, where the recipe says so).
+        The subnet with the trained weights (averaged if the recipe has `ema`).
 
     Raises:
-        InputError: the head is not of the task's classes, the folder holds another training, or a
+        InputError: The head does not fit the task, the folder holds another training, or a
             file cannot be written.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call goes on from the checkpoint it left.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """
     recipe = recipe or RetrainRecipe()
     if not task.fits(subnet):
@@ -90,7 +90,7 @@ def retrain(
 
 @dataclass(frozen=True)
 class _Step:
-    """One batch: labels, and the teacher's soft labels."""
+    """Loss and backward pass of one batch, on labels and the teacher's logits."""
 
     subnet: ElasticViT
     task: Task
@@ -116,7 +116,7 @@ class _Step:
 
 @dataclass(frozen=True)
 class _Judge:
-    """Metrics on the held-out images."""
+    """Evaluates the subnet on the held-out images."""
 
     held_out: HeldOut | None
 

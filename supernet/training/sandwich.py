@@ -1,8 +1,8 @@
-"""The sandwich rule: which archs a step trains, and what each learns from.
+"""The sandwich rule: the archs that a step trains, and the targets of each.
 
-The largest arch learns from the labels (and a teacher); the smallest and some random ones learn
-from the largest's soft labels, in place. Random archs cover evenly the MACs and, since few archs
-of an even draw use a late pooling's kernel, in turn with that what has weights of its own.
+The largest arch learns from the labels (and a teacher); the smallest and some random archs are
+distilled from its logits. Random archs cover the MACs evenly; as few of them would use the
+kernel of a late pooling, every second one is drawn among the archs with a given kernel.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 def archs_of_step(space: SearchSpace, seed: int, step: int, random: int) -> list[Arch]:
-    """The archs that learn from the largest at a step: a function of (seed, step).
+    """Draw the archs that a step distils from the largest; a function of (seed, step).
 
-    Every second random arch is drawn from all archs, and every other one from those that use one
-    pooling kernel, each kernel as often as the others; all of them evenly over the MACs.
+    Random archs alternate between all archs and those that use one pooling kernel, each kernel in
+    turn; all are drawn evenly over the MACs.
     """
+    # Constants in seeds keep random streams of one seed apart.
     rng = np.random.default_rng((seed, step, 0xA5))
     learned = list(space.kernel_bands.values())
     archs = [space.smallest()]
@@ -47,16 +48,16 @@ def archs_of_step(space: SearchSpace, seed: int, step: int, random: int) -> list
 
 @dataclass(frozen=True)
 class Sandwich:
-    """Accumulates the gradients of a step.
+    """Runs forward and backward passes of a sandwich step.
 
     Args:
-        supernet: the network.
-        task: what it learns.
-        amp: bfloat16 autocast on GPUs.
-        selector_share: share of the images that the selectors learn from; targets are detached,
-            so a part is enough, and memory stays bounded.
-        teacher: gives soft labels for the largest arch.
-        teacher_share: share of the teacher in the largest's loss.
+        supernet: The supernet.
+        task: The task.
+        amp: Whether to use bfloat16 autocast on GPUs.
+        selector_share: Share of the images that selectors learn from; a part is enough, and bounds
+            memory.
+        teacher: Teacher of the largest arch.
+        teacher_share: Weight of distillation from the teacher in the largest arch's loss.
     """
 
     supernet: Supernet
@@ -67,14 +68,14 @@ class Sandwich:
     teacher_share: float = 0.5
 
     def __call__(self, batch: Batch, archs: list[Arch], scale: float = 1.0) -> dict[str, Tensor]:
-        """Propagate the losses of one batch; returns the mean loss of each kind of arch.
+        """Run the backward passes of one batch; returns the mean loss of each kind of arch.
 
-        Gradients are of means over the images, those of the selectors of sums.
+        Losses are means over the images, for selectors sums.
 
         Args:
-            batch: images, labels (B,) or mixed labels (B, classes), and draws.
-            archs: the smallest and the random ones; where empty, the largest learns alone.
-            scale: factor of the losses of archs, for accumulation.
+            batch: Images, labels (B,) or mixed labels (B, classes), and draws.
+            archs: The smallest and the random archs; if empty, only the largest is trained.
+            scale: Factor of the losses, for gradient accumulation.
         """
         weight = scale / (1 + len(archs))
         auxiliaries = auxiliary_losses(self.supernet, learning_rows(batch, self.selector_share))
@@ -89,7 +90,7 @@ class Sandwich:
         return {kind: torch.stack(each).mean() for kind, each in losses.items()}
 
     def _largest(self, batch: Batch, observer: Observer | None) -> tuple[Tensor, Tensor]:
-        """Logits of the full network, and its loss; the operators learn on the way."""
+        """Return logits and loss of the largest arch; `observer` runs the auxiliary losses."""
         supernet = self.supernet
         with autocast(batch.images.device, self.amp):
             full = supernet.space.largest()
@@ -103,13 +104,13 @@ class Sandwich:
 
 
 def learning_rows(batch: Batch, share: float) -> Tensor:
-    """The images that auxiliary losses learn from, (B,) of bool: chosen by sample and epoch."""
+    """Return the images for auxiliary losses, (B,) of bool; a function of sample and epoch."""
     assert batch.draws is not None
     return (batch.draws < share).to(batch.images.device)
 
 
 def observer_of(auxiliaries: Mapping[str, Auxiliary]) -> Observer | None:
-    """What shows the full network's blocks to all auxiliary losses; None without any."""
+    """Return an observer that calls all auxiliary losses; None without any."""
     if not auxiliaries:
         return None
 
@@ -121,5 +122,5 @@ def observer_of(auxiliaries: Mapping[str, Auxiliary]) -> Observer | None:
 
 
 def losses_of(auxiliaries: Mapping[str, Auxiliary]) -> dict[str, list[Tensor]]:
-    """The auxiliary losses of a step under the names of the log: `selectors`."""
+    """Return the values of the auxiliary losses, by their names in the log (`selectors`)."""
     return {f"{name}s": each.losses for name, each in auxiliaries.items() if each.losses}

@@ -1,4 +1,4 @@
-"""Training the supernet: the sandwich rule inside the training loop."""
+"""Training of the supernet by the sandwich rule."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from supernet.training.sandwich import Sandwich, Teacher, archs_of_step
 from supernet.training.trainer import Trainer
 
 RECALL_IMAGES = 256
-# Learned modules whose updates the terminal shows, the least trained first.
+# Learned modules whose update counts are printed, the least trained first.
 MOST_SHOWN = 10
 
 
@@ -49,23 +49,23 @@ def train_supernet(
     """Train all archs of the supernet's space together.
 
     Args:
-        supernet: on the device to train on.
+        supernet: The supernet, on the device to train on.
         train: `open_data(...).train`, or your own loader of (images, targets).
-        task: what it is trained for.
-        recipe: how.
-        held_out: batches of (images, targets), to show accuracies on after each epoch.
-        teacher: a network on the same images and device, to distil from.
-        folder: where checkpoint and log go; the same call goes on from there. None keeps nothing.
-        seed: of everything random.
-        quiet: show nothing.
+        task: The task.
+        recipe: The recipe.
+        held_out: Batches of (images, targets), evaluated after each epoch.
+        teacher: A network on the same device, to distil from.
+        folder: Folder of checkpoint and log; the same call resumes from there. None writes nothing.
+        seed: Seed of every random choice.
+        quiet: Whether to print nothing.
 
     Returns:
-        The supernet with the trained weights (averaged, where the recipe says so).
+        The supernet with the trained weights (averaged if the recipe has `ema`).
 
     Raises:
-        InputError: the head is not of the task's classes, the folder holds another training, or a
+        InputError: The head does not fit the task, the folder holds another training, or a
             file cannot be written.
-        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call goes on from the checkpoint it left.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """
     recipe = recipe or SupernetRecipe()
     if not task.fits(supernet):
@@ -96,7 +96,7 @@ def train_supernet(
 def as_held_out(
     given: Iterable[Any] | HeldOut | None, task: Task, model: nn.Module, amp: bool
 ) -> HeldOut | None:
-    """Held-out images on the model's device, from whatever a user gave."""
+    """Return held-out images on the model's device; a user's loader is read into memory."""
     if given is None:
         return None
     if not isinstance(given, HeldOut):
@@ -106,18 +106,18 @@ def as_held_out(
 
 
 def describe_metric(task: Task, held_out: HeldOut | None) -> str:
-    """What the columns of the task's first metric are of."""
+    """Describe the columns of the task's first metric."""
     count = "" if held_out is None else f" ({len(held_out):,} images)"
     return f"{task.metrics[0].name} on the search split{count}"
 
 
 def made_folder(folder: str | Path | None) -> Path | None:
-    """The folder, which is there afterwards, or None."""
+    """Make the folder, unless it is None."""
     return None if folder is None else make_folder(Path(folder))
 
 
 def as_journal(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
-    """What training shows; of several processes the first does."""
+    """Make the training log; only the main process writes and prints."""
     first, metric = Processes.current().first, task.metrics[0]
     shares = [each.judged.name for each in token_operators() if each.judged is not None]
     shown = {metric.name: metric.unit, **dict.fromkeys(shares, "%")}
@@ -125,12 +125,12 @@ def as_journal(task: Task, folder: Path | None, title: str, legend: str, quiet: 
 
 
 def as_batches(train: Any) -> Batches:
-    """Our own batches as they are; a user's loader behind the same interface."""
+    """Return `ShuffledBatches` as they are; wrap a user's loader."""
     return train if isinstance(train, ShuffledBatches) else UserBatches(train)
 
 
 def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
-    """Archs whose accuracy is shown: the largest, the smallest, and `count` between, by MACs."""
+    """Return the archs to log metrics of: largest, smallest, and `count` between them in MACs."""
     bands, rng = space.mac_bands, np.random.default_rng(0)
     archs = {"largest": space.largest(), "smallest": space.smallest()}
     full = bands.high
@@ -142,7 +142,7 @@ def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
 
 
 def _legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
-    """What the columns of the log mean."""
+    """Explain the columns of the log."""
     alone = f"the full network learns alone for {recipe.full_epochs} epochs, then all archs; "
     parts = [
         f"{alone if recipe.full_epochs else ''}{describe_metric(task, held_out)}, of the largest "
@@ -153,7 +153,7 @@ def _legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -> str
 
 
 def _updates_line(counts: Mapping[str, int]) -> list[str]:
-    """How often the learned modules were trained, in a line."""
+    """Format how often each learned module was updated, in at most one line."""
     if not counts:
         return []
     order = sorted(counts, key=lambda name: counts[name])
@@ -177,7 +177,7 @@ def _sandwich(
 
 @dataclass(frozen=True)
 class _Step:
-    """One batch of the sandwich; in the first epochs the full network learns alone."""
+    """One batch of the sandwich; in the first epochs of the full network alone."""
 
     sandwich: Sandwich
     recipe: SupernetRecipe
@@ -194,7 +194,7 @@ class _Step:
 
 
 class _Judge:
-    """Metrics of the watched archs, and what the operators judge, on the held-out images."""
+    """Evaluates the watched archs and the operators' weights on the held-out images."""
 
     def __init__(self, held_out: HeldOut | None, archs: dict[str, Arch]) -> None:
         self.held_out = held_out
@@ -218,7 +218,7 @@ class _Judge:
 
 
 def frozen(teacher: nn.Module) -> Teacher:
-    """A copy of a network, which gives soft labels and learns nothing; the network stays as is."""
+    """Return a teacher: a frozen copy of a network in evaluation mode."""
     teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
 
     def logits(images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""The training loop, which goes on where it was stopped.
+"""The training loop, resumable at any step.
 
-Randomness is a function of (seed, step, sample), so the state is the weights, their average, the
-optimiser and a position: an interrupted run ends with the very weights of an uninterrupted one.
+Randomness is a function of (seed, step, sample), so weights, their average, optimiser state and
+position suffice: a resumed training ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ class Trainer:
     """Trains a model by a recipe.
 
     Args:
-        model: on its device.
-        task: mixes images and labels.
-        recipe: how.
-        batches: the training images.
-        step: given (batch, global step, scale), propagates the losses times `scale` and returns
-            them.
-        judge: metrics of the averaged (or plain) model after each epoch.
-        journal: what is shown.
-        folder: where the checkpoint goes; None keeps none.
-        seed: of everything random.
+        model: The model, on its device.
+        task: The task, which mixes images and labels.
+        recipe: The recipe.
+        batches: The training batches.
+        step: Function of (batch, global step, scale) that runs the backward passes of the losses
+            times `scale` and returns the losses.
+        judge: Function from the (averaged) model to its metrics, called after each epoch.
+        journal: The training log.
+        folder: Folder of the checkpoint; None keeps none.
+        seed: Seed of every random choice.
     """
 
     def __init__(
@@ -87,29 +87,29 @@ class Trainer:
 
     @property
     def averaged(self) -> nn.Module:
-        """The model that is judged and kept."""
+        """The model to evaluate and keep: the averaged one if the recipe has `ema`."""
         return self.model if self.ema is None else self.ema.module
 
     def fit(self) -> nn.Module:
-        """Train to the end of the recipe, from the checkpoint if there is one.
+        """Train to the end of the recipe, resuming from the checkpoint if there is one.
 
-        Ctrl-C and SIGTERM end the step and leave a checkpoint, where batches go on from any step.
+        Ctrl-C and SIGTERM finish the step and save a checkpoint if `batches.exact`.
 
         Raises:
-            KeyboardInterrupt: it was stopped; the same call goes on from there.
-            DivergedError: training diverged; the last good checkpoint is kept.
+            KeyboardInterrupt: Training was stopped; the same call resumes.
+            DivergedError: Training diverged; the last good checkpoint is kept.
         """
         self._restore()
         total = self.recipe.epochs * self.updates
         done = self.position.epoch * self.updates + self.position.step
-        # Elsewhere nothing but the end of an epoch is worth a wait, and that is too long.
+        # Other loaders resume at epoch boundaries only, too long a wait after a signal.
         stopping = stoppable(self.batches.exact, patient=self.processes.count > 1)
         with self.journal.progress(total, done) as tell, stopping as self._stop:
             while self.position.epoch < self.recipe.epochs:
                 try:
                     self._epoch(tell)
                 except ProcessLostError:
-                    # All were asked to stop, and one was faster.
+                    # The scheduler may have signalled all processes, and another has left already.
                     self._stop.check()
                     raise
         return self.averaged
@@ -122,7 +122,7 @@ class Trainer:
         if not self.batches.exact:
             # A user's own loader draws its order from the global generators.
             seed_all(self.seed, at.epoch, 0xE9)
-        # Closed: processes that load must not outlive an exception that somebody keeps.
+        # Closing ends the loader's workers, even if a caller keeps the exception's traceback.
         with closing(self.batches.epoch(at.epoch, at.step * recipe.accumulate)) as micro:
             while at.step < self.updates:
                 figures = self._update(micro)
@@ -152,33 +152,33 @@ class Trainer:
         self._save()
 
     def _judged(self) -> dict[str, float]:
-        """The metrics of the epoch; a signal does not wait for them."""
+        """Evaluate the model; a signal interrupts the evaluation."""
         try:
             with self._stop.at_once():
                 found = self._judge(self.averaged.eval())
         except KeyboardInterrupt:
             self._save()
             raise
-        # Weights may be finite, and what they give may not.
+        # Finite weights may still give logits that are not finite.
         if wrong := not_finite(found):
             raise self._diverged(wrong)
         return found
 
     def _leave(self) -> NoReturn:
-        """End inside an epoch, by a signal to this process or to another one."""
+        """Save and exit inside an epoch, after a signal to this or another process."""
         self._save()
-        # Launchers end all processes when one has ended: nobody leaves before all is stored.
+        # A barrier: launchers kill all processes once one has exited, and the main one still saves.
         self.processes.told(None)
         self._stop.leave()
 
     def _update(self, micro: Any) -> dict[str, float]:
-        """One optimiser step over `accumulate` batches; gives losses and norms of gradients."""
+        """Run one optimiser step over `accumulate` batches; returns losses and gradient norms."""
         done = self.position.epoch * self.updates + self.position.step
         count = self.recipe.accumulate
         self.optimizer.zero_grad(set_to_none=True)
         found: dict[str, list[Tensor]] = {}
         learned = torch.zeros(())
-        # The first process draws what one alone would.
+        # Rank 0 draws the same random numbers as a training of one process.
         others = (self.processes.rank,) if self.processes.rank else ()
         for part in range(count):
             batch = next(micro)
@@ -207,10 +207,10 @@ class Trainer:
         return figures
 
     def _finite(self) -> None:
-        """Refuse weights that are not finite, before they are judged or stored.
+        """Refuse weights that are not finite, before they are evaluated or saved.
 
         Raises:
-            DivergedError: there are some.
+            DivergedError: A weight is not finite.
         """
         name = first_not_finite(self.model)
         if name is not None:
@@ -238,7 +238,7 @@ class Trainer:
         save_checkpoint(state, self.path)
 
     def _restore(self) -> None:
-        # The first process reads: the others may stand on nodes that do not have the file.
+        # Only the main process reads: the file may be missing on other nodes.
         found = Found()
         if self.path is not None and self.processes.first:
             found = load_checkpoint(self.path)
@@ -250,7 +250,7 @@ class Trainer:
                 self._take(state)
             except InputError:
                 raise
-            except Exception as error:  # whatever torch raises at a state that is not one of these
+            except Exception as error:  # torch raises many types for states of other models
                 raise InputError(
                     f"{self.path}: no state of a training: {one_line(error)}; delete it to go anew"
                 ) from None
@@ -259,7 +259,7 @@ class Trainer:
             self.journal.note(f"going on in epoch {at.epoch + 1}, after step {at.step}")
         self.journal.restore(at.epoch)
         self.schedule.step_update(at.epoch * self.updates + at.step)
-        # No set: its order may differ between processes, which would get each other's weights.
+        # dict.fromkeys, not a set: all processes must broadcast the models in the same order.
         for model in dict.fromkeys((self.model, self.averaged)):
             self.processes.equalise(model)
 
@@ -283,7 +283,7 @@ class Trainer:
             )
 
     def _identity(self) -> dict[str, str]:
-        """What is trained, for what, in how many steps; all as text, to compare and not to read."""
+        """Describe model, task and steps of an epoch as JSON texts, to be compared on resume."""
         space = getattr(self.model, "space", None)
         described = {
             "arch": repr(self.model.arch),
