@@ -58,80 +58,68 @@ def run_search(
     options: SearchOptions | None = None,
     **moved: Any,
 ) -> Front:
-    """Search a space for the best archs inside a budget.
-
-    With a folder the search can be stopped at any moment and goes on by the same call: no finished
-    evaluation is lost, none made twice.
-
-    Give a supernet with a loader, or a space with anything that evaluates its archs.
+    """Search a space for the best archs inside a budget; docs/search.md says more of each value.
 
     Args:
-        supernet: A trained supernet, on its device.
-        space: The archs; those of the supernet, where there is one.
-        loader: Batches of (images, targets) to judge the supernet's archs on; read once.
-        metric: Gives metrics by name from the logits and targets of all images; by default those
-            of classification: top1, top5, cross_entropy and kl to the full network.
-        evaluate: Gives the metrics of an arch by name: `{"top1": 0.79, ...}`. An exception or NaN
-            fails that arch alone.
-        make_evaluate: Makes `evaluate`, once in each process that evaluates; with workers it is
-            sent to them.
-        problem: What is looked for, where it is there already, in place of space, objectives,
-            budget and directions.
-        objectives: Names of metrics and of free costs (macs, params, tokens, activation_memory);
-            other metrics with their direction: `latency_ms=min`.
-        budget: `"macs=0.8G"`, `"macs=60%, params=12M"`, or `{"macs": 0.8e9}`. On metrics it becomes
-            a constraint.
-        directions: Which way the metrics of the evaluation are better, by name.
-        trials: Evaluations to finish, failed ones and those of earlier runs included.
-        sampler: Name of one of Optuna's, or a mapping of `name` and its arguments.
-        seed: Seed of every random choice; without workers the same seed evaluates the same archs.
-        folder: Where the search is kept; None for in memory.
+        supernet: A trained supernet, judged on `loader`; or else give `space` and `evaluate`.
+        space: The archs; by default those of the supernet.
+        loader: Batches of (images, targets), read once.
+        metric: Metrics by name from logits and targets; by default those of classification.
+        evaluate: Metrics of an arch by name; an exception or NaN fails that arch alone.
+        make_evaluate: Factory of `evaluate`, called in each process that evaluates.
+        problem: A ready problem, in place of space, objectives, budget and directions.
+        objectives: Names of metrics and costs; other metrics with a direction: `latency_ms=min`.
+        budget: `"macs=0.8G"`, `"macs=60%, params=12M"` or `{"macs": 0.8e9}`.
+        directions: Direction of each metric, by name.
+        trials: Number of finished evaluations, failed and earlier ones included.
+        sampler: Name of a sampler of Optuna's, or a mapping of `name` and its arguments.
+        seed: Seed of every random choice.
+        folder: Folder of the results, from which the same call goes on; None for in memory.
         initial: Archs to start from, instead of a ladder over the budget and hand-made archs.
-        origin: A name of your own for what evaluates, such as `"valid, 10 crops"`, or plain values
-            by name. A folder whose results have another origin is refused. Without it a callable
-            is known by its code; where that uses more than plain values and functions, such as a
-            network, a folder that has results is refused too. A supernet's weights and the images
-            are compared anyway.
+        origin: Name of what evaluates; a folder of another origin is refused.
         on_event: Called with the progress after evaluations.
-        options: How it runs: workers, time limit, storage, searches to reuse, latency tables.
+        options: Workers, time limit, storage, searches to reuse, latency tables.
         moved: Values of `options`, as arguments of earlier versions; with a warning.
 
     Returns:
-        The front; with a folder it is saved there too, as `front.yaml`. It was chosen by its
-        figures, which are optimistic therefore: judge on other images what you choose of it. It has
-        no entries where no evaluation keeps a budget on a metric: `ended` says so, and a call with
-        more trials goes on from there.
+        The front, also saved in the folder; without entries, `ended` says why.
 
     Raises:
-        InputError: What was asked for cannot be, or all evaluations failed, in one line.
-        KeyboardInterrupt: All that was finished is stored, once one has succeeded.
+        InputError: A value is invalid, or all evaluations failed.
+        KeyboardInterrupt: What was finished is stored, once an evaluation has succeeded.
     """
     options = _with_moved(options or SearchOptions(), moved)
-    if initial is not None and not isinstance(initial, Iterable):
-        raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
     if problem is None:
         space = space or (supernet.space if supernet is not None else None)
-        if space is None:
-            raise InputError("run_search needs a supernet or a space")
-        stated = task_directions() if directions is None else directions
-        problem = make_problem(space, objectives, budget, stated, read_tables(options.latency))
-    known = describe_origin(origin, evaluate or make_evaluate if supernet is None else metric)
+        problem = _problem(space, objectives, budget, directions, options)
+    given = evaluate or make_evaluate
+    known = describe_origin(origin, given if supernet is None else metric)
     if supernet is not None:
-        given = evaluate or make_evaluate
         evaluate = evaluator = _on_supernet(supernet, loader, metric, given)
         # Of a search in memory nothing is left to be compared with.
         known |= {} if folder is None else evaluator.origin()
-    search = Search(
-        problem,
-        parse_sampler(sampler),
-        trials,
-        seed,
-        None if folder is None else Path(folder),
-        None if initial is None else tuple(initial),
-        known,
-        options,
-    )
+    path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
+    search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
     return _drive(search, _maker(evaluate, make_evaluate), on_event or (lambda progress: None))
+
+
+def _problem(
+    space: SearchSpace | None,
+    objectives: str | Objective | Iterable[str | Objective],
+    budget: Budgets,
+    directions: Mapping[str, str] | None,
+    options: SearchOptions,
+) -> Problem:
+    if space is None:
+        raise InputError("run_search needs a supernet or a space")
+    stated = task_directions() if directions is None else directions
+    return make_problem(space, objectives, budget, stated, read_tables(options.latency))
+
+
+def _archs(initial: Iterable[Arch] | None) -> tuple[Arch, ...] | None:
+    if initial is not None and not isinstance(initial, Iterable):
+        raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
+    return None if initial is None else tuple(initial)
 
 
 def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
