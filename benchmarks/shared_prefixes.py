@@ -27,7 +27,7 @@ from search.evaluators.supernet import SupernetEvaluator
 from search.pipeline.run_evaluator import RunEvaluator
 from search.run import run_search
 from space import macs
-from supernet.models.prefixes import Openings
+from supernet.models.prefixes import PrefixEvaluator
 
 # Of the archs of a search, every so-many-th is run by itself too.
 EVERY = 8
@@ -54,7 +54,7 @@ class Counting:
         # One of its own for each search: nothing is kept from one to the next.
         self.evaluate = SupernetEvaluator(made.supernet, made.held_out)
         if room is not None:
-            self.evaluate.openings = Openings(made.supernet, room)
+            self.evaluate.openings = PrefixEvaluator(made.supernet, room)
         self.made = made
         self.archs = []
         self.blocks = 0

@@ -86,7 +86,7 @@ class HeldOut:
                 torch.cuda.empty_cache()
 
     def _split(self, images: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Split a batch; returns the same tensors each time, since `Openings` caches by them."""
+        """Split a batch, into the same tensors each time: `PrefixEvaluator` caches by them."""
         if parts == 1:
             return (images,)
         size = -(-len(images) // parts)

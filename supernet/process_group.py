@@ -51,26 +51,26 @@ class Processes:
         return cls()
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         return self.rank == 0
 
-    def equalise(self, model: nn.Module) -> None:
+    def broadcast_parameters(self, model: nn.Module) -> None:
         """Broadcast the parameters and buffers of the main process."""
         if self.count > 1:
             with _lost():
                 for tensor in (*model.parameters(), *model.buffers()):
                     dist.broadcast(tensor.detach(), src=0)
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Broadcast the main process's `value`."""
         if self.count == 1:
             return value
-        held = [value if self.first else None]
+        held = [value if self.is_main else None]
         with _lost():
             dist.broadcast_object_list(held, src=0)
         return held[0]
 
-    def told_by_all(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """Gather the `value` of every process, in the order of ranks."""
         held = [value] * self.count
         if self.count > 1:

@@ -10,7 +10,7 @@ from search.cli.parse import Call
 from search.cli.stored_options import describe_values
 from search.pipeline.run_folder import RunFolder
 from search.utils.console import new_console, print_line, show_rows
-from search.utils.launcher import Launched, joined, leads
+from search.utils.launcher import LauncherEnvironment, is_main_process, process_group
 from space.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def run_call(call: Call) -> None:
         InputError: The input is wrong; the message says where, and what would be right.
     """
     name = call.command.name
-    if name != "train" and Launched.read(os.environ) is not None:
+    if name != "train" and LauncherEnvironment.read(os.environ) is not None:
         raise InputError(
             f"tokennas {name} is for one process; several can train the supernet together, and the "
             "other stages then go on alone"
@@ -34,7 +34,7 @@ def run_call(call: Call) -> None:
         _inspect_model(call)
         return
     folder = RunFolder(call.config, call.file)
-    if call.taken and leads():
+    if call.taken and is_main_process():
         print(f"as before in {folder.path}: {describe_values(call.taken)}")
     if name in LOOKS:
         LOOKS[name](folder)
@@ -52,7 +52,7 @@ def run_call(call: Call) -> None:
 def _train(run: RunContext, call: Call) -> None:
     from search.pipeline.train import train  # noqa: PLC0415
 
-    with joined():
+    with process_group():
         train(run)
 
 

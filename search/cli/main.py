@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from space.utils.errors import InputError
-from space.utils.signals import ProcessLostError, Terminated, stoppable, terminable
+from space.utils.signals import ProcessLostError, Terminated, defer_signals, raise_on_sigterm
 
 # The shell's exit codes of commands that a signal has ended.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -31,20 +31,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 where another training process was lost; 2 for wrong input and files that
         cannot be written; 130 after Ctrl-C; 143 after SIGTERM.
     """
-    from search.utils.launcher import OwnError, leads  # noqa: PLC0415
+    from search.utils.launcher import ProcessError, is_main_process  # noqa: PLC0415
 
     _quiet()
     try:
-        with terminable():
+        with raise_on_sigterm():
             # Signals wait for imports: a library may swallow a KeyboardInterrupt while it loads.
-            with stoppable():
+            with defer_signals():
                 from search.cli.parse import parse_call  # noqa: PLC0415
 
                 call = parse_call(sys.argv[1:] if argv is None else argv)
                 from search.cli.dispatch import run_call  # noqa: PLC0415
             run_call(call)
     except InputError as error:
-        if leads() or isinstance(error, OwnError):
+        if is_main_process() or isinstance(error, ProcessError):
             print(f"tokennas: {error}", file=sys.stderr)
         else:
             # A launcher ends all processes with the first: let the main process print the error.
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         what, code = ("interrupted", INTERRUPTED)
         if isinstance(error, Terminated):
             what, code = ("terminated", TERMINATED)
-        if leads():
+        if is_main_process():
             print(f"tokennas: {what}; {GOES_ON}", file=sys.stderr)
         return code
     return 0

@@ -19,7 +19,7 @@ from search.distributed.ray_api import (
 )
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, near, one_line
-from space.utils.signals import handlers_kept, unheard
+from space.utils.signals import ignore_signals, restore_handlers
 
 ANSWERS_IN = 5.0
 
@@ -50,13 +50,13 @@ def connected(workers: Workers) -> Iterator[bool]:
             _read_authentication()
             _check_runtime_env(workers.ray)
             # Ray's signal handlers would end this process and print a page of its state.
-            with handlers_kept():
+            with restore_handlers():
                 _start(workers) if own else _join(str(address))
             try:
                 yield own
             finally:
                 # Ray's core writes to stderr what it could no longer send.
-                with silent_stderr(), unheard():
+                with silent_stderr(), ignore_signals():
                     if own:
                         _end_monitor()
                     ray.shutdown()
@@ -86,7 +86,7 @@ def on(node: str) -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def with_places(workers: Workers, own: bool) -> tuple[Workers, float]:
+def fit_workers(workers: Workers, own: bool) -> tuple[Workers, float]:
     """Return the workers to start, and the GPUs of each process.
 
     Args:
@@ -127,7 +127,9 @@ def _fewer(workers: Workers, name: str, amount: float, there: Mapping[str, float
     return replace(workers, count=min(workers.count, count))
 
 
-def places_on(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]) -> int:
+def count_fitting_workers(
+    node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, float]
+) -> int:
     """Return how many workers fit on a node that runs nothing else."""
     has, labels = node.get("Resources", {}), node.get("Labels", {})
     wanted = workers.ray.placement.items()
@@ -137,7 +139,7 @@ def places_on(node: Mapping[str, Any], workers: Workers, bundle: Mapping[str, fl
     return min(int(has.get(name, 0) / amount + 1e-6) for name, amount in bundle.items())
 
 
-def room(workers: Workers, gpus: float, wanted: int) -> str:
+def describe_placement(workers: Workers, gpus: float, wanted: int) -> str:
     """Describe in a line how many workers fit on the nodes of the cluster.
 
     Args:
@@ -146,7 +148,7 @@ def room(workers: Workers, gpus: float, wanted: int) -> str:
         wanted: Number of workers that were asked for.
     """
     nodes: Any = ray.nodes
-    there = [places_on(node, workers, workers.bundle(gpus)) for node in nodes()]
+    there = [count_fitting_workers(node, workers, workers.bundle(gpus)) for node in nodes()]
     placed = min(sum(there) // workers.processes, workers.count)
     times = f"{workers.processes} times " if workers.processes > 1 else ""
     rest = ""

@@ -14,7 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.distributed.calling import cause_of
-from search.distributed.connect import connected, here, on, places_on, room, with_places
+from search.distributed.connect import (
+    connected,
+    count_fitting_workers,
+    describe_placement,
+    fit_workers,
+    here,
+    on,
+)
 from search.distributed.environment import silent_stderr
 from search.distributed.ray_api import ray
 from search.distributed.train_group import RETRIES, GroupJob, Notices, run_in_group
@@ -75,11 +82,11 @@ def run_jobs(
     waiting, running = list(jobs), dict[Any, Job]()
     with connected(workers) as own:
         wanted = min(workers.count, len(jobs))
-        workers, gpus = with_places(replace(workers, count=wanted), own)
+        workers, gpus = fit_workers(replace(workers, count=wanted), own)
         if not own:
             _check_nodes(workers, workers.bundle(gpus), folder, check)
         if not own or workers.count < wanted:
-            line = room(workers, gpus, wanted)
+            line = describe_placement(workers, gpus, wanted)
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         tasks = _Tasks(workers, gpus)
         with _shown(jobs, console) as tell:
@@ -183,7 +190,7 @@ def _check_nodes(
     remote: Any = ray.remote
     probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
     there: Any = ray.nodes
-    nodes = [node for node in there() if places_on(node, workers, bundle)]
+    nodes = [node for node in there() if count_fitting_workers(node, workers, bundle)]
     probe.touch()
     try:
         asked = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from search.distributed.calling import ask, cause_of, put
-from search.distributed.connect import connected, here, room, with_places
+from search.distributed.connect import connected, describe_placement, fit_workers, here
 from search.distributed.environment import TUNE
 from search.distributed.evaluating import Evaluation, evaluate_leases
 from search.distributed.ray_api import ray
@@ -57,7 +57,7 @@ def search_with_workers(
     """
     # Tune's folder is removed after Ray has ended, when no process writes into it any more.
     with _results(workers) as results, connected(workers) as own:
-        started, gpus = with_places(_at_most(workers, search.trials), own)
+        started, gpus = fit_workers(_at_most(workers, search.trials), own)
         with _study(search, started, own, shares(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not wait for weights and images.
             status: HostStatus = ask(study.status)
@@ -65,7 +65,7 @@ def search_with_workers(
             if status.goes_on:
                 left = status.progress.total - status.progress.done
                 started = _at_most(started, left)
-                line = room(started, gpus, _at_most(workers, left).count)
+                line = describe_placement(started, gpus, _at_most(workers, left).count)
                 on_event(replace(status.progress, notes=(*status.progress.notes, line)))
                 evaluation = Evaluation(study, [put(make_evaluate)], gpus, time_limit)
                 with _tuning(evaluation, started, results, own) as task:

@@ -15,7 +15,7 @@ from space.arch import Arch
 from space.utils.errors import InputError
 from supernet.data.loaders import all_batches
 from supernet.evaluation import HeldOut
-from supernet.models.prefixes import Openings
+from supernet.models.prefixes import PrefixEvaluator
 from supernet.models.supernet import Supernet
 from supernet.tasks.classification import Classification
 from supernet.weights import first_not_finite, tensor_bytes
@@ -48,7 +48,7 @@ class SupernetEvaluator:
         self.held_out = held_out
         self.metric = metric
         # After the images, since the cache may take a share of the memory that they leave.
-        self.openings = Openings(supernet)
+        self.openings = PrefixEvaluator(supernet)
         if metric is None:
             held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
 

@@ -29,7 +29,7 @@ from search.pipeline.speeds import add_figures, row
 from search.problem.evaluation import reason_of
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
-from search.utils.launcher import all_do, first_does
+from search.utils.launcher import run_on_all, run_on_main
 from space.arch import Arch
 from space.utils.atomic import writing
 from space.utils.errors import InputError
@@ -175,10 +175,10 @@ def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path
         InputError: This process failed, or another one, whose rank the message names.
         KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
     """
-    run, first = RunContext(config, file), Processes.current().first
-    all_do(run.load_trained)
-    with all_do(lambda: FolderLock(place) if first else nullcontext()):
-        first_does(lambda: forgive(place))
+    run, first = RunContext(config, file), Processes.current().is_main
+    run_on_all(run.load_trained)
+    with run_on_all(lambda: FolderLock(place) if first else nullcontext()):
+        run_on_main(lambda: forgive(place))
         try:
             retrain_choice(run, choice, place, quiet=True)
         except Exception as error:
@@ -209,7 +209,7 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
     """Train a choice, evaluate it on the test split, and write weights and arch file."""
     run.load_trained()
     recipe = run.config.retrain
-    first, count = Processes.current().first, Processes.current().count
+    first, count = Processes.current().is_main, Processes.current().count
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
     if count > 1:
         # The batch is that of all processes together.
@@ -222,7 +222,7 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
         return {"inherited": inherited, "test_images": len(run.test)}
 
     # The main process alone evaluates and writes.
-    metrics = first_does(begin)
+    metrics = run_on_main(begin)
     largest = run.space.largest()
     subnet = train_subnet(
         _initial_subnet(run, choice.arch),
@@ -245,7 +245,7 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
         with writing(place / STARTED):
             (place / STARTED).unlink()
 
-    first_does(finish)
+    run_on_main(finish)
 
 
 def _initial_subnet(run: RunContext, arch: Arch) -> ElasticViT:

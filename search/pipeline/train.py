@@ -11,7 +11,7 @@ from torch import nn
 from search.pipeline.config import SupernetConfig
 from search.pipeline.context import TRAINED, WEIGHTS, RunContext
 from search.utils.file_lock import FolderLock
-from search.utils.launcher import all_do, first_does
+from search.utils.launcher import run_on_all, run_on_main
 from space.utils.errors import InputError
 from supernet.backbones.load import load_backbone
 from supernet.process_group import Processes
@@ -27,20 +27,20 @@ def train(run: RunContext) -> None:
     Raises:
         InputError: The config or the data is wrong, or the folder holds results of other values.
     """
-    config, folder, first = run.config, run.folder, Processes.current().first
-    all_do(run.open)
+    config, folder, first = run.config, run.folder, Processes.current().is_main
+    run_on_all(run.open)
     weights = folder.stage("supernet") / WEIGHTS
-    if first_does(weights.exists):
-        first_does(lambda: folder.claim("supernet", TRAINED))
-        all_do(run.load_trained)
+    if run_on_main(weights.exists):
+        run_on_main(lambda: folder.claim("supernet", TRAINED))
+        run_on_all(run.load_trained)
         return
-    teacher = all_do(lambda: _teacher(run))
-    first_does(lambda: folder.check("supernet", TRAINED))
-    first_does(run.check_images)
-    path = first_does(lambda: folder.claim("supernet", TRAINED))
-    first_does(lambda: folder.store_split(run.data.search_indices.tolist()))
+    teacher = run_on_all(lambda: _teacher(run))
+    run_on_main(lambda: folder.check("supernet", TRAINED))
+    run_on_main(run.check_images)
+    path = run_on_main(lambda: folder.claim("supernet", TRAINED))
+    run_on_main(lambda: folder.store_split(run.data.search_indices.tolist()))
     recipe = settled(config.supernet, run.head_reset)
-    with all_do(lambda: FolderLock(path) if first else nullcontext()):
+    with run_on_all(lambda: FolderLock(path) if first else nullcontext()):
         supernet = train_supernet(
             run.supernet,
             run.data.train,
@@ -51,7 +51,7 @@ def train(run: RunContext) -> None:
             folder=path,
             seed=config.seed,
         )
-        first_does(lambda: save_weights(supernet, weights))
+        run_on_main(lambda: save_weights(supernet, weights))
 
 
 def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:

@@ -26,7 +26,7 @@ from search.study.trial_format import is_estimate
 from search.utils.file_lock import FolderLock
 from space.utils.atomic import make_folder, writing
 from space.utils.errors import InputError, one_line
-from space.utils.signals import stoppable
+from space.utils.signals import defer_signals
 
 JOURNAL = "journal.log"
 FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
@@ -94,7 +94,7 @@ class Store:
                 self._read(read_storage(journal), name)
                 settle(folder, described, bool(self.trials))
                 # An interrupt inside Optuna's lock would surface as an error of its own.
-                with stoppable():
+                with defer_signals():
                     self._study = self._create(write_storage(journal), name, objectives)
         else:
             with opening(self._place):
@@ -140,7 +140,7 @@ class Store:
         """
         try:
             # Waiting for a database may be interrupted; writing to a file may not.
-            with writing(self._place), stoppable(wanted=self._database is None):
+            with writing(self._place), defer_signals(wanted=self._database is None):
                 add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
             reason = one_line(error.__cause__ or error)

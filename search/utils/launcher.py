@@ -24,12 +24,12 @@ class SharedError(InputError):
     """An error that all processes raise; the main process reports it."""
 
 
-class OwnError(InputError):
+class ProcessError(InputError):
     """An error of one process that the others do not know of."""
 
 
 @dataclass(frozen=True)
-class Launched:
+class LauncherEnvironment:
     """A process's ranks and address, from its launcher.
 
     Args:
@@ -45,7 +45,7 @@ class Launched:
     address: str
 
     @classmethod
-    def read(cls, environ: Mapping[str, str]) -> Launched | None:
+    def read(cls, environ: Mapping[str, str]) -> LauncherEnvironment | None:
         """Read the environment; None for a process without a launcher.
 
         Raises:
@@ -84,13 +84,13 @@ def first_host(nodes: str) -> str:
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Join torch's process group with the launcher's other processes.
 
     Raises:
-        OwnError: An `InputError` of this process alone, with its rank.
+        ProcessError: An `InputError` of this process alone, with its rank.
     """
-    launched = Launched.read(os.environ)
+    launched = LauncherEnvironment.read(os.environ)
     if launched is None:
         yield
         return
@@ -116,39 +116,39 @@ def joined() -> Iterator[None]:
     except SharedError:
         raise
     except InputError as error:
-        raise OwnError(f"process {launched.rank} of {launched.count}: {error}") from None
+        raise ProcessError(f"process {launched.rank} of {launched.count}: {error}") from None
     finally:
         dist.destroy_process_group()
 
 
-def all_do(action: Callable[[], T]) -> T:
+def run_on_all(action: Callable[[], T]) -> T:
     """Run an action in every process; if any fails, all raise its error.
 
     Raises:
         SharedError: The error of the lowest rank that failed.
     """
-    value, message = _tried(action)
+    value, message = _run_catching(action)
     processes = _processes()
-    for rank, met in enumerate(processes.told_by_all(message)):
+    for rank, met in enumerate(processes.all_gather(message)):
         if met is not None:
             raise SharedError(met if rank == 0 else f"process {rank} of {processes.count}: {met}")
     return value  # type: ignore[return-value]
 
 
-def first_does(action: Callable[[], T]) -> T:
+def run_on_main(action: Callable[[], T]) -> T:
     """Run an action in the main process; all get its result or its error.
 
     Raises:
         SharedError: The main process's error.
     """
     processes = _processes()
-    value, message = processes.told(_tried(action) if processes.first else None)
+    value, message = processes.broadcast(_run_catching(action) if processes.is_main else None)
     if message is not None:
         raise SharedError(message)
     return value  # type: ignore[no-any-return]
 
 
-def _tried(action: Callable[[], T]) -> tuple[T | None, str | None]:
+def _run_catching(action: Callable[[], T]) -> tuple[T | None, str | None]:
     """Run an action; return its result, or its error message."""
     try:
         return action(), None
@@ -162,10 +162,10 @@ def _processes() -> Any:
     return Processes.current()
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Return whether this is the main process, or the only one."""
     try:
-        launched = Launched.read(os.environ)
+        launched = LauncherEnvironment.read(os.environ)
     except InputError:
         return True
     return launched is None or launched.rank == 0

@@ -19,24 +19,24 @@ class ProcessLostError(RuntimeError):
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle SIGTERM inside `terminable`."""
+    """Handle SIGTERM inside `raise_on_sigterm`."""
     raise Terminated
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def raise_on_sigterm() -> Iterator[None]:
     """Make SIGTERM raise `Terminated`, as Ctrl-C raises KeyboardInterrupt.
 
     Only in the main thread, and only where SIGTERM has no other handler.
     """
-    with handlers_kept():
+    with restore_handlers():
         if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, terminate)
         yield
 
 
 @contextmanager
-def handlers_kept() -> Iterator[None]:
+def restore_handlers() -> Iterator[None]:
     """Restore the handlers of SIGINT and SIGTERM at the end of the context."""
     numbers = (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ()
     before = {number: signal.getsignal(number) for number in numbers}
@@ -50,9 +50,9 @@ def handlers_kept() -> Iterator[None]:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
+def ignore_signals() -> Iterator[None]:
     """Ignore Ctrl-C and SIGTERM, for short work that must not be interrupted."""
-    with handlers_kept():
+    with restore_handlers():
         for number in (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ():
             signal.signal(number, signal.SIG_IGN)
         yield
@@ -117,7 +117,7 @@ class Stop:
 
 
 @contextmanager
-def stoppable(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
+def defer_signals(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
     """Store Ctrl-C and SIGTERM inside the context instead of interrupting it.
 
     Only in the main thread, and only where they have no other handler.
@@ -132,7 +132,7 @@ def stoppable(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
     stop = Stop(patient)
     before = _free_handlers() if wanted else {}
     try:
-        with handlers_kept():
+        with restore_handlers():
             for number in before:
                 signal.signal(number, stop.hear)
             yield stop

@@ -24,7 +24,7 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(eq=False)
-class Opening:
+class Prefix:
     """A prefix of archs: their first blocks, with the activations after them.
 
     Args:
@@ -48,7 +48,7 @@ class Opening:
         return self.uses * FADING ** (tick - self.tick)
 
 
-class Kept:
+class ActivationCache:
     """The cached activations of all prefixes, at most `most_bytes`.
 
     A prefix is worth the MACs that it is likely to save per byte: those of its last block, times
@@ -66,47 +66,47 @@ class Kept:
         self.most_bytes = most_bytes
         self.bytes = 0
         self.ticks = 0
-        self._openings: list[Opening] = []
-        self._victims: list[tuple[float, Opening]] = []
+        self._cached: list[Prefix] = []
+        self._victims: list[tuple[float, Prefix]] = []
 
-    def begin(self, path: Iterable[Opening]) -> None:
+    def begin(self, path: Iterable[Prefix]) -> None:
         """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
         self.ticks += 1
-        for opening in path:
-            opening.uses = opening.faded(self.ticks) + 1
-            opening.tick = self.ticks
-            opening.awaited = max(0, opening.awaited - 1)
-        self._openings = [each for each in dict.fromkeys(self._openings) if each.flows]
-        self.bytes = sum(opening.bytes for opening in self._openings)
-        worths = [self._worth(each, each.bytes / len(each.flows)) for each in self._openings]
-        pairs = zip(worths, self._openings, strict=True)
+        for prefix in path:
+            prefix.uses = prefix.faded(self.ticks) + 1
+            prefix.tick = self.ticks
+            prefix.awaited = max(0, prefix.awaited - 1)
+        self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
+        self.bytes = sum(prefix.bytes for prefix in self._cached)
+        worths = [self._worth(each, each.bytes / len(each.flows)) for each in self._cached]
+        pairs = zip(worths, self._cached, strict=True)
         self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
 
-    def keep(self, opening: Opening, images: Tensor, flow: Flow) -> None:
+    def keep(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
         """Cache the activations of a prefix, if it is worth more than those to evict for it."""
         size = flow_bytes(flow)
-        if not self._make_room(size, self._worth(opening, size)):
+        if not self._make_room(size, self._worth(prefix, size)):
             return
-        if not opening.flows:
-            self._openings.append(opening)
+        if not prefix.flows:
+            self._cached.append(prefix)
         # Counted before it is stored: an interrupt in between must not exceed the budget.
         self.bytes += size
-        opening.bytes += size
-        opening.flows[images] = flow
+        prefix.bytes += size
+        prefix.flows[images] = flow
 
     def shrink(self) -> None:
         """Empty the cache and halve its budget."""
-        for opening in self._openings:
-            _drop(opening)
-        self._openings, self._victims = [], []
+        for prefix in self._cached:
+            _drop(prefix)
+        self._cached, self._victims = [], []
         self.bytes = 0
         self.most_bytes //= 2
 
-    def forgotten(self, opening: Opening) -> bool:
+    def forgotten(self, prefix: Prefix) -> bool:
         """Drop a prefix without recent uses; returns whether it was dropped."""
-        if opening.awaited or opening.faded(self.ticks) >= FEWEST_USES:
+        if prefix.awaited or prefix.faded(self.ticks) >= FEWEST_USES:
             return False
-        _drop(opening)
+        _drop(prefix)
         return True
 
     def _make_room(self, size: int, worth: float) -> bool:
@@ -121,13 +121,13 @@ class Kept:
             self.bytes -= flow_bytes(flow)
         return True
 
-    def _worth(self, opening: Opening, size: float) -> float:
-        return (opening.awaited + opening.faded(self.ticks)) * opening.macs / size
+    def _worth(self, prefix: Prefix, size: float) -> float:
+        return (prefix.awaited + prefix.faded(self.ticks)) * prefix.macs / size
 
 
-def _drop(opening: Opening) -> None:
-    opening.flows.clear()
-    opening.bytes = 0
+def _drop(prefix: Prefix) -> None:
+    prefix.flows.clear()
+    prefix.bytes = 0
 
 
 def flow_bytes(flow: Flow) -> int:
@@ -144,7 +144,7 @@ def _tensors(value: object) -> Iterator[Tensor]:
             yield from _tensors(each)
 
 
-def room(device: torch.device) -> int:
+def default_memory_budget(device: torch.device) -> int:
     """Return the default cache budget of a device in bytes.
 
     GPU: a quarter of the free memory. CPU: 1 GiB per thread, at most the threads' share of a

@@ -1,7 +1,6 @@
 """Evaluation of many archs on the same images, running the blocks that they share once.
 
-The prefixes (called openings here) of an arch are its first blocks. Archs share one exactly if
-their plans begin with the same steps, so the prefixes of all archs form a tree. The activations
+A prefix of an arch is its first blocks. Archs share one exactly if their plans begin with the same steps, so the prefixes of all archs form a tree. The activations
 after a prefix are cached within a byte budget. For inference alone: gradients are not supported.
 """
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from space.arch import Arch
 from space.cost import mac_cost
 from space.operators.walk import trace
-from supernet.models.activation_cache import Kept, Opening, room
+from supernet.models.activation_cache import ActivationCache, Prefix, default_memory_budget
 from supernet.models.plan import Step
 from supernet.models.supernet import Supernet, canonical
 from supernet.operators.base import Flow
@@ -28,28 +27,30 @@ Network = Callable[[Tensor], Tensor]
 TIDY = 256
 
 
-class Openings:
+class PrefixEvaluator:
     """Runs archs of a supernet, reusing the activations of shared prefixes.
 
     Logits equal those of `supernet(images, arch)` bit for bit.
 
     Args:
         supernet: The supernet in evaluation mode, on its device.
-        most_bytes: Byte budget of the cache; by default `room` of the device, in whichever process
-            the object is then.
+        most_bytes: Byte budget of the cache; by default `default_memory_budget` of the device, in
+            whichever process the object is then.
     """
 
     def __init__(self, supernet: Supernet, most_bytes: int | None = None) -> None:
         self.supernet = supernet
         self._given = most_bytes
         device = next(supernet.parameters()).device
-        self.kept = Kept(room(device) if most_bytes is None else most_bytes)
-        self._known: dict[tuple[Step, ...], Opening] = {}
-        self._awaited: list[Opening] = []
+        self.kept = ActivationCache(
+            default_memory_budget(device) if most_bytes is None else most_bytes
+        )
+        self._known: dict[tuple[Step, ...], Prefix] = {}
+        self._awaited: list[Prefix] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the cache."""
-        return Openings, (self.supernet, self._given)
+        return PrefixEvaluator, (self.supernet, self._given)
 
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
         """Announce the archs to be evaluated next, so that their shared prefixes stay cached.
@@ -57,19 +58,19 @@ class Openings:
         Returns:
             The archs in depth-first order of the prefix tree, which shares most.
         """
-        for opening in self._awaited:
-            opening.awaited = 0
+        for prefix in self._awaited:
+            prefix.awaited = 0
         known: list[Arch] = []
         strange: list[Arch] = []
         for arch in archs:
             # Archs outside the space fail when they are evaluated.
             (strange if self.supernet.space.violations(arch) else known).append(arch)
         paths = [self._path(arch) for arch in known]
-        self._awaited = [opening for path in paths for opening in path]
-        number: dict[Opening, int] = {}
-        for opening in self._awaited:
-            opening.awaited += 1
-            number.setdefault(opening, len(number))
+        self._awaited = [prefix for path in paths for prefix in path]
+        number: dict[Prefix, int] = {}
+        for prefix in self._awaited:
+            prefix.awaited += 1
+            number.setdefault(prefix, len(number))
         order = sorted(range(len(known)), key=lambda i: [number[each] for each in paths[i]])
         return [*(known[i] for i in order), *strange]
 
@@ -87,7 +88,7 @@ class Openings:
             self._tidy()
         return partial(self._logits, self.supernet.steps(arch), path)
 
-    def _logits(self, steps: tuple[Step, ...], path: list[Opening], images: Tensor) -> Tensor:
+    def _logits(self, steps: tuple[Step, ...], path: list[Prefix], images: Tensor) -> Tensor:
         try:
             return self._run(steps, path, images)
         except torch.OutOfMemoryError:
@@ -97,7 +98,7 @@ class Openings:
             self.kept.shrink()
         return self._run(steps, path, images)
 
-    def _run(self, steps: tuple[Step, ...], path: list[Opening], images: Tensor) -> Tensor:
+    def _run(self, steps: tuple[Step, ...], path: list[Prefix], images: Tensor) -> Tensor:
         net = self.supernet
         begun = max((k for k, each in enumerate(path) if images in each.flows), default=None)
         if begun is None:
@@ -112,15 +113,15 @@ class Openings:
         logits: Tensor = net.forward_head(net.norm(flow.all_tokens()))
         return logits
 
-    def _path(self, arch: Arch) -> list[Opening]:
+    def _path(self, arch: Arch) -> list[Prefix]:
         """Return the prefixes of an arch, of length 0 to depth - 1."""
         shape = self.supernet.shape
         steps = self.supernet.steps(arch)
         states, blocks = trace(canonical(self.supernet.space, arch), shape)
         macs = [shape.stem.macs, *map(mac_cost(shape).block, states, blocks)]
-        return [self._known.setdefault(steps[:k], Opening(macs[k])) for k in range(len(steps))]
+        return [self._known.setdefault(steps[:k], Prefix(macs[k])) for k in range(len(steps))]
 
     def _tidy(self) -> None:
         self._known = {
-            key: opening for key, opening in self._known.items() if not self.kept.forgotten(opening)
+            key: prefix for key, prefix in self._known.items() if not self.kept.forgotten(prefix)
         }

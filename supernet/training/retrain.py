@@ -20,12 +20,12 @@ from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
 from supernet.training.sandwich import Teacher, learning_rows, losses_of, observer_of
 from supernet.training.train_supernet import (
-    as_batches,
-    as_held_out,
-    as_journal,
     describe_metric,
-    frozen,
-    made_folder,
+    make_batches,
+    make_held_out,
+    make_log,
+    make_optional_folder,
+    make_teacher,
 )
 from supernet.training.trainer import Trainer
 
@@ -71,16 +71,16 @@ def retrain(
             f"the subnet's head has {subnet.num_classes} outputs, {task.needs}; "
             "call subnet.reset_classifier first"
         )
-    held_out = as_held_out(held_out, task, subnet, recipe.amp)
-    path = made_folder(folder)
+    held_out = make_held_out(held_out, task, subnet, recipe.amp)
+    path = make_optional_folder(folder)
     trainer = Trainer(
         subnet,
         task=task,
         recipe=recipe,
-        batches=as_batches(train),
-        step=_Step(subnet, task, recipe, None if teacher is None else frozen(teacher)),
+        batches=make_batches(train),
+        step=_Step(subnet, task, recipe, None if teacher is None else make_teacher(teacher)),
         judge=_Judge(held_out),
-        journal=as_journal(task, path, title, describe_metric(task, held_out), quiet),
+        journal=make_log(task, path, title, describe_metric(task, held_out), quiet),
         folder=path,
         seed=seed,
     )

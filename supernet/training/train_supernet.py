@@ -73,9 +73,9 @@ def train_supernet(
             f"the supernet's head has {supernet.num_classes} outputs, {task.needs}; "
             "reset the head before the supernet is built"
         )
-    held_out = as_held_out(held_out, task, supernet, recipe.amp)
-    path = made_folder(folder)
-    batches = as_batches(train)
+    held_out = make_held_out(held_out, task, supernet, recipe.amp)
+    path = make_optional_folder(folder)
+    batches = make_batches(train)
     trainer = Trainer(
         supernet,
         task=task,
@@ -83,7 +83,7 @@ def train_supernet(
         batches=batches,
         step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
         judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
-        journal=as_journal(task, path, "supernet", _legend(task, recipe, held_out), quiet),
+        journal=make_log(task, path, "supernet", _legend(task, recipe, held_out), quiet),
         folder=path,
         seed=seed,
     )
@@ -93,7 +93,7 @@ def train_supernet(
     return supernet.eval()
 
 
-def as_held_out(
+def make_held_out(
     given: Iterable[Any] | HeldOut | None, task: Task, model: nn.Module, amp: bool
 ) -> HeldOut | None:
     """Return held-out images on the model's device; a user's loader is read into memory."""
@@ -111,20 +111,20 @@ def describe_metric(task: Task, held_out: HeldOut | None) -> str:
     return f"{task.metrics[0].name} on the search split{count}"
 
 
-def made_folder(folder: str | Path | None) -> Path | None:
+def make_optional_folder(folder: str | Path | None) -> Path | None:
     """Make the folder, unless it is None."""
     return None if folder is None else make_folder(Path(folder))
 
 
-def as_journal(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
+def make_log(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
     """Make the training log; only the main process writes and prints."""
-    first, metric = Processes.current().first, task.metrics[0]
+    first, metric = Processes.current().is_main, task.metrics[0]
     shares = [each.judged.name for each in token_operators() if each.judged is not None]
     shown = {metric.name: metric.unit, **dict.fromkeys(shares, "%")}
     return Journal(folder if first else None, title, legend, quiet or not first, shown)
 
 
-def as_batches(train: Any) -> Batches:
+def make_batches(train: Any) -> Batches:
     """Return `ShuffledBatches` as they are; wrap a user's loader."""
     return train if isinstance(train, ShuffledBatches) else UserBatches(train)
 
@@ -170,7 +170,7 @@ def _sandwich(
         task,
         amp=recipe.amp,
         selector_share=recipe.selector_share,
-        teacher=None if teacher is None else frozen(teacher),
+        teacher=None if teacher is None else make_teacher(teacher),
         teacher_share=recipe.teacher_share,
     )
 
@@ -217,7 +217,7 @@ class _Judge:
         return found
 
 
-def frozen(teacher: nn.Module) -> Teacher:
+def make_teacher(teacher: nn.Module) -> Teacher:
     """Return a teacher: a frozen copy of a network in evaluation mode."""
     teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
 

@@ -19,7 +19,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
 from space.utils.errors import InputError, one_line
-from space.utils.signals import ProcessLostError, Stop, stoppable
+from space.utils.signals import ProcessLostError, Stop, defer_signals
 from space.utils.values import check_seed
 from supernet.data.loaders import Batch, Batches, seed_all
 from supernet.models.elastic import ElasticViT
@@ -103,7 +103,7 @@ class Trainer:
         total = self.recipe.epochs * self.updates
         done = self.position.epoch * self.updates + self.position.step
         # Other loaders resume at epoch boundaries only, too long a wait after a signal.
-        stopping = stoppable(self.batches.exact, patient=self.processes.count > 1)
+        stopping = defer_signals(self.batches.exact, patient=self.processes.count > 1)
         with self.journal.progress(total, done) as tell, stopping as self._stop:
             while self.position.epoch < self.recipe.epochs:
                 try:
@@ -144,7 +144,7 @@ class Trainer:
         row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
         row |= {name: total / at.counts[name] for name, total in at.sums.items()}
         row |= {f"updates/{name}": count for name, count in at.module_updates.items()}
-        if self.processes.first:
+        if self.processes.is_main:
             row |= self._judged()
             speed = self.processes.count * images / seconds
             self.journal.add(row | {"images_per_second": speed, "seconds": seconds})
@@ -168,7 +168,7 @@ class Trainer:
         """Save and exit inside an epoch, after a signal to this or another process."""
         self._save()
         # A barrier: launchers kill all processes once one has exited, and the main one still saves.
-        self.processes.told(None)
+        self.processes.broadcast(None)
         self._stop.leave()
 
     def _update(self, micro: Any) -> dict[str, float]:
@@ -220,7 +220,7 @@ class Trainer:
         return diverged(what, self.recipe, self.position, self.updates, self.path)
 
     def _save(self) -> None:
-        if self.path is None or not self.processes.first:
+        if self.path is None or not self.processes.is_main:
             return
         self._finite()
         state = {
@@ -240,11 +240,11 @@ class Trainer:
     def _restore(self) -> None:
         # Only the main process reads: the file may be missing on other nodes.
         found = Found()
-        if self.path is not None and self.processes.first:
+        if self.path is not None and self.processes.is_main:
             found = load_checkpoint(self.path)
         if found.notes:
             self.journal.note(*found.notes, "going on from the checkpoint before")
-        state = self.processes.told(found.state)
+        state = self.processes.broadcast(found.state)
         if state is not None:
             try:
                 self._take(state)
@@ -261,7 +261,7 @@ class Trainer:
         self.schedule.step_update(at.epoch * self.updates + at.step)
         # dict.fromkeys, not a set: all processes must broadcast the models in the same order.
         for model in dict.fromkeys((self.model, self.averaged)):
-            self.processes.equalise(model)
+            self.processes.broadcast_parameters(model)
 
     def _take(self, state: dict[str, Any]) -> None:
         values = asdict(self.recipe).items()

@@ -15,7 +15,7 @@ from supernet_toys import (
 from torch.nn import functional as F
 
 from supernet import extract
-from supernet.models.prefixes import Openings
+from supernet.models.prefixes import PrefixEvaluator
 from supernet.operators import skipping
 from supernet.operators.pooling import adaptive_max
 from supernet.operators.selection import choose
@@ -76,7 +76,7 @@ def test_compiled_code_gives_the_same_logits(place):
 def test_archs_that_share_openings_have_the_same_logits_and_are_timed():
     net = build_supernet("class token", torch.float32).cuda()
     images, archs = images_for(net, 3, dtype=torch.float32).cuda(), some_archs(net.space, 20)
-    openings = Openings(net)
+    openings = PrefixEvaluator(net)
     with torch.autocast("cuda", torch.bfloat16):
         for arch in openings.expect(archs):
             assert torch.equal(openings.network(arch)(images), net(images, arch))

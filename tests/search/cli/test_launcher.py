@@ -13,7 +13,7 @@ from stages_config import CONFIG
 from search.cli.main import main
 from search.cli.parse import parse_call
 from search.pipeline.context import RunContext
-from search.utils.launcher import Launched, first_host
+from search.utils.launcher import LauncherEnvironment, first_host
 from space import InputError
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_PORT": "29500"}
@@ -28,13 +28,13 @@ SLURM = {
 
 def test_torchruns_environment():
     given = TORCHRUN | {"MASTER_ADDR": "head"}
-    assert Launched.read(given) == Launched(1, 4, 1, "head:29500")
+    assert LauncherEnvironment.read(given) == LauncherEnvironment(1, 4, 1, "head:29500")
 
 
 def test_slurms_environment():
-    assert Launched.read(SLURM) == Launched(5, 8, 1, "gpu07:23456")
+    assert LauncherEnvironment.read(SLURM) == LauncherEnvironment(5, 8, 1, "gpu07:23456")
     own = SLURM | {"MASTER_ADDR": "head", "MASTER_PORT": "4000"}
-    assert Launched.read(own) == Launched(5, 8, 1, "head:4000")
+    assert LauncherEnvironment.read(own) == LauncherEnvironment(5, 8, 1, "head:4000")
 
 
 ALONE = [{}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}, {"WORLD_SIZE": "many"}]
@@ -42,7 +42,7 @@ ALONE = [{}, {"WORLD_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": "1"}, {"WORLD_SIZE": 
 
 @pytest.mark.parametrize("environ", ALONE)
 def test_a_process_alone(environ):
-    assert Launched.read(environ) is None
+    assert LauncherEnvironment.read(environ) is None
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_process_alone(environ):
 )
 def test_half_an_environment_is_refused(environ, words):
     with pytest.raises(InputError, match=words):
-        Launched.read(environ)
+        LauncherEnvironment.read(environ)
 
 
 def test_half_an_environment_is_one_line_of_the_command(monkeypatch, tmp_path, capsys):

@@ -14,7 +14,7 @@ from search_toys import problem_of
 from searching import BUDGET, NOTES, QUICK, SPACE, Noting
 
 from search import RayConfig, Workers
-from search.distributed.connect import places_on
+from search.distributed.connect import count_fitting_workers
 from search.pipeline.config import Config, RetrainConfig, SearchConfig
 from search.run import run_search
 from search.study.storage import read_trials
@@ -278,8 +278,8 @@ def node(**values):
     ],
 )
 def test_how_many_workers_a_node_has_place_for(workers, gpus, places):
-    assert places_on(node(), workers, workers.bundle(gpus)) == places
-    assert places_on(node(Alive=False), workers, workers.bundle(gpus)) == 0
+    assert count_fitting_workers(node(), workers, workers.bundle(gpus)) == places
+    assert count_fitting_workers(node(Alive=False), workers, workers.bundle(gpus)) == 0
 
 
 def test_how_many_workers_have_a_place_is_told_first(tmp_path):

@@ -12,7 +12,7 @@ from searching import SPACE, Noting
 from started import PATHS
 
 from search import Workers
-from search.distributed.connect import with_places
+from search.distributed.connect import fit_workers
 from search.run import run_search
 from space import InputError
 
@@ -89,9 +89,9 @@ def test_there_are_no_more_workers_than_cores_and_evaluations(
 )
 def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, gpus):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 16.0, "GPU": 2.0})
-    started, each = with_places(workers, own=True)
+    started, each = fit_workers(workers, own=True)
     assert (started.count, each) == (count, gpus)
-    assert with_places(workers, own=False)[0].count == workers.count, "nodes may join"
+    assert fit_workers(workers, own=False)[0].count == workers.count, "nodes may join"
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, g
 def test_what_never_has_a_place_is_refused(monkeypatch, workers, words):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(InputError, match=words):
-        with_places(workers, own=True)
+        fit_workers(workers, own=True)

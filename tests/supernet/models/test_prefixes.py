@@ -9,8 +9,8 @@ from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, som
 
 from space import Arch, BlockArch, InputError
 from supernet.backbones.blocks import Exposed
-from supernet.models.activation_cache import flow_bytes, room
-from supernet.models.prefixes import TIDY, Openings
+from supernet.models.activation_cache import default_memory_budget, flow_bytes
+from supernet.models.prefixes import TIDY, PrefixEvaluator
 from supernet.operators.base import Flow
 from supernet.operators.skipping import Places
 
@@ -70,7 +70,7 @@ def tree(net, archs):
 def test_logits_are_those_of_one_by_one_bit_for_bit(name):
     net = supernet_of(name)
     batches = [images_for(net, 2), images_for(net, 3, seed=1)]
-    openings, rng = Openings(net, PLENTY), random.Random(0)
+    openings, rng = PrefixEvaluator(net, PLENTY), random.Random(0)
     archs = some_archs(net.space, 10) if name in FEW else drawn(net.space, 6)
     wanted = {arch: [net(images, arch) for images in batches] for arch in archs}
     # Once in groups, and once in any order, by what is kept of the first time.
@@ -89,7 +89,7 @@ def test_no_more_is_kept_than_fits_and_nothing_else_changes(monkeypatch, most):
     batches = [images_for(net, 2), images_for(net, 3, seed=1)]
     archs = neighbours(net.space, 36, seed=most)
     wanted = {arch: [net(images, arch) for images in batches] for arch in archs}
-    counting, openings = Counting(monkeypatch, net), Openings(net, most)
+    counting, openings = Counting(monkeypatch, net), PrefixEvaluator(net, most)
     for at in range(0, 36, 12):
         for arch in openings.expect(archs[at : at + 12]):
             network = openings.network(arch)
@@ -104,7 +104,7 @@ def test_no_more_is_kept_than_fits_and_nothing_else_changes(monkeypatch, most):
 def test_in_a_group_every_opening_is_run_once(monkeypatch):
     net = build_supernet("class token")
     images, archs = images_for(net), list(dict.fromkeys(neighbours(net.space, 39, 0)))
-    counting, openings = Counting(monkeypatch, net), Openings(net, PLENTY)
+    counting, openings = Counting(monkeypatch, net), PrefixEvaluator(net, PLENTY)
     group = openings.expect(archs)
     assert sorted(map(repr, group)) == sorted(map(repr, archs))
     for arch in group:
@@ -118,13 +118,13 @@ def test_in_the_order_of_the_tree_room_for_one_path_is_enough(monkeypatch):
     """An opening that later archs of the group begin with stays, whatever else comes by."""
     net = build_supernet("class token")
     images, archs = images_for(net), list(dict.fromkeys(neighbours(net.space, 39, 0)))
-    generous = Openings(net, PLENTY)
+    generous = PrefixEvaluator(net, PLENTY)
     for arch in generous.expect(archs):
         generous.network(arch)(images)
     path = max(
         sum(flow_bytes(opening.flows[images]) for opening in generous._path(arch)) for arch in archs
     )
-    counting, tight = Counting(monkeypatch, net), Openings(net, 2 * path)
+    counting, tight = Counting(monkeypatch, net), PrefixEvaluator(net, 2 * path)
     for arch in tight.expect(archs):
         tight.network(arch)(images)
     assert generous.kept.bytes > 3 * tight.kept.bytes
@@ -135,7 +135,11 @@ def test_in_the_order_of_the_tree_room_for_one_path_is_enough(monkeypatch):
 def test_an_arch_that_fails_costs_the_others_nothing(monkeypatch):
     net = build_supernet("class token")
     batches = [images_for(net, 2), images_for(net, 3, seed=1)]
-    archs, openings, rng = neighbours(net.space, 30, 1), Openings(net, 200_000), random.Random(0)
+    archs, openings, rng = (
+        neighbours(net.space, 30, 1),
+        PrefixEvaluator(net, 200_000),
+        random.Random(0),
+    )
     wanted = {arch: [net(images, arch) for images in batches] for arch in archs}
     run_step, bad = net.run_step, []
 
@@ -163,7 +167,7 @@ def test_an_arch_that_fails_costs_the_others_nothing(monkeypatch):
 def test_out_of_memory_lets_go_of_what_is_kept_and_goes_on(monkeypatch):
     net = build_supernet("class token")
     images, arch = images_for(net), net.space.largest()
-    openings, run_step = Openings(net, PLENTY), net.run_step
+    openings, run_step = PrefixEvaluator(net, PLENTY), net.run_step
     wanted = openings.network(arch)(images)
 
     def full(*args):
@@ -183,7 +187,7 @@ def test_out_of_memory_lets_go_of_what_is_kept_and_goes_on(monkeypatch):
 @torch.inference_mode()
 def test_what_nobody_comes_to_any_more_is_forgotten():
     net = build_supernet("average pooling")
-    images, openings = images_for(net), Openings(net, PLENTY)
+    images, openings = images_for(net), PrefixEvaluator(net, PLENTY)
     one, other = some_archs(net.space, 0)[:2]
     openings.network(one)(images)
     for _ in range(2 * TIDY):
@@ -211,13 +215,13 @@ def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_p
         monkeypatch.setattr(
             "supernet.models.activation_cache.torch.get_num_threads", lambda n=threads: n
         )
-        assert room(cpu) == wanted
+        assert default_memory_budget(cpu) == wanted
 
 
 def test_sent_to_another_process_nothing_is_kept_yet():
     net = build_supernet("class token")
     images, arch = images_for(net), net.space.smallest()
-    openings = Openings(net, 123_456)
+    openings = PrefixEvaluator(net, 123_456)
     with torch.inference_mode():
         wanted = openings.network(arch)(images)
         again = pickle.loads(pickle.dumps(openings))
@@ -230,7 +234,7 @@ def test_what_is_not_in_the_space_is_for_its_own_evaluation_to_refuse():
     archs = drawn(net.space, 6)
     strange = Arch((BlockArch(skip=0.5), *archs[0].blocks[1:]))
     assert strange not in net.space
-    openings = Openings(net, PLENTY)
+    openings = PrefixEvaluator(net, PLENTY)
     found = openings.expect([archs[0], strange, *archs[1:]])
     assert found[-1] == strange
     assert sorted(map(repr, found[:-1])) == sorted(map(repr, archs))

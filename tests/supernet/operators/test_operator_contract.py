@@ -66,7 +66,7 @@ def test_an_image_is_the_same_alone_and_in_a_batch(one):
 
 @torch.inference_mode()
 def test_what_a_block_left_is_not_changed(one):
-    """Openings go on from it many times."""
+    """Evaluations go on from it many times."""
     _, net, images, archs = one
     for arch in archs:
         flow = Flow(net.embed(images))

@@ -18,7 +18,7 @@ from supernet import Supernet, backbone_shape, extract
 from supernet.operators.selector_learning import SelectorLearning
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.sandwich import Sandwich
-from supernet.training.train_supernet import SupernetRecipe, frozen, train_supernet
+from supernet.training.train_supernet import SupernetRecipe, make_teacher, train_supernet
 
 
 class Killed(BaseException):
@@ -116,7 +116,7 @@ def test_nothing_is_written_where_there_is_nothing_to_judge_on(tmp_path):
 
 def test_a_teacher_keeps_its_mode_and_stays_trainable():
     teacher = toy_backbone().train()
-    frozen(teacher)(torch.zeros(1, 3, 16, 16))
+    make_teacher(teacher)(torch.zeros(1, 3, 16, 16))
     train(teacher=teacher)
     supernet = toy_supernet()
     subnet = extract(supernet, supernet.space.smallest())

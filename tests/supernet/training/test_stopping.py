@@ -18,10 +18,10 @@ from training_toys import random_loader, same_weights, toy_supernet, toy_task
 from space.utils.signals import (
     Terminated,
     ask_to_stop,
-    handlers_kept,
-    stoppable,
-    terminable,
-    unheard,
+    defer_signals,
+    ignore_signals,
+    raise_on_sigterm,
+    restore_handlers,
 )
 from supernet.training.sandwich import Sandwich
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
@@ -36,7 +36,7 @@ def handlers():
     """As a shell starts a command, and as it was afterwards."""
     before = {number: signal.getsignal(number) for number in WHAT_FOLLOWS}
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with terminable():
+    with raise_on_sigterm():
         usual = {number: signal.getsignal(number) for number in WHAT_FOLLOWS}
         yield
         assert {number: signal.getsignal(number) for number in WHAT_FOLLOWS} == usual
@@ -113,7 +113,7 @@ def test_only_a_launcher_may_repeat_ctrl_c(patient):
     done = []
 
     def twice():
-        with stoppable(patient=patient):
+        with defer_signals(patient=patient):
             for number in (signal.SIGINT, signal.SIGINT):
                 signal.raise_signal(number)
                 done.append(number)
@@ -170,7 +170,7 @@ def test_handlers_of_the_users_own_stay():
     try:
         for number in WHAT_FOLLOWS:
             signal.signal(number, lambda number, _: heard.append(number))
-        with terminable(), stoppable() as stop:
+        with raise_on_sigterm(), defer_signals() as stop:
             for number in WHAT_FOLLOWS:
                 signal.raise_signal(number)
             assert not stop.wanted
@@ -182,14 +182,14 @@ def test_handlers_of_the_users_own_stay():
 
 def test_who_takes_the_handlers_gives_them_back():
     before = [signal.getsignal(number) for number in WHAT_FOLLOWS]
-    with handlers_kept():
+    with restore_handlers():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(signal.SIGTERM))
     assert [signal.getsignal(number) for number in WHAT_FOLLOWS] == before
 
 
 def test_what_is_unheard_changes_nothing():
     done = []
-    with unheard():
+    with ignore_signals():
         for number in WHAT_FOLLOWS:
             signal.raise_signal(number)
             done.append(number)
@@ -200,7 +200,7 @@ def test_other_threads_leave_signals_alone():
     seen = []
 
     def training():
-        with terminable(), stoppable():
+        with raise_on_sigterm(), defer_signals():
             seen.extend(signal.getsignal(number) for number in WHAT_FOLLOWS)
 
     before = [signal.getsignal(number) for number in WHAT_FOLLOWS]
@@ -220,8 +220,8 @@ def ended(script):
 def test_a_script_that_handles_no_sigterm_still_ends_by_it():
     script = (
         "import signal\n"
-        "from space.utils.signals import stoppable\n"
-        "with stoppable() as stop:\n"
+        "from space.utils.signals import defer_signals\n"
+        "with defer_signals() as stop:\n"
         "    signal.raise_signal(signal.SIGTERM)\n"
         "    print('waited for', flush=True)\n"
     )
@@ -265,11 +265,11 @@ def test_a_script_ends_after_an_error_of_processes_that_load():
 def test_what_is_heard_at_the_very_end_is_not_lost(monkeypatch, number):
     @contextmanager
     def late():
-        with handlers_kept():
+        with restore_handlers():
             yield
             signal.raise_signal(number)
 
-    with terminable():
-        monkeypatch.setattr("space.utils.signals.handlers_kept", late)
-        with pytest.raises(WHAT_FOLLOWS[number]), stoppable():
+    with raise_on_sigterm():
+        monkeypatch.setattr("space.utils.signals.restore_handlers", late)
+        with pytest.raises(WHAT_FOLLOWS[number]), defer_signals():
             pass
