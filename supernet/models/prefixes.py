@@ -1,7 +1,8 @@
 """Evaluation of many archs on the same images, running the blocks that they share once.
 
-A prefix of an arch is its first blocks. Archs share one exactly if their plans begin with the same steps, so the prefixes of all archs form a tree. The activations
-after a prefix are cached within a byte budget. For inference alone: gradients are not supported.
+A prefix of an arch is its first blocks. Archs share one exactly if their plans begin with the same
+steps, so the prefixes of all archs form a tree. The activations after a prefix are cached within a
+byte budget. For inference alone: gradients are not supported.
 """
 
 from __future__ import annotations
