@@ -1,6 +1,7 @@
 """Small spaces and callables that evaluate in no time."""
 
 import hashlib
+from dataclasses import fields
 
 from space_toys import deit_small
 
@@ -9,6 +10,7 @@ from search.problem.budget import parse_budget
 from search.problem.evaluation import Record
 from search.problem.objectives import parse_objectives
 from search.problem.problem import Problem
+from search.study.options import SearchOptions
 from search.study.samplers import parse_sampler
 from search.study.study import Study
 from space import SearchSpace, macs
@@ -25,6 +27,16 @@ SAMPLERS = (
     "RandomSampler",
     "QMCSampler",
 )
+
+
+OPTIONS = frozenset(each.name for each in fields(SearchOptions))
+
+
+def with_options(**values):
+    """Arguments of `run_search`, where those of `SearchOptions` may stand among the others."""
+    options = {name: value for name, value in values.items() if name in OPTIONS}
+    others = {name: value for name, value in values.items() if name not in OPTIONS}
+    return others | {"options": SearchOptions(**options)}
 
 
 def toy_space():

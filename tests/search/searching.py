@@ -11,7 +11,7 @@ import os
 import time
 from pathlib import Path
 
-from search_toys import Evaluate, toy_space
+from search_toys import Evaluate, toy_space, with_options
 
 from search.run import run_search
 
@@ -53,7 +53,7 @@ def search(folder, trials, workers, seconds=0.0, kills=None, **others):
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     evaluate = Noting(folder / NOTES, seconds, kills)
-    return run_search(
+    given = with_options(
         space=SPACE,
         evaluate=evaluate,
         budget=BUDGET,
@@ -63,6 +63,7 @@ def search(folder, trials, workers, seconds=0.0, kills=None, **others):
         origin="toy",
         **others,
     )
+    return run_search(**given)
 
 
 def main():

@@ -16,6 +16,7 @@ from search.report import make_report
 from search.report.run_results import read_run
 from search.report.summary import summarise_run
 from search.run import run_search
+from search.study.options import SearchOptions
 from space import InputError
 from space.utils.yaml_file import read_yaml, write_yaml
 from supernet.tasks.registry import directions
@@ -38,7 +39,7 @@ def test_the_best_is_that_of_the_first_measured_objective(tmp_path, costs):
         evaluate=lambda arch: {"top1": Evaluate(SPACE)(arch)["top1"]},
         objectives=[*costs, "top1"],
         trials=40,
-        latency=[table_of(SPACE)],
+        options=SearchOptions(latency=[table_of(SPACE)]),
     )
     found.save(tmp_path / "front.yaml")
     # Files of earlier versions list the entries by the first objective.
@@ -138,7 +139,7 @@ def test_the_best_of_a_report_is_that_of_the_first_measured_objective(tmp_path, 
         objectives=["latency_ms", "top1"],
         trials=12,
         folder=folder,
-        latency=[table_of(space)],
+        options=SearchOptions(latency=[table_of(space)]),
     )
     if not ended:
         (folder / "front.yaml").unlink()

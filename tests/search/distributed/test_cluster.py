@@ -17,6 +17,7 @@ from search import RayConfig, Workers
 from search.distributed.connect import count_fitting_workers
 from search.pipeline.config import Config, RetrainConfig, SearchConfig
 from search.run import run_search
+from search.study.options import SearchOptions
 from search.study.storage import read_trials
 from search.study.trial_format import read_records
 from space import InputError
@@ -61,7 +62,7 @@ def search(cluster, folder, trials, workers, seconds=0.05, **others):
         make_evaluate=partial(make, folder, seconds),
         budget=BUDGET,
         trials=trials,
-        workers=Workers(workers, ray=RayConfig(cluster.address, **others)),
+        options=SearchOptions(workers=workers, ray=RayConfig(cluster.address, **others)),
         folder=folder / "search",
         origin="toy",
     )
@@ -143,7 +144,10 @@ def test_the_environment_and_the_folder_that_were_asked_for_are_taken(tmp_path):
             cluster.address, str(tmp_path / "tune"), {"env_vars": {"TOKENNAS_TEST": "four"}}
         )
         front = run_search(
-            space=SPACE, make_evaluate=make_evaluate, trials=4, workers=Workers(1, ray=ray)
+            space=SPACE,
+            make_evaluate=make_evaluate,
+            trials=4,
+            options=SearchOptions(workers=1, ray=ray),
         )
     assert {entry.metrics["top1"] for entry in front.entries} == {0.4}
     assert list((tmp_path / "tune").glob("tokennas-*/evaluate_leases_*"))
@@ -190,7 +194,7 @@ def test_an_address_where_no_cluster_is_is_refused_in_a_line(tmp_path, address):
         run_search(
             space=SPACE,
             evaluate=len,
-            workers=Workers(1, ray=RayConfig(address)),
+            options=SearchOptions(workers=1, ray=RayConfig(address)),
             folder=tmp_path / "search",
         )
     assert "\n" not in str(caught.value)
@@ -288,7 +292,7 @@ def test_how_many_workers_have_a_place_is_told_first(tmp_path):
         space=SPACE,
         make_evaluate=partial(make, tmp_path, 0.0),
         trials=3,
-        workers=Workers(1),
+        options=SearchOptions(workers=1),
         folder=tmp_path / "search",
         on_event=seen.append,
     )

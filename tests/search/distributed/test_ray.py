@@ -14,6 +14,7 @@ from started import PATHS
 from search import Workers
 from search.distributed.connect import fit_workers
 from search.run import run_search
+from search.study.options import SearchOptions
 from space import InputError
 
 pytestmark = pytest.mark.cluster
@@ -65,7 +66,7 @@ def test_there_are_no_more_workers_than_cores_and_evaluations(
         space=SPACE,
         make_evaluate=partial(make, tmp_path),
         trials=trials,
-        workers=workers,
+        options=SearchOptions(workers=workers),
         on_event=seen.append,
     )
     assert front.evaluations == trials

@@ -13,6 +13,7 @@ from started import PATHS, PROBLEM, evaluated, start, stored, wait_for
 from search import RayConfig, Workers
 from search.front.front import Front
 from search.run import run_search
+from search.study.options import SearchOptions
 from space import InputError
 
 pytestmark = pytest.mark.cluster
@@ -48,7 +49,7 @@ def test_workers_share(tmp_path):
         budget=BUDGET,
         trials=90,
         folder=tmp_path / "search",
-        workers=2,
+        options=SearchOptions(workers=2),
     )
     records = holds(tmp_path, 90)
     assert evaluated(tmp_path) == Counter(record.identity for record in records)
@@ -109,14 +110,26 @@ def test_what_cannot_be_made_in_workers_is_told_in_one_line(tmp_path):
         raise ValueError("no weights here")
 
     with pytest.raises(InputError, match="no weights here") as caught:
-        run_search(space=SPACE, make_evaluate=broken, trials=4, workers=2, folder=tmp_path)
+        run_search(
+            space=SPACE,
+            make_evaluate=broken,
+            trials=4,
+            options=SearchOptions(workers=2),
+            folder=tmp_path,
+        )
     assert "\n" not in str(caught.value)
 
 
 def test_what_cannot_be_sent_to_workers_is_told_in_one_line(tmp_path):
     file = (tmp_path / "open.txt").open("w")
     with file, pytest.raises(InputError, match="cannot be sent to workers") as caught:
-        run_search(space=SPACE, evaluate=lambda arch: file, trials=4, workers=2, folder=tmp_path)
+        run_search(
+            space=SPACE,
+            evaluate=lambda arch: file,
+            trials=4,
+            options=SearchOptions(workers=2),
+            folder=tmp_path,
+        )
     assert "\n" not in str(caught.value)
 
 
@@ -149,8 +162,8 @@ class NeverSent:
 
 def test_a_search_that_is_over_or_refused_sends_nothing_to_workers(tmp_path):
     front = search(tmp_path, 10, workers=0)
-    again = {"space": SPACE, "budget": BUDGET, "make_evaluate": NeverSent(), "workers": 1}
-    again["origin"] = "toy"
+    again = {"space": SPACE, "budget": BUDGET, "make_evaluate": NeverSent()}
+    again |= {"origin": "toy", "options": SearchOptions(workers=1)}
     assert run_search(**again, trials=10, folder=tmp_path / "search") == front
     with pytest.raises(InputError, match="seed was 0"):
         run_search(**again, trials=20, seed=1, folder=tmp_path / "search")

@@ -2,7 +2,7 @@
 
 import pytest
 from leasing import done, exchanged, leases_of
-from search_toys import Evaluate, identities, study_of, toy_space
+from search_toys import Evaluate, identities, study_of, toy_space, with_options
 
 from search.distributed.leases import MOST_DEATHS
 from search.evaluators.base import alike, in_order, shares
@@ -25,7 +25,9 @@ class Together(Evaluate):
 
 
 def search(evaluate, **values):
-    return run_search(space=SPACE, evaluate=evaluate, budget="macs=80%", origin="toy", **values)
+    return run_search(
+        **with_options(space=SPACE, evaluate=evaluate, budget="macs=80%", origin="toy", **values)
+    )
 
 
 def jobs_of(count, **values):

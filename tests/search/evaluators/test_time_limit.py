@@ -13,6 +13,7 @@ from search.evaluators.base import attempt
 from search.evaluators.time_limit import evaluate_within
 from search.pipeline.config import SearchConfig
 from search.run import run_search
+from search.study.options import SearchOptions
 from space import InputError
 
 
@@ -28,7 +29,7 @@ def test_what_takes_too_long_fails_alone():
         return evaluate(arch)
 
     before = signal.getsignal(signal.SIGALRM)
-    front = run_search(space=space, evaluate=slow, trials=9, time_limit=0.2)
+    front = run_search(space=space, evaluate=slow, trials=9, options=SearchOptions(time_limit=0.2))
     assert (front.evaluations, front.failed) == (9, 1)
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
@@ -52,7 +53,9 @@ def test_an_alarm_of_the_users_own_rings_all_the_same():
 def test_what_was_quick_enough_is_as_without_a_limit():
     space = small_space()
     plain, timed = (
-        run_search(space=space, evaluate=Evaluate(space), trials=9, time_limit=limit)
+        run_search(
+            space=space, evaluate=Evaluate(space), trials=9, options=SearchOptions(time_limit=limit)
+        )
         for limit in (None, 60.0)
     )
     assert plain == timed
@@ -150,9 +153,9 @@ def test_outside_the_main_thread_the_time_counts_that_it_took():
     def search():
         given = {"space": small_space(), "evaluate": slow, "trials": 2, "sampler": "RandomSampler"}
         with pytest.raises(InputError) as caught:
-            run_search(**given, time_limit=0.02)
+            run_search(**given, options=SearchOptions(time_limit=0.02))
         told.append(str(caught.value))
-        fronts.append(run_search(**given, time_limit=5.0))
+        fronts.append(run_search(**given, options=SearchOptions(time_limit=5.0)))
 
     thread = threading.Thread(target=search)
     thread.start()
@@ -167,4 +170,4 @@ def test_what_is_no_time_is_refused(limit):
     with pytest.raises(InputError, match=r"^search\.time_limit: must be seconds, over 0 and up to"):
         SearchConfig(time_limit=limit)
     with pytest.raises(InputError, match=r"^time_limit: must be seconds"):
-        run_search(space=small_space(), evaluate=len, time_limit=limit)
+        run_search(space=small_space(), evaluate=len, options=SearchOptions(time_limit=limit))

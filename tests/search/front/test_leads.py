@@ -10,6 +10,7 @@ from search.front.front import Front
 from search.front.leads import Lead
 from search.problem.paired_error import GROUPS, Measured, group_means, read_groups, standard_error
 from search.run import run_search
+from search.study.options import SearchOptions
 
 SPACE = toy_space()
 IMAGES = 500
@@ -101,7 +102,12 @@ def test_a_search_that_goes_on_and_one_that_reuses_it_know_the_errors_too(tmp_pa
     again = run_search(evaluate=evaluate, folder=tmp_path / "a", **values)
     assert any(again.leads)
     assert again.entries == run_search(evaluate=evaluate, folder=tmp_path / "a", **values).entries
-    reused = run_search(evaluate=evaluate, folder=tmp_path / "b", reuse=[tmp_path / "a"], **values)
+    reused = run_search(
+        evaluate=evaluate,
+        folder=tmp_path / "b",
+        options=SearchOptions(reuse=[tmp_path / "a"]),
+        **values,
+    )
     known = {entry.identity: entry for entry in once.entries}
     assert all(entry == known[entry.identity] for entry in reused.entries)
 

@@ -12,6 +12,7 @@ from search import Front, run_search
 from search.latency.costs import make_problem
 from search.problem.feasible import Feasible
 from search.problem.objectives import Objective
+from search.study.options import SearchOptions
 from search.study.warm_start import initial_archs
 from space import InputError
 from space.cost import total
@@ -113,7 +114,7 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
         "sampler": sampler,
         "folder": tmp_path / "search",
     }
-    front = run_search(**given, trials=25, latency=[path])
+    front = run_search(**given, trials=25, options=SearchOptions(latency=[path]))
     assert len(evaluate.seen) == len(set(evaluate.seen)) == 25
     assert front.full["latency_ms"] == pytest.approx(table.full_ms, rel=1e-6)
     for entry in front.entries:
@@ -121,7 +122,7 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
         assert entry.values[1] == entry.metrics["latency_ms"] <= table.full_ms / 2
     assert Front.load(tmp_path / "search" / "front.yaml").best(latency_ms="50%") is not None
     # The same search goes on; one by another table is another search.
-    run_search(**given, trials=30, latency=[table])
+    run_search(**given, trials=30, options=SearchOptions(latency=[table]))
     assert len(evaluate.seen) == 30
     given["budget"] = f"latency_ms={table.full_ms / 2}"
     for factor in (1, 1.01):
@@ -129,10 +130,10 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
         other = type(table)(**{**vars(table), "terms": slower})
         given["folder"] = tmp_path / "by milliseconds"
         if factor == 1:
-            run_search(**given, trials=3, latency=[other])
+            run_search(**given, trials=3, options=SearchOptions(latency=[other]))
             continue
         with pytest.raises(InputError, match=r"latency\.latency_ms was .* in the results"):
-            run_search(**given, trials=4, latency=[other])
+            run_search(**given, trials=4, options=SearchOptions(latency=[other]))
 
 
 def test_a_search_starts_from_a_ladder_within_milliseconds():

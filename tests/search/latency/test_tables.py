@@ -19,6 +19,7 @@ from search.pipeline.measure_front import knows, latencies_of, marks, time_archs
 from search.pipeline.run_folder import RunFolder
 from search.report.latency_data import collect_latency_data
 from search.report.search_result import SearchResult
+from search.study.options import SearchOptions
 from search.study.search_file import SearchFile
 from space import InputError
 from supernet.tasks.registry import directions
@@ -48,7 +49,7 @@ def run(tmp_path):
         budget="latency_ms=80%",
         trials=12,
         folder=tmp_path / "search" / "main",
-        latency=[tmp_path / "latency" / "cpu.yaml"],
+        options=SearchOptions(latency=[tmp_path / "latency" / "cpu.yaml"]),
     )
     return tmp_path
 
@@ -88,7 +89,7 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
         budget="latency_ms=80%",
         trials=12,
         folder=run / "search" / "main",
-        latency=[table_of(space, "cpu")],
+        options=SearchOptions(latency=[table_of(space, "cpu")]),
     )
     said = latencies_of(front.entries[0], found)
     assert said.keys() == {"latency_ms"}
@@ -140,7 +141,7 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
         objectives=["top1", "latency_ms"],
         budget="latency_ms@cpu=80%",
         trials=12,
-        latency=[table],
+        options=SearchOptions(latency=[table]),
     )
     assert front.full.keys() >= set(names)
     found = timed(monkeypatch, front, table, 1.3, names=names)
@@ -164,7 +165,11 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
 def test_a_device_that_is_elsewhere_is_not_timed(monkeypatch):
     table = table_of(toy_space())
     front = run_search(
-        space=toy_space(), evaluate=accuracy, budget="latency_ms=80%", trials=5, latency=[table]
+        space=toy_space(),
+        evaluate=accuracy,
+        budget="latency_ms=80%",
+        trials=5,
+        options=SearchOptions(latency=[table]),
     )
     found = timed(monkeypatch, front, table, 1.0)
     assert not any("measured_latency_ms" in entry.metrics for entry in found.entries)
@@ -215,7 +220,7 @@ def test_what_cannot_be_timed_is_predicted(monkeypatch, capsys):
         evaluate=accuracy,
         budget="latency_ms=80%",
         trials=5,
-        latency=list(tables.values()),
+        options=SearchOptions(latency=list(tables.values())),
     )
     assert time_front(front, None, net, tables, Console(width=200)).entries == front.entries
     assert told in capsys.readouterr().out
@@ -248,8 +253,7 @@ def test_reused_evaluations_bring_no_latency_of_another_table(run):
         objectives=["top1", "latency_ms@phone"],
         trials=12,
         folder=run / "search" / "phone",
-        latency=[phone],
-        reuse=[run / "search" / "main"],
+        options=SearchOptions(latency=[phone], reuse=[run / "search" / "main"]),
     )
     assert len(front) > 1
     for entry in front.entries:

@@ -13,6 +13,7 @@ from search.pipeline.config import Config, RetrainConfig
 from search.pipeline.random_archs import draw_distinct
 from search.problem.feasible import Feasible
 from search.run import run_search
+from search.study.options import SearchOptions
 from search.utils.units import quantity
 from space import InputError, save_arch
 
@@ -58,7 +59,7 @@ def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():
         evaluate=lambda arch: {"top1": evaluate(arch)["top1"]},
         objectives=["top1", "latency_ms"],
         trials=40,
-        latency=[table],
+        options=SearchOptions(latency=[table]),
     )
     assert len(front) > 3
     budget = f"latency_ms={front.entries[1].metrics['latency_ms']}"

@@ -20,6 +20,7 @@ from search.report.networks import Network, Timing
 from search.report.run_results import read_run
 from search.report.score import Score
 from search.report.search_result import SearchResult, read_search
+from search.study.options import SearchOptions
 from space import InputError, macs
 
 
@@ -40,7 +41,7 @@ def searched(table, folder=None):
         budget="latency_ms=80%",
         trials=20,
         folder=folder,
-        latency=[table],
+        options=SearchOptions(latency=[table]),
     )
 
 

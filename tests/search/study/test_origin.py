@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from search_toys import Evaluate, noise
+from search_toys import Evaluate, noise, with_options
 from stored import SPACE, stored, study_in
 
 from search import run_search
@@ -58,7 +58,9 @@ def closure(scale):
 
 
 def search(folder, evaluate=plain, trials=6, **others):
-    return run_search(space=SPACE, evaluate=evaluate, trials=trials, folder=folder, **others)
+    return run_search(
+        **with_options(space=SPACE, evaluate=evaluate, trials=trials, folder=folder, **others)
+    )
 
 
 def refused(folder, words, evaluate=plain, trials=6, **others):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from search_toys import Evaluate, toy_space
+from search_toys import Evaluate, toy_space, with_options
 from searching import search as slow_search
 
 from search.run import run_search
@@ -21,7 +21,9 @@ SPACE = toy_space()
 
 
 def search(folder, **values):
-    return run_search(space=SPACE, evaluate=Evaluate(SPACE), folder=folder, trials=30, **values)
+    return run_search(
+        **with_options(space=SPACE, evaluate=Evaluate(SPACE), folder=folder, trials=30, **values)
+    )
 
 
 def test_a_search_that_has_ended_says_so(tmp_path):

@@ -12,6 +12,7 @@ from search.report.front_data import collect_front_data
 from search.report.search_result import read_search
 from search.run import run_search
 from search.study.journal import write_storage
+from search.study.options import SearchOptions
 from search.study.search_file import SEARCH_FILE
 from search.study.storage import JOURNAL, read_trials
 from search.study.trial_format import read_metrics, read_records
@@ -88,7 +89,9 @@ def test_a_search_goes_on_where_it_stopped(tmp_path, storage, sampler):
 
 def test_a_database_is_opened_by_its_url_and_refused_in_a_line(tmp_path):
     with pytest.raises(InputError, match="database needs a folder"):
-        run_search(space=SPACE, evaluate=Evaluate(SPACE), storage="sqlite:///x.db")
+        run_search(
+            space=SPACE, evaluate=Evaluate(SPACE), options=SearchOptions(storage="sqlite:///x.db")
+        )
     with pytest.raises(InputError) as caught:
         search(tmp_path, storage="nosuch://name:secret@host/db")
     assert "\n" not in str(caught.value)
