@@ -21,7 +21,7 @@ import torch
 
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from supernet import Supernet, backbone_shape, extract
-from supernet.exporting import onnx, torch_export
+from supernet.export import onnx, torch_export
 
 OWN, SHARED = BlockArch(), BlockArch(attention="shared")
 SECONDS = 3.0

@@ -14,8 +14,8 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from search.evaluator import RunEvaluator
-from search.parsing import parse_call
+from search.cli.parse import parse_call
+from search.pipeline.run_evaluator import RunEvaluator
 from search.run import run_search
 from space import macs
 

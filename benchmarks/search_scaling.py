@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 from made_up import BUDGET, SPACE, pretend
 
-from search import Workers
 from search.run import run_search
+from search.study.options import SearchOptions
 
 
 @dataclass
@@ -50,7 +50,7 @@ def main() -> None:
             evaluate=Sleeping(seconds),
             budget=BUDGET,
             trials=trials,
-            workers=Workers(count, cpus=0.01),
+            options=SearchOptions(workers=count, cpus_per_worker=0.01),
             folder=folder,
             on_event=note,
         )

@@ -5,9 +5,9 @@
 
 For NSGA-II and the config's own sampler, or those that are named: the wall time of the search, the
 share of it that goes into forward passes, and the share that it is of all those passes one by one,
-by what the search says of itself and by really running one arch in eight by itself beside it; and
-the share of the blocks that were run. The wall time begins when weights and images are loaded, and
-what is run beside the search is not in it. `--megabytes` is what may be kept of openings.
+by running one arch in eight by itself beside it; and the share of the blocks that were run. The
+wall time begins when weights and images are loaded, and what is run beside the search is not in it.
+`--megabytes` is what may be kept of openings.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from pathlib import Path
 
 import torch
 
-from search.evaluator import RunEvaluator, SupernetEvaluator
-from search.parsing import parse_call
+from search.cli.parse import parse_call
+from search.evaluators.supernet import SupernetEvaluator
+from search.pipeline.run_evaluator import RunEvaluator
 from search.run import run_search
 from space import macs
-from supernet.openings import Openings
+from supernet.models.prefixes import PrefixEvaluator
 
 # Of the archs of a search, every so-many-th is run by itself too.
 EVERY = 8
@@ -41,30 +42,28 @@ class Row:
     images: int
     wall: float
     forward: float
-    one_by_one_said: float
-    one_by_one_run: float
+    one_by_one: float
     blocks_run: float
     kept_megabytes: float
 
 
 class Counting:
-    """Evaluates, counts the blocks that takes, and runs some of the archs by themselves."""
+    """Evaluates, counts blocks and seconds of that, and runs some of the archs by themselves."""
 
     def __init__(self, made: SupernetEvaluator, room: int | None) -> None:
         # One of its own for each search: nothing is kept from one to the next.
         self.evaluate = SupernetEvaluator(made.supernet, made.held_out)
         if room is not None:
-            self.evaluate.openings = Openings(made.supernet, room)
+            self.evaluate.openings = PrefixEvaluator(made.supernet, room)
         self.made = made
         self.archs = []
         self.blocks = 0
+        self.forward = 0.0
         self.sample = []
         self.seconds = 0.0
         self.expect = self.evaluate.expect
-
-    @property
-    def spent(self):
-        return self.evaluate.spent
+        self.shared = self.evaluate.openings.network
+        self.evaluate.openings.network = self.timed
 
     def __call__(self, arch):
         self.archs.append(arch)
@@ -73,13 +72,31 @@ class Counting:
             self.run_alone(arch)
         return metrics
 
+    def timed(self, arch):
+        """The network of an arch, of whose forward passes the seconds are noted."""
+        began = time.perf_counter()
+        network = self.shared(arch)
+        self.forward += time.perf_counter() - began
+
+        def run(images):
+            began = time.perf_counter()
+            logits = network(images)
+            self.wait()
+            self.forward += time.perf_counter() - began
+            return logits
+
+        return run
+
+    def wait(self):
+        if self.made.held_out.device.type == "cuda":
+            torch.cuda.synchronize()
+
     def run_alone(self, arch):
         """Forward passes of one arch, as without anything that is shared."""
         blocks, began = self.blocks, time.perf_counter()
-        for _ in self.made.held_out.logits(partial(self.made.supernet, arch=arch)):
+        for _ in self.made.held_out.outputs(partial(self.made.supernet, arch=arch)):
             pass
-        if self.made.held_out.device.type == "cuda":
-            torch.cuda.synchronize()
+        self.wait()
         self.seconds += time.perf_counter() - began
         self.sample.append(arch)
         self.blocks = blocks
@@ -97,7 +114,7 @@ class Counting:
 
 
 def measure(made: SupernetEvaluator, config, sampler, trials: int, room: int | None) -> Row:
-    counting, events = Counting(made, room), []
+    counting, times = Counting(made, room), []
     made.supernet.run_step = counting.run_step
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -110,20 +127,20 @@ def measure(made: SupernetEvaluator, config, sampler, trials: int, room: int | N
                 sampler=sampler,
                 seed=config.seed,
                 folder=folder,
-                on_event=events.append,
+                # The first call comes before the first evaluation.
+                on_event=lambda _: times.append(time.perf_counter()),
             )
     finally:
         del made.supernet.run_step
-    last, parts = events[-1], sum(1 for _ in made.held_out.batches)
+    done, parts = len(counting.archs), len(made.held_out.batches)
     return Row(
         sampler if isinstance(sampler, str) else sampler["name"],
-        last.done,
+        done,
         len(made.held_out),
-        last.seconds - counting.seconds,
-        last.spent.forward,
-        last.spent.alone,
+        times[-1] - times[0] - counting.seconds,
+        counting.forward,
         counting.alone,
-        counting.blocks / (parts * last.done * made.supernet.shape.depth),
+        counting.blocks / (parts * done * made.supernet.shape.depth),
         counting.evaluate.openings.kept.bytes / 1e6,
     )
 
@@ -131,8 +148,7 @@ def measure(made: SupernetEvaluator, config, sampler, trials: int, room: int | N
 def show(row: Row) -> None:
     print(
         f"{row.sampler:18} {row.evaluations:9} {row.wall:9.1f} {row.forward / row.wall:9.3f} "
-        f"{row.wall / row.one_by_one_said:9.3f} {row.wall / row.one_by_one_run:9.3f} "
-        f"{row.blocks_run:9.3f} {row.kept_megabytes:9.0f}",
+        f"{row.wall / row.one_by_one:10.3f} {row.blocks_run:9.3f} {row.kept_megabytes:9.0f}",
         flush=True,
     )
 
@@ -160,7 +176,7 @@ def main() -> None:
     own = {"name": call.config.search.sampler, **call.config.search.sampler_args}
     samplers = named or ["NSGAIISampler", *([own] if own["name"] != "NSGAIISampler" else [])]
     print(f"{len(made.held_out):,} images, {torch.get_num_threads()} threads")
-    titles = ("trials", "wall, s", "forward", "of said", "of run", "blocks", "kept, MB")
+    titles = ("trials", "wall, s", "forward", "one by one", "blocks", "kept, MB")
     print(f"{'sampler':18} " + " ".join(f"{title:>9}" for title in titles))
     rows = []
     for sampler in samplers:

@@ -20,13 +20,12 @@ import torch
 from peaks import peak_bytes
 
 from search.latency.conditions import Conditions
-from search.latency.measuring import device_name, take_turns, waiting_for
+from search.latency.measure import device_name, take_turns, waiting_for
 from search.latency.subnets import compiled
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
 from supernet import Supernet, backbone_shape, extract
-from supernet.core import Carry
-from supernet.selection import choose, put_back, rows_of, take
+from supernet.operators.base import Flow
 
 FULL, OWN, SHARED = "full", BlockArch(), BlockArch(attention="shared")
 
@@ -87,7 +86,7 @@ def block_runs(supernet, images):
         return supernet.steps(Arch((*blocks, *[OWN] * (depth - len(blocks)))))
 
     def own(step, x=x):
-        return lambda: supernet.run_step(0, step, Carry(x))
+        return lambda: supernet.run_step(0, step, Flow(x))
 
     plain = steps(OWN, OWN)
     runs = {"own block": own(plain[0])}
@@ -97,19 +96,18 @@ def block_runs(supernet, images):
     for selector in ("cls", "map"):
         scoring, skipping = steps(OWN, BlockArch(skip=0.5, selector=selector))[:2]
         runs[f"own block that scores, {selector}"] = own(scoring)
-        whole = supernet.run_step(0, scoring, Carry(x))
+        whole = supernet.run_step(0, scoring, Flow(x))
         nothing = supernet.run_step(1, skipping, whole)
         runs[f"choice and moves, {selector}"] = moves(supernet, whole, skipping, nothing)
     return runs
 
 
-def moves(supernet, carry, step, after):
+def moves(supernet, flow, step, after):
     """The choice, the gathering and the putting back, without the block between them."""
-    prefix, n = supernet.num_prefix_tokens, carry.x.shape[1]
+    (skip,) = step.actions
 
     def run():
-        rows = rows_of(choose(carry.importance, step.keep), prefix, n)
-        return put_back(carry.x, rows, take(carry.x, rows))
+        return skip.operator.apply(supernet, skip, flow, None).all_tokens()
 
     assert run().shape == after.x.shape
     return run

@@ -19,16 +19,16 @@ from statistics import median
 import torch
 from peaks import peak_bytes
 
-from search.latency.measuring import device_name, take_turns, waiting_for
-from search.parsing import parse_call
-from search.stages.setup import find_device
+from search.cli.parse import parse_call
+from search.latency.measure import device_name, take_turns, waiting_for
+from search.pipeline.context import find_device
 from space import SearchSpace
 from supernet import Supernet, backbone_shape
-from supernet.batches import Batch
-from supernet.optimization import autocast
-from supernet.pretrained import load_backbone
-from supernet.sandwich import Sandwich, archs_of_step
-from supernet.task import Classification
+from supernet.backbones.load import load_backbone
+from supernet.data.loaders import Batch
+from supernet.precision import autocast
+from supernet.tasks.classification import Classification
+from supernet.training.sandwich import Sandwich, archs_of_step
 
 PLAIN, FULL, STEP = "timm's full network", "full network of the supernet", "sandwich step"
 

@@ -6,12 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from search.front import Front, FrontEntry
-    from search.objectives import Objective
+    from search.front.front import Front
+    from search.front.front_file import FrontEntry
     from search.portfolio import Portfolio
+    from search.problem.objectives import Objective
     from search.run import run_search
-    from search.session import Progress
-    from search.workers import RayConfig, Workers
+    from search.study.options import SearchOptions
+    from search.study.session import Progress
+    from search.utils.resources import RayConfig, Workers
 
 __all__ = [
     "Front",
@@ -20,19 +22,21 @@ __all__ = [
     "Portfolio",
     "Progress",
     "RayConfig",
+    "SearchOptions",
     "Workers",
     "run_search",
 ]
 
 # Imported when they are asked for: the command line must not wait for Optuna to print its help.
 _HOMES = {
-    "Front": "search.front",
-    "FrontEntry": "search.front",
-    "Objective": "search.objectives",
+    "Front": "search.front.front",
+    "FrontEntry": "search.front.front_file",
+    "Objective": "search.problem.objectives",
     "Portfolio": "search.portfolio",
-    "Progress": "search.session",
-    "RayConfig": "search.workers",
-    "Workers": "search.workers",
+    "Progress": "search.study.session",
+    "RayConfig": "search.utils.resources",
+    "SearchOptions": "search.study.options",
+    "Workers": "search.utils.resources",
     "run_search": "search.run",
 }
 

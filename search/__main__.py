@@ -1,5 +1,5 @@
 """`python -m search` is the command `tokennas`: torchrun starts modules."""
 
-from search.cli import command
+from search.cli.main import command
 
 command()

@@ -1,4 +1,4 @@
-"""A front over one set of weights: which of its subnets runs is chosen for each call, by budget."""
+"""Portfolios: all subnets of a front over one set of weights, chosen by budget at each call."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 from torch import Tensor
 
-from search.budget import amount_of
-from search.front import Front, FrontEntry
+from search.front.front import Front
+from search.front.front_file import FRONT, FrontEntry
 from search.latency.costs import MEASURED, is_latency
-from search.tables import cell
-from space.errors import InputError, cut
-from space.files import ArchFile, arch_data, parse_arch
-from space.writing import make_folder, replacing
-from supernet.elastic import ElasticViT
-from supernet.exporting.checking import Check, compare
-from supernet.exporting.observing import observed, runs_of
-from supernet.extraction import create_elastic, extract, narrow
-from supernet.model import Supernet, check_shape
+from search.problem.budget import amount_of
+from search.utils.console import cell
+from space.arch_file import ArchFile, arch_data, parse_arch
+from space.utils.atomic import make_folder, replacing
+from space.utils.errors import InputError, one_line
+from supernet.export.compare import Check, compare
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import create_elastic, extract, narrow
+from supernet.models.supernet import Supernet, check_shape
 from supernet.weights import load_weights, tensor_bytes
 
-FRONT, WEIGHTS = "front.yaml", "portfolio.safetensors"
-# Of the metadata: an arch file of the front's first subnet, for backbone, input and classes; and
-# which front the weights were written for, since the two files cannot be replaced at once.
+WEIGHTS = "portfolio.safetensors"
+# Metadata keys: an arch file of the first subnet, for backbone, input and classes; and a digest
+# of the front that the weights belong to, since the two files cannot be replaced at once.
 ABOUT, MADE_FOR = "arch", "front"
 
 
@@ -37,8 +37,8 @@ class Served:
     """A subnet of a portfolio: images (B, C, H, W) to logits (B, classes).
 
     Args:
-        model: that holds the weights, shared by all.
-        entry: the subnet and its metrics.
+        model: Model with the weights, shared by all subnets.
+        entry: Front entry of the subnet.
     """
 
     def __init__(self, model: ElasticViT, entry: FrontEntry) -> None:
@@ -47,26 +47,29 @@ class Served:
         self._steps = model.steps(entry.arch)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits, without gradients; from as many threads at once as there are."""
+        """Compute logits without gradients; safe to call from several threads at once."""
         model = self._model
         with torch.inference_mode():
             tokens = model.run_blocks(model.embed(images), self._steps)
             return model.forward_head(model.norm(tokens))
 
+    def forward_with_choices(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Compute logits, and the patch tokens (B, K) that each run of blocks selects."""
+        return self._model.forward_with_choices(images, self.entry.arch)
+
 
 class Portfolio:
     """The subnets of a front over one set of weights.
 
-    To switch is to look one up: nothing is copied, and nothing is set, so that threads can use
-    different subnets at the same time.
+    Switching copies nothing and sets no state, so threads can use different subnets at once.
 
     Args:
-        model: a supernet that knows the front's archs, to evaluate, on its device.
-        front: the subnets, with all that is known of them.
-        classes: names, in the order of the logits, where known.
+        model: Supernet in eval mode that supports the front's archs, on its device.
+        front: Front of the subnets.
+        classes: Class names in the order of the logits, where known.
 
     Raises:
-        InputError: the model is in training, of another shape, or does not know an arch.
+        InputError: The model is in training mode, of another shape, or does not support an arch.
     """
 
     def __init__(self, model: ElasticViT, front: Front, classes: tuple[str, ...] = ()) -> None:
@@ -85,7 +88,7 @@ class Portfolio:
         """Read a folder that `save_portfolio`, or `tokennas export --format portfolio`, wrote.
 
         Raises:
-            InputError: a file is not right, or they do not belong together.
+            InputError: A file is invalid, or the files do not belong together.
         """
         front, weights = Front.load(Path(folder) / FRONT), Path(folder) / WEIGHTS
         file, made_for = _about(weights)
@@ -106,21 +109,19 @@ class Portfolio:
         return iter(self._served.values())
 
     def at(self, **limits: float | str) -> Served:
-        """The best subnet within limits: `macs="60%"`, `latency_ms=5`.
+        """Return the best subnet within limits: `macs="60%"`, `latency_ms=5`.
 
-        The best is that of the first objective that is measured; without limits it is the best of
-        all. Names are those of the front's metrics; `flops` too. At least so much is meant of what
-        is better large, else at most.
-        A latency is kept by measurement where all subnets were measured, else by prediction.
+        The first measured objective ranks subnets. Names are those of the front's metrics, and
+        `flops`. Limits are upper ones, or lower ones where more is better. Latency limits apply
+        to measured latencies where all subnets have one, else to predicted ones.
 
         Raises:
-            InputError: no subnet is within them, which says how far they reach; no objective is
-                measured; a name that the front does not know, or an amount that is none.
+            InputError: A limit is invalid, no subnet meets all, or no objective is measured.
         """
         kept: dict[str, float | str] = {}
         for given in limits.items():
             name, amount = self._by_measurement(*given)
-            # `latency_ms` and `measured_latency_ms` may both be given: both are kept then.
+            # `latency_ms` and `measured_latency_ms` may both be given: the tighter limit holds.
             if name in kept:
                 amount = min(amount_of(name, each, None) for each in (amount, kept[name]))
             kept[name] = amount
@@ -130,14 +131,14 @@ class Portfolio:
         return self._served[entry.identity]
 
     def _by_measurement(self, name: str, amount: float | str) -> tuple[str, float | str]:
-        """A limit of a latency as one of its measurement, where there is one of each subnet."""
+        """Turn a latency limit into one on measured latency, if every subnet has been measured."""
         measured = MEASURED + name
         if not is_latency(name) or not all(measured in each.entry.metrics for each in self):
             return name, amount
         return measured, amount_of(name, amount, self.front.full.get(name))
 
     def _reach(self, limits: Mapping[str, float | str]) -> str:
-        """The limits, and from where to where the subnets reach: `macs=5% (0.2G to 1.1G)`."""
+        """Format limits with the subnets' range: `macs=5% (theirs: 0.2G to 1.1G)`."""
         parts = []
         for name, amount in limits.items():
             cost, scale = ("macs", 2) if name == "flops" else (self._by_measurement(name, 1)[0], 1)
@@ -156,21 +157,21 @@ def save_portfolio(
     about: Mapping[str, Any],
     images: Tensor,
 ) -> list[Check]:
-    """Write a front and one file of weights, with what its archs use of the supernet.
+    """Write a front, and one file with the supernet weights that its archs use.
 
     Args:
-        supernet: trained, to evaluate.
-        front: of its archs.
-        folder: where they go.
-        about: `backbone`, `input` and `classes`, as arch files have them.
-        images: real ones, (n, C, H, W), on which every subnet is compared with the extracted one.
+        supernet: Trained supernet in eval mode.
+        front: Front of the supernet's archs.
+        folder: Output folder.
+        about: `backbone`, `input` and `classes`, as in arch files.
+        images: Real images, (n, C, H, W), on which each subnet is compared with the extracted one.
 
     Returns:
-        How equal each subnet is; nothing where the folder holds this portfolio already.
+        The comparison of each subnet; empty where the folder holds this portfolio already.
 
     Raises:
-        InputError: the front is empty or of other archs, about is not right, a subnet is not the
-            same any more, or the files cannot be written.
+        InputError: The front is empty or of other archs, `about` is invalid, a subnet differs from
+            the extracted one, or the files cannot be written.
     """
     check_shape(supernet.shape, front.shape, "the front")
     place, front = Path(folder), front.readable()
@@ -189,7 +190,7 @@ def save_portfolio(
     checks = []
     for served in portfolio:
         subnet = extract(supernet, served.entry.arch).cpu().float()
-        checks.append(compare(subnet, observed(served, runs_of(subnet)), images.cpu().float()))
+        checks.append(compare(subnet, served.forward_with_choices, images.cpu().float()))
         if not checks[-1].equal:
             raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
     make_folder(place)
@@ -200,7 +201,7 @@ def save_portfolio(
 
 
 def _holds(place: Path, portfolio: Portfolio) -> bool:
-    """Whether a folder is of a portfolio already."""
+    """Return whether the folder holds this portfolio already."""
     try:
         found = Portfolio.load(place)
     except InputError:
@@ -211,7 +212,7 @@ def _holds(place: Path, portfolio: Portfolio) -> bool:
 
 
 def _digest(front: Front) -> str:
-    """A hash of a front's backbone, subnets and figures."""
+    """Hash a front's backbone, subnets and metrics."""
     entries = [
         (each.identity, sorted((name, float(value)) for name, value in each.metrics.items()))
         for each in front.entries
@@ -220,13 +221,13 @@ def _digest(front: Front) -> str:
 
 
 def _about(path: Path) -> tuple[ArchFile, str]:
-    """What a portfolio's weights say of backbone, input and classes, and of their front."""
+    """Read the metadata of a portfolio's weights: the arch file, and the digest of the front."""
     try:
         with path.open("rb"), safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         about = parse_arch(json.loads(metadata.get(ABOUT, "")), str(path))
         return about, metadata.get(MADE_FOR, "")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: no weights of a portfolio: {cut(str(error))}") from None
+        raise InputError(f"{path}: no weights of a portfolio: {one_line(error)}") from None

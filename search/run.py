@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.budget import Budgets
-from search.checks import check_limit
-from search.front import Front
+from search.evaluators.base import Sharing, attempt, in_order
+from search.front.front import Front
+from search.front.front_file import FRONT
 from search.latency.costs import make_problem, read_tables
 from search.latency.table import LatencyTable
-from search.objectives import DEFAULT, DIRECTIONS, Evaluate, Objective
-from search.origin import Given, describe_origin
-from search.racing import Race, race_of
-from search.record import attempt
-from search.samplers import DEFAULT as DEFAULT_SAMPLER
-from search.samplers import SamplerChoice, parse_sampler
-from search.session import OnProgress, Search
-from search.sharing import Sharing, in_order
-from search.status import told
-from search.timelimit import limited
-from search.workers import Workers
+from search.problem.budget import Budgets
+from search.problem.objectives import DEFAULT, Evaluate, Objective
+from search.problem.problem import Problem
+from search.study.options import SearchOptions
+from search.study.origin import Given, describe_origin
+from search.study.samplers import DEFAULT as DEFAULT_SAMPLER
+from search.study.samplers import SamplerChoice, parse_sampler
+from search.study.session import OnProgress, Search
+from search.study.status import told
+from search.utils.resources import Workers
 from space.arch import Arch
-from space.errors import InputError, shown
 from space.space import SearchSpace
+from space.utils.errors import InputError, shown
+from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
-    from search.evaluator import Metric, OnOpenings
-    from supernet.model import Supernet
+    from search.evaluators.supernet import Metric, SupernetEvaluator
+    from supernet.models.supernet import Supernet
 
 MakeEvaluate = Callable[[], Evaluate]
-FRONT = "front.yaml"
 
 
 def run_search(
@@ -43,121 +44,125 @@ def run_search(
     metric: Metric | None = None,
     evaluate: Evaluate | None = None,
     make_evaluate: MakeEvaluate | None = None,
+    problem: Problem | None = None,
     objectives: str | Objective | Iterable[str | Objective] = DEFAULT,
     budget: Budgets = None,
+    directions: Mapping[str, str] | None = None,
     trials: int = 200,
     sampler: str | Mapping[str, Any] | SamplerChoice = DEFAULT_SAMPLER,
     seed: int = 0,
     folder: str | Path | None = None,
-    storage: str | None = None,
     initial: Iterable[Arch] | None = None,
-    reuse: Iterable[str | Path] = (),
-    latency: Iterable[str | Path | LatencyTable] = (),
-    directions: Mapping[str, str] = DIRECTIONS,
     origin: Given = None,
-    workers: int | Workers = 0,
-    time_limit: float | None = None,
-    racing: float | None = None,
-    retry_failed: bool = False,
     on_event: OnProgress | None = None,
+    options: SearchOptions | None = None,
+    **moved: Any,
 ) -> Front:
-    """Search a space for the best archs inside a budget.
-
-    With a folder the search can be stopped at any moment and goes on by the same call: no finished
-    evaluation is lost, none made twice.
-
-    Give a supernet with a loader, or a space with anything that evaluates its archs.
+    """Search a space for the best archs inside a budget; docs/search.md says more of each value.
 
     Args:
-        supernet: trained, on its device.
-        space: the archs; that of the supernet, where there is one.
-        loader: batches of (images, targets) to judge the supernet's archs on; read once.
-        metric: given logits and targets of all images, gives metrics by name; by default top1,
-            top5, cross_entropy and kl to the full network.
-        evaluate: gives the metrics of an arch by name: `{"top1": 0.79, ...}`. An exception or NaN
-            fails that arch alone.
-        make_evaluate: makes `evaluate`, once in each process that evaluates; with workers it is
-            sent to them.
-        objectives: names of metrics and of free costs (macs, params, tokens, activation_memory);
-            other metrics with their direction: `latency_ms=min`.
-        budget: `"macs=0.8G"`, `"macs=60%, params=12M"`, or `{"macs": 0.8e9}`. On metrics it becomes
-            a constraint.
-        trials: evaluations to finish, failed ones and those of earlier runs included.
-        sampler: name of one of Optuna's, or a mapping of `name` and its arguments.
-        seed: of everything random; without workers the same seed evaluates the same archs.
-        folder: where the search is kept; None for in memory.
-        storage: URL of a database for the trials, instead of a journal in the folder.
-        initial: archs to start from, instead of a ladder over the budget and hand-made archs.
-        reuse: folders of searches of the same origin, whose evaluations are not made again.
-        latency: latency tables, or their files, as `tokennas profile` writes them: budgets and
-            objectives may then say `latency_ms`, or `latency_ms@NAME` where there are several.
-        directions: which way the metrics of the evaluation are better, by name.
-        origin: a name of your own for what evaluates, such as `"valid, 10 crops"`, or plain values
-            by name. A folder whose results have another origin is refused. Without it a callable
-            is known by its code; where that uses more than plain values and functions, such as a
-            network, a folder that has results is refused too. A supernet's weights and the images
-            are compared anyway.
-        workers: processes that evaluate, through Ray; 0 for this one. `Workers` says what each of
-            them takes, and where.
-        time_limit: seconds after which an evaluation has failed; none for no limit.
-        racing: of a supernet on a loader whose images come in an order of chance: the error rate
-            at which archs that lose are stopped before they have seen all images.
-        retry_failed: evaluate stored archs that failed once more, before others. They count once
-            among the trials, and by a success if there is one.
-        on_event: called with the progress after evaluations.
+        supernet: A trained supernet, judged on `loader`; or else give `space` and `evaluate`.
+        space: The archs; by default those of the supernet.
+        loader: Batches of (images, targets), read once.
+        metric: Metrics by name from logits and targets; by default those of classification.
+        evaluate: Metrics of an arch by name; an exception or NaN fails that arch alone.
+        make_evaluate: Factory of `evaluate`, called in each process that evaluates.
+        problem: A ready problem, in place of space, objectives, budget and directions.
+        objectives: Names of metrics and costs; other metrics with a direction: `latency_ms=min`.
+        budget: `"macs=0.8G"`, `"macs=60%, params=12M"` or `{"macs": 0.8e9}`.
+        directions: Direction of each metric, by name.
+        trials: Number of finished evaluations, failed and earlier ones included.
+        sampler: Name of a sampler of Optuna's, or a mapping of `name` and its arguments.
+        seed: Seed of every random choice.
+        folder: Folder of the results, from which the same call goes on; None for in memory.
+        initial: Archs to start from, instead of a ladder over the budget and hand-made archs.
+        origin: Name of what evaluates; a folder of another origin is refused.
+        on_event: Called with the progress after evaluations.
+        options: Workers, time limit, storage, searches to reuse, latency tables.
+        moved: Values of `options`, as arguments of earlier versions; with a warning.
 
     Returns:
-        The front; with a folder it is saved there too, as `front.yaml`. It was chosen by its
-        figures, which are optimistic therefore: judge on other images what you choose of it. It has
-        no entries where no evaluation keeps a budget on a metric: `ended` says so, and a call with
-        more trials goes on from there.
+        The front, also saved in the folder; without entries, `ended` says why.
 
     Raises:
-        InputError: what was asked for cannot be, or all evaluations failed, in one line.
-        KeyboardInterrupt: all that was finished is stored, once one has succeeded.
+        InputError: A value is invalid, or all evaluations failed.
+        KeyboardInterrupt: What was finished is stored, once an evaluation has succeeded.
     """
-    space = space or (supernet.space if supernet is not None else None)
-    if space is None:
-        raise InputError("run_search needs a supernet or a space")
-    if initial is not None and not isinstance(initial, Iterable):
-        raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
-    problem = make_problem(space, objectives, budget, directions, read_tables(latency))
-    race = race_of(problem, racing)
-    function = evaluate or make_evaluate if supernet is None else metric
-    known = describe_origin(origin, function)
+    options = _with_moved(options or SearchOptions(), moved)
+    if problem is None:
+        space = space or (supernet.space if supernet is not None else None)
+        problem = _problem(space, objectives, budget, directions, options)
+    given = evaluate or make_evaluate
+    known = describe_origin(origin, given if supernet is None else metric)
     if supernet is not None:
-        given = evaluate or make_evaluate
-        evaluate = evaluator = _on_supernet(supernet, loader, metric, race, given)
+        evaluate = evaluator = _on_supernet(supernet, loader, metric, given)
         # Of a search in memory nothing is left to be compared with.
         known |= {} if folder is None else evaluator.origin()
-    elif race is not None:
-        raise InputError("racing: needs a supernet and a loader, to stop between images")
-    made = _maker(evaluate, make_evaluate)
-    search = Search(
-        problem,
-        parse_sampler(sampler),
-        trials,
-        seed,
-        None if folder is None else Path(folder),
-        storage,
-        None if initial is None else tuple(initial),
-        tuple(map(Path, reuse)),
-        known,
-        retry_failed=retry_failed,
-    )
-    check_limit(time_limit)
-    with told(search.folder, on_event or (lambda progress: None)) as report:
+    path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
+    search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
+    return _drive(search, _maker(evaluate, make_evaluate), on_event or (lambda progress: None))
+
+
+def _problem(
+    space: SearchSpace | None,
+    objectives: str | Objective | Iterable[str | Objective],
+    budget: Budgets,
+    directions: Mapping[str, str] | None,
+    options: SearchOptions,
+) -> Problem:
+    if space is None:
+        raise InputError("run_search needs a supernet or a space")
+    stated = task_directions() if directions is None else directions
+    return make_problem(space, objectives, budget, stated, read_tables(options.latency))
+
+
+def _archs(initial: Iterable[Arch] | None) -> tuple[Arch, ...] | None:
+    if initial is not None and not isinstance(initial, Iterable):
+        raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
+    return None if initial is None else tuple(initial)
+
+
+def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
+    """Run a search to its end, in this process or on workers, and save its front."""
+    workers, limit = search.options.evaluators(), search.options.time_limit
+    with told(search.folder, on_event) as report:
         if workers == 0:
-            front = search_here(search, made, report, time_limit)
+            front = search_here(search, make_evaluate, report, limit)
         else:
             # Ray is imported where it is used: without workers nobody waits for it.
-            from search.cluster.tuning import search_with_workers  # noqa: PLC0415
+            from search.distributed.tune import search_with_workers  # noqa: PLC0415
 
-            wanted = workers if isinstance(workers, Workers) else Workers(workers)
-            front = search_with_workers(search, made, report, wanted, time_limit)
+            front = search_with_workers(search, make_evaluate, report, workers, limit)
     if search.folder is not None:
         front.save(search.folder / FRONT)
     return front
+
+
+def _with_moved(options: SearchOptions, moved: Mapping[str, Any]) -> SearchOptions:
+    """Options with the values that earlier versions took as arguments of `run_search`."""
+    values = dict(moved)
+    known = [each.name for each in fields(SearchOptions)]
+    for name in values:
+        if name not in known:
+            raise TypeError(f"run_search() got an unexpected keyword argument {name!r}")
+        warnings.warn(
+            f"run_search({name}=...) goes with the next version; give "
+            f"options=SearchOptions({name}=...)",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+    if isinstance(workers := values.get("workers"), Workers):
+        values |= {
+            "workers": workers.count,
+            "cpus_per_worker": workers.cpus,
+            "gpus_per_worker": workers.gpus,
+            "ray": workers.ray,
+        }
+    for name in ("reuse", "latency"):
+        one = values.get(name)
+        if one is not None:
+            values[name] = [one] if isinstance(one, str | Path | LatencyTable) else list(one)
+    return replace(options, **values)
 
 
 def search_here(
@@ -171,15 +176,14 @@ def search_here(
         study = session.study
         jobs = study.group(1)
         # A search that is at its end already has no use for weights.
-        evaluate = limited(make_evaluate(), time_limit) if jobs else None
+        evaluate = make_evaluate() if jobs else None
         most = search.sampler.ahead if isinstance(evaluate, Sharing) else 1
         on_event(session.progress())
-        session.begin()
         while jobs and evaluate is not None:
             group = deque(in_order(evaluate, jobs))
             while group:
                 job = group.popleft()
-                study.finish(job, attempt(evaluate, job.arch))
+                study.finish(job, attempt(evaluate, job.arch, time_limit))
                 if not group:
                     jobs = study.group(most)
                 on_event(session.progress())
@@ -190,21 +194,16 @@ def _on_supernet(
     supernet: Supernet,
     loader: Iterable[Any] | None,
     metric: Metric | None,
-    race: Race | None,
     other: object,
-) -> OnOpenings:
+) -> SupernetEvaluator:
     # torch is imported where it is used: a search over a callable needs none.
-    from search.evaluator import LoaderEvaluator, classification_evaluator  # noqa: PLC0415
+    from search.evaluators.supernet import loader_evaluator  # noqa: PLC0415
 
     if loader is None or other is not None:
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
     if not isinstance(loader, Iterable):
         raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
-    if metric is None:
-        return classification_evaluator(supernet, loader, race)
-    if race is not None:
-        raise InputError("racing: a metric of all images says nothing of each: leave one out")
-    return LoaderEvaluator(supernet, loader, metric)
+    return loader_evaluator(supernet, loader, metric)
 
 
 def _maker(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:

@@ -1,14 +1,14 @@
-"""What can be chosen, which choices are allowed, and what they cost. No torch in here."""
+"""The search space: archs, validity rules and costs. Never imports torch."""
 
 from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch, BlockArch, Pool
+from space.arch_file import ArchFile, load_arch, load_arch_file, save_arch
 from space.baselines import Baseline, baselines
 from space.cost import macs, params, token_counts
-from space.encoding import Genes
-from space.errors import InputError
-from space.files import ArchFile, load_arch, load_arch_file, save_arch
+from space.genes import Genes
 from space.shape import BackboneShape, Part
+from space.utils.errors import InputError
 
 if TYPE_CHECKING:
     from space.space import SearchSpace
@@ -35,7 +35,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # It needs numpy, for which a command that does not draw archs must not wait.
+    # Imported lazily, since it needs numpy, which few commands do.
     if name == "SearchSpace":
         from space.space import SearchSpace  # noqa: PLC0415
 

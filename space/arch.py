@@ -1,16 +1,17 @@
 """An arch: one choice per transformer block.
 
-Two axes per block, independent of each other: which tokens it sees (pool, skip) and how it
-attends (own map or shared map). Values are checked alone here; what is allowed where is for
-`space.rules`.
+Two independent axes per block: which tokens it sees (pool, skip) and how it attends (own or shared
+maps). Only single values are checked here; `space.operators` has the validity rules.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, get_args
 
-from space.errors import InputError, near, shown
+from space.utils.errors import InputError, shown
+from space.utils.values import is_integer, one_of
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
@@ -21,19 +22,16 @@ POOL_KINDS: tuple[PoolKind, ...] = get_args(PoolKind)
 SELECTORS: tuple[Selector, ...] = get_args(Selector)
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 
-# torch's generators take no more.
-SEED_BITS = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Token pooling before a block (PSViT, arXiv 2108.03428).
 
     2-D kinds pool the token grid to `grid` (height, width); 1-D kinds pool the row-major sequence
-    of P patch tokens to ceil(P / stride). Exactly one of the two is set.
+    of P patch tokens to ceil(P / stride). Exactly one of `grid` and `stride` is set.
 
     Raises:
-        InputError: an unknown kind, or a target that does not fit the kind.
+        InputError: The kind is unknown, or grid or stride do not fit it.
     """
 
     kind: PoolKind
@@ -74,22 +72,24 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class BlockArch:
-    """The choice for one block; the default is the block as it is in the backbone.
+    """The choice for one block; the default is the backbone's block, unchanged.
 
     Args:
-        pool: token pooling before the block.
-        skip: share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
-        selector: what scores the tokens; counts on the first block of a run only.
+        pool: Token pooling before the block.
+        skip: Share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
+        selector: The selector that scores the tokens; used on the first block of a run only.
         attention: "shared" reuses the attention maps of the block before (PSViT).
+        extra: Choices of user-registered operators (`space.operators.registry.register`), by name.
 
     Raises:
-        InputError: a value of the wrong type or outside its range.
+        InputError: A value has the wrong type or is out of range.
     """
 
     pool: Pool | None = None
     skip: float = 0.0
     selector: Selector = "map"
     attention: Attention = "own"
+    extra: tuple[tuple[str, Hashable], ...] = ()
 
     def __post_init__(self) -> None:
         if self.pool is not None and not isinstance(self.pool, Pool):
@@ -101,6 +101,14 @@ class BlockArch:
         one_of("selector", self.selector, SELECTORS)
         one_of("attention", self.attention, ATTENTIONS)
 
+    def __repr__(self) -> str:
+        # Checkpoints identify a training by this text, so unset fields must not appear in it.
+        extra = f", extra={self.extra!r}" if self.extra else ""
+        return (
+            f"BlockArch(pool={self.pool!r}, skip={self.skip!r}, selector={self.selector!r}, "
+            f"attention={self.attention!r}{extra})"
+        )
+
     @property
     def shared(self) -> bool:
         return self.attention == "shared"
@@ -108,10 +116,10 @@ class BlockArch:
 
 @dataclass(frozen=True, slots=True)
 class Arch:
-    """One choice for each block of a backbone: immutable and hashable.
+    """One choice for each block of a backbone; immutable and hashable.
 
     Raises:
-        InputError: no blocks, or a member that is no BlockArch.
+        InputError: There are no blocks, or a member is not a BlockArch.
     """
 
     blocks: tuple[BlockArch, ...]
@@ -127,28 +135,8 @@ class Arch:
 
     @classmethod
     def full(cls, depth: int) -> Arch:
-        """The backbone as it is: all tokens and own attention in each of `depth` blocks."""
+        """Return the full arch: all tokens and own attention in each of `depth` blocks."""
         return cls((BlockArch(),) * depth)
-
-
-def one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuse a value that is not one of `known`, naming the nearest."""
-    if value not in known:
-        hint = near(value, list(known)) if isinstance(value, str) else ""
-        raise InputError(f"{name} must be one of {', '.join(known)}, got {shown(value)}{hint}")
-
-
-def is_integer(value: object) -> TypeGuard[int]:
-    """Whether `value` is an int; True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def check_seed(value: object, name: str = "seed") -> None:
-    """Refuse what not every generator of random numbers takes, naming it as `name`."""
-    if not is_integer(value) or not 0 <= value < 1 << SEED_BITS:
-        raise InputError(
-            f"{name}: must be an integer of 0 to 2^{SEED_BITS} - 1, got {shown(value)}"
-        )
 
 
 def _is_grid(grid: object) -> bool:

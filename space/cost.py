@@ -1,113 +1,118 @@
-"""What an arch costs, as exact integers: MACs and parameters.
+"""Costs of an arch as exact integers: MACs, parameters, tokens, and activation memory.
 
 MACs are the multiply-accumulates of every linear layer, convolution and matrix product, for one
-image. A cost that adds up over the blocks (`AdditiveCost`) can also be counted and drawn by, see
-`space.bands`.
+image. Archs can be counted and drawn by any cost that adds up over the blocks (`AdditiveCost`), see
+`space.counting.bands`.
 
-B images, P patch tokens, N = P + prefix tokens, A attention width, H heads.
+Activation memory is the peak number of bytes alive in inference for one image: an analytic figure
+to rank archs by, not an allocator's. It leaves out weights, images, stem and head, workspaces of
+kernels and in-place reuse. For a block of N tokens (with prefix tokens) of width D, H heads,
+attention width A and M = MACs of the MLP per token / D, it is the largest of:
+
+- attention: its tokens and their norm 2 N D; query, key, value and output 4 N A; where a map is
+  materialised, logits and map 2 H N^2. A shared block has value and output 2 N A and the given map
+  H N^2. A map is materialised only where a later block shares it or a `map` selector reads its
+  logits; all other attention is fused. (On a CPU, maps that are not kept are computed for a few
+  images at a time, so a large batch needs less than this figure times its size.)
+- selection of a run's tokens, in the attention of the block before it: for `map` logits, hidden
+  and predicted maps 3 H N^2, in addition to its attention; for `cls` nothing more.
+- MLP: its tokens and their norm 2 N D; hidden M N; a map that it was given or passes on
+  H N^2.
+- pooling: the tokens before and after it.
+
+During a run, all tokens from before it are kept: their number times D in addition.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from space.arch import Arch, BlockArch, Pool
-from space.errors import InputError
-from space.rules import broken
+from space.arch import Arch, BlockArch
+from space.operators.base import FREE, BlockCost, Term, mlp_elements
+from space.operators.registry import cached, operators
+from space.operators.walk import advance, trace
 from space.shape import BackboneShape
-from space.tokens import State, advance, effective, pooled, start, starts_run, through
+from space.state import State
 
-PLAIN = BlockArch()
-CONV_TAPS = {"conv2d": 9, "conv1d": 3}
+REST = "rest"
+
+
+@cached(1 << 16)
+def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
+    """Compute the cost of a block in canonical form, with the extra work of the block before."""
+    total, tokens = FREE, state.tokens
+    for operator, own in zip(operators(), state.own, strict=True):
+        choice = operator.choice(block)
+        cost = operator.cost(tokens, own, choice, shape)
+        if cost is not FREE:
+            total = total.plus(cost) if total is not FREE else cost
+        tokens, _ = operator.advance(tokens, own, choice)
+    n = tokens.seen + shape.prefix
+    return BlockCost(
+        total.macs + n * shape.mlp.macs,
+        total.params + shape.mlp.params + shape.rest.params,
+        total.before,
+        max(total.within, mlp_elements(n, shape)),
+        total.held,
+        total.terms,
+    )
+
+
+def rest_term(state: State, shape: BackboneShape) -> tuple[Term, int]:
+    """Return latency term and MACs of stem and head, with `state` after the last block."""
+    count = state.tokens.patches
+    macs = shape.stem.macs + shape.head.macs + shape.head_per_token * count
+    return Term(REST, count, count), macs
 
 
 class AdditiveCost(Protocol):
-    """A cost that is the sum of a term per block and a last one; non-negative integers."""
+    """A cost that is the sum of a term per block and a rest; non-negative integers."""
 
     def block(self, state: State, block: BlockArch) -> int:
-        """The cost of `block` at `state`, with what it makes the block before it do in addition."""
+        """Return the cost of `block` at `state`, with the extra work of the block before."""
 
     def rest(self, state: State) -> int:
-        """The cost of all that is no block, where `state` is what the last block left."""
+        """Return the cost of all outside the blocks, with `state` after the last block."""
 
 
 class MacCost:
-    """MACs as an additive cost."""
+    """MACs, as an additive cost."""
 
     def __init__(self, shape: BackboneShape) -> None:
         self.shape = shape
-        self._own = shape.query_key.macs + shape.value_output.macs + shape.mlp.macs
-        self._shared = shape.value_output.macs + shape.mlp.macs
 
     def block(self, state: State, block: BlockArch) -> int:
-        shape = self.shape
-        n = through(state, block) + shape.prefix
-        product = shape.attention_width * n * n
-        if block.attention == "shared":
-            total = n * self._shared + product
-        else:
-            total = n * self._own + 2 * product
-        if block.pool is not None:
-            total += _pool_macs(state, block.pool, shape)
-        elif starts_run(state, block):
-            total += selector_macs(block.selector, state.tokens + shape.prefix, shape)
-        return total
+        return block_cost(state, block, self.shape).macs
 
     def rest(self, state: State) -> int:
-        shape = self.shape
-        return shape.stem.macs + shape.head.macs + shape.head_per_token * state.tokens
+        return rest_term(state, self.shape)[1]
 
 
-def selector_macs(selector: str, n: int, shape: BackboneShape) -> int:
-    """MACs of scoring N tokens: two 1-wide convolutions over the head maps, or one query row."""
-    if selector == "map":
-        return 2 * shape.heads * shape.heads * n * n
-    return shape.attention_width * n
+class ParamCost:
+    """Parameters of the subnet, as an additive cost."""
+
+    def __init__(self, shape: BackboneShape) -> None:
+        self.shape = shape
+
+    def block(self, state: State, block: BlockArch) -> int:
+        return block_cost(state, block, self.shape).params
+
+    def rest(self, state: State) -> int:
+        return self.shape.stem.params + self.shape.head.params
 
 
-def selector_params(shape: BackboneShape) -> int:
-    """Parameters of a map selector: H to H with bias, H to H without."""
-    return 2 * shape.heads * shape.heads + shape.heads
+class TokenCost:
+    """Patch tokens summed over the blocks, as an additive cost."""
 
+    def __init__(self, shape: BackboneShape) -> None:
+        self.shape = shape
 
-def pool_params(pool: Pool, shape: BackboneShape) -> int:
-    """Parameters of a pooling: one depthwise kernel, or none."""
-    return CONV_TAPS.get(pool.kind, 0) * shape.width
+    def block(self, state: State, block: BlockArch) -> int:
+        return advance(state, block).tokens.seen
 
-
-class Trace(NamedTuple):
-    """An arch along a backbone.
-
-    Args:
-        states: before each block, and after the last one.
-        blocks: the choices without what changes nothing.
-    """
-
-    states: tuple[State, ...]
-    blocks: tuple[BlockArch, ...]
-
-
-@lru_cache(maxsize=4096)
-def trace(arch: Arch, shape: BackboneShape) -> Trace:
-    """Follow an arch along a backbone.
-
-    Raises:
-        InputError: the arch has another depth than the backbone, or breaks a rule.
-    """
-    if arch.depth != shape.depth:
-        raise InputError(f"the arch has {arch.depth} blocks, the backbone {shape.depth}")
-    states, blocks = [start(shape)], []
-    for i, given in enumerate(arch.blocks):
-        state, block = states[-1], given
-        if block != PLAIN:
-            block = effective(state, block)
-            reasons = broken(i, state, block)
-            if reasons:
-                raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
-        states.append(advance(state, block))
-        blocks.append(block)
-    return Trace(tuple(states), tuple(blocks))
+    def rest(self, state: State) -> int:
+        return 0
 
 
 @lru_cache(maxsize=64)
@@ -116,49 +121,49 @@ def mac_cost(shape: BackboneShape) -> MacCost:
 
 
 def total(arch: Arch, shape: BackboneShape, cost: AdditiveCost) -> int:
-    """The sum of `cost` along the arch."""
+    """Sum `cost` over the arch."""
     states, blocks = trace(arch, shape)
     return sum(map(cost.block, states, blocks)) + cost.rest(states[-1])
 
 
 def macs(arch: Arch, shape: BackboneShape) -> int:
-    """Multiply-accumulates of the subnet for one image.
+    """Compute the multiply-accumulates of the subnet for one image.
 
     Raises:
-        InputError: the arch does not fit the backbone or breaks a rule.
+        InputError: The arch does not fit the backbone or breaks a rule.
     """
     return total(arch, shape, mac_cost(shape))
 
 
 def params(arch: Arch, shape: BackboneShape) -> int:
-    """Parameters of the subnet, with those alone that the arch uses.
+    """Count the parameters of the subnet, only those that the arch uses.
 
     Raises:
-        InputError: the arch does not fit the backbone or breaks a rule.
+        InputError: The arch does not fit the backbone or breaks a rule.
     """
-    states, blocks = trace(arch, shape)
-    per_block = shape.query_key.params + shape.value_output.params
-    per_block += shape.mlp.params + shape.rest.params
-    count = shape.stem.params + shape.head.params + arch.depth * per_block
-    for state, block in zip(states, blocks, strict=False):
-        if block.attention == "shared":
-            count -= shape.query_key.params
-        if block.pool is not None:
-            count += pool_params(block.pool, shape)
-        elif starts_run(state, block) and block.selector == "map":
-            count += selector_params(shape)
-    return count
+    return total(arch, shape, ParamCost(shape))
 
 
 def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
-    """Patch tokens that each block works on.
+    """Return the number of patch tokens that each block processes.
 
     Raises:
-        InputError: the arch does not fit the backbone or breaks a rule.
+        InputError: The arch does not fit the backbone or breaks a rule.
+    """
+    return [after.tokens.seen for after in trace(arch, shape).states[1:]]
+
+
+def activation_memory(arch: Arch, shape: BackboneShape, element: int = 4) -> int:
+    """Compute the activation memory in bytes for one image, as defined above.
+
+    Args:
+        arch: The arch.
+        shape: Shape of the backbone.
+        element: Bytes per element; 4 for float32.
+
+    Raises:
+        InputError: The arch does not fit the backbone or breaks a rule.
     """
     states, blocks = trace(arch, shape)
-    return [through(state, block) for state, block in zip(states, blocks, strict=False)]
-
-
-def _pool_macs(state: State, pool: Pool, shape: BackboneShape) -> int:
-    return CONV_TAPS.get(pool.kind, 0) * shape.width * pooled(state, pool)[1]
+    pairs = zip(states, blocks, strict=False)
+    return element * max(block_cost(state, block, shape).peak for state, block in pairs)

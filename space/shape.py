@@ -1,18 +1,20 @@
-"""The integers of a backbone that costs depend on."""
+"""The shape of a backbone: the integers that costs depend on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from space.arch import Grid, is_integer
-from space.errors import InputError, near, shown
+from space.arch import Grid
+from space.utils.errors import InputError, shown
+from space.utils.reader import Reader
+from space.utils.values import is_integer
 
 MOST_DEPTH = 1000
 
 
 class Part(NamedTuple):
-    """What one part of a backbone costs."""
+    """The cost of one part of a backbone."""
 
     macs: int
     params: int
@@ -20,25 +22,25 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """A Vision Transformer as measured integers; no flags, so that no MLP or head is a case.
+    """A Vision Transformer as measured integers; no flags, so no MLP or head is a special case.
 
     Args:
-        depth: number of blocks, all of the same size.
-        width: channels of a token.
-        heads: attention heads.
-        attention_width: channels of all queries together (heads x head width).
-        grid: height and width of the patch-token grid.
-        prefix: class, distillation and register tokens.
-        query_key: query and key projections with their norms; MACs per token, params of one block.
-        value_output: value and output projections; likewise.
-        mlp: the MLP; likewise.
-        rest: what else is in a block (norms, LayerScale); likewise.
-        stem: patch embedding, positions and prefix tokens, for one image.
-        head: final norm, pooling and classifier, for one image, apart from `head_per_token`.
+        depth: Number of blocks, all of the same size.
+        width: Channels of a token.
+        heads: Attention heads.
+        attention_width: Channels of all queries together (heads x head width).
+        grid: Height and width of the patch-token grid.
+        prefix: Number of class, distillation and register tokens.
+        query_key: Query and key projections and norms: MACs per token, parameters of one block.
+        value_output: Value and output projections, likewise.
+        mlp: The MLP, likewise.
+        rest: The rest of a block (norms, LayerScale), likewise.
+        stem: Patch embedding, positions and prefix tokens, per image.
+        head: Final norm, pooling and classifier, per image, without `head_per_token`.
         head_per_token: MACs of the head for each patch token that reaches it.
 
     Raises:
-        InputError: a value of the wrong type or sign.
+        InputError: A value has the wrong type or sign.
     """
 
     depth: int
@@ -59,7 +61,7 @@ class BackboneShape:
         for name in ("depth", "width", "heads", "attention_width"):
             _check(name, getattr(self, name), least=1)
         if self.depth > MOST_DEPTH:
-            # An arch has an entry for each block: a number in a file would fill the memory.
+            # Archs have an entry per block, so a large number in a file would fill the memory.
             raise InputError(f"depth must be at most {MOST_DEPTH}, got {shown(self.depth)}")
         for name in ("prefix", "head_per_token"):
             _check(name, getattr(self, name), least=0)
@@ -81,39 +83,34 @@ class BackboneShape:
         return self.grid[0] * self.grid[1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, mappings and integers, for YAML."""
+        """Return plain lists, mappings and integers, for YAML."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["grid"] = list(self.grid)
         return values | {name: values[name]._asdict() for name in PARTS}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BackboneShape:
-        """The inverse of `to_dict`.
+        """Invert `to_dict`.
 
         Raises:
-            InputError: a key is unknown or missing, or a value is not right.
+            InputError: A key is unknown or missing, or a value is invalid.
         """
-        _check_keys("shape", values, [field.name for field in fields(cls)])
-        grid = values["grid"]
-        parts = {}
+        return cls.read(Reader(values, ("shape",)))
+
+    @classmethod
+    def read(cls, reader: Reader) -> BackboneShape:
+        """Read a shape from a mapping of a file."""
+        given = reader.mapping(*(field.name for field in fields(cls)))
+        values = {name: each.value for name, each in given.items()}
         for name in PARTS:
-            _check_keys(name, values[name], ["macs", "params"])
-            parts[name] = Part(**values[name])
-        return cls(**{**values, **parts, "grid": tuple(grid) if isinstance(grid, list) else grid})
+            part = given[name].mapping("macs", "params")
+            values[name] = Part(part["macs"].value, part["params"].value)
+        if isinstance(values["grid"], list):
+            values["grid"] = tuple(values["grid"])
+        return reader.make(cls, **values)
 
 
 PARTS = ("query_key", "value_output", "mlp", "rest", "stem", "head")
-
-
-def _check_keys(place: str, values: object, names: list[str]) -> None:
-    if not isinstance(values, dict):
-        raise InputError(f"{place} must be a mapping of {', '.join(names)}, got {shown(values)}")
-    for key in values:
-        if key not in names:
-            raise InputError(f"{place}: unknown key {shown(key)}{near(str(key), names)}")
-    missing = [name for name in names if name not in values]
-    if missing:
-        raise InputError(f"{place}: missing {', '.join(missing)}")
 
 
 def _check(name: str, value: object, least: int) -> None:

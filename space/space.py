@@ -1,75 +1,85 @@
-"""The compact set of archs that the user's choices and the validity rules allow."""
+"""The search space: all archs that the user's choices and the validity rules allow."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from space.arch import Arch, BlockArch
-from space.axes import PoolAxis, ShareAxis, SkipAxis, Table
-from space.bands import Bands
 from space.cost import AdditiveCost, mac_cost
-from space.graph import Graph
-from space.rules import Limits, broken
+from space.counting.bands import Bands
+from space.counting.graph import Graph
+from space.operators.base import Axis, Operator
+from space.operators.registry import operator, operators
+from space.operators.walk import (
+    advance,
+    block_choices,
+    canonical_block,
+    start,
+    unlisted,
+    violations,
+)
 from space.shape import BackboneShape
-from space.tokens import State, advance, effective, kept, pooled, start, starts_run
+from space.state import State
+from space.utils.reader import Reader
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All archs that the axes allow; an axis that is None is not searched.
+    """All archs that the axes allow; an operator without an axis is not searched.
 
     Args:
-        shape: the backbone that the archs belong to.
-        pool, share, skip: what may be chosen where.
+        shape: Shape of the backbone.
+        axes: The allowed choices, by operator name.
     """
 
     shape: BackboneShape
-    pool: PoolAxis | None = None
-    share: ShareAxis | None = None
-    skip: SkipAxis | None = None
+    axes: Mapping[str, Axis] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known = [each.name for each in operators() if each.name in self.axes]
+        object.__setattr__(self, "axes", {name: self.axes[name] for name in known})
+
+    def __hash__(self) -> int:
+        return hash((self.shape, *self.axes.items()))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], shape: BackboneShape) -> SearchSpace:
         """Build a space from the `space` section of a config.
 
         Raises:
-            InputError: naming the place, the value and what would be right.
+            InputError: A value is invalid; names place and value.
         """
-        kinds: dict[str, Any] = {"pool": PoolAxis, "share": ShareAxis, "skip": SkipAxis}
-        Table(values, "space", tuple(kinds))
+        return cls.read(Reader(values, ("space",)), shape)
+
+    @classmethod
+    def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
+        """Read a space from a mapping of a file."""
+        names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
+        given = reader.mapping(**names)
         axes = {
-            key: kinds[key].from_dict(given, shape, f"space.{key}")
-            for key, given in values.items()
-            if given is not None
+            name: operator(name).read_axis(section, shape)
+            for name, section in given.items()
+            if section.value is not None
         }
-        return cls(shape, **axes)
+        return cls(shape, axes)
 
     def to_dict(self) -> dict[str, Any]:
-        """The `space` section that gives this space."""
-        axes = {"pool": self.pool, "share": self.share, "skip": self.skip}
-        return {key: axis.to_dict() for key, axis in axes.items() if axis is not None}
-
-    @cached_property
-    def limits(self) -> Limits:
-        return Limits(
-            pools=self.pool.max_pools if self.pool else 0,
-            skip_run=self.skip.max_run if self.skip else 0,
-            share_run=self.share.max_run if self.share else 0,
-        )
+        """Return the `space` section of this space."""
+        return {name: self.axes[name].to_dict() for name in sorted(self.axes)}
 
     def largest(self) -> Arch:
-        """The full arch: no pooling, no skipping, own attention everywhere."""
+        """Return the full arch: no pooling, no skipping, own attention everywhere."""
         return Arch.full(self.shape.depth)
 
     def smallest(self) -> Arch:
-        """The arch of fewest MACs; ties go to the first choice in gene order."""
+        """Return the arch with the fewest MACs; ties go to the first choice in gene order."""
         return self._smallest
 
     @cached_property
@@ -77,18 +87,18 @@ class SearchSpace:
         return self.cheapest(mac_cost(self.shape))
 
     def cheapest(self, cost: AdditiveCost) -> Arch:
-        """The arch of least `cost`; ties go to the first choice in gene order."""
+        """Return the arch of least `cost`; ties go to the first choice in gene order."""
         return self.graph.cheapest(cost)
 
     def size(self) -> int:
-        """The exact number of distinct archs."""
+        """Return the exact number of distinct archs."""
         return self.graph.size
 
     def sample(self, rng: np.random.Generator, macs: tuple[float, float] | None = None) -> Arch:
         """Draw an arch uniformly: from the whole space, or from those with MACs in [low, high].
 
         Raises:
-            ValueError: no arch has MACs inside the band.
+            ValueError: No arch has MACs inside the band.
         """
         if macs is None:
             return self.graph.sample(rng)
@@ -96,121 +106,77 @@ class SearchSpace:
 
     @cached_property
     def graph(self) -> Graph:
-        return Graph(self)
+        # Blocks with the same axes share their choices; only block 0 has rules of its own.
+        kinds = [
+            (i == 0, *(i in axis.blocks for axis in self.axes.values()))
+            for i in range(self.shape.depth)
+        ]
+        known: dict[object, list[tuple[BlockArch, State]]] = {}
+
+        def choices(i: int, state: State) -> list[tuple[BlockArch, State]]:
+            key = kinds[i], state
+            if key not in known:
+                known[key] = list(block_choices(i, state, self.axes))
+            return known[key]
+
+        return Graph.build(start(self.shape), self.shape.depth, choices)
 
     @cached_property
     def mac_bands(self) -> Bands:
-        """The archs by their MACs: drawing and counting inside a band."""
+        """Counting and drawing of archs inside a band of MACs."""
         return Bands(self.graph, mac_cost(self.shape))
 
     @cached_property
-    def learned_bands(self) -> dict[tuple[int, str], Bands]:
-        """For each pooling kernel, by block and kind, the archs that use it, by their MACs."""
-        if self.pool is None:
-            return {}
-        kinds = sorted({pool.kind for pool in self.pool.pools if pool.learned})
+    def kernel_bands(self) -> dict[tuple[int, str], Bands]:
+        """Bands of the archs that use a pooling kernel, by the kernel's block and name."""
         parts = {
-            (i, kind): self.graph.through(i, partial(_pools_by, kind))
-            for i in self.pool.blocks
-            for kind in kinds
+            (i, kernel): self.graph.through(i, partial(_trains, each, kernel))
+            for each, axis in self._searched()
+            for i in axis.blocks
+            for kernel in sorted(filter(None, {*map(each.kernel, axis.choices)}))
         }
         cost = mac_cost(self.shape)
         return {key: Bands(part, cost) for key, part in parts.items() if part is not None}
 
     def canonical(self, arch: Arch) -> Arch:
-        """The one form of all archs that compute the same; rules are not looked at."""
+        """Return the canonical form of all archs that compute the same; rules are not checked."""
         state, blocks = start(self.shape), []
         for block in arch.blocks:
-            blocks.append(self.canonical_block(state, block))
+            blocks.append(canonical_block(state, block, self.axes))
             state = advance(state, blocks[-1])
         return Arch(tuple(blocks))
 
-    def canonical_block(self, state: State, block: BlockArch) -> BlockArch:
-        """`block` at `state` without what changes nothing, and by the smallest of equal numbers."""
-        block = effective(state, block)
-        pool, skip, tokens = block.pool, block.skip, state.tokens
-        if pool is not None:
-            tokens = pooled(state, pool)[1]
-            if pool.stride is not None and self.pool and pool.kind in self.pool.kinds:
-                equal = [s for s in self.pool.strides if -(-state.tokens // s) == tokens]
-                pool = replace(pool, stride=min(equal, default=pool.stride))
-        if skip and self.skip:
-            k = kept(skip, tokens)
-            ratios = [ratio for ratio in self.skip.ratios if kept(ratio, tokens) == k]
-            skip = min(ratios, default=skip)
-        if (pool, skip) == (block.pool, block.skip):
-            return block
-        return replace(block, pool=pool, skip=skip)
-
-    def choices(self, i: int, state: State) -> tuple[BlockArch, ...]:
-        """The canonical choices that block `i` has at `state`, in gene order."""
-        found: dict[BlockArch, None] = {}
-        for listed in self.listed(i):
-            block = self.canonical_block(state, listed)
-            if not broken(i, state, block, self.limits):
-                found[block] = None
-        return tuple(found)
-
-    def listed(self, i: int) -> Iterator[BlockArch]:
-        """What the axes list for block `i`, rules aside; a block that pools does nothing else."""
-        skips = [BlockArch()]
-        if self.skip and i in self.skip.blocks:
-            skips += [
-                BlockArch(skip=ratio, selector=selector)
-                for ratio in self.skip.ratios
-                for selector in self.skip.selectors
-            ]
-        for block in skips:
-            yield block
-            if self.share and i in self.share.blocks:
-                yield replace(block, attention="shared")
-        if self.pool and i in self.pool.blocks:
-            yield from (BlockArch(pool=pool) for pool in self.pool.pools)
-
     def violations(self, arch: Arch) -> list[str]:
-        """Why `arch`, in canonical form, is not in the space; empty if it is."""
+        """Return why the canonical form of `arch` is not in the space; empty if it is."""
         if arch.depth != self.shape.depth:
             return [f"the arch has {arch.depth} blocks, the backbone {self.shape.depth}"]
         state, reasons = start(self.shape), []
         for i, block in enumerate(self.canonical(arch).blocks):
-            found = broken(i, state, block, self.limits) + self._unlisted(i, state, block)
+            found = violations(i, state, block, self.axes) + unlisted(i, state, block, self.axes)
             reasons += [f"blocks[{i}]: {reason}" for reason in found]
             state = advance(state, block)
-        return reasons
-
-    def _unlisted(self, i: int, state: State, block: BlockArch) -> list[str]:
-        reasons = []
-        if block.pool is not None and not (
-            self.pool and i in self.pool.blocks and block.pool in self.pool.pools
-        ):
-            reasons.append(f"the space lists no pool {block.pool} here")
-        if block.skip:
-            selectors = self.skip.selectors if self.skip else ()
-            if not (self.skip and i in self.skip.blocks and block.skip in self.skip.ratios):
-                reasons.append(f"the space lists no skip {block.skip} here")
-            elif starts_run(state, block) and block.selector not in selectors:
-                reasons.append(f"the space lists no selector {block.selector} here")
-        if block.shared and not (self.share and i in self.share.blocks):
-            reasons.append("the space lists no shared attention here")
         return reasons
 
     def __contains__(self, arch: Arch) -> bool:
         return not self.violations(arch)
 
     def identity(self, arch: Arch) -> str:
-        """A hash of what the canonical form computes (pool, K, selector, attention)."""
+        """Hash what the canonical form computes (pool, K, selector, attention)."""
         state, effects = start(self.shape), []
         for block in self.canonical(arch).blocks:
-            after = advance(state, block)
-            pool = block.pool and [block.pool.kind, after.grid, after.tokens]
-            effects.append([pool, after.kept, block.selector, block.attention])
-            state = after
+            state = advance(state, block)
+            effects.append(
+                [part for each in operators() for part in each.effect(state, each.choice(block))]
+            )
         return hashlib.sha256(json.dumps(effects).encode()).hexdigest()[:16]
 
+    def _searched(self) -> Iterator[tuple[Operator[Any, Any], Axis]]:
+        return ((operator(name), axis) for name, axis in self.axes.items())
+
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: what is derived is worked out again where a pickle arrives."""
-        return {name: self.__dict__[name] for name in ("shape", "pool", "share", "skip")}
+        """Pickle the fields without cached properties."""
+        return {"shape": self.shape, "axes": self.axes}
 
 
-def _pools_by(kind: str, block: BlockArch) -> bool:
-    return block.pool is not None and block.pool.kind == kind
+def _trains(operator: Operator[Any, Any], kernel: str, block: BlockArch) -> bool:
+    return operator.kernel(operator.choice(block)) == kernel

@@ -1,4 +1,4 @@
-"""The weights of all archs: operators, the elastic model, training, extraction, retraining."""
+"""The supernet: operators, the elastic model, training, extraction, retraining, export."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supernet.backbone import backbone_shape, check_backbone, create_backbone
-    from supernet.elastic import ElasticViT
-    from supernet.extraction import create_subnet, extract
-    from supernet.model import Supernet
-    from supernet.recipe import RetrainRecipe, SupernetRecipe
-    from supernet.registry import tokennas_vit
-    from supernet.retraining import retrain
-    from supernet.task import Classification
-    from supernet.training import train_supernet
+    from supernet.backbones.vit import backbone_shape, check_backbone, create_backbone
+    from supernet.models.elastic import ElasticViT
+    from supernet.models.subnet import create_subnet, extract
+    from supernet.models.supernet import Supernet
+    from supernet.models.timm_registry import tokennas_vit
+    from supernet.tasks.classification import Classification
+    from supernet.training.recipe import RetrainRecipe, SupernetRecipe
+    from supernet.training.retrain import retrain
+    from supernet.training.train_supernet import train_supernet
     from supernet.weights import load_weights, save_weights
 
 __all__ = [
@@ -36,23 +36,23 @@ __all__ = [
     "train_supernet",
 ]
 
-# Imported when they are asked for: the command line must not wait for torch to print its help.
+# Imported lazily, so that the command line prints its help without importing torch.
 _HOMES = {
-    "Classification": "supernet.task",
-    "ElasticViT": "supernet.elastic",
-    "RetrainRecipe": "supernet.recipe",
-    "Supernet": "supernet.model",
-    "SupernetRecipe": "supernet.recipe",
-    "backbone_shape": "supernet.backbone",
-    "check_backbone": "supernet.backbone",
-    "create_backbone": "supernet.backbone",
-    "create_subnet": "supernet.extraction",
-    "extract": "supernet.extraction",
+    "Classification": "supernet.tasks.classification",
+    "ElasticViT": "supernet.models.elastic",
+    "RetrainRecipe": "supernet.training.recipe",
+    "Supernet": "supernet.models.supernet",
+    "SupernetRecipe": "supernet.training.recipe",
+    "backbone_shape": "supernet.backbones.vit",
+    "check_backbone": "supernet.backbones.vit",
+    "create_backbone": "supernet.backbones.vit",
+    "create_subnet": "supernet.models.subnet",
+    "extract": "supernet.models.subnet",
     "load_weights": "supernet.weights",
-    "retrain": "supernet.retraining",
+    "retrain": "supernet.training.retrain",
     "save_weights": "supernet.weights",
-    "tokennas_vit": "supernet.registry",
-    "train_supernet": "supernet.training",
+    "tokennas_vit": "supernet.models.timm_registry",
+    "train_supernet": "supernet.training.train_supernet",
 }
 
 
@@ -64,10 +64,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _register() -> None:
-    """Tell timm of tokennas_vit."""
-    import_module("supernet.registry")
+    """Register tokennas_vit with timm."""
+    import_module("supernet.models.timm_registry")
 
 
 if "timm" in sys.modules:
-    # `import timm, supernet` is all that timm needs, and nobody is left to wait for torch.
+    # torch is imported already, so that `import timm, supernet` can register at once.
     _register()

@@ -1,11 +1,11 @@
-"""The sections `backbone` and `data` of a config. No torch in here: --help does not wait for it."""
+"""The sections `backbone` and `data` of a config. No import of torch, so that --help is fast."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from space.errors import InputError, shown
+from space.utils.errors import InputError, shown
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
@@ -15,10 +15,10 @@ class BackboneConfig:
     """A timm VisionTransformer.
 
     Args:
-        model: timm's name.
-        args: arguments for `timm.create_model`, such as `img_size` or `drop_path_rate`.
-        checkpoint: a local file of weights, .safetensors or a torch file; none for no file.
-        pretrained: download timm's weights.
+        model: Name of a timm model.
+        args: Arguments for `timm.create_model`, such as `img_size` or `drop_path_rate`.
+        checkpoint: A local file of weights, .safetensors or a torch file; none for no file.
+        pretrained: Whether to download timm's weights.
     """
 
     model: str = "vit_tiny_patch16_224"
@@ -32,12 +32,12 @@ class DatasetConfig:
     """A data set.
 
     Args:
-        name: `digits`; `folder` (image folders or a tar file); any name that timm's
-            `create_dataset` takes, such as `torch/cifar10` or `hfds/user/name`.
-        root: folder of the data; none for digits.
-        train_split: name of the training split.
-        test_split: name of the test split, read for final figures only; of other images.
-        args: more arguments for `create_dataset`, such as `download: true`.
+        name: `digits`; `folder` (image folders or a tar file); any name of timm's `create_dataset`,
+            such as `torch/cifar10` or `hfds/user/name`.
+        root: Folder of the data; none for digits.
+        train_split: Name of the training split.
+        test_split: Name of the test split, used for final metrics only; shares no images.
+        args: More arguments for `create_dataset`, such as `download: true`.
     """
 
     name: str = "digits"
@@ -49,19 +49,19 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Augmentation in training, timm's.
+    """timm's augmentation in training.
 
     Args:
-        crop_scale: least and greatest share of the area of a random resized crop.
-        hflip: probability of a horizontal flip.
-        color_jitter: strength; 0 turns it off.
+        crop_scale: Least and greatest share of the area of a random resized crop.
+        hflip: Probability of a horizontal flip.
+        color_jitter: Strength of colour jitter; 0 turns it off.
         auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; none turns it off.
-        erasing: probability of random erasing.
-        smoothing: label smoothing.
-        mixup: alpha of mixup; 0 turns it off.
-        cutmix: alpha of CutMix; 0 turns it off.
-        mix_prob: share of the batches that are mixed.
-        switch_prob: share of CutMix where both are on.
+        erasing: Probability of random erasing.
+        smoothing: Label smoothing.
+        mixup: Alpha of mixup; 0 turns it off.
+        cutmix: Alpha of CutMix; 0 turns it off.
+        mix_prob: Probability that a batch is mixed.
+        switch_prob: Probability of CutMix instead of mixup, if both are on.
     """
 
     crop_scale: tuple[float, float] = (0.35, 1.0)
@@ -78,13 +78,13 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """What an image is made into for the network; what is none is the backbone's own.
+    """Preprocessing of images; none takes the backbone's own value.
 
     Args:
-        mean: of each channel, subtracted from pixels in 0..1.
-        std: of each channel, by which they are divided then.
-        interpolation: of resizing: `bilinear`, `bicubic`, ...
-        crop_pct: share of each side that the centre crop of evaluation keeps.
+        mean: Mean of each channel, of pixels in 0..1.
+        std: Standard deviation of each channel.
+        interpolation: Interpolation of resizing: `bilinear`, `bicubic`, ...
+        crop_pct: Share of each side that the centre crop of evaluation keeps.
     """
 
     mean: tuple[float, ...] | None = None
@@ -112,16 +112,16 @@ class DataConfig:
     """Data set, splits and batches.
 
     Args:
-        dataset: what to read.
-        input: what an image is made into.
-        augment: augmentation in training.
-        batch: images of a training step, of each process where several train together.
-        eval_batch: images of a batch in evaluation.
-        workers: processes that load images.
-        search_share: share of the training split that is cut off to rank archs; stratified.
-        search_limit: cut off so many images at most: they stay on the device during a search.
-        train_limit: use so many training images at most, before the cut; for trying things out.
-        test_limit: use so many test images at most, drawn once for all seeds.
+        dataset: The data set.
+        input: Preprocessing of images.
+        augment: Augmentation in training.
+        batch: Batch size of training, per process.
+        eval_batch: Batch size of evaluation.
+        workers: Worker processes that load images.
+        search_share: Share of the training split held out to rank archs, stratified.
+        search_limit: Greatest number of held-out images, which stay on the device during a search.
+        train_limit: Greatest number of training images, held-out ones included; for quick trials.
+        test_limit: Greatest number of test images, drawn once for all seeds.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

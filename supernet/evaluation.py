@@ -1,22 +1,22 @@
-"""Judging networks on held-out images that stay on the device."""
+"""Evaluation of networks on held-out images that stay on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from supernet.optimization import autocast
-from supernet.task import Classification, at_least_float32
-
-Network = Callable[[Tensor], Tensor]
+from supernet.models.prefixes import Network
+from supernet.precision import at_least_float32, autocast
+from supernet.tasks.base import Task
 
 
 class Held(NamedTuple):
-    """A batch of held-out images, with the full network's logits where they are known."""
+    """A batch of held-out images, with the full network's output if `set_reference` was called."""
 
     images: Tensor
     targets: Tensor
@@ -24,19 +24,19 @@ class Held(NamedTuple):
 
 
 class HeldOut:
-    """Held-out images on a device, to judge many networks on the same ones.
+    """Held-out images on a device, to evaluate many networks.
 
     Args:
-        batches: (images, targets, ...) of a split, in order.
-        task: what they are judged for.
-        device: where the images stay.
-        amp: bfloat16 autocast on GPUs.
+        batches: Batches (images, targets, ...) of a split.
+        task: The task, which has the metrics.
+        device: Device of images and networks.
+        amp: Whether to use bfloat16 autocast on GPUs.
     """
 
     def __init__(
         self,
         batches: Iterable[Any],
-        task: Classification,
+        task: Task,
         device: torch.device,
         amp: bool = True,
     ) -> None:
@@ -53,23 +53,23 @@ class HeldOut:
         return sum(len(batch.targets) for batch in self.batches)
 
     def set_reference(self, network: Network) -> None:
-        """Keep a network's logits, so that every measurement has `kl` to it."""
+        """Store a network's output, to compare others with it (`kl`)."""
         self.batches = [
-            batch._replace(reference=logits)
-            for batch, logits in zip(self.batches, self.logits(network), strict=True)
+            batch._replace(reference=output)
+            for batch, output in zip(self.batches, self.outputs(network), strict=True)
         ]
 
-    def logits(self, network: Network) -> Iterable[Tensor]:
-        """A network's logits batch by batch, without gradients."""
+    def outputs(self, network: Network) -> Iterable[Tensor]:
+        """Yield a network's output batch by batch, without gradients."""
         for batch in self.batches:
             with torch.inference_mode(), autocast(self.device, self.amp):
                 yield at_least_float32(self._run(network, batch.images))
 
     def _run(self, network: Network, images: Tensor) -> Tensor:
-        """A network's output, in as many parts as it takes to fit into the device's memory.
+        """Run a network, on as many parts of a batch as fit into the device's memory.
 
         Raises:
-            torch.OutOfMemoryError: not even one image fits.
+            torch.OutOfMemoryError: Not even one image fits.
         """
         parts = self._parts
         while True:
@@ -86,7 +86,7 @@ class HeldOut:
                 torch.cuda.empty_cache()
 
     def _split(self, images: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """The parts of a batch, the same tensors each time: networks know images by them."""
+        """Split a batch, into the same tensors each time: `PrefixEvaluator` caches by them."""
         if parts == 1:
             return (images,)
         size = -(-len(images) // parts)
@@ -95,25 +95,17 @@ class HeldOut:
             views = self._views[images] = images.split(size)
         return views
 
-    def cut(self, most: int) -> HeldOut:
-        """The same images, not copied, in batches of at most so many."""
-        parts = (
-            zip(images.split(most), targets.split(most), strict=True)
-            for images, targets, _ in self.batches
-        )
-        return HeldOut(chain.from_iterable(parts), self.task, self.device, self.amp)
-
-    def values(self, network: Network) -> Iterator[dict[str, Tensor]]:
-        """The task's metrics of each image, batch by batch: (B,) by name."""
-        for batch, logits in zip(self.batches, self.logits(network), strict=True):
-            yield self.task.measure(logits, batch.targets, batch.reference)
-
-    def all_values(self, network: Network) -> dict[str, Tensor]:
-        """The task's metrics of each image, (images,) by name, on the CPU."""
-        parts = list(self.values(network))
+    def statistics(self, network: Network) -> dict[str, NDArray[np.float64]]:
+        """Compute the task's statistics of each image, (images, ...) by name."""
+        parts = [
+            self.task.statistics(output, batch.targets, batch.reference)
+            for batch, output in zip(self.batches, self.outputs(network), strict=True)
+        ]
         names = parts[0] if parts else ()
-        return {name: torch.cat([part[name] for part in parts]).cpu().double() for name in names}
+        return {
+            name: torch.cat([part[name] for part in parts]).cpu().double().numpy() for name in names
+        }
 
     def measure(self, network: Network) -> dict[str, float]:
-        """The task's metrics, means over all images."""
-        return {name: each.mean().item() for name, each in self.all_values(network).items()}
+        """Compute the task's metrics over all images."""
+        return self.task.reduce(self.statistics(network))

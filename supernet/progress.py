@@ -1,4 +1,4 @@
-"""The progress bars of all long work; they fit narrow terminals."""
+"""Progress bars that fit narrow terminals."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ BAR_WIDTH = 16
 
 
 def progress_bar(console: Console, *, elapsed: bool = False) -> Progress:
-    """Bars with how much is done of how much, a time, and a text that takes the room left.
+    """Make a progress display: bar, count, time, and a text that fills the rest of the line.
 
-    Shown on terminals alone: elsewhere an empty bar would still leave an empty line.
+    Disabled outside terminals, where even a transient bar leaves an empty line.
 
     Args:
-        console: where they are shown.
-        elapsed: show the time since the start, for work whose text tells the time left.
+        console: Console to print on.
+        elapsed: Whether to show the elapsed time, for work whose text has the time left.
 
     Returns:
-        Bars whose tasks have a field `state`, the text; cut off where the terminal is too narrow.
+        A display whose tasks have a field `state`, the text, which is cut to fit.
     """
     time: list[ProgressColumn] = [TimeElapsedColumn(table_column=Column(no_wrap=True))]
     if not elapsed:
@@ -40,7 +40,7 @@ def progress_bar(console: Console, *, elapsed: bool = False) -> Progress:
         BarColumn(BAR_WIDTH),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         *time,
-        # The one column that may be cut: it has what the others leave.
+        # The only column that may be cut.
         TextColumn(
             "{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
         ),

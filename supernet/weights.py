@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, written beside and renamed, read strictly."""
+"""Weights as safetensors, written atomically and read strictly."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from space.errors import InputError, cut
-from space.writing import replacing
+from space.utils.atomic import replacing
+from space.utils.errors import InputError, cut, one_line
 
 
 def save_weights(
@@ -20,7 +20,7 @@ def save_weights(
     """Write a model's state dict as safetensors.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
     write_tensors(model.state_dict(), path, metadata)
 
@@ -28,26 +28,25 @@ def save_weights(
 def write_tensors(
     tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors, whole or not at all.
+    """Write tensors atomically.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: The file cannot be written.
     """
-    # safetensors' own writer would make a file that nobody else may read.
+    # safetensors' own writer makes a file that only its owner can read.
     with replacing(path) as file:
         file.write(tensor_bytes(tensors, metadata))
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Tensors as the bytes of a safetensors file."""
-    # Tensors that share memory would be refused: each is stored by itself.
+    """Serialise tensors to the bytes of a safetensors file."""
+    # safetensors refuses tensors that share memory.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     return _ordered(save(own, metadata={"format": "pt", **(metadata or {})}))
 
 
 def _ordered(data: bytes) -> bytes:
-    """A safetensors file with its metadata in order: the library writes them in any, and the same
-    tensors are to give the same bytes."""
+    """Sort the metadata of a safetensors file, so that the same tensors give the same bytes."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -60,21 +59,21 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        InputError: it cannot be read or is no safetensors file.
+        InputError: The file cannot be read or is no safetensors file.
     """
     try:
         Path(path).open(
             "rb"
-        ).close()  # says of a missing file, or a folder, what safetensors does not
+        ).close()  # raises a clearer error for missing files and folders than safetensors
         return load_file(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except SafetensorError as error:
-        raise InputError(f"{path}: no whole safetensors file: {cut(str(error))}") from None
+        raise InputError(f"{path}: no whole safetensors file: {one_line(error)}") from None
 
 
 def first_not_finite(model: nn.Module) -> str | None:
-    """The name of the first weight that holds NaN or infinity; None where all are finite."""
+    """Return the name of the first weight with NaN or infinity; None where all are finite."""
     named = model.state_dict().items()
     return next((name for name, each in named if not each.isfinite().all()), None)
 
@@ -83,7 +82,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load weights that must fit the model exactly.
 
     Raises:
-        InputError: the file cannot be read, names or sizes differ, or a weight is not finite.
+        InputError: The file cannot be read, names or sizes differ, or a weight is not finite.
     """
     given, own = read_tensors(path), model.state_dict()
     missing = sorted(own.keys() - given.keys())
@@ -100,8 +99,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     try:
         model.load_state_dict(given)
     except RuntimeError as error:
-        # A kind of number that torch does not copy into another.
-        raise InputError(f"{path}: cannot be loaded: {cut(str(error))}") from None
+        # torch cannot copy between all dtypes.
+        raise InputError(f"{path}: cannot be loaded: {one_line(error)}") from None
     name = first_not_finite(model)
     if name is not None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""What latencies were measured on. No torch in here: a search over a callable needs none."""
+"""Conditions of latency measurements. No torch in here, so that searches can do without."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
-from space.arch import is_integer, one_of
-from space.errors import InputError, shown
+from space.utils.errors import InputError, shown
+from space.utils.values import is_integer, one_of
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -18,15 +18,15 @@ def _libraries() -> str:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What latencies were measured on; only those of equal conditions can be compared.
+    """Conditions of latency measurements; latencies compare only under equal conditions.
 
     Args:
-        device: its name: `NVIDIA H100 80GB HBM3`, `AMD EPYC, 2 threads`.
-        batch: images at once.
-        dtype: that weights and images have.
-        compiled: whether by `torch.compile`.
-        libraries: versions of those that do the work.
-        clock_mhz: of the device while it worked; None where it does not tell.
+        device: Name: `NVIDIA H100 80GB HBM3`, `AMD EPYC, 2 threads`.
+        batch: Batch size.
+        dtype: Type of weights and images.
+        compiled: Whether `torch.compile` was used.
+        libraries: Versions of torch and timm.
+        clock_mhz: Clock of the device under load; None where it is unknown.
     """
 
     device: str
@@ -47,7 +47,7 @@ class Conditions:
             raise InputError(f"compiled: must be true or false, got {shown(self.compiled)}")
 
     def like(self, other: Conditions) -> bool:
-        """Whether latencies of both can be compared: all but clocks and versions are the same."""
+        """Return whether latencies are comparable: all but clocks and versions are equal."""
         return _bare(self) == _bare(other)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Conditions:
         return f"{self.device}, batch {self.batch}, {self.dtype}, {mode}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for YAML."""
+        """Return plain values for YAML."""
         return asdict(self)
 
 

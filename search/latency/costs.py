@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.budget import Budgets, parse_budget
-from search.costs import FREE_COSTS, FreeCost
-from search.latency.cost import NANOSECONDS, LatencyCost
+from search.latency.additive import NANOSECONDS, LatencyCost
 from search.latency.table import LatencyTable
-from search.objectives import Objective, parse_objectives
-from search.problem import Problem
+from search.problem.budget import Budgets, parse_budget
+from search.problem.costs import FREE_COSTS, FreeCost
+from search.problem.objectives import Objective, parse_objectives
+from search.problem.problem import Problem
 from space.arch import Arch
 from space.cost import total
-from space.errors import InputError
 from space.shape import BackboneShape
 from space.space import SearchSpace
+from space.utils.errors import InputError
 
 NAME = "latency_ms"
-# Before the name of a cost: its value by measurement, on the front's own subnets.
+# Prefix of a cost's name for its measured value on the front's subnets.
 MEASURED = "measured_"
 PER_MS = int(NANOSECONDS / 1e3)
 
@@ -29,7 +29,7 @@ Objectives = str | Objective | Iterable[str | Objective]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The milliseconds that a table predicts: a sum of whole nanoseconds, as budgets count them."""
+    """Predicted milliseconds: a sum of whole nanoseconds, as budgets count them."""
 
     cost: LatencyCost
 
@@ -37,20 +37,20 @@ class Prediction:
         return total(arch, shape, self.cost) / PER_MS
 
     def additive(self, shape: BackboneShape) -> LatencyCost:
-        """The same in nanoseconds, as a sum over blocks."""
+        """Return the cost in nanoseconds, as a sum over blocks."""
         return self.cost
 
 
 def is_latency(name: str) -> bool:
-    """Whether a cost is called `latency_ms`, or `latency_ms@NAME`."""
+    """Return whether a cost is called `latency_ms` or `latency_ms@NAME`."""
     return name.partition("@")[0] == NAME
 
 
 def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTable, ...]:
-    """Tables from their files.
+    """Read tables from their files.
 
     Raises:
-        InputError: a file is not right, or two are of the same name.
+        InputError: A file is invalid, or two tables have the same name.
     """
     given = [latency] if isinstance(latency, str | Path | LatencyTable) else list(latency)
     tables = tuple(
@@ -64,15 +64,17 @@ def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTa
 
 
 def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[str, FreeCost]:
-    """Each table as the cost `latency_ms@NAME`; a single one is called `latency_ms` too.
+    """Make each table the cost `latency_ms@NAME`; a single table is `latency_ms` too.
 
     Raises:
-        InputError: a table cannot judge the archs of the space.
+        InputError: A table does not cover the archs of the space.
     """
     found = {}
     for table in tables:
         table.check(space, f"latency table {table.name}")
-        predict = Prediction(LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}))
+        predict = Prediction(
+            LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}, table.shape)
+        )
         for name in (f"{NAME}@{table.name}", NAME):
             found[name] = FreeCost(name, predict, predict.additive, PER_MS)
     if len(found) > 2:
@@ -87,10 +89,10 @@ def make_problem(
     directions: Mapping[str, str],
     tables: Iterable[LatencyTable],
 ) -> Problem:
-    """Where to look and for what, with the latencies that tables predict as free costs.
+    """Make the search problem, with the tables' predicted latencies as free costs.
 
     Raises:
-        InputError: an objective, a budget or a table is not right.
+        InputError: An objective, a budget or a table is invalid.
     """
     tables = tuple(tables)
     latencies = latency_costs(tables, space)
@@ -114,11 +116,11 @@ def make_problem(
 
 
 def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[str, LatencyTable]:
-    """The table of each cost of a search, among those that are there.
+    """Match the latency costs of a search to tables.
 
     Args:
-        tables: of any devices.
-        digests: by the name of the cost, as `Problem.tables` and `search.yaml` have them.
+        tables: Tables of any devices.
+        digests: Digests by name of the cost, as in `Problem.tables` and `search.yaml`.
     """
     return {
         name: table
@@ -129,7 +131,7 @@ def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[
 
 
 def digest(table: LatencyTable) -> str:
-    """A short hash of what a table predicts, and for what."""
+    """Hash a table's predictions and conditions."""
     terms = sorted((*term, ms) for term, ms in table.terms.items())
     text = repr((terms, table.full_ms, str(table.conditions)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Which archs are measured, so that every term of a space is met often enough to tell its time."""
+"""Design of experiments: archs to measure, which cover every term of a space."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from collections import Counter
 
 import numpy as np
 
-from search.latency.terms import Term, block_terms, rest_term, terms_in, terms_of
+from search.latency.terms import count_terms, list_terms
 from space.arch import Arch, BlockArch
-from space.graph import Graph
+from space.cost import block_cost, rest_term
+from space.operators.base import Term
 from space.space import SearchSpace
 
-# How many archs, at least, have each term.
+# Minimum number of archs with each term.
 COVERAGE = 4
 
 
 def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
-    """The full and the smallest arch, and others until `COVERAGE` of them have each term.
+    """Choose the full and the smallest arch, and others until `COVERAGE` have each term.
 
-    The term that the fewest archs have so far comes next, in a random arch that has it.
+    Each step draws a random arch with the term that the fewest archs have so far.
     """
-    graph = space.graph
-    ways = _Ways(graph)
+    ways = _Ways(space)
     archs = dict.fromkeys((space.largest(), space.smallest()))
-    counts = Counter(dict.fromkeys(terms_in(graph), 0))
+    counts = Counter(dict.fromkeys(list_terms(space), 0))
     tries = Counter[Term]()
     for arch in archs:
-        counts.update(terms_of(arch, space.shape).keys())
+        counts.update(count_terms(arch, space.shape).keys())
     while True:
-        # A small space may not have as many archs with a term: those that were tried enough rest.
+        # A small space may not have that many archs with a term, so the draws for each are limited.
         open_terms = [t for t in counts if counts[t] < COVERAGE and tries[t] < 4 * COVERAGE]
         if not open_terms:
             return list(archs)
@@ -37,13 +37,13 @@ def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
         arch = ways.through(term, rng)
         if arch not in archs:
             archs[arch] = None
-            counts.update(terms_of(arch, space.shape).keys())
+            counts.update(count_terms(arch, space.shape).keys())
 
 
 def held_out_archs(
     space: SearchSpace, rng: np.random.Generator, count: int, others: list[Arch]
 ) -> list[Arch]:
-    """Archs that cover MACs evenly and are none of the others; fewer where the space is small."""
+    """Draw archs evenly over MACs, without the others; fewer where the space is small."""
     found: dict[Arch, None] = {}
     for _ in range(20 * count):
         arch = space.mac_bands.sample_evenly(rng)
@@ -55,11 +55,13 @@ def held_out_archs(
 
 
 class _Ways:
-    """Random paths through given places of a space's graph."""
+    """Random paths through given edges of a space's graph."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, space: SearchSpace) -> None:
+        self.graph = graph = space.graph
+        # Of each term: (level, node, index of the edge).
         self.places: dict[Term, list[tuple[int, int, int]]] = {}
+        # before[i][n]: (node of level i - 1, block) of each edge into node n of level i.
         self.before: list[list[list[tuple[int, BlockArch]]]] = [
             [[] for _ in level] for level in graph.levels
         ]
@@ -67,13 +69,16 @@ class _Ways:
             for node, edges in enumerate(level):
                 for k, edge in enumerate(edges):
                     self.before[i + 1][edge.to].append((node, edge.block))
-                    for term in block_terms(graph.levels[i][node], edge.block):
+                    cost = block_cost(graph.levels[i][node], edge.block, space.shape)
+                    for term, _ in cost.terms:
                         self.places.setdefault(term, []).append((i, node, k))
         for node, state in enumerate(graph.levels[-1]):
-            self.places.setdefault(rest_term(state), []).append((len(graph.edges), node, 0))
+            self.places.setdefault(rest_term(state, space.shape)[0], []).append(
+                (len(graph.edges), node, 0)
+            )
 
     def through(self, term: Term, rng: np.random.Generator) -> Arch:
-        """A random arch with `term`: any of its places, and any choices before and after it."""
+        """Draw an arch with `term`: at a random place, with random choices before and after."""
         places = self.places[term]
         level, node, k = places[int(rng.integers(len(places)))]
         head: list[BlockArch] = []

@@ -1,4 +1,4 @@
-"""Extracted subnets, ready to be timed."""
+"""Extracted subnets as functions to time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 import torch
 
 from search.latency.conditions import Conditions
-from search.latency.measuring import device_name, images_like
+from search.latency.measure import device_name, images_like
 from space.arch import Arch
-from supernet.extraction import extract
-from supernet.model import Supernet
+from supernet.models.subnet import extract
+from supernet.models.supernet import Supernet
 
 
 def conditions_on(
     device: torch.device, batch: int, dtype: str | None, compiled: bool
 ) -> Conditions:
-    """What networks are timed on; without a type, what the device is usually run with.
+    """Make the conditions of a measurement; the default dtype is the device's usual one.
 
     Raises:
-        InputError: no such batch or type.
+        InputError: The batch size or the dtype is invalid.
     """
     usual = "bfloat16" if device.type == "cuda" else "float32"
     return Conditions(device_name(device), batch, dtype or usual, compiled)  # type: ignore[arg-type]
@@ -31,12 +31,12 @@ def conditions_on(
 def runs_of(
     supernet: Supernet, archs: Iterable[Arch], conditions: Conditions
 ) -> dict[str, Callable[[], object]]:
-    """Forward passes of the subnets of archs, by identity; they share the supernet's weights.
+    """Make forward passes of subnets, by identity, which share the supernet's weights.
 
     Args:
-        supernet: on the device; left as it is.
-        archs: of its space.
-        conditions: batch, precision and whether to compile.
+        supernet: Supernet on the device, not modified.
+        archs: Archs of its space.
+        conditions: Batch size, precision and whether to compile.
     """
     net = copy.deepcopy(supernet).to(getattr(torch, conditions.dtype)).eval().requires_grad_(False)
     images = images_like(net, conditions.batch)
@@ -52,9 +52,9 @@ def runs_of(
 def compiled(
     subnet: Callable[[torch.Tensor], torch.Tensor], device: torch.device
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A subnet as one compiled graph; on a GPU as a CUDA graph, which needs no launches."""
+    """Compile a subnet as one graph; on a GPU as a CUDA graph, without launch overhead."""
     mode = "reduce-overhead" if device.type == "cuda" else None
-    # Isolated: subnets are the same functions, and each call would try the guards of all others.
+    # Isolated: subnets share their code, so each call would try the guards of all others.
     options: dict[str, Any] = {"mode": mode, "isolate_recompiles": True}
     return torch.compile(subnet, fullgraph=True, dynamic=False, **options)
 

@@ -1,7 +1,7 @@
-"""A latency table: what a device was measured to take, carried to where the search runs.
+"""Latency tables: latencies measured on a device, for searches on any machine.
 
-Schema tokennas/latency/1. `shape`, which costs are checked by, stands last: a file that was cut off
-is noticed.
+Schema tokennas/latency/1. `shape`, which is needed to check the costs, stands last: a truncated
+file is noticed.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from search.latency.conditions import Conditions
-from search.latency.fitting import Error
-from search.latency.terms import Term, terms_in, terms_of
-from search.reading import Reader
+from search.latency.fit import Error
+from search.latency.terms import count_terms, list_terms
 from space.arch import Arch
-from space.errors import InputError, shown
-from space.files import block_to_dict
+from space.arch_file import block_to_dict, read_blocks
+from space.operators.base import Term
 from space.shape import BackboneShape, Part
 from space.space import SearchSpace
-from space.yamlfile import Place, read_yaml, write_yaml
+from space.utils.errors import InputError, shown
+from space.utils.reader import Reader, open_yaml
+from space.utils.yaml_file import write_yaml
 
 SCHEMA = "tokennas/latency/1"
-KEYS = ("schema", "name", "conditions", "full_ms", "error", "terms", "measured", "shape")
-MEASURED = ("ms", "spread", "held_out", "blocks")
+KEYS = ("schema", "name", "conditions", "full_ms", "terms", "measured", "shape")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """An arch and what it was measured to take.
+    """A measured arch.
 
     Args:
-        arch: canonical.
-        ms: milliseconds of a batch, median.
-        spread: between the quartiles, as a share of the median.
-        held_out: whether it had no part in the fit.
+        arch: Canonical arch.
+        ms: Median milliseconds of a batch.
+        spread: Interquartile range, relative to the median.
+        held_out: Whether the arch had no part in the fit.
     """
 
     arch: Arch
@@ -45,16 +45,16 @@ class Measured:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Milliseconds of every term that the archs of a space have, on one device.
+    """Milliseconds of every term in a space, on one device.
 
     Args:
-        name: of the device, as budgets call it: `latency_ms@NAME`.
-        conditions: what was measured on.
-        full_ms: the full network, measured beside the others.
-        error: of predictions for archs that had no part in the fit; None where nobody knows it.
-        terms: milliseconds of each.
-        measured: the archs that were measured.
-        shape: the backbone.
+        name: Name of the device in budgets: `latency_ms@NAME`.
+        conditions: Conditions of the measurements.
+        full_ms: Measured milliseconds of the full network.
+        error: Prediction error on held-out archs; None where it is unknown.
+        terms: Milliseconds of each term.
+        measured: Measured archs.
+        shape: Shape of the backbone.
     """
 
     name: str
@@ -66,30 +66,29 @@ class LatencyTable:
     shape: BackboneShape
 
     def predict(self, arch: Arch) -> float:
-        """Milliseconds of a batch.
+        """Predict the milliseconds of a batch.
 
         Raises:
-            InputError: the arch does not fit the backbone, or has a term that the table lacks.
+            InputError: The arch does not fit the backbone, or the table lacks one of its terms.
         """
-        found = terms_of(arch, self.shape)
+        found = count_terms(arch, self.shape)
         for term in found:
             if term not in self.terms:
                 raise InputError(f"latency {self.name}: no entry for {term}")
         return sum(count * self.terms[term] for term, count in found.items())
 
     def check(self, space: SearchSpace, whose: str) -> None:
-        """Refuse a table that cannot judge the archs of a space.
+        """Check that the table covers the archs of a space.
 
         Raises:
-            InputError: it is of another backbone, lacks what the space may choose, or does not say
-                how far it is off.
+            InputError: The table is of another backbone, lacks a term, or has no error.
         """
         if self.error is None:
             raise InputError(
                 f"{whose}: does not say how far its predictions are off (`error`); "
                 "measure again: tokennas profile CONFIG"
             )
-        # Other data have other classes; what their classifier takes is nothing beside the blocks.
+        # Shapes may differ in the head: other classes take next to no time.
         here, there = (replace(shape, head=Part(0, 0)) for shape in (space.shape, self.shape))
         for field in fields(BackboneShape):
             wanted, found = getattr(here, field.name), getattr(there, field.name)
@@ -98,7 +97,7 @@ class LatencyTable:
                     f"{whose}: of another backbone: {field.name} {found} instead of {wanted}; "
                     "measure this one: tokennas profile CONFIG"
                 )
-        missing = [term for term in terms_in(space.graph) if term not in self.terms]
+        missing = [term for term in list_terms(space) if term not in self.terms]
         if missing:
             raise InputError(
                 f"{whose}: has no entry for {missing[0]} and {len(missing) - 1} more that this "
@@ -109,7 +108,7 @@ class LatencyTable:
         """Write the file.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: The file cannot be written.
         """
         write_yaml(
             path,
@@ -138,87 +137,65 @@ class LatencyTable:
         """Read the file.
 
         Raises:
-            InputError: file, line, place, value and what would be right.
+            InputError: The file is invalid; the message says where.
         """
-        document = read_yaml(path)
-        document.check_schema(SCHEMA)
-        return _Reader(document).table()
-
-
-class _Reader(Reader):
-    """Reads what is a latency table's own."""
-
-    def table(self) -> LatencyTable:
-        data = self.mapping((), self.document.data, KEYS)
-        if data["schema"] != SCHEMA:
-            raise self.document.error(("schema",), f"must be {SCHEMA}, got {shown(data['schema'])}")
-        shape = self.at(("shape",), BackboneShape.from_dict, data["shape"])
-        listed = enumerate(self.items(("terms",), data["terms"]))
-        terms = dict(self.term(("terms", i), each) for i, each in listed)
-        measured = self.items(("measured",), data["measured"])
-        if not measured:
-            raise self.document.error(("measured",), "must be the archs that were measured")
-        return LatencyTable(
-            self.at(("name",), check_name, data["name"]),
-            self.conditions(("conditions",), data["conditions"]),
-            self.positive(("full_ms",), data["full_ms"]),
-            None if data["error"] is None else self.error(("error",), data["error"]),
+        reader = open_yaml(path, SCHEMA)
+        given = reader.mapping(*KEYS, error=None)
+        shape = BackboneShape.read(given["shape"])
+        terms = dict(map(_read_term, given["terms"].items()))
+        archs = given["measured"].items()
+        if not archs:
+            raise given["measured"].error("must be the archs that were measured")
+        return cls(
+            given["name"].make(check_name, given["name"].value),
+            _read_conditions(given["conditions"]),
+            given["full_ms"].positive(),
+            None if given["error"].value is None else _read_error(given["error"]),
             terms,
-            tuple(
-                self.measured(("measured", i), each, shape, terms)
-                for i, each in enumerate(measured)
-            ),
+            tuple(_read_measured(each, shape, terms) for each in archs),
             shape,
         )
 
-    def conditions(self, place: Place, value: object) -> Conditions:
-        data = self.mapping(place, value, tuple(field.name for field in fields(Conditions)))
-        return self.at(place, Conditions, **data)
 
-    def error(self, place: Place, value: object) -> Error:
-        data = self.mapping(place, value, tuple(field.name for field in fields(Error)))
-        return Error(
-            self.number((*place, "mean"), data["mean"]),
-            self.number((*place, "worst"), data["worst"]),
-            self.number((*place, "kendall_tau"), data["kendall_tau"], least=-1),
-            self.count((*place, "archs"), data["archs"]),
-        )
+def _read_conditions(reader: Reader) -> Conditions:
+    given = reader.mapping(*(f.name for f in fields(Conditions)[:-1]), clock_mhz=None)
+    return reader.make(Conditions, **{name: each.value for name, each in given.items()})
 
-    def term(self, place: Place, value: object) -> tuple[Term, float]:
-        values = self.items(place, value)
-        if len(values) != 4:
-            message = f"must be [operator, tokens, left, ms], got {shown(value)}"
-            raise self.document.error(place, message)
-        operator, tokens, left, ms = values
-        term = Term(
-            self.text((*place, 0), operator),
-            self.count((*place, 1), tokens),
-            self.count((*place, 2), left),
-        )
-        return term, self.number((*place, 3), ms)
 
-    def measured(
-        self, place: Place, value: object, shape: BackboneShape, terms: Mapping[Term, float]
-    ) -> Measured:
-        data = self.mapping(place, value, MEASURED)
-        arch = self.arch((*place, "blocks"), data["blocks"])
-        for term in self.at((*place, "blocks"), terms_of, arch, shape):
-            if term not in terms:
-                message = f"{term} is not among the terms of this table"
-                raise self.document.error((*place, "blocks"), message)
-        return Measured(
-            arch,
-            self.positive((*place, "ms"), data["ms"]),
-            self.number((*place, "spread"), data["spread"]),
-            self.flag((*place, "held_out"), data["held_out"]),
-        )
+def _read_error(reader: Reader) -> Error:
+    given = reader.mapping("mean", "worst", "kendall_tau", "archs")
+    return Error(
+        given["mean"].number(),
+        given["worst"].number(),
+        given["kendall_tau"].number(least=-1),
+        given["archs"].integer(),
+    )
+
+
+def _read_term(reader: Reader) -> tuple[Term, float]:
+    values = reader.items()
+    if len(values) != 4:
+        raise reader.error(f"must be [operator, tokens, left, ms], got {shown(reader.value)}")
+    operator, tokens, left, ms = values
+    return Term(operator.text(), tokens.integer(), left.integer()), ms.number()
+
+
+def _read_measured(reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]) -> Measured:
+    given = reader.mapping("ms", "spread", "held_out", "blocks")
+    arch = read_blocks(given["blocks"])
+    for term in given["blocks"].make(count_terms, arch, shape):
+        if term not in terms:
+            raise given["blocks"].error(f"{term} is not among the terms of this table")
+    return Measured(
+        arch, given["ms"].positive(), given["spread"].number(), given["held_out"].flag()
+    )
 
 
 def check_name(name: object) -> str:
-    """The name of a device, which budgets and files are called by.
+    """Return a device's name if it is valid in budgets and file names.
 
     Raises:
-        InputError: anything but letters, digits, - and _.
+        InputError: The name has characters other than letters, digits, - and _.
     """
     if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
         raise InputError(f"must be letters, digits, - and _ alone, got {shown(name)}")

@@ -1,5 +1,5 @@
-"""The report of a run: tables, pictures, and one page that shows them."""
+"""The report of a run: tables, plots, and one HTML page that shows them."""
 
-from search.report.making import make_report
+from search.report.report import make_report
 
 __all__ = ["make_report"]

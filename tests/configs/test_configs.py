@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from search.cli import main
-from search.front import Front
-from search.parsing import parse_call
-from search.samplers import parse_sampler
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.front.front import Front
+from search.study.samplers import parse_sampler
 
 FOLDER = Path(__file__).parents[2] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.parsing import parse_call
+from search.cli.parse import parse_call
 
 kubernetes = pytest.importorskip("kubernetes_validate", reason="in the dev extra")
 jsonschema = pytest.importorskip("jsonschema", reason="comes with kubernetes-validate")

@@ -15,7 +15,7 @@ import torch
 import yaml
 from mutations import BATCH, RAW_JSON, RAW_YAML, as_json, as_yaml, bent, damaged, trees
 
-from supernet.checkpoint import MARK
+from supernet.training.checkpoint import MARK
 
 
 @dataclass(frozen=True)

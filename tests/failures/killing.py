@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from started import evaluated, start, wait_for
 
-from search.lock import NAME as LOCK
-from search.storage import JOURNAL, read_trials
+from search.study.storage import JOURNAL, read_trials
+from search.utils.file_lock import NAME as LOCK
 
 TRIALS = 40
 SECONDS = 0.05

@@ -16,37 +16,38 @@ from rich.console import Console
 from search_toys import Evaluate, middle_space, problem_of, toy_space
 from training_toys import random_loader, toy_backbone, toy_supernet, toy_task
 
-from search.budget import parse_budget
-from search.config import Config
-from search.feasible import Feasible
-from search.folder import RunFolder
-from search.front import Front
+from search.cli.parse import parse_call
+from search.front.front import Front
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
-from search.objectives import DIRECTIONS, parse_objectives
-from search.parsing import parse_call
-from search.report.choices import choices_of_front, read_retrained
-from search.report.draw_latency import draw_latency
-from search.report.latencies import latencies
-from search.report.logs import curves, read_log
-from search.report.searches import read_search
+from search.pipeline.config import Config
+from search.pipeline.context import TRAINED
+from search.pipeline.given_archs import file_stem
+from search.pipeline.run_folder import RunFolder
+from search.pipeline.search import show_front
+from search.problem.budget import parse_budget
+from search.problem.feasible import Feasible
+from search.problem.objectives import parse_objectives
+from search.report.latency_data import collect_latency_data
+from search.report.networks import pick_from_front, read_retrained
+from search.report.plot_latency import draw_latency
+from search.report.search_result import read_search
+from search.report.training_log import read_curves, read_log
 from search.run import run_search
-from search.samplers import parse_sampler
-from search.searchfile import describe_search
-from search.session import Progress
-from search.stages.archs import file_stem
-from search.stages.searching import show_front
-from search.stages.setup import TRAINED
-from search.status import described, read_status, write_status
-from search.storage import Store
-from search.study import Counts
-from search.trials import read_records
+from search.study.samplers import parse_sampler
+from search.study.search_file import SearchFile
+from search.study.session import Progress
+from search.study.status import described, read_status, write_status
+from search.study.storage import Store
+from search.study.study import Counts
+from search.study.trial_format import read_records
 from space import InputError, SearchSpace, load_arch_file
-from space.yamlfile import read_yaml
-from supernet.data import DataConfig, cut
-from supernet.journal import Journal
-from supernet.pretrained import load_checkpoint_file
-from supernet.training import SupernetRecipe, train_supernet
+from space.utils.yaml_file import read_yaml
+from supernet.backbones.load import load_checkpoint_file
+from supernet.data.splits import DataConfig, cut
+from supernet.tasks.registry import directions
+from supernet.training.log import Journal
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 from supernet.weights import load_weights, save_weights
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -159,7 +160,7 @@ def _read_front(run):
 def _show(run, front):
     show_front(front, Console(quiet=True))
     front.best(macs="50%")
-    choices_of_front(run, "main", front)
+    pick_from_front(run, "main", front)
     target = run / "export"
     for entry in front.entries:
         assert (target / f"{file_stem(entry)}.yaml").parent == target
@@ -173,9 +174,9 @@ def _read_latency(run):
 
 
 def _judge(table, space):
-    problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", DIRECTIONS, [table])
+    problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", directions(), [table])
     Feasible(space, problem.budget).check(np.random.default_rng(0))
-    draw_latency(latencies(table, None, {}))
+    draw_latency(collect_latency_data(table))
 
 
 def _read_search(run):
@@ -190,7 +191,7 @@ def _resume(run):
     problem = problem_of(space, budget="macs=90%")
     # What evaluates is no part of this: it is what it was.
     origin = origin if isinstance(origin, dict) else {}
-    store = Store(folder, describe_search(problem, sampler, 0, origin), problem.objectives)
+    store = Store(folder, SearchFile.of(problem, sampler, 0, origin), problem.objectives)
     try:
         _in_file(folder / "journal.log", read_records, store.trials, problem)
     finally:
@@ -211,7 +212,7 @@ def _read_log(run):
     try:
         rows = read_log(folder / "log.jsonl")
         for group in ("loss", "top1", "recall"):
-            curves(rows, group)
+            read_curves(rows, group)
     finally:
         Journal(folder, "supernet", quiet=True).restore(5)
 

@@ -7,8 +7,8 @@ import pytest
 from killing import in_journal, wait_for_evaluation
 from started import evaluated, start, wait_for
 
-from search.status import NAME, described, read_status
-from search.storage import read_trials
+from search.study.status import NAME, described, read_status
+from search.study.storage import read_trials
 
 pytestmark = pytest.mark.cluster
 CLOCKS = Path(__file__).parent / "clocks"

@@ -6,11 +6,11 @@ import shutil
 import pytest
 from checkpoint_toys import damage, number_of, saved, state_of
 
-from search.cli import main
-from search.frontfile import read_front
-from space.errors import InputError
-from space.files import load_arch_file
-from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
+from search.cli.main import main
+from search.front.front import Front
+from space.arch_file import load_arch_file
+from space.utils.errors import InputError
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
 
 pytestmark = pytest.mark.cluster
 
@@ -43,7 +43,7 @@ def test_the_checkpoint_before_a_damaged_one_is_read(tmp_path, ledger):
 # Each with what reads it, and a command that does.
 YAML = {
     "arch": ("retrain/main/80/arch.yaml", load_arch_file, "retrain"),
-    "front": ("search/main/front.yaml", read_front, "export"),
+    "front": ("search/main/front.yaml", Front.load, "export"),
 }
 
 

@@ -15,10 +15,11 @@ from search_toys import Evaluate
 from searching import SPACE, search
 from started import evaluated, start, wait_for
 
-from search import database
 from search.run import run_search
-from search.searchfile import NAME as SEARCH_FILE
-from search.storage import JOURNAL
+from search.study import database
+from search.study.options import SearchOptions
+from search.study.search_file import SEARCH_FILE
+from search.study.storage import JOURNAL
 from space import InputError
 
 pytestmark = [
@@ -148,7 +149,12 @@ def test_a_server_that_stays_away_is_told_in_a_line_and_the_search_goes_on_later
 
 def run(folder, evaluate, url):
     return run_search(
-        space=SPACE, evaluate=evaluate, trials=TRIALS, folder=folder, storage=url, origin="toy"
+        space=SPACE,
+        evaluate=evaluate,
+        trials=TRIALS,
+        folder=folder,
+        options=SearchOptions(storage=url),
+        origin="toy",
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from disks import Disk
 from toy_runs import PATIENCE, STAGES, half_written, identities, last_line, ran, start
 
-from supernet.checkpoint import load_checkpoint, previous
+from supernet.training.checkpoint import load_checkpoint, previous
 
 pytestmark = pytest.mark.cluster
 

@@ -12,8 +12,9 @@ from search_toys import Evaluate, all_archs, problem_of
 from searching import BUDGET, SPACE
 
 from search.run import run_search
-from search.storage import read_trials
-from search.trials import read_records
+from search.study.options import SearchOptions
+from search.study.storage import read_trials
+from search.study.trial_format import read_records
 from supernet.evaluation import HeldOut
 
 pytestmark = pytest.mark.cluster
@@ -82,10 +83,9 @@ def test_an_evaluation_that_goes_wrong_fails_alone(tmp_path, ledger, case):
             make_evaluate=partial(Faulty, fault, bad),
             budget=BUDGET,
             trials=TRIALS,
-            workers=workers,
+            options=SearchOptions(workers=workers, time_limit=LIMIT),
             folder=folder,
             initial=INITIAL,
-            time_limit=LIMIT,
         )
         longest = max(longest, time.monotonic() - began)
         records = read_records(read_trials(folder), PROBLEM)

@@ -11,10 +11,10 @@ from cutting import cut_and_go_on
 from stored import search
 from toy_runs import epochs_done, identities, start, wait_until, write_config
 
-from search.cli import main
-from search.storage import JOURNAL, read_trials
+from search.cli.main import main
+from search.study.storage import JOURNAL, read_trials
 from space import InputError
-from supernet.checkpoint import load_checkpoint, save_checkpoint
+from supernet.training.checkpoint import load_checkpoint, save_checkpoint
 
 pytestmark = pytest.mark.cluster
 TRIALS = 15

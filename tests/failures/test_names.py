@@ -8,13 +8,13 @@ from report_runs import make_run
 from search_toys import Evaluate, small_space
 from security import in_a_line
 
-from search.cli import main
-from search.config import Config, SearchConfig
-from search.folder import RunFolder
-from search.front import Front
+from search.cli.main import main
+from search.front.front import Front
+from search.pipeline.choose import Choice, stage_of
+from search.pipeline.config import Config, SearchConfig
+from search.pipeline.run_folder import RunFolder
 from search.report import make_report
 from search.run import run_search
-from search.stages.choosing import Choice, stage_of
 
 SPACE = small_space()
 

@@ -17,21 +17,21 @@ from search_toys import Evaluate, problem_of, small_space
 from security import in_a_line
 from training_toys import CLASSES, toy_backbone
 
-from search.front import Front
-from search.journal import read_storage
-from search.parsing import parse_call
+from search.cli.parse import parse_call
+from search.front.front import Front
 from search.run import run_search
-from search.samplers import parse_sampler
-from search.searchfile import describe_search
-from search.storage import Store, read_trials
-from search.trials import read_records
+from search.study.journal import read_storage
+from search.study.samplers import parse_sampler
+from search.study.search_file import SearchFile
+from search.study.storage import Store, read_trials
+from search.study.trial_format import read_records
 from space import Arch, InputError, load_arch_file, save_arch
-from space.yamlfile import read_yaml
+from space.utils.yaml_file import read_yaml
 from supernet import create_subnet
-from supernet.checkpoint import load_checkpoint, previous, save_checkpoint
-from supernet.pretrained import BackboneConfig, load_backbone, load_checkpoint_file
-from supernet.sources import DatasetConfig, open_sources
-from supernet.task import Classification
+from supernet.backbones.load import BackboneConfig, load_backbone, load_checkpoint_file
+from supernet.data.sources import DatasetConfig, open_sources
+from supernet.tasks.classification import Classification
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
 from supernet.weights import load_weights
 
 SPACE = small_space()
@@ -278,7 +278,7 @@ def test_a_sampler_is_one_of_those_listed(ran, name):
 )
 def test_a_storage_is_a_database_that_sqlalchemy_ships(tmp_path, ran, url):
     problem = problem_of(SPACE)
-    description = describe_search(problem, parse_sampler("RandomSampler"), 0, {})
+    description = SearchFile.of(problem, parse_sampler("RandomSampler"), 0, {})
     message = in_a_line(Store, tmp_path / "s", description, problem.objectives, url=url)
     assert message.startswith(("storage: must be the URL", f"storage {url}: "))
     assert not ran.exists()

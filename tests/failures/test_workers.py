@@ -15,8 +15,8 @@ from search_toys import problem_of
 from searching import BUDGET, NOTES, QUICK, SPACE, search
 
 from search import RayConfig, Workers
-from search.storage import JOURNAL, read_trials
-from search.trials import read_records
+from search.study.storage import JOURNAL, read_trials
+from search.study.trial_format import read_records
 
 pytestmark = pytest.mark.cluster
 

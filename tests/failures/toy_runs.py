@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from search.storage import JOURNAL, read_trials
+from search.study.storage import JOURNAL, read_trials
 
 CONFIG = """
 backbone:
@@ -21,7 +21,7 @@ supernet: {epochs: 14, random_archs: 1, save_minutes: 60, ema: 0.9}
 search: {trials: 12, budget: macs=80%}
 retrain: {epochs: 14, save_minutes: 60, full: false, budgets: [80%], baselines: false}
 """
-COMMAND = [sys.executable, "-c", "from search.cli import command; command()"]
+COMMAND = [sys.executable, "-c", "from search.cli.main import command; command()"]
 PATIENCE = 180
 
 SUPERNET = "supernet/supernet.safetensors"

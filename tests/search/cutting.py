@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stored import search
 
-from search.storage import JOURNAL, read_trials
+from search.study.storage import JOURNAL, read_trials
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from search_toys import study_of, toy_space
 
-from search.leases import Leases
-from search.record import Outcome
+from search.distributed.leases import Leases
+from search.problem.evaluation import Outcome
 
 # More exchanges than any of these searches has.
 MANY = 300

@@ -12,7 +12,7 @@ import ray
 from ray.util import list_named_actors
 from searching import search
 
-from search.workers import RayConfig, Workers
+from search.utils.resources import RayConfig, Workers
 from space import InputError
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from search.front import Front
+from search.front.front import Front
 from search.report import make_report
 from search.run import run_search
 from space import Arch, BackboneShape, Part, SearchSpace, baselines, macs, save_arch, token_counts
-from space.yamlfile import write_yaml
+from space.utils.yaml_file import write_yaml
 
 BUDGETS = {"70%": 0.7, "50%": 0.5, "35%": 0.35}
 SPEED = {"device": "cpu", "batch": 64, "dtype": "float32"}

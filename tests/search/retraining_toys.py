@@ -15,7 +15,7 @@ from ray_cluster import children_of
 from safetensors.torch import load_file
 from stages_config import CONFIG
 
-from search.cli import main
+from search.cli.main import main
 
 PATIENCE = 90
 
@@ -92,7 +92,7 @@ def _title(pid):
 def interrupted(words, run, **environ):
     """A command that Ctrl-C ends, once there is a checkpoint; gives those that it leaves."""
     process = subprocess.Popen(
-        [sys.executable, "-c", "from search.cli import command; command()", *words],
+        [sys.executable, "-c", "from search.cli.main import command; command()", *words],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | environ,

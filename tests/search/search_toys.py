@@ -1,15 +1,18 @@
 """Small spaces and callables that evaluate in no time."""
 
 import hashlib
+from dataclasses import fields
 
 from space_toys import deit_small
 
-from search.budget import parse_budget
-from search.objectives import parse_objectives
-from search.problem import Problem
-from search.record import Record, attempt
-from search.samplers import parse_sampler
-from search.study import Study
+from search.evaluators.base import attempt
+from search.problem.budget import parse_budget
+from search.problem.evaluation import Record
+from search.problem.objectives import parse_objectives
+from search.problem.problem import Problem
+from search.study.options import SearchOptions
+from search.study.samplers import parse_sampler
+from search.study.study import Study
 from space import SearchSpace, macs
 
 # GP's first proposals come at once; its others take a second each.
@@ -24,6 +27,16 @@ SAMPLERS = (
     "RandomSampler",
     "QMCSampler",
 )
+
+
+OPTIONS = frozenset(each.name for each in fields(SearchOptions))
+
+
+def with_options(**values):
+    """Arguments of `run_search`, where those of `SearchOptions` may stand among the others."""
+    options = {name: value for name, value in values.items() if name in OPTIONS}
+    others = {name: value for name, value in values.items() if name not in OPTIONS}
+    return others | {"options": SearchOptions(**options)}
 
 
 def toy_space():

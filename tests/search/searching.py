@@ -11,9 +11,8 @@ import os
 import time
 from pathlib import Path
 
-from search_toys import Evaluate, toy_space
+from search_toys import Evaluate, toy_space, with_options
 
-from search.record import Spent
 from search.run import run_search
 
 SPACE = toy_space()
@@ -43,13 +42,7 @@ class Noting:
 
 
 class Together(Noting):
-    """The same, by what shares work between archs: it takes a quarter of the time."""
-
-    spent = Spent()
-
-    def __call__(self, arch):
-        self.spent += Spent(0.25, 1.0)
-        return super().__call__(arch)
+    """The same, by what shares work between archs."""
 
     def expect(self, archs):
         return archs[::-1]
@@ -60,7 +53,7 @@ def search(folder, trials, workers, seconds=0.0, kills=None, **others):
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     evaluate = Noting(folder / NOTES, seconds, kills)
-    return run_search(
+    given = with_options(
         space=SPACE,
         evaluate=evaluate,
         budget=BUDGET,
@@ -70,6 +63,7 @@ def search(folder, trials, workers, seconds=0.0, kills=None, **others):
         origin="toy",
         **others,
     )
+    return run_search(**given)
 
 
 def main():

@@ -10,8 +10,8 @@ from pathlib import Path
 from search_toys import problem_of
 from searching import BUDGET, NOTES, SPACE
 
-from search.storage import read_trials
-from search.trials import read_records
+from search.study.storage import read_trials
+from search.study.trial_format import read_records
 
 HERE = Path(__file__).parent
 PROBLEM = problem_of(SPACE, budget=BUDGET)

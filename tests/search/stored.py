@@ -3,11 +3,11 @@
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from search_toys import Evaluate, problem_of, toy_space
+from search_toys import Evaluate, problem_of, toy_space, with_options
 
 from search.run import run_search
-from search.storage import JOURNAL, read_trials
-from search.trials import read_records
+from search.study.storage import JOURNAL, read_trials
+from search.study.trial_format import read_records
 
 SPACE = toy_space()
 
@@ -16,7 +16,7 @@ def search(folder, trials=12, evaluate=None, **others):
     evaluate = evaluate or Evaluate(SPACE)
     arguments = {"space": SPACE, "evaluate": evaluate, "trials": trials, "folder": folder}
     arguments["origin"] = "toy"
-    return run_search(**(arguments | others)), evaluate
+    return run_search(**with_options(**(arguments | others))), evaluate
 
 
 def stored(folder):

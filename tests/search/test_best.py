@@ -10,14 +10,16 @@ from latency_toys import table_of
 from rich.console import Console
 from search_toys import Evaluate, toy_space
 
-from search.front import Front
-from search.objectives import DIRECTIONS, Objective
+from search.front.front import Front
+from search.problem.objectives import Objective
 from search.report import make_report
-from search.report.contents import read_run
-from search.report.facts import what_was_run
+from search.report.run_results import read_run
+from search.report.summary import summarise_run
 from search.run import run_search
+from search.study.options import SearchOptions
 from space import InputError
-from space.yamlfile import read_yaml, write_yaml
+from space.utils.yaml_file import read_yaml, write_yaml
+from supernet.tasks.registry import directions
 
 SPACE = toy_space()
 
@@ -37,7 +39,7 @@ def test_the_best_is_that_of_the_first_measured_objective(tmp_path, costs):
         evaluate=lambda arch: {"top1": Evaluate(SPACE)(arch)["top1"]},
         objectives=[*costs, "top1"],
         trials=40,
-        latency=[table_of(SPACE)],
+        options=SearchOptions(latency=[table_of(SPACE)]),
     )
     found.save(tmp_path / "front.yaml")
     # Files of earlier versions list the entries by the first objective.
@@ -123,7 +125,7 @@ def test_a_metric_of_which_nothing_says_what_is_better_has_no_limit():
         evaluate=evaluate,
         trials=20,
         budget="f1=0.5",
-        directions={**DIRECTIONS, "f1": "max"},
+        directions={**directions(), "f1": "max"},
     )
     assert all(entry.metrics["f1"] >= 0.5 for entry in good.entries)
 
@@ -137,16 +139,16 @@ def test_the_best_of_a_report_is_that_of_the_first_measured_objective(tmp_path, 
         objectives=["latency_ms", "top1"],
         trials=12,
         folder=folder,
-        latency=[table_of(space)],
+        options=SearchOptions(latency=[table_of(space)]),
     )
     if not ended:
         (folder / "front.yaml").unlink()
     check_ranked_by_top1(read_run(tmp_path, "main"), front)
 
 
-def check_ranked_by_top1(contents, front):
-    best = {each.name: each.arch for each in contents.choices}["best of the front"]
-    assert contents.score.name == "top1"
+def check_ranked_by_top1(results, front):
+    best = {each.name: each.arch for each in results.networks}["best of the front"]
+    assert results.score.name == "top1"
     assert best == max(front.entries, key=lambda entry: entry.metrics["top1"]).arch
 
 
@@ -160,7 +162,7 @@ def test_a_budget_of_a_report_goes_by_the_metrics_own_direction(tmp_path):
         folder=tmp_path / "search" / "main",
     )
     (budget,) = [
-        text for name, text in what_was_run(read_run(tmp_path, "main")) if name == "budget"
+        text for name, text in summarise_run(read_run(tmp_path, "main")) if name == "budget"
     ]
     assert "top1 at least 0.5" in budget
     assert re.search(r"macs at most .* \(80% of the full network", budget)
@@ -226,9 +228,9 @@ def test_a_report_knows_the_functions_and_directions_of_a_search(tmp_path, ended
     assert again.entries == front.entries
     if not ended:
         (folder / "front.yaml").unlink()
-    contents = read_run(tmp_path, "main")
-    check_ranked_by_top1(contents, front)
-    (budget,) = [text for name, text in what_was_run(contents) if name == "budget"]
+    results = read_run(tmp_path, "main")
+    check_ranked_by_top1(results, front)
+    (budget,) = [text for name, text in summarise_run(results) if name == "budget"]
     assert "f1 at least 0.3" in budget
     assert "ece at most 0.9" in budget
     # A folder of an earlier version says less of its search, and can be gone on with all the same.

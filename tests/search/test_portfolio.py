@@ -12,8 +12,9 @@ from search_toys import noise
 from supernet_toys import ARGS, INPUT, NAMED, close, images_for, named_supernet
 
 from search import Portfolio, run_search
-from search.objectives import parse_objectives
-from search.portfolio import FRONT, WEIGHTS, save_portfolio
+from search.front.front_file import FRONT
+from search.portfolio import WEIGHTS, save_portfolio
+from search.problem.objectives import parse_objectives
 from space import InputError, macs
 from supernet import extract, save_weights
 from supernet.weights import read_tensors

@@ -98,15 +98,17 @@ def canonical(arch, space):
             if unchanged:
                 pool = None
             else:
-                if pool.stride and space.pool and pool.kind in space.pool.kinds:
-                    same = [s for s in space.pool.strides if math.ceil(tokens / s) == after[1]]
+                if pool.stride and "pool" in space.axes and pool.kind in space.axes["pool"].kinds:
+                    same = [
+                        s for s in space.axes["pool"].strides if math.ceil(tokens / s) == after[1]
+                    ]
                     pool = Pool(pool.kind, stride=min(same)) if same else pool
                 grid, tokens = after
         k = kept(skip, tokens)
         if k == tokens:
             skip = 0.0
-        elif space.skip:
-            same = [ratio for ratio in space.skip.ratios if kept(ratio, tokens) == k]
+        elif "skip" in space.axes:
+            same = [ratio for ratio in space.axes["skip"].ratios if kept(ratio, tokens) == k]
             skip = min(same) if same else skip
         in_run = blocks and blocks[-1].skip > 0
         if skip == 0 or in_run:
@@ -132,10 +134,10 @@ def rules_hold(arch, space, i):
     counts = token_counts(arch, space.shape)
     if shares[i]:
         same_tokens = i > 0 and skips[i] == skips[i - 1]
-        if not same_tokens or block.pool or run_length(shares, i) > space.share.max_run:
+        if not same_tokens or block.pool or run_length(shares, i) > space.axes["share"].max_run:
             return False
     if skips[i]:
-        if i == 0 or block.pool or run_length(skips, i) > space.skip.max_run:
+        if i == 0 or block.pool or run_length(skips, i) > space.axes["skip"].max_run:
             return False
         if skips[i - 1] and counts[i] != counts[i - 1]:
             return False
@@ -146,7 +148,7 @@ def rules_hold(arch, space, i):
 
 def pool_holds(arch, space, i):
     pool, (grid, tokens) = arch.blocks[i].pool, tokens_before(arch, space.shape)[i]
-    if sum(1 for b in arch.blocks[: i + 1] if b.pool) > space.pool.max_pools:
+    if sum(1 for b in arch.blocks[: i + 1] if b.pool) > space.axes["pool"].max_pools:
         return False
     if pool.grid is None:
         return pooled(pool, tokens)[1] < tokens
@@ -160,15 +162,23 @@ def pool_holds(arch, space, i):
 def listed(arch, space, i):
     block = arch.blocks[i]
     if block.pool and not (
-        space.pool and i in space.pool.blocks and block.pool in listed_pools(space.pool)
+        "pool" in space.axes
+        and i in space.axes["pool"].blocks
+        and block.pool in listed_pools(space.axes["pool"])
     ):
         return False
     if block.skip:
-        if not (space.skip and i in space.skip.blocks and block.skip in space.skip.ratios):
+        if not (
+            "skip" in space.axes
+            and i in space.axes["skip"].blocks
+            and block.skip in space.axes["skip"].ratios
+        ):
             return False
-        if starts_run(arch, i) and block.selector not in space.skip.selectors:
+        if starts_run(arch, i) and block.selector not in space.axes["skip"].selectors:
             return False
-    return block.attention == "own" or bool(space.share and i in space.share.blocks)
+    return block.attention == "own" or bool(
+        "share" in space.axes and i in space.axes["share"].blocks
+    )
 
 
 def listed_pools(axis):
@@ -186,11 +196,11 @@ def listed_pools(axis):
 def raw_choices(space, i):
     """Every product of what the axes list for a block, allowed or not, in gene order."""
     pools, skips, attentions = [None], [(0.0, "map")], ["own"]
-    if space.pool and i in space.pool.blocks:
-        pools += listed_pools(space.pool)
-    if space.skip and i in space.skip.blocks:
-        skips += itertools.product(space.skip.ratios, space.skip.selectors)
-    if space.share and i in space.share.blocks:
+    if "pool" in space.axes and i in space.axes["pool"].blocks:
+        pools += listed_pools(space.axes["pool"])
+    if "skip" in space.axes and i in space.axes["skip"].blocks:
+        skips += itertools.product(space.axes["skip"].ratios, space.axes["skip"].selectors)
+    if "share" in space.axes and i in space.axes["share"].blocks:
         attentions.append("shared")
     return [BlockArch(p, s, name, a) for p in pools for s, name in skips for a in attentions]
 

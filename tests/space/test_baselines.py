@@ -45,18 +45,24 @@ def listed(arch, blocks):
 
 def skipping(space, run):
     """Runs of that length, a full block before each."""
-    if space.skip is None:
+    if "skip" not in space.axes:
         return
-    for ratio, selector in itertools.product(space.skip.ratios, space.skip.selectors):
+    for ratio, selector in itertools.product(
+        space.axes["skip"].ratios, space.axes["skip"].selectors
+    ):
         block = BlockArch(skip=ratio, selector=selector)
         for first in range(space.shape.depth):
-            yield listed(periodic(space.shape.depth, first, 1, run, block), space.skip.blocks)
+            yield listed(
+                periodic(space.shape.depth, first, 1, run, block), space.axes["skip"].blocks
+            )
 
 
 def sharing(space, run):
-    if space.share is not None:
+    if "share" in space.axes:
         for first in range(space.shape.depth):
-            yield listed(periodic(space.shape.depth, first, 1, run, SHARED), space.share.blocks)
+            yield listed(
+                periodic(space.shape.depth, first, 1, run, SHARED), space.axes["share"].blocks
+            )
 
 
 def pooling(space, wanted):
@@ -64,14 +70,14 @@ def pooling(space, wanted):
 
     2-D kinds to targets all different, 1-D kinds by the same stride each time.
     """
-    if space.pool is None or len(space.pool.blocks) < len(wanted):
+    if "pool" not in space.axes or len(space.axes["pool"].blocks) < len(wanted):
         return
     places = []
     for place in wanted:
-        free = [i for i in space.pool.blocks if i not in places]
+        free = [i for i in space.axes["pool"].blocks if i not in places]
         places.append(min(free, key=lambda i, place=place: (abs(i - place), i)))
-    for kind in space.pool.kinds:
-        pools = [pool for pool in space.pool.pools if pool.kind == kind]
+    for kind in space.axes["pool"].kinds:
+        pools = [pool for pool in space.axes["pool"].choices if pool.kind == kind]
         for chosen in itertools.product(pools, repeat=len(places)):
             if len(set(chosen)) != (1 if kind.endswith("1d") else len(chosen)):
                 continue
@@ -89,14 +95,14 @@ def families(space):
     depth, pools = space.shape.depth, most_pools(space)
     found = {
         "alternate skip": skipping(space, 1),
-        "skip alone": skipping(space, space.skip.max_run if space.skip else 0),
+        "skip alone": skipping(space, space.axes["skip"].max_run if "skip" in space.axes else 0),
         "two pools": pooling(space, [depth / 3, 2 * depth / 3]),
         "late pools": pooling(space, range(depth - pools, depth)),
         "early pools": pooling(space, range(pools)),
         "linear pools": pooling(space, [(j + 1) * depth / (pools + 1) for j in range(pools)]),
         "share 1:1": sharing(space, 1),
         "share 1:2": sharing(space, 2),
-        "share alone": sharing(space, space.share.max_run if space.share else 0),
+        "share alone": sharing(space, space.axes["share"].max_run if "share" in space.axes else 0),
     }
     return {
         name: {space.canonical(arch) for arch in archs if arch in space} - {space.largest()}

@@ -26,32 +26,42 @@ def test_patch_tokens_are_those_of_the_grid():
     assert shape.patch_tokens == 15
 
 
+KNOWN = ", ".join(field.name for field in dataclasses.fields(BackboneShape))
 WRONG = [
-    ({"depth": 0}, "depth must be an integer of at least 1, got 0"),
-    ({"depth": 10**9}, "depth must be at most 1000, got 1000000000"),
-    ({"depth": True}, "depth must be an integer of at least 1, got True"),
-    ({"depth": "12"}, "depth must be an integer of at least 1, got '12'"),
-    ({"width": 384.0}, "width must be an integer of at least 1, got 384.0"),
-    ({"heads": None}, "heads must be an integer of at least 1, got None"),
-    ({"prefix": -1}, "prefix must be an integer of at least 0, got -1"),
-    ({"head_per_token": -1}, "head_per_token must be an integer of at least 0, got -1"),
-    ({"attention_width": 385}, "attention_width must be a multiple of heads=6, got 385"),
-    ({"grid": 14}, "grid must be [height, width], got 14"),
-    ({"grid": [14]}, "grid must be [height, width], got (14,)"),
-    ({"grid": [14, 0]}, "grid must be an integer of at least 1, got 0"),
-    ({"grid": [14, "14"]}, "grid must be an integer of at least 1, got '14'"),
-    ({"mlp": 5}, "mlp must be a mapping of macs, params, got 5"),
-    ({"mlp": {"macs": 5}}, "mlp: missing params"),
-    ({"mlp": {"macs": 5, "params": 6, "flops": 7}}, "mlp: unknown key 'flops'"),
-    ({"mlp": {"macs": 5, "parms": 6}}, "mlp: unknown key 'parms'; did you mean 'params'?"),
-    ({"stem": {"macs": -5, "params": 6}}, "stem.macs must be an integer of at least 0, got -5"),
-    ({"rest": {"macs": 0, "params": 1.5}}, "rest.params must be an integer of at least 0, got 1.5"),
-    ({"hight": 3}, "shape: unknown key 'hight'"),
+    ({"depth": 0}, "shape: depth must be an integer of at least 1, got 0"),
+    ({"depth": 10**9}, "shape: depth must be at most 1000, got 1000000000"),
+    ({"depth": True}, "shape: depth must be an integer of at least 1, got True"),
+    ({"depth": "12"}, "shape: depth must be an integer of at least 1, got '12'"),
+    ({"width": 384.0}, "shape: width must be an integer of at least 1, got 384.0"),
+    ({"heads": None}, "shape: missing 'heads'"),
+    ({"prefix": -1}, "shape: prefix must be an integer of at least 0, got -1"),
+    ({"head_per_token": -1}, "shape: head_per_token must be an integer of at least 0, got -1"),
+    ({"attention_width": 385}, "shape: attention_width must be a multiple of heads=6, got 385"),
+    ({"grid": 14}, "shape: grid must be [height, width], got 14"),
+    ({"grid": [14]}, "shape: grid must be [height, width], got (14,)"),
+    ({"grid": [14, 0]}, "shape: grid must be an integer of at least 1, got 0"),
+    ({"grid": [14, "14"]}, "shape: grid must be an integer of at least 1, got '14'"),
+    ({"mlp": 5}, "shape.mlp: must be a mapping of macs, params, got 5"),
+    ({"mlp": {"macs": 5}}, "shape.mlp: missing 'params'"),
+    (
+        {"mlp": {"macs": 5, "params": 6, "flops": 7}},
+        "shape.mlp.flops: unknown key; known are macs, params",
+    ),
+    ({"mlp": {"macs": 5, "parms": 6}}, "shape.mlp.parms: unknown key; did you mean 'params'?"),
+    (
+        {"stem": {"macs": -5, "params": 6}},
+        "shape: stem.macs must be an integer of at least 0, got -5",
+    ),
+    (
+        {"rest": {"macs": 0, "params": 1.5}},
+        "shape: rest.params must be an integer of at least 0, got 1.5",
+    ),
+    ({"hight": 3}, f"shape.hight: unknown key; known are {KNOWN}"),
     (
         {"head_per_tokens": 3},
-        "shape: unknown key 'head_per_tokens'; did you mean 'head_per_token'?",
+        "shape.head_per_tokens: unknown key; did you mean 'head_per_token'?",
     ),
-    ({3: 3}, "shape: unknown key 3"),
+    ({3: 3}, f"shape.3: unknown key; known are {KNOWN}"),
 ]
 
 
@@ -66,13 +76,13 @@ def test_a_wrong_value_is_refused_by_name(change, message):
 def test_a_missing_key_is_refused_by_name(name):
     values = deit_small().to_dict()
     del values[name]
-    with pytest.raises(InputError, match=f"^shape: missing {name}$"):
+    with pytest.raises(InputError, match=f"^shape: missing '{name}'$"):
         BackboneShape.from_dict(values)
 
 
 @pytest.mark.parametrize("values", [None, [], "deit", 3])
 def test_what_is_no_mapping_is_refused(values):
-    with pytest.raises(InputError, match=r"^shape must be a mapping of depth, width, heads, "):
+    with pytest.raises(InputError, match=r"^shape: must be a mapping of depth, width, heads, "):
         BackboneShape.from_dict(values)
 
 

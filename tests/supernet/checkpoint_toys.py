@@ -2,7 +2,7 @@
 
 import torch
 
-from supernet.checkpoint import save_checkpoint
+from supernet.training.checkpoint import save_checkpoint
 
 
 def state_of(number):

@@ -1,4 +1,4 @@
-"""The helpers of these tests (supernet_toys, supernet_reference) become modules.
+"""The helpers of these tests, and of the space's, become modules.
 
 Importlib mode puts no test folder on the path.
 """
@@ -6,4 +6,7 @@ Importlib mode puts no test folder on the path.
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parent))
+HERE = Path(__file__).parent
+for folder in (HERE, HERE / "training", HERE.parent / "space"):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

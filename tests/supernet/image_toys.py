@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from supernet.sources import DatasetConfig
+from supernet.data.sources import DatasetConfig
 
 
 def image_folder(root, splits=("train", "val"), classes=("cat", "dog"), count=6):

@@ -12,10 +12,9 @@ import torch
 import torch.distributed as dist
 from training_toys import toy_supernet, toy_task
 
-from supernet import trainer
-from supernet.batches import Batch, ShuffledBatches
-from supernet.parallel import Processes
-from supernet.training import SupernetRecipe, train_supernet
+from supernet.data.loaders import Batch, ShuffledBatches
+from supernet.process_group import Processes
+from supernet.training.train_supernet import SupernetRecipe, train_supernet, trainer
 
 SHARES, STEPS, ACCUMULATE, SIZE = 2, 10, 2, 6
 RECIPE = {

@@ -17,7 +17,7 @@ from supernet_toys import (
 
 from space import Arch, macs, params, token_counts
 from supernet import backbone_shape, extract
-from supernet.extraction import subnet_of
+from supernet.models.subnet import subnet_of
 
 
 def equal(net, archs):

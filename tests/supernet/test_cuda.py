@@ -14,11 +14,11 @@ from supernet_toys import (
 )
 from torch.nn import functional as F
 
-import supernet.core
 from supernet import extract
-from supernet.openings import Openings
-from supernet.pooling import adaptive_max
-from supernet.selection import choose
+from supernet.models.prefixes import PrefixEvaluator
+from supernet.operators import skipping
+from supernet.operators.pooling import adaptive_max
+from supernet.operators.selection import choose
 
 pytestmark = [
     pytest.mark.gpu,
@@ -56,7 +56,7 @@ def test_adaptive_maximum_is_that_of_torch():
 def test_importance_is_single_precision_under_autocast(monkeypatch, selector):
     net, seen = build_supernet("class token", torch.float32).cuda(), []
     monkeypatch.setattr(
-        supernet.core, "choose", lambda scores, k: (seen.append(scores), choose(scores, k))[1]
+        skipping, "choose", lambda scores, k: (seen.append(scores), choose(scores, k))[1]
     )
     with torch.autocast("cuda", torch.bfloat16):
         net(images_for(net, dtype=torch.float32).cuda(), first(OWN, skip(selector=selector)))
@@ -76,7 +76,7 @@ def test_compiled_code_gives_the_same_logits(place):
 def test_archs_that_share_openings_have_the_same_logits_and_are_timed():
     net = build_supernet("class token", torch.float32).cuda()
     images, archs = images_for(net, 3, dtype=torch.float32).cuda(), some_archs(net.space, 20)
-    openings = Openings(net)
+    openings = PrefixEvaluator(net)
     with torch.autocast("cuda", torch.bfloat16):
         for arch in openings.expect(archs):
             assert torch.equal(openings.network(arch)(images), net(images, arch))

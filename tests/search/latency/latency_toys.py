@@ -1,9 +1,9 @@
 """A device that is made up: it takes so long for each term, without a measurement."""
 
 from search.latency.conditions import Conditions
-from search.latency.fitting import Error
+from search.latency.fit import Error
 from search.latency.table import LatencyTable, Measured
-from search.latency.terms import terms_in, terms_of
+from search.latency.terms import count_terms, list_terms
 
 CONDITIONS = Conditions("a made-up device", 8, "float32", compiled=False, libraries="torch 2.0")
 BLOCK_MS = {"own": 2.0, "shared": 1.5, "kept map": 0.2, "map selector": 0.7, "cls selector": 0.1}
@@ -17,7 +17,7 @@ def ms_of_term(term):
 
 
 def ms_of_arch(arch, shape):
-    return sum(count * ms_of_term(term) for term, count in terms_of(arch, shape).items())
+    return sum(count * ms_of_term(term) for term, count in count_terms(arch, shape).items())
 
 
 def table_of(space, name="toy", error=Error(0.01, 0.02, 0.99, 40)):  # noqa: B008
@@ -28,7 +28,7 @@ def table_of(space, name="toy", error=Error(0.01, 0.02, 0.99, 40)):  # noqa: B00
         CONDITIONS,
         ms_of_arch(space.largest(), space.shape),
         error,
-        {term: ms_of_term(term) for term in terms_in(space.graph)},
+        {term: ms_of_term(term) for term in list_terms(space)},
         tuple(Measured(a, ms_of_arch(a, space.shape), 0.01, bool(i)) for i, a in enumerate(archs)),
         space.shape,
     )

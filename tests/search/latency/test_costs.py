@@ -9,19 +9,21 @@ from latency_toys import table_of
 from search_toys import Evaluate, all_archs, small_space, toy_space
 
 from search import Front, run_search
-from search.feasible import Feasible
-from search.initial import initial_archs
 from search.latency.costs import make_problem
-from search.objectives import DIRECTIONS, Objective
+from search.problem.feasible import Feasible
+from search.problem.objectives import Objective
+from search.study.options import SearchOptions
+from search.study.warm_start import initial_archs
 from space import InputError
-from space.bands import Bands
 from space.cost import total
+from space.counting.bands import Bands
+from supernet.tasks.registry import directions
 
 
 def problem(budget, objectives=("top1", "macs"), tables=None, space=None):
     space = space or toy_space()
     tables = [table_of(space)] if tables is None else tables
-    return make_problem(space, objectives, budget, DIRECTIONS, tables)
+    return make_problem(space, objectives, budget, directions(), tables)
 
 
 def test_a_budget_in_milliseconds_is_counted_and_drawn_exactly():
@@ -112,7 +114,7 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
         "sampler": sampler,
         "folder": tmp_path / "search",
     }
-    front = run_search(**given, trials=25, latency=[path])
+    front = run_search(**given, trials=25, options=SearchOptions(latency=[path]))
     assert len(evaluate.seen) == len(set(evaluate.seen)) == 25
     assert front.full["latency_ms"] == pytest.approx(table.full_ms, rel=1e-6)
     for entry in front.entries:
@@ -120,7 +122,7 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
         assert entry.values[1] == entry.metrics["latency_ms"] <= table.full_ms / 2
     assert Front.load(tmp_path / "search" / "front.yaml").best(latency_ms="50%") is not None
     # The same search goes on; one by another table is another search.
-    run_search(**given, trials=30, latency=[table])
+    run_search(**given, trials=30, options=SearchOptions(latency=[table]))
     assert len(evaluate.seen) == 30
     given["budget"] = f"latency_ms={table.full_ms / 2}"
     for factor in (1, 1.01):
@@ -128,10 +130,10 @@ def test_a_search_within_milliseconds(tmp_path, sampler):
         other = type(table)(**{**vars(table), "terms": slower})
         given["folder"] = tmp_path / "by milliseconds"
         if factor == 1:
-            run_search(**given, trials=3, latency=[other])
+            run_search(**given, trials=3, options=SearchOptions(latency=[other]))
             continue
         with pytest.raises(InputError, match=r"latency\.latency_ms was .* in the results"):
-            run_search(**given, trials=4, latency=[other])
+            run_search(**given, trials=4, options=SearchOptions(latency=[other]))
 
 
 def test_a_search_starts_from_a_ladder_within_milliseconds():
@@ -155,6 +157,6 @@ def test_a_problem_travels_to_other_processes():
 
 
 def test_a_metric_of_ones_own_stays_one_without_a_table():
-    found = make_problem(toy_space(), ["top1", "latency_ms=min"], "latency_ms=3", DIRECTIONS, ())
+    found = make_problem(toy_space(), ["top1", "latency_ms=min"], "latency_ms=3", directions(), ())
     assert found.measured == ("top1", "latency_ms")
     assert [each.name for each in found.budget.constraints] == ["latency_ms"]

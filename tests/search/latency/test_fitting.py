@@ -10,8 +10,8 @@ from search_toys import small_space, toy_space
 from space_toys import deit_small, seeded_spaces
 
 from search.latency.design import COVERAGE, designed_archs, held_out_archs
-from search.latency.fitting import Error, fit, tau
-from search.latency.terms import terms_in, terms_of
+from search.latency.fit import Error, fit, tau
+from search.latency.terms import count_terms, list_terms
 from space import SearchSpace
 
 SPACES = [toy_space(), small_space(), *seeded_spaces(10, least=200, most=5000)]
@@ -33,8 +33,8 @@ def test_every_term_has_archs_enough(space):
     assert all(arch in space and space.canonical(arch) == arch for arch in archs)
     assert space.largest() in archs
     assert space.smallest() in archs
-    counts = Counter(term for arch in archs for term in terms_of(arch, space.shape))
-    assert set(counts) == set(terms_in(space.graph))
+    counts = Counter(term for arch in archs for term in count_terms(arch, space.shape))
+    assert set(counts) == set(list_terms(space))
     if space.size() > 10**6:
         assert min(counts.values()) >= COVERAGE
 
@@ -53,9 +53,9 @@ def test_exact_times_are_found_again():
     shape = space.shape
     designed = designed_archs(space, rng)
     held = held_out_archs(space, rng, 40, designed)
-    terms = fit({arch: ms_of_arch(arch, shape) for arch in designed}, shape, terms_in(space.graph))
+    terms = fit({arch: ms_of_arch(arch, shape) for arch in designed}, shape, list_terms(space))
     assert all(value >= 0 for value in terms.values())
-    guess = [sum(n * terms[t] for t, n in terms_of(arch, shape).items()) for arch in held]
+    guess = [sum(n * terms[t] for t, n in count_terms(arch, shape).items()) for arch in held]
     error = Error.of(guess, [ms_of_arch(arch, shape) for arch in held])
     assert error.mean < 0.005
     assert error.kendall_tau > 0.97
@@ -72,13 +72,13 @@ def test_noise_is_averaged_and_the_full_arch_is_met():
     noisy[space.largest()] *= (
         1.03  # as a measurement may be off, which per cents are of all the same
     )
-    terms = fit(noisy, shape, terms_in(space.graph))
+    terms = fit(noisy, shape, list_terms(space))
     held = held_out_archs(space, rng, 40, designed)
-    guess = [sum(n * terms[t] for t, n in terms_of(arch, shape).items()) for arch in held]
+    guess = [sum(n * terms[t] for t, n in count_terms(arch, shape).items()) for arch in held]
     error = Error.of(guess, [ms_of_arch(arch, shape) for arch in held])
     assert error.mean < 0.03
     assert error.kendall_tau > 0.9
-    full = sum(n * terms[t] for t, n in terms_of(space.largest(), shape).items())
+    full = sum(n * terms[t] for t, n in count_terms(space.largest(), shape).items())
     assert full == pytest.approx(noisy[space.largest()], rel=1e-3)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from search.latency import measuring
+from search.latency import measure as measuring
 from search.latency.conditions import Conditions
-from search.latency.measuring import Timing, device_name, steady, take_turns
-from search.latency.rounds import Rounds
+from search.latency.measure import Timing, device_name, steady, take_turns
+from search.latency.profile_log import Rounds
 from space import InputError
 
 

@@ -41,7 +41,7 @@ def test_predictions_are_the_sums_of_the_terms():
         ("compiled: false", "compiler: false", "conditions.compiler: unknown key"),
         ("mean: 0.01", "mean: -1", "error.mean: must be a number of at least 0"),
         ("full_ms:", "full:", "full: unknown key 'full'|unknown key; did you mean 'full_ms'"),
-        ("[own, 49, 49,", "[own, 49.5, 49,", r"terms\[\d+\]\[1\]: must be a count"),
+        ("[own, 49, 49,", "[own, 49.5, 49,", r"terms\[\d+\]\[1\]: must be an integer"),
         ("[own, 49, 49,", "[own, 49, 49, 1,", r"terms\[\d+\]: must be \[operator"),
         ("[own, 196, 196,", "[own, 195, 195,", r"measured\[0\].blocks: own 196 is not among"),
         (r"full_ms: [0-9.]+", "full_ms: 0.0", "full_ms: must be over 0"),
@@ -77,7 +77,7 @@ def test_tables_that_cannot_judge_a_space_are_refused():
         table_of(space, error=None).check(space, "t")
     with pytest.raises(InputError, match="t: of another backbone: depth 6 instead of 5"):
         table_of(space).check(middle_space(), "t")
-    wide = SearchSpace(deit(192, 3, 6), space.pool, space.share, space.skip)
+    wide = SearchSpace(deit(192, 3, 6), space.axes)
     with pytest.raises(InputError, match="another backbone: width 384 instead of 192"):
         table_of(space).check(wide, "t")
     more = SearchSpace.from_dict(space.to_dict() | {"share": {"max_run": 3}}, space.shape)
@@ -89,10 +89,10 @@ def test_tables_that_cannot_judge_a_space_are_refused():
 def test_other_classes_are_no_other_backbone():
     space = toy_space()
     head = space.shape.head._replace(macs=7)
-    other = SearchSpace(replace(space.shape, head=head), space.pool, space.share, space.skip)
+    other = SearchSpace(replace(space.shape, head=head), space.axes)
     table_of(space).check(other, "t")
     # Only the head may differ.
     stem = space.shape.stem._replace(macs=7)
-    other = SearchSpace(replace(space.shape, stem=stem), space.pool, space.share, space.skip)
+    other = SearchSpace(replace(space.shape, stem=stem), space.axes)
     with pytest.raises(InputError, match="of another backbone: stem"):
         table_of(space).check(other, "t")

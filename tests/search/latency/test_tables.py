@@ -9,18 +9,20 @@ from rich.console import Console
 from search_toys import Evaluate, toy_space
 
 from search import run_search
-from search.config import Config, SearchConfig
-from search.folder import RunFolder
 from search.latency.costs import by_cost, digest, make_problem
-from search.latency.measuring import device_name, waiting_for
-from search.objectives import DIRECTIONS
-from search.report.latencies import latencies
-from search.searchfile import tables_in
-from search.stages import timing
-from search.stages.checking import _check_budget
-from search.stages.tables import latency_tables, tables_by_cost
-from search.stages.timing import knows, latencies_of, marks, time_archs, time_front
+from search.latency.measure import device_name, waiting_for
+from search.pipeline import measure_front as timing
+from search.pipeline.check import _check_budget
+from search.pipeline.config import Config, SearchConfig
+from search.pipeline.latency_tables import latency_tables, tables_by_cost
+from search.pipeline.measure_front import knows, latencies_of, marks, time_archs, time_front
+from search.pipeline.run_folder import RunFolder
+from search.report.latency_data import collect_latency_data
+from search.report.search_result import SearchResult
+from search.study.options import SearchOptions
+from search.study.search_file import SearchFile
 from space import InputError
+from supernet.tasks.registry import directions
 
 
 def accuracy(arch):
@@ -47,7 +49,7 @@ def run(tmp_path):
         budget="latency_ms=80%",
         trials=12,
         folder=tmp_path / "search" / "main",
-        latency=[tmp_path / "latency" / "cpu.yaml"],
+        options=SearchOptions(latency=[tmp_path / "latency" / "cpu.yaml"]),
     )
     return tmp_path
 
@@ -57,7 +59,7 @@ def config_of(run, **search):
 
 
 def names_of(config):
-    return [table.name for table in latency_tables(config, RunFolder(config, None))]
+    return [table.name for table in latency_tables(RunFolder(config, None))]
 
 
 def test_a_search_goes_on_with_its_table_whatever_was_measured_since(run):
@@ -79,7 +81,7 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
     folder = RunFolder(config, None)
     gpu = quicker(replace(table_of(space, "gpu"), conditions=replace(CONDITIONS, device="a GPU")))
     gpu.save(run / "latency" / "gpu.yaml")
-    found = tables_by_cost(config, folder)
+    found = tables_by_cost(folder)
     assert {name: table.name for name, table in found.items()} == {"latency_ms": "cpu"}
     front = run_search(
         space=space,
@@ -87,18 +89,19 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
         budget="latency_ms=80%",
         trials=12,
         folder=run / "search" / "main",
-        latency=[table_of(space, "cpu")],
+        options=SearchOptions(latency=[table_of(space, "cpu")]),
     )
     said = latencies_of(front.entries[0], found)
     assert said.keys() == {"latency_ms"}
     assert said["latency_ms"]["device"] == CONDITIONS.device
-    limits, digests = {"latency_ms": 8.0}, tables_in(run / "search" / "main")
-    assert latencies(found["latency_ms"], front, limits, digests).limit is not None
-    other = latencies(gpu, front, limits, digests)
-    assert (other.limit, other.measured) == (None, ())
+    limits, digests = {"latency_ms": 8.0}, SearchFile.load(run / "search" / "main").latency
+    search = SearchResult("main", front, limits=limits, tables=digests)
+    assert collect_latency_data(found["latency_ms"], search).limit is not None
+    other = collect_latency_data(gpu, search)
+    assert (other.limit, other.measured) == (None, [])
     # Measured anew under the same name it is another table: nothing is said by it.
     quicker(table_of(space, "cpu")).save(run / "latency" / "cpu.yaml")
-    assert tables_by_cost(config, folder) == {}
+    assert tables_by_cost(folder) == {}
 
 
 def stand_in(monkeypatch, table, seconds):
@@ -138,7 +141,7 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
         objectives=["top1", "latency_ms"],
         budget="latency_ms@cpu=80%",
         trials=12,
-        latency=[table],
+        options=SearchOptions(latency=[table]),
     )
     assert front.full.keys() >= set(names)
     found = timed(monkeypatch, front, table, 1.3, names=names)
@@ -162,7 +165,11 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
 def test_a_device_that_is_elsewhere_is_not_timed(monkeypatch):
     table = table_of(toy_space())
     front = run_search(
-        space=toy_space(), evaluate=accuracy, budget="latency_ms=80%", trials=5, latency=[table]
+        space=toy_space(),
+        evaluate=accuracy,
+        budget="latency_ms=80%",
+        trials=5,
+        options=SearchOptions(latency=[table]),
     )
     found = timed(monkeypatch, front, table, 1.0)
     assert not any("measured_latency_ms" in entry.metrics for entry in found.entries)
@@ -213,7 +220,7 @@ def test_what_cannot_be_timed_is_predicted(monkeypatch, capsys):
         evaluate=accuracy,
         budget="latency_ms=80%",
         trials=5,
-        latency=list(tables.values()),
+        options=SearchOptions(latency=list(tables.values())),
     )
     assert time_front(front, None, net, tables, Console(width=200)).entries == front.entries
     assert told in capsys.readouterr().out
@@ -246,8 +253,7 @@ def test_reused_evaluations_bring_no_latency_of_another_table(run):
         objectives=["top1", "latency_ms@phone"],
         trials=12,
         folder=run / "search" / "phone",
-        latency=[phone],
-        reuse=[run / "search" / "main"],
+        options=SearchOptions(latency=[phone], reuse=[run / "search" / "main"]),
     )
     assert len(front) > 1
     for entry in front.entries:
@@ -266,7 +272,7 @@ def test_tables_of_equal_predictions_on_other_devices_differ():
 
 def test_a_budget_of_retraining_that_no_arch_keeps_is_told_before(run):
     space, table = toy_space(), table_of(toy_space(), "cpu")
-    problem = make_problem(space, ["top1"], "latency_ms=80%", DIRECTIONS, [table])
+    problem = make_problem(space, ["top1"], "latency_ms=80%", directions(), [table])
     _check_budget("latency_ms=70%", problem, [table])
     with pytest.raises(InputError, match="no arch is that cheap"):
         _check_budget("latency_ms=0.0001", problem, [table])

@@ -7,8 +7,9 @@ import pytest
 from search_toys import all_archs, toy_space
 from space_toys import deit_small, seeded_spaces
 
-from search.latency.terms import Term, term_macs, terms_in, terms_of
+from search.latency.terms import arch_terms, count_terms, list_terms
 from space import Arch, BlockArch, Pool, macs, token_counts
+from space.operators.base import Term
 
 SPACES = seeded_spaces(40, most=600)
 OWN, SHARED = BlockArch(), BlockArch(attention="shared")
@@ -38,11 +39,10 @@ def test_of_every_arch(seed):
     space = SPACES[seed]
     seen = Counter()
     for arch in all_archs(space):
-        assert terms_of(arch, space.shape) == by_hand(arch, space.shape)
-        seen.update(terms_of(arch, space.shape))
-        work = sum(n * term_macs(t, space.shape) for t, n in terms_of(arch, space.shape).items())
-        assert work == macs(arch, space.shape)
-    assert terms_in(space.graph) == sorted(seen)
+        assert count_terms(arch, space.shape) == by_hand(arch, space.shape)
+        seen.update(count_terms(arch, space.shape))
+        assert sum(work for _, work in arch_terms(arch, space.shape)) == macs(arch, space.shape)
+    assert list_terms(space) == sorted(seen)
 
 
 def test_of_one_by_hand():
@@ -56,7 +56,7 @@ def test_of_one_by_hand():
             BlockArch(skip=0.5, attention="shared"),
         )
     )
-    assert terms_of(arch, deit_small(6)) == {
+    assert count_terms(arch, deit_small(6)) == {
         Term("own", 196, 196): 1,
         Term("shared", 196, 196): 2,
         Term("kept map", 196, 196): 1,
@@ -72,7 +72,7 @@ def test_of_one_by_hand():
 
 def test_a_term_as_people_read_it():
     rng = random.Random(0)
-    terms = terms_in(toy_space().graph)
+    terms = list_terms(toy_space())
     assert str(Term("own", 49, 49)) == "own 49"
     assert str(Term("avg2d", 196, 49)) == "avg2d 196>49"
     assert len({str(term) for term in rng.sample(terms, 10)}) == 10

@@ -1,0 +1,87 @@
+"""The command `tokennas`: runs a command line, and prints errors in one line.
+
+Slow imports are inside the `try` that handles Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+from space.utils.errors import InputError
+from space.utils.signals import ProcessLostError, Terminated, defer_signals, raise_on_sigterm
+
+# The shell's exit codes of commands that a signal has ended.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+SPEAKS_IN = 5.0
+GOES_ON = "the same command goes on from here"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line.
+
+    Returns:
+        Exit code: 0; 1 where another training process was lost; 2 for wrong input and files that
+        cannot be written; 130 after Ctrl-C; 143 after SIGTERM.
+    """
+    from search.utils.launcher import ProcessError, is_main_process  # noqa: PLC0415
+
+    _quiet()
+    try:
+        with raise_on_sigterm():
+            # Signals wait for imports: a library may swallow a KeyboardInterrupt while it loads.
+            with defer_signals():
+                from search.cli.parse import parse_call  # noqa: PLC0415
+
+                call = parse_call(sys.argv[1:] if argv is None else argv)
+                from search.cli.dispatch import run_call  # noqa: PLC0415
+            run_call(call)
+    except InputError as error:
+        if is_main_process() or isinstance(error, ProcessError):
+            print(f"tokennas: {error}", file=sys.stderr)
+        else:
+            # A launcher ends all processes with the first: let the main process print the error.
+            time.sleep(SPEAKS_IN)
+        return 2
+    except ProcessLostError as error:
+        print(f"tokennas: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as error:
+        what, code = ("interrupted", INTERRUPTED)
+        if isinstance(error, Terminated):
+            what, code = ("terminated", TERMINATED)
+        if is_main_process():
+            print(f"tokennas: {what}; {GOES_ON}", file=sys.stderr)
+        return code
+    return 0
+
+
+def command() -> NoReturn:
+    """Run `main` as the console script, and exit without teardown."""
+    code: int | None = None
+
+    def skip_teardown() -> None:
+        if code is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    # Registered first, hence called last. Python's teardown of torch would take a second or two.
+    atexit.register(skip_teardown)
+    code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
+
+
+def _quiet() -> None:
+    """Silence warnings of libraries that users cannot act on."""
+    warnings.filterwarnings("ignore", module=r"(torch|timm|jsonargparse)\b.*")
+    logging.getLogger("timm").setLevel(logging.ERROR)

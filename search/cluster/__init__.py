@@ -1,1 +1,0 @@
-"""What runs on Ray: the only package that imports it."""

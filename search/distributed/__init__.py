@@ -1,0 +1,1 @@
+"""Searches and retraining on many processes and machines, through Ray."""

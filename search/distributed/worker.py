@@ -1,0 +1,86 @@
+"""The loop of a worker: exchange results for jobs, and evaluate them. Without Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from search.distributed.leases import Result
+from search.evaluators.base import attempt, in_order
+from search.evaluators.time_limit import too_long
+from search.problem.evaluation import Job, Outcome
+from search.problem.objectives import Evaluate
+
+# Between two requests while no job is free; the jobs of a worker that dies become free.
+IDLE_SECONDS = 0.2
+# Slower batches are not prefetched: at the end of a search, idle workers could take them.
+AHEAD_SECONDS = 2.0
+
+Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
+
+
+class Watch:
+    """Evaluates jobs so that another thread can see which one takes too long.
+
+    Args:
+        limit: Seconds after which an evaluation has failed; None for no limit.
+        clock: Monotonic clock in seconds.
+    """
+
+    def __init__(self, limit: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._now: tuple[Job, float] | None = None
+        self._done: list[Result] = []
+
+    def step(self, most: float) -> float:
+        """Return the seconds between two checks of the time limit, at most `most`."""
+        return most if self._limit is None else min(most, self._limit / 4)
+
+    def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
+        """Evaluate jobs one after the other."""
+        self._done = []
+        for job in in_order(evaluate, jobs):
+            self._now = job, self._clock()
+            outcome = attempt(evaluate, job.arch, self._limit)
+            self._now = None
+            self._done.append((job, outcome))
+        return self._done
+
+    def overdue(self) -> list[Result]:
+        """Return the batch's results so far and a failure, if the current job is overdue."""
+        now = self._now
+        if now is None or self._limit is None or self._clock() - now[1] <= self._limit:
+            return []
+        return [*self._done, (now[0], Outcome({}, too_long(self._limit), self._limit))]
+
+
+def work(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> None:
+    """Evaluate until no job is left; quick batches are prefetched.
+
+    Args:
+        exchange: Sends results and the jobs still held, and returns a function that waits for new
+            jobs: None once the search is over.
+        evaluate: Returns the metrics of an arch.
+        watch: The watch on the time limit; None for no limit.
+    """
+    watch = watch or Watch(None)
+    results: list[Result] = []
+    jobs = exchange(results, [])()
+    ahead = False
+    while jobs is not None:
+        if not jobs and not results:
+            time.sleep(IDLE_SECONDS)
+        following = exchange(results, jobs) if ahead else None
+        started = time.monotonic()
+        done = watch.batch(jobs, evaluate)
+        ahead = bool(jobs) and time.monotonic() - started < AHEAD_SECONDS
+        if following is None:
+            following, results = exchange(done, []), []
+        else:
+            results = done
+        jobs = following()
+        if jobs is not None and results and not ahead:
+            # Sent before the next jobs begin, which may take long, or never end.
+            more, results = exchange(results, jobs)(), []
+            jobs = None if more is None else jobs + more

@@ -1,0 +1,1 @@
+"""Evaluators, which give the metrics of archs."""

@@ -1,0 +1,78 @@
+"""The interface of evaluators, and how the search calls them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Protocol, runtime_checkable
+
+from search.evaluators.time_limit import evaluate_within
+from search.problem.evaluation import Job, Outcome, describe
+from search.problem.objectives import Evaluate
+from search.problem.paired_error import GroupMeans, groups_of
+from space.arch import Arch
+from space.utils.errors import cut, shown
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """An evaluator that is faster when it knows which archs come next."""
+
+    def __call__(self, arch: Arch) -> Mapping[str, float]:
+        """Return metrics by name."""
+
+    def expect(self, archs: Sequence[Arch]) -> Sequence[Arch]:
+        """Prepare for the next archs; return them in the fastest order."""
+
+
+def shares(make_evaluate: object) -> bool:
+    """Return whether an evaluator's factory declares that evaluations share work."""
+    return getattr(make_evaluate, "shares", False) is True
+
+
+def alike(one: Arch, other: Arch | None) -> int:
+    """Count the leading blocks that two archs have in common."""
+    pairs = zip(one.blocks, other.blocks, strict=True) if other else ()
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def in_order(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
+    """Order jobs as the evaluator prefers, after it was told of them."""
+    if not isinstance(evaluate, Sharing):
+        return list(jobs)
+    by_arch = {job.arch: job for job in jobs}
+    return [by_arch[arch] for arch in evaluate.expect(list(by_arch))]
+
+
+def attempt(evaluate: Evaluate, arch: Arch, limit: float | None = None) -> Outcome:
+    """Evaluate an arch; exceptions and invalid results become failed outcomes.
+
+    Args:
+        evaluate: Evaluation function.
+        arch: Arch to evaluate.
+        limit: Time limit in seconds; None for none.
+    """
+    started = time.perf_counter()
+    metrics: dict[str, float] = {}
+    groups: Mapping[str, GroupMeans] = {}
+    error = None
+    try:
+        given = evaluate_within(evaluate, arch, limit)
+        metrics, groups = _numbers(given), groups_of(given)
+    except Exception as raised:
+        error = describe(raised)
+    return Outcome(metrics, error, time.perf_counter() - started, groups)
+
+
+def _numbers(metrics: object) -> dict[str, float]:
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"an evaluation must give a mapping of metrics, got {shown(metrics)}")
+    return {str(name): _number(name, value) for name, value in metrics.items()}
+
+
+def _number(name: object, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"metric {cut(str(name))} must be a number, got {shown(value)}") from None

@@ -1,0 +1,117 @@
+"""Evaluation of archs on a supernet: weights and held-out images are loaded once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search.problem.paired_error import Measured
+from space.arch import Arch
+from space.utils.errors import InputError
+from supernet.data.loaders import all_batches
+from supernet.evaluation import HeldOut
+from supernet.models.prefixes import PrefixEvaluator
+from supernet.models.supernet import Supernet
+from supernet.tasks.classification import Classification
+from supernet.weights import first_not_finite, tensor_bytes
+
+Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
+
+
+class SupernetEvaluator:
+    """Gives the metrics of a supernet's archs, on images that stay on the device.
+
+    Leading blocks that archs share are run once (`supernet.models.prefixes`).
+
+    Args:
+        supernet: Trained supernet, on its device.
+        held_out: Held-out images.
+        metric: Function of the logits and targets of all images that gives metrics by name; None
+            for the task's metrics, of which `kl` is to the full network.
+
+    Raises:
+        InputError: A weight of the supernet is not finite.
+    """
+
+    def __init__(self, supernet: Supernet, held_out: HeldOut, metric: Metric | None = None) -> None:
+        name = first_not_finite(supernet)
+        if name is not None:
+            raise InputError(
+                f"the supernet's {name} is not finite: its training diverged; train it anew"
+            )
+        self.supernet = supernet.eval()
+        self.held_out = held_out
+        self.metric = metric
+        # After the images, since the cache may take a share of the memory that they leave.
+        self.openings = PrefixEvaluator(supernet)
+        if metric is None:
+            held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
+
+    def expect(self, archs: Sequence[Arch]) -> list[Arch]:
+        """Prepare for the next archs; return them in the order that shares most blocks."""
+        return self.openings.expect(archs)
+
+    def __call__(self, arch: Arch) -> dict[str, float]:
+        """Return metrics by name."""
+        network = self.openings.network(arch)
+        if self.metric is None:
+            values = self.held_out.statistics(network)
+            return Measured.of(self.held_out.task.reduce(values), values)
+        logits = torch.cat(list(self.held_out.outputs(network)))
+        targets = torch.cat([batch.targets for batch in self.held_out.batches])
+        return {name: float(value) for name, value in self.metric(logits, targets).items()}
+
+    def origin(self) -> dict[str, str]:
+        """Identify this evaluation by hashes of weights, layers and images."""
+        return {
+            "supernet": hash_weights(self.supernet),
+            # Equal weights may have other activations between them.
+            "layers": _digest(repr(self.supernet).encode()),
+            "images": hash_images((each.images, each.targets) for each in self.held_out.batches),
+        }
+
+
+def loader_evaluator(
+    supernet: Supernet, loader: Iterable[Any], metric: Metric | None = None
+) -> SupernetEvaluator:
+    """Make an evaluator on a user's loader of (images, targets), which is read once.
+
+    It uses the user's metric, or those of classification.
+    """
+    task = Classification([str(label) for label in range(supernet.num_classes)])
+    device = next(supernet.parameters()).device
+    # A user's metric gets the supernet's own logits, without mixed precision.
+    held_out = HeldOut(all_batches(loader, "loader"), task, device, amp=metric is None)
+    return SupernetEvaluator(supernet, held_out, metric)
+
+
+def hash_weights(model: nn.Module) -> str:
+    """Hash a model's weights; equals `search.pipeline.context.digest` of their file."""
+    return _digest(tensor_bytes(model.state_dict()))
+
+
+def hash_images(batches: Iterable[tuple[Tensor, Tensor]]) -> str:
+    """Hash images (B, ...) and their targets (B, ...).
+
+    Order and batch size do not matter: metrics are means over all images.
+    """
+    each = (
+        hashlib.sha256(_bytes(image) + _bytes(target)).digest()
+        for images, targets in batches
+        for image, target in zip(images.cpu(), targets.cpu(), strict=True)
+    )
+    return _digest(b"".join(sorted(each)))
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    values = tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return f"{tensor.dtype} {list(tensor.shape)} ".encode() + values
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -1,0 +1,232 @@
+"""The front: the non-dominated subnets that a search found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search.front.front_file import FrontEntry, FrontFile
+from search.front.hypervolume import follow_archive, signed, worst_values
+from search.front.leads import Lead, errors_of, leads_of
+from search.problem.budget import Constraint, amount_of
+from search.problem.costs import FREE_COSTS
+from search.problem.evaluation import Record
+from search.problem.objectives import Direction, Objective, direction_of, first_measured
+from search.problem.problem import Problem
+from search.utils.units import quantity
+from space.utils.errors import InputError, near, shown
+
+# Limit of a front's file, which people read: some hundred subnets.
+MOST_BLOCKS = 8000
+
+
+class Front(FrontFile):
+    """The non-dominated subnets of a search, the best first.
+
+    The first measured objective ranks them; without one, the first objective.
+    """
+
+    @classmethod
+    def of(cls, problem: Problem, records: Sequence[Record], ended: str = "") -> Front:
+        """Compute the front of finished evaluations, without those beyond a constraint."""
+        objectives = problem.objectives
+        reference = worst_values(records, objectives)
+        archive, steps = follow_archive(records, objectives, reference)
+        points = set(archive.points)
+        ranked_by = problem.ranked_by
+        rank = 0 if ranked_by is None else objectives.index(ranked_by)
+        chosen = {}
+        for record in records:
+            if record.inside and record.values:
+                point = signed(record.values, objectives)
+                if point in points:
+                    chosen[(point[rank], *point, record.number)] = record
+        ordered = [record for _, record in sorted(chosen.items(), key=lambda pair: pair[0])]
+        errors, images = errors_of(ordered, ranked_by)
+        full = _costs_of_full(problem)
+        return cls(
+            objectives,
+            tuple(
+                FrontEntry(
+                    *(each.arch, each.identity, each.number, each.values or (), each.metrics),
+                    errors.get(each.identity),
+                )
+                for each in ordered
+            ),
+            problem.space.shape,
+            full,
+            len(records),
+            sum(record.error is not None for record in records),
+            reference,
+            tuple(steps),
+            ended if chosen else f"{ended}; {_why_empty(problem, records)}",
+            images=images,
+            directions=dict(problem.directions),
+            functions=tuple(o.name for o in objectives if o.function and o.name not in full),
+        )
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def ranked_by(self) -> Objective | None:
+        """The objective that ranks subnets: the first measured one; None without one.
+
+        A file has no functions, only the names of those that do not work on the full arch.
+        """
+        free = (*self.full, *self.functions)
+        return first_measured(each for each in self.objectives if each.name not in free)
+
+    def direction(self, name: str) -> Direction:
+        """Return the direction of a metric or cost: limits are lower for "max", upper for "min".
+
+        Costs have upper limits, also where an objective maximises them, as in a search's budget.
+
+        Raises:
+            InputError: The direction of the metric is unknown.
+        """
+        if name in (*self.full, *self.functions):
+            return "min"
+        return direction_of(name, self.objectives, self.directions)
+
+    def best(self, **limits: float | str) -> FrontEntry | None:
+        """Return the best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.
+
+        Limits are upper ones, or lower ones where more is better. None where no entry is inside.
+
+        Raises:
+            InputError: No objective is measured, a name is unknown, or an amount is invalid.
+        """
+        ranked_by = self.ranked_by
+        if ranked_by is None:
+            names = ", ".join(each.name for each in self.objectives)
+            raise InputError(
+                f"front: no objective of its search ({names}) is measured, so that none of its "
+                "subnets is the best; search for a metric too, such as top1"
+            )
+        constraints = [self._constraint(name, amount) for name, amount in limits.items()]
+        within = [
+            entry
+            for entry in self.entries
+            if all(each.name in entry.metrics for each in constraints)
+            and all(each.excess(entry.metrics) <= 0 for each in constraints)
+        ]
+        rank = self.objectives.index(ranked_by)
+        return min(within, key=lambda entry: ranked_by.sign * entry.values[rank], default=None)
+
+    @property
+    def history(self) -> list[float]:
+        """The hypervolume after each evaluation."""
+        grown = dict(self.steps)
+        volumes, volume = [], 0.0
+        for count in range(1, self.evaluations + 1):
+            volume = grown.get(count, volume)
+            volumes.append(volume)
+        return volumes
+
+    @property
+    def leads(self) -> list[Lead | None]:
+        """The lead of each entry over the next best one in the first measured objective.
+
+        None for the last entry, and where the evaluation gave no values per image.
+        """
+        found = leads_of(self.entries, self.ranked_by)
+        return [found.get(entry.identity) for entry in self.entries]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Tabulate the entries: trial, objectives, then all other metrics."""
+        names = dict.fromkeys(objective.name for objective in self.objectives)
+        for entry in self.entries:
+            names |= dict.fromkeys(entry.metrics)
+        return [
+            {"trial": entry.trial, **{name: entry.metrics.get(name) for name in names}}
+            for entry in self.entries
+        ]
+
+    def save(self, path: str | Path) -> None:
+        """Write the `readable` front (schema tokennas/front/1)."""
+        self.readable().write(path)
+
+    def readable(self) -> Front:
+        """Thin out a front that is too long for a file that people read.
+
+        Keeps the best and the last entry, and evenly spaced ones between.
+        """
+        kept = _even(self.entries, max(2, MOST_BLOCKS // self.shape.depth))
+        left_out = len(self.entries) - len(kept)
+        if left_out:
+            # The next best entry is another one now, so the errors of the leads do not hold.
+            kept = tuple(replace(entry, error=None) for entry in kept)
+        return replace(self, entries=kept, left_out=self.left_out + left_out)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """Names that limits may use."""
+        measured = (entry.metrics for entry in self.entries)
+        names = (objective.name for objective in self.objectives)
+        return frozenset(self.full).union(names, *measured)
+
+    def _constraint(self, name: str, amount: float | str) -> Constraint:
+        cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
+        if cost not in self._known:
+            known = sorted(self._known)
+            hint = near(name, known) or f"; known are {', '.join(known)}"
+            raise InputError(f"front: unknown {shown(name)}{hint}")
+        limit = amount_of(name, amount, self.full.get(cost), scale)
+        return Constraint(cost, limit, self.direction(cost))
+
+
+def _costs_of_full(problem: Problem) -> dict[str, float]:
+    """Compute the full arch's costs that need no evaluation, by name."""
+    space, full = problem.space, problem.space.largest()
+    costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
+    costs |= problem.latencies
+    found = {name: float(cost(full)) for name, cost in costs.items()}
+    for objective in problem.objectives:
+        # A user's function may not work on the full arch.
+        if objective.function is not None and objective.name not in found:
+            with suppress(Exception):
+                value = float(objective.function(full))
+                if math.isfinite(value):
+                    found[objective.name] = value
+    return found
+
+
+def _even(entries: tuple[FrontEntry, ...], most: int) -> tuple[FrontEntry, ...]:
+    """Pick at most `most` evenly spaced entries, the first and the last included."""
+    if len(entries) <= most:
+        return entries
+    return tuple(entries[i * (len(entries) - 1) // (most - 1)] for i in range(most))
+
+
+def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
+    """Explain why the front is empty, with the evaluation nearest to the constraints.
+
+    Distances to several constraints are added up, each relative to its limit.
+    """
+    errors = [record.error for record in records if record.error is not None]
+    if len(errors) == len(records):
+        return f"all failed, the last with {errors[-1]}" if errors else "nothing was evaluated"
+    constraints = problem.budget.constraints
+    whole = [each for each in records if each.values is not None]
+    if not whole:
+        return "none was evaluated on all images"
+
+    def beyond(record: Record) -> dict[Constraint, float]:
+        excess = {each: record.excess.get(each.name, 0.0) for each in constraints}
+        return {each: much for each, much in excess.items() if much > 0}
+
+    nearest = min(whole, key=lambda record: sum(m / c.limit for c, m in beyond(record).items()))
+    found = ", ".join(
+        f"{each.name}={quantity(each.limit + (much if each.direction == 'min' else -much))}"
+        for each, much in beyond(nearest).items()
+    )
+    return (
+        f"none keeps {' and '.join(map(str, constraints))}; trial {nearest.number} "
+        f"({nearest.identity[:6]}, {quantity(nearest.metrics['macs'])} MACs) comes nearest: {found}"
+    )

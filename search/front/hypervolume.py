@@ -1,0 +1,118 @@
+"""Dominance and exact hypervolume, of points to minimise and of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from search.problem.evaluation import Record
+from search.problem.objectives import Objective
+
+Array = np.ndarray[Any, Any]
+
+
+def weakly_dominates(points: Array, others: Array) -> Array:
+    """Return whether each point is nowhere worse than its partner in `others`, (..., D) each."""
+    return np.asarray((points <= others).all(axis=-1))
+
+
+class Archive:
+    """Non-dominated points to minimise, and their hypervolume.
+
+    Args:
+        reference: Reference point; points beyond it add no volume.
+    """
+
+    def __init__(self, reference: Sequence[float]) -> None:
+        self.reference = np.array(reference, dtype=float)
+        self.volume = 0.0
+        self._points: Array = np.empty((0, len(self.reference)))
+
+    @property
+    def points(self) -> list[tuple[float, ...]]:
+        return [tuple(point) for point in self._points.tolist()]
+
+    def add(self, point: Sequence[float]) -> bool:
+        """Add a point; return whether no other dominates or equals it."""
+        new = np.array(point, dtype=float)
+        if weakly_dominates(self._points, new).any():
+            return False
+        self.volume += _exclusive(new, self._points, self.reference)
+        left = self._points[~weakly_dominates(new, self._points)]
+        self._points = np.vstack([left, new])
+        return True
+
+
+def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -> float:
+    """Compute the volume between `reference` and the points that are better than it."""
+    corner = np.array(reference, dtype=float)
+    return _volume(np.array(list(points), dtype=float).reshape(-1, len(corner)), corner)
+
+
+def _exclusive(point: Array, others: Array, reference: Array) -> float:
+    """Compute the volume that a point dominates and the others do not.
+
+    Its own box without the others' volume in that box: WFG (While, Bradstreet and Barone, 2012).
+    """
+    if not (point < reference).all():
+        return 0.0
+    own = float(np.prod(reference - point))
+    return own - _volume(np.maximum(others, point), reference) if len(others) else own
+
+
+def _volume(points: Array, reference: Array) -> float:
+    points = np.unique(points[(points < reference).all(axis=1)], axis=0)
+    if not len(points):
+        return 0.0
+    if len(reference) == 1:
+        return float(reference[0] - points[0, 0])
+    if len(reference) == 2:
+        # Strips from one point to the next, each as high as the best so far.
+        widths = np.diff(points[:, 0], append=reference[0])
+        return float(widths @ (reference[1] - np.minimum.accumulate(points[:, 1])))
+    archive = Archive(reference.tolist())
+    for point in points:
+        archive.add(point)
+    return archive.volume
+
+
+def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """Turn objective values into a point to minimise; the same call turns it back."""
+    return tuple(each.sign * value for each, value in zip(objectives, values, strict=True))
+
+
+def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> tuple[float, ...]:
+    """Return the worst value of each objective among the successful evaluations; 0 for none."""
+    points = [signed(record.values, objectives) for record in records if record.values is not None]
+    if not points:
+        return (0.0,) * len(objectives)
+    return signed(map(max, zip(*points, strict=True)), objectives)
+
+
+def hypervolume_steps(
+    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
+) -> list[tuple[int, float]]:
+    """List (evaluations, hypervolume) wherever the hypervolume grew.
+
+    Args:
+        records: Finished evaluations; those beyond a constraint count, but add no volume.
+        objectives: Objectives of the records' values.
+        reference: Reference point in the objectives' own units; the same one to compare searches.
+    """
+    return follow_archive(records, objectives, reference)[1]
+
+
+def follow_archive(
+    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
+) -> tuple[Archive, list[tuple[int, float]]]:
+    """Return the non-dominated points of all evaluations, and the `hypervolume_steps`."""
+    archive, steps = Archive(signed(reference, objectives)), []
+    for count, record in enumerate(records, start=1):
+        before = archive.volume
+        if record.inside and record.values is not None:
+            archive.add(signed(record.values, objectives))
+        if archive.volume > before:
+            steps.append((count, archive.volume))
+    return archive, steps

@@ -1,0 +1,119 @@
+"""Fit of the latency of each term to measured archs, and its error on held-out archs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import nnls
+
+from search.latency.terms import count_terms
+from space.arch import Arch
+from space.operators.base import Term
+from space.shape import BackboneShape
+
+Array = NDArray[np.float64]
+
+# Relative scales of the regularisation: deviation of a term from its operator's smooth curve, and
+# noise of an arch. With few archs a term, the curve decides; with many, the measurements.
+STRAY = 0.3
+NOISE = 0.02
+# Weight of the full arch, whose latency is 100% in budgets.
+PINNED = 30.0
+TOO_FAR = (
+    "That is too far off to rest a budget on: measure again with the machine to itself, "
+    "with more --rounds, or with a larger --batch"
+)
+LARGE_MEAN, SMALL_TAU = 0.05, 0.95
+
+
+@dataclass(frozen=True)
+class Error:
+    """Prediction errors on held-out archs.
+
+    Args:
+        mean: Mean absolute relative error.
+        worst: Greatest absolute relative error.
+        kendall_tau: Rank correlation of predicted and measured, 1 where the orders agree. Archs of
+            the same terms in other blocks have equal predictions, and are not compared.
+        archs: Number of archs.
+    """
+
+    mean: float
+    worst: float
+    kendall_tau: float
+    archs: int
+
+    @classmethod
+    def of(cls, predicted: Sequence[float], measured: Sequence[float]) -> Error:
+        """Compare predictions with measurements of the same archs, two or more."""
+        guess, truth = np.array(predicted), np.array(measured)
+        sizes = np.abs(guess / truth - 1)
+        return cls(float(sizes.mean()), float(sizes.max()), tau(guess, truth), len(truth))
+
+    @property
+    def large(self) -> bool:
+        """Whether the error is too large for meaningful budgets."""
+        return self.mean > LARGE_MEAN or not self.kendall_tau >= SMALL_TAU
+
+    def __str__(self) -> str:
+        return (
+            f"{self.archs} archs that had no part in it: mean error {self.mean:.1%}, "
+            f"worst {self.worst:.1%}, Kendall tau {self.kendall_tau:.3f}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for YAML."""
+        return asdict(self)
+
+
+def tau(predicted: ArrayLike, measured: ArrayLike) -> float:
+    """Compute Kendall's tau over the pairs with different predictions; 0 without any."""
+    guess, truth = np.array(predicted, dtype=float), np.array(measured, dtype=float)
+    apart = np.sign(guess[:, None] - guess) * ~np.isclose(guess[:, None], guess, rtol=1e-6)
+    pairs = np.abs(apart).sum()
+    return float((apart * np.sign(truth[:, None] - truth)).sum() / pairs) if pairs else 0.0
+
+
+def fit(
+    measured: Mapping[Arch, float], shape: BackboneShape, terms: Sequence[Term]
+) -> dict[Term, float]:
+    """Fit non-negative seconds of each term by least squares of relative errors.
+
+    First a curve a + b n + c n^2 over the tokens n for each operator; then each term, regularised
+    towards that curve, which matters most for terms that few archs have.
+
+    Args:
+        measured: Seconds of each arch.
+        shape: Shape of the backbone.
+        terms: Terms to fit, which include all of the archs.
+    """
+    column = {term: j for j, term in enumerate(terms)}
+    counts: Array = np.zeros((len(measured), len(terms)))
+    for row, arch in zip(counts, measured, strict=True):
+        for term, count in count_terms(arch, shape).items():
+            row[column[term]] = count
+    seconds = np.array(list(measured.values()))
+    weights = np.where([arch == Arch.full(shape.depth) for arch in measured], PINNED, 1.0)
+    counts *= (weights / seconds)[:, None]
+    curves = _curves(terms)
+    smooth = curves @ nnls(counts @ curves, weights)[0]
+    # A floor, since a term with 0 on the curve may still take a small part of a block's time.
+    scale = STRAY * np.maximum(smooth, 1e-3 * seconds.max() / shape.depth)
+    near, wanted = NOISE * np.diag(1 / scale), NOISE * smooth / scale
+    found = nnls(np.vstack([counts, near]), np.concatenate([weights, wanted]))[0]
+    return {term: float(value) for term, value in zip(terms, found, strict=True)}
+
+
+def _curves(terms: Sequence[Term]) -> Array:
+    """Build the curves' design matrix, (terms, 3 x operators): 1, n and n^2 of each operator."""
+    operators = sorted({term.operator for term in terms})
+    most = max(max(term.tokens, 1) for term in terms)
+    found: Array = np.zeros((len(terms), 3 * len(operators)))
+    for row, term in zip(found, terms, strict=True):
+        first = 3 * operators.index(term.operator)
+        row[first : first + 3] = [1.0, term.tokens / most, (term.tokens / most) ** 2]
+    return found

@@ -1,0 +1,51 @@
+"""The log of a profile's rounds, from which an interrupted profile resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from space.utils.atomic import writing
+from space.utils.yaml_file import write_text
+
+
+class Rounds:
+    """A file with a header and one line per round; it is deleted once the table is written.
+
+    Args:
+        path: The file; restarted for another description, and cut before a truncated line.
+        description: Plain values that identify the measurement.
+        count: Number of runs in a round.
+    """
+
+    def __init__(self, path: Path, description: Mapping[str, Any], count: int) -> None:
+        self.path = path
+        self.seconds: list[list[float]] = []
+        lines = (
+            path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+        )
+        header = json.dumps(description)
+        if lines[:1] == [header]:
+            for line in lines[1:]:
+                row = _row(line)
+                if row is None or len(row) != count:
+                    break
+                self.seconds.append(row)
+        kept = [header, *map(json.dumps, self.seconds)]
+        write_text(path, "".join(f"{line}\n" for line in kept))
+
+    def add(self, seconds: list[float]) -> None:
+        """Append a round."""
+        self.seconds.append(seconds)
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(seconds) + "\n")
+
+
+def _row(line: str) -> list[float] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, list) and all(isinstance(x, float) for x in row) else None

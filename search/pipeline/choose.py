@@ -1,0 +1,208 @@
+"""Choosing networks to retrain: the full one, the best within each budget, and controls."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from search.front.front import Front
+from search.front.front_file import FrontEntry
+from search.latency.costs import MEASURED
+from search.pipeline.config import Config
+from search.pipeline.given_archs import read_archs
+from search.problem.budget import amount_of
+from search.utils.units import quantity
+from space.arch import Arch
+from space.baselines import baselines
+from space.space import SearchSpace
+from space.utils.errors import InputError
+
+# `50%`, `latency_ms@cpu=60%`, `macs=0.8G`
+BUDGET = r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]"
+
+
+@dataclass(frozen=True)
+class Purpose:
+    """Purpose of a retrained network, which its name encodes.
+
+    Args:
+        kind: The full network, the front's best within a budget, a control (a hand-made arch or
+            the best of random ones), or a given arch file.
+        budget: The budget; empty where there is none.
+        label: The family of a hand-made arch, or the name of an arch file.
+    """
+
+    kind: Literal["full", "best", "baseline", "random", "file"]
+    budget: str = ""
+    label: str = ""
+
+    def __str__(self) -> str:
+        prefix = self.kind if self.kind in ("full", "baseline", "random") else ""
+        return " ".join(filter(None, (prefix, self.label, self.budget)))
+
+    @classmethod
+    def parse(cls, name: str) -> Purpose:
+        """Parse the name of a network."""
+        if name == "full":
+            return cls("full")
+        if re.fullmatch(BUDGET, name):
+            return cls("best", name)
+        if found := re.fullmatch(r"random (.+)", name):
+            return cls("random", found[1])
+        if found := re.fullmatch(rf"baseline (.+?)(?: ({BUDGET}))?", name):
+            return cls("baseline", found[2] or "", found[1])
+        return cls("file", label=name)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network to retrain.
+
+    Args:
+        name: Name of the network, such as `50%`.
+        arch: Its arch.
+    """
+
+    name: str
+    arch: Arch
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder, such as `baseline_two_pools_50`."""
+        return folder_of(self.name)
+
+
+def given(paths: list[str], space: SearchSpace) -> list[Choice]:
+    """Return the archs of arch files, fronts and folders as choices with the files' names.
+
+    Raises:
+        InputError: A file is invalid, an arch is not in the space, or two would share a folder.
+    """
+    found: dict[str, Choice] = {}
+    for each in read_archs(paths):
+        if reasons := space.violations(each.file.arch):
+            raise InputError(f"{each.path}: not in the space of this run: {reasons[0]}")
+        choice = Choice(each.name, each.file.arch)
+        if choice.folder in found:
+            raise InputError(
+                f"{each.path}: another of the files is called {choice.folder} too; rename one"
+            )
+        found[choice.folder] = choice
+    return list(found.values())
+
+
+def named(budget: str) -> tuple[str, str]:
+    """Split a budget into cost and amount: MACs for `50%`, the named cost for `latency_ms=3.0`."""
+    name, equals, amount = (part.strip() for part in budget.rpartition("="))
+    return (name, amount) if equals else ("macs", amount)
+
+
+def folder_of(name: str) -> str:
+    """Return a name without characters that are special to shells."""
+    return re.sub(r"[^\w.-]+|^\.*$", "_", name.replace("%", ""))
+
+
+def stage_of(config: Config, choice: Choice) -> str:
+    """Return the stage of a choice: its folder, relative to the run."""
+    return f"retrain/{config.search.name}/{choice.folder}"
+
+
+def choose(
+    config: Config,
+    front: Front,
+    space: SearchSpace,
+    tell: Callable[[str], None],
+    best_of_random: Callable[[str], Arch] | None = None,
+) -> Iterator[Choice]:
+    """Yield the full network, and for each budget the front's best and the controls.
+
+    Args:
+        config: Config of the run.
+        front: Front of its search.
+        space: The searched space.
+        tell: Called with a line on each choice whose arch is retrained for another one.
+        best_of_random: Returns the best of random archs within a budget; None to choose none.
+
+    Raises:
+        InputError: The front has no subnet within a budget, or two choices would share a folder.
+    """
+    wanted = config.retrain
+    seen: dict[Arch, str] = {}
+    folders: dict[str, str] = {}
+    if wanted.full:
+        seen[space.largest()] = "full"
+        yield Choice(str(Purpose("full")), space.largest())
+    for budget in wanted.budgets:
+        best = best_within(front, budget, tell)
+        found = [(budget, best.arch, f"the best within {budget}")]
+        if wanted.baselines:
+            limit = _limit(front, budget) if named(budget)[0] == "macs" else best.metrics["macs"]
+            found += [
+                (str(Purpose("baseline", budget, each.name)), each.arch, "")
+                for each in baselines(space, macs=limit)
+                if each.arch is not None
+            ]
+        if best_of_random is not None:
+            what = f"the best of random archs within {budget}"
+            found.append((str(Purpose("random", budget)), best_of_random(budget), what))
+        for name, arch, what in found:
+            choice = Choice(name, arch)
+            if arch in seen:
+                if what:
+                    tell(f"{what} is {seen[arch]!r} too: retrained once")
+            elif choice.folder in folders:
+                raise InputError(
+                    f"retrain.budgets: {folders[choice.folder]} and {name} would share a folder; "
+                    "give one of them by itself"
+                )
+            else:
+                seen[arch] = folders[choice.folder] = name
+                yield choice
+
+
+def best_within(
+    front: Front, budget: str, tell: Callable[[str], None] = lambda line: None
+) -> FrontEntry:
+    """Return the front's best within a budget, by measured latency where one is within it.
+
+    Args:
+        front: Front of a search.
+        budget: Budget such as `50%` or `latency_ms=3.0`.
+        tell: Called with a line where only predicted latencies are within the budget.
+
+    Raises:
+        InputError: No subnet is within the budget, or the front does not have the cost.
+    """
+    name, _ = named(budget)
+    measured, limit = MEASURED + name, _limit(front, budget)
+    best = front.best(**{name: limit})
+    if any(measured in entry.metrics for entry in front.entries):
+        kept = front.best(**{measured: limit})
+        if kept is None and best is not None:
+            tell(
+                f"within {budget} there is nothing by measurement: the best by prediction is taken"
+            )
+        best = kept or best
+    if best is None:
+        least = min(
+            (entry.metrics.get(name, math.nan) for entry in front.entries), default=math.nan
+        )
+        unit = "MACs" if name == "macs" else name
+        raise InputError(
+            f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
+            f"{quantity(least)} {unit}, {least / front.full[name]:.0%}; search longer, or with "
+            f"a budget of {name}={named(budget)[1]} where the space has such archs (tokennas "
+            "inspect CONFIG)"
+        )
+    return best
+
+
+def _limit(front: Front, budget: str) -> float:
+    name, amount = named(budget)
+    if name not in front.full:
+        known = ", ".join(front.full)
+        raise InputError(f"retrain.budgets: {name!r} is no cost of this front; these are: {known}")
+    return amount_of(name, amount, front.full[name])

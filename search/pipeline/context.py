@@ -1,0 +1,213 @@
+"""What the stages of a run work with, opened once, when one of them first asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from search.latency.costs import make_problem
+from search.latency.table import LatencyTable
+from search.pipeline.config import Config
+from search.pipeline.latency_tables import latency_tables
+from search.pipeline.run_folder import SPLIT, RunFolder
+from search.problem.problem import Problem
+from search.utils.console import new_console
+from space.space import SearchSpace
+from space.utils.errors import InputError
+from space.utils.reader import Reader
+from supernet.backbones.load import Loaded, load_backbone
+from supernet.backbones.vit import backbone_shape
+from supernet.data.image_check import check_images
+from supernet.data.sources import Source, open_sources
+from supernet.data.splits import Data, open_data
+from supernet.evaluation import HeldOut
+from supernet.models.supernet import Supernet
+from supernet.process_group import Processes
+from supernet.tasks.base import Task
+from supernet.tasks.registry import task_class
+from supernet.weights import load_weights
+
+WEIGHTS = "supernet.safetensors"
+GOOD_IMAGES = "good_images.bin"
+# What a supernet's weights depend on.
+TRAINED = ("backbone", "data", "task", "space", "supernet")
+
+OnLoaded = Callable[[int, int], None]
+
+
+class RunContext:
+    """A run: its config, its folder, and what its stages open.
+
+    Whatever is asked for may raise an InputError: what is wrong, where, and what would be right.
+
+    Args:
+        config: The run's config.
+        file: The config's file; None where it has none.
+        console: Where the stages say what they do; None for the standard output.
+    """
+
+    def __init__(self, config: Config, file: Path | None, console: Console | None = None) -> None:
+        self.config = config
+        self.file = file
+        self.folder = RunFolder(config, file)
+        self.console = console or new_console()
+        self._is_trained = False
+
+    def open(self) -> RunContext:
+        """Open data, backbone and supernet, before long work starts."""
+        for name in ("device", "task", "space", "data", "supernet"):
+            getattr(self, name)
+        return self
+
+    @cached_property
+    def device(self) -> torch.device:
+        """The device that everything runs on."""
+        return find_device(self.config.device)
+
+    @cached_property
+    def task(self) -> Task:
+        """What the networks are trained and judged for."""
+        config, name = self.config, self.config.task_name
+        section = Reader({"name": name, **config.task}, ("task",))
+        task = task_class(name).from_config(section, self._sources[0].classes, config.data.augment)
+        task.check_batch(config.data.batch)
+        return task
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The archs of the run."""
+        return SearchSpace.from_dict(self.config.space, backbone_shape(self._loaded.backbone))
+
+    @cached_property
+    def data(self) -> Data:
+        """The splits."""
+        config, backbone = self.config, self._loaded.backbone
+        split, sources = self.folder.split(), self._sources
+        return open_data(config.data, backbone, config.seed, split, sources, task=self.task)
+
+    @cached_property
+    def supernet(self) -> Supernet:
+        """The supernet on the device; its weights are the backbone's until `load_trained`."""
+        return Supernet(self._loaded.backbone, self.space).to(self.device)
+
+    @property
+    def head_reset(self) -> bool:
+        """Whether the backbone's weights know other classes than the data."""
+        return self._loaded.head_reset
+
+    @cached_property
+    def _sources(self) -> tuple[Source, Source]:
+        return open_sources(self.config.data.dataset)
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        return load_backbone(self.config.backbone, self.task, self.config.seed)
+
+    def load_trained(self) -> RunContext:
+        """Give the supernet the weights that the run has trained, where it has others still.
+
+        Raises:
+            InputError: it is not trained yet, or by other values.
+        """
+        weights = self.folder.stage("supernet") / WEIGHTS
+        if not self._is_trained:
+            if not weights.exists():
+                raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
+            self.open()
+            self.folder.check("supernet", TRAINED)
+            load_weights(self.supernet, weights)
+            self.supernet.eval()
+            self._is_trained = True
+        return self
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """The digest of the trained supernet's weights."""
+        return digest(self.folder.stage("supernet") / WEIGHTS)
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """What evaluations rest on: the supernet's weights and the search split."""
+        return {"supernet": self.weights_digest, "split": digest(self.folder.path / SPLIT)}
+
+    @cached_property
+    def tables(self) -> tuple[LatencyTable, ...]:
+        """The latency tables that budgets and objectives rest on."""
+        return latency_tables(self.folder)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Where the search looks, and for what."""
+        return self.problem_within(self.config.search.budget)
+
+    def problem_within(self, budget: str | list[str] | None) -> Problem:
+        """The search's problem, inside another budget."""
+        objectives, directions = self.config.search.objectives, self.task.directions
+        return make_problem(self.space, objectives, budget, directions, self.tables)
+
+    def held_out(self, amp: bool = True, on_loaded: OnLoaded | None = None) -> HeldOut:
+        """The search split on the device.
+
+        Args:
+            amp: Whether networks are judged under bfloat16 autocast on GPUs.
+            on_loaded: Called with how many images have come, and with how many there are.
+        """
+        batches = _counted(self.data.search, on_loaded) if on_loaded else self.data.search
+        return HeldOut(batches, self.task, self.device, amp)
+
+    @cached_property
+    def test(self) -> HeldOut:
+        """The test split on the device, to judge retrained networks on."""
+        return HeldOut(self.data.test, self.task, self.device, self.config.retrain.amp)
+
+    def check_images(self) -> None:
+        """Open the image files of all splits, but for those that the run knows to be good.
+
+        It is for the command to call, not for the processes that work for it.
+
+        Raises:
+            InputError: images cannot be read: how many, and the first of them.
+        """
+        data: Any = self.data
+        splits = data.train.images, data.search.dataset, data.test.dataset
+        check_images(splits, self.folder.path / GOOD_IMAGES)
+
+
+def _counted(batches: Any, on_loaded: OnLoaded) -> Iterator[Any]:
+    """Batches of a loader, of which it is told how many images have come."""
+    done, total = 0, len(batches.dataset)
+    for batch in batches:
+        done += len(batch[0])
+        on_loaded(done, total)
+        yield batch
+
+
+def digest(path: Path) -> str:
+    """A short hash of a file, which says what results were made with."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        if name == "cuda" and Processes.current().count > 1:
+            # Each process of a node has a GPU of its own.
+            name = f"cuda:{torch.cuda.current_device()}"
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise InputError(f"device: {name!r} is not there; give auto, cpu, cuda or cuda:N") from None
+    return device

@@ -1,0 +1,133 @@
+"""Stage three: the front's archs as arch files, and their subnets as deployable files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from search.front.front import Front
+from search.front.front_file import FRONT
+from search.pipeline.config import Config
+from search.pipeline.context import TRAINED, RunContext
+from search.pipeline.given_archs import NamedArch, archs_by_name, file_stem, read_archs
+from search.pipeline.latency_tables import tables_by_cost
+from search.pipeline.measure_front import latencies_of
+from search.pipeline.pack import Packing
+from search.pipeline.search import check_found
+from search.pipeline.stale_exports import remove_stale, stale_portfolio
+from search.pipeline.subnets import about
+from search.utils.console import print_line
+from search.utils.file_lock import FolderLock
+from space.arch import Arch
+from space.arch_file import save_arch
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError, naming
+from supernet.export import check_packages
+
+PORTFOLIO = "portfolio"
+
+
+def export(run: RunContext, archs: list[str]) -> list[Path]:
+    """Write an arch file for each point of the front, and `front.yaml` beside them.
+
+    Files of an earlier export are removed where their arch is no longer on the front. In the
+    config's formats, the subnet of each point is written too, or of each arch file in `archs`; the
+    format `portfolio` writes the front over one set of weights.
+
+    Returns:
+        The arch files.
+
+    Raises:
+        InputError: The front or the trained supernet is missing, an arch file is invalid, or a
+            file cannot be written or does not compute what its subnet computes.
+    """
+    config, folder, search = run.config, run.folder, run.config.search.name
+    forms = check_formats(config, archs)
+    front = None if archs else load_front(run)
+    given = archs_by_name(read_archs(archs))
+    run.load_trained()
+    folder.claim("supernet", TRAINED)
+    target = make_folder(folder.stage("export") / search)
+    with FolderLock(target):
+        if front is not None:
+            given = archs_by_name(_write_front(run, front, target))
+            noun = "arch" if len(given) == 1 else "archs"
+            print_line(run.console, f"exported {len(given)} {noun} to {target}")
+            lines = [*remove_stale(target, search, given)]
+            if PORTFOLIO not in config.export.format:
+                lines += stale_portfolio(target / PORTFOLIO, front, search)
+            for line in lines:
+                print_line(run.console, line)
+        packing = Packing(run, forms)
+        if front is not None and PORTFOLIO in config.export.format:
+            packing.pack_front(target / PORTFOLIO, front)
+        for number, (name, each) in enumerate(given.items() if forms else (), start=1):
+            packing.pack(target / name, each.path, each.file, f"{number}/{len(given)}")
+    return [each.path for each in given.values()]
+
+
+def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
+    """Return the formats of single subnets that a config asks for.
+
+    Raises:
+        InputError: A format's package is not installed, or the formats do not suit arch files.
+    """
+    wanted = list(dict.fromkeys(config.export.format))
+    if archs and not wanted:
+        raise InputError("export.format: none given for the arch files: --format safetensors")
+    if archs and PORTFOLIO in wanted:
+        raise InputError("export.format: a portfolio is of the front; leave --archs out")
+    forms: list[str] = [name for name in wanted if name != PORTFOLIO]
+    for name in forms:
+        with naming("export.format"):
+            check_packages(name)
+    return forms
+
+
+def load_front(run: RunContext) -> Front:
+    """Load the front of the config's search.
+
+    Raises:
+        InputError: The front is missing or empty.
+    """
+    path = run.folder.search / FRONT
+    if not path.exists():
+        raise InputError(f"{path}: not there; search first: tokennas search CONFIG")
+    front = Front.load(path)
+    check_found(front, run.config.search)
+    return front
+
+
+def write_arch(
+    run: RunContext,
+    path: Path,
+    arch: Arch,
+    *,
+    origin: Mapping[str, Any],
+    metrics: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an arch file with the run's backbone, input and classes."""
+    whole = {
+        "run": run.folder.path.name,
+        "search": run.config.search.name,
+        "seed": run.config.seed,
+        "supernet": run.weights_digest,
+        "version": version("tokennas"),
+        **origin,
+    }
+    save_arch(arch, path, shape=run.space.shape, **about(run), metrics=metrics, origin=whole)
+
+
+def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:
+    """Write the arch files of a front."""
+    paths, tables = [], tables_by_cost(run.folder)
+    for entry in front.entries:
+        path = target / f"{file_stem(entry)}.yaml"
+        origin = {"trial": entry.trial, "identity": entry.identity}
+        metrics = {"search": dict(entry.metrics), **latencies_of(entry, tables)}
+        write_arch(run, path, entry.arch, metrics=metrics, origin=origin)
+        paths.append(path)
+    front.save(target / FRONT)
+    return read_archs(paths)

@@ -1,0 +1,109 @@
+"""The archs that `--archs` names: by arch files, by fronts, or by folders of either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.front.front import Front
+from search.front.front_file import FRONT, FrontEntry
+from search.front.front_file import SCHEMA as FRONT_SCHEMA
+from search.pipeline.network_folder import ARCH
+from space.arch_file import SCHEMA as ARCH_SCHEMA
+from space.arch_file import ArchFile, load_arch_file
+from space.utils.errors import InputError
+from space.utils.yaml_file import read_yaml
+
+
+@dataclass(frozen=True)
+class NamedArch:
+    """A named arch.
+
+    Args:
+        name: Name of its file, or of its network's folder.
+        path: Its arch file; for an entry of a front that was not exported, the future path.
+        file: Contents of the file.
+    """
+
+    name: str
+    path: Path
+    file: ArchFile
+
+
+def read_archs(paths: Iterable[str | Path]) -> list[NamedArch]:
+    """Read the archs of arch files, `front.yaml` files and folders, each once.
+
+    A folder stands for the first of: its `arch.yaml`, its arch files, the entries of its
+    `front.yaml`, the `arch.yaml` files one level below, such as those of retrained networks.
+
+    Raises:
+        InputError: A file is invalid, a folder has no archs, or a front is empty.
+    """
+    found: dict[Path, NamedArch] = {}
+    for path in map(Path, paths):
+        for each in _files(path) if path.is_dir() else [path]:
+            is_front = _schema(each) == FRONT_SCHEMA
+            for arch in _of_front(each) if is_front else [_of_file(each)]:
+                found.setdefault(arch.path.absolute(), arch)
+    return list(found.values())
+
+
+def archs_by_name(archs: Iterable[NamedArch]) -> dict[str, NamedArch]:
+    """Return the archs by name.
+
+    Raises:
+        InputError: Two have the same name.
+    """
+    found: dict[str, NamedArch] = {}
+    for each in archs:
+        if each.name in found:
+            raise InputError(
+                f"{each.path}: {found[each.name].path} is called {each.name} too; export one by one"
+            )
+        found[each.name] = each
+    return found
+
+
+def file_stem(entry: FrontEntry) -> str:
+    """Return a file name that sorts by MACs, such as `0452.00M_3f2a91`."""
+    macs = entry.metrics["macs"]
+    unit, size = ("M", 1e6) if macs >= 1e6 else ("k", 1e3)
+    return f"{macs / size:07.2f}{unit}_{entry.identity[:6]}"
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the arch files of a folder, or its front."""
+    if (folder / ARCH).exists():
+        return [folder / ARCH]
+    found = [path for path in sorted(folder.glob("*.yaml")) if _schema(path) == ARCH_SCHEMA]
+    found = found or [*folder.glob(FRONT)] or sorted(folder.glob(f"*/{ARCH}"))
+    if not found:
+        raise InputError(f"{folder}: no arch files in this folder, no {FRONT} and no */{ARCH}")
+    return found
+
+
+def _schema(path: Path) -> object:
+    data = read_yaml(path).data
+    return data.get("schema") if isinstance(data, dict) else None
+
+
+def _of_file(path: Path) -> NamedArch:
+    name = path.absolute().parent.name if path.name == ARCH else path.stem
+    return NamedArch(name, path, load_arch_file(path))
+
+
+def _of_front(path: Path) -> Iterator[NamedArch]:
+    """Yield the entries of a front, from the arch files beside it where they were exported."""
+    front = Front.load(path)
+    if not front.entries:
+        raise InputError(f"{path}: the front is empty: {front.ended}")
+    for entry in front.entries:
+        beside = path.with_name(f"{file_stem(entry)}.yaml")
+        if beside.exists():
+            yield _of_file(beside)
+        else:
+            origin = {"trial": entry.trial, "identity": entry.identity}
+            metrics = {"search": dict(entry.metrics)}
+            file = ArchFile(entry.arch, front.shape, metrics=metrics, origin=origin)
+            yield NamedArch(beside.stem, beside, file)

@@ -1,0 +1,142 @@
+"""Costs of a backbone, size of a space, and time to expect, before a run."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.markup import escape
+
+from search.pipeline.context import RunContext
+from search.pipeline.train import settled
+from search.utils.console import show_rows
+from search.utils.units import duration, quantity
+from space.arch import Arch
+from space.cost import mac_cost, macs, params
+from space.counting.bands import Bands, Count
+from space.operators.walk import start
+from space.shape import BackboneShape
+from supernet.backbones.vit import backbone_shape, create_backbone
+from supernet.data.loaders import Batch
+from supernet.training.sandwich import Sandwich, archs_of_step
+
+BARS = 12
+PROBE_BATCH = 32
+
+
+def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
+    """Show tokens, MACs and parameters of `timm.create_model(name, **args)`.
+
+    Raises:
+        InputError: timm does not know the model, or it is not supported, with the reason.
+    """
+    show_shape(name, backbone_shape(create_backbone(name, args)), console)
+
+
+def inspect_config(run: RunContext) -> None:
+    """Show backbone, data, space and expected training time of a config.
+
+    Raises:
+        InputError: The config is wrong in what a run would reject, except for images: none is read.
+    """
+    config, console = run.config, run.open().console
+    show_shape(config.backbone.model, run.supernet.shape, console)
+    data = run.data
+    splits = {
+        "train": len(data.train.images),
+        "search": len(data.search_indices),
+        "test": len(data.test.dataset),  # type: ignore[arg-type]
+    }
+    sizes = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+    console.print(
+        f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
+    )
+    show_space(run.supernet.space.mac_bands, run.supernet.space.size(), console)
+    seconds = seconds_to_train(run)
+    console.print(
+        f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
+        f"{run.device}"
+    )
+
+
+def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
+    """Print the MACs and parameters of a backbone's parts."""
+    full = Arch.full(shape.depth)
+    block, state = full.blocks[0], start(shape)
+    n = state.tokens.patches + shape.prefix
+    # MACs of Q K^T, and of the attention map times V.
+    product = shape.attention_width * n * n
+    parts = [
+        ("stem", None, shape.stem.macs, shape.stem.params),
+        ("query and key", n, n * shape.query_key.macs, shape.query_key.params),
+        ("attention maps", n, product, 0),
+        ("value and output", n, n * shape.value_output.macs + product, shape.value_output.params),
+        ("MLP", n, n * shape.mlp.macs, shape.mlp.params),
+        ("norms and the rest", n, 0, shape.rest.params),
+    ]
+    per_block = sum(count for _, _, _, count in parts[1:])
+    head = shape.head.macs + shape.head_per_token * state.tokens.patches
+    total = macs(full, shape)
+    parts += [
+        (f"a block, of {shape.depth}", n, mac_cost(shape).block(state, block), per_block),
+        ("head", None, head, shape.head.params),
+        ("whole", n, total, params(full, shape)),
+    ]
+    names = ("part", "tokens", "MACs", "parameters")
+    rows = [dict(zip(names, part, strict=True)) for part in parts]
+    show_rows(rows, console, title=name)
+    console.print(
+        f"{shape.grid[0]} x {shape.grid[1]} patch tokens and {shape.prefix} prefix tokens of "
+        f"{shape.width} channels, {shape.heads} heads; {total:,} MACs are {2 * total:,} FLOPs\n"
+    )
+
+
+def show_space(bands: Bands, size: int, console: Console) -> None:
+    """Print the size of a space, its range of MACs, and a histogram of its archs."""
+    console.print(f"[bold]space[/] {size:,} distinct archs")
+    console.print(
+        f"MACs from {quantity(bands.low, 3)} ({bands.low / bands.high:.0%} of the full network) to "
+        f"{quantity(bands.high, 3)}; archs from so many MACs on:"
+    )
+    counts = bands.histogram(BARS)
+    most = max(count.value for count in counts)
+    step = (bands.high - bands.low) / BARS
+    for i, count in enumerate(counts):
+        low = bands.low + i * step
+        bar = "█" * round(40 * count.value / most) if count.value else ""
+        console.print(f"{quantity(low, 3):>8} {bar} {_count(count)}", highlight=False)
+
+
+def seconds_to_train(run: RunContext) -> float:
+    """Estimate the seconds of the supernet's training, from steps on a few random images."""
+    config, supernet = run.config, run.supernet.train()
+    recipe = settled(config.supernet, run.head_reset)
+    images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
+    targets = torch.from_numpy(np.resize(run.data.train.images.source.targets, PROBE_BATCH))
+    draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
+    batch = Batch(images.to(run.device), targets.to(run.device), draws)
+    step = Sandwich(supernet, run.task, recipe.amp, recipe.selector_share)
+
+    def seconds(archs: list[Arch]) -> float:
+        began = time.perf_counter()
+        step(batch, archs)
+        if run.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    draw = partial(archs_of_step, supernet.space, config.seed, random=recipe.random_archs)
+    seconds(draw(step=0))  # warm-up
+    alone = recipe.full_epochs or 0
+    per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
+    supernet.zero_grad()
+    return per_batch / PROBE_BATCH * len(run.data.train.images)
+
+
+def _count(count: Count) -> str:
+    if not count.value:
+        return ""
+    return f"{count.value:,}" if count.exact else f"about {count.value:.2g}"

@@ -1,0 +1,76 @@
+"""The latency tables of a config's search."""
+
+from __future__ import annotations
+
+from search.latency.costs import by_cost, is_latency, read_tables
+from search.latency.table import LatencyTable
+from search.pipeline.config import Config
+from search.pipeline.run_folder import RunFolder
+from search.study.search_file import SEARCH_FILE, SearchFile
+from space.utils.errors import InputError
+
+FOLDER = "latency"
+
+
+def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
+    """Return the tables of the latencies that budgets and objectives name, if any.
+
+    They are the files that the config names, or else those of the run's folder. A search that has
+    begun keeps its tables.
+
+    Raises:
+        InputError: A table is missing, invalid or ambiguous.
+    """
+    names = _asked(folder.config)
+    if not names:
+        return ()
+    tables = {table.name: table for table in _there(folder)}
+    if not tables:
+        raise InputError(
+            f"search: {names[0]} rests on a latency table, and there is none in "
+            f"{folder.stage(FOLDER)}; measure one with `tokennas profile CONFIG`, or name its file "
+            "by --search.latency"
+        )
+    known = ", ".join(sorted(tables))
+    chosen = tables_by_cost(folder)
+    for name in names:
+        device = name.partition("@")[2]
+        if device and device not in tables:
+            raise InputError(
+                f"search: {name}: no latency table is called {device!r}; these are: {known}"
+            )
+        if device:
+            chosen[name] = tables[device]
+        elif len(tables) == 1:
+            chosen[name] = next(iter(tables.values()))
+        elif name not in chosen:
+            raise InputError(
+                f"search: {name}: there are tables of {known}; say which, as in "
+                f"{name}@{next(iter(tables))}, or name one file by --search.latency"
+            )
+    return tuple({table.name: table for name, table in chosen.items() if name in names}.values())
+
+
+def tables_by_cost(folder: RunFolder) -> dict[str, LatencyTable]:
+    """Return the tables that a search has used, by name of the cost, as far as they still exist.
+
+    Raises:
+        InputError: A table is invalid.
+    """
+    place = folder.search
+    digests = SearchFile.load(place).latency if (place / SEARCH_FILE).exists() else {}
+    return by_cost(_there(folder), digests) if digests else {}
+
+
+def _asked(config: Config) -> list[str]:
+    """Return the latencies that budgets and objectives name."""
+    wanted = config.search
+    budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
+    texts = ",".join([*wanted.objectives, *budgets]).split(",")
+    names = dict.fromkeys(text.partition("=")[0].strip() for text in texts)
+    return list(filter(is_latency, names))
+
+
+def _there(folder: RunFolder) -> tuple[LatencyTable, ...]:
+    own = sorted(folder.stage(FOLDER).glob("*.yaml"))
+    return read_tables(folder.config.search.latency or own)

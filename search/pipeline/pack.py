@@ -1,0 +1,191 @@
+"""Folders of exported networks: weights, arch file, configuration and model card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search.front.front import Front
+from search.pipeline.context import RunContext
+from search.pipeline.model_card import render_portfolio_card, render_subnet_card
+from search.pipeline.network_folder import ARCH
+from search.pipeline.subnets import SUPERNET, about, load_subnet
+from search.portfolio import save_portfolio
+from search.utils.console import print_line
+from space.arch_file import ArchFile, load_arch, save_arch
+from space.utils.atomic import make_folder, remove_half_written
+from space.utils.errors import InputError
+from space.utils.reader import open_json
+from space.utils.yaml_file import write_text
+from supernet.export import FORMATS, Check, export_subnet, hub_config
+from supernet.models.elastic import ElasticViT
+from supernet.weights import tensor_bytes
+
+CONFIG, CARD = "config.json", "README.md"
+# The `Record` of a folder.
+RECORD = "export.json"
+# Images of the search split to check each file on, and each subnet of a portfolio.
+CHECKED, CHECKED_OF_FRONT = 256, 64
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Writes the folders of exported networks.
+
+    Args:
+        run: The run, whose supernet is trained.
+        forms: Formats to write.
+    """
+
+    run: RunContext
+    forms: Sequence[str]
+
+    def pack(self, place: Path, path: Path, file: ArchFile, number: str) -> None:
+        """Write the folder of an arch file's subnet; existing files are kept.
+
+        Args:
+            place: Folder of the network.
+            path, file: The arch file.
+            number: Prefix of console lines, such as 3/14.
+
+        Raises:
+            InputError: The folder holds another arch or other weights, or a file cannot be written.
+        """
+        subnet, source = load_subnet(self.run, path, file)
+        self._check_size(path, subnet)
+        record = _claim(place, subnet, source)
+        # Where the arch file lacks backbone, input or classes, those of the run hold.
+        known = about(self.run).items()
+        values = {key: getattr(file, key) or value for key, value in known}
+        assert subnet.arch is not None
+        file = replace(file, arch=subnet.arch, **values)
+        if record.source == SUPERNET and file.origin.get("supernet") != self.run.weights_digest:
+            # Its metrics are those of other weights.
+            file = replace(file, metrics={})
+        save_arch(path=place / ARCH, **vars(file))
+        config = hub_config(subnet, file)
+        write_text(place / CONFIG, json.dumps(config, indent=2) + "\n")
+        for name in self.forms:
+            if name not in record.checks:
+                there = place / FORMATS[name].file
+                record.checks[name] = export_subnet(subnet, there, name, self.images, config)
+                write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
+                print_line(self.run.console, f"{number} {there}: {record.checks[name]}")
+        name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
+        text = render_subnet_card(
+            name,
+            file,
+            self.run.config,
+            search_images=self._split,
+            checks=record.checks,
+            source=record.source,
+        )
+        write_text(place / CARD, text)
+
+    def pack_front(self, place: Path, front: Front) -> None:
+        """Write the folder of a portfolio.
+
+        Raises:
+            InputError: See `save_portfolio`.
+        """
+        few = self.images[:CHECKED_OF_FRONT]
+        checks = save_portfolio(self.run.supernet, front, place, about(self.run), few)
+        text = render_portfolio_card(
+            f"{self.run.folder.path.name}-{place.name}", front, self.run.config, self._split
+        )
+        write_text(place / CARD, text)
+        if checks:
+            worst = max(checks, key=lambda check: check.difference)
+            count = f"{len(checks)} subnets over one set of weights"
+            print_line(self.run.console, f"{place}: {count}; the worst: {worst}")
+
+    @cached_property
+    def images(self) -> Tensor:
+        """The first images of the search split, preprocessed, (n, C, H, W)."""
+        parts: list[Tensor] = []
+        for images, *_ in self.run.data.search:
+            parts.append(images)
+            if sum(map(len, parts)) >= CHECKED:
+                break
+        return torch.cat(parts)[:CHECKED]
+
+    @property
+    def _split(self) -> int:
+        """Number of images of the search split."""
+        split: Any = self.run.data.search.dataset
+        return len(split)
+
+    def _check_size(self, path: Path, subnet: ElasticViT) -> None:
+        wanted = (subnet.in_chans, *subnet.patch_embed.img_size)
+        given = tuple(self.images.shape[1:])
+        if wanted != given:
+            raise InputError(f"{path}: takes images of {wanted}, the data of this run has {given}")
+
+
+def is_package(place: Path) -> bool:
+    """Return whether a folder holds only files of an exported network, or nothing."""
+    written = {ARCH, CONFIG, CARD, RECORD, *(each.file for each in FORMATS.values())}
+    if place.is_symlink() or not place.is_dir():
+        return False
+    names = {each.name for each in place.iterdir() if not each.match(".*.part")}
+    return names <= written and (ARCH in names or not names)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Contents of an exported network's folder.
+
+    Args:
+        weights: Digest of the weights.
+        source: Source of the weights, see `load_subnet`.
+        checks: Comparison of each file's outputs with the subnet's, by format.
+    """
+
+    weights: str
+    source: str
+    checks: dict[str, Check]
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read a record.
+
+        Raises:
+            InputError: The file is no record.
+        """
+        try:
+            data = open_json(path).value
+            checks = {name: Check(**check) for name, check in data["checks"].items()}
+            return cls(str(data["weights"]), str(data["source"]), checks)
+        except (InputError, KeyError, TypeError, AttributeError):
+            raise InputError(f"{path}: no record of an export; delete it to export anew") from None
+
+
+def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
+    """Make the folder of a subnet, or read the record of an existing one.
+
+    Raises:
+        InputError: The folder holds another arch or other weights.
+    """
+    weights = hashlib.sha256(tensor_bytes(subnet.state_dict())).hexdigest()[:16]
+    remove_half_written(make_folder(place))
+    if (place / ARCH).exists() and load_arch(place / ARCH) != subnet.arch:
+        raise InputError(f"{place}: holds another arch; move it away, or rename the arch file")
+    if not (place / RECORD).exists():
+        return Record(weights, source, {})
+    record = Record.read(place / RECORD)
+    if record.weights != weights:
+        raise InputError(f"{place}: holds an export of other weights; move it away to export anew")
+    there = {name: each for name, each in record.checks.items() if _written(place, name)}
+    return Record(weights, record.source, there)
+
+
+def _written(place: Path, name: str) -> bool:
+    return name in FORMATS and (place / FORMATS[name].file).exists()

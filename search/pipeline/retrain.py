@@ -1,0 +1,259 @@
+"""Stage four: retraining of chosen subnets, the full network and controls by one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from search.latency.table import LatencyTable
+from search.pipeline.choose import Choice, choose, given, stage_of
+from search.pipeline.config import Config
+from search.pipeline.context import RunContext
+from search.pipeline.export import load_front, write_arch
+from search.pipeline.latency_tables import tables_by_cost
+from search.pipeline.network_folder import (
+    ARCH,
+    STARTED,
+    VALUES,
+    WEIGHTS,
+    forgive,
+    note_failure,
+    take,
+)
+from search.pipeline.random_archs import best_random
+from search.pipeline.speeds import add_figures, row
+from search.problem.evaluation import reason_of
+from search.utils.console import print_line
+from search.utils.file_lock import FolderLock
+from search.utils.launcher import run_on_all, run_on_main
+from space.arch import Arch
+from space.utils.atomic import writing
+from space.utils.errors import InputError
+from space.utils.signals import ProcessLostError
+from supernet.backbones.load import load_backbone
+from supernet.data.sources import open_sources
+from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import extract, subnet_of
+from supernet.process_group import Processes
+from supernet.training.retrain import retrain as train_subnet
+from supernet.weights import save_weights
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """Results of retraining.
+
+    Args:
+        rows: Table rows of the retrained networks.
+        failed: Reasons for failures in a line, by name.
+        images: Images of the test split.
+    """
+
+    rows: list[dict[str, Any]]
+    failed: dict[str, str]
+    images: int
+
+    @property
+    def title(self) -> str:
+        """Title of the table."""
+        return f"retrained, on the test split, {self.images:,} images"
+
+    def check(self) -> None:
+        """Report failures.
+
+        Raises:
+            InputError: Some networks could not be retrained.
+        """
+        if self.failed:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
+            raise InputError(
+                f"{len(self.failed)} of {len(self.rows) + len(self.failed)} networks could not be "
+                f"retrained ({reasons}); the same command tries again"
+            )
+
+
+def retrain(run: RunContext, archs: list[str]) -> Retrained:
+    """Retrain the front's best within each budget, or the given arch files.
+
+    Raises:
+        InputError: There is no front, no subnet within a budget, or an arch file is invalid.
+    """
+    run.load_trained()
+    tables = _tables(run)
+    choices = given(archs, run.space) if archs else _chosen(run)
+    for choice in choices:
+        run.folder.check(stage_of(run.config, choice), VALUES)
+    run.check_images()
+    places, todo = {}, {}
+    for choice in choices:
+        stage = stage_of(run.config, choice)
+        place, finished = take(run.folder, stage, choice.arch, run.space, run.console)
+        places[choice.name] = place
+        if not finished:
+            todo[choice] = place
+    failed = _retrain_all(run, todo)
+    done = {name: place for name, place in places.items() if name not in failed}
+    add_figures(run, done, tables)
+    images = len(run.data.test.dataset)  # type: ignore[arg-type]
+    metric = run.task.metrics[0].name
+    rows = [row(name, place / ARCH, metric) for name, place in done.items()]
+    return Retrained(rows, failed, images)
+
+
+def _chosen(run: RunContext) -> list[Choice]:
+    """Return the config's choices."""
+    front = load_front(run)
+    random = partial(best_random, run, front.evaluations) if run.config.retrain.random else None
+    return list(choose(run.config, front, run.space, partial(print_line, run.console), random))
+
+
+def _tables(run: RunContext) -> dict[str, LatencyTable]:
+    """Return the search's latency tables; none where they are invalid."""
+    try:
+        return tables_by_cost(run.folder)
+    except InputError as error:
+        print_line(run.console, f"No milliseconds: {error}")
+        return {}
+
+
+def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, str]:
+    """Retrain choices, in sequence or on workers; return the reasons for failures by name."""
+    workers = run.config.retrainers()
+    if workers == 0 or not places:
+        found = {choice.name: attempt(run, choice, place) for choice, place in places.items()}
+    else:
+        # Imported here: Ray takes seconds to load.
+        from search.distributed.jobs import Job, run_jobs  # noqa: PLC0415
+
+        jobs = [
+            Job(
+                choice.name,
+                run=partial(retrain_one, run.config, run.file, choice, place),
+                run_share=partial(retrain_share, run.config, run.file, choice, place),
+                note=partial(note_failure, place),
+                progress=partial(count_epochs, place),
+                total=run.config.retrain.epochs,
+            )
+            for choice, place in places.items()
+        ]
+        check = partial(missing_data, run.config)
+        found = run_jobs(jobs, workers, run.console, run.folder.path, check)
+    return {name: reason for name, reason in found.items() if reason is not None}
+
+
+def missing_data(config: Config) -> str | None:
+    """Return what this node lacks of the checkpoint and the data, or None."""
+    checkpoint = config.backbone.checkpoint
+    if checkpoint is not None and not Path(checkpoint).exists():
+        return f"backbone.checkpoint: {checkpoint} is not there"
+    try:
+        open_sources(config.data.dataset)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def count_epochs(place: Path) -> int:
+    """Count the epochs in the log of a training."""
+    log = place / "log.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
+def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) -> str | None:
+    """Retrain a choice in a process of its own; return the reason for a failure, or None."""
+    return attempt(RunContext(config, file), choice, place, quiet=True)
+
+
+def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path) -> None:
+    """Retrain a choice together with the other processes of torch's process group.
+
+    Raises:
+        InputError: This process failed, or another one, whose rank the message names.
+        KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
+    """
+    run, first = RunContext(config, file), Processes.current().is_main
+    run_on_all(run.load_trained)
+    with run_on_all(lambda: FolderLock(place) if first else nullcontext()):
+        run_on_main(lambda: forgive(place))
+        try:
+            retrain_choice(run, choice, place, quiet=True)
+        except Exception as error:
+            # Where another process has died, Ray Train destroys the group: no reason to store.
+            if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
+                note_failure(place, reason_of(error))
+            raise
+
+
+def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> str | None:
+    """Retrain a choice; return the reason for a failure and store it in its folder."""
+    try:
+        lock = FolderLock(place)
+    except InputError as error:
+        return str(error)
+    with lock:
+        forgive(place)
+        try:
+            retrain_choice(run, choice, place, quiet)
+        except Exception as error:
+            # One failure must not end the retraining of the others.
+            note_failure(place, reason_of(error))
+            return reason_of(error)
+    return None
+
+
+def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> None:
+    """Train a choice, evaluate it on the test split, and write weights and arch file."""
+    run.load_trained()
+    recipe = run.config.retrain
+    first, count = Processes.current().is_main, Processes.current().count
+    origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
+    if count > 1:
+        # The batch is that of all processes together.
+        origin["processes"] = count
+
+    def begin() -> dict[str, Any]:
+        """Evaluate the inherited weights on the test split."""
+        inherited = run.test.measure(extract(run.supernet, choice.arch).eval())
+        write_arch(run, place / STARTED, choice.arch, origin=origin)
+        return {"inherited": inherited, "test_images": len(run.test)}
+
+    # The main process alone evaluates and writes.
+    metrics = run_on_main(begin)
+    largest = run.space.largest()
+    subnet = train_subnet(
+        _initial_subnet(run, choice.arch),
+        run.data.train,
+        task=run.task,
+        recipe=recipe,
+        held_out=run.held_out(recipe.amp) if first else None,
+        teacher=extract(run.supernet, largest) if recipe.distill else None,
+        folder=place,
+        seed=run.config.seed,
+        title=f"retrain {choice.name}",
+        quiet=quiet,
+    )
+
+    def finish() -> None:
+        save_weights(subnet, place / WEIGHTS)
+        # Written last: this arch file marks the folder as complete.
+        whole = metrics | {"retrained": run.test.measure(subnet)}
+        write_arch(run, place / ARCH, choice.arch, metrics=whole, origin=origin)
+        with writing(place / STARTED):
+            (place / STARTED).unlink()
+
+    run_on_main(finish)
+
+
+def _initial_subnet(run: RunContext, arch: Arch) -> ElasticViT:
+    """Make the subnet with its initial weights."""
+    source, backbone = run.config.retrain.weights, run.config.backbone
+    if source == "inherited":
+        return extract(run.supernet, arch)
+    if source == "scratch":
+        backbone = replace(backbone, checkpoint=None, pretrained=False)
+    loaded = load_backbone(backbone, run.task, run.config.seed).backbone
+    return subnet_of(loaded, run.supernet.shape, arch).to(run.device)

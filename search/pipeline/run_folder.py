@@ -1,0 +1,226 @@
+"""The folder of a run: its configs, stages and search split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from search.pipeline.config import Config, FileConfig, RetrainConfig, SearchConfig, SupernetConfig
+from search.utils.plain_values import Keys, differences, plain
+from space.utils.atomic import make_folder
+from space.utils.errors import InputError, shown
+from space.utils.reader import Reader, open_json
+from space.utils.values import is_integer
+from space.utils.yaml_file import read_yaml, write_text, write_yaml
+
+# Values that change speed or output, but not results.
+FREE = {
+    ("data", "workers"),
+    ("data", "eval_batch"),
+    ("data", "test_limit"),
+    *(("supernet", name) for name in SupernetConfig.free),
+    *(("retrain", name) for name in RetrainConfig.free),
+}
+
+# Values that each command sets for itself: the machine, and what is exported.
+OWN = (
+    "device",
+    "search.workers",
+    "search.cpus_per_worker",
+    "search.gpus_per_worker",
+    "search.ray",
+    "search.retry_failed",
+    "export",
+    "retrain.workers",
+    "retrain.processes",
+    "retrain.cpus_per_worker",
+    "retrain.gpus_per_worker",
+)
+# Sections that each named search stores for itself.
+SEARCHED = ("search", "export", "retrain")
+# The config of the last command, and its file's values without the options.
+CONFIG, FILE = "config.yaml", "config_file.yaml"
+SPLIT = "search_split.json"
+MOST_SHOWN = 8
+
+
+class RunFolder:
+    """A run's folder, created when the first stage claims it.
+
+    Args:
+        config: Config of the run.
+        file: The config's file, whose name names the folder if `config.run` is empty; a run's own
+            `config.yaml` stands for its folder.
+    """
+
+    def __init__(self, config: Config, file: Path | None) -> None:
+        # The stem of a file `...yaml` would be `..`, the parent folder.
+        name = (file.stem.strip(".") if file is not None else "") or "run"
+        self.config = config
+        self.path = Path("runs") / name
+        if config.run:
+            self.path = Path(config.run)
+        elif file is not None and is_own(file):
+            self.path = file.parent
+
+    def stage(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def search(self) -> Path:
+        """The folder of the config's search."""
+        return self.stage("search") / self.config.search.name
+
+    def claim(self, stage: str, sections: tuple[str, ...], searched: bool = False) -> Path:
+        """Claim a stage's folder for the values of some sections, and store the config.
+
+        Args:
+            stage: Name of the folder.
+            sections: Sections that its results depend on.
+            searched: Whether evaluations used the section `search`; if not, later commands do not
+                take it from this one.
+
+        Raises:
+            InputError: The folder holds results of other values, or cannot be written.
+        """
+        self.check(stage, sections)
+        folder, whole = self.stage(stage), plain(asdict(self.config))
+        stored = folder / CONFIG
+        if not stored.exists():
+            make_folder(folder)
+            write_yaml(stored, {name: whole[name] for name in ("seed", *sections)})
+        self._store(whole, searched)
+        return folder
+
+    def check(self, stage: str, sections: tuple[str, ...]) -> None:
+        """Check that a stage's folder can be claimed.
+
+        Raises:
+            InputError: The folder holds results of other values.
+        """
+        folder, whole = self.stage(stage), plain(asdict(self.config))
+        stored = folder / CONFIG
+        if not stored.exists():
+            return
+        values = {name: whole[name] for name in ("seed", *sections)}
+        changed = changes(read_yaml(stored).data, values)
+        if changed:
+            more = f"; and {len(changed) - MOST_SHOWN} more" if len(changed) > MOST_SHOWN else ""
+            raise InputError(
+                f"{folder}: holds results of other values "
+                f"({'; '.join(changed[:MOST_SHOWN])}{more}); give the old "
+                "values, delete that folder, or begin another run with --run"
+            )
+
+    def stored(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read the config of the last command, and its file's values, as far as they are stored.
+
+        Raises:
+            InputError: A file is invalid.
+        """
+        values, said = read_values(self.path / CONFIG), read_values(self.path / FILE)
+        if self._own_search is not None:
+            values |= read_values(self._own_search / CONFIG)
+            said |= read_values(self._own_search / FILE)
+        return values, said
+
+    @property
+    def _own_search(self) -> Path | None:
+        """Folder of a search that an option has named; None for the search of the file."""
+        said = self.config.file_values if isinstance(self.config, FileConfig) else {}
+        search, name = said.get("search"), self.config.search.name
+        plain_name = search.get("name") if isinstance(search, dict) else None
+        return None if name == (plain_name or SearchConfig.name) else self.path / "search" / name
+
+    def _store(self, whole: dict[str, Any], searched: bool) -> None:
+        """Store the config for later commands, and its file's values, to notice edits.
+
+        Where an option has named another search, the run's own sections of it are kept.
+        """
+        said, own = whole.pop("file_values", None), self._own_search
+        held = () if searched else ("search",)
+        if said is None:
+            said = {}
+        else:
+            _take_own(whole, said)
+        # The path is not stored: a run's folder may be moved.
+        for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
+            before = read_values(self.path / name) or said
+            if own is None:
+                write_yaml(self.path / name, _held(values, before, held))
+                continue
+            if own.is_dir():
+                searches = _held(values, read_values(own / name), held)
+                write_yaml(own / name, {key: searches[key] for key in SEARCHED if key in searches})
+            write_yaml(self.path / name, _held(values, before, SEARCHED))
+
+    def split(self) -> list[int] | None:
+        """Read the indices of the search split, or None."""
+        path = self.path / SPLIT
+        if not path.exists():
+            return None
+        indices = open_json(path).entries().get("indices", Reader(None)).value
+        if not isinstance(indices, list) or not all(map(is_integer, indices)):
+            raise InputError(f"{path}: no list of indices; delete the run to begin anew")
+        return indices
+
+    def store_split(self, indices: list[int]) -> None:
+        """Store the indices of the search split, for every later stage and restart."""
+        path = self.path / SPLIT
+        if not path.exists():
+            write_text(path, json.dumps({"indices": indices}) + "\n")
+
+
+def is_own(file: Path) -> bool:
+    """Return whether a config's file was written by a run."""
+    return file.name == CONFIG and file.with_name(FILE).exists()
+
+
+def values_of_file(file: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a config's file; for a run's own, those of the original file."""
+    return read_values(file.with_name(FILE)) if is_own(file) else data
+
+
+def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
+    """Reset the values in `OWN` to those of the file, or to the defaults."""
+    defaults = plain(asdict(Config()))
+    for key in OWN:
+        section, _, name = key.rpartition(".")
+        inner, told, default = values, said, defaults
+        if section:
+            inner, told, default = values[section], said.get(section) or {}, defaults[section]
+        inner[name] = told.get(name, default[name])
+
+
+def _held(values: dict[str, Any], before: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return values with some sections as before, or without them where there were none."""
+    others = {key: value for key, value in values.items() if key not in names}
+    return others | {key: before[key] for key in names if key in before}
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read the mapping in a file; empty where there is no file."""
+    if not path.exists():
+        return {}
+    document = read_yaml(path)
+    if not isinstance(document.data, dict):
+        raise document.error((), "must be a mapping")
+    return document.data
+
+
+def section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a section of a run's config; empty where there is none."""
+    found = values.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def changes(old: Any, new: Any, place: Keys = ()) -> list[str]:
+    """Describe each changed value, as in `supernet.lr was 0.1, is 0.2`."""
+    return [
+        f"{'.'.join(at)} was {shown(then)}, is {shown(now)}"
+        for at, then, now in differences(old, new, place)
+        if at[:2] not in FREE
+    ]

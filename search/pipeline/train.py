@@ -1,0 +1,92 @@
+"""Stage one: training of the supernet."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from search.pipeline.config import SupernetConfig
+from search.pipeline.context import TRAINED, WEIGHTS, RunContext
+from search.utils.file_lock import FolderLock
+from search.utils.launcher import run_on_all, run_on_main
+from space.utils.errors import InputError
+from supernet.backbones.load import load_backbone
+from supernet.process_group import Processes
+from supernet.training.train_supernet import train_supernet
+from supernet.weights import save_weights
+
+
+def train(run: RunContext) -> None:
+    """Train the supernet of a config, unless it is trained already.
+
+    Processes of a launcher such as torchrun train it data parallel.
+
+    Raises:
+        InputError: The config or the data is wrong, or the folder holds results of other values.
+    """
+    config, folder, first = run.config, run.folder, Processes.current().is_main
+    run_on_all(run.open)
+    weights = folder.stage("supernet") / WEIGHTS
+    if run_on_main(weights.exists):
+        run_on_main(lambda: folder.claim("supernet", TRAINED))
+        run_on_all(run.load_trained)
+        return
+    teacher = run_on_all(lambda: _teacher(run))
+    run_on_main(lambda: folder.check("supernet", TRAINED))
+    run_on_main(run.check_images)
+    path = run_on_main(lambda: folder.claim("supernet", TRAINED))
+    run_on_main(lambda: folder.store_split(run.data.search_indices.tolist()))
+    recipe = settled(config.supernet, run.head_reset)
+    with run_on_all(lambda: FolderLock(path) if first else nullcontext()):
+        supernet = train_supernet(
+            run.supernet,
+            run.data.train,
+            task=run.task,
+            recipe=recipe,
+            held_out=run.held_out(recipe.amp) if first else None,
+            teacher=teacher,
+            folder=path,
+            seed=config.seed,
+        )
+        run_on_main(lambda: save_weights(supernet, weights))
+
+
+def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
+    """Return the recipe with `full_epochs` set: a tenth of the epochs if the head is new."""
+    if recipe.full_epochs is not None:
+        return recipe
+    tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
+    return replace(recipe, full_epochs=tenth if head_reset else 0)
+
+
+def _teacher(run: RunContext) -> nn.Module | None:
+    wanted = run.config.supernet.teacher
+    if wanted is None:
+        return None
+    loaded = load_backbone(wanted, run.task, seed=0)
+    teacher: Any = loaded.backbone
+    what = f"supernet.teacher: {wanted.model}"
+    if loaded.head_reset or not (wanted.checkpoint or wanted.pretrained):
+        raise InputError(f"{what} must come with weights for {run.task.needs}")
+    size, own = teacher.patch_embed.img_size, run.supernet.patch_embed.img_size
+    if tuple(size) != tuple(own):
+        raise InputError(
+            f"{what} takes images of {size}, the backbone {own}; set img_size in its args"
+        )
+    if teacher.in_chans != run.supernet.in_chans:
+        raise InputError(
+            f"{what} takes images of {teacher.in_chans} channels, the backbone of "
+            f"{run.supernet.in_chans}; set in_chans in its args"
+        )
+    for key in ("mean", "std"):
+        expected = list(teacher.pretrained_cfg[key])
+        # A value given in the config is taken to suit both networks.
+        if getattr(run.config.data.input, key) is None and run.data.input[key] != expected:
+            raise InputError(
+                f"{what} takes images of {key} {expected}, the backbone {run.data.input[key]}; "
+                f"set data.input.{key}"
+            )
+    return loaded.backbone.to(run.device)

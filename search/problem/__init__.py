@@ -1,0 +1,1 @@
+"""The problem that a search solves: costs, objectives, budgets, and evaluation results."""

@@ -1,0 +1,207 @@
+"""Budgets: upper limits on what an arch costs.
+
+`macs=0.8G`, `flops=1.6G` (1 MAC = 2 FLOPs), `params=12M`, `macs=60%` of the full arch's; with a
+latency table `latency_ms=3.0` too, and `latency_ms@NAME=60%` for one of several devices. A budget
+on a free cost is checked before an evaluation; one on a metric only afterwards, as a constraint.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.problem.costs import FREE_COSTS, FreeCost
+from search.problem.objectives import NAME, Direction, Objective, direction_of
+from search.utils.units import SCALES, quantity
+from space.arch import Arch
+from space.cost import AdditiveCost
+from space.utils.errors import InputError, near, shown
+from supernet.tasks.registry import directions as task_directions
+
+if TYPE_CHECKING:
+    from space.space import SearchSpace
+
+Budgets = str | Iterable[str] | Mapping[str, float | str] | None
+
+NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKMGT%]?)")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget on a free cost.
+
+    Args:
+        name: Name of the cost.
+        most: Upper limit, in the cost's own unit.
+        of: Function that gives the cost of an arch.
+        additive: The same cost as a sum over blocks; None where it is no such sum.
+        unit: Number of units of that sum in one unit of the cost.
+    """
+
+    name: str
+    most: float
+    of: Callable[[Arch], float]
+    additive: AdditiveCost | None = None
+    unit: int = 1
+
+    @property
+    def ceiling(self) -> float:
+        """The limit in units of the sum over blocks."""
+        # Rounding of a per cent, in milliseconds, must not lose the last whole nanosecond.
+        return self.most if self.unit == 1 else math.floor(self.most * self.unit + 1e-3)
+
+    def keeps(self, arch: Arch) -> bool:
+        """Return whether an arch is inside the limit."""
+        cost = self.of(arch)
+        return (cost if self.unit == 1 else round(cost * self.unit)) <= self.ceiling
+
+    def __str__(self) -> str:
+        text = f"{self.name}={quantity(self.most)}"
+        return f"{text} (flops={quantity(2 * self.most)})" if self.name == "macs" else text
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A budget on a metric: an upper limit, or a lower one where more is better."""
+
+    name: str
+    limit: float
+    direction: Direction
+
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        """Return how far the metric is beyond the limit; 0 or less inside it."""
+        beyond = metrics[self.name] - self.limit
+        return beyond if self.direction == "min" else -beyond
+
+    def __str__(self) -> str:
+        return f"{self.name}{'<=' if self.direction == 'min' else '>='}{quantity(self.limit)}"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """All budgets of a search."""
+
+    limits: tuple[Limit, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+
+    def inside(self, arch: Arch) -> bool:
+        """Return whether an arch is inside every budget on a free cost."""
+        return all(limit.keeps(arch) for limit in self.limits)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, (*self.limits, *self.constraints))) or "none"
+
+
+def parse_budget(
+    values: Budgets,
+    space: SearchSpace,
+    objectives: Iterable[Objective] = (),
+    directions: Mapping[str, str] | None = None,
+    costs: Mapping[str, FreeCost] = FREE_COSTS,
+) -> Budget:
+    """Parse budgets from text (`macs=0.8G`, several with commas or as a list) or from a mapping.
+
+    Args:
+        values: The budgets; None for no budget.
+        space: Search space, whose largest arch is 100%.
+        objectives: Objectives, whose names may have budgets too.
+        directions: Directions of the metrics that the evaluation is known to give, by name.
+        costs: Free costs by name, predicted latencies included.
+
+    Raises:
+        InputError: A name is unknown, an amount is invalid, or a cost is given twice.
+    """
+    found: dict[str, Limit | Constraint] = {}
+    objectives = tuple(objectives)
+    functions = {each.name: each.function for each in objectives if each.function}
+    for name, amount in _pairs(values):
+        scale = 0.5 if name == "flops" else 1.0
+        cost = "macs" if name == "flops" else name
+        if cost in found:
+            raise InputError(f"budget: {cost!r} is given twice")
+        if cost in costs:
+            free = costs[cost]
+            of = free.at(space.shape)
+            additive = free.additive(space.shape) if free.additive else None
+            most = amount_of(name, amount, of(space.largest()), scale)
+            found[cost] = Limit(cost, most, of, additive, free.unit)
+        elif cost in functions:
+            function = functions[cost]
+            found[cost] = Limit(cost, amount_of(name, amount, function(space.largest())), function)
+        else:
+            _check_known(
+                cost,
+                [
+                    *(task_directions() if directions is None else directions),
+                    *(each.name for each in objectives),
+                ],
+                costs,
+            )
+            direction = direction_of(cost, objectives, directions)
+            found[cost] = Constraint(cost, amount_of(name, amount, None), direction)
+    return Budget(
+        tuple(each for each in found.values() if isinstance(each, Limit)),
+        tuple(each for each in found.values() if isinstance(each, Constraint)),
+    )
+
+
+def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0) -> float:
+    """Return the limit that an amount stands for: 0.8G, 12M, 3.0 or 60%.
+
+    Args:
+        name: Name of the budget, for error messages.
+        amount: Number, or text with a suffix.
+        full: Cost of the full arch, which is 100%; None where it is unknown.
+        scale: Factor from the amount's unit to the cost's.
+
+    Raises:
+        InputError: The amount is invalid.
+    """
+    value, unit = amount, ""
+    if isinstance(amount, str):
+        match = NUMBER.fullmatch(amount.strip())
+        if match is None:
+            raise InputError(
+                f"budget {name}: must be a number such as 0.8G, 12M or 60%, got {shown(amount)}"
+            )
+        value, unit = float(match[1].replace("_", "")), match[2]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"budget {name}: must be a positive number, got {shown(amount)}")
+    if unit != "%":
+        return float(value) * SCALES[unit] * scale
+    if full is None:
+        raise InputError(f"budget {name}: per cent needs a cost that is free: {_names()}")
+    return full * float(value) / 100
+
+
+def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
+    if values is None:
+        return []
+    if isinstance(values, Mapping):
+        return [(str(name), amount) for name, amount in values.items()]
+    if not isinstance(values, Iterable):
+        raise InputError(f"budget: must be NAME=AMOUNT, one or several, got {shown(values)}")
+    texts = [values] if isinstance(values, str) else list(values)
+    pairs = []
+    for text in ",".join(map(str, texts)).split(","):
+        name, equals, amount = (part.strip() for part in text.partition("="))
+        if not equals or not NAME.fullmatch(name):
+            raise InputError(f"budget: must be NAME=AMOUNT such as macs=0.8G, got {shown(text)}")
+        pairs.append((name, amount))
+    return pairs
+
+
+def _check_known(name: str, metrics: Collection[str], costs: Mapping[str, FreeCost]) -> None:
+    """Reject likely typos of known names; any other name is a metric of the user's."""
+    hint = near(name, [*costs, "flops", *metrics])
+    if not hint and name != "latency_ms":
+        hint = near(name, ["latency_ms"])
+    if hint and name not in metrics:
+        raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {_names()}")
+
+
+def _names() -> str:
+    return ", ".join((*FREE_COSTS, "flops"))

@@ -1,0 +1,65 @@
+"""Free costs: computed from arch and shape, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from space.arch import Arch
+from space.cost import (
+    AdditiveCost,
+    ParamCost,
+    TokenCost,
+    activation_memory,
+    mac_cost,
+    macs,
+    params,
+    token_counts,
+)
+from space.shape import BackboneShape
+
+
+@dataclass(frozen=True)
+class FreeCost:
+    """A cost that needs no evaluation.
+
+    Args:
+        name: Name in objectives and budgets.
+        of: Function that gives the cost of an arch.
+        additive: The same cost as a sum over blocks; None where it is no such sum.
+        unit: Number of units of that sum in one unit of the cost (latencies are summed in ns).
+    """
+
+    name: str
+    of: Callable[[Arch, BackboneShape], float]
+    additive: Callable[[BackboneShape], AdditiveCost] | None = None
+    unit: int = 1
+
+    def at(self, shape: BackboneShape) -> Callable[[Arch], float]:
+        """Return the cost function for archs of one backbone."""
+        return partial(_value, self.of, shape)
+
+
+def tokens(arch: Arch, shape: BackboneShape) -> int:
+    """Count the patch tokens that each block works on, summed over the blocks.
+
+    Raises:
+        InputError: The arch does not fit the backbone or breaks a validity rule.
+    """
+    return sum(token_counts(arch, shape))
+
+
+def _value(of: Callable[[Arch, BackboneShape], float], shape: BackboneShape, arch: Arch) -> float:
+    return of(arch, shape)
+
+
+FREE_COSTS = {
+    cost.name: cost
+    for cost in (
+        FreeCost("macs", macs, mac_cost),
+        FreeCost("params", params, ParamCost),
+        FreeCost("tokens", tokens, TokenCost),
+        FreeCost("activation_memory", activation_memory),
+    )
+}

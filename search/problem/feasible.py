@@ -1,0 +1,126 @@
+"""Feasible archs: whether any meet the budget, and uniform draws of unseen ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from functools import cached_property
+
+import numpy as np
+
+from search.problem.budget import Budget, Limit
+from search.utils.units import quantity
+from space.arch import Arch
+from space.counting.bands import Bands
+from space.counting.enumerate import list_archs
+from space.space import SearchSpace
+from space.utils.errors import InputError
+
+MOST_LISTED = 20_000
+# A budget this small, without a unit, was probably meant in per cent.
+PER_CENT = 100
+QUICK_DRAWS = 1_000
+DRAWS = 10_000
+
+
+class Feasible:
+    """The archs of a space inside every budget on a free cost."""
+
+    def __init__(self, space: SearchSpace, budget: Budget) -> None:
+        self.space = space
+        self.budget = budget
+        # Rejected draws before the archs are enumerated; a small space is enumerated at once.
+        self._patience = 0 if space.size() <= MOST_LISTED else QUICK_DRAWS
+
+    def check(self, rng: np.random.Generator) -> None:
+        """Reject budgets that no arch meets, before anything is evaluated.
+
+        Exact for one additive budget (MACs, params, tokens). Otherwise a bounded enumeration and
+        random draws look for an arch.
+
+        Raises:
+            InputError: No arch meets the budget; the message gives the range of the space.
+        """
+        for limit, bands in self._bands:
+            if limit.ceiling < bands.low:
+                bare = limit.name in ("macs", "params") and limit.most <= PER_CENT
+                hint = f"; per cents are written as {limit.name}=70%" if bare else ""
+                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}{hint}")
+        if len(self._bands) == len(self.budget.limits) < 2:
+            return
+        if self.draw(rng, ()) is None:
+            found = "no arch is" if self.exact else "no arch was found"
+            raise InputError(f"budget {self.budget}: {found} inside; {self._ranges()}")
+
+    def draw(self, rng: np.random.Generator, seen: Container[str]) -> Arch | None:
+        """Draw uniformly from the unseen archs inside the budget; None where none is found.
+
+        Args:
+            rng: Random generator.
+            seen: Identities of the archs not to draw.
+        """
+        for attempt in range(DRAWS):
+            if attempt == self._patience and self._listed is not None:
+                self._patience = 0
+                left = [arch for identity, arch in self._listed if identity not in seen]
+                return left[int(rng.integers(len(left)))] if left else None
+            arch = self._sample(rng)
+            if self.budget.inside(arch) and self.space.identity(arch) not in seen:
+                return arch
+        return None
+
+    @property
+    def exact(self) -> bool:
+        """Whether `draw` is sure to find an arch where there is one; slow in large spaces."""
+        return self._listed is not None
+
+    @cached_property
+    def _listed(self) -> list[tuple[str, Arch]] | None:
+        """Identities and archs inside the budget; None where they are too many to enumerate."""
+        limits = [(limit.additive, limit.ceiling) for limit in self.budget.limits if limit.additive]
+        archs = list_archs(self.space.graph, limits, MOST_LISTED)
+        if archs is None:
+            return None
+        return [(self.space.identity(arch), arch) for arch in archs if self.budget.inside(arch)]
+
+    @cached_property
+    def _bands(self) -> list[tuple[Limit, Bands]]:
+        """The additive budgets, each with the space's archs counted by that cost."""
+        return [
+            (
+                limit,
+                self.space.mac_bands
+                if limit.name == "macs"
+                else Bands(self.space.graph, limit.additive),
+            )
+            for limit in self.budget.limits
+            if limit.additive is not None
+        ]
+
+    @cached_property
+    def _sample(self) -> Callable[[np.random.Generator], Arch]:
+        """A function that draws uniformly inside the tightest additive budget."""
+        if not self._bands:
+            return self.space.sample
+        tightest, bands = self._bands[0]
+        if len(self._bands) > 1:
+            tightest, bands = min(
+                self._bands, key=lambda pair: pair[1].count(0, pair[0].ceiling).value
+            )
+        return lambda rng: bands.sample(rng, 0, tightest.ceiling)
+
+    def _ranges(self) -> str:
+        """Format the range of each budgeted cost over the space, for error messages."""
+        full = self.space.largest()
+        parts = [
+            f"{limit.name}={quantity(bands.low / limit.unit)} "
+            f"({bands.low / limit.unit / (limit.of(full) or 1):.0%} of the full network's) to "
+            f"{quantity(bands.high / limit.unit)}"
+            for limit, bands in self._bands
+        ]
+        smallest = self.space.smallest()
+        parts += [
+            f"{limit.name}={quantity(limit.of(smallest))} (its arch of fewest MACs)"
+            for limit in self.budget.limits
+            if limit.additive is None
+        ]
+        return "the space reaches from " + ", ".join(parts)

@@ -1,0 +1,151 @@
+"""Objectives: metrics of the evaluation, free costs, and functions of the arch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from search.problem.costs import FREE_COSTS
+from space.arch import Arch
+from space.utils.errors import InputError, cut, near, shown
+from space.utils.values import one_of
+from supernet.tasks.registry import directions as task_directions
+
+Direction = Literal["max", "min"]
+Evaluate = Callable[[Arch], Mapping[str, float]]
+
+DEFAULT = ("top1", "macs")
+# Prefixes of latency names: predicted costs, and measurements of the front's subnets.
+LATENCIES = ("latency_ms", "measured_latency_ms")
+NAME = re.compile(r"[A-Za-z_][\w.@-]*")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A quantity to maximise or minimise.
+
+    Args:
+        name: Name of a free cost or a metric; any name with `function`.
+        direction: "max" or "min".
+        function: Function of the arch alone; None for costs and metrics.
+
+    Raises:
+        InputError: The name or the direction is invalid.
+    """
+
+    name: str
+    direction: Direction
+    function: Callable[[Arch], float] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise InputError(f"objective: a name must be one word, got {shown(self.name)}")
+        one_of(f"objective {cut(self.name)}: direction", self.direction, ("max", "min"))
+
+    @property
+    def sign(self) -> int:
+        """Factor that turns values into ones to minimise."""
+        return -1 if self.direction == "max" else 1
+
+    @property
+    def optuna_direction(self) -> Literal["maximize", "minimize"]:
+        return "maximize" if self.direction == "max" else "minimize"
+
+    @property
+    def measured(self) -> bool:
+        """Whether its value comes from the evaluation."""
+        return self.function is None and self.name not in FREE_COSTS
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.direction}"
+
+
+def parse_objectives(
+    values: str | Objective | Iterable[str | Objective],
+    directions: Mapping[str, str] | None = None,
+    functions: Mapping[str, Callable[[Arch], float]] | None = None,
+) -> tuple[Objective, ...]:
+    """Parse objectives from names; a metric of the user's needs a direction: `latency_ms=min`.
+
+    Args:
+        values: One objective or several.
+        directions: Directions of the evaluation's metrics by name; None for those of all tasks.
+        functions: Further costs by name: predicted latencies.
+
+    Raises:
+        InputError: No objective, an unknown name, one given twice, or an invalid direction.
+    """
+    given = [values] if isinstance(values, str | Objective) else list(values)
+    costs, stated = functions or {}, task_directions() if directions is None else directions
+    found = [
+        _known(each, costs) if isinstance(each, Objective) else _parse(each, stated, costs)
+        for each in given
+    ]
+    if not found:
+        raise InputError(f"objectives: at least one is needed, such as {', '.join(DEFAULT)}")
+    names = [objective.name for objective in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"objectives: {shown(name)} is given twice")
+    return tuple(found)
+
+
+def first_measured(objectives: Iterable[Objective]) -> Objective | None:
+    """Return the first objective that evaluations measure, which ranks archs; None without one."""
+    return next((objective for objective in objectives if objective.measured), None)
+
+
+def direction_of(
+    name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] | None = None
+) -> Direction:
+    """Return which direction of a metric is better.
+
+    Args:
+        name: The metric's name.
+        objectives: Objectives of the search.
+        directions: Directions of the metrics that the evaluation gives, by name.
+
+    Raises:
+        InputError: The direction is unknown.
+    """
+    stated = {
+        **task_directions(),
+        **(directions or {}),
+        **{each.name: each.direction for each in objectives},
+    }
+    if name not in stated and name.startswith(LATENCIES):
+        return "min"
+    if name not in stated:
+        own = cut(name)
+        raise InputError(
+            f"budget {own}: nothing says whether more of it is better; say so by an objective "
+            f"{own}=max or {own}=min, or by `directions` of run_search"
+        )
+    return "max" if stated[name] == "max" else "min"
+
+
+def _known(objective: Objective, functions: Mapping[str, Callable[[Arch], float]]) -> Objective:
+    """Give an `Objective` of the user's its function, where its name is one of `functions`."""
+    if objective.function is not None or objective.name not in functions:
+        return objective
+    return replace(objective, function=functions[objective.name])
+
+
+def _parse(
+    text: object, directions: Mapping[str, str], functions: Mapping[str, Callable[[Arch], float]]
+) -> Objective:
+    if not isinstance(text, str):
+        raise InputError(f"objectives: must be names, got {shown(text)}")
+    name, given, direction = (part.strip() for part in text.partition("="))
+    if given:
+        return Objective(name, direction, functions.get(name))  # type: ignore[arg-type]
+    known = {**directions, **dict.fromkeys((*FREE_COSTS, *functions), "min")}
+    if name in known:
+        return Objective(name, known[name], functions.get(name))  # type: ignore[arg-type]
+    own = cut(name)
+    raise InputError(
+        f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own needs "
+        f"its direction: {own}=max or {own}=min"
+    )

@@ -1,0 +1,94 @@
+"""The data of an arch's plot: each of its blocks in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from space.arch import Arch, BlockArch
+from space.cost import mac_cost
+from space.operators.base import Kind
+from space.operators.registry import operators
+from space.operators.walk import advance, trace, turns
+from space.shape import BackboneShape
+from space.state import State
+
+
+@dataclass(frozen=True)
+class BlockData:
+    """Numbers of a block.
+
+    Args:
+        tokens_before: Patch tokens before the block and its pooling.
+        tokens: Patch tokens that the block works on.
+        bypass: Patch tokens that bypass it.
+        macs: MACs of the block, with its pooling or its selector.
+        pool: Its pooling with the tokens before and after; empty for none.
+        selector: The selector of its tokens; empty except in the first block of a run.
+        producer: The block whose attention maps it reuses; None where it computes its own.
+    """
+
+    tokens_before: int
+    tokens: int
+    bypass: int
+    macs: int
+    pool: str
+    selector: str
+    producer: int | None
+
+
+@dataclass(frozen=True)
+class ArchData:
+    """Numbers of an arch.
+
+    Args:
+        blocks: Its blocks, in order.
+        rest_macs: MACs of stem and head.
+        prefix: Number of the prefix tokens.
+        captions: Explanations of the marks of its operators.
+    """
+
+    blocks: list[BlockData]
+    rest_macs: int
+    prefix: int
+    captions: list[str]
+
+
+def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
+    """Compute the numbers of an arch's blocks.
+
+    Raises:
+        InputError: The arch does not fit the backbone or breaks a validity rule.
+    """
+    states, blocks = trace(arch, shape)
+    cost, data, producer = mac_cost(shape), [], 0
+    for i, block in enumerate(blocks):
+        before, after = states[i], states[i + 1]
+        producer = i if after.tokens.own_maps else producer
+        data.append(
+            BlockData(
+                tokens_before=before.tokens.patches,
+                tokens=after.tokens.seen,
+                bypass=after.tokens.patches - after.tokens.seen,
+                macs=cost.block(before, block),
+                pool=_label("reduce", before, block),
+                selector=_label("subset", before, block),
+                producer=None if after.tokens.own_maps else producer,
+            )
+        )
+    captions = [
+        each.caption
+        for each in operators()
+        if any(each.choice(block) != each.plain for block in blocks)
+    ]
+    return ArchData(data, cost.rest(states[-1]), shape.prefix, captions)
+
+
+def _label(kind: Kind, before: State, block: BlockArch) -> str:
+    """Describe in short lines what the operators of a kind do to a block's tokens."""
+    after = advance(before, block)
+    labels = (
+        turn.operator.label(before.tokens, after.tokens, turn.choice)
+        for turn in turns(before, block)
+        if turn.operator.kind == kind and turn.choice != turn.operator.plain
+    )
+    return "\n".join(filter(None, labels))

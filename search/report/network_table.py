@@ -1,0 +1,141 @@
+"""The table of networks, a row each, for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from search.pipeline.run_folder import changes
+from search.report.networks import Network
+from search.report.score import Score
+from search.utils.console import OPTIMISTIC, Column, show_columns
+from search.utils.units import quantity
+
+FILE = "file"
+
+
+@dataclass(frozen=True)
+class NetworkTable:
+    """A table of networks, with the notes beneath it."""
+
+    columns: Sequence[Column]
+    notes: Sequence[str]
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        return list(zip(*(column.cells for column in self.columns), strict=True))
+
+
+def make_network_table(
+    networks: Sequence[Network], score: Score, test_score: Score, search_images: int | None = None
+) -> NetworkTable:
+    """Make the table, without columns that are empty.
+
+    Args:
+        networks: The networks.
+        score: The metric that ranks them on the search split.
+        test_score: The metric to show of the test split.
+        search_images: Images of the search split; None where unknown.
+    """
+    tested = any(each.inherited or each.retrained for each in networks)
+    retrained = any(each.retrained for each in networks)
+    conditions = sorted({each.speed.conditions for each in networks if each.speed} - {""})
+    speeds = [_format_speed(each, named=len(conditions) > 1) for each in networks]
+    # Selection biases the metrics of the search split: with test metrics, they are left out.
+    searched = [] if retrained else [_format(each.search, score) for each in networks]
+    columns = [
+        Column("network", [_name(each) for each in networks], text=True),
+        Column("MACs", [quantity(each.macs) for each in networks]),
+        Column("of full", [f"{each.mac_share:.0%}" for each in networks]),
+        Column("parameters", [quantity(each.params) for each in networks]),
+        Column(f"{score.title}, search split", searched),
+        Column("inherited", [_format(each.inherited, test_score) for each in networks]),
+        Column("retrained", [_format(each.retrained, test_score) for each in networks]),
+        Column("images/s", speeds),
+        *_latency_columns(networks),
+        Column(FILE, [str(each.file or "") for each in networks], text=True),
+    ]
+    notes = []
+    if not retrained:
+        images = f": {search_images:,} images" if search_images else ""
+        notes.append(f"search split{images}. {OPTIMISTIC}")
+    if tested:
+        split = f"the test split{_describe_error(networks, test_score)}"
+        notes.append(f"inherited, retrained: {test_score.title} on {split}.")
+    notes += _note_other_recipes(networks)
+    if len(conditions) == 1:
+        notes.append(f"images/s: in inference on {conditions[0]}.")
+    notes += _note_latencies(networks)
+    notes.append("1 MAC = 2 FLOPs.")
+    return NetworkTable([each for each in columns if any(each.cells)], notes)
+
+
+def show_network_table(table: NetworkTable, title: str, run: Path, console: Console) -> None:
+    """Print the table, and beneath it the files' whole paths, to be copied."""
+    show_columns([each for each in table.columns if each.title != FILE], console, title)
+    files = [cell for each in table.columns if each.title == FILE for cell in each.cells if cell]
+    for file in files:
+        console.print(str(run / file), highlight=False, markup=False, soft_wrap=True)
+    console.print(" ".join(table.notes), highlight=False, markup=False, style="dim")
+
+
+def _name(network: Network) -> str:
+    if network.better is not None:
+        return f"{network.name} (outdated)"
+    return "full network" if network.is_full else network.name
+
+
+def _format(metrics: Mapping[str, float], score: Score) -> str:
+    return score.format(metrics.get(score.name))
+
+
+def _format_speed(network: Network, named: bool) -> str:
+    if network.speed is None:
+        return ""
+    text, conditions = f"{network.speed.value:,.0f}", network.speed.conditions
+    return f"{text} ({conditions})" if named and conditions else text
+
+
+def _latency_columns(networks: Sequence[Network]) -> list[Column]:
+    """Make a column for each latency; `~` marks predictions."""
+    columns = []
+    for name in dict.fromkeys(name for each in networks for name in each.latencies):
+        timings = [each.latencies.get(name) for each in networks]
+        cells = [f"{'' if t.measured else '~'}{t.value:.3g}" if t else "" for t in timings]
+        columns.append(Column(name, cells))
+    return columns
+
+
+def _note_latencies(networks: Sequence[Network]) -> list[str]:
+    """Note the device of each latency, and whether it was measured."""
+    notes = {
+        f"{name}: of a batch, {'measured' if each.measured else 'predicted (~)'}"
+        f"{f' on {each.conditions}' if each.conditions else ''}."
+        for network in networks
+        for name, each in network.latencies.items()
+    }
+    return sorted(notes)
+
+
+def _describe_error(networks: Sequence[Network], score: Score) -> str:
+    """Describe the number of test images and the standard error of a share of them."""
+    for each in networks:
+        share = each.retrained.get(score.name)
+        if each.test_images and share is not None and score.is_percent:
+            error = 100 * (share * (1 - share) / each.test_images) ** 0.5
+            note = f"one standard error of a {score.title} is {error:.1f} points"
+            return f", {each.test_images:,} images ({note})"
+    return ""
+
+
+def _note_other_recipes(networks: Sequence[Network]) -> list[str]:
+    """Note each network that was retrained with other values than the first one."""
+    known = [each for each in networks if each.recipe]
+    return [
+        f"{_name(each)} was retrained by other values ({'; '.join(differing)})."
+        for each in known[1:]
+        if (differing := changes(known[0].recipe, each.recipe, ("retrain",)))
+    ]

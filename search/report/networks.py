@@ -1,0 +1,244 @@
+"""The networks of a report: retrained ones, or else some of the front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.front.front import Front
+from search.front.front_file import FrontEntry
+from search.latency.costs import MEASURED, is_latency
+from search.pipeline.choose import Purpose
+from search.pipeline.network_folder import ARCH, failure
+from search.pipeline.run_folder import CONFIG, read_values, section
+from search.report.training_log import Row, read_log
+from space.arch import Arch
+from space.arch_file import load_arch_file
+from space.cost import macs, params
+from space.shape import BackboneShape
+from space.utils.errors import InputError, shown
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of a batch, or images/s.
+
+    Args:
+        value: The number.
+        conditions: Device, batch and dtype, where known.
+        measured: Whether it was measured on the device, not predicted.
+    """
+
+    value: float
+    conditions: str = ""
+    measured: bool = True
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the report's table.
+
+    Args:
+        name: Name of the retrained choice, or of the place on the front.
+        arch: Its arch.
+        shape: Shape of the backbone.
+        file: Its arch file, relative to the run; None where it was not exported.
+        weights: The weights beside that file, relative to the run, or None.
+        search: Metrics on the search split.
+        inherited: Metrics on the test split, with the supernet's weights.
+        retrained: Metrics on the test split, after retraining.
+        test_images: Images of the test split; None where unknown.
+        speed: Images/s in inference; None where it was not measured.
+        latencies: Milliseconds of a batch, by name of the cost.
+        log: Log of its retraining, a row for each epoch.
+        recipe: The section `retrain` of the config that it was retrained with.
+        better: A better entry that the search has since found for the same budget, or None.
+    """
+
+    name: str
+    arch: Arch
+    shape: BackboneShape
+    file: Path | None = None
+    weights: Path | None = None
+    search: Mapping[str, float] = field(default_factory=dict)
+    inherited: Mapping[str, float] = field(default_factory=dict)
+    retrained: Mapping[str, float] = field(default_factory=dict)
+    test_images: int | None = None
+    speed: Timing | None = None
+    latencies: Mapping[str, Timing] = field(default_factory=dict)
+    log: tuple[Row, ...] = ()
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    better: FrontEntry | None = None
+
+    @property
+    def macs(self) -> int:
+        return macs(self.arch, self.shape)
+
+    @property
+    def params(self) -> int:
+        return params(self.arch, self.shape)
+
+    @property
+    def mac_share(self) -> float:
+        """Its MACs as a share of the full network's."""
+        return self.macs / macs(Arch.full(self.shape.depth), self.shape)
+
+    @property
+    def is_full(self) -> bool:
+        return self.arch == Arch.full(self.shape.depth)
+
+    @property
+    def purpose(self) -> Purpose:
+        """Purpose that it was chosen for."""
+        return Purpose.parse(self.name)
+
+    @property
+    def is_hand_made(self) -> bool:
+        return self.purpose.kind == "baseline"
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a control: hand-made, or the best of random archs."""
+        return self.purpose.kind in ("baseline", "random")
+
+    @property
+    def title(self) -> str:
+        """Its name as a heading."""
+        kind, budget = self.purpose.kind, self.purpose.budget
+        if self.is_full:
+            return "Full network"
+        if kind == "baseline":
+            return f"Hand-made: {self.label}"
+        if kind == "best":
+            title = f"Best within {budget}" + " of the MACs" * ("=" not in budget)
+            return title if self.better is None else f"{title}, until the search went on"
+        if kind == "random":
+            return f"Best of random archs within {budget} of the MACs"
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def label(self) -> str:
+        """Its name in plots: `within 50%` for the best within a budget, as its cost may be less."""
+        purpose = self.purpose
+        if self.is_full:
+            return "full network"
+        if purpose.kind == "baseline":
+            return ", ".join(filter(None, (purpose.label, purpose.budget)))
+        if purpose.kind == "best":
+            return f"within {self.name}"
+        # matplotlib leaves labels that begin with an underscore out of legends.
+        return self.name.lstrip("_") or "network"
+
+
+def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
+    """Read the retrained networks of a search.
+
+    Returns:
+        The networks, by falling MACs with the full one first, and a line on each incomplete folder.
+
+    Raises:
+        InputError: An arch file or a log is invalid.
+    """
+    networks, unfinished = [], []
+    for folder in sorted(each for each in (run / "retrain" / name).glob("*") if each.is_dir()):
+        if (folder / ARCH).exists():
+            networks.append(_read_network(run, folder))
+        elif (reason := failure(folder)) is None:
+            unfinished.append(f"{folder.name} is not finished: left out.")
+        else:
+            unfinished.append(f"{folder.name} could not be retrained, and is left out: {reason}")
+    return sorted(networks, key=lambda each: (not each.is_full, -each.macs, each.name)), unfinished
+
+
+def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
+    """Pick the best, the middle and the smallest subnet of a front, without duplicates.
+
+    A front without a measured objective has no best.
+    """
+    entries = sorted(front.entries, key=lambda entry: -entry.metrics.get("macs", 0.0))
+    if not entries:
+        return []
+    best = front.best() if front.ranked_by else None
+    picked = {} if best is None else {"best of the front": best}
+    picked |= {"middle of the front": _middle(entries), "smallest of the front": entries[-1]}
+    networks: dict[Arch, Network] = {}
+    for title, entry in picked.items():
+        path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
+        metrics = entry.metrics
+        latencies = {
+            cost: Timing(metrics.get(MEASURED + cost, ms), measured=MEASURED + cost in metrics)
+            for cost, ms in metrics.items()
+            if is_latency(cost)
+        }
+        network = Network(
+            title,
+            entry.arch,
+            front.shape,
+            None if path is None else path.relative_to(run),
+            search=dict(metrics),
+            latencies=latencies,
+        )
+        networks.setdefault(entry.arch, network)
+    return list(networks.values())
+
+
+def _middle(entries: list[FrontEntry]) -> FrontEntry:
+    """Return the entry whose MACs are nearest to the middle of their range."""
+    costs = [entry.metrics.get("macs", 0.0) for entry in entries]
+    half = (costs[0] + costs[-1]) / 2
+    return min(entries, key=lambda entry: abs(entry.metrics.get("macs", 0.0) - half))
+
+
+def _read_network(run: Path, folder: Path) -> Network:
+    path, log = folder / ARCH, folder / "log.jsonl"
+    file = load_arch_file(path)
+    speed = file.metrics.get("images_per_second")
+    # Earlier versions wrote the number alone.
+    speed = {"value": speed} if _is_number(speed) else speed
+    test_images = file.metrics.get("test_images")
+    weights = min(folder.glob("*.safetensors"), default=None)
+    return Network(
+        str(file.origin.get("choice", folder.name)),
+        file.arch,
+        file.shape,
+        path.relative_to(run),
+        weights.relative_to(run) if weights else None,
+        search=_read_metrics(path, "search", file.metrics),
+        inherited=_read_metrics(path, "inherited", file.metrics),
+        retrained=_read_metrics(path, "retrained", file.metrics),
+        test_images=test_images if isinstance(test_images, int) else None,
+        speed=None if speed is None else _read_timing(path, "images_per_second", speed),
+        latencies={
+            name: _read_timing(path, name, value)
+            for name, value in file.metrics.items()
+            if is_latency(name)
+        },
+        log=tuple(read_log(log)) if log.exists() else (),
+        recipe=section(read_values(folder / CONFIG), "retrain"),
+    )
+
+
+def _read_metrics(path: Path, kind: str, metrics: Mapping[str, Any]) -> dict[str, float]:
+    given = metrics.get(kind)
+    values = {} if given is None else given
+    if not isinstance(values, dict) or not all(map(_is_number, values.values())):
+        raise InputError(f"{path}: metrics.{kind}: must be numbers by name, got {shown(given)}")
+    return {name: float(value) for name, value in values.items()}
+
+
+def _read_timing(path: Path, name: str, given: Any) -> Timing:
+    if not isinstance(given, dict) or not _is_number(given.get("value")):
+        raise InputError(
+            f"{path}: metrics.{name}: must be a number with device, batch and dtype, "
+            f"got {shown(given)}"
+        )
+    batch = f"batch {given['batch']}" if "batch" in given else None
+    parts = (given.get("device"), batch, given.get("dtype"))
+    conditions = ", ".join(str(each) for each in parts if each is not None)
+    return Timing(float(given["value"]), conditions, given.get("measured") is True)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,99 @@
+"""The data of a search's plots: hypervolumes, and how often archs use each operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from search.front.hypervolume import hypervolume_steps, signed, worst_values
+from search.report.search_result import SearchResult
+from space.arch import Arch
+from space.operators.registry import operators
+from space.space import SearchSpace
+
+SAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class HypervolumeCurve:
+    """Hypervolume over evaluations.
+
+    Args:
+        evaluations: Number of evaluations.
+        steps: (evaluations, hypervolume) at each increase; the hypervolume as a share of the box
+            between the worst and the best value of each objective.
+    """
+
+    evaluations: int
+    steps: Sequence[tuple[int, float]]
+
+
+def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCurve]:
+    """Compute the curve of each search, with one reference point and one unit.
+
+    Where the first search has no records here, only its curve is returned, as stored in its front.
+    """
+    front, objectives = searches[0].front, searches[0].front.objectives
+    if searches[0].records:
+        records = [record for search in searches for record in search.records]
+        reference = worst_values(records, objectives)
+        values = [record.values for record in records if record.inside and record.values]
+        curves = [
+            (len(search.records), hypervolume_steps(search.records, objectives, reference))
+            for search in searches
+        ]
+    else:
+        reference, values = front.reference, [entry.values for entry in front.entries]
+        curves = [(front.evaluations, list(front.steps))]
+    points = [signed(each, objectives) for each in values]
+    best = [min(column) for column in zip(*points, strict=True)]
+    # Without points there are no steps.
+    corner = signed(reference, objectives) if points else ()
+    box = prod(worst - least for worst, least in zip(corner, best, strict=True))
+    return [
+        HypervolumeCurve(count, [(at, volume / box if box else 0.0) for at, volume in steps])
+        for count, steps in curves
+    ]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Usage of an operator in archs.
+
+    Args:
+        title: Title of the operator, such as "skip tokens".
+        shares: Share of the archs that use it, by block.
+        most_used: The most frequent choices, where choices differ.
+    """
+
+    title: str
+    shares: Sequence[float]
+    most_used: Sequence[str]
+
+
+def count_usage(archs: Sequence[Arch]) -> list[Usage]:
+    """Count the use of each operator in archs (at least one) of equal depth."""
+    usages = []
+    for each in operators():
+        choices = [[each.choice(block) for block in arch.blocks] for arch in archs]
+        used = [
+            [choice != each.plain for choice in column] for column in zip(*choices, strict=True)
+        ]
+        counts: Counter[str] = Counter()
+        for row in choices:
+            # A choice counts once per arch; ties keep the order of the blocks.
+            counts.update({each.summary(c): None for c in row if c != each.plain}.keys())
+        names = [name for name, _ in counts.most_common(3) if name]
+        usages.append(Usage(each.title, [sum(column) / len(archs) for column in used], names))
+    return usages
+
+
+def sample_usage(space: SearchSpace, limit: float | None, seed: int = 0) -> list[Usage]:
+    """Count the use in archs drawn uniformly from the space, or from those within MACs."""
+    rng = np.random.default_rng(seed)
+    band = None if limit is None else (0.0, limit)
+    return count_usage([space.sample(rng, macs=band) for _ in range(SAMPLES)])

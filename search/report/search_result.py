@@ -1,0 +1,117 @@
+"""The contents of a search's folder: its front and its evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from search.front.front import Front
+from search.front.front_file import FRONT
+from search.problem.evaluation import Record
+from search.problem.objectives import parse_objectives
+from search.problem.problem import Problem
+from search.study.search_file import SEARCH_FILE, SearchFile
+from search.study.storage import JOURNAL, read_trials
+from search.study.trial_format import read_records
+from space.arch import Arch
+from space.space import SearchSpace
+from space.utils.errors import InputError
+from supernet.tasks.registry import directions as task_directions
+
+RANDOM = "RandomSampler"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """A stored search.
+
+    Args:
+        name: Name of its folder.
+        front: The saved front, or the front so far where the search has not ended.
+        records: All finished evaluations; empty where they are in a database.
+        space: The searched space; None where unknown.
+        limits: Budgets in the units of the costs, by name of the cost.
+        tables: Digests of its latency tables, by name of the cost.
+        sampler: Optuna's name of the sampler; empty where unknown.
+        ended: Whether the search has ended.
+    """
+
+    name: str
+    front: Front
+    records: tuple[Record, ...] = ()
+    space: SearchSpace | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    sampler: str = ""
+    ended: bool = True
+
+    def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
+        """Return the random searches of the same objectives and budget; none for a random one."""
+        if self.sampler == RANDOM or not self.records:
+            return []
+        return [
+            each
+            for each in others
+            if each.sampler == RANDOM
+            and each.records
+            and each.front.objectives == self.front.objectives
+            and each.front.shape == self.front.shape
+            and each.limits == self.limits
+        ]
+
+
+def find_searches(folder: Path) -> list[str]:
+    """Return the names of the searches in a folder that have a front or a journal."""
+    return sorted(
+        each.name
+        for each in folder.glob("*")
+        if (each / FRONT).exists() or ((each / JOURNAL).exists() and (each / SEARCH_FILE).exists())
+    )
+
+
+def read_search(folder: Path) -> SearchResult:
+    """Read the folder of a search.
+
+    Raises:
+        InputError: A file is missing or invalid.
+    """
+    ended = (folder / FRONT).exists()
+    if not (folder / SEARCH_FILE).exists():
+        if not ended:
+            raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
+        return SearchResult(folder.name, Front.load(folder / FRONT))
+    file = SearchFile.load(folder)
+    problem = _problem_of(folder, file)
+    records: list[Record] = []
+    if (folder / JOURNAL).exists():
+        try:
+            records = read_records(read_trials(folder), problem)
+        except InputError as error:
+            raise InputError(f"{folder / JOURNAL}: {error}") from None
+    return SearchResult(
+        folder.name,
+        Front.load(folder / FRONT) if ended else Front.of(problem, records),
+        tuple(records),
+        file.space,
+        file.budget,
+        file.latency,
+        str(file.sampler.get("name", "")),
+        ended,
+    )
+
+
+def _problem_of(folder: Path, file: SearchFile) -> Problem:
+    """Rebuild the problem of a search from its stored description."""
+    free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
+    directions = {**task_directions(), **(file.directions or {})}
+    try:
+        objectives = parse_objectives(list(file.objectives), directions, free)
+    except InputError as error:
+        raise InputError(f"{folder / SEARCH_FILE}: {error}") from None
+    return Problem(file.space, objectives, directions=directions)
+
+
+def _predict(arch: Arch) -> float:
+    """Stand in for user functions and latency tables, whose values the records hold."""
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""The study: which arch is evaluated next, and the storage of finished evaluations."""

@@ -1,0 +1,105 @@
+"""The first evaluations of a search, or of a run of it: if all fail, the search ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from optuna.trial import FrozenTrial
+
+from search.problem.evaluation import Record
+from search.study.storage import Store
+from space.utils.errors import InputError
+
+MOST_FAILURES = 10
+
+
+class FirstSeries:
+    """Stores finished trials, and ends a search whose first evaluations all fail.
+
+    Nothing is stored before the first success, so that archs which failed because of a time limit
+    or a device are tried again. After it, failures are stored at once.
+
+    Args:
+        store: Storage of the trials; None for none.
+        records: Finished evaluations of earlier runs.
+
+    Attributes:
+        succeeded: Whether an evaluation of this search has succeeded, in this run or earlier.
+    """
+
+    def __init__(self, store: Store | None, records: Iterable[Record]) -> None:
+        self.succeeded = any(map(_succeeded, records))
+        self._store = store
+        self._waiting: list[FrozenTrial] = []
+        self._error: str | None = None
+        self._failures = 0
+        self._over = False
+
+    def add(self, trial: FrozenTrial, record: Record) -> None:
+        """Store a finished trial, now or once an evaluation has succeeded.
+
+        Raises:
+            InputError: The trial cannot be stored; earlier ones are.
+        """
+        self._waiting.append(trial)
+        self.succeeded = self.succeeded or _succeeded(record)
+        if self.succeeded:
+            self._flush()
+
+    def count(self, record: Record, retried: bool) -> None:
+        """Count failures until the first success of this run.
+
+        Once the search has had a success, another failure of a retried arch does not count.
+
+        Raises:
+            InputError: The first evaluations all failed.
+        """
+        self._over = self._over or _succeeded(record)
+        if record.error is None or self._over or (retried and self.succeeded):
+            return
+        self._failures += 1
+        self._error = self._error or record.error
+        if self._failures < MOST_FAILURES:
+            return
+        if not self.succeeded:
+            raise _nothing_works(f"first {self._failures}", self._error)
+        raise InputError(
+            f"the first {self._failures} evaluations of this run failed, the first with "
+            f"{self._error}; the same command goes on after them, and with search.retry_failed it "
+            "tries them again"
+        )
+
+    def end(self, records: Sequence[Record]) -> None:
+        """Store the trials that are still waiting, at the end of the search.
+
+        Raises:
+            InputError: All evaluations failed.
+        """
+        failed = [record.error for record in records if record.error is not None]
+        if not failed or len(failed) < len(records):
+            self._flush()
+        elif self._waiting:
+            raise _nothing_works(str(len(failed)), failed[0])
+        else:
+            raise InputError(
+                f"none of the {len(failed)} evaluations that are stored succeeded, the first "
+                f"failed with {failed[0]}; search.retry_failed tries them again"
+            )
+
+    def _flush(self) -> None:
+        while self._waiting:
+            if self._store is not None:
+                self._store.add(self._waiting[0])
+            del self._waiting[0]
+
+
+def _nothing_works(which: str, error: str) -> InputError:
+    return InputError(
+        f"none of the {which} evaluations succeeded, the first failed with {error}; nothing is "
+        "stored: once that is mended (a larger search.time_limit, another device) the same command "
+        "tries these archs again"
+    )
+
+
+def _succeeded(record: Record) -> bool:
+    return record.error is None and not record.reused

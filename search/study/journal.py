@@ -1,0 +1,97 @@
+"""Optuna's journal file: repair after a killed writer, and storages with little memory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+
+from space.utils.errors import InputError, one_line, shown
+
+CREATE_TRIAL = 4
+
+
+def repair(path: Path) -> str | None:
+    """Remove a killed writer's lock and its half-written line; only the one writer may call this.
+
+    Returns:
+        A note on what was cut off; None where nothing was.
+
+    Raises:
+        InputError: A line before the last ones is no journal entry.
+    """
+    lock = Path(f"{path}.lock")
+    if lock.is_symlink():
+        JournalFileSymlinkLock(str(path)).release()
+    for left in path.parent.glob(f"{lock.name}*.rename"):
+        left.unlink()
+    if not path.exists():
+        return None
+    size = path.stat().st_size
+    end, complete = _last_entry(path)
+    if end < size:
+        os.truncate(path, end)
+    if not complete:
+        with path.open("ab") as file:
+            file.write(b"\n")
+    return f"{path}: the last {size - end} bytes were cut off, half written" if end < size else None
+
+
+def read_storage(path: Path) -> JournalStorage:
+    """Open the journal to read, beside whichever process writes to it.
+
+    Raises:
+        InputError: The file is no Optuna journal.
+    """
+    try:
+        return JournalStorage(JournalFileBackend(str(path.absolute())))
+    except Exception as error:
+        raise InputError(f"{path}: no journal of Optuna's: {one_line(error)}") from None
+
+
+def write_storage(path: Path) -> JournalStorage:
+    """Open the journal to add finished trials."""
+    return JournalStorage(_LightBackend(str(path.absolute())))
+
+
+class _LightBackend(JournalFileBackend):
+    """Writes whole trials, but replays them without their large fields.
+
+    Optuna keeps all that it replays: about 20 KB a trial, which a mere writer does not need.
+    """
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        heavy = ("params", "distributions", "user_attrs", "system_attrs")
+        for log in super().read_logs(log_number_from):
+            if log["op_code"] == CREATE_TRIAL:
+                yield {key: value for key, value in log.items() if key not in heavy}
+            else:
+                yield log
+
+
+def _last_entry(path: Path) -> tuple[int, bool]:
+    """Find where the last valid entry ends, and whether its newline is there."""
+    at, end, complete, wrong = 0, 0, True, ""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            at += len(line)
+            if _entry(line) is None:
+                wrong = wrong or f"{path}:{number}: no entry of a journal: {shown(line)}"
+            elif wrong:
+                raise InputError(wrong)
+            else:
+                end, complete = at, line.endswith(b"\n")
+    return end, complete
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and "op_code" in entry else None

@@ -1,0 +1,192 @@
+"""The in-memory Optuna study of a sampler, which proposes genes and gets their values.
+
+Optuna forgets no trial, so refused and repeated proposals pile up; `rebuild` restarts the study
+from its finished trials, of which a genetic sampler needs only the fittest.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseGASampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search.problem.evaluation import Record
+from search.problem.problem import Problem
+from search.study.samplers import OURS, SamplerChoice
+from space.genes import Genes
+
+FEWEST_PASSED = 1000
+# A genetic sampler iterates over all trials at each ask.
+MOST_GENETIC = 1000
+
+Direction = Literal["minimize", "maximize"]
+Distributions = dict[str, optuna.distributions.BaseDistribution]
+
+
+class _Gene(CategoricalDistribution):
+    """A distribution shared by all trials: it saves most of their memory and of the comparisons.
+
+    While an old trial is running, Optuna compares every gene of every later trial at each ask.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or super().__eq__(other)
+
+    __hash__ = CategoricalDistribution.__hash__
+
+    def __deepcopy__(self, memo: object) -> _Gene:
+        return self
+
+
+class Proposals:
+    """Asks a sampler for genes and tells it their values.
+
+    Args:
+        problem: Problem that defines the genes and the objectives.
+        sampler: Sampler and its arguments.
+        seed: Seed of the sampler, together with the number of finished trials.
+        trials: Finished trials of an earlier run.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        sampler: SamplerChoice,
+        seed: int,
+        trials: Iterable[FrozenTrial] = (),
+    ) -> None:
+        categories = Genes(problem.space).categories
+        self._genes: Distributions = {gene: _Gene(each) for gene, each in categories.items()}
+        self._plain: Distributions = {
+            gene: CategoricalDistribution(each) for gene, each in categories.items()
+        }
+        self._problem = problem
+        self._sampler = sampler
+        self._seed = seed
+        self._rebuilds = 0
+        self._start(list(trials))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many trials are of no use that asking slows down."""
+        if self._genetic:
+            return self._passed + len(self._finished) > MOST_GENETIC
+        return self._passed > max(FEWEST_PASSED, len(self._finished))
+
+    def rebuild(self) -> None:
+        """Restart the study from its finished trials, without the running ones."""
+        trials = self._study.get_trials(deepcopy=False)
+        self._start([trials[number] for number in self._finished])
+
+    def _start(self, trials: list[FrozenTrial]) -> None:
+        # A new seed each time: the old one would repeat earlier proposals.
+        seed = (self._seed * 1_000_003 + len(trials) * 1009 + self._rebuilds) % (1 << 32)
+        self._rebuilds += 1
+        self._passed = 0
+        sampler = self._sampler.make(self._problem, seed)
+        directions = [objective.optuna_direction for objective in self._problem.objectives]
+        with quiet():
+            self._study = optuna.create_study(directions=directions, sampler=sampler)
+        if self._sampler.name not in OURS:
+            self._remember_genes(sampler)
+        self._genetic = isinstance(sampler, BaseGASampler)
+        trials = [self._lean(trial) for trial in trials]
+        if isinstance(sampler, BaseGASampler):
+            trials = _fittest(sampler, trials, directions)
+        self._study.add_trials(trials)
+        self._finished = list(range(len(trials)))
+
+    def _remember_genes(self, sampler: optuna.samplers.BaseSampler) -> None:
+        """Cache the search space that Optuna infers at each ask.
+
+        It iterates over all trials after the oldest running one: many, with workers.
+        """
+        infer = sampler.infer_relative_search_space
+        whole = sum(not gene.single() for gene in self._genes.values())
+        known: Distributions = {}
+
+        def remembered(study: optuna.Study, trial: FrozenTrial) -> Distributions:
+            nonlocal known
+            if len(known) < whole:
+                known = infer(study, trial)
+            return known
+
+        sampler.infer_relative_search_space = remembered  # type: ignore[method-assign]
+
+    def ask(self, genes: Mapping[str, str] | None = None) -> optuna.Trial:
+        """Start a trial with the sampler's proposal, or with the given genes."""
+        if genes is not None:
+            self._study.enqueue_trial(dict(genes))
+        with self._sampler.thinking():
+            return self._study.ask(self._genes)
+
+    def finish(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
+        """Finish a trial with its objective values, or as failed where they are None."""
+        self._finished.append(trial.number)
+        frozen = self._tell(trial, values)
+        # Storages serialise Optuna's own classes only.
+        frozen.distributions = self._plain
+        return frozen
+
+    def pass_over(self, trial: optuna.Trial, record: Record | None) -> None:
+        """Finish a trial that is not evaluated: its arch is over budget or has a record already."""
+        self._passed += 1
+        for name, excess in (record.excess if record else {}).items():
+            trial.set_constraint(name, excess)
+        self._tell(trial, record.values if record else None)
+
+    def _lean(self, trial: FrozenTrial) -> FrozenTrial:
+        """Copy a stored trial, sharing distributions and strings to save memory."""
+        lean = copy.copy(trial)
+        lean.params = {gene: sys.intern(value) for gene, value in trial.params.items()}
+        lean.distributions = self._genes
+        lean.user_attrs = {}
+        return lean
+
+    def _tell(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
+        if values is None:
+            return self._study.tell(trial, state=TrialState.FAIL)
+        return self._study.tell(trial, values)
+
+
+def _fittest(
+    sampler: BaseGASampler, trials: Sequence[FrozenTrial], directions: Sequence[Direction]
+) -> list[FrozenTrial]:
+    """Reduce finished trials to a first generation of the fittest.
+
+    Optuna would recurse through all earlier generations, whose numbers say little after a restart:
+    the repeated proposals that filled them are gone.
+    """
+    found = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    for trial in found:
+        key = f"{type(sampler).__name__}:generation"
+        trial.system_attrs = {**trial.system_attrs, key: 0}
+    if len(found) <= (sampler.population_size or 0):
+        return found
+    with quiet():
+        study = optuna.create_study(directions=directions, sampler=sampler)
+    study.add_trials(found)
+    return sampler.get_parent_population(study, 1)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Optuna's log and its warnings about experimental features."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        logger.setLevel(level)

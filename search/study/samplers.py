@@ -1,0 +1,162 @@
+"""Optuna's samplers, by their names and with their arguments, and one of our own."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseGASampler
+
+from search.problem.problem import Problem
+from search.study.evolution_sampler import EvolutionSampler
+from space.utils.errors import InputError, near, one_line, shown
+
+# What differs from Optuna's defaults: measured to be better in spaces of this kind (NSGA-II, TPE),
+# or needed so that a resumed search does not repeat its sequence (QMC).
+SAMPLERS: dict[str, dict[str, Any]] = {
+    "NSGAIISampler": {"population_size": 20},
+    "NSGAIIISampler": {"population_size": 20},
+    "TPESampler": {"multivariate": True},
+    "EvolutionSampler": {},
+    "GPSampler": {},
+    "RandomSampler": {},
+    "QMCSampler": {"scramble": True},
+}
+DEFAULT = "NSGAIISampler"
+OURS = {"EvolutionSampler": EvolutionSampler}
+# Rejected proposals in a row before a uniform draw: our own sampler tries many children per
+# proposal, and each proposal of the GP takes a second.
+PATIENCE = {"EvolutionSampler": 2, "GPSampler": 10}
+# Proposals that may be asked for at once, since they do not depend on each other's results.
+AHEAD = {"RandomSampler": 64, "QMCSampler": 64}
+# They do not learn from results, so initial archs would only make them less random.
+BLIND = ("RandomSampler", "QMCSampler")
+REFUSED = {
+    "CmaEsSampler": "it takes no categorical genes and would draw every one at random, silently",
+}
+
+
+@dataclass(frozen=True)
+class SamplerChoice:
+    """A sampler and its arguments; its seed is the search's.
+
+    Args:
+        name: Optuna's class name, or `EvolutionSampler`.
+        arguments: Keyword arguments of Optuna's class; `EvolutionSampler` has none.
+
+    Raises:
+        InputError: The name or an argument is unknown, or Optuna rejects a value.
+    """
+
+    name: str = DEFAULT
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InputError(f"sampler: a name must be text, got {shown(self.name)}")
+        if self.name in REFUSED:
+            raise InputError(f"sampler {self.name}: {REFUSED[self.name]}; use {DEFAULT}")
+        if self.name not in SAMPLERS:
+            known = ", ".join(SAMPLERS)
+            raise InputError(f"sampler must be one of {known}, got {shown(self.name)}{self._hint}")
+        names = [] if self.name in OURS else [*inspect.signature(self._optunas).parameters]
+        names = [name for name in names if name != "seed"]
+        for name in self.arguments:
+            if name == "seed":
+                raise InputError(
+                    f"sampler {self.name}: the seed is the search's: give search.seed (in Python, "
+                    "the seed of run_search)"
+                )
+            if name not in names:
+                raise InputError(
+                    f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}"
+                )
+        try:
+            if self.name not in OURS:
+                self._make_optunas(0)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"sampler {self.name}: {one_line(error)}") from None
+
+    @property
+    def learns(self) -> bool:
+        """Whether proposals depend on results."""
+        return self.name not in BLIND
+
+    def make(self, problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
+        """Create a new sampler."""
+        if self.name in OURS:
+            return OURS[self.name](problem, seed)
+        return self._make_optunas(seed)
+
+    def _make_optunas(self, seed: int) -> optuna.samplers.BaseSampler:
+        with warnings.catch_warnings():
+            # Experimental arguments are our choice; users need no warning of them.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            sampler: optuna.samplers.BaseSampler = self._optunas(
+                seed=seed, **{**SAMPLERS[self.name], **self.arguments}
+            )
+        return sampler
+
+    @property
+    def patience(self) -> int:
+        """Number of rejected proposals in a row before an arch is drawn uniformly."""
+        return PATIENCE.get(self.name, 100)
+
+    @property
+    def ahead(self) -> int:
+        """Number of proposals that do not depend on each other's results."""
+        if self.name in OURS or self.name in AHEAD:
+            return AHEAD.get(self.name, 1)
+        # A genetic sampler breeds a whole generation from the same parents.
+        sampler = self._make_optunas(0)
+        size = sampler.population_size if isinstance(sampler, BaseGASampler) else None
+        return size or 1
+
+    @contextmanager
+    def thinking(self) -> Iterator[None]:
+        """Run the GP on one thread: its small tensors are ten times slower on several."""
+        if self.name != "GPSampler":
+            yield
+            return
+        import torch  # noqa: PLC0415 - the other samplers do without
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+    @property
+    def _optunas(self) -> Any:
+        return getattr(optuna.samplers, self.name)
+
+    @property
+    def _hint(self) -> str:
+        # People write tpe, or nsga2.
+        plain = {name.lower().removesuffix("sampler"): name for name in SAMPLERS}
+        given = self.name.lower().removesuffix("sampler").replace("-", "").replace("2", "ii")
+        hint = f"; did you mean {plain[given]!r}?" if given in plain else ""
+        return hint or near(self.name, [*SAMPLERS])
+
+
+def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoice:
+    """Parse a sampler from its name, or from a mapping of `name` and its arguments.
+
+    Raises:
+        InputError: See `SamplerChoice`.
+    """
+    if isinstance(value, SamplerChoice):
+        return value
+    if isinstance(value, str):
+        return SamplerChoice(value)
+    if not isinstance(value, Mapping) or "name" not in value:
+        raise InputError(
+            f"sampler must be a name, or a mapping of name and arguments, got {shown(value)}"
+        )
+    return SamplerChoice(value["name"], {key: each for key, each in value.items() if key != "name"})

@@ -1,0 +1,271 @@
+"""The search loop's state: which arch is evaluated next, and the records so far.
+
+Every evaluation is of an arch inside the budget that was not evaluated before. No Ray and no
+evaluation in here: the driver takes jobs and brings outcomes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import optuna
+
+from search.problem.evaluation import Job, Outcome, Record, Source
+from search.problem.feasible import Feasible
+from search.problem.paired_error import groups_of
+from search.problem.problem import Problem
+from search.study.first_series import FirstSeries
+from search.study.proposals import Proposals
+from search.study.samplers import SamplerChoice
+from search.study.storage import Store
+from search.study.trial_format import attributes, count_attempts, numbered, read_records
+from search.study.warm_start import initial_archs
+from space.arch import Arch
+from space.genes import Genes
+from space.utils.errors import InputError
+
+# Patience after a uniform draw, until the sampler proposes a new arch: near the end of a small
+# space every evaluation would otherwise cost as many asks as the first.
+MOST_AFTER_DRAW = 10
+
+
+@dataclass
+class Counts:
+    """Counts of proposals that were not evaluated.
+
+    Args:
+        refused: Proposals over budget.
+        repeated: Proposals of archs evaluated before, or being evaluated.
+        drawn: Uniform draws after too many of those in a row.
+        reused: Evaluations whose metrics came from another search.
+    """
+
+    refused: int = 0
+    repeated: int = 0
+    drawn: int = 0
+    reused: int = 0
+
+
+class Study:
+    """Gives out jobs until `trials` evaluations are finished.
+
+    Args:
+        problem: Search space, objectives and budget.
+        sampler: Sampler and its arguments.
+        trials: Number of finished evaluations, failed ones and those of earlier runs included.
+        seed: Seed of every random choice.
+        store: Storage of finished evaluations; None for none.
+        initial: Archs to start from instead of the default ladder and hand-made ones.
+        known: Metrics that other searches measured, by identity, which are reused.
+        retry_failed: Whether stored failures are evaluated again first; each arch counts once.
+
+    Attributes:
+        records: Finished evaluations in the order of finishing; the last one of each arch.
+        trials: As given, or the number of stored ones where failures are retried and it is greater.
+        ended: Reason why there are no more jobs; None while there are.
+
+    Raises:
+        InputError: No arch is inside the budget, an initial arch or a stored trial does not fit the
+            space, or all trials are stored and failed.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        sampler: SamplerChoice,
+        trials: int,
+        *,
+        seed: int = 0,
+        store: Store | None = None,
+        initial: Iterable[Arch] | None = None,
+        known: Mapping[str, Mapping[str, float]] | None = None,
+        retry_failed: bool = False,
+    ) -> None:
+        self.problem = problem
+        self.trials = trials
+        self.seed = seed
+        self.counts = Counts()
+        self.ended: str | None = None
+        self._sampler = sampler
+        self._known = known or {}
+        self._genes = Genes(problem.space)
+        stored = store.trials if store else []
+        self.records = read_records(stored, problem)
+        self._attempts = count_attempts(stored)
+        self._series = FirstSeries(store, self.records)
+        failed = [each for each in self.records if retry_failed and each.error is not None]
+        if failed:
+            self.trials = max(trials, len(self.records))
+            self.records = numbered(each for each in self.records if each.error is None)
+        self._seen: dict[str, Record | None] = {each.identity: each for each in self.records}
+        self._rng = np.random.default_rng([seed, 1, len(self.records)])
+        self._feasible = Feasible(problem.space, problem.budget)
+        self._feasible.check(self._rng)
+        self._proposals = Proposals(problem, sampler, seed, stored)
+        self._open: dict[str, tuple[Job, optuna.Trial]] = {}
+        if initial is None:
+            initial = initial_archs(problem, seed) if sampler.learns else ()
+        self._initial = deque(self._encoded(each.arch, "retry") for each in failed)
+        self._initial.extend(self._encoded(arch) for arch in initial)
+        self._patience = sampler.patience
+        self._dry = False
+        self._end_if_done()
+
+    @property
+    def open(self) -> tuple[Job, ...]:
+        """Jobs that were given out and have no outcome yet."""
+        return tuple(job for job, _ in self._open.values())
+
+    def awaits(self, job: Job) -> bool:
+        """Return whether the outcome of a job is still needed."""
+        return self._seen.get(job.identity) is None
+
+    def next(self) -> Job | None:
+        """Return the next job, never an arch twice; None where there is none yet or any more."""
+        while True:
+            self._end_if_done()
+            if self.ended is not None or len(self.records) + len(self._open) >= self.trials:
+                return None
+            job = None if self._dry else self._propose()
+            if job is None:
+                # Once no arch is unseen, none ever will be: never ask again.
+                self._dry = True
+                if self._open:
+                    return None
+                self._end(self._exhausted())
+            elif not self._take_over(job):
+                return job
+
+    def group(self, most: int) -> list[Job]:
+        """Return up to `most` jobs, to evaluate in any order.
+
+        The group ends with the initial archs, so that the sampler sees them before it is asked.
+        """
+        jobs: list[Job] = []
+        while len(jobs) < most and (job := self.next()) is not None:
+            jobs.append(job)
+            if job.source in ("initial", "retry") and not self._initial:
+                break
+        return jobs
+
+    def adopt(self, job: Job) -> None:
+        """Register a job that was given out before the study's process restarted."""
+        if job.identity not in self._seen:
+            self._give_out(job)
+
+    def finish(self, job: Job, outcome: Outcome, reused: bool = False) -> Record | None:
+        """Store the outcome of a job; None where the arch has one already.
+
+        Raises:
+            InputError: The first evaluations lack a required metric, or all failed.
+        """
+        known = self._seen.get(job.identity)
+        unknown = job.identity not in self._open
+        if known is not None or (unknown and len(self.records) >= self.trials):
+            return None
+        outcome = self._checked(outcome)
+        record = self.problem.judge(job, outcome, len(self.records), reused)
+        # After a restart of the study's process, outcomes may come of jobs that it does not know.
+        _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
+        for name, excess in record.excess.items():
+            trial.set_constraint(name, excess)
+        frozen = self._proposals.finish(trial, record.values)
+        self._attempts[job.identity] += 1
+        frozen.user_attrs = attributes(record, job, self.seed, self._attempts[job.identity])
+        self._series.add(frozen, record)
+        self.records.append(record)
+        self._seen[job.identity] = record
+        self._series.count(record, retried=job.source == "retry")
+        self._end_if_done()
+        return record
+
+    def _propose(self) -> Job | None:
+        """Propose an unseen arch: an initial one, the sampler's, or a uniform draw."""
+        while self._initial:
+            job = self._initial.popleft()
+            if not self.problem.budget.inside(job.arch):
+                self.counts.refused += 1
+            elif job.identity not in self._seen:
+                return self._give_out(job)
+        for _ in range(self._patience):
+            trial = self._proposals.ask()
+            arch = self._genes.decode(trial.params)
+            identity = self.problem.space.identity(arch)
+            if identity in self._seen:
+                self.counts.repeated += 1
+                record = self._seen[identity]
+                self._proposals.pass_over(trial, record)
+            elif not self.problem.budget.inside(arch):
+                self.counts.refused += 1
+                self._proposals.pass_over(trial, None)
+            else:
+                self._patience = self._sampler.patience
+                return self._give_out(Job(identity, arch, trial.params, "sampler"), trial)
+            if self._proposals.crowded:
+                self._start_anew()
+        return self._draw()
+
+    def _draw(self) -> Job | None:
+        arch = self._feasible.draw(self._rng, self._seen)
+        if arch is None:
+            return None
+        self.counts.drawn += 1
+        self._patience = min(MOST_AFTER_DRAW, self._sampler.patience)
+        return self._give_out(self._encoded(arch, "uniform"))
+
+    def _encoded(self, arch: Arch, source: Source = "initial") -> Job:
+        arch = self.problem.space.canonical(arch)
+        genes = self._genes.encode(arch)
+        return Job(self.problem.space.identity(arch), arch, genes, source)
+
+    def _give_out(self, job: Job, trial: optuna.Trial | None = None) -> Job:
+        self._open[job.identity] = (job, trial) if trial else self._ask(job)
+        self._seen[job.identity] = None
+        return job
+
+    def _ask(self, job: Job) -> tuple[Job, optuna.Trial]:
+        return job, self._proposals.ask(job.genes)
+
+    def _start_anew(self) -> None:
+        """Rebuild the sampler's study without unevaluated trials, and ask open jobs again."""
+        self._proposals.rebuild()
+        self._open = {job.identity: self._ask(job) for job in self.open}
+
+    def _end_if_done(self) -> None:
+        if self.ended is None and len(self.records) >= self.trials:
+            self._end(f"the {self.trials:,} evaluations that were asked for are finished")
+
+    def _end(self, reason: str) -> None:
+        self._series.end(self.records)
+        self.ended = reason
+
+    def _checked(self, outcome: Outcome) -> Outcome:
+        """Make an outcome that lacks a metric a failure.
+
+        Raises:
+            InputError: No evaluation has succeeded yet, so the metric may always be missing.
+        """
+        lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
+        if lacking is None:
+            return outcome
+        if not self._series.succeeded:
+            raise InputError(lacking)
+        return replace(outcome, error=lacking)
+
+    def _take_over(self, job: Job) -> bool:
+        """Finish a job with the metrics of another search, if they suffice; return whether."""
+        metrics = self._known.get(job.identity)
+        if metrics is None or self.problem.lacking(metrics) is not None:
+            return False
+        self.counts.reused += 1
+        self.finish(job, Outcome(metrics, groups=groups_of(metrics)), reused=True)
+        return True
+
+    def _exhausted(self) -> str:
+        inside = "" if not self.problem.budget.limits else " inside the budget"
+        if self._feasible.exact:
+            return f"every arch{inside} has been evaluated"
+        return f"no arch{inside} was found that has not been evaluated"

@@ -1,0 +1,143 @@
+"""Conversion of finished evaluations to Optuna trials and back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.problem.evaluation import Job, Record
+from search.problem.paired_error import Measured, read_groups
+from search.problem.problem import Problem
+from space.arch_file import block_to_dict
+from space.genes import Genes
+from space.utils.errors import InputError, naming, shown
+
+
+def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:
+    """Return the user attributes of a stored trial.
+
+    Args:
+        record, job: Finished evaluation and its job.
+        seed: Seed of the search.
+        attempt: Number of evaluations of the arch so far, this one included.
+    """
+    found: dict[str, Any] = {
+        "identity": record.identity,
+        "arch": [block_to_dict(block) for block in record.arch.blocks],
+        "metrics": dict(record.metrics),
+        "seconds": round(record.seconds, 6),
+        "source": job.source,
+        "seed": seed,
+        "attempt": attempt,
+    }
+    if record.error is not None:
+        found["error"] = record.error
+    if record.reused:
+        found["reused"] = True
+    if record.groups:
+        found["groups"] = {name: [n, list(means)] for name, (n, means) in record.groups.items()}
+    return found
+
+
+def is_estimate(trial: FrozenTrial) -> bool:
+    """Return whether a trial's metrics are estimates, which earlier versions stored."""
+    attributes = trial.user_attrs if isinstance(trial.user_attrs, Mapping) else {}
+    metrics = attributes.get("metrics")
+    return isinstance(metrics, Mapping) and "racing.seen" in metrics
+
+
+def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record]:
+    """Return the records of stored trials, one for each arch, in the order of finishing.
+
+    A failed arch may have been retried: its last attempt counts. A database may hold a trial twice
+    where the connection broke during its commit.
+
+    Raises:
+        InputError: A trial does not fit the space, or was not written by a search.
+    """
+    genes = Genes(problem.space)
+    found: dict[str, Record] = {}
+    for trial in trials:
+        _check(trial)
+        record = _record(trial, problem, genes)
+        if record.identity not in found or found[record.identity].error is not None:
+            found.pop(record.identity, None)
+            found[record.identity] = record
+    return numbered(found.values())
+
+
+def numbered(records: Iterable[Record]) -> list[Record]:
+    """Number records by their order."""
+    return [replace(record, number=number) for number, record in enumerate(records)]
+
+
+def count_attempts(trials: Iterable[FrozenTrial]) -> Counter[object]:
+    """Count the evaluations of each arch, by identity."""
+    return Counter(trial.user_attrs.get("identity") for trial in trials)
+
+
+def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
+    """Return the metrics of the successful evaluations, by identity."""
+    found: dict[str, Measured] = {}
+    for trial in trials:
+        _check(trial)
+        identity, metrics = trial.user_attrs.get("identity"), trial.user_attrs.get("metrics")
+        if trial.state == TrialState.COMPLETE and isinstance(identity, str):
+            groups = read_groups(trial.user_attrs.get("groups"))
+            found[identity] = Measured(_metrics(metrics, trial), groups)
+    return found
+
+
+def _check(trial: FrozenTrial) -> None:
+    """Reject trials that no search has stored: Optuna replays whatever a journal says."""
+    parts = (trial.user_attrs, trial.system_attrs, trial.params)
+    if all(isinstance(part, Mapping) for part in parts):
+        values = trial.values if isinstance(trial.values, list) else [trial.values or 0.0]
+        if all(map(_is_number, (*values, *trial.constraints.values()))):
+            return
+    raise InputError(f"stored trial {trial.number} was not written by a search")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 62)
+
+
+def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
+    attrs = trial.user_attrs
+    with naming(f"stored trial {trial.number} does not fit the space"):
+        arch = genes.decode(trial.params)
+    identity = problem.space.identity(arch)
+    if attrs.get("identity") != identity:
+        raise InputError(
+            f"stored trial {trial.number} is of arch {shown(attrs.get('identity'))} "
+            f"where its genes give {identity}"
+        )
+    seconds = attrs.get("seconds", 0.0)
+    values = trial.values if trial.state == TrialState.COMPLETE else None
+    if values is not None and len(values) != len(problem.objectives):
+        raise InputError(
+            f"stored trial {trial.number} has {len(values)} values for "
+            f"{len(problem.objectives)} objectives"
+        )
+    return Record(
+        trial.number,
+        identity,
+        arch,
+        _metrics(attrs.get("metrics", {}), trial),
+        None if values is None else tuple(values),
+        dict(trial.constraints),
+        float(seconds) if isinstance(seconds, int | float) else 0.0,
+        str(attrs.get("error", "failed")) if values is None else None,
+        attrs.get("reused") is True,
+        read_groups(attrs.get("groups")),
+    )
+
+
+def _metrics(metrics: object, trial: FrozenTrial) -> dict[str, float]:
+    if not isinstance(metrics, Mapping) or not all(map(_is_number, metrics.values())):
+        raise InputError(f"stored trial {trial.number}: metrics must be numbers by name")
+    return {str(name): float(value) for name, value in metrics.items()}

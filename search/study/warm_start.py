@@ -1,0 +1,50 @@
+"""Initial archs of a search that learns: evenly spaced in MACs, and hand-made ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from search.problem.problem import Problem
+from space.arch import Arch
+from space.baselines import baselines
+from space.cost import macs
+from space.utils.errors import InputError
+
+RUNGS = 10
+
+
+def initial_archs(problem: Problem, seed: int) -> list[Arch]:
+    """Return distinct canonical archs inside the budget; the same ones for the same seed.
+
+    The full arch, the arch of fewest MACs, hand-made archs (`space.baselines`), and archs drawn at
+    evenly spaced MACs between the two ends. A latency budget lowers the upper end by its share.
+    """
+    space, budget = problem.space, problem.budget
+    rng = np.random.default_rng([seed, 0])
+    largest = space.largest()
+    full = float(macs(largest, space.shape))
+    low = macs(space.smallest(), space.shape)
+    shares = [
+        limit.most / max(limit.of(largest), 1e-9)
+        for limit in budget.limits
+        if limit.name == "macs" or limit.name in problem.latencies
+    ]
+    top = max(full * min([1.0, *shares]), low)
+    made = [each.arch for each in baselines(space, top) if each.arch is not None]
+    rungs = [_rung(problem, rng, low, top, i) for i in range(1, RUNGS)]
+    archs = [largest, space.smallest(), *made, *(rung for rung in rungs if rung is not None)]
+    # Equal canonical forms are the same arch, to be proposed once.
+    distinct = dict.fromkeys(space.canonical(arch) for arch in archs)
+    return [arch for arch in distinct if budget.inside(arch)]
+
+
+def _rung(
+    problem: Problem, rng: np.random.Generator, low: float, top: float, i: int
+) -> Arch | None:
+    """Draw an arch near the i-th of RUNGS even steps of MACs; None where there is none."""
+    step = (top - low) / RUNGS
+    middle = low + step * (i + 0.5)
+    try:
+        return problem.space.sample(rng, macs=(middle - step / 2, middle + step / 2))
+    except InputError:
+        return None

@@ -1,0 +1,106 @@
+"""Lock of a folder of results: one writer, freed by the kernel when its process ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from space.utils.atomic import writing
+from space.utils.errors import InputError
+
+NAME = "lock"
+# A killed command's writer may outlive it by seconds.
+PATIENCE_SECONDS = 10.0
+
+
+class FolderLock:
+    """The lock of a folder, held by the process that writes there until `release`.
+
+    Args:
+        folder: Folder to lock.
+        driver: PID of the command, named as the owner; None for this process.
+
+    Raises:
+        InputError: Another command holds the lock, or the file system has no locks.
+    """
+
+    def __init__(self, folder: Path, driver: int | None = None) -> None:
+        driver = os.getpid() if driver is None else driver
+        path = folder / NAME
+        with writing(path):
+            # Not truncated on opening: until locked, the contents are another process's.
+            self._file: IO[str] | None = path.open("a+", encoding="utf-8")
+        with writing(path, "locked"):
+            locked = _locked(self._file, driver)
+        if not locked:
+            owner = _owner(self._file)
+            name = f"process {owner['pid']} on {owner['host']}" if owner else "just started"
+            self._file.close()
+            raise InputError(f"{folder}: another command is at work here ({name})")
+        with writing(path):
+            self._file.truncate(0)
+            json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
+            self._file.flush()
+        # A forked child (a data loader's worker) would keep the lock after this process's death.
+        os.register_at_fork(after_in_child=self._forget)
+
+    def release(self) -> None:
+        """Free the lock; calling it again does nothing."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _forget(self) -> None:
+        if self._file is not None:
+            os.close(self._file.fileno())
+            self._file = None
+
+
+def _locked(file: IO[str], driver: int) -> bool:
+    """Take the lock; wait for the remaining processes of an owner that has ended."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not _abandoned(_owner(file), driver) or time.monotonic() > end:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
+
+
+def _abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
+    """Return whether the lock's owner has ended, or is an earlier command of this process."""
+    if owner is None or owner["host"] != socket.gethostname():
+        return False
+    if owner["pid"] == driver:
+        return True
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _owner(file: IO[str]) -> dict[str, Any] | None:
+    """Read the lock's owner; None before it is written."""
+    file.seek(0)
+    try:
+        owner = json.load(file)
+        return {"pid": int(owner["pid"]), "host": str(owner["host"])}
+    except (ValueError, KeyError, TypeError):
+        return None

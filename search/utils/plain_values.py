@@ -1,0 +1,46 @@
+"""Plain values as in YAML and JSON: conversion and comparison."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from space.utils.errors import shown
+
+Keys = tuple[str, ...]
+
+
+class Difference(NamedTuple):
+    """A changed value; None stands for a missing one."""
+
+    place: Keys
+    old: Any
+    new: Any
+
+
+def differences(old: Any, new: Any, place: Keys = ()) -> Iterator[Difference]:
+    """Iterate over the places where plain values differ; lists are compared as a whole."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from differences(old.get(key), new.get(key), (*place, key))
+    elif {} in (old, new) and None in (old, new):
+        return  # a section of no values, which earlier versions did not have
+    elif old != new:
+        yield Difference(place, old, new)
+
+
+def plain(value: Any) -> Any:
+    """Convert a value for YAML: objects and functions become their text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else shown(value)
+
+
+def as_word(value: Any) -> str:
+    """Quote a value for a shell."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return shlex.quote(text)

@@ -1,0 +1,125 @@
+"""Resources of parallel workers, and the Ray cluster that they run on. Without Ray."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from space.utils.errors import InputError, shown
+from space.utils.values import is_integer
+
+
+@dataclass(frozen=True)
+class RayConfig:
+    """The Ray cluster that workers run on, and what they ask of it.
+
+    Args:
+        address: Address of the cluster: `auto` for the one that this node belongs to, or
+            `HOST:PORT` of its head; none to start a local Ray.
+        storage_path: Folder for Ray Tune's own files; by default a temporary one.
+        runtime_env: Ray's runtime environment of the workers, such as `env_vars`.
+        resources: Custom resources of each worker.
+        placement: Labels of the nodes that workers may run on, such as
+            `{ray.io/accelerator-type: H100}`.
+    """
+
+    address: str | None = None
+    storage_path: str | None = None
+    runtime_env: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, float] = field(default_factory=dict)
+    placement: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.address is not None:
+            check_address(self.address)
+        for name, amount in self.resources.items():
+            if name.lower() in ("cpu", "gpu", "memory"):
+                raise InputError(
+                    f"search.ray.resources: {name} is not a custom one; give cpus_per_worker or "
+                    "gpus_per_worker"
+                )
+            if not 0 < amount < math.inf:
+                raise InputError(f"search.ray.resources.{name}: must be over 0, got {amount}")
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that a driver cannot join.
+
+    Raises:
+        InputError: The address is neither `auto` nor HOST:PORT.
+    """
+    if address.startswith("ray://"):
+        raise InputError(
+            f"search.ray.address: {address} joins from outside the cluster, where the study could "
+            "not run beside its files; run the command on a node of the cluster with the address "
+            "`auto`, or send it there by `ray job submit`"
+        )
+    host, colon, port = address.rpartition(":")
+    right = host and "/" not in host and colon and port.isdigit() and 0 < int(port) < 65536
+    if address != "auto" and not right:
+        raise InputError(
+            f"search.ray.address: must be `auto` or HOST:PORT, got {shown(address)}; without it "
+            "a Ray of our own is started"
+        )
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Workers that evaluate or retrain.
+
+    Args:
+        count: Maximum number of workers. Those that do not fit wait for nodes to join; on a local
+            Ray they are not started.
+        cpus: Cores of each process.
+        gpus: GPUs of each process: a whole number, or 1/k, whose memory is not isolated. None to
+            share the cluster's GPUs evenly.
+        ray: The Ray cluster.
+        section: Section of the config, for messages.
+        processes: Processes of each worker, which train data parallel.
+    """
+
+    count: int
+    cpus: float = 1.0
+    gpus: float | None = None
+    ray: RayConfig = field(default_factory=RayConfig)
+    section: str = "search"
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        if not is_integer(self.count) or self.count < 1:
+            raise InputError(
+                f"{self.section}.workers: must be a count, 0 for none, got {shown(self.count)}"
+            )
+        if not 0 <= self.cpus < math.inf:
+            raise InputError(f"{self.section}.cpus_per_worker: must be at least 0, got {self.cpus}")
+        gpus = self.gpus or 0.0
+        parts = 1 / gpus if 0 < gpus < 1 else gpus
+        if not 0 <= parts < math.inf or not math.isclose(parts, round(parts), rel_tol=1e-3):
+            raise InputError(
+                f"{self.section}.gpus_per_worker: must be 1/k such as 0.5 or 0.25, or a whole "
+                f"number, got {self.gpus}"
+            )
+        if self.processes > 1 and 0 < gpus < 1:
+            raise InputError(
+                f"{self.section}.gpus_per_worker: {self.gpus} of a GPU for each of "
+                f"{self.processes} processes, which cannot share one; give 1"
+            )
+
+    def share(self, there: float) -> float:
+        """Return the GPUs of each process, of `there` in all: 1/k, so that all workers fit.
+
+        Processes that train together cannot share one (NCCL).
+        """
+        if self.gpus is not None:
+            return self.gpus
+        if there < 1:
+            return 0.0
+        if self.processes > 1:
+            return 1.0
+        return 1 / max(1, math.ceil(self.count / there))
+
+    def bundle(self, gpus: float) -> dict[str, float]:
+        """Return the resources of each process, by Ray's names."""
+        own = {"CPU": float(self.cpus), "GPU": gpus, **self.ray.resources}
+        return {name: amount for name, amount in own.items() if amount}

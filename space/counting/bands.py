@@ -1,0 +1,182 @@
+"""Counting and uniform sampling of archs inside a band [low, high] of an additive cost.
+
+Each node of the graph gets a bucketed histogram of the costs of its continuations. Sums of buckets
+are off by up to one bucket per term, so the band is widened by that margin and draws outside the
+exact band are rejected, which is exactly uniform. After too many rejections `exact_sums` is used.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from space.arch import Arch
+from space.cost import AdditiveCost
+from space.counting.exact_sums import ExactSums
+from space.counting.graph import Graph, greatest_sum, integer_below, least_sum
+from space.utils.errors import InputError
+
+Array = np.ndarray[Any, Any]
+
+BINS = 4096  # buckets of the range of costs
+ATTEMPTS = 256  # rejections before exact sums are used
+STRATA = 64  # parts of the range that sample_evenly covers
+
+
+class Histogram(NamedTuple):
+    """A cumulative histogram: `below[k]` continuations cost less than `first` + k buckets."""
+
+    first: int
+    below: Array
+
+    def between(self, low: int, high: int) -> int:
+        """Count the continuations that cost `low` to `high` buckets, both included."""
+        last = len(self.below) - 1
+        start = min(max(low - self.first, 0), last)
+        stop = min(max(high - self.first + 1, 0), last)
+        return int(self.below[stop] - self.below[start]) if stop > start else 0
+
+
+class Count(NamedTuple):
+    """A number of archs, and whether it is exact or an estimate from buckets."""
+
+    value: int
+    exact: bool
+
+
+class Bands:
+    """The archs of a graph, by an additive cost.
+
+    Args:
+        graph: The space.
+        cost: An integer cost: MACs, or a latency table in nanoseconds.
+    """
+
+    def __init__(self, graph: Graph, cost: AdditiveCost) -> None:
+        self.graph = graph
+        self.costs = graph.edge_costs(cost)
+        self.rests = [cost.rest(state) for state in graph.levels[-1]]
+        self.low = graph.fold(self.rests, least_sum, self.costs)[0][0]
+        self.high = graph.fold(self.rests, greatest_sum, self.costs)[0][0]
+        # Counts beyond 64 bits are Python integers, exact but larger, so there are fewer buckets.
+        small = graph.size < 1 << 63
+        self._dtype: type = np.int64 if small else object
+        self.width = max(1, (self.high - self.low) // (BINS if small else BINS // 4))
+        self._terms = len(graph.edges) + 1 if self.width > 1 else 0
+
+    def sample(self, rng: np.random.Generator, low: float, high: float) -> Arch:
+        """Sample uniformly from the archs whose cost lies in [low, high].
+
+        Raises:
+            InputError: No arch has a cost in the band.
+        """
+        arch = self._find(rng, *self._clipped(low, high))
+        if arch is None:
+            found = "has" if self.count(low, high).exact else "was found with"
+            raise InputError(
+                f"no arch {found} a cost in [{low:,.0f}, {high:,.0f}]; "
+                f"the space reaches from {self.low:,} to {self.high:,}"
+            )
+        return arch
+
+    def _find(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
+        if not low <= high:  # NaN too
+            return None
+        arch = self._try(rng, low, high)
+        if arch is None and self._between(low, high) and self.exact_sums:
+            arch = self.exact_sums.sample(rng, low, high)
+        return arch
+
+    def sample_evenly(self, rng: np.random.Generator) -> Arch:
+        """Sample evenly over costs: first a stratum of the range, then an arch inside it."""
+        step = (self.high - self.low) / STRATA
+        while True:
+            low = self.low + step * int(rng.integers(STRATA))
+            # Ends, since the stratum of the cheapest arch is never empty.
+            arch = self._try(rng, low, low + step)
+            if arch is not None:
+                return arch
+
+    def count(self, low: float, high: float) -> Count:
+        """Count the archs with a cost in [low, high]; exact if `exact_sums` fits in memory."""
+        low, high = self._clipped(low, high)
+        if not low <= high:
+            return Count(0, exact=True)
+        if self.exact_sums is not None:
+            return Count(self.exact_sums.count(low, high), exact=True)
+        opened = self._between(low, high)
+        inner = self._histograms[0][0].between(
+            self._bucket(low), int(high // self.width) - self._terms
+        )
+        return Count((opened + inner) // 2, exact=False)
+
+    def histogram(self, bins: int) -> list[Count]:
+        """Count the archs in `bins` bands of equal width, in ascending order of cost."""
+        span = self.high + 1 - self.low
+        edges = [self.low + span * i // bins for i in range(bins + 1)]
+        return [self.count(low, high - 1) for low, high in pairwise(edges)]
+
+    @cached_property
+    def exact_sums(self) -> ExactSums | None:
+        """The exact sums, or None if they do not fit in memory."""
+        return ExactSums.build(self.graph, self.costs, self.rests, self._dtype)
+
+    def _try(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
+        window = self._window(low, high)
+        total = self._histograms[0][0].between(*window)
+        if not total:
+            return None
+        for _ in range(ATTEMPTS):
+            arch, cost = self._draw(integer_below(rng, total), *window)
+            if low <= cost <= high:
+                return arch
+        return None
+
+    def _draw(self, rank: int, low: int, high: int) -> tuple[Arch, int]:
+        """Return path number `rank` of those with bucket sums of `low` to `high`, and its cost."""
+        node, cost, blocks = 0, 0, []
+        for level, costs, after in zip(
+            self.graph.edges, self.costs, self._histograms[1:], strict=True
+        ):
+            for edge, price in zip(level[node], costs[node], strict=True):
+                bucket = price // self.width
+                count = after[edge.to].between(low - bucket, high - bucket)
+                if rank < count:
+                    break
+                rank -= count
+            blocks.append(edge.block)
+            low, high, cost, node = low - bucket, high - bucket, cost + price, edge.to
+        return Arch(tuple(blocks)), cost + self.rests[node]
+
+    def _clipped(self, low: float, high: float) -> tuple[float, float]:
+        """Clip a band, which may be infinite, to the range of the space."""
+        return max(low, self.low), min(high, self.high)
+
+    def _bucket(self, cost: float) -> int:
+        return -int(-cost // self.width)
+
+    def _window(self, low: float, high: float) -> tuple[int, int]:
+        """Return the range of bucket sums of archs in the band: floors lose up to one per term."""
+        return self._bucket(low) - self._terms, int(high // self.width)
+
+    def _between(self, low: float, high: float) -> int:
+        return self._histograms[0][0].between(*self._window(low, high))
+
+    @cached_property
+    def _histograms(self) -> list[list[Histogram]]:
+        one: Array = np.array([0, 1], dtype=self._dtype)
+        ends = [Histogram(rest // self.width, one) for rest in self.rests]
+        return self.graph.fold(ends, self._merge, self.costs)
+
+    def _merge(self, ways: list[tuple[int, Histogram]]) -> Histogram:
+        parts = [(after.first + price // self.width, after.below) for price, after in ways]
+        first = min(start for start, _ in parts)
+        last = max(start + len(below) for start, below in parts)
+        below: Array = np.zeros(last - first, dtype=self._dtype)
+        for start, part in parts:
+            below[start - first : start - first + len(part)] += part
+            below[start - first + len(part) :] += part[-1]
+        return Histogram(first, below)

@@ -1,0 +1,68 @@
+"""Enumeration of the archs inside additive budgets, if they are few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from space.arch import Arch, BlockArch
+from space.cost import AdditiveCost
+from space.counting.graph import Graph
+
+MOST_VISITS = 400_000  # bounds time
+
+
+class _Way(NamedTuple):
+    """The first blocks of an arch, the node they lead to, and the rest of each budget."""
+
+    level: int
+    node: int
+    blocks: tuple[BlockArch, ...]
+    left: tuple[float, ...]
+
+
+def list_archs(
+    graph: Graph, limits: Sequence[tuple[AdditiveCost, float]], most: int
+) -> list[Arch] | None:
+    """List all archs within every limit; None if there are more than `most` or it takes too long.
+
+    A branch is pruned if even its cheapest continuation exceeds a limit; with one limit, every
+    branch visited leads to an arch.
+    """
+    costs = [graph.edge_costs(cost) for cost, _ in limits]
+    floors = [_floors(graph, prices, cost) for (cost, _), prices in zip(limits, costs, strict=True)]
+    found: list[Arch] = []
+    stack = [_Way(0, 0, (), tuple(limit for _, limit in limits))]
+    visits = 0
+    while stack:
+        level, node, blocks, left = stack.pop()
+        visits += 1
+        if level == len(graph.edges):
+            found.append(Arch(blocks))
+        else:
+            for k, edge in enumerate(graph.edges[level][node]):
+                after = tuple(
+                    rest - prices[level][node][k] for rest, prices in zip(left, costs, strict=True)
+                )
+                floor = (each[level + 1][edge.to] for each in floors)
+                if all(rest >= least for rest, least in zip(after, floor, strict=True)):
+                    stack.append(_Way(level + 1, edge.to, (*blocks, edge.block), after))
+        if len(found) > most or visits > MOST_VISITS:
+            return None
+    return found
+
+
+def _floors(
+    graph: Graph, prices: list[list[tuple[int, ...]]], cost: AdditiveCost
+) -> list[list[int]]:
+    """Compute the least cost from each node to the end."""
+    floors = [[cost.rest(state) for state in graph.levels[-1]]]
+    for edges, costs in zip(reversed(graph.edges), reversed(prices), strict=True):
+        after = floors[-1]
+        floors.append(
+            [
+                min(price + after[edge.to] for price, edge in zip(*pair, strict=True))
+                for pair in zip(costs, edges, strict=True)
+            ]
+        )
+    return floors[::-1]

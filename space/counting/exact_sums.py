@@ -1,0 +1,170 @@
+"""Exact sums of an additive cost, by meet in the middle over the two halves of the depth.
+
+Distinct sums are far fewer than archs (blocks commute), so counts are exact if they fit in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from space.arch import Arch, BlockArch
+from space.counting.graph import EdgeCosts, Graph, integer_below
+
+MOST_SUMS = 4_000_000  # bounds memory
+
+Array = np.ndarray[Any, Any]
+
+
+class Sums(NamedTuple):
+    """Distinct sums, ascending, and the number of paths with each."""
+
+    values: Array
+    counts: Array
+
+
+class ExactSums:
+    """The sums of the paths to each node of the first half, and from each node of the second.
+
+    Args:
+        graph: The space.
+        costs: The cost of each edge.
+        heads: Sums of the paths from the root, by level up to the middle, and node.
+        tails: Sums of the paths to the end, by level from the middle on, and node.
+    """
+
+    def __init__(
+        self, graph: Graph, costs: EdgeCosts, heads: list[list[Sums]], tails: list[list[Sums]]
+    ) -> None:
+        self.graph = graph
+        self.costs = costs
+        self.heads = heads
+        self.tails = tails
+        self.middle = len(heads) - 1
+
+    @classmethod
+    def build(
+        cls, graph: Graph, costs: EdgeCosts, rests: list[int], dtype: type
+    ) -> ExactSums | None:
+        """Compute both halves; None if they have more than MOST_SUMS sums."""
+        one: Array = np.ones(1, dtype=dtype)
+        depth, left = len(graph.edges), MOST_SUMS
+        tails = [[Sums(np.array([rest], dtype=np.int64), one) for rest in rests]]
+        heads = [[Sums(np.zeros(1, dtype=np.int64), one)]]
+        while len(heads) + len(tails) < depth + 2:
+            # Grow the smaller half, so that both stay small.
+            if _size(heads[-1]) <= _size(tails[0]):
+                heads.append(_grow_heads(graph, costs, len(heads) - 1, heads[-1]))
+                left -= _size(heads[-1])
+            else:
+                tails.insert(0, graph.fold_level(depth - len(tails), tails[0], _later, costs))
+                left -= _size(tails[0])
+            if left < 0:
+                return None
+        return cls(graph, costs, heads, tails)
+
+    def count(self, low: float, high: float) -> int:
+        """Count the archs with a cost in [low, high] exactly."""
+        return sum(int(weights.sum()) for weights in self._weights(low, high))
+
+    def sample(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
+        """Sample uniformly from the archs with a cost in [low, high]; None without any."""
+        weights = self._weights(low, high)
+        totals = [int(weight.sum()) for weight in weights]
+        if not sum(totals):
+            return None
+        rank, node = integer_below(rng, sum(totals)), 0
+        while rank >= totals[node]:
+            rank -= totals[node]
+            node += 1
+        at = _locate(weights[node], rank)
+        head = int(self.heads[-1][node].values[at])
+        tail = self.tails[0][node]
+        inside = (tail.values >= low - head) & (tail.values <= high - head)
+        counts = np.where(inside, tail.counts, 0)
+        at = _locate(counts, integer_below(rng, int(counts.sum())))
+        return Arch(self._head(rng, node, head) + self._tail(rng, node, int(tail.values[at])))
+
+    def _weights(self, low: float, high: float) -> list[Array]:
+        """Count the paths inside the band, by node of the middle level and sum of its head."""
+        found = []
+        for head, tail in zip(self.heads[-1], self.tails[0], strict=True):
+            below = np.concatenate([np.zeros(1, dtype=tail.counts.dtype), np.cumsum(tail.counts)])
+            stop = np.searchsorted(tail.values, high - head.values, side="right")
+            start = np.searchsorted(tail.values, low - head.values, side="left")
+            found.append(head.counts * (below[np.maximum(stop, start)] - below[start]))
+        return found
+
+    def _head(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
+        """Sample a path of cost `total` from the root to `node` of the middle level."""
+        blocks: list[BlockArch] = []
+        for i in range(self.middle - 1, -1, -1):
+            options = [
+                (count, edge.block, source, total - price)
+                for source, edges in enumerate(self.graph.edges[i])
+                for edge, price in zip(edges, self.costs[i][source], strict=True)
+                if edge.to == node and (count := _count(self.heads[i][source], total - price))
+            ]
+            block, node, total = _pick(rng, options)
+            blocks.append(block)
+        return tuple(reversed(blocks))
+
+    def _tail(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
+        """Sample a path of cost `total` from `node` of the middle level to the end."""
+        blocks: list[BlockArch] = []
+        for i in range(self.middle, len(self.graph.edges)):
+            after = self.tails[i - self.middle + 1]
+            options = [
+                (count, edge.block, edge.to, total - price)
+                for edge, price in zip(self.graph.edges[i][node], self.costs[i][node], strict=True)
+                if (count := _count(after[edge.to], total - price))
+            ]
+            block, node, total = _pick(rng, options)
+            blocks.append(block)
+        return tuple(blocks)
+
+
+def _grow_heads(graph: Graph, costs: EdgeCosts, i: int, heads: list[Sums]) -> list[Sums]:
+    """Compute the sums at the nodes of level i + 1 from those of level i."""
+    arriving: list[list[Sums]] = [[] for _ in graph.levels[i + 1]]
+    for sums, edges, prices in zip(heads, graph.edges[i], costs[i], strict=True):
+        for edge, price in zip(edges, prices, strict=True):
+            arriving[edge.to].append(Sums(sums.values + price, sums.counts))
+    return [_merged(parts) for parts in arriving]
+
+
+def _later(ways: list[tuple[int, Sums]]) -> Sums:
+    """Compute the sums at a node from those of the nodes after it."""
+    return _merged([Sums(after.values + price, after.counts) for price, after in ways])
+
+
+def _merged(parts: list[Sums]) -> Sums:
+    values = np.concatenate([part.values for part in parts])
+    counts = np.concatenate([part.counts for part in parts])
+    order = np.argsort(values, kind="stable")
+    values = values[order]
+    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    return Sums(values[starts], np.add.reduceat(counts[order], starts))
+
+
+def _size(level: list[Sums]) -> int:
+    return sum(len(sums.values) for sums in level)
+
+
+def _count(sums: Sums, value: int) -> int:
+    at = int(np.searchsorted(sums.values, value))
+    return int(sums.counts[at]) if at < len(sums.values) and sums.values[at] == value else 0
+
+
+def _locate(weights: Array, rank: int) -> int:
+    """Return the index at which the cumulative sum of `weights` exceeds `rank`."""
+    return int(np.searchsorted(np.cumsum(weights), rank, side="right"))
+
+
+def _pick(
+    rng: np.random.Generator, options: list[tuple[int, BlockArch, int, int]]
+) -> tuple[BlockArch, int, int]:
+    rank = integer_below(rng, sum(option[0] for option in options))
+    at = _locate(np.array([option[0] for option in options], dtype=object), rank)
+    return options[at][1:]

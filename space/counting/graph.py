@@ -1,0 +1,201 @@
+"""The space as a layered graph: an arch is a path, a state is a node.
+
+Dynamic programming over it counts archs exactly and samples them exactly uniformly: prefixes that
+lead to the same state have the same continuations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from space.arch import Arch, BlockArch
+from space.cost import AdditiveCost
+from space.state import State
+
+T = TypeVar("T")
+# The cost of each edge, in the order of `Graph.edges`.
+EdgeCosts = list[list[tuple[int, ...]]]
+
+
+class Edge(NamedTuple):
+    """A choice of one block, and the index of its node on the next level."""
+
+    block: BlockArch
+    to: int
+
+
+class Graph:
+    """Nodes and edges by level; level i has the possible states before block i.
+
+    Args:
+        levels: States of each level; the first has one, the last those after the last block.
+        edges: Edges in gene order, by level (but the last) and node.
+    """
+
+    def __init__(self, levels: list[list[State]], edges: list[list[tuple[Edge, ...]]]) -> None:
+        self.levels = levels
+        self.edges = edges
+        self.counts = self.fold([1] * len(levels[-1]), lambda ways: sum(n for _, n in ways))
+
+    @classmethod
+    def build(
+        cls,
+        first: State,
+        depth: int,
+        choices: Callable[[int, State], Iterable[tuple[BlockArch, State]]],
+    ) -> Graph:
+        """Build the graph of all archs.
+
+        Args:
+            first: The state before block 0.
+            depth: Number of blocks.
+            choices: Function from block and state to (choice, state after it) in gene order.
+        """
+        levels, edges = [[first]], []
+        for i in range(depth):
+            index: dict[State, int] = {}
+            level = []
+            for state in levels[i]:
+                level.append(
+                    tuple(
+                        Edge(block, index.setdefault(after, len(index)))
+                        for block, after in choices(i, state)
+                    )
+                )
+            edges.append(level)
+            levels.append(list(index))
+        return cls(levels, edges)
+
+    @property
+    def size(self) -> int:
+        return self.counts[0][0]
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Sample a path uniformly."""
+        return self.path(integer_below(rng, self.size))
+
+    def path(self, rank: int) -> Arch:
+        """Return the path number `rank`, 0 to size - 1, in gene order."""
+        node, blocks = 0, []
+        for level, counts in zip(self.edges, self.counts[1:], strict=True):
+            for edge in level[node]:
+                if rank < counts[edge.to]:
+                    break
+                rank -= counts[edge.to]
+            blocks.append(edge.block)
+            node = edge.to
+        return Arch(tuple(blocks))
+
+    def through(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
+        """Return the subgraph of the paths whose block `i` is accepted; None if empty."""
+        edges = list(self.edges)
+        edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
+        counts = Graph(self.levels, edges).counts
+        if not counts[0][0]:
+            return None
+        levels, reached, nodes = [self.levels[0]], [], [0]
+        for k, level in enumerate(edges):
+            index: dict[int, int] = {}
+            reached.append(
+                [
+                    tuple(
+                        Edge(edge.block, index.setdefault(edge.to, len(index)))
+                        for edge in level[node]
+                        if counts[k + 1][edge.to]
+                    )
+                    for node in nodes
+                ]
+            )
+            nodes = list(index)
+            levels.append([self.levels[k + 1][node] for node in nodes])
+        return Graph(levels, reached)
+
+    def choices(self) -> list[list[tuple[State, BlockArch]]]:
+        """Return the (state, choice) pairs of each block."""
+        return [
+            [(state, edge.block) for state, edges in zip(*pair, strict=True) for edge in edges]
+            for pair in zip(self.levels, self.edges, strict=False)
+        ]
+
+    def edge_costs(self, cost: AdditiveCost) -> EdgeCosts:
+        """Compute the cost of each edge."""
+        return [
+            [
+                tuple(cost.block(state, edge.block) for edge in edges)
+                for state, edges in zip(states, level, strict=True)
+            ]
+            for states, level in zip(self.levels, self.edges, strict=False)
+        ]
+
+    def fold(
+        self,
+        ends: Sequence[T],
+        join: Callable[[list[tuple[int, T]]], T],
+        costs: EdgeCosts | None = None,
+    ) -> list[list[T]]:
+        """Compute a value of every node from those of the nodes after it.
+
+        Args:
+            ends: Values of the last level.
+            join: Function from (cost, value of the target) of a node's edges to its value.
+            costs: The cost of each edge; by default 0.
+
+        Returns:
+            The values by level and node.
+        """
+        values = [list(ends)]
+        for i in reversed(range(len(self.edges))):
+            values.append(self.fold_level(i, values[-1], join, costs))
+        return values[::-1]
+
+    def fold_level(
+        self,
+        i: int,
+        after: Sequence[T],
+        join: Callable[[list[tuple[int, T]]], T],
+        costs: EdgeCosts | None = None,
+    ) -> list[T]:
+        """Compute the values of level `i` from those of the next level; see `fold`."""
+        if costs is None:
+            return [join([(0, after[edge.to]) for edge in edges]) for edges in self.edges[i]]
+        return [
+            join([(price, after[edge.to]) for edge, price in zip(edges, prices, strict=True)])
+            for edges, prices in zip(self.edges[i], costs[i], strict=True)
+        ]
+
+    def cheapest(self, cost: AdditiveCost) -> Arch:
+        """Return the path of least cost; ties go to the first in gene order."""
+        costs = self.edge_costs(cost)
+        least = self.fold([cost.rest(state) for state in self.levels[-1]], least_sum, costs)
+        node, blocks = 0, []
+        for i, level in enumerate(self.edges):
+            for price, edge in zip(costs[i][node], level[node], strict=True):
+                if price + least[i + 1][edge.to] == least[i][node]:
+                    break
+            blocks.append(edge.block)
+            node = edge.to
+        return Arch(tuple(blocks))
+
+
+def least_sum(ways: list[tuple[int, int]]) -> int:
+    """Return the least cost of a continuation, for `Graph.fold`."""
+    return min(map(sum, ways))
+
+
+def greatest_sum(ways: list[tuple[int, int]]) -> int:
+    """Return the greatest cost of a continuation, for `Graph.fold`."""
+    return max(map(sum, ways))
+
+
+def integer_below(rng: np.random.Generator, bound: int) -> int:
+    """Draw an exactly uniform integer in [0, bound), also for bounds beyond 64 bits."""
+    if bound <= 1 << 63:
+        return int(rng.integers(bound))
+    bits = bound.bit_length()
+    while True:
+        value = int.from_bytes(rng.bytes((bits + 7) // 8), "little") & ((1 << bits) - 1)
+        if value < bound:
+            return value

@@ -1,0 +1,1 @@
+"""The operators: choices, rules and costs, one file each."""

@@ -1,0 +1,268 @@
+"""The torch-free half of an operator: its choices, rules and costs.
+
+The file of the same name in `supernet.operators` has its weights and its forward pass. All other
+code loops over the registry.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from space.arch import BlockArch
+from space.shape import BackboneShape
+from space.state import State, Tokens
+from space.utils.errors import shown
+from space.utils.reader import Reader
+from space.utils.values import is_integer
+
+Kind = Literal["reduce", "subset", "attention"]
+ChoiceT = TypeVar("ChoiceT")
+AxisT = TypeVar("AxisT", bound="Axis")
+# A hand-made arch: the choices of one operator, by block.
+Placing = dict[int, Any]
+
+
+class Axis(Protocol):
+    """The allowed choices of one operator: the `space.NAME` section of a config."""
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """The blocks that may make a choice."""
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The choices beside the plain one, in gene order."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config section of this axis."""
+
+
+class Term(NamedTuple):
+    """A latency term: an operation on a number of tokens.
+
+    Args:
+        operator: Name of the operation: `own`, `avg2d`, `map selector`.
+        tokens: Patch tokens before it.
+        left: Patch tokens after it.
+    """
+
+    operator: str
+    tokens: int
+    left: int
+
+    def __str__(self) -> str:
+        tokens = str(self.tokens)
+        return f"{self.operator} {tokens if self.left == self.tokens else f'{tokens}>{self.left}'}"
+
+
+class BlockCost(NamedTuple):
+    """The cost of a block for one image, or the part of one operator.
+
+    Args:
+        macs: Multiply-accumulates.
+        params: Parameters.
+        before: Peak activation elements before the block begins.
+        within: Peak activation elements inside the block, without `held`.
+        held: Activation elements alive throughout the block, such as tokens that bypass it.
+        terms: Latency terms, each with its MACs.
+    """
+
+    macs: int = 0
+    params: int = 0
+    before: int = 0
+    within: int = 0
+    held: int = 0
+    terms: tuple[tuple[Term, int], ...] = ()
+
+    @property
+    def peak(self) -> int:
+        """Peak activation elements."""
+        return max(self.before, self.held + self.within)
+
+    def plus(self, other: BlockCost) -> BlockCost:
+        """Add another cost."""
+        return BlockCost(
+            self.macs + other.macs,
+            self.params + other.params,
+            max(self.before, other.before),
+            max(self.within, other.within),
+            self.held + other.held,
+            self.terms + other.terms,
+        )
+
+
+FREE = BlockCost()
+
+
+class Operator(ABC, Generic[ChoiceT, AxisT]):
+    """An operation that a block may apply to its tokens or attention. Stateless; one instance.
+
+    A block applies its operators in the order of the registry, each to the tokens that the one
+    before left. `own` is the operator's own counter along the arch.
+
+    Attributes:
+        name: Name in messages and of its section in a space's config.
+        field: Field of `BlockArch`, key in arch files and prefix of its genes; the choices of a
+            user-registered operator are in `BlockArch.extra` instead.
+        kind: `reduce` removes tokens for good, `subset` lets some bypass the block, `attention`
+            changes how the block attends. A block has one reduce or subset at most.
+        plain: The choice that changes nothing.
+        title: What a block does, for plots: "skip tokens".
+        caption: Legend of its mark in the plot of an arch, a sentence.
+    """
+
+    name: ClassVar[str]
+    field: ClassVar[str]
+    kind: ClassVar[Kind]
+    plain: ChoiceT
+    title: ClassVar[str]
+    caption: ClassVar[str]
+
+    # --- choices in blocks and files
+
+    def choice(self, block: BlockArch) -> ChoiceT:
+        """Return this operator's choice of a block."""
+        return dict(block.extra).get(self.field, self.plain)  # type: ignore[return-value]
+
+    def put(self, block: BlockArch, choice: ChoiceT) -> BlockArch:
+        """Return the block with another choice of this operator."""
+        extra: dict[str, Any] = {k: v for k, v in block.extra if k != self.field}
+        if choice != self.plain:
+            extra[self.field] = choice
+        return replace(block, extra=tuple(sorted(extra.items())))
+
+    @abstractmethod
+    def text(self, choice: ChoiceT) -> str:
+        """Format a choice as a gene's value."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """This operator's keys of a block in arch files."""
+        return (self.field,)
+
+    def to_dict(self, choice: ChoiceT) -> dict[str, Any]:
+        """Return a choice as keys of a block in arch files; empty for the plain one."""
+        return {} if choice == self.plain else {self.field: choice}
+
+    @abstractmethod
+    def from_dict(self, given: Mapping[str, Reader]) -> ChoiceT:
+        """Read the choice of a block in an arch file, from those of `keys` that it has."""
+
+    # --- rules
+
+    @abstractmethod
+    def read_axis(self, section: Reader, shape: BackboneShape) -> AxisT:
+        """Read the axis from its section of a config."""
+
+    def start(self) -> Any:
+        """Return the counter before block 0."""
+        return None
+
+    def canonical(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> ChoiceT:
+        """Return the plain choice if `choice` changes nothing, else the axis's first equal one."""
+        return choice
+
+    def violation(
+        self, i: int, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None
+    ) -> str | None:
+        """Return why block `i` cannot make a canonical choice, or None; no axis means no limits."""
+        return None
+
+    def unlisted(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> str | None:
+        """Name what of a canonical choice the axis does not list; None if it lists all."""
+        if axis is not None and choice in axis.choices:
+            return None
+        return f"{self.name} {self.text(choice)}"
+
+    @abstractmethod
+    def advance(self, tokens: Tokens, own: Any, choice: ChoiceT) -> tuple[Tokens, Any]:
+        """Return tokens and counter after a canonical choice, also the plain one."""
+
+    # --- costs and identity
+
+    @abstractmethod
+    def cost(self, tokens: Tokens, own: Any, choice: ChoiceT, shape: BackboneShape) -> BlockCost:
+        """Return the cost that a choice adds to the block and to the block before it."""
+
+    @abstractmethod
+    def effect(self, after: State, choice: ChoiceT) -> list[Any]:
+        """Return plain values that identify what a choice computes."""
+
+    def kernel(self, choice: ChoiceT) -> str | None:
+        """Return the name of the weights that only archs with this choice train, or None."""
+        return None
+
+    # --- genes and baselines
+
+    def gene_choices(self, axis: AxisT, found: Iterable[ChoiceT]) -> Iterable[ChoiceT]:
+        """Return the choices of a block's gene beside the plain one.
+
+        Args:
+            axis: The axis of the space.
+            found: The choices that some arch of the space makes in that block.
+        """
+        return axis.choices
+
+    def decoded(self, tokens: Tokens, own: Any, asked: ChoiceT, axis: AxisT) -> ChoiceT:
+        """Return the choice that a gene's value means at these tokens."""
+        return asked
+
+    def encoded(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT) -> ChoiceT:
+        """Invert `decoded`: return a gene's choice that decodes to this one."""
+        return choice
+
+    def families(
+        self, axis: AxisT | None, depth: int, ends: list[Any]
+    ) -> dict[str, Iterator[Placing]]:
+        """Return hand-made archs with this operator, by the name of the family.
+
+        Args:
+            axis: The axis of the space, or None.
+            depth: Number of blocks.
+            ends: This operator's counters after the last block, of all archs of the space.
+        """
+        return {}
+
+    # --- text for reports and plots
+
+    @abstractmethod
+    def describe(self, choice: ChoiceT) -> str:
+        """Describe a choice in words for a model card; may be empty."""
+
+    def label(self, before: Tokens, after: Tokens, choice: ChoiceT) -> str:
+        """Format a choice other than the plain one in short lines, for the plot of an arch."""
+        return self.text(choice)
+
+    def summary(self, choice: ChoiceT) -> str:
+        """Return the group in which statistics count a choice other than the plain one."""
+        return self.text(choice)
+
+
+def attention_elements(n: int, shape: BackboneShape, *, projections: int = 4, maps: int = 0) -> int:
+    """Return the elements alive in the attention of N tokens: tokens, norm, projections, maps."""
+    projected = projections * n * shape.attention_width
+    return 2 * n * shape.width + projected + maps * shape.heads * n * n
+
+
+def mlp_elements(n: int, shape: BackboneShape) -> int:
+    """Return the elements alive in the MLP of a block of N tokens: tokens, norm, hidden layer."""
+    return n * (2 * shape.width + shape.mlp.macs // shape.width)
+
+
+def blocks_of(section: Reader, depth: int, first: int) -> tuple[int, ...]:
+    """Read the blocks of a section in ascending order; "all" is every block from `first` on."""
+    if section.value == "all":
+        return tuple(range(first, depth))
+
+    def block(each: Reader) -> int:
+        value = each.value
+        if not is_integer(value) or not 0 <= value < depth:
+            raise each.error(f"must be a block of 0 to {depth - 1}, got {shown(value)}")
+        if value < first:
+            raise each.error(f"block {value} can never make this choice; the first is {first}")
+        return value
+
+    return tuple(sorted(section.distinct(block)))

@@ -1,0 +1,75 @@
+"""The registry of operators. To add one: its file, and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from space.operators.base import Operator
+from space.operators.pooling import Pooling
+from space.operators.sharing import Sharing
+from space.operators.skipping import Skipping
+from space.utils.errors import InputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# The order in which a block applies them: token operators before attention.
+_operators: tuple[Operator[Any, Any], ...] = (Pooling(), Skipping(), Sharing())
+_cached: list[Callable[[], None]] = []
+
+
+def operators() -> tuple[Operator[Any, Any], ...]:
+    """Return the operators, in the order in which a block applies them."""
+    return _operators
+
+
+def operator(name: str) -> Operator[Any, Any]:
+    """Return the operator of that name."""
+    return next(each for each in _operators if each.name == name)
+
+
+def register(added: Operator[Any, Any]) -> None:
+    """Add an operator; needed in every process that runs its archs.
+
+    Raises:
+        InputError: The name or a key is taken.
+    """
+    taken = {key for each in _operators for key in (each.name, *each.keys)}
+    for key in (added.name, *added.keys):
+        if key in taken:
+            raise InputError(f"operator {key!r}: there is one of that name")
+    attention = [each for each in _operators if each.kind == "attention"]
+    others = [each for each in _operators if each.kind != "attention"]
+    (attention if added.kind == "attention" else others).append(added)
+    _set((*others, *attention))
+
+
+@contextmanager
+def registered(added: Operator[Any, Any]) -> Iterator[None]:
+    """Register an operator within a context."""
+    before = _operators
+    register(added)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def cached(size: int) -> Callable[[F], F]:
+    """Make an LRU cache that is cleared when the registry changes."""
+
+    def decorate(function: F) -> F:
+        kept = lru_cache(maxsize=size)(function)
+        _cached.append(kept.cache_clear)
+        return cast(F, kept)
+
+    return decorate
+
+
+def _set(wanted: tuple[Operator[Any, Any], ...]) -> None:
+    global _operators  # noqa: PLW0603 - the one registry
+    _operators = wanted
+    for clear in _cached:
+        clear()

@@ -1,0 +1,186 @@
+"""Walking through an arch: states, canonical form and rules of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from space.arch import Arch, BlockArch
+from space.operators.base import Axis, Operator
+from space.operators.registry import cached, operators
+from space.shape import BackboneShape
+from space.state import State, Tokens
+from space.utils.errors import InputError
+
+PLAIN = BlockArch()
+NO_AXES: Mapping[str, Axis] = MappingProxyType({})
+
+
+class Turn(NamedTuple):
+    """One operator at one block.
+
+    Args:
+        operator: The operator.
+        tokens: The tokens before it.
+        own: Its counter before the block.
+        choice: Its choice in the block.
+    """
+
+    operator: Operator[Any, Any]
+    tokens: Tokens
+    own: Any
+    choice: Any
+
+
+def start(shape: BackboneShape) -> State:
+    """Return the state before block 0."""
+    grid, counters = shape.grid, (operator.start() for operator in operators())
+    return State(Tokens(grid, grid[0] * grid[1]), tuple(counters))
+
+
+def turns(state: State, block: BlockArch) -> Iterator[Turn]:
+    """Yield the operators' turns at a block in canonical form."""
+    tokens = state.tokens
+    for operator, own in zip(operators(), state.own, strict=True):
+        choice = operator.choice(block)
+        yield Turn(operator, tokens, own, choice)
+        tokens, _ = operator.advance(tokens, own, choice)
+
+
+@cached(1 << 16)
+def advance(state: State, block: BlockArch) -> State:
+    """Return the state after a block that is valid at `state`."""
+    tokens, counters = state.tokens, []
+    for operator, own in zip(operators(), state.own, strict=True):
+        tokens, own = operator.advance(tokens, own, operator.choice(block))  # noqa: PLW2901
+        counters.append(own)
+    return State(tokens, tuple(counters))
+
+
+def canonical_block(
+    state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
+) -> BlockArch:
+    """Return the canonical form of `block` at `state`."""
+    tokens = state.tokens
+    for operator, own in zip(operators(), state.own, strict=True):
+        choice = operator.choice(block)
+        right = operator.canonical(tokens, own, choice, axes.get(operator.name))
+        if right != choice:
+            block = operator.put(block, right)
+        tokens, _ = operator.advance(tokens, own, right)
+    return block
+
+
+def violations(
+    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
+) -> list[str]:
+    """Return the reasons why a block in canonical form is invalid; empty if it is valid.
+
+    Args:
+        i: Index of the block.
+        state: The state before it.
+        block: Its choices.
+        axes: Axes of a space; without them there are no limits.
+    """
+    reasons, choosing = [], []
+    for operator, tokens, own, choice in turns(state, block):
+        if choice == operator.plain:
+            continue
+        if operator.kind != "attention":
+            choosing.append(operator.name)
+        axis = axes.get(operator.name)
+        reason = operator.violation(i, tokens, own, choice, axis)
+        if reason is not None:
+            reasons.append(reason)
+    if len(choosing) > 1:
+        reasons.append(f"a block cannot both {' and '.join(choosing)}")
+    return reasons
+
+
+def unlisted(i: int, state: State, block: BlockArch, axes: Mapping[str, Axis]) -> list[str]:
+    """Return reasons for the choices of canonical block `i` that a space does not list."""
+    reasons = []
+    for operator, tokens, own, choice in turns(state, block):
+        if choice != operator.plain:
+            axis = axes.get(operator.name)
+            here = axis if axis is not None and i in axis.blocks else None
+            missing = operator.unlisted(tokens, own, choice, here)
+            if missing is not None:
+                reasons.append(f"the space lists no {missing} here")
+    return reasons
+
+
+def block_choices(
+    i: int, state: State, axes: Mapping[str, Axis]
+) -> Iterator[tuple[BlockArch, State]]:
+    """Yield the canonical choices of block `i` at a state, in gene order, and the states after it.
+
+    Gene order is that of the operators, each with its plain choice first.
+    """
+    found: list[tuple[BlockArch, Tokens, tuple[Any, ...]]] = [(PLAIN, state.tokens, ())]
+    for operator, own in zip(operators(), state.own, strict=True):
+        axis = axes.get(operator.name)
+        grown = []
+        for block, tokens, counters in found:
+            free = operator.kind == "attention" or block is PLAIN
+            others = _allowed(i, operator, tokens, own, axis) if free else ()
+            for choice in (operator.plain, *others):
+                after, counter = operator.advance(tokens, own, choice)
+                chosen = block if choice == operator.plain else operator.put(block, choice)
+                grown.append((chosen, after, (*counters, counter)))
+        found = grown
+    for block, tokens, counters in found:
+        yield block, State(tokens, counters)
+
+
+def _allowed(
+    i: int, operator: Operator[Any, Any], tokens: Tokens, own: Any, axis: Axis | None
+) -> Iterator[Any]:
+    """Yield the canonical choices of an axis, beside the plain one, that block `i` may make."""
+    seen = {operator.plain}
+    for listed in axis.choices if axis is not None and i in axis.blocks else ():
+        choice = operator.canonical(tokens, own, listed, axis)
+        if choice not in seen and operator.violation(i, tokens, own, choice, axis) is None:
+            yield choice
+        seen.add(choice)
+
+
+class Trace(NamedTuple):
+    """The states along an arch.
+
+    Args:
+        states: The states before each block and after the last one.
+        blocks: The blocks in canonical form.
+    """
+
+    states: tuple[State, ...]
+    blocks: tuple[BlockArch, ...]
+
+
+@cached(1 << 12)
+def trace(arch: Arch, shape: BackboneShape) -> Trace:
+    """Compute the states along an arch.
+
+    Raises:
+        InputError: The arch has another depth than the backbone, or breaks a rule.
+    """
+    if arch.depth != shape.depth:
+        raise InputError(f"the arch has {arch.depth} blocks, the backbone {shape.depth}")
+    states, blocks = [start(shape)], []
+    for i, given in enumerate(arch.blocks):
+        state, block = states[-1], given
+        if block != PLAIN:
+            block, reasons = _checked(i == 0, state, block)
+            if reasons:
+                raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
+        states.append(advance(state, block))
+        blocks.append(block)
+    return Trace(tuple(states), tuple(blocks))
+
+
+@cached(1 << 16)
+def _checked(first: bool, state: State, block: BlockArch) -> tuple[BlockArch, tuple[str, ...]]:
+    """Return the canonical form of a block, and why it is invalid as block 0, or as a later one."""
+    block = canonical_block(state, block)
+    return block, tuple(violations(0 if first else 1, state, block))

@@ -1,0 +1,46 @@
+"""The state of the tokens along an arch.
+
+Operators change it block by block (`space.operators`); rules, costs, counting and genes depend on
+it alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from space.arch import Grid
+
+
+class Tokens(NamedTuple):
+    """The patch tokens before or after a block, readable by every operator.
+
+    Args:
+        grid: Height and width of the token grid; None where the tokens form no grid.
+        patches: Number of patch tokens.
+        inside: Number of patch tokens selected for the current run; 0 outside runs.
+        changed: Whether the set of tokens differs from the one in the last block's attention.
+        own_maps: Whether the last block computed its own attention maps.
+    """
+
+    grid: Grid | None
+    patches: int
+    inside: int = 0
+    changed: bool = False
+    own_maps: bool = False
+
+    @property
+    def seen(self) -> int:
+        """Number of patch tokens that a block here processes."""
+        return self.inside or self.patches
+
+
+class State(NamedTuple):
+    """The state before or after a block: all that rules, costs and choices depend on.
+
+    Args:
+        tokens: The patch tokens.
+        own: The operators' own counters, in the order of the registry.
+    """
+
+    tokens: Tokens
+    own: tuple[Any, ...]

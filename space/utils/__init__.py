@@ -1,0 +1,1 @@
+"""What knows nothing of archs: errors, checked reading, files, signals."""

@@ -1,0 +1,75 @@
+"""InputError, and the formatting of values in its message."""
+
+import difflib
+import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LONGEST = 80
+LONGEST_REASON = 300
+
+_brief = reprlib.Repr()
+_brief.maxlevel = 3
+_brief.maxlist = _brief.maxtuple = _brief.maxdict = 24
+_brief.maxstring = _brief.maxother = _brief.maxlong = LONGEST
+
+
+class InputError(ValueError):
+    """Invalid user input; the message is one line with place, value and what is expected.
+
+    Args:
+        lines: The message; several lines only for several errors.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        # Names and values from files must not contain newlines or terminal escapes.
+        super().__init__(*map(printable, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Prefix the message of an InputError raised inside the context with a place."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def near(value: str, known: list[str]) -> str:
+    """Return "; did you mean 'x'?" if one of `known` is close to `value`, else an empty text."""
+    found = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def shown(value: object) -> str:
+    """Format a value for a message: its repr, shortened in the middle."""
+    return cut(_brief.repr(value))
+
+
+def one_line(error: BaseException, typed: bool = False) -> str:
+    """Format an exception of a library as one short line.
+
+    Args:
+        error: The exception; of an OSError number and file are left out.
+        typed: Whether to begin with the exception's type.
+    """
+    text = str(getattr(error, "strerror", None) or error)
+    if typed or not text.strip():
+        text = f"{type(error).__name__}: {text}"
+    return cut(" ".join(text.split()).removesuffix(":"), LONGEST_REASON)
+
+
+def printable(text: str) -> str:
+    """Escape the unprintable characters of a text."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """Shorten a text in the middle."""
+    half = (longest - 3) // 2
+    return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"

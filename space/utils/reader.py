@@ -1,0 +1,173 @@
+"""The checked reader of files and configs; errors name the place of a value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from space.utils.errors import InputError, near, one_line, shown
+from space.utils.values import is_integer, is_number, one_of
+from space.utils.yaml_file import Document, Place, dotted, read_yaml
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A value of a file or a config, with its place for errors.
+
+    Args:
+        value: The raw value.
+        place: Keys and indices that lead to it.
+        document: The file of the value; None for values of Python or an option.
+    """
+
+    value: Any
+    place: Place = ()
+    document: Document | None = None
+
+    def error(self, message: str) -> InputError:
+        """Make an error about this value: `FILE:LINE: PLACE: message`."""
+        if self.document is not None:
+            return self.document.error(self.place, message)
+        return InputError(f"{dotted(self.place)}: {message}")
+
+    def mapping(self, *required: str, **optional: Any) -> dict[str, Reader]:
+        """Read a mapping with these keys and no others; null means absent.
+
+        Args:
+            required: Required keys.
+            optional: Optional keys with their defaults.
+        """
+        known = [*required, *optional]
+        if not isinstance(self.value, Mapping):
+            raise self.error(f"must be a mapping of {', '.join(known)}, got {shown(self.value)}")
+        for key in self.value:
+            if key not in known:
+                hint = near(str(key), known) or f"; known are {', '.join(known)}"
+                raise self._at(str(key)).error(f"unknown key{hint}")
+        given = {key: each for key, each in self.value.items() if each is not None}
+        for key in required:
+            if key not in given:
+                raise self.error(f"missing {key!r}")
+        return {key: self._at(key, value) for key, value in (optional | given).items()}
+
+    def entries(self) -> dict[str, Reader]:
+        """Read a mapping with any keys."""
+        if not isinstance(self.value, Mapping):
+            raise self.error(f"must be a mapping, got {shown(self.value)}")
+        return {str(key): self._at(str(key), value) for key, value in self.value.items()}
+
+    def items(self, least: int = 0) -> list[Reader]:
+        """Read a list of at least `least` values."""
+        if not isinstance(self.value, list | tuple) or len(self.value) < least:
+            wanted = "a list, not empty" if least else "a list"
+            raise self.error(f"must be {wanted}, got {shown(self.value)}")
+        return [self._at(i, value) for i, value in enumerate(self.value)]
+
+    def distinct(self, read: Callable[[Reader], T]) -> tuple[T, ...]:
+        """Read a list that is not empty and has no duplicates."""
+        found: list[T] = []
+        for each in self.items(least=1):
+            value = read(each)
+            if value in found:
+                raise each.error(f"{shown(each.value)} is listed twice")
+            found.append(value)
+        return tuple(found)
+
+    def integer(self, least: int = 0, most: int | None = None) -> int:
+        if not is_integer(self.value) or self.value < least:
+            raise self.error(f"must be an integer of at least {least}, got {shown(self.value)}")
+        if most is not None and self.value > most:
+            raise self.error(f"must be an integer of at most {most}, got {shown(self.value)}")
+        return self.value
+
+    def number(self, least: float = 0.0) -> float:
+        if not is_number(self.value) or self.value < least:
+            raise self.error(f"must be a number of at least {least:g}, got {shown(self.value)}")
+        return float(self.value)
+
+    def positive(self) -> float:
+        if self.number() == 0:
+            raise self.error("must be over 0")
+        return float(self.value)
+
+    def ratio(self) -> float:
+        """Read a number in (0, 1)."""
+        if not is_number(self.value) or not 0 < self.value < 1:
+            raise self.error(f"must be a number in (0, 1), got {shown(self.value)}")
+        return float(self.value)
+
+    def numbers(self, count: int) -> tuple[float, ...]:
+        """Read a list of `count` numbers."""
+        values = [each.value for each in self.items()]
+        if len(values) != count or not all(map(is_number, values)):
+            raise self.error(f"must be {count} numbers, got {shown(self.value)}")
+        return tuple(map(float, values))
+
+    def named_numbers(self) -> dict[str, float]:
+        """Read a mapping of names to numbers."""
+        if not isinstance(self.value, Mapping) or not all(map(is_number, self.value.values())):
+            raise self.error(f"must be numbers by name, got {shown(self.value)}")
+        return {str(name): float(number) for name, number in self.value.items()}
+
+    def flag(self) -> bool:
+        if not isinstance(self.value, bool):
+            raise self.error(f"must be true or false, got {shown(self.value)}")
+        return self.value
+
+    def text(self) -> str:
+        if not isinstance(self.value, str):
+            raise self.error(f"must be text, got {shown(self.value)}")
+        return self.value
+
+    def choice(self, known: tuple[str, ...]) -> str:
+        self.make(one_of, "value", self.value, known)
+        return str(self.value)
+
+    def make(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call `function`; its InputError gets the place of this value."""
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            raise self.error(str(error)) from None
+
+    def _at(self, key: str | int, value: Any = None) -> Reader:
+        return Reader(value, (*self.place, key), self.document)
+
+
+def open_yaml(path: str | Path, schema: str) -> Reader:
+    """Open a YAML file of a schema.
+
+    Raises:
+        InputError: The file cannot be read, or has another schema.
+    """
+    return of_schema(read_yaml(path), schema)
+
+
+def of_schema(document: Document, schema: str) -> Reader:
+    """Make a reader of a document, checking its schema before any other key.
+
+    Raises:
+        InputError: The document has another schema.
+    """
+    given = document.data.get("schema") if isinstance(document.data, dict) else None
+    if given is not None and given != schema:
+        raise document.error(("schema",), f"must be {schema}, got {shown(given)}")
+    return Reader(document.data, (), document)
+
+
+def open_json(path: Path) -> Reader:
+    """Open a JSON file.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
+    return Reader(data, (), Document(path, data, {}))

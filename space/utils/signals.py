@@ -1,0 +1,162 @@
+"""Signals that stop a training after its current step, and the error of lost processes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received, from a scheduler or a user."""
+
+
+class ProcessLostError(RuntimeError):
+    """Another process of the training has exited, so this one cannot continue."""
+
+
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle SIGTERM inside `raise_on_sigterm`."""
+    raise Terminated
+
+
+@contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM raise `Terminated`, as Ctrl-C raises KeyboardInterrupt.
+
+    Only in the main thread, and only where SIGTERM has no other handler.
+    """
+    with restore_handlers():
+        if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, terminate)
+        yield
+
+
+@contextmanager
+def restore_handlers() -> Iterator[None]:
+    """Restore the handlers of SIGINT and SIGTERM at the end of the context."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None is a handler not set from Python, which signal.signal cannot restore.
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+@contextmanager
+def ignore_signals() -> Iterator[None]:
+    """Ignore Ctrl-C and SIGTERM, for short work that must not be interrupted."""
+    with restore_handlers():
+        for number in (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ():
+            signal.signal(number, signal.SIG_IGN)
+        yield
+
+
+# Set by `ask_to_stop`, until the process exits.
+_asked = threading.Event()
+
+
+def ask_to_stop() -> None:
+    """Stop a training as SIGTERM does, for trainings outside the main thread."""
+    _asked.set()
+
+
+class Stop:
+    """The stop request of a training.
+
+    Args:
+        patient: Whether a second Ctrl-C waits too, since launchers repeat the first one.
+
+    Attributes:
+        signal: The first signal received; None before.
+    """
+
+    def __init__(self, patient: bool = False) -> None:
+        self._patient = patient
+        self.signal: int | None = None
+        self._waits = True
+
+    @property
+    def wanted(self) -> bool:
+        return self.signal is not None or _asked.is_set()
+
+    def leave(self) -> NoReturn:
+        """Raise KeyboardInterrupt or `Terminated`, also after a signal to another process."""
+        if self.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Terminated
+
+    def check(self) -> None:
+        """Leave if this process received a signal; other requests wait for the end of a step."""
+        if self.signal is not None:
+            self.leave()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a signal interrupt the context at once."""
+        self._waits = False
+        try:
+            self.check()
+            yield
+        finally:
+            self._waits = True
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: store the first; a second Ctrl-C interrupts at once."""
+        again = self.wanted and number == signal.SIGINT and not self._patient
+        if not self.wanted:
+            self.signal = number
+        if again or not self._waits:
+            self.leave()
+
+
+@contextmanager
+def defer_signals(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
+    """Store Ctrl-C and SIGTERM inside the context instead of interrupting it.
+
+    Only in the main thread, and only where they have no other handler.
+
+    Args:
+        wanted: Whether to handle the signals at all.
+        patient: As in `Stop`.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was received; its subclass `Terminated` after SIGTERM.
+    """
+    stop = Stop(patient)
+    before = _free_handlers() if wanted else {}
+    try:
+        with restore_handlers():
+            for number in before:
+                signal.signal(number, stop.hear)
+            yield stop
+        # After the old handlers are restored, so that a further signal acts as before.
+        stop.check()
+    except KeyboardInterrupt:
+        if stop.signal is not None and before.get(stop.signal) is signal.SIG_DFL:
+            # With the default handler the parent expects the process to die of SIGTERM.
+            signal.raise_signal(stop.signal)
+        raise
+
+
+def _free_handlers() -> dict[int, Any]:
+    """Return the handlers of the signals that nothing else handles."""
+    if not _in_main_thread():
+        return {}
+    usual: dict[int, tuple[Any, ...]] = {
+        signal.SIGINT: (signal.default_int_handler,),
+        signal.SIGTERM: (signal.SIG_DFL, terminate),
+    }
+    found = {number: signal.getsignal(number) for number in usual}
+    return {number: handler for number, handler in found.items() if handler in usual[number]}
+
+
+def _in_main_thread() -> bool:
+    """Return whether this is the main thread, the only one that can set handlers."""
+    return threading.current_thread() is threading.main_thread()

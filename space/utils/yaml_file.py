@@ -1,0 +1,220 @@
+"""Safe and bounded reading of untrusted YAML, with the line of every value.
+
+Refuses duplicate keys, keys that are no text, tags of objects, deep nesting, alias bombs and bytes
+that are no UTF-8. Writing is atomic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from space.utils.atomic import replacing
+from space.utils.errors import InputError, cut, one_line, shown
+
+MOST_BYTES = 1 << 20
+MOST_DEPTH = 40
+MOST_VALUES = 100_000
+MOST_DIGITS = 32
+
+# libyaml's parser, if PyYAML was built with it, is fifty times faster.
+Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+TOO_DEEP = f"nested deeper than {MOST_DEPTH} levels"
+
+TAG = "tag:yaml.org,2002:"
+
+Place = tuple[str | int, ...]
+
+
+class Document(NamedTuple):
+    """The data of a file, and the line of each place."""
+
+    path: Path
+    data: Any
+    lines: dict[Place, int]
+
+    def error(self, place: Place, message: str) -> InputError:
+        """Make an error about the value at `place`, with its line or that of its nearest parent."""
+        known = place
+        while known and known not in self.lines:
+            known = known[:-1]
+        where = f"{self.path}:{self.lines.get(known, 1)}: {dotted(place)}".rstrip(": ")
+        return InputError(f"{where}: {message}")
+
+
+def dotted(place: Place) -> str:
+    """Format a place: `blocks[3].pool.grid`."""
+    parts = (f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in place)
+    return cut("".join(parts).removeprefix("."))
+
+
+def _name(key: str) -> str:
+    return key if key.isprintable() else shown(key)
+
+
+def read_yaml(path: str | Path) -> Document:
+    """Read a file of one YAML document.
+
+    Raises:
+        InputError: The file cannot be read, is too large, or is no YAML of plain values.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
+    return _parse(path, raw)
+
+
+def _parse(path: Path, raw: bytes) -> Document:
+    if len(raw) > MOST_BYTES:
+        raise InputError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no such file is")
+    try:
+        text = raw.decode("utf-8")
+        check_size(path, text)
+        node = yaml.compose(text, Loader=Loader)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is no UTF-8 text") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        reason = ", ".join(filter(None, (error.context, error.problem)))
+        raise InputError(f"{path}:{line}: no valid YAML: {reason}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: no valid YAML: {one_line(error)}") from None
+    if node is None:
+        raise InputError(f"{path}: the file is empty")
+    reader = _Reader(path)
+    return Document(path, reader.value(node, ()), reader.lines)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def write_yaml(path: str | Path, data: Any) -> None:
+    """Write plain values as YAML in their order, innermost collections on one line.
+
+    Raises:
+        InputError: `read_yaml` would refuse a value, or the file cannot be written.
+    """
+    try:
+        text = yaml.dump(
+            data,
+            Dumper=Dumper,
+            sort_keys=False,
+            allow_unicode=True,
+            default_flow_style=None,
+            width=100,
+        )
+        raw = text.encode()
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        what = error.object if isinstance(error, UnicodeEncodeError) else error.args[-1]
+        raise InputError(f"{path}: cannot be written: {shown(what)} is no plain value") from None
+    _parse(Path(path), raw)
+    write_text(path, text)
+
+
+def check_size(path: Path | str, text: str) -> None:
+    """Limit nesting and values on the event stream, which needs no recursion and no memory.
+
+    Raises:
+        InputError: A limit is exceeded.
+        yaml.YAMLError: The text is no YAML.
+    """
+    depth = 0
+    for count, event in enumerate(_events(path, text)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MOST_DEPTH or count > MOST_VALUES:
+            what = TOO_DEEP
+            if count > MOST_VALUES:
+                what = f"more than {MOST_VALUES:,} values"
+            line = event.start_mark.line + 1  # type: ignore[union-attr]
+            raise InputError(f"{path}:{line}: {what}, which no such file has")
+
+
+def _events(path: Path | str, text: str) -> Iterator[yaml.Event]:
+    """Yield YAML events; converts the nesting error of some versions of libyaml."""
+    try:
+        yield from yaml.parse(text, Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in (error.problem or ""):
+            raise
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: {TOO_DEEP}, which no such file has") from None
+
+
+class _Reader:
+    """Converts nodes to plain values, and stores their lines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Place, int] = {}
+        self._construct = yaml.SafeLoader("").construct_object
+
+    def value(self, node: yaml.Node, place: Place) -> Any:
+        self.lines.setdefault(place, node.start_mark.line + 1)
+        # Nodes are counted at each alias too, which bounds their expansion; the depth bounds nodes
+        # that contain themselves.
+        if len(self.lines) > MOST_VALUES or len(place) > MOST_DEPTH:
+            raise self._error(node, place, "too many values; aliases may not multiply")
+        if isinstance(node, yaml.MappingNode):
+            self._check_tag(node, place, "map")
+            return self._mapping(node, place)
+        if isinstance(node, yaml.SequenceNode):
+            self._check_tag(node, place, "seq")
+            return [self.value(child, (*place, i)) for i, child in enumerate(node.value)]
+        return self._scalar(node, place)
+
+    def _scalar(self, node: yaml.Node, place: Place) -> Any:
+        kind = node.tag.removeprefix(TAG)
+        # Long numbers take quadratic time to parse and print.
+        if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
+            raise self._error(
+                node, place, f"{shown(node.value)} is too long a number; quote it if it is text"
+            )
+        try:
+            value = self._construct(node)
+        except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):
+            # The errors of PyYAML's constructors for a scalar that does not fit its tag.
+            message = f"{shown(node.value)} cannot be read as {shown(kind)}; quote it if it is text"
+            raise self._error(node, place, message) from None
+        if value is not None and not isinstance(value, str | int | float | bool):
+            message = f"{shown(node.value)} is no text, number or boolean; quote it if it is text"
+            raise self._error(node, place, message)
+        return value
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key_node, child in node.value:
+            key: Hashable = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str) or key_node.tag != f"{TAG}str":
+                raise self._error(key_node, place, f"a key must be text, got {shown(key)}")
+            if key in found:
+                raise self._error(key_node, (*place, key), "given twice")
+            self.lines[(*place, key)] = key_node.start_mark.line + 1
+            found[key] = self.value(child, (*place, key))
+        return found
+
+    def _check_tag(self, node: yaml.Node, place: Place, tag: str) -> None:
+        if node.tag != f"{TAG}{tag}":
+            raise self._error(node, place, f"the tag {shown(node.tag)} is not allowed")
+
+    def _error(self, node: yaml.Node, place: Place, message: str) -> InputError:
+        name = f" {dotted(place)}:" if place else ""
+        return InputError(f"{self.path}:{node.start_mark.line + 1}:{name} {message}")

@@ -1,0 +1,1 @@
+"""The supported timm models, their blocks, and their pretrained weights."""

@@ -1,0 +1,257 @@
+"""timm's transformer block, extended to take attention maps from and expose them to other blocks.
+
+B images, N tokens, D width, H heads, d = A / H, A attention width. The projections are those of
+timm's `Attention`; maps are per head, after the softmax and before attention dropout. Called with
+tokens alone, a block computes the same as timm's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import torch
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+M = TypeVar("M", bound=nn.Module)
+
+# Bytes of maps computed at once on a CPU, so that they stay in its cache until they are used.
+CACHED_BYTES = 3 << 20
+
+# Maps of a batch (B, H, N, N) in parts (b, H, N, N), as they are computed: concatenating them would
+# take longer than the attention itself.
+Maps = tuple[Tensor, ...]
+
+
+class Request(NamedTuple):
+    """What a block's attention must expose.
+
+    Args:
+        maps: Whether to expose its maps.
+        read_logits: Function of its logits, (b, H, N, N) to any tensor (b, ...).
+        read_rows: Function of its queries and keys, (B, H, N, d) each, and the scale of the logits.
+        query_key: Whether to expose its queries and keys.
+        of: Tokens (B, N, D) to expose queries and keys of; None for the block's own.
+    """
+
+    maps: bool = False
+    read_logits: Callable[[Tensor], Tensor] | None = None
+    read_rows: Callable[[Tensor, Tensor, float], Tensor] | None = None
+    query_key: bool = False
+    of: Tensor | None = None
+
+
+class Exposed(NamedTuple):
+    """What a block's attention exposes; None where it was not requested.
+
+    Args:
+        maps: Maps, (B, H, N, N) in all, after the softmax.
+        read: Result of `read_logits` or `read_rows`, (B, ...).
+        query, key: Queries and keys after any q/k norm, (B, H, n, d).
+    """
+
+    maps: Maps | None = None
+    read: Tensor | None = None
+    query: Tensor | None = None
+    key: Tensor | None = None
+
+
+class Exchange:
+    """Inputs and outputs of one call of a block beside its tokens.
+
+    Nothing is stored in the module, so that calls may run concurrently. Not a dataclass: FSDP
+    passes copies of those to the block, and the outputs would be lost.
+
+    Args:
+        request: What the attention must expose.
+        maps: Maps of the block before, (B, H, N, N) in all, if this block shares them.
+
+    Attributes:
+        exposed: What the attention exposed.
+    """
+
+    def __init__(self, request: Request | None = None, maps: Maps | None = None) -> None:
+        self.request = request or Request()
+        self.maps = maps
+        self.exposed = Exposed()
+
+
+class ElasticAttention(Attention):
+    """timm's attention, by its own maps or those of the block before."""
+
+    def forward(
+        self,
+        x: Tensor,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+        exchange: Exchange | None = None,
+    ) -> Tensor:
+        """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
+        if exchange is None:
+            return super().forward(x, attn_mask, is_causal)
+        if exchange.maps is not None:
+            y = self._by_maps_of_others(x, exchange.maps)
+            exchange.exposed = Exposed(maps=exchange.maps if exchange.request.maps else None)
+        else:
+            y, exchange.exposed = self._by_own_maps(x, exchange.request)
+        return self._output(x, y)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Project tokens (B, N, D) to queries and keys (normed) and values, each (B, H, N, d)."""
+        batch, n, _ = x.shape
+        qkv = self.qkv(x).reshape(batch, n, 3, self.num_heads, self.head_dim)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.q_norm(query), self.k_norm(key), value
+
+    def _by_own_maps(self, x: Tensor, request: Request) -> tuple[Tensor, Exposed]:
+        """Attend by own maps; fused unless maps or logits are requested."""
+        query, key, value = self.project(x)
+        maps = read = None
+        if self.fused_attn and not request.maps and request.read_logits is None:
+            dropout = self.attn_drop.p if self.training else 0.0
+            y = _tokens(F.scaled_dot_product_attention(query, key, value, dropout_p=dropout))
+        else:
+            y, maps, read = self._materialised(query, key, value, request)
+        if request.read_rows is not None:
+            read = request.read_rows(query, key, self.scale)
+        seen = (query, key) if request.query_key and request.of is None else (None, None)
+        return y, Exposed(maps, read, *seen)
+
+    def _materialised(
+        self, query: Tensor, key: Tensor, value: Tensor, request: Request
+    ) -> tuple[Tensor, Maps | None, Tensor | None]:
+        """Attend with materialised maps; returns (B, N, A), the maps, and `read_logits`' result.
+
+        The batch is split, so that only the maps of one part are alive unless they are requested.
+        """
+        ys, maps, read = [], [], []
+        for q, k, v in _parts(query, key, value):
+            logits = (q * self.scale) @ k.transpose(-2, -1)
+            if request.read_logits is not None:
+                read.append(request.read_logits(logits))
+            a = logits.softmax(dim=-1).to(v.dtype)
+            ys.append(_tokens(self.attn_drop(a) @ v))
+            if request.maps:
+                maps.append(a)
+        return _joined(ys), tuple(maps) or None, _joined(read) if read else None
+
+    def _by_maps_of_others(self, x: Tensor, maps: Maps) -> Tensor:
+        batch, n, _ = x.shape
+        value = self._values(x).reshape(batch, n, self.num_heads, self.head_dim).transpose(1, 2)
+        values = [value] if len(maps) == 1 else value.split([len(part) for part in maps])
+        parts = zip(maps, values, strict=True)
+        return _joined([_tokens(self.attn_drop(a) @ v) for a, v in parts])
+
+    def _values(self, x: Tensor) -> Tensor:
+        """Project to values (B, N, A) by the last A rows of `qkv`, in a subnet its only rows."""
+        qkv = self.qkv
+        if type(qkv) is nn.Linear and not (qkv._forward_hooks or qkv._forward_pre_hooks):
+            bias = None if qkv.bias is None else qkv.bias[-self.attn_dim :]
+            return F.linear(x, qkv.weight[-self.attn_dim :], bias)
+        # Adapters and quantised layers have no plain weight to slice.
+        return qkv(x)[..., -self.attn_dim :]  # type: ignore[no-any-return]
+
+    def _output(self, x: Tensor, y: Tensor) -> Tensor:
+        """Project the output of the heads (B, N, A) to (B, N, D)."""
+        y = self.norm(y)
+        if self.gate is not None:
+            y = y * self.gate(x).sigmoid()
+        return self.proj_drop(self.proj(y))  # type: ignore[no-any-return]
+
+
+class ElasticBlock(Block):
+    """timm's pre-norm block, which can take and expose attention maps."""
+
+    def forward(
+        self,
+        x: Tensor,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+        exchange: Exchange | None = None,
+    ) -> Tensor:
+        """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
+        if exchange is None:
+            return super().forward(x, attn_mask, is_causal)
+        of, attn = exchange.request.of, cast(ElasticAttention, self.attn)
+        if of is not None:
+            with torch.no_grad():
+                query, key, _ = attn.project(self.norm1(of))
+        x = x + self.drop_path1(self.ls1(attn(self.norm1(x), exchange=exchange)))
+        if of is not None:
+            exchange.exposed = exchange.exposed._replace(query=query, key=key)
+        return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))  # type: ignore[no-any-return]
+
+
+def elastic_block(block: nn.Module) -> ElasticBlock:
+    """Return the block as an `ElasticBlock` with the same parameters and submodules."""
+    twin = _as(ElasticBlock, block)
+    twin.attn = elastic_attention(block.attn)
+    return twin
+
+
+def elastic_attention(attn: Any) -> ElasticAttention:
+    """Return the attention as an `ElasticAttention` with the same parameters and submodules."""
+    return _as(ElasticAttention, attn)
+
+
+def keep_values(attn: Any) -> None:
+    """Remove queries and keys from the attention of a shared block.
+
+    An adapter in the place of `qkv` stays whole.
+    """
+    whole, rows = attn.qkv, attn.attn_dim
+    if type(whole) is nn.Linear:
+        values = nn.Linear(whole.in_features, rows, bias=whole.bias is not None, device="meta")
+        for name, parameter in whole.named_parameters():
+            kept = parameter.detach()[-rows:].clone()
+            setattr(values, name, nn.Parameter(kept, requires_grad=parameter.requires_grad))
+        attn.qkv = values
+    attn.q_norm = attn.k_norm = nn.Identity()
+
+
+def shallow_copy(module: M) -> M:
+    """Return a new module of the same class with the same parameters and submodules.
+
+    What is added later to either (a head, a hook) is not shared.
+    """
+    twin = copy.copy(module)
+    for name, value in module.__dict__.items():
+        if isinstance(value, dict):
+            twin.__dict__[name] = value.copy()
+    return twin
+
+
+def _as(kind: type[M], module: Any) -> M:
+    """Return a shallow copy of a module as an instance of the subclass `kind`."""
+    twin: Any = shallow_copy(module)
+    if not isinstance(twin, kind):
+        twin.__class__ = kind
+    return twin  # type: ignore[no-any-return]
+
+
+def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Split a batch on a CPU so that the maps of a part stay in its cache; elsewhere do not.
+
+    Tracing does not split either, as the batch size is unknown then.
+    """
+    batch, heads, n, _ = tensors[0].shape
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+    if traced or tensors[0].device.type != "cpu":
+        return [tensors]
+    at_once = max(1, CACHED_BYTES // (heads * n * n * tensors[0].element_size()))
+    if at_once >= batch:
+        return [tensors]
+    return zip(*(tensor.split(at_once) for tensor in tensors), strict=True)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _tokens(y: Tensor) -> Tensor:
+    """Concatenate heads (b, H, N, d) to tokens (b, N, A)."""
+    return y.transpose(1, 2).flatten(2)

@@ -1,0 +1,117 @@
+"""Backbones with weights of timm or of a local checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import timm
+import torch
+from timm.models import load_state_dict
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from torch import Tensor
+
+from space.utils.errors import InputError, one_line, shown
+from supernet.backbones.vit import check_backbone, create_backbone
+from supernet.config import BackboneConfig
+
+
+class Head(Protocol):
+    """The part of a task that describes the backbone's head."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of the head for an image."""
+
+    @property
+    def needs(self) -> str:
+        """The head that the data needs, in words."""
+
+    def fits(self, backbone: VisionTransformer) -> bool:
+        """Return whether the backbone's head fits this task."""
+
+    def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
+        """Give the backbone a new head for this task, the same at each call."""
+
+
+class Loaded(NamedTuple):
+    """A backbone, and whether a new head replaced the one of the loaded weights."""
+
+    backbone: VisionTransformer
+    head_reset: bool
+
+
+def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
+    """Build the backbone, load its weights, and fit its head to the task.
+
+    Raises:
+        InputError: The backbone cannot be built or supported, or the checkpoint does not fit.
+    """
+    if config.pretrained and config.checkpoint:
+        raise InputError("backbone: give checkpoint or pretrained, not both")
+    classes = config.args.get("num_classes", task.outputs)
+    if classes != task.outputs:
+        raise InputError(
+            f"args of {config.model}: num_classes is {shown(classes)}, {task.needs}; leave it "
+            "out: the head takes the number from the data"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = create_backbone(config.model, config.args)
+        if config.pretrained:
+            backbone = _download(config)
+    if config.checkpoint:
+        load_checkpoint_file(backbone, config.checkpoint)
+    fits = task.fits(backbone)
+    if not fits:
+        task.reset_head(backbone, seed)
+    return Loaded(backbone, not fits and bool(config.checkpoint or config.pretrained))
+
+
+def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
+    """Load a timm checkpoint; the head is resized to the checkpoint's number of classes.
+
+    Raises:
+        InputError: The file cannot be read, or its weights do not fit the backbone.
+    """
+    state = _read(path)
+    head = state.get("head.weight")
+    try:
+        if head is not None and len(head) != backbone.num_classes:
+            backbone.reset_classifier(len(head))
+        # timm's filter resizes position and patch embeddings.
+        backbone.load_state_dict(checkpoint_filter_fn(dict(state), backbone))
+    except Exception as error:  # timm and torch raise many types for weights of other models
+        reason = one_line(error)
+        raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
+
+
+def _read(path: str | Path) -> Mapping[str, Tensor]:
+    try:
+        state: Any = load_state_dict(str(path))
+    except FileNotFoundError:
+        raise InputError(f"backbone.checkpoint: {path} does not exist") from None
+    except Exception as error:  # torch raises many types for damaged files
+        raise InputError(f"{path}: no checkpoint that can be read: {one_line(error)}") from None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f"{path}: holds no state dict of tensors")
+    size = Path(path).stat().st_size
+    if any(tensor.layout != torch.strided or tensor.nbytes > size for tensor in state.values()):
+        # Strides of 0 expand one number to a tensor of any size, and the head is sized by it.
+        raise InputError(f"{path}: holds tensors that are sparse, or larger than the file")
+    return state
+
+
+def _download(config: BackboneConfig) -> VisionTransformer:
+    # With another num_classes timm silently replaces the head by a random one.
+    args = {key: value for key, value in config.args.items() if key != "num_classes"}
+    try:
+        backbone: Any = timm.create_model(config.model, pretrained=True, **args)
+    except Exception as error:  # network, hub and timm raise many types
+        raise InputError(
+            f"backbone.pretrained: no weights for {config.model} from timm's hub (a local file is "
+            f"read by backbone.checkpoint): {one_line(error)}"
+        ) from None
+    check_backbone(backbone)
+    return backbone  # type: ignore[no-any-return]

@@ -1,0 +1,152 @@
+"""Images of data sets in 8-bit RGB; errors name the file.
+
+Pillow's `convert("RGB")` clips: a 16-bit greyscale image turns white, one of values in 0..1 black.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
+from timm.data.readers.reader_image_in_tar import ReaderImageInTar
+
+from space.utils.errors import InputError, one_line
+
+BLACK_IS_ZERO = 1
+
+
+class Stamp(NamedTuple):
+    """Identity of a version of an image file.
+
+    Args:
+        name: Path of the file; for a member of a tar file, both paths joined.
+        size: Size in bytes.
+        changed: Time of the last change, in nanoseconds.
+    """
+
+    name: str
+    size: int
+    changed: int
+
+
+@dataclass(frozen=True)
+class PixelReader:
+    """Reads images from an array of 8-bit grey values (n, h, w)."""
+
+    pixels: np.ndarray[Any, np.dtype[np.uint8]]
+
+    def __call__(self, i: int) -> Image.Image:
+        return Image.fromarray(self.pixels[i]).convert("RGB")
+
+
+class DatasetReader:
+    """Reads images from a timm or torchvision data set.
+
+    Args:
+        dataset: Result of timm's `create_dataset`.
+        split: Name of the split, for errors.
+    """
+
+    def __init__(self, dataset: Any, split: str) -> None:
+        self._dataset = dataset
+        self._reader = getattr(dataset, "reader", None)
+        self._split = split
+        self._tar: str | None = None
+        if isinstance(self._reader, ReaderImageInTar):
+            self._tar = self._reader.root
+            # An open tar file would share one file position between threads and processes.
+            self._reader.cache_tarfiles = False
+        if hasattr(dataset, "loader"):
+            # torchvision's default loader converts with Pillow's clipping `convert("RGB")`.
+            dataset.loader = Image.open
+        listing = dataset if self._reader is None else self._reader
+        self._files = getattr(listing, "samples", getattr(listing, "imgs", None))
+
+    def __call__(self, i: int) -> Image.Image:
+        """Read image i.
+
+        Raises:
+            InputError: The image cannot be read or converted faithfully.
+        """
+        try:
+            if self._reader is None:
+                return to_rgb(self._dataset[i][0])
+            with self._reader[i][0] as file:
+                return to_rgb(Image.open(file))
+        except Exception as error:  # Pillow raises many types for damaged files
+            reason = one_line(error)
+            if isinstance(error, UnidentifiedImageError):
+                # Pillow's message shows the repr of a file object.
+                reason = "it is of no format that Pillow knows, or cut off at its beginning"
+            raise InputError(
+                f"{self._name(i)}: image {i} of {self._split} cannot be read: {reason}"
+            ) from None
+
+    @property
+    def has_files(self) -> bool:
+        """Whether images are files, or members of a tar file."""
+        return self._files is not None
+
+    def stamp(self, i: int) -> Stamp:
+        """Return the stamp of the file of image i."""
+        name = self._name(i)
+        try:
+            found = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
+        except OSError:
+            # Reading the image raises the error that names the reason.
+            return Stamp(name, -1, -1)
+        return Stamp(name, found.st_size, found.st_mtime_ns)
+
+    def _name(self, i: int) -> str:
+        """Return the path of image i, or the best name that the data set has for it."""
+        if self._files is None:
+            known = None if self._reader is None else self._reader.filename(i, absolute=True)
+            return str(known or type(self._dataset).__name__)
+        if self._tar is None:
+            return str(self._files[i][0])
+        member, _, inner_tar = self._files[i]
+        return "/".join([self._tar, *(each.name for each in (inner_tar, member) if each)])
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image to 8-bit RGB; transparency is dropped.
+
+    Raises:
+        ValueError: The value of white is unknown, or the picture is in the alpha channel alone.
+    """
+    if image.mode.startswith("I") or image.mode == "F":
+        if not _fills_16_bits(image):
+            raise ValueError(
+                f"its mode is {image.mode} ({image.format}), where nothing says which value is "
+                "white; save it with 8 bits, or as PNG of 16 bits"
+            )
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode not in ("1", "L", "RGB") and image.has_transparency_data:
+        image = image.convert("RGBA")
+        extrema: Any = image.getextrema()
+        *colours, alpha = extrema
+        if alpha[0] < alpha[1] and all(low == high for low, high in colours):
+            raise ValueError(
+                "it has one colour, and its picture is in its transparency alone; save it on a "
+                "background"
+            )
+    return image.convert("RGB")
+
+
+def _fills_16_bits(image: Image.Image) -> bool:
+    """Return whether 0 is black and 65,535 is white."""
+    if not image.mode.startswith("I;16"):
+        return False
+    if image.format == "TIFF":
+        # Other TIFF files have 12 bits or inverted values.
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        return (tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)) == (
+            (16,),
+            BLACK_IS_ZERO,
+        )
+    return image.format in ("PNG", "PPM")

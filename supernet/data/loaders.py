@@ -1,0 +1,268 @@
+"""Batches and loaders. An augmented image is a function of (seed, epoch, image).
+
+So a resumed training is exact: the sampler starts at any step of an epoch, and each sample seeds
+all generators before its augmentation, in whichever worker.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable, Generator, Iterable, Mapping
+from functools import cache, partial
+from multiprocessing.util import Finalize
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from space.utils.errors import InputError, cut
+from supernet.data.sources import Source
+from supernet.process_group import Processes
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Batch(NamedTuple):
+    """A batch.
+
+    Args:
+        images: Images, (B, C, H, W).
+        targets: Targets, (B,).
+        draws: A uniform random number for each sample and epoch, (B,); None from a user's own
+            loader, for which the trainer draws them.
+    """
+
+    images: Tensor
+    targets: Tensor
+    draws: Tensor | None
+
+
+class Batches(Protocol):
+    """Training batches: `steps` per epoch; `exact` ones can start at any step."""
+
+    steps: int
+    exact: bool
+
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
+        """Yield the batches of an epoch from step `first` on."""
+
+
+Sample = tuple[Tensor, float, float]
+
+
+class Images(Dataset[Sample | InputError]):
+    """Transformed images of a source; a key is (epoch, index), with epoch -1 for evaluation.
+
+    An image that cannot be read is returned as its error: one raised in a worker would carry the
+    worker's traceback.
+    """
+
+    def __init__(self, source: Source, indices: Indices, transform: Any, seed: int) -> None:
+        self.source = source
+        self.indices = indices
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
+        try:
+            return self._sample(*key)
+        except InputError as error:
+            return error
+
+    def _sample(self, epoch: int, place: int) -> Sample:
+        index = int(self.indices[place])
+        draw = 0.0
+        if epoch >= 0:
+            draw = float(seed_cpu(self.seed, epoch, index).random())
+        image: Tensor = self.transform(self.source.read(index))
+        return image, self.source.targets[index].item(), draw
+
+
+class ShuffledBatches:
+    """Training batches in an order that is a function of (seed, epoch); drops the last partial one.
+
+    Args:
+        images: Images of the training split.
+        batch: Batch size of one process.
+        workers: Worker processes of the loader.
+        pin: Whether to pin memory.
+        processes: The process group; each process gets its share of every step.
+    """
+
+    exact = True
+
+    def __init__(
+        self,
+        images: Images,
+        batch: int,
+        workers: int,
+        pin: bool = False,
+        processes: Processes | None = None,
+    ) -> None:
+        self.images = images
+        self.batch = batch
+        self.workers = workers
+        self.pin = pin
+        self.processes = processes or Processes()
+        self.steps = len(images) // (batch * self.processes.count)
+
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
+        """Yield the batches of an epoch from step `first` on."""
+        order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
+        # The batches of all processes, joined, equal the batch of a training by one process.
+        starts = [
+            (step * self.processes.count + self.processes.rank) * self.batch
+            for step in range(first, self.steps)
+        ]
+        batches = [
+            [(epoch, int(place)) for place in order[start : start + self.batch]] for start in starts
+        ]
+        loader = _loader(self.images, batches, self.workers, self.pin)
+        for images, targets, draws in loader:
+            yield Batch(images, targets, draws)
+
+
+class UserBatches:
+    """A user's own loader of (images, targets), resumable at epoch boundaries."""
+
+    exact = False
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+        self.steps = len(loader)
+
+    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
+        """Yield all batches of an epoch, after `sampler.set_epoch` where there is one."""
+        assert first == 0
+        set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
+        if set_epoch is not None:
+            set_epoch(epoch)
+        given = 0
+        for batch in self.loader:
+            images, targets = images_and_targets(batch, "train")
+            given += 1
+            yield Batch(images, targets, None)
+        if given < self.steps:
+            raise InputError(
+                f"train: the loader gave {given} batches, but its len() says {self.steps}"
+            )
+
+
+def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
+    """Return images and targets of a batch of a user's own loader.
+
+    Raises:
+        InputError: The batch does not begin with two tensors; the loader is called `name`.
+    """
+    parts = batch[:2] if isinstance(batch, tuple | list) else ()
+    if len(parts) == 2 and all(isinstance(part, Tensor) for part in parts):
+        return parts[0], parts[1]
+    kind = type(batch).__name__
+    if isinstance(batch, Mapping):
+        kind += f" of {', '.join(map(str, batch))}"
+    elif isinstance(batch, tuple | list):
+        kind += f" of {', '.join(type(part).__name__ for part in batch)}"
+    raise InputError(f"{name}: a batch must be (images, targets), two tensors, got a {cut(kind)}")
+
+
+def all_batches(loader: Iterable[Any], name: str) -> list[tuple[Tensor, Tensor]]:
+    """Return (images, targets) of all batches of a user's own loader, but for empty ones.
+
+    Raises:
+        InputError: There are no images, or a batch is invalid; the loader is called `name`.
+    """
+    pairs = (images_and_targets(batch, name) for batch in loader)
+    found = [(images, targets) for images, targets in pairs if len(targets)]
+    if not found:
+        raise InputError(f"{name}: must hold images to judge on, got none")
+    return found
+
+
+def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:
+    """Make a loader of (images, targets, 0) in order, without augmentation."""
+    places = [(-1, place) for place in range(len(images))]
+    batches = [places[start : start + batch] for start in range(0, len(places), batch)]
+    return _loader(images, batches, workers, torch.cuda.is_available())
+
+
+def seed_all(*key: int) -> np.random.Generator:
+    """Seed all global generators from a key; returns a numpy generator seeded by it too."""
+    return _seed(torch.manual_seed, key)
+
+
+def seed_cpu(*key: int) -> np.random.Generator:
+    """Seed as `seed_all`, but of torch only the CPU's generator, since it runs once per image.
+
+    `torch.manual_seed` also queues the seed with a stack trace for devices not yet initialised:
+    1 ms where torch is built for CUDA, as much as decoding the image.
+    """
+    return _seed(torch.default_generator.manual_seed, key)
+
+
+def _seed(seed_torch: Callable[[int], Any], key: tuple[int, ...]) -> np.random.Generator:
+    words = np.random.SeedSequence(key).generate_state(4)
+    random.seed(int(words[0]))
+    np.random.seed(words[1])
+    seed_torch(int(words[2]))
+    return np.random.default_rng(int(words[3]))
+
+
+class _Loader(DataLoader[Any]):
+    """A loader that raises the errors of its workers in the process that iterates."""
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
+
+
+@cache
+def _leaving(process: int) -> Any:
+    """Return a flag in memory shared with the workers: 1 once process `process` exits."""
+    leaving = multiprocessing.RawValue("b", 0)
+    # Priority 100 runs before multiprocessing sends SIGTERM to the workers and joins them.
+    Finalize(None, setattr, (leaving, "value", 1), exitpriority=100)
+    return leaving
+
+
+def _heed_no_signals(leaving: Any, worker: int) -> None:
+    """Ignore signals in a worker: schedulers signal all processes, but training finishes its step.
+
+    SIGTERM from the exiting main process ends the worker at once by `os._exit`, as torch's handler
+    does: Python's normal exit would block on a queue that nobody reads any more.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if leaving.value else None)
+
+
+def _loader(
+    images: Images, batches: list[list[tuple[int, int]]], workers: int, pin: bool
+) -> DataLoader[Any]:
+    # Without a generator of its own the loader would draw from the global one.
+    generator = torch.Generator().manual_seed(0)
+    return _Loader(
+        images,
+        batch_sampler=batches,
+        num_workers=workers,
+        pin_memory=pin,
+        generator=generator,
+        collate_fn=_collate,
+        worker_init_fn=partial(_heed_no_signals, _leaving(os.getpid())) if workers else None,
+    )
+
+
+def _collate(samples: list[Sample | InputError]) -> tuple[Tensor, Tensor, Tensor] | InputError:
+    for sample in samples:
+        if isinstance(sample, InputError):
+            return sample
+    images, targets, draws = zip(*cast(list[Sample], samples), strict=True)
+    return torch.stack(images), torch.tensor(targets), torch.tensor(draws, dtype=torch.float64)

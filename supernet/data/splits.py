@@ -1,0 +1,174 @@
+"""Splits and transforms of a run, by the `data` section of its config."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from timm.data import create_transform, resolve_data_config
+from timm.models.vision_transformer import VisionTransformer
+from torch.utils.data import DataLoader
+from torchvision.transforms import Compose, Grayscale
+
+from space.utils.errors import InputError
+from space.utils.values import check_seed
+from supernet.config import AugmentConfig, DataConfig, InputConfig
+from supernet.data.loaders import Images, Indices, ShuffledBatches, evaluation_loader
+from supernet.data.sources import Source, open_sources
+from supernet.process_group import Processes
+from supernet.tasks.base import Task
+
+GREY, RGB = 1, 3
+LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of a run: training batches, and loaders of the search and test splits."""
+
+    classes: tuple[str, ...]
+    train: ShuffledBatches
+    search: DataLoader[Any]
+    test: DataLoader[Any]
+    search_indices: Indices
+    input: dict[str, Any]
+
+
+def open_data(
+    config: DataConfig,
+    backbone: VisionTransformer,
+    seed: int,
+    search_indices: Sequence[int] | None = None,
+    sources: tuple[Source, Source] | None = None,
+    *,
+    task: Task | None = None,
+) -> Data:
+    """Open the data with the input size, mean, std, crop and interpolation of a backbone.
+
+    Args:
+        config: The `data` section.
+        backbone: The backbone, which determines the input.
+        seed: Seed of the order, the augmentation and the search split.
+        search_indices: The search split stored by a run; None draws a new one.
+        sources: Training and test split, if they are open already.
+        task: The task that stratifies the search split; by default the labels do.
+
+    Raises:
+        InputError: The data is invalid; see `open_sources`.
+    """
+    check_seed(seed)
+    train, test = sources or open_sources(config.dataset)
+    look = _look(config.input, backbone)
+    strata = train.targets if task is None else task.strata(train.targets)
+    pool, held = cut(strata, config, seed, search_indices)
+    several = len(np.unique(strata)) > 1
+    for option, part in (("train_limit", pool), ("search_share", held)):
+        if several and len(np.unique(strata[part])) == 1:
+            raise InputError(
+                f"data.{option}: leaves {len(part):,} images of one class alone, of which every "
+                "network is right; more are needed"
+            )
+    processes = Processes.current()
+    if len(pool) < config.batch * processes.count:
+        times = f" for each of {processes.count} processes" if processes.count > 1 else ""
+        raise InputError(
+            f"data.batch: {config.batch}{times} is more than the {len(pool)} training images left"
+        )
+    plain = _transform(look)
+    augmented = _transform(look, is_training=True, **_augmentation(config.augment))
+    pin = torch.cuda.is_available()
+    # Random, since folders are sorted by class; the same for every seed, so that runs compare.
+    tests = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
+    # Shuffled: the recall of selectors is measured on the first images only.
+    shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held)
+    return Data(
+        classes=train.classes,
+        train=ShuffledBatches(
+            Images(train, pool, augmented, seed),
+            config.batch,
+            config.workers,
+            pin,
+            processes,
+        ),
+        search=evaluation_loader(
+            Images(train, shuffled, plain, seed), config.eval_batch, config.workers
+        ),
+        test=evaluation_loader(Images(test, tests, plain, seed), config.eval_batch, config.workers),
+        search_indices=held,
+        input={"size": list(look["input_size"])} | {key: _plain(look[key]) for key in LOOK[1:]},
+    )
+
+
+def _transform(look: Mapping[str, Any], **training: Any) -> Any:
+    """Make timm's transform of an RGB image, preceded by grey conversion for grey backbones."""
+    made = create_transform(**{key: look[key] for key in LOOK}, **training)
+    return Compose([Grayscale(), made]) if look["input_size"][0] == GREY else made
+
+
+def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
+    """Resolve timm's data config; values of `config` override the backbone's."""
+    if backbone.in_chans not in (GREY, RGB):
+        raise InputError(
+            f"backbone.args: in_chans is {backbone.in_chans}, images have {RGB} channels, or as "
+            f"grey ones {GREY}"
+        )
+    given = {key: value for key, value in asdict(config).items() if value is not None}
+    for key in {"mean", "std"} & set(given):
+        if len(given[key]) != backbone.in_chans:
+            raise InputError(
+                f"data.input.{key}: must have {backbone.in_chans} values, one for each channel, "
+                f"got {len(given[key])}"
+            )
+    look = dict(resolve_data_config(given, model=backbone, verbose=False))
+    if backbone.in_chans == GREY:
+        # timm gives three-channel values for one-channel models too.
+        look |= {key: (sum(look[key]) / len(look[key]),) for key in ("mean", "std")}
+    look["input_size"] = (backbone.in_chans, *backbone.patch_embed.img_size)
+    return look
+
+
+def cut(
+    strata: Indices, config: DataConfig, seed: int, held: Sequence[int] | None
+) -> tuple[Indices, Indices]:
+    """Return the indices to train on, and those of the search split: a share of each stratum."""
+    rng = np.random.default_rng((seed, 0xC07))
+    limit = config.train_limit or len(strata)
+    pool = np.sort(rng.permutation(len(strata))[:limit])
+    share = min(config.search_share, config.search_limit / len(pool))
+    if held is None:
+        held = [
+            index
+            for label in np.unique(strata[pool])
+            for members in [rng.permutation(pool[strata[pool] == label])]
+            for index in members[: round(share * len(members))]
+        ]
+    if not all(0 <= index < len(strata) for index in held):
+        raise InputError(
+            f"the stored search split is of other data: it has images beyond the {len(strata)} "
+            "that there are"
+        )
+    chosen = np.sort(np.asarray(held, dtype=np.int64))
+    if not len(chosen):
+        raise InputError(
+            f"data.search_share: {config.search_share} of {len(pool)} training images leaves no "
+            "image to rank archs on"
+        )
+    return np.setdiff1d(pool, chosen), chosen
+
+
+def _augmentation(config: AugmentConfig) -> dict[str, Any]:
+    return {
+        "scale": config.crop_scale,
+        "hflip": config.hflip,
+        "color_jitter": config.color_jitter,
+        "auto_augment": config.auto_augment,
+        "re_prob": config.erasing,
+        "re_mode": "pixel",
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

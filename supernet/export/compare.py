@@ -1,0 +1,85 @@
+"""Comparison of an exported network with its subnet, on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from supernet.models.elastic import ElasticViT
+
+MOST_DIFFERENCE = 1e-4
+MOST_DIFFERING = 1e-2
+BATCH = 64
+
+# Maps images (B, C, H, W) to logits (B, classes) and the selected patch tokens of each run, (B, K).
+Answers = Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]]
+
+
+class WithChoices(nn.Module):
+    """A subnet that also returns the selected tokens, which are compared too."""
+
+    def __init__(self, subnet: ElasticViT) -> None:
+        super().__init__()
+        self.subnet = subnet
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map images (B, C, H, W) to logits (B, classes), then patch tokens (B, K) of each run."""
+        logits, chosen = self.subnet.forward_with_choices(x)
+        return logits, *chosen
+
+
+@dataclass(frozen=True)
+class Check:
+    """The differences between an exported network and its subnet, in float32.
+
+    Args:
+        images: Number of images.
+        runs: Number of runs for which the subnet selects tokens.
+        differing: Number of (image, run) pairs with other selected tokens.
+        difference: Greatest difference of the logits, relative to the subnet's largest logit, over
+            the images on which all selections agree.
+    """
+
+    images: int
+    runs: int
+    differing: int
+    difference: float
+
+    @property
+    def share(self) -> float:
+        """Share of the (image, run) pairs whose selection differs; 0 without runs."""
+        return self.differing / (self.images * self.runs) if self.runs else 0.0
+
+    @property
+    def equal(self) -> bool:
+        return self.difference <= MOST_DIFFERENCE and self.share <= MOST_DIFFERING
+
+    def __str__(self) -> str:
+        text = f"logits within {self.difference:.1e} on {self.images} images"
+        if self.runs:
+            pairs = self.images * self.runs
+            text += f", another selection in {self.differing} of {pairs} (image, run) pairs"
+        return text
+
+
+def compare(subnet: ElasticViT, written: Answers, images: Tensor) -> Check:
+    """Run both on the same images (n, C, H, W): one image first, then batches of the others."""
+    largest, apart, differing = 0.0, [0.0], 0
+    for part in filter(len, (images[:1], *images[1:].split(BATCH))):
+        with torch.inference_mode():
+            (expected, mine), (logits, others) = subnet.forward_with_choices(part), written(part)
+        same = torch.ones(len(part), dtype=torch.bool)
+        for own, other in zip(mine, others, strict=True):
+            agrees = (own == other).all(dim=1)
+            differing += int((~agrees).sum())
+            same &= agrees
+        largest = max(largest, float(expected.abs().max()))
+        between = (expected - logits)[same].abs()
+        # torch's maximum keeps NaN, Python's may drop it.
+        apart.append(float(between.max()) if between.numel() else 0.0)
+    # An untrained head of zeros has no largest logit to divide by.
+    difference = float(torch.tensor(apart).max()) / (largest or 1.0)
+    return Check(len(images), subnet.runs, differing, difference)

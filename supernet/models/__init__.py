@@ -1,0 +1,1 @@
+"""Models that run archs: the elastic model, the supernet, subnets."""

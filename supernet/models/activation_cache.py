@@ -1,0 +1,166 @@
+"""A cache of the activations after the first blocks of archs, with a byte budget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from supernet.operators.base import Flow
+
+# Factor by which the weight of a past use decays per evaluation.
+FADING = 0.98
+# A prefix whose decayed uses fall below this is dropped: after some 200 evaluations.
+FEWEST_USES = 0.02
+GIB = 1 << 30
+# Share of the free GPU memory, or of the machine's; the rest is for forward passes and others.
+SHARE = 0.25
+LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(eq=False)
+class Prefix:
+    """A prefix of archs: their first blocks, with the activations after them.
+
+    Args:
+        macs: MACs of its last block, for one image.
+        flows: Cached activations by the images of the batch.
+        awaited: Expected archs that begin with it.
+        uses: Evaluations of archs that begin with it, decayed up to `tick`.
+        tick: Evaluation count at its last use.
+        bytes: Size of its cached activations.
+    """
+
+    macs: int
+    flows: dict[Tensor, Flow] = field(default_factory=dict)
+    awaited: int = 0
+    uses: float = 0.0
+    tick: int = 0
+    bytes: int = 0
+
+    def faded(self, tick: int) -> float:
+        """Return the uses, decayed up to `tick`."""
+        return self.uses * FADING ** (tick - self.tick)
+
+
+class ActivationCache:
+    """The cached activations of all prefixes, at most `most_bytes`.
+
+    A prefix is worth the MACs that it is likely to save per byte: those of its last block, times
+    its expected archs and decayed uses.
+
+    Args:
+        most_bytes: Byte budget; the memory of forward passes themselves is not counted.
+
+    Attributes:
+        bytes: Bytes cached.
+        ticks: Evaluations so far.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.bytes = 0
+        self.ticks = 0
+        self._cached: list[Prefix] = []
+        self._victims: list[tuple[float, Prefix]] = []
+
+    def begin(self, path: Iterable[Prefix]) -> None:
+        """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
+        self.ticks += 1
+        for prefix in path:
+            prefix.uses = prefix.faded(self.ticks) + 1
+            prefix.tick = self.ticks
+            prefix.awaited = max(0, prefix.awaited - 1)
+        self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
+        self.bytes = sum(prefix.bytes for prefix in self._cached)
+        worths = [self._worth(each, each.bytes / len(each.flows)) for each in self._cached]
+        pairs = zip(worths, self._cached, strict=True)
+        self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
+
+    def keep(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
+        """Cache the activations of a prefix, if it is worth more than those to evict for it."""
+        size = flow_bytes(flow)
+        if not self._make_room(size, self._worth(prefix, size)):
+            return
+        if not prefix.flows:
+            self._cached.append(prefix)
+        # Counted before it is stored: an interrupt in between must not exceed the budget.
+        self.bytes += size
+        prefix.bytes += size
+        prefix.flows[images] = flow
+
+    def shrink(self) -> None:
+        """Empty the cache and halve its budget."""
+        for prefix in self._cached:
+            _drop(prefix)
+        self._cached, self._victims = [], []
+        self.bytes = 0
+        self.most_bytes //= 2
+
+    def forgotten(self, prefix: Prefix) -> bool:
+        """Drop a prefix without recent uses; returns whether it was dropped."""
+        if prefix.awaited or prefix.faded(self.ticks) >= FEWEST_USES:
+            return False
+        _drop(prefix)
+        return True
+
+    def _make_room(self, size: int, worth: float) -> bool:
+        while self.bytes + size > self.most_bytes:
+            while self._victims and not self._victims[-1][1].flows:
+                self._victims.pop()
+            if not self._victims or self._victims[-1][0] >= worth:
+                return False
+            victim = self._victims[-1][1]
+            _, flow = victim.flows.popitem()
+            victim.bytes -= flow_bytes(flow)
+            self.bytes -= flow_bytes(flow)
+        return True
+
+    def _worth(self, prefix: Prefix, size: float) -> float:
+        return (prefix.awaited + prefix.faded(self.ticks)) * prefix.macs / size
+
+
+def _drop(prefix: Prefix) -> None:
+    prefix.flows.clear()
+    prefix.bytes = 0
+
+
+def flow_bytes(flow: Flow) -> int:
+    """Return the bytes that the tensors of a flow hold; of a view, those of its storage."""
+    return sum(tensor.untyped_storage().nbytes() for tensor in _tensors(flow))
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """Yield the tensors in nested tuples."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for each in value:
+            yield from _tensors(each)
+
+
+def default_memory_budget(device: torch.device) -> int:
+    """Return the default cache budget of a device in bytes.
+
+    GPU: a quarter of the free memory. CPU: 1 GiB per thread, at most the threads' share of a
+    quarter of the memory, since there may be as many processes as cores.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(SHARE * free)
+    threads = torch.get_num_threads()
+    return int(min(GIB * threads, SHARE * _memory() * threads / (os.cpu_count() or 1)))
+
+
+def _memory() -> int:
+    """Return the bytes of memory of the machine, or of the container."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # The file may be missing, and holds "max" where there is no limit.
+    with suppress(OSError, ValueError):
+        return min(there, int(LIMIT.read_text(encoding="ascii")))
+    return there

@@ -1,0 +1,155 @@
+"""The elastic model: timm's interface over a forward pass whose number of tokens changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from timm.models._features import feature_take_indices
+from timm.models.deit import VisionTransformerDistilled
+from torch import Tensor, nn
+
+from space.arch import Arch, Grid
+from space.shape import BackboneShape
+from space.utils.errors import InputError
+from supernet.backbones.blocks import shallow_copy
+from supernet.backbones.vit import measure_head
+from supernet.models.forward import ElasticCore, check_no_mask
+from supernet.operators.registry import token_operators
+
+
+class Taken(NamedTuple):
+    """Patch and prefix tokens after one block."""
+
+    patches: Tensor
+    prefix: Tensor
+
+
+class ElasticViT(ElasticCore):
+    """A timm VisionTransformer that runs archs; a subnet is one with a fixed arch.
+
+    Args and errors are those of `ElasticCore`.
+    """
+
+    def __new__(cls, backbone: nn.Module | None = None, *_: Any, **__: Any) -> ElasticViT:
+        """Choose the subclass with two heads if the backbone is distilled."""
+        if isinstance(backbone, VisionTransformerDistilled):
+            cls = DISTILLED.get(cls, cls)  # noqa: PLW0642
+        return super().__new__(cls)
+
+    def forward_intermediates(  # noqa: PLR0917 - timm's order
+        self,
+        x: Tensor,
+        indices: int | list[int] | None = None,
+        return_prefix_tokens: bool = False,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+        output_dict: bool = False,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+        arch: Arch | None = None,
+    ) -> Any:
+        """Run timm's `forward_intermediates`; features have the grid after their block.
+
+        After a 1-D pooling there is no grid: features are NLC, (B, P, D), whatever `output_fmt`
+        is. Inside a run, features include the tokens that bypass it.
+
+        Raises:
+            InputError: The output format is unknown, or an attention mask is given.
+        """
+        if output_fmt not in ("NCHW", "NLC"):
+            raise InputError(f"output_fmt must be NCHW or NLC, got {output_fmt!r}")
+        check_no_mask(attn_mask, is_causal)
+        wanted, last = feature_take_indices(len(self.blocks), indices)
+        taken: list[Taken] = []
+
+        def visit(i: int, tokens: Tensor, grid: Grid | None) -> None:
+            if i in wanted:
+                tokens = self.norm(tokens) if norm else tokens
+                patches = tokens[:, self.num_prefix_tokens :]
+                if output_fmt == "NCHW" and grid is not None:
+                    patches = patches.transpose(1, 2).unflatten(2, grid).contiguous()
+                taken.append(Taken(patches, tokens[:, : self.num_prefix_tokens]))
+
+        steps = self.steps(arch)
+        x = self.run_blocks(self.embed(x), steps[: last + 1] if stop_early else steps, visit=visit)
+        patches = [each.patches for each in taken]
+        has_prefix = self.num_prefix_tokens > 0
+        if output_dict:
+            found: dict[str, Any] = {"image_intermediates": patches}
+            if return_prefix_tokens and has_prefix:
+                found["image_intermediates_prefix"] = [each.prefix for each in taken]
+            return found if intermediates_only else found | {"image_features": self.norm(x)}
+        features: list[Any] = (
+            [tuple(each) for each in taken] if return_prefix_tokens and has_prefix else patches
+        )
+        return features if intermediates_only else (self.norm(x), features)
+
+    def no_weight_decay(self) -> set[str]:
+        """Return timm's names, and weights of operators without decay."""
+        places = tuple(f"{each.modules}." for each in token_operators() if not each.decays)
+        own = {name for name, _ in self.named_parameters() if name.startswith(places)}
+        return set(super().no_weight_decay()) | own
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Return timm's matcher, with the operators before a block in the block's layer."""
+        matcher: dict[str, Any] = super().group_matcher(coarse)
+        operators = (rf"^(?:{'|'.join(self.operator_modules())})\.(\d+)", None)
+        return {**matcher, "blocks": [operators, *matcher["blocks"]]}
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the head as in timm, and its costs in `shape`."""
+        super().reset_classifier(num_classes, global_pool)
+        self.set_arch(self._shape_with_head(), self.arch)
+
+    def _shape_with_head(self) -> BackboneShape:
+        """Return `shape` with the costs of the current head."""
+        bare = shallow_copy(self)
+        for name in self.operator_modules():
+            setattr(bare, name, nn.ModuleDict())
+        head, per_token = measure_head(bare)
+        return replace(self.shape, head=head, head_per_token=per_token)
+
+    def prune_intermediate_layers(
+        self,
+        indices: int | list[int] = 1,
+        prune_norm: bool = False,
+        prune_head: bool = True,
+    ) -> list[int]:
+        """Prune a subnet as in timm; its arch is cut too, and `shape` is measured again.
+
+        Raises:
+            InputError: The model is a supernet.
+        """
+        wanted, last = feature_take_indices(len(self.blocks), indices)
+        if self.arch is None:
+            raise InputError("only a subnet can be pruned: a supernet's archs need every block")
+        self.blocks = self.blocks[: last + 1]
+        for modules in self.operator_modules().values():
+            for i in [int(key) for key in modules if int(key) > last]:
+                del modules[str(i)]
+        if prune_norm:
+            self.norm = nn.Identity()
+        if prune_head:
+            self.fc_norm = nn.Identity()
+            super().reset_classifier(0, "")
+        cut = Arch(self.arch.blocks[: last + 1])
+        self.set_arch(replace(self._shape_with_head(), depth=last + 1), cut)
+        return list(wanted)
+
+    def set_input_size(self, *_: Any, **__: Any) -> None:
+        """Refuse another input size: an arch belongs to one token grid.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError("set_input_size: an arch belongs to its grid; resize the backbone first")
+
+
+class DistilledElasticViT(ElasticViT, VisionTransformerDistilled):
+    """An `ElasticViT` over a backbone with a distillation token and two heads."""
+
+
+DISTILLED: dict[type, type] = {ElasticViT: DistilledElasticViT}

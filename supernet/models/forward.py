@@ -1,0 +1,269 @@
+"""The forward pass of any arch, as a pure function of images and arch.
+
+The model *is* a timm VisionTransformer, with timm's parameter names; its blocks follow a plan
+computed from the arch, and no state is set to choose an arch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from space.arch import Arch, BlockArch, Grid
+from space.shape import BackboneShape
+from space.state import State
+from space.utils.errors import InputError
+from supernet.backbones.blocks import Exchange, Exposed, Maps, Request, elastic_block, shallow_copy
+from supernet.models.plan import Step, block_actions, plan
+from supernet.operators.base import Flow, Observer, TokenOperator
+from supernet.operators.registry import token_operators
+
+Visitor = Callable[[int, Tensor, Grid | None], None]
+
+
+class ElasticCore(VisionTransformer):
+    """A timm VisionTransformer whose blocks run by an arch.
+
+    It shares the backbone's parameters and modules, and adds the weights of operators by block
+    (`pools`, `selectors`). Use `ElasticViT`.
+
+    Args:
+        backbone: A timm VisionTransformer that `check_backbone` accepts.
+        shape: Its shape.
+        choices: The (state, choice) pairs of each block that need weights.
+        arch: The default arch of a forward pass.
+    """
+
+    shape: BackboneShape
+    arch: Arch | None
+    blocks: Any
+    num_heads: int
+
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        shape: BackboneShape,
+        choices: Iterable[Iterable[tuple[State, BlockArch]]],
+        arch: Arch | None = None,
+    ) -> None:
+        # Shares the backbone's modules; timm's own __init__ would build new ones.
+        self.__dict__.update(shallow_copy(backbone).__dict__)
+        self.set_arch(shape, arch)
+        self.num_heads = shape.heads
+        self.blocks = nn.Sequential(*map(elastic_block, self.blocks))
+        for operator in _with_weights():
+            setattr(self, str(operator.modules), nn.ModuleDict())
+        for i, pairs in enumerate(choices):
+            self._add_weights(i, pairs)
+
+    def _add_weights(self, i: int, choices: Iterable[tuple[State, BlockArch]]) -> None:
+        """Add the weights that block `i` needs for its choices."""
+        actions = [action for pair in choices for action in block_actions(*pair)]
+        for operator in _with_weights():
+            own = [action for action in actions if action.operator is operator]
+            module = operator.module(self, own, self.blocks[i].attn.qkv.weight)
+            if module is not None:
+                getattr(self, str(operator.modules))[str(i)] = module
+
+    def operator_modules(self) -> dict[str, nn.ModuleDict]:
+        """Return the weights of the operators, by their names in checkpoints, then by block."""
+        names = (str(each.modules) for each in _with_weights())
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
+    def learned_modules(self) -> dict[str, nn.Module]:
+        """Return the operators' trained modules by name: pooling kernels and selectors."""
+        found: dict[str, nn.Module] = {}
+        for name, modules in self.operator_modules().items():
+            for i, module in modules.items():
+                parts = module.items() if isinstance(module, nn.ModuleDict) else [("", module)]
+                found |= {f"{name}.{i}.{part}".rstrip("."): each for part, each in parts}
+        return found
+
+    def auxiliary_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Return the parameters that only an auxiliary loss trains, by its name."""
+        modules = self.operator_modules()
+        return {
+            each.auxiliary: list(modules[str(each.modules)].parameters())
+            for each in _with_weights()
+            if each.auxiliary is not None and each.modules in modules
+        }
+
+    def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
+        """Set the default arch, and compute its plan ahead of any forward pass."""
+        self.shape, self.arch = shape, arch
+        self._own_steps = None if arch is None else plan(arch, shape)
+
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        arch: Arch | None = None,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Map images (B, C, H, W) to logits (B, classes).
+
+        Raises:
+            InputError: There is no arch, it does not fit, or an attention mask is given.
+        """
+        tokens = self.forward_features(x, arch, attn_mask=attn_mask, is_causal=is_causal)
+        return self.forward_head(tokens)
+
+    def forward_features(  # type: ignore[override]
+        self,
+        x: Tensor,
+        arch: Arch | None = None,
+        observe: Observer | None = None,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Map images (B, C, H, W) to the normed tokens (B, N', D) after the last block.
+
+        Args:
+            x: Images.
+            arch: The arch to run; the default one if None.
+            observe: Called with queries and keys of blocks, see `Observer`.
+            attn_mask, is_causal: timm's arguments; masks are refused.
+
+        Raises:
+            InputError: There is no arch, it does not fit, or an attention mask is given.
+        """
+        check_no_mask(attn_mask, is_causal)
+        x = self.run_blocks(self.embed(x), self.steps(arch), observe)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def forward_with_choices(
+        self, x: Tensor, arch: Arch | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return logits (B, classes), and the patch tokens (B, K) selected for each run."""
+        flow, chosen = Flow(self.embed(x)), []
+        for i, step in enumerate(self.steps(arch)):
+            before = flow.restores
+            flow = self.run_step(i, step._replace(restores=False), flow)
+            new = flow.restores[: len(flow.restores) - len(before)]
+            chosen += [restore.chosen for restore in new]
+            flow = self._restored(step, flow)
+        return self.forward_head(self.norm(flow.all_tokens())), tuple(chosen)
+
+    @property
+    def runs(self) -> int:
+        """Number of runs of blocks that some tokens bypass, in a subnet."""
+        return sum(step.restores for step in self.steps())
+
+    def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
+        """Return the plan of `arch`, or of the default arch.
+
+        Raises:
+            InputError: There is no arch, or it does not fit.
+        """
+        if arch is not None:
+            return plan(arch, self.shape)
+        if self._own_steps is None:
+            raise InputError("a supernet needs an arch: supernet(images, arch)")
+        return self._own_steps
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map images to the tokens (B, N, D) before the first block."""
+        return self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(x))))  # type: ignore[no-any-return]
+
+    def run_blocks(
+        self,
+        x: Tensor,
+        steps: tuple[Step, ...],
+        observe: Observer | None = None,
+        visit: Visitor | None = None,
+    ) -> Tensor:
+        """Run the blocks on tokens (B, N, D).
+
+        Args:
+            x: The tokens before the first block.
+            steps: The plan, which may end before the last block.
+            observe: Called with queries and keys of blocks, see `Observer`.
+            visit: Called with (block, all tokens after it, their grid or None); inside a run with
+                the tokens that bypass it too.
+        """
+        flow = Flow(x)
+        for i, step in enumerate(steps):
+            flow = self.run_step(i, step, flow, observe)
+            if visit is not None:
+                visit(i, flow.all_tokens(), step.after.grid)
+        return flow.all_tokens()
+
+    def run_step(self, i: int, step: Step, flow: Flow, observe: Observer | None = None) -> Flow:
+        """Run block `i` of a plan; `flow` is not changed.
+
+        Args:
+            i: Index of the block.
+            step: Its step of the plan.
+            flow: Output of the block before; `Flow(x)` for block 0.
+            observe: Called with queries and keys of blocks, see `Observer`.
+        """
+        before = flow
+        for action in step.actions:
+            flow = action.operator.apply(self, action, flow, self._weights(action.operator, i))
+        request = self._request(i, step)
+        if observe is not None and len(flow.restores) > len(before.restores):
+            # Selectors learn from the map over all tokens, also those that bypass the block.
+            request = request._replace(query_key=True, of=before.x)
+        elif observe is not None and not flow.restores and step.own_maps:
+            request = request._replace(query_key=True)
+        x, exposed = self._call(self.blocks[i], flow.x, flow.maps, request)
+        if observe is not None and exposed.query is not None and exposed.key is not None:
+            observe(i, exposed.query.detach(), exposed.key.detach())
+            exposed = exposed._replace(query=None, key=None)
+        return self._restored(step, Flow(x, exposed, flow.restores))
+
+    def _restored(self, step: Step, flow: Flow) -> Flow:
+        """Restore all tokens where a run ends."""
+        return Flow(flow.all_tokens()) if step.restores else flow
+
+    def _call(
+        self, block: nn.Module, x: Tensor, maps: Maps | None, request: Request
+    ) -> tuple[Tensor, Exposed]:
+        if self.grad_checkpointing and self.training:
+            return checkpoint(_exchange, block, x, maps, request, use_reentrant=False)
+        return _exchange(block, x, maps, request)
+
+    def _request(self, i: int, step: Step) -> Request:
+        """Return what block `i` must expose for the operators of the next block."""
+        request = Request()
+        for need, operator in step.asks:
+            if need == "maps":
+                request = request._replace(maps=True)
+                continue
+            read = operator.reader(self, need, self._weights(operator, i + 1))
+            if need == "logits":
+                request = request._replace(read_logits=read)
+            else:
+                request = request._replace(read_rows=read)
+        return request
+
+    def _weights(self, operator: TokenOperator, i: int) -> nn.Module | None:
+        modules: Any = operator.modules and getattr(self, operator.modules)
+        return modules[str(i)] if modules and str(i) in modules else None
+
+
+def _exchange(
+    block: nn.Module, x: Tensor, maps: Maps | None, request: Request
+) -> tuple[Tensor, Exposed]:
+    """Call a block; returns its tokens, and what its attention exposed."""
+    exchange = Exchange(request, maps)
+    x = block(x, exchange=exchange)
+    return x, exchange.exposed
+
+
+def _with_weights() -> Iterator[TokenOperator]:
+    return (each for each in token_operators() if each.modules is not None)
+
+
+def check_no_mask(attn_mask: Tensor | None, is_causal: bool) -> None:
+    """Refuse an attention mask.
+
+    Raises:
+        InputError: An attention mask is given.
+    """
+    if attn_mask is not None or is_causal:
+        raise InputError("attention masks are not served: pooling changes the tokens")

@@ -1,0 +1,68 @@
+"""The plan of an arch: what each block does and exposes, and where runs end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from space.arch import Arch, BlockArch
+from space.operators.registry import cached
+from space.operators.walk import advance, trace, turns
+from space.shape import BackboneShape
+from space.state import State, Tokens
+from supernet.operators.base import Action, Need, TokenOperator
+from supernet.operators.registry import token_operator
+
+
+class Step(NamedTuple):
+    """One block of a plan; archs whose plans begin with equal steps compute the same there.
+
+    Args:
+        actions: Operators applied to the tokens before the block.
+        asks: What the operators of the next block need of this block's attention.
+        own_maps: Whether the block computes its own attention maps.
+        restores: Whether a run ends, and all tokens are restored, after the block.
+        after: The tokens after the block.
+    """
+
+    actions: tuple[Action, ...]
+    asks: tuple[tuple[Need, TokenOperator], ...]
+    own_maps: bool
+    restores: bool
+    after: Tokens
+
+
+@cached(1 << 12)
+def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
+    """Compute the steps of `arch`, one per block.
+
+    Raises:
+        InputError: The arch does not fit the backbone or breaks a rule.
+    """
+    states, blocks = trace(arch, shape)
+    actions = [block_actions(*pair) for pair in zip(states, blocks, strict=False)]
+    steps = []
+    for i, after in enumerate(state.tokens for state in states[1:]):
+        following = actions[i + 1] if i + 1 < arch.depth else ()
+        needs = ((each.operator.need(each), each.operator) for each in following)
+        ends = i + 1 == arch.depth or not states[i + 2].tokens.inside
+        steps.append(
+            Step(
+                actions=actions[i],
+                asks=tuple((need, each) for need, each in needs if need is not None),
+                own_maps=after.own_maps,
+                restores=after.inside > 0 and ends,
+                after=after,
+            )
+        )
+    return tuple(steps)
+
+
+def block_actions(state: State, block: BlockArch) -> tuple[Action, ...]:
+    """Return the operators' actions of a block (in canonical form) at a state, in order."""
+    found, after = [], advance(state, block)
+    every = list(turns(state, block))
+    for k, (operator, tokens, _, choice) in enumerate(every):
+        left = every[k + 1].tokens if k + 1 < len(every) else after.tokens
+        if choice != operator.plain:
+            found.append(Action(token_operator(operator.name), choice, tokens, left))
+    return tuple(found)

@@ -1,0 +1,92 @@
+"""The supernet: one set of weights for every arch of a space."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from functools import lru_cache
+from weakref import ref
+
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import VisionTransformer
+
+from space.arch import Arch
+from space.shape import BackboneShape
+from space.space import SearchSpace
+from space.utils.errors import InputError
+from supernet.backbones.vit import backbone_shape
+from supernet.models.elastic import DISTILLED, ElasticViT
+from supernet.models.plan import Step
+
+
+class Supernet(ElasticViT):
+    """Weights for all archs of a space, run as `supernet(images, arch)`.
+
+    Its parameters are the backbone's, under timm's names, and `pools.*` and `selectors.*`. With the
+    full arch its logits equal the backbone's.
+
+    Args:
+        backbone: A timm VisionTransformer; its parameters are shared, not copied.
+        space: A search space of the backbone's shape.
+
+    Raises:
+        InputError: The backbone is not supported, or the space has another shape.
+    """
+
+    space: SearchSpace
+
+    def __init__(self, backbone: VisionTransformer, space: SearchSpace) -> None:
+        shape = backbone_shape(backbone)
+        check_shape(shape, space.shape, "the space")
+        super().__init__(backbone, shape, space.graph.choices())
+        self.space = space
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """Replace the head as in timm, and its costs in `shape` and `space`."""
+        super().reset_classifier(num_classes, global_pool)
+        self.space = replace(self.space, shape=self.shape)
+
+    def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
+        """Return the plan of `arch`, which must be in the space."""
+        return super().steps(arch and canonical(self.space, arch))
+
+
+class DistilledSupernet(Supernet, VisionTransformerDistilled):
+    """A `Supernet` over a backbone with a distillation token and two heads."""
+
+
+DISTILLED[Supernet] = DistilledSupernet
+
+
+def canonical(space: SearchSpace, arch: Arch) -> Arch:
+    """Return the canonical form of an arch of the space.
+
+    Raises:
+        InputError: The arch is not in the space.
+    """
+    return _canonical(ref(space), arch)
+
+
+# A weak reference: the cache must not keep a space with its graph alive.
+@lru_cache(maxsize=4096)
+def _canonical(space: ref[SearchSpace], arch: Arch) -> Arch:
+    alive = space()
+    assert alive is not None
+    reasons = alive.violations(arch)
+    if reasons:
+        raise InputError(f"the arch is not in the space: {'; '.join(reasons)}")
+    return alive.canonical(arch)
+
+
+def check_shape(found: BackboneShape, wanted: BackboneShape, whose: str) -> None:
+    """Refuse a backbone of another shape, naming the differences.
+
+    Raises:
+        InputError: The shapes differ.
+    """
+    differing = [
+        f"{field.name} {getattr(found, field.name)} instead of {getattr(wanted, field.name)}"
+        for field in fields(found)
+        if getattr(found, field.name) != getattr(wanted, field.name)
+    ]
+    if differing:
+        raise InputError(f"the backbone is not the one of {whose}: {'; '.join(differing)}")

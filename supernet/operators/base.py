@@ -1,0 +1,166 @@
+"""The torch half of a token operator: its weights, and its forward pass.
+
+Its choices, rules and costs are in the file of the same name in `space.operators`.
+
+B images, P patch tokens, N = P + prefix tokens, D width, H heads.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from space.state import Tokens
+from supernet.backbones.blocks import Exposed, Maps
+
+# What an operator may need of the attention of the block before: maps, logits, queries and keys.
+Need = Literal["maps", "logits", "rows"]
+# Called with (block, query, key), (B, H, N, d), detached: of every block with own attention over
+# all tokens, and of the first block of a run, computed over all tokens too.
+Observer = Callable[[int, Tensor, Tensor], None]
+
+
+class Backbone(Protocol):
+    """The attributes of a network that operators may read."""
+
+    num_prefix_tokens: int
+    has_class_token: bool
+    embed_dim: int
+    num_heads: int
+
+
+class Action(NamedTuple):
+    """A choice of a block, with the tokens before and after it.
+
+    Args:
+        operator: The operator.
+        choice: Its choice, not the plain one.
+        before: The tokens before the operator.
+        after: The tokens after it.
+    """
+
+    operator: TokenOperator
+    choice: Any
+    before: Tokens
+    after: Tokens
+
+
+class Restore(Protocol):
+    """Inserts the selected tokens among those that bypassed a run of blocks."""
+
+    @property
+    def chosen(self) -> Tensor:
+        """Indices of the selected patch tokens, (B, K), ascending."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map the tokens in the run (B, prefix + K, D) to all tokens (B, N, D)."""
+
+
+class Flow(NamedTuple):
+    """The output of a block, and all that later blocks need.
+
+    Args:
+        x: Tokens, (B, N, D); inside a run the selected ones, (B, prefix + K, D).
+        exposed: What the attention of the last block exposed.
+        restores: The restores to apply at the end of runs, the innermost first.
+        maps: The maps that the next block shares; None where it computes its own.
+    """
+
+    x: Tensor
+    exposed: Exposed = Exposed()
+    restores: tuple[Restore, ...] = ()
+    maps: Maps | None = None
+
+    def all_tokens(self) -> Tensor:
+        """Return all tokens (B, N, D), also inside a run."""
+        x = self.x
+        for restore in self.restores:
+            x = restore(x)
+        return x
+
+
+class Auxiliary(Protocol):
+    """An auxiliary loss that trains the weights of an operator.
+
+    It observes the blocks of the full network and runs its own backward passes, on sums over the
+    images: their number is known at the end of a step only, over all batches and processes.
+
+    Attributes:
+        losses: Mean losses so far.
+    """
+
+    losses: list[Tensor]
+
+    def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
+
+
+class Judged(NamedTuple):
+    """A metric of an operator's weights, logged during training.
+
+    Args:
+        name: Name in the log.
+        meaning: Explanation in the log's legend.
+    """
+
+    name: str
+    meaning: str
+
+
+class TokenOperator(ABC):
+    """Weights and forward pass of an operator. Stateless; one instance.
+
+    Attributes:
+        name: Name of the operator in `space.operators`.
+        modules: Attribute that holds its weights by block: `pools` gives `pools.3.conv2d`.
+        decays: Whether its weights get weight decay.
+        auxiliary: Name of the auxiliary loss that trains its weights; None for the task's loss.
+        judged: Metric that `judge` computes; None without one.
+    """
+
+    name: ClassVar[str]
+    modules: ClassVar[str | None] = None
+    decays: ClassVar[bool] = True
+    auxiliary: ClassVar[str | None] = None
+    judged: ClassVar[Judged | None] = None
+
+    def need(self, action: Action) -> Need | None:
+        """Return what an action needs of the attention of the block before."""
+        return None
+
+    def reader(self, net: Backbone, need: Need, module: nn.Module | None) -> Callable[..., Tensor]:
+        """Return the `read_logits` or `read_rows` function of a `Request` to the block before."""
+        raise NotImplementedError
+
+    def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
+        """Make the weights of a block; None where it needs none.
+
+        Args:
+            net: The network.
+            choices: The possible actions of the block.
+            like: A tensor with the device and dtype of the weights.
+        """
+        return None
+
+    def apply(self, net: Backbone, action: Action, flow: Flow, module: nn.Module | None) -> Flow:
+        """Apply a choice to the tokens before the block."""
+        return flow
+
+    def cut(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most cut nothing
+        """Remove the parameters that a subnet's block does not use."""
+
+    def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:
+        """Make the auxiliary loss of a step; None where there is nothing to train.
+
+        Args:
+            net: The supernet, or a subnet.
+            rows: The images of the batch to learn from, (B,) of bool.
+        """
+        return None
+
+    def judge(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
+        """Compute the metric `judged` on held-out images: shares by name."""
+        return {}

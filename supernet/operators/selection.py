@@ -1,0 +1,134 @@
+"""Token selection (ToSA, arXiv 2406.08816): which patch tokens go through a run of blocks.
+
+B images, P patch tokens, N = P + prefix tokens, H heads, d head width, K tokens chosen. Importance
+is computed in at least float32, even under autocast: rounding to bfloat16 changes the choice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from supernet.precision import at_least_float32, full_precision
+
+# Logits enter a selector minus their row's maximum, so they are at most 0. Adding 16 keeps all that
+# matter in float32 (from e^-16 of the largest entry on) above zero, where the ReLU passes them.
+LIFT = 16.0
+
+
+class MapSelector(nn.Module):
+    """Predicts the maps of the next block from the logits of the one before.
+
+    Two 1-wide convolutions over the heads with a ReLU between (hidden width H), log-softmax over
+    the keys: 2 H^2 N^2 MACs. The second has no bias: log-softmax would cancel it. The maximum of
+    each row is subtracted first, so that shifting a row changes nothing, as in softmax.
+    Batched matrix products over the heads are several times faster here than convolutions.
+    """
+
+    def __init__(self, heads: int, device: torch.device | None = None) -> None:
+        super().__init__()
+        # Initialised to the identity: the ReLU passes what the bias lifts above zero, and
+        # log-softmax cancels the bias. So learning starts from the previous map itself.
+        self.hidden = _HeadMix(heads, device)
+        self.hidden.bias = nn.Parameter(torch.full((heads,), LIFT, device=device))
+        self.predict = _HeadMix(heads, device)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Map logits (B, H, N, N) to log-maps (B, H, N, N)."""
+        with full_precision(logits):
+            mixed = _mix(logits, self.hidden.weight, self.hidden.bias, self.predict.weight)
+            return mixed.log_softmax(dim=-1)
+
+    def importance(self, logits: Tensor, prefix: int) -> Tensor:
+        """Map logits (B, H, N, N) to the importance of patch tokens (B, P), without gradient."""
+        weights = (self.hidden.weight, self.hidden.bias, self.predict.weight)
+        with full_precision(logits):
+            mixed = _mix(logits.detach(), *(weight.detach() for weight in weights))
+            return column_sums(mixed.softmax(dim=-1), prefix)
+
+
+class _HeadMix(nn.Module):
+    """The weights of a 1-wide convolution over the heads.
+
+    Not an `nn.Linear`: its forward pass is never called, so adapters and quantisation, which
+    replace linear layers, must not find it.
+    """
+
+    bias: nn.Parameter
+
+    def __init__(self, heads: int, device: torch.device | None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(heads, device=device))
+
+
+def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tensor:
+    """Apply two 1-wide convolutions over the heads, a ReLU between: (B, H, N, N)."""
+    logits = at_least_float32(logits)
+    flat = (logits - logits.amax(dim=-1, keepdim=True)).flatten(2)
+    each = flat.shape[0], -1, -1
+    first, second = hidden.to(flat.dtype).expand(each), predict.to(flat.dtype).expand(each)
+    inner = torch.baddbmm(bias.to(flat.dtype)[:, None], first, flat).relu_()
+    return torch.bmm(second, inner).view(logits.shape)
+
+
+def column_sums(maps: Tensor, prefix: int) -> Tensor:
+    """Sum maps over all N queries and average over the heads: (B, P)."""
+    return maps.sum(dim=2).mean(dim=1)[:, prefix:]
+
+
+def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: bool) -> Tensor:
+    """Compute the attention of one query to the patch tokens, averaged over the heads: (B, P).
+
+    Runs head by head: the keys of the heads are interleaved, and one product would copy them.
+
+    Args:
+        query, key: Queries and keys of the block before the run, (B, H, N, d).
+        scale: Scale of its logits.
+        prefix: Number of prefix tokens.
+        cls: Whether to use the class token's query, else the mean of the patch queries.
+    """
+    with full_precision(query):
+        query, key = at_least_float32(query.detach()), at_least_float32(key.detach())
+        row = query[:, :, :1] if cls else query[:, :, prefix:].mean(dim=2, keepdim=True)
+        columns = (row * scale).transpose(-2, -1)
+        heads = zip(key.unbind(1), columns.unbind(1), strict=True)
+        logits = torch.cat([torch.bmm(k, column) for k, column in heads], dim=2)
+        return logits.softmax(dim=1).mean(dim=2)[:, prefix:]
+
+
+def choose(importance: Tensor, k: int) -> Tensor:
+    """Return the indices (B, K) of the most important tokens, ascending; ties go to the lower.
+
+    ONNX has no stable sort, and `topk` leaves the order of ties undefined.
+    """
+    scores = importance.detach()
+    least = scores.topk(k, dim=1).values[:, -1:]
+    above, equal = scores > least, scores == least
+    chosen = above | (equal & (equal.cumsum(dim=1) <= k - above.sum(dim=1, keepdim=True)))
+    backwards = torch.arange(scores.shape[1], 0, -1, device=scores.device)
+    return (chosen * backwards).topk(k, dim=1).indices
+
+
+def rows_of(index: Tensor, prefix: int, n: int) -> Tensor:
+    """Return the rows of (B N, D) with prefix and chosen tokens, (B, prefix + K).
+
+    Moving whole rows is faster than `gather`.
+
+    Args:
+        index: Chosen patch tokens, (B, K).
+        prefix: Number of prefix tokens.
+        n: Number of tokens of an image, N.
+    """
+    first = torch.arange(prefix, device=index.device).expand(index.shape[0], prefix)
+    starts = torch.arange(index.shape[0], device=index.device)[:, None] * n
+    return torch.cat([first, index + prefix], dim=1) + starts
+
+
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """Gather the tokens in `rows` from (B, N, D): (B, prefix + K, D)."""
+    return x.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, x.shape[2])
+
+
+def put_back(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
+    """Scatter the tokens `chosen` into `rows` of x (B, N, D), which has those that bypassed."""
+    return x.flatten(0, 1).index_copy(0, rows.flatten(), chosen.flatten(0, 1)).view(x.shape)

@@ -1,0 +1,129 @@
+"""Training of the map selectors, and their recall.
+
+The target of a selector before block i is the map of block i in the full network. Its loss is
+KL(true map || predicted map), on detached inputs. Its metric is recall: the share of the K tokens
+with the largest true column sums that it chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from space.operators.skipping import kept
+from supernet.operators.selection import choose, column_sums, row_importance
+from supernet.precision import at_least_float32, full_precision
+
+RIVALS = ("selector", "previous map", "class row", "chance")
+# With a smaller share of dropped tokens, guessing at random has a high recall too.
+LEAST_DROPPED = 0.1
+
+
+class SelectorLearning:
+    """The auxiliary loss of the selectors, on the maps of the full network.
+
+    Each selector runs its backward pass at once, so that only one pair of maps is alive at a time.
+
+    Args:
+        model: The supernet, or a subnet, whose selectors learn.
+        rows: The images of the batch to learn from, (B,) of bool; a part of them is enough.
+    """
+
+    def __init__(self, model: Any, rows: Tensor) -> None:
+        self.model = model
+        self.rows = rows
+        self.losses: list[Tensor] = []
+        self._before: Tensor | None = None
+
+    def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
+        selectors = self.model.selectors
+        if str(i) not in selectors and str(i + 1) not in selectors:
+            self._before = None
+            return
+        logits = _logits(self.model, i, query[self.rows], key[self.rows])
+        if str(i) in selectors and self._before is not None:
+            loss = divergence(logits, selectors[str(i)](self._before))
+            if loss.requires_grad:
+                (loss * self.rows.sum()).backward()
+            self.losses.append(loss.detach())
+        self._before = logits
+
+
+class SelectorRecall:
+    """Observes the full network and measures the recall of selectors and simpler rivals."""
+
+    def __init__(self, supernet: Any) -> None:
+        self.supernet = supernet
+        self.sums: dict[str, float] = dict.fromkeys(RIVALS, 0.0)
+        self.count = 0
+        self._before: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
+        logits = _logits(self.supernet, i, query, key)
+        if str(i) in self.supernet.selectors and self._before is not None:
+            self._count(i, logits, *self._before)
+        self._before = (logits, query, key)
+
+    def _count(self, i: int, logits: Tensor, before: Tensor, query: Tensor, key: Tensor) -> None:
+        supernet = self.supernet
+        prefix = supernet.num_prefix_tokens
+        truth = column_sums(logits.softmax(dim=-1), prefix)
+        scale = supernet.blocks[i - 1].attn.scale
+        guesses = {
+            "selector": supernet.selectors[str(i)].importance(before, prefix),
+            "previous map": column_sums(before.softmax(dim=-1), prefix),
+            "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
+        }
+        tokens = truth.shape[1]
+        for k in self._chosen(tokens):
+            right = choose(truth, k)
+            for name, guess in guesses.items():
+                self.sums[name] += len(truth) * _overlap(choose(guess, k), right, tokens)
+            self.sums["chance"] += len(truth) * k / tokens
+            self.count += len(truth)
+
+    def _chosen(self, tokens: int) -> list[int]:
+        """Return the K of each ratio of the space that drops enough tokens."""
+        ratios = self.supernet.space.axes["skip"].ratios
+        numbers = {kept(ratio, tokens) for ratio in ratios}
+        return sorted(k for k in numbers if tokens - k >= LEAST_DROPPED * tokens)
+
+    def means(self) -> dict[str, float]:
+        """Return the recall of each rival, averaged over blocks, ratios and images."""
+        return {name: total / self.count for name, total in self.sums.items() if self.count}
+
+
+def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]:
+    """Measure the recall of the selectors and their rivals; empty without selectors."""
+    if not len(supernet.selectors):
+        return {}
+    recall = SelectorRecall(supernet)
+    with torch.inference_mode():
+        for batch in images:
+            supernet.forward_features(batch, supernet.space.largest(), observe=recall)
+    return recall.means()
+
+
+def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:
+    """Compute KL(softmax(logits) || maps), the mean over images, heads and queries."""
+    truth = logits.log_softmax(dim=-1)
+    return (truth.exp() * (truth - log_maps)).sum(dim=-1).mean()
+
+
+def _logits(model: Any, i: int, query: Tensor, key: Tensor) -> Tensor:
+    with full_precision(query):
+        query, key = at_least_float32(query), at_least_float32(key)
+        scale: float = model.blocks[i].attn.scale
+        return (query * scale) @ key.transpose(-2, -1)
+
+
+def _overlap(chosen: Tensor, right: Tensor, tokens: int) -> float:
+    """Return the share of the right tokens among the chosen, averaged over the images."""
+    marks = torch.zeros(len(chosen), tokens, dtype=torch.bool, device=chosen.device)
+    marks.scatter_(1, chosen, True)
+    return marks.gather(1, right).float().mean().item()

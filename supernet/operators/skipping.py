@@ -1,0 +1,94 @@
+"""Token selective attention (ToSA, arXiv 2406.08816): some patch tokens bypass a run of blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from supernet.operators.base import (
+    Action,
+    Auxiliary,
+    Backbone,
+    Flow,
+    Judged,
+    Need,
+    TokenOperator,
+)
+from supernet.operators.selection import (
+    MapSelector,
+    choose,
+    put_back,
+    row_importance,
+    rows_of,
+    take,
+)
+from supernet.operators.selector_learning import SelectorLearning, selector_recall
+
+
+class Skipping(TokenOperator):
+    """Chooses the tokens before the first block of a run; the others bypass all of it."""
+
+    name = "skip"
+    modules = "selectors"
+    auxiliary = "selector"
+    judged = Judged(
+        "recall",
+        "how many of the tokens that matter most the selectors and simpler guesses find",
+    )
+
+    def need(self, action: Action) -> Need | None:
+        if not _starts(action):
+            return None
+        return "logits" if action.choice.selector == "map" else "rows"
+
+    def reader(self, net: Backbone, need: Need, module: Any) -> Callable[..., Tensor]:
+        prefix = net.num_prefix_tokens
+        if need == "logits":
+            return partial(module.importance, prefix=prefix)
+        return partial(row_importance, prefix=prefix, cls=net.has_class_token)
+
+    def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
+        if any(_starts(each) and each.choice.selector == "map" for each in choices):
+            return MapSelector(net.num_heads, like.device).to(like.dtype)
+        return None
+
+    def apply(self, net: Backbone, action: Action, flow: Flow, module: nn.Module | None) -> Flow:
+        if not _starts(action):
+            return flow
+        assert flow.exposed.read is not None
+        chosen = choose(flow.exposed.read, action.after.inside)
+        rows = rows_of(chosen, net.num_prefix_tokens, flow.x.shape[1])
+        places = Places(flow.x, rows, chosen)
+        return flow._replace(x=take(flow.x, rows), restores=(places, *flow.restores))
+
+    def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:
+        learns = len(net.selectors) > 0 and bool(rows.any())
+        return SelectorLearning(net, rows) if learns else None
+
+    def judge(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
+        return selector_recall(net, images)
+
+
+class Places(NamedTuple):
+    """Inserts the tokens of a run among those that bypassed it.
+
+    Args:
+        x: All tokens before the run, (B, N, D).
+        rows: Rows of the tokens in the run, see `rows_of`.
+        chosen: Indices of its patch tokens, (B, K).
+    """
+
+    x: Tensor
+    rows: Tensor
+    chosen: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return put_back(self.x, self.rows, x)
+
+
+def _starts(action: Action) -> bool:
+    """Return whether a skipping block is the first of its run."""
+    return not action.before.inside

@@ -1,0 +1,132 @@
+"""Data parallel training: every process trains the same archs on its share of each batch.
+
+DistributedDataParallel averages in every backward pass, of which a sandwich step has several; here
+gradients are reduced once, after all passes. A parameter that no arch of the step uses has no
+gradient, so the optimiser skips it, as in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from space.utils.errors import one_line
+from space.utils.signals import ProcessLostError
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLostError(
+            "another process of the training has ended; start all of them again, and they go on "
+            f"from the last checkpoint ({one_line(error)})"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The process group of a training.
+
+    Args:
+        rank: Rank of this process; the main process, rank 0, evaluates, logs and saves.
+        count: Number of processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def current(cls) -> Processes:
+        """Return torch's default process group, or one process without it."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def broadcast_parameters(self, model: nn.Module) -> None:
+        """Broadcast the parameters and buffers of the main process."""
+        if self.count > 1:
+            with _lost():
+                for tensor in (*model.parameters(), *model.buffers()):
+                    dist.broadcast(tensor.detach(), src=0)
+
+    def broadcast(self, value: Any) -> Any:
+        """Broadcast the main process's `value`."""
+        if self.count == 1:
+            return value
+        held = [value if self.is_main else None]
+        with _lost():
+            dist.broadcast_object_list(held, src=0)
+        return held[0]
+
+    def all_gather(self, value: Any) -> list[Any]:
+        """Gather the `value` of every process, in the order of ranks."""
+        held = [value] * self.count
+        if self.count > 1:
+            with _lost():
+                dist.all_gather_object(held, value)
+        return held
+
+    def reduce(
+        self,
+        parameters: list[nn.Parameter],
+        summed: list[nn.Parameter],
+        images: Tensor,
+        stop: bool = False,
+    ) -> bool:
+        """Reduce gradients to those of the joined batch.
+
+        Args:
+            parameters: Parameters whose loss is a mean over this process's images.
+            summed: Parameters whose loss is a sum over `images` of this process's images; without
+                such images they have no gradient.
+            images: Number of images in those sums, a scalar.
+            stop: Whether this process was asked to stop.
+
+        Returns:
+            Whether any process was asked to stop, so that all stop at the same step.
+        """
+        used = [parameter for parameter in parameters if parameter.grad is not None]
+        if self.count > 1:
+            images, stop = self._add_up(used, summed, images, stop)
+        if images.item() > 0:
+            for parameter in summed:
+                if parameter.grad is not None:
+                    parameter.grad /= images
+        for parameter in used if self.count > 1 else ():
+            assert parameter.grad is not None
+            parameter.grad /= self.count
+        return stop
+
+    def _add_up(
+        self, used: list[nn.Parameter], summed: list[nn.Parameter], images: Tensor, stop: bool
+    ) -> tuple[Tensor, bool]:
+        """Sum gradients, image counts and stop flags over the processes, in one all-reduce."""
+        for parameter in summed:
+            if parameter.grad is None and parameter.requires_grad:
+                parameter.grad = torch.zeros_like(parameter)
+        gradients = [each.grad for each in (*used, *summed) if each.grad is not None]
+        counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
+        flat = torch.cat([*(each.flatten() for each in gradients), *counts])
+        with _lost():
+            dist.all_reduce(flat)
+            # On GPUs this waits for the all-reduce, so that a lost process raises here.
+            learned, stopping = flat[-2:].tolist()
+        parts = flat[:-2].split([each.numel() for each in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+        if learned == 0:
+            for parameter in summed:
+                parameter.grad = None
+        return flat[-2], stopping > 0

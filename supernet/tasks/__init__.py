@@ -1,0 +1,1 @@
+"""Tasks that networks are trained and evaluated for, one file each."""

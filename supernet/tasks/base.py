@@ -1,0 +1,123 @@
+"""The interface of a task.
+
+B images; the task defines the shapes of outputs and targets.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from space.utils.reader import Reader
+from supernet.config import AugmentConfig
+from supernet.tasks.registry import Direction, Metric, task_metrics
+
+Array = NDArray[Any]
+
+
+class Task(ABC):
+    """A task: loss, metrics, head and mixing of batches; one registry entry and one file each.
+
+    Attributes:
+        name: Name in configs.
+        classes: Class names, for tasks with classes.
+    """
+
+    name: ClassVar[str]
+    classes: Sequence[str] = ()
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, section: Reader, classes: Sequence[str], augment: AugmentConfig) -> Task:
+        """Make the task of a run.
+
+        Args:
+            section: The section `task` of the config.
+            classes: Class names of the data.
+            augment: The section `data.augment`.
+
+        Raises:
+            InputError: A value is invalid.
+        """
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics of the task, the primary one first."""
+        return task_metrics(self.name)
+
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """Optimisation directions of the metrics, by name."""
+        return {metric.name: metric.direction for metric in self.metrics}
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Number of outputs of the head for an image."""
+
+    @property
+    @abstractmethod
+    def needs(self) -> str:
+        """The head that the data needs, in words: "the data 10 classes"."""
+
+    @property
+    def contents(self) -> str:
+        """What the data are of, in words: "10 classes"."""
+        return f"{len(self.classes)} classes" if self.classes else self.name
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """Return all values that training results depend on."""
+
+    def fits(self, backbone: VisionTransformer) -> bool:
+        """Return whether the backbone's head has this task's outputs."""
+        return backbone.num_classes == self.outputs
+
+    @abstractmethod
+    def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
+        """Give the backbone a new head for this task, the same at each call."""
+
+    def check_batch(self, batch: int, place: str = "data.batch") -> None:  # noqa: B027
+        """Refuse a batch size that cannot be trained with; `place` names its option.
+
+        Raises:
+            InputError: The batch size cannot be trained with.
+        """
+
+    def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix images and targets of a training batch, if the task does so."""
+        return images, targets
+
+    @abstractmethod
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Compute the loss on the targets, a mean over the batch."""
+
+    @abstractmethod
+    def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
+        """Compute the loss on a teacher's output, a mean over the batch, without gradient to it."""
+
+    @abstractmethod
+    def statistics(
+        self, output: Tensor, targets: Tensor, reference: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the statistics of each image that `reduce` takes, (B, ...) by name.
+
+        Args:
+            output: A network's output.
+            targets: The targets.
+            reference: The full network's output, if known.
+        """
+
+    def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
+        """Reduce the statistics of all images of a split to its metrics; by default their means."""
+        return {name: float(each.mean()) for name, each in statistics.items()}
+
+    def strata(self, targets: Array) -> Array:
+        """Return the stratum of each image, for stratified splits; by default one for all."""
+        return np.zeros(len(targets), dtype=np.int64)

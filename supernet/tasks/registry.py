@@ -1,0 +1,151 @@
+"""The registry of tasks and their metrics. To add one: its file, and its entry here.
+
+No import of torch, so that tables and reports can read metrics fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from space.utils.errors import InputError, near, shown
+
+if TYPE_CHECKING:
+    from supernet.tasks.base import Task
+
+Direction = Literal["max", "min"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of networks.
+
+    Args:
+        name: Name in configs, files and Python.
+        direction: Direction of optimisation.
+        title: Name in sentences and on axes.
+        unit: Any unit; "%" for shares, which are displayed times 100.
+        hub_type: Name on the Hugging Face Hub, if another.
+    """
+
+    name: str
+    direction: Direction
+    title: str
+    unit: str = ""
+    hub_type: str = ""
+
+    @property
+    def is_share(self) -> bool:
+        return self.unit == "%"
+
+
+class TaskEntry(NamedTuple):
+    """The registry entry of a task.
+
+    Args:
+        place: Module and class, as `module:Class`.
+        metrics: Its metrics, the primary one first.
+        pipeline_tag: Name of the task on the Hugging Face Hub.
+        network: What a network for it is called in a sentence.
+    """
+
+    place: str
+    metrics: tuple[Metric, ...]
+    pipeline_tag: str = "other"
+    network: str = "A network"
+
+
+DEFAULT_TASK = "classification"
+
+_tasks: dict[str, TaskEntry] = {
+    "classification": TaskEntry(
+        "supernet.tasks.classification:Classification",
+        (
+            Metric("top1", "max", "top-1", "%", "accuracy"),
+            Metric("top5", "max", "top-5", "%", "accuracy"),
+            Metric("cross_entropy", "min", "cross entropy"),
+            Metric("kl", "min", "KL to the full network"),
+        ),
+        "image-classification",
+        "An image classifier",
+    ),
+}
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of all tasks."""
+    return tuple(_tasks)
+
+
+def task_metrics(name: str = DEFAULT_TASK) -> tuple[Metric, ...]:
+    """Return the metrics of a task, the primary one first.
+
+    Raises:
+        InputError: There is no such task.
+    """
+    return task_entry(name).metrics
+
+
+def find_metric(name: str) -> Metric | None:
+    """Return the metric of that name, of any task; None if no task has one."""
+    every = (metric for entry in _tasks.values() for metric in entry.metrics)
+    return next((metric for metric in every if metric.name == name), None)
+
+
+def directions() -> dict[str, Direction]:
+    """Return the optimisation directions of all tasks' metrics, by name."""
+    entries = _tasks.values()
+    return {metric.name: metric.direction for entry in entries for metric in entry.metrics}
+
+
+def task_class(name: str) -> type[Task]:
+    """Return the class of a task.
+
+    Raises:
+        InputError: There is no such task.
+    """
+    module, _, kind = task_entry(name).place.partition(":")
+    found: type[Task] = getattr(import_module(module), kind)
+    return found
+
+
+@contextmanager
+def registered(name: str, entry: TaskEntry) -> Iterator[None]:
+    """Register a task within a context.
+
+    Raises:
+        InputError: There is one of that name.
+    """
+    register(name, entry)
+    try:
+        yield
+    finally:
+        del _tasks[name]
+
+
+def register(name: str, entry: TaskEntry) -> None:
+    """Add a task; needed in every process that trains or evaluates it.
+
+    Raises:
+        InputError: There is one of that name.
+    """
+    if name in _tasks:
+        raise InputError(f"task {shown(name)}: there is one of that name")
+    _tasks[name] = entry
+
+
+def task_entry(name: str) -> TaskEntry:
+    """What the registry says of a task.
+
+    Raises:
+        InputError: There is no such task.
+    """
+    if name not in _tasks:
+        raise InputError(
+            f"task.name: must be one of {', '.join(_tasks)}, got {shown(name)}"
+            f"{near(str(name), list(_tasks))}"
+        )
+    return _tasks[name]

@@ -1,0 +1,116 @@
+import pytest
+from search_toys import toy_space
+
+from search.problem.budget import parse_budget
+from search.problem.objectives import Objective, parse_objectives
+from search.utils.units import quantity
+from space import InputError, macs, params
+
+SPACE = toy_space()
+FULL = macs(SPACE.largest(), SPACE.shape)
+
+
+def limits(values, **others):
+    return {each.name: each.most for each in parse_budget(values, SPACE, **others).limits}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("macs=0.8G", {"macs": 0.8e9}),
+        ("macs=800M", {"macs": 0.8e9}),
+        ("macs = 8e8", {"macs": 0.8e9}),
+        ("macs=800_000_000", {"macs": 0.8e9}),
+        ("flops=1.6G", {"macs": 0.8e9}),
+        ("macs=60%", {"macs": FULL * 0.6}),
+        ("flops=60%", {"macs": FULL * 0.6}),
+        ("params=12M, tokens=1.5K", {"params": 12e6, "tokens": 1500}),
+        ("params=300k", {"params": 300e3}),
+        (["params=12M", "macs=1T"], {"params": 12e6, "macs": 1e12}),
+        ({"macs": 0.8e9, "tokens": "50%"}, {"macs": 0.8e9, "tokens": 6 * 196 / 2}),
+        ("activation_memory=.5M", {"activation_memory": 5e5}),
+        (None, {}),
+        ({}, {}),
+    ],
+)
+def test_amounts(text, expected):
+    assert limits(text) == pytest.approx(expected)
+
+
+def test_an_arch_is_inside_that_costs_exactly_the_limit():
+    full = SPACE.largest()
+    assert parse_budget({"macs": FULL}, SPACE).inside(full)
+    assert parse_budget("macs=100%, params=100%, tokens=100%", SPACE).inside(full)
+    assert not parse_budget({"macs": FULL - 1}, SPACE).inside(full)
+    assert not parse_budget({"params": params(full, SPACE.shape) - 1}, SPACE).inside(full)
+
+
+def test_macs_are_echoed_as_flops_too():
+    assert str(parse_budget("flops=1.6G", SPACE)) == "macs=800M (flops=1.6G)"
+    assert str(parse_budget("params=12M, latency_ms=3", SPACE)) == "params=12M, latency_ms<=3"
+    assert str(parse_budget(None, SPACE)) == "none"
+
+
+def test_a_budget_on_a_metric_is_a_constraint():
+    budget = parse_budget("latency_ms=3, top1=0.7", SPACE)
+    assert budget.limits == ()
+    latency, top1 = budget.constraints
+    assert latency.excess({"latency_ms": 3.5}) == pytest.approx(0.5)
+    assert latency.excess({"latency_ms": 3.0}) == 0
+    assert top1.excess({"top1": 0.6}) == pytest.approx(0.1), "of accuracy, at least so much"
+    assert budget.inside(SPACE.largest()), "what is not known yet refuses nothing"
+
+
+def test_an_objectives_direction_says_which_way_its_budget_goes():
+    objectives = parse_objectives("miou=max")
+    (constraint,) = parse_budget("miou=0.5", SPACE, objectives).constraints
+    assert constraint.excess({"miou": 0.4}) > 0
+
+
+def test_a_function_of_the_arch_can_be_budgeted_before_evaluation():
+    own = Objective("pools", "min", lambda arch: sum(b.pool is not None for b in arch.blocks) + 1)
+    budget = parse_budget({"pools": 1}, SPACE, [own])
+    assert budget.inside(SPACE.largest())
+    assert not budget.inside(SPACE.smallest())
+    assert limits({"pools": "200%"}, objectives=[own]) == {"pools": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("macs", ["NAME=AMOUNT", "'macs'"]),
+        ("macs=", ["macs", "a number such as", "''"]),
+        ("macs=lots", ["macs", "'lots'"]),
+        ("macs=1.2.3", ["'1.2.3'"]),
+        ("macs=3Q", ["'3Q'"]),
+        ("macs=0", ["positive", "'0'"]),
+        ("macs=-1G", ["positive"]),
+        ({"macs": float("nan")}, ["positive", "nan"]),
+        ({"macs": float("inf")}, ["positive"]),
+        ({"macs": True}, ["positive", "True"]),
+        ({"macs": None}, ["positive", "None"]),
+        ("macs=1G, flops=2G", ["'macs'", "twice"]),
+        ("macs=1G, macs=2G", ["'macs'", "twice"]),
+        ("mcas=1G", ["'mcas'", "did you mean 'macs'", "params"]),
+        ("param=1G", ["did you mean 'params'"]),
+        ("latency_ms=60%", ["latency_ms", "per cent", "free"]),
+        ("a b=3", ["NAME=AMOUNT"]),
+        (3, ["NAME=AMOUNT", "3"]),
+        ([3], ["NAME=AMOUNT", "3"]),
+    ],
+)
+def test_what_is_no_budget_is_refused_in_a_line(text, words):
+    with pytest.raises(InputError) as caught:
+        parse_budget(text, SPACE)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.8e9, "800M"), (1.25e9, "1.25G"), (12e6, "12M"), (3.1, "3.1"), (1e12, "1T"), (0, "0")],
+)
+def test_quantities_read_as_people_write_them(value, text):
+    assert quantity(value) == text

@@ -1,0 +1,45 @@
+"""Values of `SearchOptions` go on working as arguments of `run_search`, for one version."""
+
+import warnings
+
+import pytest
+from latency_toys import table_of
+from search_toys import Evaluate, toy_space
+
+from search import RayConfig, SearchOptions, Workers, run_search
+from search.run import _with_moved
+
+SPACE = toy_space()
+
+
+def searched(**values):
+    return run_search(space=SPACE, evaluate=Evaluate(SPACE), trials=12, origin="toy", **values)
+
+
+def test_an_argument_of_earlier_versions_does_what_its_option_does_and_warns(tmp_path):
+    table = table_of(SPACE)
+    wanted = searched(budget="latency_ms=80%", options=SearchOptions(latency=[table]))
+    for latency in (table, [table], (table,)):
+        with pytest.warns(DeprecationWarning, match=r"SearchOptions\(latency=\.\.\.\)"):
+            front = searched(budget="latency_ms=80%", latency=latency)
+        assert front.entries == wanted.entries
+    searched(folder=tmp_path / "a")
+    with pytest.warns(DeprecationWarning, match="reuse"):
+        front = searched(folder=tmp_path / "b", reuse=tmp_path / "a")
+    assert front.entries == searched(folder=tmp_path / "a").entries
+
+
+def test_workers_are_taken_apart():
+    workers = Workers(2, 0.5, 0.25, RayConfig("127.0.0.1:6379"))
+    with pytest.warns(DeprecationWarning, match="workers"):
+        options = _with_moved(SearchOptions(), {"workers": workers})
+    assert options == SearchOptions(2, 0.5, 0.25, RayConfig("127.0.0.1:6379"))
+    assert options.evaluators() == workers
+
+
+def test_options_do_not_warn_and_other_arguments_are_unknown():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        searched(options=SearchOptions(time_limit=60.0))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'wrokers'"):
+        searched(wrokers=2)

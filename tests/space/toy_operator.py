@@ -1,0 +1,66 @@
+"""`thin`: keeps every second patch token. An operator that is defined here and nowhere else."""
+
+from dataclasses import dataclass
+
+from space.operators.base import BlockCost, Operator, Term, blocks_of
+from space.state import Tokens
+from supernet.operators.base import TokenOperator
+
+
+@dataclass(frozen=True)
+class ThinAxis:
+    blocks: tuple[int, ...]
+    choices = (True,)
+
+    def to_dict(self):
+        return {"blocks": list(self.blocks)}
+
+
+class Thin(Operator):
+    """What the space knows: after it there is no grid; every second token is left."""
+
+    name = field = "thin"
+    kind, plain = "reduce", False
+    title, caption = "thin out", "Funnel: every second patch token is kept"
+
+    def text(self, choice):
+        return "thin" if choice else "none"
+
+    def from_dict(self, given):
+        return given["thin"].flag()
+
+    def read_axis(self, section, shape):
+        return ThinAxis(blocks_of(section.mapping(blocks="all")["blocks"], shape.depth, first=0))
+
+    def canonical(self, tokens, own, choice, axis):
+        return choice and tokens.patches > 1
+
+    def advance(self, tokens, own, choice):
+        if not choice:
+            return tokens, None
+        return Tokens(None, -(-tokens.patches // 2), 0, True, tokens.own_maps), None
+
+    def cost(self, tokens, own, choice, shape):
+        if not choice:
+            return BlockCost()
+        left = -(-tokens.patches // 2)
+        moved = (tokens.patches + left + 2 * shape.prefix) * shape.width
+        return BlockCost(before=moved, terms=((Term("thin", tokens.patches, left), 0),))
+
+    def effect(self, after, choice):
+        return [["thin", after.tokens.patches]] if choice else []
+
+    def describe(self, choice):
+        return "every second patch token" if choice else ""
+
+
+class ThinTokens(TokenOperator):
+    """What it does to them."""
+
+    name = "thin"
+
+    def apply(self, net, action, flow, module):
+        prefix = net.num_prefix_tokens
+        n = flow.x.shape[1]
+        kept = [*range(prefix), *range(prefix, n, 2)]
+        return flow._replace(x=flow.x[:, kept])

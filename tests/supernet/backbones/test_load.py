@@ -1,0 +1,150 @@
+import pickle
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from space import InputError
+from supernet.backbones.load import BackboneConfig, load_backbone
+from supernet.tasks.classification import Classification
+
+ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
+MODEL = "vit_tiny_patch16_224"
+
+
+def checkpoint(path, classes=5, **args):
+    torch.manual_seed(1)
+    model = timm.create_model(MODEL, **{**ARGS, **args}, num_classes=classes)
+    if path.suffix == ".safetensors":
+        save_file(model.state_dict(), path)
+    else:
+        torch.save({"state_dict": model.state_dict()}, path)
+    return model
+
+
+def load(path, classes=5, **args):
+    config = BackboneConfig(MODEL, {**ARGS, **args}, checkpoint=str(path))
+    return load_backbone(config, Classification([str(i) for i in range(classes)]), seed=0)
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_a_timm_checkpoint_gives_the_models_logits(tmp_path, name):
+    model = checkpoint(tmp_path / name).eval()
+    loaded = load(tmp_path / name)
+    images = torch.randn(2, 3, 32, 32)
+    assert not loaded.head_reset
+    assert torch.equal(loaded.backbone.eval()(images), model(images))
+
+
+def test_other_classes_reset_the_head_and_keep_the_rest(tmp_path):
+    model = checkpoint(tmp_path / "a.pth", classes=7)
+    loaded = load(tmp_path / "a.pth", classes=3)
+    assert loaded.head_reset
+    assert loaded.backbone.num_classes == 3
+    own = loaded.backbone.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in model.state_dict().items() if "head" not in k)
+
+
+def test_positions_of_another_size_are_brought_to_this_one(tmp_path):
+    checkpoint(tmp_path / "a.pth", img_size=64)
+    assert load(tmp_path / "a.pth").backbone.pos_embed.shape[1] == 17
+
+
+def test_without_weights_a_new_head_is_no_reset():
+    task = Classification(("a", "b"))
+    loaded = load_backbone(BackboneConfig(MODEL, ARGS), task, seed=0)
+    assert not loaded.head_reset
+    assert loaded.backbone.num_classes == 2
+
+
+def download(monkeypatch, path, classes=10, overlay=(), **args):
+    """Load a backbone whose download is the file at `path`."""
+    create = timm.create_model
+
+    def from_file(name, pretrained=False, **args):
+        if pretrained:
+            args["pretrained_cfg_overlay"] = {"file": str(path), **dict(overlay)}
+        return create(name, pretrained=pretrained, **args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(timm, "create_model", from_file)
+        config = BackboneConfig(MODEL, {**ARGS, **args}, pretrained=True)
+        return load_backbone(config, Classification([str(i) for i in range(classes)]), seed=0)
+
+
+@pytest.mark.parametrize("args", [{}, {"num_classes": 10}])
+def test_a_download_of_other_classes_has_its_head_reset(tmp_path, monkeypatch, args):
+    model = checkpoint(tmp_path / "a.pth", classes=1000)
+    state = torch.random.get_rng_state()
+    loaded = download(monkeypatch, tmp_path / "a.pth", **args)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert loaded.head_reset
+    torch.manual_seed(5)
+    again = download(monkeypatch, tmp_path / "a.pth", **args)
+    own, twin = loaded.backbone.state_dict(), again.backbone.state_dict()
+    assert all(torch.equal(own[k], twin[k]) for k in own)
+    assert own["head.weight"].shape[0] == 10
+    assert all(torch.equal(own[k], v) for k, v in model.state_dict().items() if "head" not in k)
+
+
+def test_a_download_keeps_a_head_that_fits(tmp_path, monkeypatch):
+    model = checkpoint(tmp_path / "a.pth", classes=1000)
+    loaded = download(monkeypatch, tmp_path / "a.pth", classes=1000)
+    assert not loaded.head_reset
+    assert torch.equal(loaded.backbone.head.weight, model.head.weight)
+
+
+@pytest.mark.parametrize("args", [{}, {"num_classes": 10}])
+def test_a_download_without_a_head_gets_one(tmp_path, monkeypatch, args):
+    checkpoint(tmp_path / "a.pth", classes=0)
+    loaded = download(monkeypatch, tmp_path / "a.pth", overlay={"num_classes": 0}, **args)
+    assert loaded.head_reset
+    assert loaded.backbone.num_classes == 10
+
+
+@pytest.mark.parametrize("classes", [3, 1000, 0, None, "ten"])
+@pytest.mark.parametrize("given", [{}, {"checkpoint": "a.pth"}, {"pretrained": True}])
+def test_another_number_of_classes_than_the_datas_is_refused(given, classes):
+    config = BackboneConfig(MODEL, {**ARGS, "num_classes": classes}, **given)
+    with pytest.raises(InputError) as caught:
+        load_backbone(config, Classification([str(i) for i in range(10)]), seed=0)
+    assert str(caught.value) == (
+        f"args of {MODEL}: num_classes is {classes!r}, the data 10 classes; leave it out: the "
+        "head takes the number from the data"
+    )
+
+
+class Evil:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('a checkpoint ran code')",)
+
+
+def test_what_does_not_fit_or_is_no_checkpoint_is_one_line(tmp_path):
+    checkpoint(tmp_path / "wide.pth", embed_dim=32)
+    checkpoint(tmp_path / "gray.pth", in_chans=1)
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with (tmp_path / "evil.pth").open("wb") as file:
+        pickle.dump({"state_dict": Evil()}, file)
+    for name, words in {
+        "gone.pth": "does not exist",
+        "wide.pth": "does not fit",
+        "gray.pth": "does not fit",
+        "text.pth": "no checkpoint that can be read",
+        "cut.safetensors": "no checkpoint that can be read",
+        "list.pth": "",
+        "evil.pth": "no checkpoint that can be read",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            load(tmp_path / name)
+        assert words in str(caught.value)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_checkpoint_and_pretrained_together_are_refused():
+    config = BackboneConfig(MODEL, ARGS, checkpoint="a", pretrained=True)
+    with pytest.raises(InputError, match="not both"):
+        load_backbone(config, Classification(("a",)), seed=0)

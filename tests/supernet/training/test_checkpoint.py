@@ -1,0 +1,70 @@
+"""Checkpoints: the newest whole one is read, whatever became of the files."""
+
+import shutil
+
+import pytest
+import torch
+from checkpoint_toys import number_of, saved, state_of
+
+from space import InputError
+from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
+
+
+def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path):
+    path = saved(tmp_path, 5)
+    assert number_of(load_checkpoint(path)) == 5
+    assert number_of(load_checkpoint(previous(path))) == 4
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "checkpoint.previous.pt",
+        "checkpoint.pt",
+    ]
+
+
+def test_there_may_be_none(tmp_path):
+    found = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert (found.state, found.notes) == (None, [])
+
+
+def test_a_stop_between_the_two_renames_loses_nothing(tmp_path):
+    path = saved(tmp_path)
+    path.replace(previous(path))
+    found = load_checkpoint(path)
+    assert (number_of(found), found.notes) == (2, [])
+
+
+def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
+    path = saved(tmp_path)
+    torch.save({"a": 1}, path)
+    found = load_checkpoint(path)
+    assert number_of(found) == 1
+    assert "it does not end with its checksum" in found.notes[0]
+
+
+def test_where_none_is_whole_it_is_refused_and_left_as_it_is(tmp_path):
+    path = saved(tmp_path)
+    for each in (path, previous(path)):
+        each.write_bytes(each.read_bytes()[:500])
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    with pytest.raises(InputError, match=r"no whole checkpoint: .*; delete it to go") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)
+    for each in (path, previous(path)):
+        assert each.read_bytes() == (tmp_path / "copy" / each.name).read_bytes()
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    path = saved(tmp_path)
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "no space left")))
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be written: no space left"):
+        save_checkpoint(state_of(3), path)
+    assert number_of(load_checkpoint(path)) == 2
+    assert number_of(load_checkpoint(previous(path))) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    path = saved(tmp_path)
+    half = tmp_path / ".checkpoint.pt.4711.part"
+    half.write_bytes(path.read_bytes()[:500])
+    assert number_of(load_checkpoint(path)) == 2
+    assert not half.exists()
