@@ -10,10 +10,10 @@ from typing import Literal
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.costs import MEASURED
 from search.pipeline.config import Config
 from search.pipeline.given_archs import read_archs
 from search.problem.budget import amount_of
+from search.problem.latency_names import measured_name
 from search.utils.units import quantity
 from space.arch import Arch
 from space.baselines import baselines
@@ -177,7 +177,7 @@ def best_within(
         InputError: No subnet is within the budget, or the front does not have the cost.
     """
     name, _ = named(budget)
-    measured, limit = MEASURED + name, _limit(front, budget)
+    measured, limit = measured_name(name), _limit(front, budget)
     best = front.best(**{name: limit})
     if any(measured in entry.metrics for entry in front.entries):
         kept = front.best(**{measured: limit})

@@ -12,10 +12,10 @@ from rich.progress import track
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.costs import MEASURED
 from search.latency.measure import WARM_UP, device_name, steady, take_turns, waiting_for
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
+from search.problem.latency_names import measured_name
 from search.utils.console import print_line
 from space.arch import Arch
 from space.utils.errors import one_line
@@ -50,9 +50,9 @@ def time_front(
     front = front.readable()
     for name, table in tables.items():
         known = {
-            entry.identity: entry.metrics[MEASURED + name]
+            entry.identity: entry.measured[name]
             for entry in (earlier.entries if earlier else ())
-            if MEASURED + name in entry.metrics
+            if name in entry.measured
         }
         left = [entry.arch for entry in front.entries if entry.identity not in known]
         if left:
@@ -60,7 +60,7 @@ def time_front(
             if found is None:
                 continue
             known |= found
-        front = _with(front, MEASURED + name, known)
+        front = _with(front, measured_name(name), known)
         if left:
             print_line(console, _off(front, name))
     return front
@@ -73,7 +73,7 @@ def latencies_of(
     found = {}
     for name, table in tables.items():
         if name in entry.metrics:
-            measured = entry.metrics.get(MEASURED + name)
+            measured = entry.measured.get(name)
             ms = entry.metrics[name] if measured is None else measured
             found[name] = _described(ms, measured is not None, table)
     return found
@@ -139,9 +139,9 @@ def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
     """
     return [
         ", ".join(
-            f"{name} is over by {entry.metrics[MEASURED + name] / most - 1:.1%}"
+            f"{name} is over by {entry.measured[name] / most - 1:.1%}"
             for name, most in limits.items()
-            if entry.metrics.get(MEASURED + name, 0.0) > most
+            if entry.measured.get(name, 0.0) > most
         )
         for entry in front.entries
     ]
@@ -214,7 +214,7 @@ def _rounds(
 
 def _off(front: Front, name: str) -> str:
     """Describe the mean error of the predictions on the front."""
-    pairs = [(each.metrics[name], each.metrics[MEASURED + name]) for each in front.entries]
+    pairs = [(each.metrics[name], each.measured[name]) for each in front.entries]
     mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
     return f"{name}: predictions are off by {mean:.1%} on the front, on average"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from search.latency.costs import MEASURED, is_latency
 from search.problem.costs import FREE_COSTS
+from search.problem.latency_names import is_latency
 from search.report.networks import Network
 from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult
@@ -88,12 +88,7 @@ def _collect(
     front, space = search.front, search.space
     metrics_of = {each.identity: each.metrics for each in search.records}
     evaluated = [_point(metrics, cost, score) for metrics in metrics_of.values()]
-    points = [
-        _point({**entry.metrics, cost: entry.metrics[MEASURED + cost]}, cost, score)
-        if MEASURED + cost in entry.metrics
-        else _point(entry.metrics, cost, score)
-        for entry in front.entries
-    ]
+    points = [_point({**entry.metrics, **entry.measured}, cost, score) for entry in front.entries]
     leads = zip(points, front.leads, strict=True)
     full, hand_made = None, dict[tuple[float, float], list[str]]()
     if space is not None:
@@ -115,7 +110,7 @@ def _collect(
         retrained=list(_collect_retrained(networks, cost, score)),
         limit=search.limits.get(cost),
         is_line={each.name for each in front.objectives} <= {score.name, cost},
-        cost_measured=any(MEASURED + cost in entry.metrics for entry in front.entries),
+        cost_measured=any(cost in entry.measured for entry in front.entries),
         search_images=front.images,
         test_images=next((each.test_images for each in networks if each.test_images), None),
     )

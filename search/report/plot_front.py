@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from search.front.leads import NOT_TOLD_APART
-from search.latency.costs import is_latency
+from search.problem.latency_names import is_latency
 from search.report.front_data import FrontData, Point, RetrainedPoint
 from search.report.style import (
     BLUE,
