@@ -40,7 +40,7 @@ class FrontData:
         cost: Name of the cost of the x axis.
         evaluated: All evaluated networks.
         front: The front, sorted by cost.
-        not_told_apart: Points of the front whose lead over the next best may be chance.
+        insignificant: Points of the front whose lead over the next best may be chance.
         full: The full network, if it was evaluated.
         hand_made: The hand-made archs that were evaluated.
         retrained: The retrained networks.
@@ -55,7 +55,7 @@ class FrontData:
     cost: str
     evaluated: Sequence[Point]
     front: Sequence[Point]
-    not_told_apart: Sequence[Point]
+    insignificant: Sequence[Point]
     full: Point | None
     hand_made: Sequence[Point]
     retrained: Sequence[RetrainedPoint]
@@ -104,7 +104,9 @@ def _collect(
         cost=cost,
         evaluated=[point for point in evaluated if point],
         front=sorted(point for point in points if point),
-        not_told_apart=[point for point, lead in leads if point and lead and not lead.told_apart],
+        insignificant=[
+            point for point, lead in leads if point and lead and not lead.is_significant
+        ],
         full=full,
         hand_made=[Point(x, y, ", ".join(names)) for (x, y), names in hand_made.items()],
         retrained=list(_collect_retrained(networks, cost, score)),
