@@ -28,7 +28,7 @@ from supernet.backbones.load import load_backbone
 from supernet.data.loaders import Batch
 from supernet.precision import autocast
 from supernet.tasks.classification import Classification
-from supernet.training.sandwich import Sandwich, archs_of_step
+from supernet.training.sandwich import Sandwich, draw_archs
 
 PLAIN, FULL, STEP = "timm's full network", "full network of the supernet", "sandwich step"
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
 
     wait, taken, peaks, shares = waiting_for(device), {}, [], []
     for repeat in range(args.repeats):
-        archs = [space.largest(), *archs_of_step(space, 0, repeat, recipe.random_archs)]
+        archs = [space.largest(), *draw_archs(space, 0, repeat, recipe.random_archs)]
         runs = {
             PLAIN: partial(alone, plain),
             FULL: partial(sandwich, batch, []),

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from search.front.front import Front
 from search.front.front_file import FRONT, FrontEntry
-from search.latency.costs import MEASURED, is_latency
 from search.problem.budget import amount_of
+from search.problem.latency_names import is_latency, measured_name
 from search.utils.console import cell
 from space.arch_file import ArchFile, arch_data, parse_arch
 from space.utils.atomic import make_folder, replacing
@@ -132,10 +132,9 @@ class Portfolio:
 
     def _by_measurement(self, name: str, amount: float | str) -> tuple[str, float | str]:
         """Turn a latency limit into one on measured latency, if every subnet has been measured."""
-        measured = MEASURED + name
-        if not is_latency(name) or not all(measured in each.entry.metrics for each in self):
+        if not is_latency(name) or not all(name in each.entry.measured for each in self):
             return name, amount
-        return measured, amount_of(name, amount, self.front.full.get(name))
+        return measured_name(name), amount_of(name, amount, self.front.full.get(name))
 
     def _reach(self, limits: Mapping[str, float | str]) -> str:
         """Format limits with the subnets' range: `macs=5% (theirs: 0.2G to 1.1G)`."""

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.evaluators.base import Sharing, attempt, in_order
+from search.evaluators.base import Sharing, evaluate_safely, order_jobs
 from search.front.front import Front
 from search.front.front_file import FRONT
 from search.latency.costs import make_problem, read_tables
@@ -174,18 +174,18 @@ def search_here(
     """The search in this process, one evaluation after the other, group by group."""
     with search.open() as session:
         study = session.study
-        jobs = study.group(1)
+        jobs = study.take_group(1)
         # A search that is at its end already has no use for weights.
         evaluate = make_evaluate() if jobs else None
         most = search.sampler.ahead if isinstance(evaluate, Sharing) else 1
         on_event(session.progress())
         while jobs and evaluate is not None:
-            group = deque(in_order(evaluate, jobs))
+            group = deque(order_jobs(evaluate, jobs))
             while group:
                 job = group.popleft()
-                study.finish(job, attempt(evaluate, job.arch, time_limit))
+                study.finish(job, evaluate_safely(evaluate, job.arch, time_limit))
                 if not group:
-                    jobs = study.group(most)
+                    jobs = study.take_group(most)
                 on_event(session.progress())
         return Front.of(search.problem, study.records, study.ended or "")
 

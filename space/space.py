@@ -130,7 +130,7 @@ class SearchSpace:
     def kernel_bands(self) -> dict[tuple[int, str], Bands]:
         """Bands of the archs that use a pooling kernel, by the kernel's block and name."""
         parts = {
-            (i, kernel): self.graph.through(i, partial(_trains, each, kernel))
+            (i, kernel): self.graph.restrict(i, partial(_trains, each, kernel))
             for each, axis in self._searched()
             for i in axis.blocks
             for kernel in sorted(filter(None, {*map(each.kernel, axis.choices)}))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from search.distributed.leases import BEAT_SECONDS, Result
+from search.distributed.leases import HEARTBEAT_SECONDS, Result
 from search.distributed.ray_api import ray
 from search.distributed.worker import Watch, work
 from search.problem.evaluation import Job, describe
@@ -44,20 +44,20 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
     name = tune.get_context().get_trial_id()
     watch, ended = Watch(evaluation.time_limit), threading.Event()
 
-    def beat() -> None:
-        while not ended.wait(watch.step(BEAT_SECONDS)):
-            study.beat.remote(name)
+    def note_heartbeat() -> None:
+        while not ended.wait(watch.step(HEARTBEAT_SECONDS)):
+            study.note_heartbeat.remote(name)
             results = watch.overdue()
             if results:
                 # No thread can end another one that hangs, and `sys.exit` ends this thread alone:
                 # the process ends, and Tune starts it again.
-                ray.get(study.leave.remote(name, results))
+                ray.get(study.remove_worker.remote(name, results))
                 os._exit(1)
 
     try:
-        if not ray.get(study.hello.remote(name)):
+        if not ray.get(study.register_worker.remote(name)):
             return
-        threading.Thread(target=beat, daemon=True).start()
+        threading.Thread(target=note_heartbeat, daemon=True).start()
         try:
             # Fetched here: a module that this node lacks is reported instead of retried for ever.
             evaluate = ray.get(evaluation.made[0])()

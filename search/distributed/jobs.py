@@ -1,4 +1,4 @@
-"""Long jobs side by side: a Ray task for each, which Ray retries when its process dies."""
+"""Long jobs in parallel: one Ray task each, which Ray retries when its process dies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from supernet.progress import progress_bar
 
 POLL_SECONDS = 1.0
 # Time for tasks to write checkpoints after Ctrl-C.
-LEAVE_SECONDS = 6.0
+CHECKPOINT_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def run_jobs(
 
     Raises:
         InputError: Ray cannot be joined, or a node lacks the folder or what `check` looks for.
-        KeyboardInterrupt: Ctrl-C; the jobs were asked to write checkpoints.
+        KeyboardInterrupt: Ctrl-C; the jobs were refs to write checkpoints.
     """
     found: dict[str, str | None] = {}
     waiting, running = list(jobs), dict[Any, Job]()
@@ -89,7 +89,7 @@ def run_jobs(
             line = describe_placement(workers, gpus, wanted)
             console.print(line, soft_wrap=True, highlight=False, markup=False)
         tasks = _Tasks(workers, gpus)
-        with _shown(jobs, console) as tell:
+        with _show_progress(jobs, console) as tell:
             try:
                 while waiting or running:
                     while waiting and len(running) < workers.count:
@@ -98,17 +98,17 @@ def run_jobs(
                     done, _ = ray.wait([*running], timeout=POLL_SECONDS)
                     for ref in done:
                         job = running.pop(ref)
-                        found[job.name] = _result(ref, job)
+                        found[job.name] = _wait_for_failure(ref, job)
                     tell(found)
             except KeyboardInterrupt:
                 with silent_stderr():
                     tasks.stop([*running])
-                    ray.wait([*running], num_returns=len(running), timeout=LEAVE_SECONDS)
+                    ray.wait([*running], num_returns=len(running), timeout=CHECKPOINT_SECONDS)
                 raise
     return found
 
 
-def run_there(folder: str, run: Callable[[], str | None]) -> str | None:
+def run_in_folder(folder: str, run: Callable[[], str | None]) -> str | None:
     """Run a job in the driver's working directory; return the reason for a failure, or None."""
     try:
         os.chdir(folder)
@@ -117,8 +117,8 @@ def run_there(folder: str, run: Callable[[], str | None]) -> str | None:
     return run()
 
 
-def reached(folder: str, probe: str, check: Callable[[], str | None]) -> str | None:
-    """Return what this node lacks of the files that jobs read and write, or None."""
+def check_node(folder: str, probe: str, check: Callable[[], str | None]) -> str | None:
+    """Return why this node cannot run jobs: folder or data are out of reach; None if it can."""
     try:
         os.chdir(folder)
         Path(probe).with_suffix(f".{uuid.uuid4().hex[:8]}").touch()
@@ -162,7 +162,7 @@ class _Tasks:
         }
         if workers.ray.placement:
             options["label_selector"] = dict(workers.ray.placement)
-        task = self._remote(run_there).options(**options, runtime_env=self._env)
+        task = self._remote(run_in_folder).options(**options, runtime_env=self._env)
         return task.remote(folder, job.run)
 
     def stop(self, running: list[Any]) -> None:
@@ -182,36 +182,36 @@ def _check_nodes(
     folder: Path,
     check: Callable[[], str | None],
 ) -> None:
-    """Check on every node that fits a worker that it reaches the folder and passes `check`.
+    """Check that every node with room for a worker reaches the folder and passes `check`.
 
     Raises:
         InputError: Some nodes do not; it names them and what they lack.
     """
     remote: Any = ray.remote
     probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
-    there: Any = ray.nodes
-    nodes = [node for node in there() if count_fitting_workers(node, workers, bundle)]
+    list_nodes: Any = ray.nodes
+    nodes = [node for node in list_nodes() if count_fitting_workers(node, workers, bundle)]
     probe.touch()
     try:
-        asked = {
-            node["NodeManagerAddress"]: remote(reached)
+        refs = {
+            node["NodeManagerAddress"]: remote(check_node)
             .options(num_cpus=0, runtime_env=dict(workers.ray.runtime_env), **on(node["NodeID"]))
             .remote(str(Path.cwd()), str(probe), check)
             for node in nodes
         }
-        said = {address: _said(ref) for address, ref in asked.items()}
+        answers = {address: _get_answer(ref) for address, ref in refs.items()}
     finally:
         for path in probe.parent.glob(f"{probe.name}*"):
             path.unlink()
-    reasons = [f"node {address}: {reason}" for address, reason in said.items() if reason]
+    reasons = [f"node {address}: {reason}" for address, reason in answers.items() if reason]
     if reasons:
         raise InputError(
-            f"retrain.workers: {'; '.join(reasons)}; the run's folder and the data must be there "
-            "on every node"
+            f"retrain.workers: {'; '.join(reasons)}; every node must see the run's folder and "
+            "the data at the same paths"
         )
 
 
-def _result(ref: Any, job: Job) -> str | None:
+def _wait_for_failure(ref: Any, job: Job) -> str | None:
     """Return the reason for a job's failure, or None."""
     try:
         found: str | None = ray.get(ref)
@@ -225,7 +225,7 @@ def _result(ref: Any, job: Job) -> str | None:
     return found
 
 
-def _said(ref: Any) -> str | None:
+def _get_answer(ref: Any) -> str | None:
     """Return a node's answer, or why it did not answer."""
     try:
         found: str | None = ray.get(ref)
@@ -235,7 +235,7 @@ def _said(ref: Any) -> str | None:
 
 
 @contextmanager
-def _shown(jobs: Sequence[Job], console: Console) -> Iterator[Any]:
+def _show_progress(jobs: Sequence[Job], console: Console) -> Iterator[Any]:
     """Show a progress bar for each job, and a line when it ends."""
     with progress_bar(console, elapsed=True) as bars:
         tasks = {

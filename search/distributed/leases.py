@@ -1,4 +1,4 @@
-"""Leases of jobs to workers: jobs return to the queue when their worker dies. Without Ray."""
+"""Leases of jobs to workers; a dead worker's jobs return to the queue. Does not import Ray."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from search.evaluators.base import alike
+from search.evaluators.base import count_shared_blocks
 from search.problem.evaluation import Job, Outcome, describe
 from search.study.study import Study
 from space.arch import Arch
 from space.utils.errors import InputError
 
-# A lease ends this long after the last call of its worker.
+# A lease expires this long after its worker's last call.
 LEASE_SECONDS = 60.0
-BEAT_SECONDS = 5.0
-SILENT_SECONDS = 3 * BEAT_SECONDS
-# Work of one lease: long beside a call to the actor, short enough to lose with a worker.
+HEARTBEAT_SECONDS = 5.0
+ALIVE_SECONDS = 3 * HEARTBEAT_SECONDS
+# Seconds of work per lease: long compared with a call to the actor, short enough to repeat.
 BATCH_SECONDS = 0.2
-MOST_BATCH = 64
-MOST_DEATHS = 3
+MAX_BATCH = 64
+MAX_DEATHS = 3
 
 Result = tuple[Job, Outcome]
 
@@ -33,15 +33,15 @@ class _Worker:
     Args:
         seen: Time of its last call.
         leased: Jobs that it is evaluating, by identity.
-        starts: Number of starts in a row without an exchange.
-        greeted: Whether it called since it last died.
+        failed_starts: Number of failed_starts in a row without an exchange.
+        registered: Whether it called since it last died.
         last: Arch of the job that it leased last.
     """
 
     seen: float
     leased: dict[str, Job] = field(default_factory=dict)
-    starts: int = 0
-    greeted: bool = False
+    failed_starts: int = 0
+    registered: bool = False
     last: Arch | None = None
 
 
@@ -50,14 +50,14 @@ class Leases:
 
     Args:
         study: The study that gives jobs and takes outcomes.
-        workers: Number of workers, among which the last jobs are spread evenly.
+        workers: Number of workers; batches shrink at the end so that all have work.
         clock: Monotonic clock in seconds.
-        ahead: Jobs to ask the study for at a time; each worker gets those whose first blocks are
-            most like those of its last job, which its evaluator can reuse.
+        ahead: Number of jobs to request from the study at once. Each worker gets the jobs that
+            share most leading blocks with its last one, whose activations its evaluator can reuse.
 
     Attributes:
         error: Why the search cannot go on; None while it can.
-        broken: Why workers gave up, one line each, by name.
+        failed_workers: Reasons why workers gave up, by name of the worker.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class Leases:
     ) -> None:
         self.study = study
         self.error: InputError | None = None
-        self.broken: dict[str, str] = {}
+        self.failed_workers: dict[str, str] = {}
         self._clock = clock
-        self._count = workers
+        self._worker_count = workers
         self._ahead = ahead
         self._waiting: list[Job] = []
         self._workers: dict[str, _Worker] = {}
         self._lost: deque[Job] = deque()
         self._deaths: dict[str, int] = {}
-        self._seconds: float | None = None
+        self._mean_seconds: float | None = None
 
     @property
     def leased(self) -> int:
@@ -86,47 +86,49 @@ class Leases:
 
     @property
     def alive(self) -> int:
-        """Number of workers that called within the last `SILENT_SECONDS`."""
+        """Number of workers that called within the last `ALIVE_SECONDS`."""
         now = self._clock()
         return sum(
-            worker.greeted and name not in self.broken and now - worker.seen < SILENT_SECONDS
+            worker.registered
+            and name not in self.failed_workers
+            and now - worker.seen < ALIVE_SECONDS
             for name, worker in self._workers.items()
         )
 
-    def hello(self, name: str) -> bool:
+    def register_worker(self, name: str) -> bool:
         """Register a worker that has (re)started without jobs; return whether it may go on."""
         worker = self._worker(name)
         self._take_back(worker)
-        worker.greeted = True
+        worker.registered = True
         self._count_start(name, worker, "")
-        return self.error is None and name not in self.broken
+        return self.error is None and name not in self.failed_workers
 
-    def died(self, name: str, reason: str) -> None:
+    def note_death(self, name: str, reason: str) -> None:
         """Note that a worker has died and will be restarted."""
         worker = self._worker(name)
-        if not worker.greeted:
+        if not worker.registered:
             self._count_start(name, worker, reason)
-        worker.greeted = False
+        worker.registered = False
 
     def give_up(self, name: str, reason: str) -> None:
         """Note that a worker cannot evaluate; the others go on."""
         self._take_back(self._worker(name))
-        self.broken.setdefault(name, reason)
+        self.failed_workers.setdefault(name, reason)
 
-    def beat(self, name: str) -> None:
+    def note_heartbeat(self, name: str) -> None:
         """Note a heartbeat; the worker may have said hello before this actor was restarted."""
-        self._worker(name).greeted = True
+        self._worker(name).registered = True
 
-    def begin(self) -> None:
+    def forget_workers(self) -> None:
         """Forget all workers: Tune was restarted, and its trials have new names."""
         for worker in self._workers.values():
             self._lost.extend(worker.leased.values())
         self._workers.clear()
-        self.broken.clear()
+        self.failed_workers.clear()
 
-    def leave(self, name: str, results: Sequence[Result]) -> None:
-        """Take the last results of a worker that ends itself; its other jobs count no death."""
-        worker = self._take(name, results)
+    def remove_worker(self, name: str, results: Sequence[Result]) -> None:
+        """Store a worker's last results; queue its other jobs again, without counting a death."""
+        worker = self._store_results(name, results)
         self._lost.extend(worker.leased.values())
         worker.leased.clear()
 
@@ -144,13 +146,13 @@ class Leases:
         Returns:
             The jobs, which may be none for now; None once the search is over.
         """
-        worker = self._take(name, results)
+        worker = self._store_results(name, results)
         if self.error is not None:
             return None
         if held is not None:
-            self._settle(worker, held)
+            self._match_leases(worker, held)
         self.expire()
-        jobs = self._next(worker)
+        jobs = self._choose_jobs(worker)
         worker.leased.update({job.identity: job for job in jobs})
         if not jobs and (self.study.ended is not None or self.error is not None):
             return None
@@ -162,31 +164,32 @@ class Leases:
             if worker.leased and self._clock() - worker.seen > LEASE_SECONDS:
                 self._take_back(worker)
 
-    def _settle(self, worker: _Worker, held: Sequence[Job]) -> None:
-        """Replace a worker's leases by the jobs that it holds; the others count no death."""
-        has = {job.identity: job for job in held}
-        self._lost.extend(job for name, job in worker.leased.items() if name not in has)
-        self._lost = deque(job for job in self._lost if job.identity not in has)
-        self._waiting = [job for job in self._waiting if job.identity not in has]
-        worker.leased = {name: job for name, job in has.items() if self.study.awaits(job)}
+    def _match_leases(self, worker: _Worker, held: Sequence[Job]) -> None:
+        """Replace a worker's leases by the jobs that it holds; the others are no deaths."""
+        by_identity = {job.identity: job for job in held}
+        self._lost.extend(job for name, job in worker.leased.items() if name not in by_identity)
+        self._lost = deque(job for job in self._lost if job.identity not in by_identity)
+        self._waiting = [job for job in self._waiting if job.identity not in by_identity]
+        worker.leased = {name: job for name, job in by_identity.items() if self.study.awaits(job)}
         for job in worker.leased.values():
             self.study.adopt(job)
 
     def _count_start(self, name: str, worker: _Worker, reason: str) -> None:
-        worker.starts += 1
-        if worker.starts > MOST_DEATHS:
-            self.give_up(name, f"it died {MOST_DEATHS} times while it was set up {reason}".rstrip())
+        worker.failed_starts += 1
+        if worker.failed_starts > MAX_DEATHS:
+            why = f": {reason}" if reason else ""
+            self.give_up(name, f"it died {MAX_DEATHS} times while it was set up{why}")
 
-    def _take(self, name: str, results: Sequence[Result]) -> _Worker:
+    def _store_results(self, name: str, results: Sequence[Result]) -> _Worker:
         worker = self._worker(name)
-        worker.starts = 0
-        worker.greeted = True
+        worker.failed_starts = 0
+        worker.registered = True
         for job, outcome in results:
             worker.leased.pop(job.identity, None)
             self._finish(job, outcome)
             # Exponential moving average of the seconds of an evaluation.
-            mean = self._seconds or outcome.seconds
-            self._seconds = 0.8 * mean + 0.2 * outcome.seconds
+            mean = self._mean_seconds or outcome.seconds
+            self._mean_seconds = 0.8 * mean + 0.2 * outcome.seconds
         return worker
 
     def _worker(self, name: str) -> _Worker:
@@ -194,7 +197,7 @@ class Leases:
         worker.seen = self._clock()
         return worker
 
-    def _next(self, worker: _Worker) -> list[Job]:
+    def _choose_jobs(self, worker: _Worker) -> list[Job]:
         if any(identity in self._deaths for identity in worker.leased):
             return []
         while self._lost and not worker.leased:
@@ -203,43 +206,43 @@ class Leases:
             if self.study.awaits(job):
                 return [job]
         jobs: list[Job] = []
-        while len(jobs) < self._batch() and (job_or_none := self._ask(worker)) is not None:
-            jobs.append(job_or_none)
+        while len(jobs) < self._batch_size() and (similar := self._take_similar_job(worker)):
+            jobs.append(similar)
         return jobs
 
-    def _ask(self, worker: _Worker) -> Job | None:
+    def _take_similar_job(self, worker: _Worker) -> Job | None:
         """Take the waiting job whose first blocks are most like the worker's last, if any."""
         self._waiting = [job for job in self._waiting if self.study.awaits(job)]
         if self.study.ended is not None:
-            # After a restart, workers bring results that the restarted study did not wait for.
+            # After a restart, workers may bring results that complete the study while jobs wait.
             self._waiting = []
         elif not self._waiting:
-            with self._study_asked():
-                self._waiting = self.study.group(self._ahead)
+            with self._calling_study():
+                self._waiting = self.study.take_group(self._ahead)
         if not self._waiting:
             return None
-        job = max(self._waiting, key=lambda job: alike(job.arch, worker.last))
+        job = max(self._waiting, key=lambda job: count_shared_blocks(job.arch, worker.last))
         self._waiting.remove(job)
         worker.last = job.arch
         return job
 
-    def _batch(self) -> int:
+    def _batch_size(self) -> int:
         """Return the number of jobs of a lease: `BATCH_SECONDS` of work, but a fair share."""
-        if not self._seconds:
+        if not self._mean_seconds:
             return 1
         left = self.study.trials - len(self.study.records) - self.leased
-        fair = max(1, left // (2 * self._count))
-        return max(1, min(round(BATCH_SECONDS / self._seconds), MOST_BATCH, fair))
+        fair = max(1, left // (2 * self._worker_count))
+        return max(1, min(round(BATCH_SECONDS / self._mean_seconds), MAX_BATCH, fair))
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
-        # After one failure to store, each further one would wait as long for the storage.
+        # Storing failed once: no further result should wait for the same timeout.
         if self.error is None:
-            with self._study_asked():
+            with self._calling_study():
                 self.study.finish(job, outcome)
 
     @contextmanager
-    def _study_asked(self) -> Iterator[None]:
-        """End the search on an error; do not count the time of the block as workers' silence."""
+    def _calling_study(self) -> Iterator[None]:
+        """Record an error of the study, and exclude the time spent in it from workers' silence."""
         began = self._clock()
         try:
             yield
@@ -255,9 +258,9 @@ class Leases:
     def _take_back(self, worker: _Worker) -> None:
         for job in worker.leased.values():
             deaths = self._deaths[job.identity] = self._deaths.get(job.identity, 0) + 1
-            if deaths < MOST_DEATHS:
+            if deaths < MAX_DEATHS:
                 self._lost.append(job)
             else:
-                message = f"its worker died or fell silent {MOST_DEATHS} times"
+                message = f"its worker died or fell silent {MAX_DEATHS} times"
                 self._finish(job, Outcome({}, message))
         worker.leased.clear()

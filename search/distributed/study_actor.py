@@ -20,20 +20,20 @@ class HostStatus:
     Args:
         progress: Progress of the search.
         error: Why the search cannot go on; None while it can.
-        broken: Why workers gave up, one line each.
+        failed_workers: Why workers gave up, one line each.
         workers: Number of workers at the start.
     """
 
     progress: Progress
     error: InputError | None
-    broken: tuple[str, ...]
+    failed_workers: tuple[str, ...]
     workers: int
 
     @property
     def goes_on(self) -> bool:
         """Whether evaluations are left, and workers to do them."""
         left = self.progress.ended is None and self.error is None
-        return left and len(self.broken) < self.workers
+        return left and len(self.failed_workers) < self.workers
 
 
 class StudyHost:
@@ -51,28 +51,28 @@ class StudyHost:
         self._opened: tuple[Session, Leases] | None = None
         self._closed = False
 
-    def hello(self, worker: str) -> bool:
-        return not self._closed and self._leases.hello(worker)
+    def register_worker(self, worker: str) -> bool:
+        return not self._closed and self._leases.register_worker(worker)
 
-    def begin(self) -> None:
+    def forget_workers(self) -> None:
         if not self._closed:
-            self._leases.begin()
+            self._leases.forget_workers()
 
-    def died(self, worker: str, reason: str) -> None:
+    def note_death(self, worker: str, reason: str) -> None:
         if not self._closed:
-            self._leases.died(worker, reason)
+            self._leases.note_death(worker, reason)
 
     def give_up(self, worker: str, reason: str) -> None:
         if not self._closed:
             self._leases.give_up(worker, reason)
 
-    def beat(self, worker: str) -> None:
+    def note_heartbeat(self, worker: str) -> None:
         if not self._closed:
-            self._leases.beat(worker)
+            self._leases.note_heartbeat(worker)
 
-    def leave(self, worker: str, results: Sequence[Result]) -> None:
+    def remove_worker(self, worker: str, results: Sequence[Result]) -> None:
         if not self._closed:
-            self._leases.leave(worker, results)
+            self._leases.remove_worker(worker, results)
 
     def exchange(
         self, worker: str, results: Sequence[Result], held: Sequence[Job]
@@ -87,8 +87,9 @@ class StudyHost:
         """
         leases = self._leases
         leases.expire()
+        reasons = tuple(leases.failed_workers.values())
         progress = replace(self._session.progress(), workers=leases.alive, leased=leases.leased)
-        return HostStatus(progress, leases.error, tuple(leases.broken.values()), self._count)
+        return HostStatus(progress, leases.error, reasons, self._count)
 
     def over(self) -> bool:
         """Return whether the search has ended or failed."""

@@ -100,7 +100,9 @@ def _check(status: HostStatus, task: Any) -> None:
     if status.error is not None:
         raise status.error
     if status.progress.ended is None:
-        reason = "; ".join(dict.fromkeys(status.broken)) or f"Ray Tune has ended{_why(task)}"
+        reason = (
+            "; ".join(dict.fromkeys(status.failed_workers)) or f"Ray Tune has ended{_why(task)}"
+        )
         raise InputError(f"no worker is left to evaluate: {reason}")
 
 
@@ -124,7 +126,7 @@ def run_tune(evaluation: Evaluation, workers: Workers, results: str) -> None:
     from ray import tune  # noqa: PLC0415
 
     tell, over = _observers(evaluation.study)
-    evaluation.study.begin.remote()
+    evaluation.study.forget_workers.remote()
     trainable = tune.with_parameters(evaluate_leases, evaluation=evaluation)
     labels = [workers.ray.placement] if workers.ray.placement else None
     bundle = workers.bundle(evaluation.gpus)
@@ -156,7 +158,7 @@ def _observers(study: Any) -> tuple[Any, Any]:
             return
 
         def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            study.died.remote(trial.trial_id, _last_line(trial))
+            study.note_death.remote(trial.trial_id, _last_line(trial))
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
             study.give_up.remote(trial.trial_id, _last_line(trial))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from search.distributed.leases import Result
-from search.evaluators.base import attempt, in_order
+from search.evaluators.base import evaluate_safely, order_jobs
 from search.evaluators.time_limit import too_long
 from search.problem.evaluation import Job, Outcome
 from search.problem.objectives import Evaluate
@@ -40,9 +40,9 @@ class Watch:
     def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
         """Evaluate jobs one after the other."""
         self._done = []
-        for job in in_order(evaluate, jobs):
+        for job in order_jobs(evaluate, jobs):
             self._now = job, self._clock()
-            outcome = attempt(evaluate, job.arch, self._limit)
+            outcome = evaluate_safely(evaluate, job.arch, self._limit)
             self._now = None
             self._done.append((job, outcome))
         return self._done

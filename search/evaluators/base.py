@@ -31,13 +31,13 @@ def shares(make_evaluate: object) -> bool:
     return getattr(make_evaluate, "shares", False) is True
 
 
-def alike(one: Arch, other: Arch | None) -> int:
+def count_shared_blocks(one: Arch, other: Arch | None) -> int:
     """Count the leading blocks that two archs have in common."""
     pairs = zip(one.blocks, other.blocks, strict=True) if other else ()
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def in_order(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
+def order_jobs(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
     """Order jobs as the evaluator prefers, after it was told of them."""
     if not isinstance(evaluate, Sharing):
         return list(jobs)
@@ -45,7 +45,7 @@ def in_order(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
     return [by_arch[arch] for arch in evaluate.expect(list(by_arch))]
 
 
-def attempt(evaluate: Evaluate, arch: Arch, limit: float | None = None) -> Outcome:
+def evaluate_safely(evaluate: Evaluate, arch: Arch, limit: float | None = None) -> Outcome:
     """Evaluate an arch; exceptions and invalid results become failed outcomes.
 
     Args:

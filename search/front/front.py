@@ -12,7 +12,7 @@ from typing import Any
 
 from search.front.front_file import FrontEntry, FrontFile
 from search.front.hypervolume import follow_archive, signed, worst_values
-from search.front.leads import Lead, errors_of, leads_of
+from search.front.leads import Lead, compute_lead_errors, compute_leads
 from search.problem.budget import Constraint, amount_of
 from search.problem.costs import FREE_COSTS
 from search.problem.evaluation import Record
@@ -47,7 +47,7 @@ class Front(FrontFile):
                 if point in points:
                     chosen[(point[rank], *point, record.number)] = record
         ordered = [record for _, record in sorted(chosen.items(), key=lambda pair: pair[0])]
-        errors, images = errors_of(ordered, ranked_by)
+        errors, images = compute_lead_errors(ordered, ranked_by)
         full = _costs_of_full(problem)
         return cls(
             objectives,
@@ -135,7 +135,7 @@ class Front(FrontFile):
 
         None for the last entry, and where the evaluation gave no values per image.
         """
-        found = leads_of(self.entries, self.ranked_by)
+        found = compute_leads(self.entries, self.ranked_by)
         return [found.get(entry.identity) for entry in self.entries]
 
     def rows(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from search.problem.costs import FREE_COSTS
+from search.problem.latency_names import predicted_name
 from search.problem.objectives import Objective
 from space.arch import Arch
 from space.arch_file import block_to_dict, read_blocks
@@ -44,6 +45,12 @@ class FrontEntry:
     values: tuple[float, ...]
     metrics: Mapping[str, float]
     error: float | None = None
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """Latencies that were measured on the device, by name of the predicted cost."""
+        named = ((predicted_name(name), value) for name, value in self.metrics.items())
+        return {cost: value for cost, value in named if cost is not None}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Leads: the gaps between the archs of a front, and whether they exceed chance."""
+"""Leads: the distance of each arch of a front to the next best, and its standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.problem.objectives import Objective
 from search.problem.paired_error import standard_error
 from search.utils.console import is_share
 
-NOT_TOLD_APART = "≈"
+INSIGNIFICANT = "≈"
 
 
 class Lead(NamedTuple):
@@ -28,12 +28,12 @@ class Lead(NamedTuple):
     error: float
 
     @property
-    def told_apart(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the gap exceeds two standard errors, so that chance hardly explains it."""
         return self.ahead > 2 * self.error
 
     def __str__(self) -> str:
-        mark = "" if self.told_apart else f"{NOT_TOLD_APART} "
+        mark = "" if self.is_significant else f"{INSIGNIFICANT} "
         percent = is_share(self.name)
         texts = [f"{100 * x:.2f}%" if percent else f"{x:.2g}" for x in (self.ahead, self.error)]
         return f"{mark}{texts[0]} ±{texts[1]}"
@@ -54,7 +54,7 @@ class _OfFront(_Judged, Protocol):
 T = TypeVar("T", bound=_Judged)
 
 
-def leads_of(entries: Iterable[_OfFront], score: Objective | None) -> dict[str, Lead]:
+def compute_leads(entries: Iterable[_OfFront], score: Objective | None) -> dict[str, Lead]:
     """Return the known leads in the ranking objective, by identity."""
     if score is None:
         return {}
@@ -67,18 +67,18 @@ def leads_of(entries: Iterable[_OfFront], score: Objective | None) -> dict[str, 
     }
 
 
-def what_leads_are(leads: Iterable[Lead | None]) -> str:
+def describe_leads(leads: Iterable[Lead | None]) -> str:
     """Summarise the leads of a front, of which at least one is known, in a sentence."""
     known = [lead for lead in leads if lead is not None]
-    close = sum(not lead.told_apart for lead in known)
+    close = sum(not lead.is_significant for lead in known)
     return (
-        f"Lead: in {known[0].name} over the next best arch of the front, ± its standard error over "
-        f"the same images; {close} of {len(known)} are under two of them ({NOT_TOLD_APART}): those "
-        "two archs are not told apart."
+        f"Lead: difference in {known[0].name} to the next best arch of the front, ± its standard "
+        f"error over the same images; {close} of {len(known)} are not significant "
+        f"({INSIGNIFICANT}), under two standard errors."
     )
 
 
-def errors_of(
+def compute_lead_errors(
     records: Sequence[Record], score: Objective | None
 ) -> tuple[dict[str, float | None], int | None]:
     """Compute the leads' standard errors by identity, and the number of images, where known."""

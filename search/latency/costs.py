@@ -11,6 +11,7 @@ from search.latency.additive import NANOSECONDS, LatencyCost
 from search.latency.table import LatencyTable
 from search.problem.budget import Budgets, parse_budget
 from search.problem.costs import FREE_COSTS, FreeCost
+from search.problem.latency_names import LATENCY, latency_of
 from search.problem.objectives import Objective, parse_objectives
 from search.problem.problem import Problem
 from space.arch import Arch
@@ -19,9 +20,6 @@ from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.utils.errors import InputError
 
-NAME = "latency_ms"
-# Prefix of a cost's name for its measured value on the front's subnets.
-MEASURED = "measured_"
 PER_MS = int(NANOSECONDS / 1e3)
 
 Objectives = str | Objective | Iterable[str | Objective]
@@ -39,11 +37,6 @@ class Prediction:
     def additive(self, shape: BackboneShape) -> LatencyCost:
         """Return the cost in nanoseconds, as a sum over blocks."""
         return self.cost
-
-
-def is_latency(name: str) -> bool:
-    """Return whether a cost is called `latency_ms` or `latency_ms@NAME`."""
-    return name.partition("@")[0] == NAME
 
 
 def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTable, ...]:
@@ -75,10 +68,10 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
         predict = Prediction(
             LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}, table.shape)
         )
-        for name in (f"{NAME}@{table.name}", NAME):
+        for name in (latency_of(table.name), LATENCY):
             found[name] = FreeCost(name, predict, predict.additive, PER_MS)
     if len(found) > 2:
-        del found[NAME]
+        del found[LATENCY]
     return found
 
 
@@ -103,13 +96,13 @@ def make_problem(
     limits = parse_budget(budget, space, wanted, directions, {**FREE_COSTS, **latencies})
     used = {objective.name for objective in wanted}
     used |= {limit.name for limit in limits.limits} | {c.name for c in limits.constraints}
-    if len(tables) > 1 and NAME in used:
-        names = ", ".join(f"{NAME}@{table.name}" for table in tables)
-        raise InputError(f"{NAME}: there are several latency tables; say which: {names}")
+    if len(tables) > 1 and LATENCY in used:
+        names = ", ".join(latency_of(table.name) for table in tables)
+        raise InputError(f"{LATENCY}: there are several latency tables; say which: {names}")
     digests = {
         name: digest(table)
         for table in tables
-        for name in (NAME, f"{NAME}@{table.name}")
+        for name in (LATENCY, latency_of(table.name))
         if name in used
     }
     return Problem(space, wanted, limits, digests, directions)
@@ -126,7 +119,7 @@ def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[
         name: table
         for name, known in digests.items()
         for table in tables
-        if digest(table) == known and name in (NAME, f"{NAME}@{table.name}")
+        if digest(table) == known and name in (LATENCY, latency_of(table.name))
     }
 
 

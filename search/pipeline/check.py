@@ -8,13 +8,13 @@ import numpy as np
 
 from search.latency.costs import latency_costs
 from search.latency.table import LatencyTable
-from search.pipeline.choose import Choice, named, stage_of
+from search.pipeline.choose import Choice, split_budget, stage_path
 from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.export import check_formats
 from search.pipeline.network_folder import VALUES
 from search.problem.budget import parse_budget
 from search.problem.costs import FREE_COSTS
-from search.problem.feasible import Feasible
+from search.problem.feasible import FeasibleArchs
 from search.problem.problem import Problem
 from search.study.database import check_driver
 from search.study.samplers import parse_sampler
@@ -38,7 +38,7 @@ def check(run: RunContext) -> None:
         raise InputError(
             f"search.objectives: {unknown[0]!r} is not measured; these are: {', '.join(known)}"
         )
-    Feasible(run.space, problem.budget).check(np.random.default_rng(config.seed))
+    FeasibleArchs(run.space, problem.budget).check(np.random.default_rng(config.seed))
     if wanted.storage is not None:
         check_driver(wanted.storage)
     for workers in (config.evaluators(), config.retrainers()):
@@ -55,7 +55,7 @@ def check(run: RunContext) -> None:
     # Which archs the choices are is not known yet; the folders that they go to are.
     names = ["full"] * config.retrain.full + config.retrain.budgets
     for name in names:
-        folder.check(stage_of(config, Choice(name, run.space.largest())), VALUES)
+        folder.check(stage_path(config, Choice(name, run.space.largest())), VALUES)
     for number, text in enumerate(config.retrain.budgets):
         with naming(f"retrain.budgets[{number}]"):
             _check_budget(text, problem, run.tables)
@@ -72,14 +72,14 @@ def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -
             f"no objective of the search ({names}) is measured, so that no subnet is the best; add "
             "a metric to search.objectives, such as top1, or leave the budgets empty"
         )
-    name, amount = named(text)
+    name, amount = split_budget(text)
     space = problem.space
     if name != "macs":
         if name not in (*FREE_COSTS, *problem.latencies):
             raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
         costs = {**FREE_COSTS, **latency_costs(tables, space)}
         budget = parse_budget(f"{name}={amount}", space, costs=costs)
-        Feasible(space, budget).check(np.random.default_rng(0))
+        FeasibleArchs(space, budget).check(np.random.default_rng(0))
         return
     (limit,) = parse_budget(f"macs={amount}", space).limits
     low = space.mac_bands.low

@@ -10,10 +10,10 @@ from typing import Literal
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.costs import MEASURED
 from search.pipeline.config import Config
 from search.pipeline.given_archs import read_archs
 from search.problem.budget import amount_of
+from search.problem.latency_names import measured_name
 from search.utils.units import quantity
 from space.arch import Arch
 from space.baselines import baselines
@@ -21,7 +21,7 @@ from space.space import SearchSpace
 from space.utils.errors import InputError
 
 # `50%`, `latency_ms@cpu=60%`, `macs=0.8G`
-BUDGET = r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]"
+BUDGET_PATTERN = r"[\w.@-]+ ?= ?\d[\w.+-]* ?%?|\d[\d.]* ?[%kMGT]"
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Purpose:
         """Parse the name of a network."""
         if name == "full":
             return cls("full")
-        if re.fullmatch(BUDGET, name):
+        if re.fullmatch(BUDGET_PATTERN, name):
             return cls("best", name)
         if found := re.fullmatch(r"random (.+)", name):
             return cls("random", found[1])
-        if found := re.fullmatch(rf"baseline (.+?)(?: ({BUDGET}))?", name):
+        if found := re.fullmatch(rf"baseline (.+?)(?: ({BUDGET_PATTERN}))?", name):
             return cls("baseline", found[2] or "", found[1])
         return cls("file", label=name)
 
@@ -72,10 +72,10 @@ class Choice:
     @property
     def folder(self) -> str:
         """Name of its folder, such as `baseline_two_pools_50`."""
-        return folder_of(self.name)
+        return to_folder_name(self.name)
 
 
-def given(paths: list[str], space: SearchSpace) -> list[Choice]:
+def load_choices(paths: list[str], space: SearchSpace) -> list[Choice]:
     """Return the archs of arch files, fronts and folders as choices with the files' names.
 
     Raises:
@@ -94,18 +94,18 @@ def given(paths: list[str], space: SearchSpace) -> list[Choice]:
     return list(found.values())
 
 
-def named(budget: str) -> tuple[str, str]:
+def split_budget(budget: str) -> tuple[str, str]:
     """Split a budget into cost and amount: MACs for `50%`, the named cost for `latency_ms=3.0`."""
     name, equals, amount = (part.strip() for part in budget.rpartition("="))
     return (name, amount) if equals else ("macs", amount)
 
 
-def folder_of(name: str) -> str:
+def to_folder_name(name: str) -> str:
     """Return a name without characters that are special to shells."""
     return re.sub(r"[^\w.-]+|^\.*$", "_", name.replace("%", ""))
 
 
-def stage_of(config: Config, choice: Choice) -> str:
+def stage_path(config: Config, choice: Choice) -> str:
     """Return the stage of a choice: its folder, relative to the run."""
     return f"retrain/{config.search.name}/{choice.folder}"
 
@@ -123,7 +123,7 @@ def choose(
         config: Config of the run.
         front: Front of its search.
         space: The searched space.
-        tell: Called with a line on each choice whose arch is retrained for another one.
+        tell: Called with a line for each choice that is skipped, its arch being chosen already.
         best_of_random: Returns the best of random archs within a budget; None to choose none.
 
     Raises:
@@ -139,7 +139,8 @@ def choose(
         best = best_within(front, budget, tell)
         found = [(budget, best.arch, f"the best within {budget}")]
         if wanted.baselines:
-            limit = _limit(front, budget) if named(budget)[0] == "macs" else best.metrics["macs"]
+            is_macs = split_budget(budget)[0] == "macs"
+            limit = _limit(front, budget) if is_macs else best.metrics["macs"]
             found += [
                 (str(Purpose("baseline", budget, each.name)), each.arch, "")
                 for each in baselines(space, macs=limit)
@@ -156,7 +157,7 @@ def choose(
             elif choice.folder in folders:
                 raise InputError(
                     f"retrain.budgets: {folders[choice.folder]} and {name} would share a folder; "
-                    "give one of them by itself"
+                    "leave one of them out"
                 )
             else:
                 seen[arch] = folders[choice.folder] = name
@@ -176,8 +177,8 @@ def best_within(
     Raises:
         InputError: No subnet is within the budget, or the front does not have the cost.
     """
-    name, _ = named(budget)
-    measured, limit = MEASURED + name, _limit(front, budget)
+    name, _ = split_budget(budget)
+    measured, limit = measured_name(name), _limit(front, budget)
     best = front.best(**{name: limit})
     if any(measured in entry.metrics for entry in front.entries):
         kept = front.best(**{measured: limit})
@@ -194,14 +195,14 @@ def best_within(
         raise InputError(
             f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
             f"{quantity(least)} {unit}, {least / front.full[name]:.0%}; search longer, or with "
-            f"a budget of {name}={named(budget)[1]} where the space has such archs (tokennas "
-            "inspect CONFIG)"
+            f"a budget of {name}={split_budget(budget)[1]}, if the space has such archs: see "
+            "tokennas inspect CONFIG"
         )
     return best
 
 
 def _limit(front: Front, budget: str) -> float:
-    name, amount = named(budget)
+    name, amount = split_budget(budget)
     if name not in front.full:
         known = ", ".join(front.full)
         raise InputError(f"retrain.budgets: {name!r} is no cost of this front; these are: {known}")

@@ -16,7 +16,7 @@ from search.pipeline.latency_tables import tables_by_cost
 from search.pipeline.measure_front import latencies_of
 from search.pipeline.pack import Packing
 from search.pipeline.search import check_found
-from search.pipeline.stale_exports import remove_stale, stale_portfolio
+from search.pipeline.stale_exports import describe_stale_portfolio, remove_stale
 from search.pipeline.subnets import about
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
@@ -57,7 +57,7 @@ def export(run: RunContext, archs: list[str]) -> list[Path]:
             print_line(run.console, f"exported {len(given)} {noun} to {target}")
             lines = [*remove_stale(target, search, given)]
             if PORTFOLIO not in config.export.format:
-                lines += stale_portfolio(target / PORTFOLIO, front, search)
+                lines += describe_stale_portfolio(target / PORTFOLIO, front, search)
             for line in lines:
                 print_line(run.console, line)
         packing = Packing(run, forms)

@@ -22,7 +22,7 @@ from space.operators.walk import start
 from space.shape import BackboneShape
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.data.loaders import Batch
-from supernet.training.sandwich import Sandwich, archs_of_step
+from supernet.training.sandwich import Sandwich, draw_archs
 
 BARS = 12
 PROBE_BATCH = 32
@@ -128,7 +128,7 @@ def seconds_to_train(run: RunContext) -> float:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
-    draw = partial(archs_of_step, supernet.space, config.seed, random=recipe.random_archs)
+    draw = partial(draw_archs, supernet.space, config.seed, random=recipe.random_archs)
     seconds(draw(step=0))  # warm-up
     alone = recipe.full_epochs or 0
     per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from search.latency.costs import by_cost, is_latency, read_tables
+from search.latency.costs import by_cost, read_tables
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config
 from search.pipeline.run_folder import RunFolder
+from search.problem.latency_names import is_latency
 from search.study.search_file import SEARCH_FILE, SearchFile
 from space.utils.errors import InputError
 

@@ -12,10 +12,10 @@ from rich.progress import track
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.costs import MEASURED
 from search.latency.measure import WARM_UP, device_name, steady, take_turns, waiting_for
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
+from search.problem.latency_names import measured_name
 from search.utils.console import print_line
 from space.arch import Arch
 from space.utils.errors import one_line
@@ -37,32 +37,32 @@ def time_front(
 ) -> Front:
     """Return the front with a metric `measured_latency_ms...` for each predicted one.
 
-    The full network is timed among the subnets: budgets are shares of its time in the profile, so
-    a drift is reported.
+    The full network is timed too, as budgets are shares of its time: a change since the profile is
+    reported.
 
     Args:
         front: Front of a search.
         earlier: An earlier front of the search, whose measurements are reused.
         supernet: The searched supernet.
         tables: Latency tables, by name of the cost.
-        console: Console for errors of prediction, missing devices and drift.
+        console: Console for prediction errors, missing devices and drift.
     """
     front = front.readable()
     for name, table in tables.items():
         known = {
-            entry.identity: entry.metrics[MEASURED + name]
+            entry.identity: entry.measured[name]
             for entry in (earlier.entries if earlier else ())
-            if MEASURED + name in entry.metrics
+            if name in entry.measured
         }
         left = [entry.arch for entry in front.entries if entry.identity not in known]
         if left:
-            found = _time(name, left, supernet, table, console)
+            found = _measure(name, left, supernet, table, console)
             if found is None:
                 continue
             known |= found
-        front = _with(front, MEASURED + name, known)
+        front = _add_metric(front, measured_name(name), known)
         if left:
-            print_line(console, _off(front, name))
+            print_line(console, _describe_error(front, name))
     return front
 
 
@@ -73,13 +73,13 @@ def latencies_of(
     found = {}
     for name, table in tables.items():
         if name in entry.metrics:
-            measured = entry.metrics.get(MEASURED + name)
+            measured = entry.measured.get(name)
             ms = entry.metrics[name] if measured is None else measured
-            found[name] = _described(ms, measured is not None, table)
+            found[name] = _to_dict(ms, measured is not None, table)
     return found
 
 
-def knows(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
+def has_latencies(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
     """Return whether an arch file's metrics have the latencies of all tables.
 
     They must be measured ones where this machine has the device.
@@ -88,7 +88,7 @@ def knows(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> boo
         found = metrics.get(name)
         if not isinstance(found, Mapping):
             return False
-        wanted = _described(0.0, _device_of(table) is not None, table)
+        wanted = _to_dict(0.0, _device_of(table) is not None, table)
         if any(found.get(key) != wanted[key] for key in CONDITIONS):
             return False
         if wanted["measured"] and not found.get("measured"):
@@ -113,14 +113,14 @@ def time_archs(
     named = {supernet.space.identity(arch): arch for arch in archs}
     found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
     for name, table in tables.items():
-        ms = _time(name, named.values(), supernet, table, console)
+        ms = _measure(name, named.values(), supernet, table, console)
         for identity, arch in named.items():
             value = table.predict(arch) if ms is None else ms[identity]
-            found[identity][name] = _described(value, ms is not None, table)
+            found[identity][name] = _to_dict(value, ms is not None, table)
     return found
 
 
-def _described(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
+def _to_dict(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
     """Return a latency in the format of arch files."""
     conditions = table.conditions.to_dict()
     return {
@@ -130,7 +130,7 @@ def _described(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]
     }
 
 
-def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
+def describe_excess(front: Front, limits: Mapping[str, float]) -> list[str]:
     """Describe for each entry by how much it exceeds budgets when measured; empty for none.
 
     Args:
@@ -139,9 +139,9 @@ def marks(front: Front, limits: Mapping[str, float]) -> list[str]:
     """
     return [
         ", ".join(
-            f"{name} is over by {entry.metrics[MEASURED + name] / most - 1:.1%}"
+            f"{name} is over by {entry.measured[name] / most - 1:.1%}"
             for name, most in limits.items()
-            if entry.metrics.get(MEASURED + name, 0.0) > most
+            if entry.measured.get(name, 0.0) > most
         )
         for entry in front.entries
     ]
@@ -154,7 +154,7 @@ def _device_of(table: LatencyTable) -> torch.device | None:
     return next((each for each in devices if device_name(each) == table.conditions.device), None)
 
 
-def _time(
+def _measure(
     name: str,
     archs: Iterable[Arch],
     supernet: Supernet,
@@ -163,8 +163,7 @@ def _time(
 ) -> dict[str, float] | None:
     """Measure milliseconds by identity under a table's conditions, the full network's too.
 
-    Returns None where the device is missing here or measuring fails: the hours of search before
-    must not be lost for it.
+    None if the device is missing or measuring fails, so that the search's result is kept.
     """
     device = _device_of(table)
     if device is None:
@@ -173,7 +172,7 @@ def _time(
         return None
     full = Arch.full(supernet.shape.depth)
     try:
-        taken = _rounds([full, *archs], supernet, table, device, console)
+        taken = _time_rounds([full, *archs], supernet, table, device, console)
     except RuntimeError as error:  # out of memory, or torch cannot compile here
         why = one_line(error)
         print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
@@ -190,7 +189,7 @@ def _time(
     return ms
 
 
-def _rounds(
+def _time_rounds(
     archs: Iterable[Arch],
     supernet: Supernet,
     table: LatencyTable,
@@ -212,14 +211,14 @@ def _rounds(
     return taken
 
 
-def _off(front: Front, name: str) -> str:
+def _describe_error(front: Front, name: str) -> str:
     """Describe the mean error of the predictions on the front."""
-    pairs = [(each.metrics[name], each.metrics[MEASURED + name]) for each in front.entries]
+    pairs = [(each.metrics[name], each.measured[name]) for each in front.entries]
     mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
     return f"{name}: predictions are off by {mean:.1%} on the front, on average"
 
 
-def _with(front: Front, name: str, values: Mapping[str, float]) -> Front:
+def _add_metric(front: Front, name: str, values: Mapping[str, float]) -> Front:
     """Return the front with one more metric of its entries."""
     entries = (
         replace(entry, metrics={**entry.metrics, name: values[entry.identity]})

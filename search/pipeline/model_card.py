@@ -11,9 +11,9 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from search.front.front import Front
-from search.latency.costs import is_latency
 from search.pipeline.config import Config
 from search.pipeline.subnets import SUPERNET
+from search.problem.latency_names import is_latency
 from search.utils.console import cell, metric_title
 from space.arch import BlockArch
 from space.arch_file import ArchFile

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from search.latency.table import LatencyTable
-from search.pipeline.choose import Choice, choose, given, stage_of
+from search.pipeline.choose import Choice, choose, load_choices, stage_path
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext
 from search.pipeline.export import load_front, write_arch
@@ -84,13 +84,13 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     """
     run.load_trained()
     tables = _tables(run)
-    choices = given(archs, run.space) if archs else _chosen(run)
+    choices = load_choices(archs, run.space) if archs else _chosen(run)
     for choice in choices:
-        run.folder.check(stage_of(run.config, choice), VALUES)
+        run.folder.check(stage_path(run.config, choice), VALUES)
     run.check_images()
     places, todo = {}, {}
     for choice in choices:
-        stage = stage_of(run.config, choice)
+        stage = stage_path(run.config, choice)
         place, finished = take(run.folder, stage, choice.arch, run.space, run.console)
         places[choice.name] = place
         if not finished:

@@ -14,12 +14,12 @@ from rich.progress import Progress
 
 from search.front.front import Front
 from search.front.front_file import FRONT
-from search.front.leads import Lead, what_leads_are
+from search.front.leads import Lead, describe_leads
 from search.latency.costs import by_cost
 from search.latency.fit import TOO_FAR
 from search.pipeline.config import SearchConfig
 from search.pipeline.context import TRAINED, RunContext
-from search.pipeline.measure_front import marks, time_front
+from search.pipeline.measure_front import describe_excess, time_front
 from search.pipeline.run_evaluator import RunEvaluator
 from search.pipeline.run_folder import RunFolder
 from search.problem.problem import Problem
@@ -167,14 +167,14 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
     rows = [
         _row(row, front, lead, over)
         for row, lead, over in zip(
-            front.rows(), front.leads, marks(front, limits or {}), strict=True
+            front.rows(), front.leads, describe_excess(front, limits or {}), strict=True
         )
     ]
     of = f", {front.images:,} images" if front.images else ""
     show_rows(rows, console, title=f"front, on the search split{of}")
     lines = [f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}."]
     if any(front.leads):
-        lines.append(what_leads_are(front.leads))
+        lines.append(describe_leads(front.leads))
     for line in (*lines, OPTIMISTIC):
         print_line(console, line)
 

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from search.latency.costs import is_latency
 from search.latency.measure import device_name, images_like, take_turns, waiting_for
 from search.latency.table import LatencyTable
 from search.pipeline.context import RunContext
 from search.pipeline.export import write_arch
-from search.pipeline.measure_front import knows, time_archs
+from search.pipeline.measure_front import has_latencies, time_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
+from search.problem.latency_names import is_latency
 from space.arch_file import load_arch_file
 from space.cost import macs, params
 from supernet.models.subnet import create_subnet
@@ -51,7 +51,7 @@ def add_figures(
         }
         for name, speed in images_per_second(subnets, amp).items():
             metrics[name][SPEED] = speed
-    if not all(knows(known, tables) for known in metrics.values()):
+    if not all(has_latencies(known, tables) for known in metrics.values()):
         archs = (file.arch for file in files.values())
         latencies = time_archs(archs, supernet, tables, run.console)
         for name, file in files.items():

@@ -15,11 +15,11 @@ from space.arch_file import ArchFile, load_arch, load_arch_file
 from space.utils.atomic import writing
 from space.utils.errors import InputError
 
-# As `file_stem` names them.
+# The names that `file_stem` gives.
 STEM = re.compile(r"\d{4,}\.\d\d[kM]_([0-9a-f]{6})")
 
 
-def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[str]:
+def remove_stale(target: Path, search: str, kept: Container[str]) -> Iterator[str]:
     """Remove arch files and exported folders of archs that are not on the front.
 
     Files that the export did not write are kept, with the folder or arch file that they belong to.
@@ -27,7 +27,7 @@ def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[s
     Args:
         target: Folder of the export.
         search: Name of the search.
-        front: Names of the front's arch files.
+        kept: Names of the front's arch files.
 
     Yields:
         A line on what was removed, and on each file or folder that was kept.
@@ -37,7 +37,7 @@ def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[s
     """
     removed = 0
     for path in sorted(target.glob("*.yaml")):
-        file = None if path.stem in front else _exported(path, search)
+        file = None if path.stem in kept else _load_exported(path, search)
         if file is None:
             continue
         place = target / path.stem
@@ -56,7 +56,7 @@ def remove_stale(target: Path, search: str, front: Container[str]) -> Iterator[s
         yield f"removed {removed} {noun} no longer on the front"
 
 
-def stale_portfolio(place: Path, front: Front, search: str) -> Iterator[str]:
+def describe_stale_portfolio(place: Path, front: Front, search: str) -> Iterator[str]:
     """Yield a line on a portfolio that differs from the front.
 
     Args:
@@ -67,21 +67,21 @@ def stale_portfolio(place: Path, front: Front, search: str) -> Iterator[str]:
     path = place / FRONT
     if not path.exists():
         return
-    anew = f"`tokennas export CONFIG --search.name {search} --format portfolio` makes it anew"
+    hint = f"`tokennas export CONFIG --search.name {search} --format portfolio` updates it"
     try:
         then = {entry.identity for entry in Front.load(path).entries}
     except InputError as error:
-        yield f"{error}; {anew}"
+        yield f"{error}; {hint}"
         return
     now = {entry.identity for entry in front.readable().entries}
     if then != now:
         yield (
             f"{place}: {len(then - now)} of its archs left the front since, {len(now - then)} are "
-            f"new; {anew}"
+            f"new; {hint}"
         )
 
 
-def _exported(path: Path, search: str) -> ArchFile | None:
+def _load_exported(path: Path, search: str) -> ArchFile | None:
     """Load an arch file that an export of the search's front wrote; None for other files."""
     named = STEM.fullmatch(path.stem)
     if named is None:
@@ -97,7 +97,7 @@ def _exported(path: Path, search: str) -> ArchFile | None:
 
 def _remove_package(place: Path, file: ArchFile) -> bool:
     """Remove an arch's exported folder if it holds nothing else; return whether it did."""
-    if not is_package(place) or not _is_of(place / ARCH, file.arch):
+    if not is_package(place) or not _may_hold(place / ARCH, file.arch):
         return False
     with writing(place, "removed"):
         for each in sorted(place.iterdir(), key=lambda each: each.name == ARCH):
@@ -106,7 +106,7 @@ def _remove_package(place: Path, file: ArchFile) -> bool:
     return True
 
 
-def _is_of(path: Path, arch: Arch) -> bool:
+def _may_hold(path: Path, arch: Arch) -> bool:
     """Return whether an arch file is missing or of that arch."""
     try:
         return not path.exists() or load_arch(path) == arch

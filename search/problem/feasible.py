@@ -17,19 +17,19 @@ from space.utils.errors import InputError
 
 MOST_LISTED = 20_000
 # A budget this small, without a unit, was probably meant in per cent.
-PER_CENT = 100
+LIKELY_PERCENT = 100
 QUICK_DRAWS = 1_000
-DRAWS = 10_000
+MAX_DRAWS = 10_000
 
 
-class Feasible:
+class FeasibleArchs:
     """The archs of a space inside every budget on a free cost."""
 
     def __init__(self, space: SearchSpace, budget: Budget) -> None:
         self.space = space
         self.budget = budget
-        # Rejected draws before the archs are enumerated; a small space is enumerated at once.
-        self._patience = 0 if space.size() <= MOST_LISTED else QUICK_DRAWS
+        # Draws before the archs are listed; those of a small space are listed at once.
+        self._quick_draws = 0 if space.size() <= MOST_LISTED else QUICK_DRAWS
 
     def check(self, rng: np.random.Generator) -> None:
         """Reject budgets that no arch meets, before anything is evaluated.
@@ -42,7 +42,7 @@ class Feasible:
         """
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
-                bare = limit.name in ("macs", "params") and limit.most <= PER_CENT
+                bare = limit.name in ("macs", "params") and limit.most <= LIKELY_PERCENT
                 hint = f"; per cents are written as {limit.name}=70%" if bare else ""
                 raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}{hint}")
         if len(self._bands) == len(self.budget.limits) < 2:
@@ -58,9 +58,9 @@ class Feasible:
             rng: Random generator.
             seen: Identities of the archs not to draw.
         """
-        for attempt in range(DRAWS):
-            if attempt == self._patience and self._listed is not None:
-                self._patience = 0
+        for attempt in range(MAX_DRAWS):
+            if attempt == self._quick_draws and self._listed is not None:
+                self._quick_draws = 0
                 left = [arch for identity, arch in self._listed if identity not in seen]
                 return left[int(rng.integers(len(left)))] if left else None
             arch = self._sample(rng)
@@ -70,7 +70,7 @@ class Feasible:
 
     @property
     def exact(self) -> bool:
-        """Whether `draw` is sure to find an arch where there is one; slow in large spaces."""
+        """Whether all archs inside the budget are listed, so that `draw` misses none."""
         return self._listed is not None
 
     @cached_property

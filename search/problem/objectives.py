@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from search.problem.costs import FREE_COSTS
+from search.problem.latency_names import is_latency, predicted_name
 from space.arch import Arch
 from space.utils.errors import InputError, cut, near, shown
 from space.utils.values import one_of
@@ -17,8 +18,6 @@ Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]
 
 DEFAULT = ("top1", "macs")
-# Prefixes of latency names: predicted costs, and measurements of the front's subnets.
-LATENCIES = ("latency_ms", "measured_latency_ms")
 NAME = re.compile(r"[A-Za-z_][\w.@-]*")
 
 
@@ -115,7 +114,7 @@ def direction_of(
         **(directions or {}),
         **{each.name: each.direction for each in objectives},
     }
-    if name not in stated and name.startswith(LATENCIES):
+    if name not in stated and is_latency(predicted_name(name) or name):
         return "min"
     if name not in stated:
         own = cut(name)

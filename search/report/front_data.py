@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from search.latency.costs import MEASURED, is_latency
 from search.problem.costs import FREE_COSTS
+from search.problem.latency_names import is_latency
 from search.report.networks import Network
 from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult
@@ -40,7 +40,7 @@ class FrontData:
         cost: Name of the cost of the x axis.
         evaluated: All evaluated networks.
         front: The front, sorted by cost.
-        not_told_apart: Points of the front whose lead over the next best may be chance.
+        insignificant: Points of the front whose lead over the next best may be chance.
         full: The full network, if it was evaluated.
         hand_made: The hand-made archs that were evaluated.
         retrained: The retrained networks.
@@ -55,7 +55,7 @@ class FrontData:
     cost: str
     evaluated: Sequence[Point]
     front: Sequence[Point]
-    not_told_apart: Sequence[Point]
+    insignificant: Sequence[Point]
     full: Point | None
     hand_made: Sequence[Point]
     retrained: Sequence[RetrainedPoint]
@@ -88,12 +88,7 @@ def _collect(
     front, space = search.front, search.space
     metrics_of = {each.identity: each.metrics for each in search.records}
     evaluated = [_point(metrics, cost, score) for metrics in metrics_of.values()]
-    points = [
-        _point({**entry.metrics, cost: entry.metrics[MEASURED + cost]}, cost, score)
-        if MEASURED + cost in entry.metrics
-        else _point(entry.metrics, cost, score)
-        for entry in front.entries
-    ]
+    points = [_point({**entry.metrics, **entry.measured}, cost, score) for entry in front.entries]
     leads = zip(points, front.leads, strict=True)
     full, hand_made = None, dict[tuple[float, float], list[str]]()
     if space is not None:
@@ -109,13 +104,15 @@ def _collect(
         cost=cost,
         evaluated=[point for point in evaluated if point],
         front=sorted(point for point in points if point),
-        not_told_apart=[point for point, lead in leads if point and lead and not lead.told_apart],
+        insignificant=[
+            point for point, lead in leads if point and lead and not lead.is_significant
+        ],
         full=full,
         hand_made=[Point(x, y, ", ".join(names)) for (x, y), names in hand_made.items()],
         retrained=list(_collect_retrained(networks, cost, score)),
         limit=search.limits.get(cost),
         is_line={each.name for each in front.objectives} <= {score.name, cost},
-        cost_measured=any(MEASURED + cost in entry.metrics for entry in front.entries),
+        cost_measured=any(cost in entry.measured for entry in front.entries),
         search_images=front.images,
         test_images=next((each.test_images for each in networks if each.test_images), None),
     )

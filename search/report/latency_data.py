@@ -10,10 +10,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
-from search.latency.costs import MEASURED, NAME, by_cost
+from search.latency.costs import by_cost
 from search.latency.table import LatencyTable
 from search.latency.terms import arch_terms
 from search.pipeline.run_folder import section
+from search.problem.latency_names import latency_of
 from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.cost import macs
@@ -121,17 +122,17 @@ def collect_latency_data(
         if any(getattr(shape, key) != getattr(searched, key) for key in ("depth", "width", "grid")):
             return None
     cost = next(iter(by_cost([table], search.tables if search else {})), None)
-    timed = [entry for entry in entries if cost and MEASURED + cost in entry.metrics]
+    timed = [(entry.arch, entry.measured[cost]) for entry in entries if cost in entry.measured]
     limit = limits.get(cost) if cost else None
     return LatencyData(
         device=table.name,
-        cost=cost or f"{NAME}@{table.name}",
+        cost=cost or latency_of(table.name),
         conditions=str(table.conditions),
         full_ms=full_ms,
         error=str(table.error or "nobody knows how far its predictions are off"),
         archs=[relative(each.arch, each.ms) for each in table.measured],
         predicted=list(predict([entry.arch for entry in entries])),
-        measured=[relative(each.arch, each.metrics[f"{MEASURED}{cost}"]) for each in timed],
+        measured=[relative(arch, ms) for arch, ms in timed],
         limit=None if limit is None else limit / full_ms,
         operators=_sum_operators(table, full_macs),
     )

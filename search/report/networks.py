@@ -9,10 +9,10 @@ from typing import Any
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.costs import MEASURED, is_latency
 from search.pipeline.choose import Purpose
 from search.pipeline.network_folder import ARCH, failure
 from search.pipeline.run_folder import CONFIG, read_values, section
+from search.problem.latency_names import is_latency
 from search.report.training_log import Row, read_log
 from space.arch import Arch
 from space.arch_file import load_arch_file
@@ -168,7 +168,7 @@ def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
         path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
         metrics = entry.metrics
         latencies = {
-            cost: Timing(metrics.get(MEASURED + cost, ms), measured=MEASURED + cost in metrics)
+            cost: Timing(entry.measured.get(cost, ms), measured=cost in entry.measured)
             for cost, ms in metrics.items()
             if is_latency(cost)
         }

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from search.front.leads import NOT_TOLD_APART
-from search.latency.costs import is_latency
+from search.front.leads import INSIGNIFICANT
+from search.problem.latency_names import is_latency
 from search.report.front_data import FrontData, Point, RetrainedPoint
 from search.report.style import (
     BLUE,
@@ -73,9 +73,9 @@ def _draw_search_split(axes: Axes, data: FrontData, hidden: int) -> None:
         style: dict[str, Any] = {"color": BLUE, "mew": 0, "ms": 5.5, "ls": line, "lw": 1.8}
         _plot(axes, data.front, "o", label=f"front{ms}", **style)
         axes.lines[-1].set_drawstyle("steps-post")
-    if data.not_told_apart:
-        label = f"not told apart from\nthe next best ({NOT_TOLD_APART})"
-        _plot(axes, data.not_told_apart, "o", mec=BLUE, ms=5.5, zorder=3, label=label, **HOLLOW)
+    if data.insignificant:
+        label = f"not told apart from\nthe next best ({INSIGNIFICANT})"
+        _plot(axes, data.insignificant, "o", mec=BLUE, ms=5.5, zorder=3, label=label, **HOLLOW)
     if data.evaluated:
         side = "below" if data.score.better == "max" else "above"
         label = "all evaluated" + ", predicted ms" * timed

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from search.front.leads import NOT_TOLD_APART
+from search.front.leads import INSIGNIFICANT
 from search.report.front_data import FrontData, collect_front_data
 from search.report.plot_arch import draw_arch
 from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels
@@ -87,9 +87,9 @@ def _describe_front(data: FrontData) -> str:
     if not data.front:
         text = "The front is empty: no arch keeps the budget; grey points are what was evaluated"
     text += f", measured on the search split. {OPTIMISTIC}"
-    if data.not_told_apart:
+    if data.insignificant:
         text += (
-            f" Hollow circles ({NOT_TOLD_APART}) are not told apart from the next best: their lead "
+            f" Hollow circles ({INSIGNIFICANT}) are not told apart from the next best: their lead "
             "is under two standard errors, paired over the images."
         )
     if data.retrained:

@@ -10,7 +10,7 @@ from typing import Any
 
 from search.front.front import Front
 from search.front.front_file import FRONT, FrontEntry
-from search.pipeline.choose import best_within, folder_of, named
+from search.pipeline.choose import best_within, split_budget, to_folder_name
 from search.pipeline.config import SearchConfig
 from search.problem.budget import amount_of
 from search.report.networks import Network
@@ -71,7 +71,7 @@ class RetrainAdvice:
         archs = {each.arch for each in self.networks}
         names = {each.name for each in self.networks}
         for budget in budgets:
-            folder = self.run / "retrain" / self.search.name / folder_of(budget)
+            folder = self.run / "retrain" / self.search.name / to_folder_name(budget)
             best = _best_within(self.search.front, budget)
             if best is None or best.arch in archs or budget in names or folder.exists():
                 continue
@@ -85,7 +85,7 @@ class RetrainAdvice:
         evaluations = self.search.front.evaluations
         for each in self.networks if self.config.get("random") else ():
             budget = each.purpose.budget
-            path = self.run / "search" / self.search.name / folder_of(each.name) / FRONT
+            path = self.run / "search" / self.search.name / to_folder_name(each.name) / FRONT
             if each.purpose.kind != "random" or budget not in budgets or not path.exists():
                 continue
             count = Front.load(path).evaluations
@@ -97,7 +97,7 @@ class RetrainAdvice:
 
     def _are_all(self, count: int, budget: str) -> bool:
         """Return whether a MACs budget is known to hold at most `count` archs."""
-        cost, amount = named(budget)
+        cost, amount = split_budget(budget)
         if cost != "macs" or self.search.space is None:
             return False
         most = amount_of(cost, amount, self.search.front.full[cost])

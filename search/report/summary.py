@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from search.front.front import Front
-from search.front.leads import what_leads_are
+from search.front.leads import describe_leads
 from search.pipeline.config import SearchConfig
 from search.pipeline.run_folder import section
 from search.report.run_results import RunResults
@@ -129,7 +129,7 @@ def _bound(front: Front, name: str) -> str:
 def _describe_front(front: Front) -> str:
     """Describe the number of subnets, and how many are told apart."""
     ended = f": {front.ended}" if front.ended else ""
-    leads = f" {what_leads_are(front.leads)}" if any(front.leads) else ""
+    leads = f" {describe_leads(front.leads)}" if any(front.leads) else ""
     return f"{len(front)} subnets{ended}.{leads}"
 
 

@@ -1,7 +1,7 @@
 """The in-memory Optuna study of a sampler, which proposes genes and gets their values.
 
-Optuna forgets no trial, so refused and repeated proposals pile up; `rebuild` restarts the study
-from its finished trials, of which a genetic sampler needs only the fittest.
+Optuna keeps every trial, so over-budget and repeated proposals accumulate. `rebuild` starts a new
+study from the finished trials; for a genetic sampler, from the fittest of them.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from search.problem.problem import Problem
 from search.study.samplers import OURS, SamplerChoice
 from space.genes import Genes
 
-FEWEST_PASSED = 1000
+MIN_SKIPPED = 1000
 # A genetic sampler iterates over all trials at each ask.
-MOST_GENETIC = 1000
+MAX_GENETIC_TRIALS = 1000
 
 Direction = Literal["minimize", "maximize"]
 Distributions = dict[str, optuna.distributions.BaseDistribution]
 
 
 class _Gene(CategoricalDistribution):
-    """A distribution shared by all trials: it saves most of their memory and of the comparisons.
+    """A distribution that is compared by identity first and never copied, for speed and memory.
 
     While an old trial is running, Optuna compares every gene of every later trial at each ask.
     """
@@ -65,8 +65,10 @@ class Proposals:
         trials: Iterable[FrozenTrial] = (),
     ) -> None:
         categories = Genes(problem.space).categories
-        self._genes: Distributions = {gene: _Gene(each) for gene, each in categories.items()}
-        self._plain: Distributions = {
+        self._distributions: Distributions = {
+            gene: _Gene(each) for gene, each in categories.items()
+        }
+        self._stored_distributions: Distributions = {
             gene: CategoricalDistribution(each) for gene, each in categories.items()
         }
         self._problem = problem
@@ -76,11 +78,11 @@ class Proposals:
         self._start(list(trials))
 
     @property
-    def crowded(self) -> bool:
-        """Whether so many trials are of no use that asking slows down."""
+    def needs_rebuild(self) -> bool:
+        """Whether unevaluated trials are so many that asking slows down."""
         if self._genetic:
-            return self._passed + len(self._finished) > MOST_GENETIC
-        return self._passed > max(FEWEST_PASSED, len(self._finished))
+            return self._skipped + len(self._finished) > MAX_GENETIC_TRIALS
+        return self._skipped > max(MIN_SKIPPED, len(self._finished))
 
     def rebuild(self) -> None:
         """Restart the study from its finished trials, without the running ones."""
@@ -91,32 +93,32 @@ class Proposals:
         # A new seed each time: the old one would repeat earlier proposals.
         seed = (self._seed * 1_000_003 + len(trials) * 1009 + self._rebuilds) % (1 << 32)
         self._rebuilds += 1
-        self._passed = 0
+        self._skipped = 0
         sampler = self._sampler.make(self._problem, seed)
         directions = [objective.optuna_direction for objective in self._problem.objectives]
         with quiet():
             self._study = optuna.create_study(directions=directions, sampler=sampler)
         if self._sampler.name not in OURS:
-            self._remember_genes(sampler)
+            self._cache_search_space(sampler)
         self._genetic = isinstance(sampler, BaseGASampler)
-        trials = [self._lean(trial) for trial in trials]
+        trials = [self._share_memory(trial) for trial in trials]
         if isinstance(sampler, BaseGASampler):
             trials = _fittest(sampler, trials, directions)
         self._study.add_trials(trials)
         self._finished = list(range(len(trials)))
 
-    def _remember_genes(self, sampler: optuna.samplers.BaseSampler) -> None:
-        """Cache the search space that Optuna infers at each ask.
+    def _cache_search_space(self, sampler: optuna.samplers.BaseSampler) -> None:
+        """Cache the search space, which Optuna infers at each ask.
 
         It iterates over all trials after the oldest running one: many, with workers.
         """
         infer = sampler.infer_relative_search_space
-        whole = sum(not gene.single() for gene in self._genes.values())
+        variable_genes = sum(not gene.single() for gene in self._distributions.values())
         known: Distributions = {}
 
         def remembered(study: optuna.Study, trial: FrozenTrial) -> Distributions:
             nonlocal known
-            if len(known) < whole:
+            if len(known) < variable_genes:
                 known = infer(study, trial)
             return known
 
@@ -127,28 +129,28 @@ class Proposals:
         if genes is not None:
             self._study.enqueue_trial(dict(genes))
         with self._sampler.thinking():
-            return self._study.ask(self._genes)
+            return self._study.ask(self._distributions)
 
     def finish(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
         """Finish a trial with its objective values, or as failed where they are None."""
         self._finished.append(trial.number)
         frozen = self._tell(trial, values)
         # Storages serialise Optuna's own classes only.
-        frozen.distributions = self._plain
+        frozen.distributions = self._stored_distributions
         return frozen
 
-    def pass_over(self, trial: optuna.Trial, record: Record | None) -> None:
+    def skip(self, trial: optuna.Trial, record: Record | None) -> None:
         """Finish a trial that is not evaluated: its arch is over budget or has a record already."""
-        self._passed += 1
+        self._skipped += 1
         for name, excess in (record.excess if record else {}).items():
             trial.set_constraint(name, excess)
         self._tell(trial, record.values if record else None)
 
-    def _lean(self, trial: FrozenTrial) -> FrozenTrial:
+    def _share_memory(self, trial: FrozenTrial) -> FrozenTrial:
         """Copy a stored trial, sharing distributions and strings to save memory."""
         lean = copy.copy(trial)
         lean.params = {gene: sys.intern(value) for gene, value in trial.params.items()}
-        lean.distributions = self._genes
+        lean.distributions = self._distributions
         lean.user_attrs = {}
         return lean
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from search.problem.evaluation import Record
-from search.problem.feasible import Feasible
+from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import Measured
 from search.problem.problem import Problem
 from search.study.options import SearchOptions
@@ -39,7 +39,7 @@ class Progress:
         rate: Evaluations a second, since this run began.
         objective: Name of the first measured objective; empty without one.
         best: Best evaluation in that objective, inside the constraints.
-        notes: Repairs on opening, and the first few failures.
+        notes: Messages: repairs made when the storage was opened, and the first failures.
         ended: Reason why the search ended; None while it runs.
         workers: Number of live workers; None where this process evaluates.
         leased: Number of archs that the workers are evaluating.
@@ -67,7 +67,7 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 # Failures reported one by one; the rest are only counted.
-MOST_NOTED = 3
+MAX_FAILURE_NOTES = 3
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Search:
         seed: Seed of every random choice.
         folder: Folder of the results; None to keep them in memory.
         initial: Archs to start from instead of the default ones.
-        origin: Plain values that identify the evaluation, equal in all results: a hash, a split.
+        origin: Plain values that identify how archs are evaluated, such as a hash of the weights;
+            stored with the results.
         options: How the search runs.
         driver: PID of the process that runs the search, wherever the study is.
 
@@ -107,7 +108,9 @@ class Search:
             if not isinstance(arch, Arch):
                 raise InputError(f"initial[{number}]: must be an Arch, got {shown(arch)}")
         if self.options.storage is not None and self.folder is None:
-            raise InputError("storage: a database needs a folder too, for what guards the search")
+            raise InputError(
+                "storage: a database also needs a folder, for the lock and the search's settings"
+            )
 
     @contextmanager
     def open(self) -> Iterator[Session]:
@@ -116,15 +119,15 @@ class Search:
         Raises:
             InputError: See `Store` and `Study`.
         """
-        known = self._known()
-        # Before anything is written, so that the user can replace a rejected budget.
+        known = self._read_reused()
+        # Before anything is written, so that the budget can still be changed in the same folder.
         rng = np.random.default_rng([self.seed, 1])
-        Feasible(self.problem.space, self.problem.budget).check(rng)
+        FeasibleArchs(self.problem.space, self.problem.budget).check(rng)
         store = None
         if self.folder is not None:
             store = Store(
                 self.folder,
-                self._description,
+                self._search_file,
                 self.problem.objectives,
                 url=self.options.storage,
                 driver=self.driver,
@@ -146,13 +149,13 @@ class Search:
                 store.close()
 
     @property
-    def _description(self) -> SearchFile:
+    def _search_file(self) -> SearchFile:
         return SearchFile.of(self.problem, self.sampler, self.seed, self.origin)
 
-    def _known(self) -> dict[str, Measured]:
+    def _read_reused(self) -> dict[str, Measured]:
         """Read the metrics of the searches to reuse, by identity."""
         found: dict[str, Measured] = {}
-        mine = self._description
+        mine = self._search_file
         for folder in map(Path, self.options.reuse):
             other = SearchFile.load(folder)
             if (other.space.shape, other.origin) != (mine.space.shape, mine.origin):
@@ -161,7 +164,7 @@ class Search:
                     f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
                     + ("; give both the same origin='NAME', if they mean the same" * unnamed)
                 )
-            # Latencies that its tables predicted are not those of our tables.
+            # Its latencies were predicted from its own tables; ours may differ.
             for identity, metrics in read_metrics(read_trials(folder)).items():
                 kept = {k: v for k, v in metrics.items() if k not in other.latency}
                 found[identity] = Measured(kept, metrics.groups)
@@ -174,26 +177,27 @@ class Session:
     def __init__(self, study: Study, notes: tuple[str, ...] = ()) -> None:
         self.study = study
         self._notes = list(notes)
-        self._notable = MOST_NOTED
+        self._notes_left = MAX_FAILURE_NOTES
         self._began = time.monotonic()
-        self._there = self._looked = len(study.records)
+        self._first_count = self._read_count = len(study.records)
         self._ranked_by = study.problem.ranked_by
-        self._best = self._better(None, study.records)
+        self._best = self._find_best(None, study.records)
         self._failed = sum(record.error is not None for record in study.records)
 
     def progress(self) -> Progress:
+        """Return the progress since the search was opened."""
         records = self.study.records
-        new = records[self._looked :]
-        self._looked = len(records)
+        new = records[self._read_count :]
+        self._read_count = len(records)
         self._note_failures(new)
-        self._best = self._better(self._best, new)
+        self._best = self._find_best(self._best, new)
         elapsed = time.monotonic() - self._began
         return Progress(
             done=len(records),
             total=self.study.trials,
             failed=self._failed,
             counts=self.study.counts,
-            rate=(len(records) - self._there) / elapsed if elapsed > 0 else 0.0,
+            rate=(len(records) - self._first_count) / elapsed if elapsed > 0 else 0.0,
             objective=self._ranked_by.name if self._ranked_by else "",
             best=self._best,
             notes=tuple(self._notes),
@@ -204,11 +208,11 @@ class Session:
     def _note_failures(self, records: Iterable[Record]) -> None:
         failed = [record for record in records if record.error is not None]
         self._failed += len(failed)
-        for record in failed[: self._notable]:
-            self._notable -= 1
+        for record in failed[: self._notes_left]:
+            self._notes_left -= 1
             self._notes.append(f"arch {record.identity} failed: {record.error}")
 
-    def _better(self, best: Record | None, records: Iterable[Record]) -> Record | None:
+    def _find_best(self, best: Record | None, records: Iterable[Record]) -> Record | None:
         """Return the best record in the first measured objective; None without one."""
         ranked_by = self._ranked_by
         if ranked_by is None:

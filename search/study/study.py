@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 
 from search.problem.evaluation import Job, Outcome, Record, Source
-from search.problem.feasible import Feasible
+from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import groups_of
 from search.problem.problem import Problem
 from search.study.first_series import FirstSeries
@@ -102,16 +102,16 @@ class Study:
             self.records = numbered(each for each in self.records if each.error is None)
         self._seen: dict[str, Record | None] = {each.identity: each for each in self.records}
         self._rng = np.random.default_rng([seed, 1, len(self.records)])
-        self._feasible = Feasible(problem.space, problem.budget)
+        self._feasible = FeasibleArchs(problem.space, problem.budget)
         self._feasible.check(self._rng)
         self._proposals = Proposals(problem, sampler, seed, stored)
         self._open: dict[str, tuple[Job, optuna.Trial]] = {}
         if initial is None:
             initial = initial_archs(problem, seed) if sampler.learns else ()
-        self._initial = deque(self._encoded(each.arch, "retry") for each in failed)
-        self._initial.extend(self._encoded(arch) for arch in initial)
+        self._initial = deque(self._make_job(each.arch, "retry") for each in failed)
+        self._initial.extend(self._make_job(arch) for arch in initial)
         self._patience = sampler.patience
-        self._dry = False
+        self._exhausted_space = False
         self._end_if_done()
 
     @property
@@ -123,29 +123,29 @@ class Study:
         """Return whether the outcome of a job is still needed."""
         return self._seen.get(job.identity) is None
 
-    def next(self) -> Job | None:
+    def take_job(self) -> Job | None:
         """Return the next job, never an arch twice; None where there is none yet or any more."""
         while True:
             self._end_if_done()
             if self.ended is not None or len(self.records) + len(self._open) >= self.trials:
                 return None
-            job = None if self._dry else self._propose()
+            job = None if self._exhausted_space else self._propose()
             if job is None:
                 # Once no arch is unseen, none ever will be: never ask again.
-                self._dry = True
+                self._exhausted_space = True
                 if self._open:
                     return None
-                self._end(self._exhausted())
-            elif not self._take_over(job):
+                self._end(self._describe_exhaustion())
+            elif not self._reuse_metrics(job):
                 return job
 
-    def group(self, most: int) -> list[Job]:
+    def take_group(self, most: int) -> list[Job]:
         """Return up to `most` jobs, to evaluate in any order.
 
         The group ends with the initial archs, so that the sampler sees them before it is asked.
         """
         jobs: list[Job] = []
-        while len(jobs) < most and (job := self.next()) is not None:
+        while len(jobs) < most and (job := self.take_job()) is not None:
             jobs.append(job)
             if job.source in ("initial", "retry") and not self._initial:
                 break
@@ -166,7 +166,7 @@ class Study:
         unknown = job.identity not in self._open
         if known is not None or (unknown and len(self.records) >= self.trials):
             return None
-        outcome = self._checked(outcome)
+        outcome = self._check_metrics(outcome)
         record = self.problem.judge(job, outcome, len(self.records), reused)
         # After a restart of the study's process, outcomes may come of jobs that it does not know.
         _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
@@ -197,15 +197,15 @@ class Study:
             if identity in self._seen:
                 self.counts.repeated += 1
                 record = self._seen[identity]
-                self._proposals.pass_over(trial, record)
+                self._proposals.skip(trial, record)
             elif not self.problem.budget.inside(arch):
                 self.counts.refused += 1
-                self._proposals.pass_over(trial, None)
+                self._proposals.skip(trial, None)
             else:
                 self._patience = self._sampler.patience
                 return self._give_out(Job(identity, arch, trial.params, "sampler"), trial)
-            if self._proposals.crowded:
-                self._start_anew()
+            if self._proposals.needs_rebuild:
+                self._rebuild_proposals()
         return self._draw()
 
     def _draw(self) -> Job | None:
@@ -214,9 +214,9 @@ class Study:
             return None
         self.counts.drawn += 1
         self._patience = min(MOST_AFTER_DRAW, self._sampler.patience)
-        return self._give_out(self._encoded(arch, "uniform"))
+        return self._give_out(self._make_job(arch, "uniform"))
 
-    def _encoded(self, arch: Arch, source: Source = "initial") -> Job:
+    def _make_job(self, arch: Arch, source: Source = "initial") -> Job:
         arch = self.problem.space.canonical(arch)
         genes = self._genes.encode(arch)
         return Job(self.problem.space.identity(arch), arch, genes, source)
@@ -229,7 +229,7 @@ class Study:
     def _ask(self, job: Job) -> tuple[Job, optuna.Trial]:
         return job, self._proposals.ask(job.genes)
 
-    def _start_anew(self) -> None:
+    def _rebuild_proposals(self) -> None:
         """Rebuild the sampler's study without unevaluated trials, and ask open jobs again."""
         self._proposals.rebuild()
         self._open = {job.identity: self._ask(job) for job in self.open}
@@ -242,7 +242,7 @@ class Study:
         self._series.end(self.records)
         self.ended = reason
 
-    def _checked(self, outcome: Outcome) -> Outcome:
+    def _check_metrics(self, outcome: Outcome) -> Outcome:
         """Make an outcome that lacks a metric a failure.
 
         Raises:
@@ -255,8 +255,8 @@ class Study:
             raise InputError(lacking)
         return replace(outcome, error=lacking)
 
-    def _take_over(self, job: Job) -> bool:
-        """Finish a job with the metrics of another search, if they suffice; return whether."""
+    def _reuse_metrics(self, job: Job) -> bool:
+        """Finish a job with another search's metrics; return whether they sufficed."""
         metrics = self._known.get(job.identity)
         if metrics is None or self.problem.lacking(metrics) is not None:
             return False
@@ -264,7 +264,7 @@ class Study:
         self.finish(job, Outcome(metrics, groups=groups_of(metrics)), reused=True)
         return True
 
-    def _exhausted(self) -> str:
+    def _describe_exhaustion(self) -> str:
         inside = "" if not self.problem.budget.limits else " inside the budget"
         if self._feasible.exact:
             return f"every arch{inside} has been evaluated"

@@ -32,7 +32,7 @@ class Graph:
 
     Args:
         levels: States of each level; the first has one, the last those after the last block.
-        edges: Edges in gene order, by level (but the last) and node.
+        edges: Edges in gene order, by level (except the last) and node.
     """
 
     def __init__(self, levels: list[list[State]], edges: list[list[tuple[Edge, ...]]]) -> None:
@@ -71,6 +71,7 @@ class Graph:
 
     @property
     def size(self) -> int:
+        """Number of archs."""
         return self.counts[0][0]
 
     def sample(self, rng: np.random.Generator) -> Arch:
@@ -89,7 +90,7 @@ class Graph:
             node = edge.to
         return Arch(tuple(blocks))
 
-    def through(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
+    def restrict(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
         """Return the subgraph of the paths whose block `i` is accepted; None if empty."""
         edges = list(self.edges)
         edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
@@ -140,7 +141,7 @@ class Graph:
 
         Args:
             ends: Values of the last level.
-            join: Function from (cost, value of the target) of a node's edges to its value.
+            join: Function from the (edge cost, target value) pairs of a node to its value.
             costs: The cost of each edge; by default 0.
 
         Returns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -71,7 +71,7 @@ class Skipping(Operator[Skip, SkipAxis]):
         return Skip(block.skip, block.selector)
 
     def put(self, block: BlockArch, choice: Skip) -> BlockArch:
-        return BlockArch(block.pool, choice.ratio, choice.selector, block.attention, block.extra)
+        return replace(block, skip=choice.ratio, selector=choice.selector)
 
     def text(self, choice: Skip) -> str:
         return f"{choice.ratio}:{choice.selector}" if choice.ratio else "none"

@@ -14,8 +14,8 @@ from torch import Tensor
 from supernet.operators.base import Flow
 
 # Factor by which the weight of a past use decays per evaluation.
-FADING = 0.98
-# A prefix whose decayed uses fall below this is dropped: after some 200 evaluations.
+USE_DECAY = 0.98
+# A prefix is dropped when its decayed uses fall below this: some 200 evaluations after one use.
 FEWEST_USES = 0.02
 GIB = 1 << 30
 # Share of the free GPU memory, or of the machine's; the rest is for forward passes and others.
@@ -29,7 +29,7 @@ class Prefix:
 
     Args:
         macs: MACs of its last block, for one image.
-        flows: Cached activations by the images of the batch.
+        flows: Cached activations, by image tensor.
         awaited: Expected archs that begin with it.
         uses: Evaluations of archs that begin with it, decayed up to `tick`.
         tick: Evaluation count at its last use.
@@ -43,9 +43,9 @@ class Prefix:
     tick: int = 0
     bytes: int = 0
 
-    def faded(self, tick: int) -> float:
+    def decayed_uses(self, tick: int) -> float:
         """Return the uses, decayed up to `tick`."""
-        return self.uses * FADING ** (tick - self.tick)
+        return self.uses * USE_DECAY ** (tick - self.tick)
 
 
 class ActivationCache:
@@ -69,11 +69,11 @@ class ActivationCache:
         self._cached: list[Prefix] = []
         self._victims: list[tuple[float, Prefix]] = []
 
-    def begin(self, path: Iterable[Prefix]) -> None:
+    def start_evaluation(self, path: Iterable[Prefix]) -> None:
         """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
         self.ticks += 1
         for prefix in path:
-            prefix.uses = prefix.faded(self.ticks) + 1
+            prefix.uses = prefix.decayed_uses(self.ticks) + 1
             prefix.tick = self.ticks
             prefix.awaited = max(0, prefix.awaited - 1)
         self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
@@ -82,7 +82,7 @@ class ActivationCache:
         pairs = zip(worths, self._cached, strict=True)
         self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
 
-    def keep(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
+    def add(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
         """Cache the activations of a prefix, if it is worth more than those to evict for it."""
         size = flow_bytes(flow)
         if not self._make_room(size, self._worth(prefix, size)):
@@ -95,16 +95,16 @@ class ActivationCache:
         prefix.flows[images] = flow
 
     def shrink(self) -> None:
-        """Empty the cache and halve its budget."""
+        """Empty the cache and halve its byte budget, after the device ran out of memory."""
         for prefix in self._cached:
             _drop(prefix)
         self._cached, self._victims = [], []
         self.bytes = 0
         self.most_bytes //= 2
 
-    def forgotten(self, prefix: Prefix) -> bool:
+    def drop_unused(self, prefix: Prefix) -> bool:
         """Drop a prefix without recent uses; returns whether it was dropped."""
-        if prefix.awaited or prefix.faded(self.ticks) >= FEWEST_USES:
+        if prefix.awaited or prefix.decayed_uses(self.ticks) >= FEWEST_USES:
             return False
         _drop(prefix)
         return True
@@ -122,7 +122,7 @@ class ActivationCache:
         return True
 
     def _worth(self, prefix: Prefix, size: float) -> float:
-        return (prefix.awaited + prefix.faded(self.ticks)) * prefix.macs / size
+        return (prefix.awaited + prefix.decayed_uses(self.ticks)) * prefix.macs / size
 
 
 def _drop(prefix: Prefix) -> None:
@@ -154,10 +154,10 @@ def default_memory_budget(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(SHARE * free)
     threads = torch.get_num_threads()
-    return int(min(GIB * threads, SHARE * _memory() * threads / (os.cpu_count() or 1)))
+    return int(min(GIB * threads, SHARE * _read_total_memory() * threads / (os.cpu_count() or 1)))
 
 
-def _memory() -> int:
+def _read_total_memory() -> int:
     """Return the bytes of memory of the machine, or of the container."""
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     # The file may be missing, and holds "max" where there is no limit.

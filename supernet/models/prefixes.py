@@ -84,7 +84,7 @@ class PrefixEvaluator:
             InputError: The arch is not in the space.
         """
         path = self._path(arch)
-        self.kept.begin(path)
+        self.kept.start_evaluation(path)
         if self.kept.ticks % TIDY == 0:
             self._tidy()
         return partial(self._logits, self.supernet.steps(arch), path)
@@ -104,13 +104,13 @@ class PrefixEvaluator:
         begun = max((k for k, each in enumerate(path) if images in each.flows), default=None)
         if begun is None:
             begun, flow = 0, Flow(net.embed(images))
-            self.kept.keep(path[0], images, flow)
+            self.kept.add(path[0], images, flow)
         else:
             flow = path[begun].flows[images]
         for k in range(begun, len(steps)):
             flow = net.run_step(k, steps[k], flow)
             if k + 1 < len(steps):
-                self.kept.keep(path[k + 1], images, flow)
+                self.kept.add(path[k + 1], images, flow)
         logits: Tensor = net.forward_head(net.norm(flow.all_tokens()))
         return logits
 
@@ -124,5 +124,5 @@ class PrefixEvaluator:
 
     def _tidy(self) -> None:
         self._known = {
-            key: prefix for key, prefix in self._known.items() if not self.kept.forgotten(prefix)
+            key: prefix for key, prefix in self._known.items() if not self.kept.drop_unused(prefix)
         }

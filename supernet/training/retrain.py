@@ -18,7 +18,7 @@ from supernet.operators.registry import auxiliary_losses
 from supernet.precision import autocast
 from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
-from supernet.training.sandwich import Teacher, learning_rows, losses_of, observer_of
+from supernet.training.sandwich import Teacher, make_observer, read_losses, select_images
 from supernet.training.train_supernet import (
     describe_metric,
     make_batches,
@@ -99,10 +99,10 @@ class _Step:
 
     def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
         share = self.recipe.teacher_share
-        rows = learning_rows(batch, self.recipe.selector_share)
+        rows = select_images(batch, self.recipe.selector_share)
         auxiliaries = auxiliary_losses(self.subnet, rows)
         with autocast(batch.images.device, self.recipe.amp):
-            observer = observer_of(auxiliaries)
+            observer = make_observer(auxiliaries)
             features = self.subnet.forward_features(batch.images, observe=observer)
             logits = self.subnet.forward_head(features)
             loss = self.task.loss(logits, batch.targets)
@@ -110,7 +110,7 @@ class _Step:
                 soft = self.task.distillation(logits, self.teacher(batch.images))
                 loss = (1 - share) * loss + share * soft
         (loss * scale).backward()
-        losses = {"subnet": [loss.detach()]} | losses_of(auxiliaries)
+        losses = {"subnet": [loss.detach()]} | read_losses(auxiliaries)
         return {kind: torch.stack(each).mean() for kind, each in losses.items()}
 
 

@@ -1,8 +1,8 @@
 """The sandwich rule: the archs that a step trains, and the targets of each.
 
 The largest arch learns from the labels (and a teacher); the smallest and some random archs are
-distilled from its logits. Random archs cover the MACs evenly; as few of them would use the
-kernel of a late pooling, every second one is drawn among the archs with a given kernel.
+distilled from its logits. Random archs cover the MACs evenly. Few of them would use the kernel of a
+late pooling, so every second one is drawn among the archs that use a given kernel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from supernet.tasks.base import Task
 Teacher = Callable[[Tensor], Tensor]
 
 
-def archs_of_step(space: SearchSpace, seed: int, step: int, random: int) -> list[Arch]:
+def draw_archs(space: SearchSpace, seed: int, step: int, random: int) -> list[Arch]:
     """Draw the archs that a step distils from the largest; a function of (seed, step).
 
     Random archs alternate between all archs and those that use one pooling kernel, each kernel in
@@ -54,8 +54,7 @@ class Sandwich:
         supernet: The supernet.
         task: The task.
         amp: Whether to use bfloat16 autocast on GPUs.
-        selector_share: Share of the images that selectors learn from; a part is enough, and bounds
-            memory.
+        selector_share: Share of the images that selectors learn from; it bounds the memory.
         teacher: Teacher of the largest arch.
         teacher_share: Weight of distillation from the teacher in the largest arch's loss.
     """
@@ -70,7 +69,7 @@ class Sandwich:
     def __call__(self, batch: Batch, archs: list[Arch], scale: float = 1.0) -> dict[str, Tensor]:
         """Run the backward passes of one batch; returns the mean loss of each kind of arch.
 
-        Losses are means over the images, for selectors sums.
+        Losses are means over the images; those of selectors are sums.
 
         Args:
             batch: Images, labels (B,) or mixed labels (B, classes), and draws.
@@ -78,10 +77,10 @@ class Sandwich:
             scale: Factor of the losses, for gradient accumulation.
         """
         weight = scale / (1 + len(archs))
-        auxiliaries = auxiliary_losses(self.supernet, learning_rows(batch, self.selector_share))
-        logits, loss = self._largest(batch, observer_of(auxiliaries))
+        auxiliaries = auxiliary_losses(self.supernet, select_images(batch, self.selector_share))
+        logits, loss = self._largest(batch, make_observer(auxiliaries))
         (loss * weight).backward()
-        losses = {"largest": [loss.detach()]} | losses_of(auxiliaries)
+        losses = {"largest": [loss.detach()]} | read_losses(auxiliaries)
         for kind, arch in zip(["smallest"] + ["random"] * len(archs), archs, strict=False):
             with autocast(batch.images.device, self.amp):
                 loss = self.task.distillation(self.supernet(batch.images, arch), logits)
@@ -103,13 +102,13 @@ class Sandwich:
         return logits.detach(), loss
 
 
-def learning_rows(batch: Batch, share: float) -> Tensor:
-    """Return the images for auxiliary losses, (B,) of bool; a function of sample and epoch."""
+def select_images(batch: Batch, share: float) -> Tensor:
+    """Return which images auxiliary losses use, (B,) of bool, fixed by sample and epoch."""
     assert batch.draws is not None
     return (batch.draws < share).to(batch.images.device)
 
 
-def observer_of(auxiliaries: Mapping[str, Auxiliary]) -> Observer | None:
+def make_observer(auxiliaries: Mapping[str, Auxiliary]) -> Observer | None:
     """Return an observer that calls all auxiliary losses; None without any."""
     if not auxiliaries:
         return None
@@ -121,6 +120,6 @@ def observer_of(auxiliaries: Mapping[str, Auxiliary]) -> Observer | None:
     return observe
 
 
-def losses_of(auxiliaries: Mapping[str, Auxiliary]) -> dict[str, list[Tensor]]:
+def read_losses(auxiliaries: Mapping[str, Auxiliary]) -> dict[str, list[Tensor]]:
     """Return the values of the auxiliary losses, by their names in the log (`selectors`)."""
     return {f"{name}s": each.losses for name, each in auxiliaries.items() if each.losses}

@@ -26,7 +26,7 @@ from supernet.process_group import Processes
 from supernet.tasks.base import Task
 from supernet.training.log import Journal
 from supernet.training.recipe import SupernetRecipe
-from supernet.training.sandwich import Sandwich, Teacher, archs_of_step
+from supernet.training.sandwich import Sandwich, Teacher, draw_archs
 from supernet.training.trainer import Trainer
 
 RECALL_IMAGES = 256
@@ -189,7 +189,7 @@ class _Step:
         updates = self.batches // self.recipe.accumulate
         if step >= (self.recipe.full_epochs or 0) * updates:
             space = self.sandwich.supernet.space
-            archs = archs_of_step(space, self.seed, step, self.recipe.random_archs)
+            archs = draw_archs(space, self.seed, step, self.recipe.random_archs)
         return self.sandwich(batch, archs, scale)
 
 

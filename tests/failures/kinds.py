@@ -26,7 +26,7 @@ from search.pipeline.given_archs import file_stem
 from search.pipeline.run_folder import RunFolder
 from search.pipeline.search import show_front
 from search.problem.budget import parse_budget
-from search.problem.feasible import Feasible
+from search.problem.feasible import FeasibleArchs
 from search.problem.objectives import parse_objectives
 from search.report.latency_data import collect_latency_data
 from search.report.networks import pick_from_front, read_retrained
@@ -175,7 +175,7 @@ def _read_latency(run):
 
 def _judge(table, space):
     problem = make_problem(space, ["top1", "latency_ms"], "latency_ms=90%", directions(), [table])
-    Feasible(space, problem.budget).check(np.random.default_rng(0))
+    FeasibleArchs(space, problem.budget).check(np.random.default_rng(0))
     draw_latency(collect_latency_data(table))
 
 

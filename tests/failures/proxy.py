@@ -17,7 +17,7 @@ class Proxy:
 
     def __init__(self, port, breaks):
         self.server, self.breaks = port, set(breaks)
-        self.commits, self.broken = 0, 0
+        self.commits, self.failed_workers = 0, 0
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -40,7 +40,7 @@ class Proxy:
             if COMMIT in data:
                 self.commits += 1
                 if self.commits in self.breaks:
-                    self.broken += 1
+                    self.failed_workers += 1
                     # Nothing reaches the client any more, while the server goes on and commits.
                     client.shutdown(socket.SHUT_RDWR)
             server.sendall(data)

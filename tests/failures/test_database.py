@@ -97,7 +97,7 @@ def test_what_was_committed_unanswered_is_not_stored_again(tmp_path, server, led
     search(tmp_path, TRIALS, workers=0, storage=url)
     proxy.close()
     missing, doubled = missing_and_doubled(server, tmp_path, evaluated(tmp_path))
-    assert proxy.broken == injected
+    assert proxy.failed_workers == injected
     ledger.add(
         13,
         "connection to PostgreSQL lost after a commit, before its answer",

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from space_toys import deit_small
 
-from search.evaluators.base import attempt
+from search.evaluators.base import evaluate_safely
 from search.problem.budget import parse_budget
 from search.problem.evaluation import Record
 from search.problem.objectives import parse_objectives
@@ -105,9 +105,9 @@ def study_of(space, trials, sampler="NSGAIISampler", budget=None, seed=0, **othe
 def drive(study, evaluate, most=1 << 30):
     """Evaluate one job after the other; the jobs."""
     jobs = []
-    while len(jobs) < most and (job := study.next()) is not None:
+    while len(jobs) < most and (job := study.take_job()) is not None:
         jobs.append(job)
-        study.finish(job, attempt(evaluate, job.arch))
+        study.finish(job, evaluate_safely(evaluate, job.arch))
     return jobs
 
 

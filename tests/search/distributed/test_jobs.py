@@ -11,7 +11,7 @@ from search_toys import (
     toy_space,
 )
 
-from search.evaluators.base import attempt
+from search.evaluators.base import evaluate_safely
 from search.problem.evaluation import Job, Outcome
 from space import Genes
 
@@ -22,32 +22,32 @@ def test_several_jobs_may_be_out_and_come_back_in_any_order():
     study, evaluate = study_of(space, 120, budget="macs=70%"), Evaluate(space)
     out = []
     while True:
-        while len(out) < 7 and (job := study.next()) is not None:
+        while len(out) < 7 and (job := study.take_job()) is not None:
             out.append(job)
         assert {job.identity for job in out} == {job.identity for job in study.open}
         if not out:
             break
         job = out.pop(rng.randrange(len(out)))
-        record = study.finish(job, attempt(evaluate, job.arch))
+        record = study.finish(job, evaluate_safely(evaluate, job.arch))
         assert (record.number, record.identity) == (len(study.records) - 1, job.identity)
     assert len(study.records) == len(set(evaluate.seen)) == 120
 
 
 def test_no_more_jobs_are_out_than_trials_are_left():
     study = study_of(toy_space(), 5)
-    out = [study.next() for _ in range(5)]
+    out = [study.take_job() for _ in range(5)]
     assert None not in out
-    assert study.next() is None
+    assert study.take_job() is None
     assert study.ended is None
     for job in out:
         study.finish(job, Outcome({"top1": 0.5}))
-    assert study.next() is None
+    assert study.take_job() is None
     assert study.ended == "the 5 evaluations that were asked for are finished"
 
 
 def test_a_second_outcome_of_an_arch_counts_for_nothing():
     study = study_of(toy_space(), 5)
-    job = study.next()
+    job = study.take_job()
     assert study.awaits(job)
     assert study.finish(job, Outcome({"top1": 0.5})) is not None
     assert not study.awaits(job)
@@ -69,14 +69,14 @@ def test_an_outcome_that_nobody_waits_for_is_taken_all_the_same():
 def test_when_nothing_is_left_but_jobs_are_out_the_search_waits():
     space = small_space()
     study = study_of(space, 100)
-    out = [study.next() for _ in range(27)]
+    out = [study.take_job() for _ in range(27)]
     assert None not in out
     repeated = study.counts.repeated
-    assert study.next() is None
-    assert study.next() is None
+    assert study.take_job() is None
+    assert study.take_job() is None
     assert study.counts.repeated <= repeated + 100, "it does not ask for ever"
     assert study.ended is None
     for job in out:
         study.finish(job, Outcome({"top1": 0.5}))
-    assert study.next() is None
+    assert study.take_job() is None
     assert study.ended == "every arch has been evaluated"

@@ -6,7 +6,7 @@ import pytest
 from leasing import MANY, done, leases_of
 from search_toys import identities, small_space, toy_space
 
-from search.distributed.leases import BATCH_SECONDS, LEASE_SECONDS, MOST_BATCH, MOST_DEATHS
+from search.distributed.leases import BATCH_SECONDS, LEASE_SECONDS, MAX_BATCH, MAX_DEATHS
 from search.problem.evaluation import Outcome
 from space import InputError
 
@@ -23,7 +23,7 @@ def test_jobs_are_lent_one_by_one_while_nobody_knows_how_long_they_take():
     assert identities(first) == [leases.study.records[0].identity]
 
 
-@pytest.mark.parametrize(("seconds", "size"), [(1.0, 1), (0.1, 2), (0.02, 10), (1e-6, MOST_BATCH)])
+@pytest.mark.parametrize(("seconds", "size"), [(1.0, 1), (0.1, 2), (0.02, 10), (1e-6, MAX_BATCH)])
 def test_a_lease_holds_a_fifth_of_a_second_of_work(seconds, size):
     assert BATCH_SECONDS == 0.2
     leases, _ = leases_of(trials=700, workers=1)
@@ -48,14 +48,14 @@ def test_a_search_that_is_over_sends_workers_away():
     assert leases.exchange("a", done(one)) == []
     assert leases.exchange("b", done(two)) is None
     assert leases.exchange("a", []) is None
-    assert leases.hello("c")
+    assert leases.register_worker("c")
     assert leases.exchange("c", []) is None
 
 
 def test_what_a_worker_had_when_it_died_is_lent_again_at_once():
     leases, _ = leases_of()
     lost = leases.exchange("a", [])
-    assert leases.hello("a")
+    assert leases.register_worker("a")
     assert identities(leases.exchange("b", [])) == identities(lost)
     assert identities(leases.exchange("a", [])) != identities(lost)
 
@@ -63,32 +63,32 @@ def test_what_a_worker_had_when_it_died_is_lent_again_at_once():
 def test_an_arch_that_kills_its_worker_three_times_has_failed():
     leases, _ = leases_of()
     killer = leases.exchange("a", [])[0]
-    for _ in range(MOST_DEATHS - 1):
-        assert leases.hello("a")
+    for _ in range(MAX_DEATHS - 1):
+        assert leases.register_worker("a")
         assert identities(leases.exchange("a", [])) == [killer.identity]
     assert leases.study.records == []
-    leases.hello("a")
+    leases.register_worker("a")
     (record,) = leases.study.records
     assert record.identity == killer.identity
     assert "died or fell silent 3 times" in record.error
     assert killer.identity not in identities(leases.exchange("a", []))
-    assert leases.broken == {}, "the worker is not to blame"
+    assert leases.failed_workers == {}, "the worker is not to blame"
 
 
 def test_in_a_lost_batch_the_one_that_kills_is_found_out_and_no_other_fails():
     leases, _ = leases_of(trials=200, workers=1)
     jobs = leases.exchange("a", [])
     batch = leases.exchange("a", done(jobs, 1e-3))
-    assert len(batch) == MOST_BATCH
+    assert len(batch) == MAX_BATCH
     killer = batch[17].identity
-    leases.hello("a")
+    leases.register_worker("a")
     jobs = leases.exchange("a", [])
     for _ in range(MANY):
         if jobs is None:
             break
         died = killer in identities(jobs)
         if died:
-            leases.hello("a")
+            leases.register_worker("a")
         jobs = leases.exchange("a", [] if died else done(jobs, 1e-3))
     assert len(leases.study.records) == 200
     assert [record.identity for record in leases.study.records if record.error] == [killer]
@@ -98,7 +98,7 @@ def test_a_suspect_is_lent_alone_and_with_nothing_in_advance():
     leases, _ = leases_of(trials=100, workers=1)
     jobs = leases.exchange("a", [])
     batch = leases.exchange("a", done(jobs, 1e-3))
-    leases.hello("a")
+    leases.register_worker("a")
     suspect = leases.exchange("a", [])
     assert identities(suspect) == [batch[0].identity]
     assert leases.exchange("a", []) == [], "whatever else it held would be suspected too"
@@ -111,7 +111,7 @@ def test_a_suspect_is_not_lent_to_who_has_something_else_already():
     leases, _ = leases_of(trials=100, workers=2)
     lost = leases.exchange("a", [])
     held = leases.exchange("b", [])
-    leases.hello("a")
+    leases.register_worker("a")
     assert lost[0].identity not in identities(leases.exchange("b", []))
     assert identities(leases.exchange("a", [])) == identities(lost)
     assert leases.study.awaits(held[0])
@@ -123,7 +123,7 @@ def test_leases_end_when_their_worker_has_been_silent():
     clock.now = LEASE_SECONDS - 1
     leases.expire()
     assert leases.leased == 1
-    leases.beat("a")
+    leases.note_heartbeat("a")
     clock.now += LEASE_SECONDS
     leases.expire()
     assert leases.leased == 1
@@ -146,43 +146,45 @@ def test_who_was_only_slow_may_still_bring_its_result():
 
 def test_a_worker_that_dies_while_it_is_set_up_is_not_started_for_ever():
     leases, _ = leases_of()
-    assert [leases.hello("a") for _ in range(MOST_DEATHS + 2)] == [True] * MOST_DEATHS + [False] * 2
-    assert "died 3 times while it was set up" in leases.broken["a"]
-    assert leases.hello("b"), "others go on"
+    assert [leases.register_worker("a") for _ in range(MAX_DEATHS + 2)] == [True] * MAX_DEATHS + [
+        False
+    ] * 2
+    assert "died 3 times while it was set up" in leases.failed_workers["a"]
+    assert leases.register_worker("b"), "others go on"
 
 
 def test_nor_one_that_dies_before_it_says_anything():
     leases, _ = leases_of()
-    for _ in range(MOST_DEATHS):
-        leases.died("a", "ImportError: no module named x")
-    assert leases.broken == {}
-    leases.died("a", "ImportError: no module named x")
-    assert "ImportError: no module named x" in leases.broken["a"]
-    assert not leases.hello("a")
+    for _ in range(MAX_DEATHS):
+        leases.note_death("a", "ImportError: no module named x")
+    assert leases.failed_workers == {}
+    leases.note_death("a", "ImportError: no module named x")
+    assert "ImportError: no module named x" in leases.failed_workers["a"]
+    assert not leases.register_worker("a")
 
 
 def test_a_death_after_a_greeting_counts_once():
     leases, _ = leases_of()
-    for _ in range(MOST_DEATHS):
-        assert leases.hello("a")
-        leases.died("a", "killed")
-    assert leases.broken == {}
-    assert not leases.hello("a")
+    for _ in range(MAX_DEATHS):
+        assert leases.register_worker("a")
+        leases.note_death("a", "killed")
+    assert leases.failed_workers == {}
+    assert not leases.register_worker("a")
 
 
 def test_asking_for_work_clears_the_count_of_starts():
     leases, _ = leases_of(trials=100)
-    for _ in range(3 * MOST_DEATHS):
-        assert leases.hello("a")
+    for _ in range(3 * MAX_DEATHS):
+        assert leases.register_worker("a")
         leases.exchange("a", [])
-    assert leases.broken == {}
+    assert leases.failed_workers == {}
 
 
 def test_a_worker_that_gives_up_leaves_its_jobs_to_others():
     leases, _ = leases_of()
     lost = leases.exchange("a", [])
     leases.give_up("a", "RuntimeError: no weights here")
-    assert leases.broken == {"a": "RuntimeError: no weights here"}
+    assert leases.failed_workers == {"a": "RuntimeError: no weights here"}
     assert identities(leases.exchange("b", [])) == identities(lost)
 
 
@@ -192,7 +194,7 @@ def test_an_error_of_the_search_ends_it_for_all():
     assert leases.exchange("a", [(jobs[0], Outcome({"top2": 0.5}, None, 1.0))]) is None
     assert isinstance(leases.error, InputError)
     assert leases.exchange("b", []) is None
-    assert not leases.hello("c")
+    assert not leases.register_worker("c")
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -217,13 +219,13 @@ def test_through_any_disorder_every_arch_is_finished_once(seed):
         if killer in identities(held[name]) or event < 0.05:
             late += held[name] if rng.random() < 0.5 else []
             held[name] = []
-            assert leases.hello(name)
+            assert leases.register_worker(name)
         elif event < 0.07:
             clock.now += LEASE_SECONDS + 1
             leases.expire()
         elif event < 0.1 and late:
             leases.exchange("ghost", done([late.pop()], 0.05))
-            leases.hello("ghost")
+            leases.register_worker("ghost")
         else:
             jobs = leases.exchange(name, done(held[name], rng.choice([0.01, 0.3])))
             held[name] = jobs or []
@@ -231,7 +233,7 @@ def test_through_any_disorder_every_arch_is_finished_once(seed):
                 ended.add(name)
     assert len(ended) == 3
     assert leases.error is None
-    assert leases.broken == {}
+    assert leases.failed_workers == {}
     found = identities(leases.study.records)
     inside = [
         i for i in range(space.size()) if leases.study.problem.budget.inside(space.graph.path(i))
@@ -242,8 +244,8 @@ def test_through_any_disorder_every_arch_is_finished_once(seed):
 
 def test_while_a_storage_is_waited_for_no_worker_falls_silent(monkeypatch):
     leases, clock = leases_of()
-    assert leases.hello("a")
-    assert leases.hello("b")
+    assert leases.register_worker("a")
+    assert leases.register_worker("b")
     one, _ = leases.exchange("a", []), leases.exchange("b", [])
     finish = leases.study.finish
 
@@ -275,7 +277,7 @@ def test_a_storage_that_is_away_is_waited_for_once():
     assert str(leases.error) == "storage x: away for 60 seconds"
 
 
-@pytest.mark.parametrize("method", ["next", "finish"])
+@pytest.mark.parametrize("method", ["take_job", "finish"])
 def test_what_a_sampler_or_an_objective_raises_ends_the_search(method):
     leases, _ = leases_of()
     jobs = leases.exchange("a", [])
@@ -291,5 +293,5 @@ def test_what_a_sampler_or_an_objective_raises_ends_the_search(method):
 def test_workers_of_a_study_that_was_started_again_are_alive():
     leases, _ = leases_of(workers=3)
     leases.exchange("a", [])
-    leases.beat("b")
+    leases.note_heartbeat("b")
     assert leases.alive == 2

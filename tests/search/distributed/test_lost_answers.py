@@ -3,7 +3,7 @@
 from leasing import done, exchanged, leases_of
 from search_toys import identities, toy_space
 
-from search.distributed.leases import LEASE_SECONDS, MOST_DEATHS
+from search.distributed.leases import LEASE_SECONDS, MAX_DEATHS
 from search.problem.evaluation import Outcome
 
 
@@ -11,14 +11,14 @@ def test_who_leaves_after_a_hanging_arch_brings_the_rest_back_and_none_is_to_bla
     leases, _ = leases_of(trials=200, workers=1)
     batch = leases.exchange("a", done(leases.exchange("a", []), 1e-3))
     hung = (batch[2], Outcome({}, "it took too long", 5.0))
-    leases.leave("a", [*done(batch[:2], 1e-3), hung])
+    leases.remove_worker("a", [*done(batch[:2], 1e-3), hung])
     assert [record.error for record in leases.study.records[-3:]] == [None, None, hung[1].error]
     assert leases.leased == 0
-    for _ in range(2 * MOST_DEATHS):
-        assert leases.hello("a"), "it was not the worker's fault either"
+    for _ in range(2 * MAX_DEATHS):
+        assert leases.register_worker("a"), "it was not the worker's fault either"
         jobs = leases.exchange("a", [])
-        leases.leave("a", [])
-    assert identities(jobs) == [batch[3 + 2 * MOST_DEATHS - 1].identity]
+        leases.remove_worker("a", [])
+    assert identities(jobs) == [batch[3 + 2 * MAX_DEATHS - 1].identity]
     assert sum(record.error is not None for record in leases.study.records) == 1
 
 
@@ -76,6 +76,6 @@ def test_workers_that_all_start_anew_leave_nothing_behind():
     leases, _ = leases_of(workers=2)
     lost = leases.exchange("a", [], [])
     leases.give_up("b", "no weights")
-    leases.begin()
-    assert leases.broken == {}
+    leases.forget_workers()
+    assert leases.failed_workers == {}
     assert identities(leases.exchange("c", [], [])) == identities(lost)

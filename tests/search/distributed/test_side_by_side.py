@@ -9,7 +9,7 @@ from retraining_toys import checkpoints, copied, interrupted, killed_once, weigh
 
 from search.cli.main import main
 from search.distributed.connect import connected
-from search.distributed.jobs import _result
+from search.distributed.jobs import _wait_for_failure
 from search.pipeline.network_folder import FAILED, failure
 from search.utils.resources import Workers
 
@@ -78,7 +78,7 @@ def test_a_network_that_fails_is_named_and_the_others_are_done(searched, alone, 
 
 
 def test_a_process_that_is_killed_is_started_again_and_goes_on(searched, alone, run):
-    with killed_once("run_there", run) as killed:
+    with killed_once("run_in_folder", run) as killed:
         words = [*SIDE_BY_SIDE, "--retrain.save_minutes", "0"]
         assert main(["retrain", str(searched), "--run", str(run), *words]) == 0
     assert killed
@@ -100,7 +100,7 @@ def test_why_a_network_is_not_there_is_told_and_noted(tmp_path):
             (dies, "its process died"),
         ):
             ref = ray.remote(work).options(max_retries=0).remote()
-            reason = _result(ref, tmp_path)
+            reason = _wait_for_failure(ref, tmp_path)
             assert reason.startswith(words)
             assert "\n" not in reason
             assert failure(tmp_path) == reason
@@ -122,7 +122,7 @@ def test_ctrl_c_leaves_though_ray_cannot_cancel(searched, run, monkeypatch, caps
     def ended(_):
         raise TypeError("the task has ended")
 
-    monkeypatch.setattr("search.distributed.jobs._result", ctrl_c)
+    monkeypatch.setattr("search.distributed.jobs._wait_for_failure", ctrl_c)
     monkeypatch.setattr("ray.cancel", ended)
     assert main(["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE]) == 130
     error = capsys.readouterr().err

@@ -4,8 +4,8 @@ import pytest
 from leasing import done, exchanged, leases_of
 from search_toys import Evaluate, identities, study_of, toy_space, with_options
 
-from search.distributed.leases import MOST_DEATHS
-from search.evaluators.base import alike, in_order, shares
+from search.distributed.leases import MAX_DEATHS
+from search.evaluators.base import count_shared_blocks, order_jobs, shares
 from search.problem.evaluation import Outcome
 from search.run import run_search
 
@@ -32,14 +32,14 @@ def search(evaluate, **values):
 
 def jobs_of(count, **values):
     study = study_of(SPACE, 100, **values)
-    return [study.next() for _ in range(count)]
+    return [study.take_job() for _ in range(count)]
 
 
 def test_what_shares_is_told_of_jobs_and_orders_them():
     jobs, evaluate = jobs_of(5), Together(SPACE)
-    assert in_order(evaluate, jobs) == jobs[::-1]
+    assert order_jobs(evaluate, jobs) == jobs[::-1]
     assert evaluate.groups == [identities(jobs)]
-    assert in_order(Evaluate(SPACE), jobs) == jobs
+    assert order_jobs(Evaluate(SPACE), jobs) == jobs
 
 
 def test_with_a_time_limit_groups_are_the_same():
@@ -77,7 +77,7 @@ def test_groups_are_as_large_as_what_proposes_loses_nothing_by(sampler, size):
 def test_no_group_holds_what_is_proposed_before_the_initial_archs_are_known():
     study = study_of(SPACE, 100, budget="macs=80%")
     for size in (1, 4, 500, 500):
-        sources = {job.source for job in study.group(size)}
+        sources = {job.source for job in study.take_group(size)}
         assert len(sources) == 1
     assert sources == {"sampler"}
 
@@ -140,7 +140,7 @@ def test_a_worker_gets_what_begins_like_what_it_had():
         jobs = leases.exchange(name, done(last.get(name, [])))
         waiting = [*jobs, *leases._waiting]
         if name in last:
-            likes = [alike(job.arch, last[name][-1].arch) for job in waiting]
+            likes = [count_shared_blocks(job.arch, last[name][-1].arch) for job in waiting]
             assert likes[0] == max(likes)
             chosen, there = chosen + likes[0], there + sum(likes) / len(likes)
         last[name] = jobs
@@ -158,15 +158,15 @@ def test_what_kills_workers_is_found_out_among_jobs_that_wait():
     leases, _ = leases_of(trials=60, workers=2, ahead=20)
     killer = leases.exchange("a", [])[0].identity
     deaths = 0
-    leases.hello("a")
+    leases.register_worker("a")
     jobs = leases.exchange("a", [])
     while jobs is not None:
         died = killer in identities(jobs)
         deaths += died
         if died:
-            leases.hello("a")
+            leases.register_worker("a")
         jobs = leases.exchange("a", [] if died else done(jobs, 1e-3))
-    assert deaths == MOST_DEATHS - 1
+    assert deaths == MAX_DEATHS - 1
     records = leases.study.records
     assert len(records) == 60
     assert [each.identity for each in records if each.error] == [killer]
@@ -202,6 +202,6 @@ def test_a_study_that_was_started_again_ends_at_its_trials(ahead):
     leases, _ = leases_of(trials=30, ahead=ahead, sampler="RandomSampler", seed=1)
     jobs = leases.exchange("b", [], [])
     # Another worker brings what the study before had lent: this one did not know of it.
-    leases.leave("a", done(known))
+    leases.remove_worker("a", done(known))
     exchanged(leases, jobs, "b")
     assert len(leases.study.records) == 30

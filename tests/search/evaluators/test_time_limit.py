@@ -9,7 +9,7 @@ import time
 import pytest
 from search_toys import Evaluate, small_space
 
-from search.evaluators.base import attempt
+from search.evaluators.base import evaluate_safely
 from search.evaluators.time_limit import evaluate_within
 from search.pipeline.config import SearchConfig
 from search.run import run_search
@@ -102,7 +102,7 @@ def test_what_took_too_long_has_failed_whatever_it_did(work):
         return {"top1": 0.5}
 
     before, began = signal.getsignal(signal.SIGALRM), time.monotonic()
-    outcome = attempt(evaluate, None, 0.2)
+    outcome = evaluate_safely(evaluate, None, 0.2)
     assert outcome.metrics == {}
     assert outcome.error.startswith("TimeoutError: it took longer than the time limit of 0.2 s")
     assert time.monotonic() - began < 1.0
@@ -130,7 +130,7 @@ def test_an_error_within_the_limit_stays_what_it_is():
     def broken(arch):
         raise ValueError("no weights")
 
-    assert attempt(broken, None, 5.0).error.startswith("ValueError: no weights")
+    assert evaluate_safely(broken, None, 5.0).error.startswith("ValueError: no weights")
 
 
 def test_ctrl_c_after_the_limit_is_no_failed_evaluation():

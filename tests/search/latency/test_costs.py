@@ -10,7 +10,7 @@ from search_toys import Evaluate, all_archs, small_space, toy_space
 
 from search import Front, run_search
 from search.latency.costs import make_problem
-from search.problem.feasible import Feasible
+from search.problem.feasible import FeasibleArchs
 from search.problem.objectives import Objective
 from search.study.options import SearchOptions
 from search.study.warm_start import initial_archs
@@ -39,7 +39,7 @@ def test_a_budget_in_milliseconds_is_counted_and_drawn_exactly():
     assert 0 < len(inside) < len(archs)
     assert bands.count(0, limit.ceiling).value == len(inside)
     assert bands.low / limit.unit == pytest.approx(min(map(table.predict, archs)), rel=1e-6)
-    feasible, seen = Feasible(space, problem("latency_ms=60%").budget), set()
+    feasible, seen = FeasibleArchs(space, problem("latency_ms=60%").budget), set()
     rng = np.random.default_rng(0)
     while (arch := feasible.draw(rng, seen)) is not None:
         seen.add(space.identity(arch))
@@ -87,7 +87,7 @@ def test_an_objective_of_ones_own_making_is_predicted_too():
 
 def test_what_no_arch_keeps_is_told_with_the_range():
     with pytest.raises(InputError, match=r"budget latency_ms=0.1: no arch is that cheap; .* to"):
-        Feasible(toy_space(), problem("latency_ms=0.1").budget).check(np.random.default_rng(0))
+        FeasibleArchs(toy_space(), problem("latency_ms=0.1").budget).check(np.random.default_rng(0))
 
 
 def test_a_table_of_another_backbone_is_refused():

@@ -15,7 +15,13 @@ from search.pipeline import measure_front as timing
 from search.pipeline.check import _check_budget
 from search.pipeline.config import Config, SearchConfig
 from search.pipeline.latency_tables import latency_tables, tables_by_cost
-from search.pipeline.measure_front import knows, latencies_of, marks, time_archs, time_front
+from search.pipeline.measure_front import (
+    describe_excess,
+    has_latencies,
+    latencies_of,
+    time_archs,
+    time_front,
+)
 from search.pipeline.run_folder import RunFolder
 from search.report.latency_data import collect_latency_data
 from search.report.search_result import SearchResult
@@ -150,7 +156,7 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
             predicted = entry.metrics[name]
             assert entry.metrics[f"measured_{name}"] == pytest.approx(1.326 * predicted, rel=1e-6)
     limit = 0.8 * table.full_ms
-    over = marks(found, {"latency_ms@cpu": limit})
+    over = describe_excess(found, {"latency_ms@cpu": limit})
     beyond = [1.326 * entry.metrics["latency_ms"] > limit for entry in found.entries]
     assert [bool(mark) for mark in over] == beyond
     said = capsys.readouterr().out
@@ -231,17 +237,19 @@ def test_what_is_known_is_not_timed_again_unless_the_table_is_another():
     here = replace(CONDITIONS, device=device_name(torch.device("cpu")))
     near, far = (replace(table_of(space), conditions=each) for each in (here, CONDITIONS))
     said = {"value": 3.0, "measured": True, **{key: vars(here)[key] for key in timing.CONDITIONS}}
-    assert knows({}, {})
-    assert knows({"latency_ms": said}, {"latency_ms": near})
-    assert not knows({}, {"latency_ms": near})
-    assert not knows({"latency_ms": said}, {"latency_ms": near, "latency_ms@cpu": near})
-    assert not knows({"latency_ms": said}, {"latency_ms": far})
+    assert has_latencies({}, {})
+    assert has_latencies({"latency_ms": said}, {"latency_ms": near})
+    assert not has_latencies({}, {"latency_ms": near})
+    assert not has_latencies({"latency_ms": said}, {"latency_ms": near, "latency_ms@cpu": near})
+    assert not has_latencies({"latency_ms": said}, {"latency_ms": far})
     other = replace(near, conditions=replace(here, batch=1 + here.batch))
-    assert not knows({"latency_ms": said}, {"latency_ms": other})
+    assert not has_latencies({"latency_ms": said}, {"latency_ms": other})
     # Predicted: enough where the device is elsewhere.
     guess = {**said, "measured": False}
-    assert not knows({"latency_ms": guess}, {"latency_ms": near})
-    assert knows({"latency_ms": {**guess, "device": CONDITIONS.device}}, {"latency_ms": far})
+    assert not has_latencies({"latency_ms": guess}, {"latency_ms": near})
+    assert has_latencies(
+        {"latency_ms": {**guess, "device": CONDITIONS.device}}, {"latency_ms": far}
+    )
 
 
 def test_reused_evaluations_bring_no_latency_of_another_table(run):

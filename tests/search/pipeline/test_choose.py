@@ -11,7 +11,7 @@ from space_toys import deviation
 from search.pipeline.choose import Purpose, choose, given
 from search.pipeline.config import Config, RetrainConfig
 from search.pipeline.random_archs import draw_distinct
-from search.problem.feasible import Feasible
+from search.problem.feasible import FeasibleArchs
 from search.run import run_search
 from search.study.options import SearchOptions
 from search.utils.units import quantity
@@ -154,7 +154,7 @@ def test_random_archs_are_distinct_and_uniform_inside_the_budget():
     space = toy_space()
     budget = problem_of(space, budget="macs=60%").budget
     inside = {arch for arch in all_archs(space) if budget.inside(arch)}
-    feasible = Feasible(space, budget)
+    feasible = FeasibleArchs(space, budget)
     seen = Counter(arch for seed in range(300) for arch in draw_distinct(feasible, space, 20, seed))
     assert set(seen) <= inside
     assert sum(seen.values()) == 6000

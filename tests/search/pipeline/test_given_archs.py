@@ -9,7 +9,7 @@ from search_toys import Evaluate, toy_space
 from search.cli.main import main
 from search.front.front import Front
 from search.pipeline.given_archs import archs_by_name, file_stem, read_archs
-from search.pipeline.stale_exports import remove_stale, stale_portfolio
+from search.pipeline.stale_exports import describe_stale_portfolio, remove_stale
 from search.run import run_search
 from space import InputError, load_arch_file, save_arch
 
@@ -137,20 +137,20 @@ def test_a_longer_search_is_exported_without_the_archs_before(searched, run, cap
 
 
 def test_a_portfolio_of_an_earlier_front_is_named(front, tmp_path):
-    assert list(stale_portfolio(tmp_path / "none", front, "half")) == []
+    assert list(describe_stale_portfolio(tmp_path / "none", front, "half")) == []
     front.save(tmp_path / "front.yaml")
-    assert list(stale_portfolio(tmp_path, front, "half")) == []
-    anew = "`tokennas export CONFIG --search.name half --format portfolio` makes it anew"
+    assert list(describe_stale_portfolio(tmp_path, front, "half")) == []
+    anew = "`tokennas export CONFIG --search.name half --format portfolio` updates it"
     fewer = replace(front, entries=front.entries[1:])
-    assert list(stale_portfolio(tmp_path, fewer, "half")) == [
+    assert list(describe_stale_portfolio(tmp_path, fewer, "half")) == [
         f"{tmp_path}: 1 of its archs left the front since, 0 are new; {anew}"
     ]
     fewer.save(tmp_path / "front.yaml")
-    assert list(stale_portfolio(tmp_path, front, "half")) == [
+    assert list(describe_stale_portfolio(tmp_path, front, "half")) == [
         f"{tmp_path}: 0 of its archs left the front since, 1 are new; {anew}"
     ]
     (tmp_path / "front.yaml").write_text("a: [\n")
-    (line,) = stale_portfolio(tmp_path, front, "half")
+    (line,) = describe_stale_portfolio(tmp_path, front, "half")
     assert "front.yaml" in line
     assert line.endswith(anew)
 

@@ -10,7 +10,7 @@ from space_toys import deviation, seeded_spaces
 
 from search.problem import feasible as module
 from search.problem.budget import parse_budget
-from search.problem.feasible import Feasible
+from search.problem.feasible import FeasibleArchs
 from search.problem.objectives import Objective
 from search.utils.units import quantity
 from space import InputError
@@ -36,7 +36,7 @@ def test_draws_give_every_arch_inside_once_and_then_none(seed):
     archs = all_archs(space)
     budget = budget_of(rng, space, archs, rng.randint(0, 3))
     inside = {space.identity(arch) for arch in archs if budget.inside(arch)}
-    feasible, seen = Feasible(space, budget), set()
+    feasible, seen = FeasibleArchs(space, budget), set()
     draws = np.random.default_rng(seed)
     while (arch := feasible.draw(draws, seen)) is not None:
         assert budget.inside(arch)
@@ -54,7 +54,7 @@ def test_a_budget_is_refused_where_no_arch_keeps_it(seed):
     budget = budget_of(rng, space, archs, rng.randint(1, 3))
     lower = parse_budget({each.name: max(each.most * 0.9, 0.1) for each in budget.limits}, space)
     for each in (budget, lower):
-        feasible = Feasible(space, each)
+        feasible = FeasibleArchs(space, each)
         if any(map(each.inside, archs)):
             feasible.check(np.random.default_rng(0))
         else:
@@ -65,7 +65,7 @@ def test_a_budget_is_refused_where_no_arch_keeps_it(seed):
 def test_the_refusal_shows_the_range_of_the_space():
     space = toy_space()
     with pytest.raises(InputError) as caught:
-        Feasible(space, parse_budget("macs=1M", space)).check(np.random.default_rng(0))
+        FeasibleArchs(space, parse_budget("macs=1M", space)).check(np.random.default_rng(0))
     low, high = quantity(space.mac_bands.low), quantity(space.mac_bands.high)
     for word in ("macs=1M (flops=2M)", "no arch is that cheap", f"from macs={low} (", f"to {high}"):
         assert word in str(caught.value)
@@ -77,7 +77,7 @@ def test_per_cents_without_their_sign_are_guessed_at():
 
     def refusal(budget):
         with pytest.raises(InputError) as caught:
-            Feasible(space, parse_budget(budget, space)).check(np.random.default_rng(0))
+            FeasibleArchs(space, parse_budget(budget, space)).check(np.random.default_rng(0))
         return str(caught.value)
 
     assert refusal("macs=70").endswith("; per cents are written as macs=70%")
@@ -90,7 +90,7 @@ def test_budgets_that_each_have_archs_are_refused_where_they_have_none_together(
     alone = [each for each in ("params=93%", "macs=33%") if _met(space, each)]
     assert alone == ["params=93%", "macs=33%"]
     with pytest.raises(InputError) as caught:
-        Feasible(space, parse_budget(alone, space)).check(np.random.default_rng(0))
+        FeasibleArchs(space, parse_budget(alone, space)).check(np.random.default_rng(0))
     for word in ("params=", "macs=", "no arch is inside; the space reaches from"):
         assert word in str(caught.value)
 
@@ -99,12 +99,14 @@ def test_a_budget_on_a_function_is_refused_where_no_arch_keeps_it():
     space = toy_space()
     never = Objective("never", "min", lambda arch: 2.0)
     with pytest.raises(InputError, match=r"no arch is inside; .*never=2"):
-        Feasible(space, parse_budget({"never": 1}, space, [never])).check(np.random.default_rng(0))
+        FeasibleArchs(space, parse_budget({"never": 1}, space, [never])).check(
+            np.random.default_rng(0)
+        )
 
 
 def _met(space, budget):
     try:
-        Feasible(space, parse_budget(budget, space)).check(np.random.default_rng(0))
+        FeasibleArchs(space, parse_budget(budget, space)).check(np.random.default_rng(0))
     except InputError:
         return False
     return True
@@ -116,7 +118,7 @@ def test_draws_are_uniform_over_what_is_left():
     inside = [arch for arch in all_archs(space) if budget.inside(arch)]
     seen = {space.identity(arch) for arch in inside[::2]}
     left = [space.identity(arch) for arch in inside[1::2]]
-    feasible, rng = Feasible(space, budget), np.random.default_rng(0)
+    feasible, rng = FeasibleArchs(space, budget), np.random.default_rng(0)
     drawn = collections.Counter()
     for _ in range(20 * len(left)):
         drawn[space.identity(feasible.draw(rng, seen))] += 1
@@ -129,7 +131,7 @@ def test_draws_without_a_list_are_uniform_too(monkeypatch):
     space = toy_space()
     budget = parse_budget("macs=60%, params=97%", space)
     inside = [space.identity(arch) for arch in all_archs(space) if budget.inside(arch)]
-    feasible, rng = Feasible(space, budget), np.random.default_rng(0)
+    feasible, rng = FeasibleArchs(space, budget), np.random.default_rng(0)
     drawn = collections.Counter(
         space.identity(feasible.draw(rng, ())) for _ in range(20 * len(inside))
     )

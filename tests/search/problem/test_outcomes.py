@@ -85,7 +85,7 @@ def test_where_nothing_works_the_search_stops():
 
 def test_failures_after_a_success_stop_nothing():
     study = study_of(toy_space(), 40)
-    first = study.next()
+    first = study.take_job()
     study.finish(first, Outcome({"top1": 0.5}))
     drive(study, lambda arch: 1 / 0)
     assert len(study.records) == 40

@@ -134,8 +134,8 @@ def test_a_legend_has_names_of_files_as_they_are(search: SearchResult, name: str
 def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -> None:
     result, networks = judged(search)
     (figures,) = collect_front_data(result, networks)
-    told = [lead.told_apart for lead in result.front.leads if lead]
-    assert len(figures.not_told_apart) == told.count(False) > 0
+    told = [lead.is_significant for lead in result.front.leads if lead]
+    assert len(figures.insignificant) == told.count(False) > 0
     written = [text for text, _ in texts(draw_front(figures))]
     says = " | ".join(written)
     assert "1,234 images" in says

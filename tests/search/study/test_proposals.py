@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 from search_toys import problem_of, toy_space
 
 from search.problem.evaluation import Record
-from search.study.proposals import FEWEST_PASSED, MOST_GENETIC, Proposals, quiet
+from search.study.proposals import MAX_GENETIC_TRIALS, MIN_SKIPPED, Proposals, quiet
 from search.study.samplers import SAMPLERS, SamplerChoice
 from space import Genes
 
@@ -52,7 +52,7 @@ def test_a_rebuilt_study_knows_what_was_finished_and_nothing_else():
     proposals = proposals_of("TPESampler")
     told = tell(proposals, 5)
     for _ in range(7):
-        proposals.pass_over(proposals.ask(), None)
+        proposals.skip(proposals.ask(), None)
     told += tell(proposals, 3)
     proposals.rebuild()
     trials = proposals._study.trials
@@ -65,14 +65,14 @@ def test_a_rebuilt_study_knows_what_was_finished_and_nothing_else():
 def test_what_is_passed_over_crowds_a_study_until_it_is_rebuilt():
     proposals = proposals_of("RandomSampler")
     record = Record(0, "id", None, {}, (0.5, 1.0), {"latency": 0.2})
-    for _ in range(FEWEST_PASSED):
-        proposals.pass_over(proposals.ask(), record)
-    assert not proposals.crowded
-    proposals.pass_over(proposals.ask(), record)
-    assert proposals.crowded
+    for _ in range(MIN_SKIPPED):
+        proposals.skip(proposals.ask(), record)
+    assert not proposals.needs_rebuild
+    proposals.skip(proposals.ask(), record)
+    assert proposals.needs_rebuild
     assert proposals._study.trials[-1].constraints == {"latency": 0.2}
     proposals.rebuild()
-    assert not proposals.crowded
+    assert not proposals.needs_rebuild
     assert proposals._study.trials == []
 
 
@@ -89,12 +89,12 @@ def test_a_genetic_sampler_goes_on_from_the_fittest_of_hundreds_of_generations()
 
 def test_a_genetic_sampler_stays_quick_however_much_is_told():
     proposals = proposals_of(population_size=8)
-    tell(proposals, MOST_GENETIC)
-    assert not proposals.crowded
+    tell(proposals, MAX_GENETIC_TRIALS)
+    assert not proposals.needs_rebuild
     tell(proposals, 1)
-    assert proposals.crowded
+    assert proposals.needs_rebuild
     proposals.rebuild()
-    assert not proposals.crowded
+    assert not proposals.needs_rebuild
     assert len(proposals._study.trials) == 8
 
 

@@ -7,7 +7,7 @@ from stored import SPACE, search, stored
 from search.cli.main import main
 from search.distributed.study_actor import StudyHost
 from search.problem.evaluation import Outcome
-from search.study.session import MOST_NOTED, Search
+from search.study.session import MAX_FAILURE_NOTES, Search
 from search.study.status import described, read_status
 from search.study.storage import read_trials
 from space import InputError
@@ -246,12 +246,12 @@ def test_after_a_success_one_that_lacks_a_metric_fails_alone_and_is_named(tmp_pa
     told, evaluate = [], Lacking(SPACE)
     front, _ = search(tmp_path, 30, evaluate, on_event=lambda progress: told.append(progress.notes))
     failed = [identity for identity in evaluate.seen if some(identity)]
-    assert len(failed) > MOST_NOTED
+    assert len(failed) > MAX_FAILURE_NOTES
     assert (front.evaluations, front.failed) == (30, len(failed))
     assert {record.identity: record.error for record in stored(tmp_path) if record.error} == (
         dict.fromkeys(failed, LACKS)
     )
-    assert told[-1] == tuple(f"arch {each} failed: {LACKS}" for each in failed[:MOST_NOTED])
+    assert told[-1] == tuple(f"arch {each} failed: {LACKS}" for each in failed[:MAX_FAILURE_NOTES])
     assert read_status(tmp_path).failed == len(failed)
 
 

@@ -17,7 +17,7 @@ from search_toys import (
 )
 from space_toys import seeded_spaces
 
-from search.evaluators.base import attempt
+from search.evaluators.base import evaluate_safely
 from search.run import run_search
 from search.study.samplers import PATIENCE
 from search.study.study import MOST_AFTER_DRAW, Study
@@ -102,7 +102,7 @@ def test_a_small_space_is_evaluated_whole_and_the_search_says_so(sampler, budget
     assert len(inside) >= 10
     where = " inside the budget" if budget else ""
     assert study.ended == f"every arch{where} has been evaluated"
-    assert study.next() is None
+    assert study.take_job() is None
 
 
 def test_a_space_of_one_arch():
@@ -129,14 +129,14 @@ def test_proposals_are_counted_by_what_became_of_them():
 
 
 def test_a_study_that_is_crowded_is_rebuilt_and_goes_on(monkeypatch):
-    monkeypatch.setattr("search.study.proposals.FEWEST_PASSED", 20)
+    monkeypatch.setattr("search.study.proposals.MIN_SKIPPED", 20)
     space = toy_space()
     study, evaluate = study_of(space, 150, "RandomSampler", "macs=40%"), Evaluate(space)
-    open_job = study.next()
+    open_job = study.take_job()
     drive(study, evaluate, most=148)
-    assert study._proposals._passed <= max(20, len(study.records)) + 1
+    assert study._proposals._skipped <= max(20, len(study.records)) + 1
     assert study.counts.refused > 200
-    study.finish(open_job, attempt(evaluate, open_job.arch))
+    study.finish(open_job, evaluate_safely(evaluate, open_job.arch))
     assert len(set(evaluate.seen)) == len(evaluate.seen) == len(study.records) == 149
 
 

@@ -17,7 +17,7 @@ from supernet import Supernet, backbone_shape
 from supernet.data.loaders import Batch
 from supernet.operators.selector_learning import divergence, selector_recall
 from supernet.process_group import Processes
-from supernet.training.sandwich import Sandwich, archs_of_step
+from supernet.training.sandwich import Sandwich, draw_archs
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
@@ -40,7 +40,7 @@ def kl(teacher, student):
 @pytest.mark.parametrize("share", [None, 0.3])
 def test_a_sandwich_step_has_the_gradients_of_its_parts(share):
     supernet, task = toy_supernet().double().train(), toy_task()
-    archs, data = archs_of_step(supernet.space, 0, 0, 3), batch()
+    archs, data = draw_archs(supernet.space, 0, 0, 3), batch()
     rng = torch.Generator().manual_seed(3)
     soft = torch.randn(8, 10, generator=rng, dtype=torch.float64)
     teaching = {} if share is None else {"teacher": lambda images: soft, "teacher_share": share}
@@ -99,10 +99,10 @@ def test_divergence_is_torchs_kl():
 
 def test_archs_of_a_step_are_a_function_of_seed_and_step_and_cover_the_macs():
     space = toy_supernet().space
-    assert archs_of_step(space, 4, 9, 3) == archs_of_step(space, 4, 9, 3)
-    assert archs_of_step(space, 4, 9, 3) != archs_of_step(space, 4, 10, 3)
-    assert archs_of_step(space, 4, 9, 3)[0] == space.smallest()
-    assert all(arch in space for arch in archs_of_step(space, 4, 9, 3))
+    assert draw_archs(space, 4, 9, 3) == draw_archs(space, 4, 9, 3)
+    assert draw_archs(space, 4, 9, 3) != draw_archs(space, 4, 10, 3)
+    assert draw_archs(space, 4, 9, 3)[0] == space.smallest()
+    assert all(arch in space for arch in draw_archs(space, 4, 9, 3))
 
 
 def test_every_pooling_kernel_is_drawn_as_often_as_the_others():
@@ -116,7 +116,7 @@ def test_every_pooling_kernel_is_drawn_as_often_as_the_others():
     }
     space = SearchSpace.from_dict(axes, backbone_shape(backbone))
     steps = 160
-    drawn = [arch for step in range(steps) for arch in archs_of_step(space, 0, step, 1)[1:]]
+    drawn = [arch for step in range(steps) for arch in draw_archs(space, 0, step, 1)[1:]]
     used = Counter(
         i
         for arch in drawn
@@ -139,7 +139,7 @@ def test_the_log_counts_the_updates_of_each_learned_module(tmp_path):
     train_supernet(supernet, data, task=toy_task(), recipe=recipe, folder=tmp_path, quiet=True)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[0]["updates/pools.0.conv2d"] == 0
-    steps = [archs_of_step(supernet.space, 0, step, 2) for step in range(3, 12)]
+    steps = [draw_archs(supernet.space, 0, step, 2) for step in range(3, 12)]
     assert supernet.space.kernel_bands
     for i, kind in supernet.space.kernel_bands:
         pools = [[arch.blocks[i].pool for arch in archs] for archs in steps]
