@@ -89,7 +89,9 @@ def run_search(
         KeyboardInterrupt: What was finished is stored, once an evaluation has succeeded.
     """
     options = _with_moved(options or SearchOptions(), moved)
-    if problem is None:
+    if problem is not None:
+        _check_alone(space=space, budget=budget, directions=directions, objectives=objectives)
+    else:
         space = space or (supernet.space if supernet is not None else None)
         problem = _problem(space, objectives, budget, directions, options)
     given = evaluate or make_evaluate
@@ -101,6 +103,13 @@ def run_search(
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
     search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
     return _drive(search, _maker(evaluate, make_evaluate), on_event or (lambda progress: None))
+
+
+def _check_alone(**given: Any) -> None:
+    """Refuse what a ready problem has already."""
+    for name, value in given.items():
+        if value is not None and value is not DEFAULT:
+            raise InputError(f"run_search: {name} given beside a problem, which has its own")
 
 
 def _problem(

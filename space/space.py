@@ -37,12 +37,17 @@ class SearchSpace:
     Args:
         shape: Shape of the backbone.
         axes: The allowed choices, by operator name.
+
+    Raises:
+        InputError: An operator of the axes is not registered in this process.
     """
 
     shape: BackboneShape
     axes: Mapping[str, Axis] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in self.axes:
+            operator(name)  # refuses unknown ones
         known = [each.name for each in operators() if each.name in self.axes]
         object.__setattr__(self, "axes", {name: self.axes[name] for name in known})
 
@@ -150,6 +155,10 @@ class SearchSpace:
         """Return why the canonical form of `arch` is not in the space; empty if it is."""
         if arch.depth != self.shape.depth:
             return [f"the arch has {arch.depth} blocks, the backbone {self.shape.depth}"]
+        fields = {each.field for each in operators()}
+        strange = {name for block in arch.blocks for name, _ in block.extra} - fields
+        if strange:
+            return [f"operator {name!r} is not registered in this process" for name in strange]
         state, reasons = start(self.shape), []
         for i, block in enumerate(self.canonical(arch).blocks):
             found = violations(i, state, block, self.axes) + unlisted(i, state, block, self.axes)
@@ -176,6 +185,10 @@ class SearchSpace:
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the fields without cached properties."""
         return {"shape": self.shape, "axes": self.axes}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Unpickle; a process that lacks an operator of the space refuses it."""
+        self.__init__(**state)  # type: ignore[misc]
 
 
 def _trains(operator: Operator[Any, Any], kernel: str, block: BlockArch) -> bool:

@@ -61,12 +61,13 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
     found, left = Arguments(), list(words)
     files = [left.pop(0)] if left and not left[0].startswith("-") else []
     while left:
-        word, equals, value = left.pop(0).partition("=")
+        given = left.pop(0)
+        word, equals, value = given.partition("=")
         name = command.short.get(word, word).removeprefix("--")
         kind, inside = _kind_of(name, kinds)
         if name != "config" and (kind is None or not word.startswith("--")):
             known = [f"--{each}" for each in (*own, *kinds)]
-            raise InputError(f"unknown option {cut(word)}{near(word, known)}")
+            raise InputError(f"unknown option {cut(given)}{near(word, known)}")
         values = [value] if equals else []
         while left and not equals and not left[0].startswith("--"):
             if values and not _is(list, kind):
@@ -100,14 +101,14 @@ def with_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str
 
 
 def _put(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
-    """Set an option's value, which replaces earlier values at its keys and below."""
-    for each in [each for each in values if each[: len(keys)] == keys]:
-        del values[each]
+    """Set an option's value, over earlier values at its keys and below."""
     if isinstance(value, dict) and section_of(options().get(".".join(keys))) is not None:
         for key, inner in value.items():
             _put(values, (*keys, str(key)), inner)
-    else:
-        values[keys] = value
+        return
+    for each in [each for each in values if each[: len(keys)] == keys]:
+        del values[each]
+    values[keys] = value
 
 
 def _kind_of(name: str, kinds: Mapping[str, Any]) -> tuple[Any, bool]:

@@ -77,7 +77,8 @@ def command() -> NoReturn:
     atexit.register(skip_teardown)
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        # An exit function that hangs can still be ended.
+        signal.signal(number, lambda *_: os._exit(code))
     sys.exit(code)
 
 

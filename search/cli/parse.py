@@ -18,7 +18,7 @@ from search.cli.commands import COMMANDS, Command
 from search.cli.messages import explain, options, section_of
 from search.cli.stored_options import stored_values
 from search.pipeline.config import Config, FileConfig
-from search.pipeline.run_folder import RunFolder, values_of_file
+from search.pipeline.run_folder import RunFolder, is_own, values_of_file
 from search.utils.plain_values import Keys
 from space.utils.errors import InputError, naming, near, shown
 from space.utils.reader import Reader
@@ -33,6 +33,13 @@ set_parsing_settings(
 )
 
 MOST_TOLD = 20
+# Values of earlier versions that have no meaning any more, with the reason.
+RETIRED: dict[Keys, str] = {
+    (
+        "search",
+        "racing",
+    ): "racing is gone, leave it out (prefix sharing made its images cheap)"
+}
 # Commands that read only the names of run and search from a config.
 NAMES_ALONE = ("status", "report")
 EPILOG = (
@@ -83,18 +90,36 @@ def parse_call(argv: Sequence[str]) -> Call:
         # `inspect --model NAME`
         return Call(command, None, None, {**own, "args": config.backbone.args})
     document = read_yaml(arguments.file)
-    own, config = _parse(command, arguments, document.data, document)
+    data = _without_retired(arguments.file, document)
+    own, config = _parse(command, arguments, data, document)
     taken: dict[Keys, Any] = {}
     if command.name not in NAMES_ALONE:
-        config = replace(config, file_values=values_of_file(arguments.file, document.data))
+        config = replace(config, file_values=values_of_file(arguments.file, data))
         taken = stored_values(config, arguments.file, arguments)
     if taken:
         # Parsed again, with stored values of the run over those of the file.
         run = RunFolder(config, arguments.file).path
         with naming(f"{document.path} with the values of {run}"):
-            _, again = _parse(command, arguments, with_values(document.data, taken), None)
+            _, again = _parse(command, arguments, with_values(data, taken), None)
         config = replace(again, file_values=config.file_values)
     return Call(command, config, arguments.file, own, taken)
+
+
+def _without_retired(file: Path, document: Document) -> Any:
+    """Return a config's data without the values in `RETIRED`, which old runs have stored.
+
+    Raises:
+        InputError: The file is the user's, and such a value is not null.
+    """
+    data = document.data
+    for (section, key), why in RETIRED.items():
+        values = data.get(section) if isinstance(data, dict) else None
+        if not isinstance(values, dict) or key not in values:
+            continue
+        if values[key] is not None and not is_own(file):
+            raise document.error((section, key), why)
+        data = {**data, section: {name: v for name, v in values.items() if name != key}}
+    return data
 
 
 def _parse(
@@ -201,6 +226,10 @@ def _parser(name: str) -> ArgumentParser:
         known = action.dest.split(".")[0] in Config.__dataclass_fields__
         if known and not any(f"{action.dest}.".startswith(f"{each}.") for each in shown):
             action.help = SUPPRESS
+        elif action.dest == "print_config" or action.dest.endswith(".help"):
+            action.help = SUPPRESS  # the parser's own, which are no options here
+        elif section_of(options().get(action.dest)) is not None and action.metavar == "CONFIG":
+            action.metavar, action.help = "VALUES", "several values of the section: '{key: value}'"
     return parser
 
 

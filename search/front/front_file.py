@@ -17,6 +17,7 @@ from space.shape import BackboneShape
 from space.utils.errors import shown
 from space.utils.reader import Reader, open_yaml
 from space.utils.yaml_file import write_yaml
+from supernet.tasks.registry import DEFAULT_TASK
 from supernet.tasks.registry import directions as task_directions
 
 SCHEMA = "tokennas/front/1"
@@ -24,6 +25,11 @@ FRONT = "front.yaml"
 COUNTS = ("evaluations", "failed", "left_out")
 REQUIRED = ("objectives", *COUNTS, "ended", "full", "reference", "steps", "entries", "shape")
 IDENTITY = re.compile(r"[0-9a-f]{16}")
+
+
+def _usual_directions() -> dict[str, str]:
+    """Return the directions that a file leaves out."""
+    return dict(task_directions(DEFAULT_TASK))
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,7 @@ class FrontFile:
     ended: str = ""
     left_out: int = 0
     images: int | None = None
-    # Files without directions use those of our own metrics.
-    directions: Mapping[str, str] = field(default_factory=task_directions)
+    directions: Mapping[str, str] = field(default_factory=_usual_directions)
     functions: tuple[str, ...] = ()
 
     @classmethod
@@ -96,7 +101,7 @@ class FrontFile:
             InputError: The file is invalid; the message says where.
         """
         given = open_yaml(path, SCHEMA).mapping(
-            *("schema", *REQUIRED), images=None, directions=task_directions(), functions=()
+            *("schema", *REQUIRED), images=None, directions=_usual_directions(), functions=()
         )
         objectives = tuple(map(_read_objective, given["objectives"].items()))
         shape = BackboneShape.read(given["shape"])
@@ -131,7 +136,7 @@ class FrontFile:
             "reference": list(self.reference),
             "steps": [list(step) for step in self.steps],
             "entries": [_entry_to_dict(entry) for entry in self.entries],
-            "directions": dict(self.directions) if self.directions != task_directions() else None,
+            "directions": dict(self.directions) if self.directions != _usual_directions() else None,
             "functions": list(self.functions) or None,
             # Last, and required to check the costs of the entries: a truncated file is noticed.
             "shape": self.shape.to_dict(),

@@ -11,7 +11,7 @@ from space.operators.base import Operator
 from space.operators.pooling import Pooling
 from space.operators.sharing import Sharing
 from space.operators.skipping import Skipping
-from space.utils.errors import InputError
+from space.utils.errors import InputError, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,8 +26,19 @@ def operators() -> tuple[Operator[Any, Any], ...]:
 
 
 def operator(name: str) -> Operator[Any, Any]:
-    """Return the operator of that name."""
-    return next(each for each in _operators if each.name == name)
+    """Return the operator of that name.
+
+    Raises:
+        InputError: There is none in this process.
+    """
+    for each in _operators:
+        if each.name == name:
+            return each
+    raise InputError(
+        f"operator {shown(name)}: not registered in this process, which has "
+        f"{', '.join(each.name for each in _operators)}; register it in every process "
+        "(docs/space.md)"
+    )
 
 
 def register(added: Operator[Any, Any]) -> None:

@@ -95,10 +95,10 @@ def find_metric(name: str) -> Metric | None:
     return next((metric for metric in every if metric.name == name), None)
 
 
-def directions() -> dict[str, Direction]:
-    """Return the optimisation directions of all tasks' metrics, by name."""
-    entries = _tasks.values()
-    return {metric.name: metric.direction for entry in entries for metric in entry.metrics}
+def directions(*tasks: str) -> dict[str, Direction]:
+    """Return the optimisation directions of the metrics of tasks, by default of all, by name."""
+    names = tasks or task_names()
+    return {metric.name: metric.direction for name in names for metric in task_metrics(name)}
 
 
 def task_class(name: str) -> type[Task]:
@@ -130,10 +130,13 @@ def register(name: str, entry: TaskEntry) -> None:
     """Add a task; needed in every process that trains or evaluates it.
 
     Raises:
-        InputError: There is one of that name.
+        InputError: There is one of that name, or a metric of that name that differs.
     """
     if name in _tasks:
         raise InputError(f"task {shown(name)}: there is one of that name")
+    for metric in entry.metrics:
+        if find_metric(metric.name) not in (None, metric):
+            raise InputError(f"metric {shown(metric.name)}: another task has one that differs")
     _tasks[name] = entry
 
 

@@ -14,7 +14,7 @@ from ray_cluster import Cluster, children_of, new_token
 from search_toys import problem_of
 from searching import BUDGET, NOTES, QUICK, SPACE, search
 
-from search import RayConfig, Workers
+from search import RayConfig
 from search.study.storage import JOURNAL, read_trials
 from search.study.trial_format import read_records
 
@@ -142,8 +142,7 @@ def test_a_whole_node_is_killed(tmp_path, ledger):
             nodes.append(cluster.join(1))
 
         faults = Injecting(tmp_path, replace, times)
-        workers = Workers(1, ray=RayConfig(cluster.address))
-        search(tmp_path, TRIALS, workers, seconds=0.3)
+        search(tmp_path, TRIALS, 1, seconds=0.3, ray=RayConfig(cluster.address))
         outcome = faults.outcome()
     told = "nothing; its work goes to the next node"
     ledger.add(5, "kill -9: a whole node, and a new one", times, **outcome, told=told)

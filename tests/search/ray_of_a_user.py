@@ -12,7 +12,7 @@ import ray
 from ray.util import list_named_actors
 from searching import search
 
-from search.utils.resources import RayConfig, Workers
+from search.utils.resources import RayConfig
 from space import InputError
 
 
@@ -30,9 +30,9 @@ def main(folder):
     for trials in (10, 14):
         search(folder, trials, workers=2)
         check_nothing_is_left()
-    elsewhere = Workers(2, ray=RayConfig(address="127.0.0.1:1"))
+    elsewhere = RayConfig(address="127.0.0.1:1")
     with pytest.raises(InputError, match="but this process is connected to the Ray at "):
-        search(folder, 18, workers=elsewhere)
+        search(folder, 18, workers=2, ray=elsewhere)
     assert ray.is_initialized()
     assert ray.get(before) == "mine"
     assert ray.get(ray.remote(lambda: 4).remote()) == 4

@@ -59,13 +59,13 @@ def test_no_more_is_stored_than_was_asked_for_whatever_comes_back_late():
 def test_a_slow_sampler_is_no_silence_of_the_workers(monkeypatch):
     leases, clock = leases_of(trials=50, workers=2)
     held = leases.exchange("a", [], [])
-    ask = leases.study.next
+    ask = leases.study.take_job
 
     def slow():
         clock.now += LEASE_SECONDS + 1
         return ask()
 
-    monkeypatch.setattr(leases.study, "next", slow)
+    monkeypatch.setattr(leases.study, "take_job", slow)
     other = leases.exchange("b", [], [])
     leases.expire()
     assert leases.leased == 2

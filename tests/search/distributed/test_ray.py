@@ -52,21 +52,26 @@ def make(folder):
 
 
 @pytest.mark.parametrize(
-    ("workers", "trials", "most", "line"),
+    ("options", "trials", "most", "line"),
     [
-        (Workers(500), 600, os.cpu_count(), f"{os.cpu_count()} of 500 workers have a place now"),
-        (Workers(500, cpus=0.05), 3, 3, "3 of 3 workers have a place now"),
+        (
+            SearchOptions(500),
+            600,
+            os.cpu_count(),
+            f"{os.cpu_count()} of 500 workers have a place now",
+        ),
+        (SearchOptions(500, cpus_per_worker=0.05), 3, 3, "3 of 3 workers have a place now"),
     ],
 )
 def test_there_are_no_more_workers_than_cores_and_evaluations(
-    tmp_path, workers, trials, most, line
+    tmp_path, options, trials, most, line
 ):
     seen = []
     front = run_search(
         space=SPACE,
         make_evaluate=partial(make, tmp_path),
         trials=trials,
-        options=SearchOptions(workers=workers),
+        options=options,
         on_event=seen.append,
     )
     assert front.evaluations == trials

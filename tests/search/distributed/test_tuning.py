@@ -10,7 +10,7 @@ from search_toys import all_archs
 from searching import BUDGET, NOTES, SPACE, Noting, Together, search
 from started import PATHS, PROBLEM, evaluated, start, stored, wait_for
 
-from search import RayConfig, Workers
+from search import RayConfig
 from search.front.front import Front
 from search.run import run_search
 from search.study.options import SearchOptions
@@ -134,19 +134,25 @@ def test_what_cannot_be_sent_to_workers_is_told_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("workers", "words"),
+    ("options", "words"),
     [
-        (Workers(2, cpus=0), r"search\.cpus_per_worker: must be over 0 where workers take no GPU"),
-        (Workers(2, gpus=64), r"search\.gpus_per_worker: 64 for each, but this machine has \d+"),
         (
-            Workers(1, ray=RayConfig(storage_path="nowhere://a/b")),
+            {"cpus_per_worker": 0},
+            r"search\.cpus_per_worker: must be over 0 where workers take no GPU",
+        ),
+        (
+            {"gpus_per_worker": 64},
+            r"search\.gpus_per_worker: 64 for each, but this machine has \d+",
+        ),
+        (
+            {"ray": RayConfig(storage_path="nowhere://a/b")},
             r"no worker is left to evaluate: Ray Tune has ended: .*nowhere",
         ),
     ],
 )
-def test_workers_that_could_never_work_are_told(tmp_path, workers, words):
+def test_workers_that_could_never_work_are_told(tmp_path, options, words):
     with pytest.raises(InputError, match=words) as caught:
-        search(tmp_path, 5, workers)
+        search(tmp_path, 5, 2, **options)
     assert "\n" not in str(caught.value)
 
 

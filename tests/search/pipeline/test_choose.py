@@ -8,7 +8,7 @@ from latency_toys import table_of
 from search_toys import Evaluate, all_archs, problem_of, toy_space
 from space_toys import deviation
 
-from search.pipeline.choose import Purpose, choose, given
+from search.pipeline.choose import Purpose, choose, load_choices
 from search.pipeline.config import Config, RetrainConfig
 from search.pipeline.random_archs import draw_distinct
 from search.problem.feasible import FeasibleArchs
@@ -28,7 +28,7 @@ def test_arch_files_are_called_as_they_are(tmp_path):
     space = toy_space()
     archs = {"one": space.largest(), "two": space.smallest()}
     paths = [saved(tmp_path / f"{name}.yaml", arch, space) for name, arch in archs.items()]
-    assert {choice.name: choice.arch for choice in given(paths, space)} == archs
+    assert {choice.name: choice.arch for choice in load_choices(paths, space)} == archs
 
 
 def test_two_files_that_would_share_a_folder_are_refused(tmp_path):
@@ -38,7 +38,7 @@ def test_two_files_that_would_share_a_folder_are_refused(tmp_path):
         for name, arch in (("a", space.largest()), ("b", space.smallest()))
     ]
     with pytest.raises(InputError, match=r"b/best\.yaml: another of the files is called best too"):
-        given(paths, space)
+        load_choices(paths, space)
 
 
 def test_an_arch_outside_the_space_is_refused_by_its_file(tmp_path):
@@ -48,7 +48,7 @@ def test_an_arch_outside_the_space_is_refused_by_its_file(tmp_path):
     other = type(space).from_dict(values, space.shape)
     path = saved(tmp_path / "other.yaml", other.smallest(), space)
     with pytest.raises(InputError, match=r"other\.yaml: not in the space of this run"):
-        given([path], space)
+        load_choices([path], space)
 
 
 def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():

@@ -88,7 +88,7 @@ def test_a_search_goes_on_where_it_stopped(tmp_path, storage, sampler):
 
 
 def test_a_database_is_opened_by_its_url_and_refused_in_a_line(tmp_path):
-    with pytest.raises(InputError, match="database needs a folder"):
+    with pytest.raises(InputError, match="database also needs a folder"):
         run_search(
             space=SPACE, evaluate=Evaluate(SPACE), options=SearchOptions(storage="sqlite:///x.db")
         )

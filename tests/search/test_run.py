@@ -1,13 +1,14 @@
-"""Values of `SearchOptions` go on working as arguments of `run_search`, for one version."""
+"""Arguments of `run_search`: those of earlier versions, and those that exclude each other."""
 
 import warnings
 
 import pytest
 from latency_toys import table_of
-from search_toys import Evaluate, toy_space
+from search_toys import Evaluate, problem_of, toy_space
 
 from search import RayConfig, SearchOptions, Workers, run_search
 from search.run import _with_moved
+from space import InputError
 
 SPACE = toy_space()
 
@@ -43,3 +44,14 @@ def test_options_do_not_warn_and_other_arguments_are_unknown():
         searched(options=SearchOptions(time_limit=60.0))
     with pytest.raises(TypeError, match="unexpected keyword argument 'wrokers'"):
         searched(wrokers=2)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"budget": "macs=50%"}, {"objectives": ["macs"]}, {"directions": {}}, {"space": SPACE}],
+)
+def test_a_ready_problem_comes_alone(given):
+    values = {"problem": problem_of(SPACE), "evaluate": Evaluate(SPACE), "trials": 5}
+    assert run_search(**values).evaluations == 5
+    with pytest.raises(InputError, match=f"{next(iter(given))} given beside a problem"):
+        run_search(**values, **given)
