@@ -140,15 +140,10 @@ def test_the_environment_and_the_folder_that_were_asked_for_are_taken(tmp_path):
         return lambda arch: {"top1": len(shared) / 10}
 
     with Cluster(cpus=1) as cluster:
-        ray = RayConfig(
-            cluster.address, str(tmp_path / "tune"), {"env_vars": {"TOKENNAS_TEST": "four"}}
-        )
-        front = run_search(
-            space=SPACE,
-            make_evaluate=make_evaluate,
-            trials=4,
-            options=SearchOptions(workers=1, ray=ray),
-        )
+        variables = {"env_vars": {"TOKENNAS_TEST": "four"}}
+        ray = RayConfig(cluster.address, str(tmp_path / "tune"), variables)
+        options = SearchOptions(workers=1, ray=ray)
+        front = run_search(space=SPACE, make_evaluate=make_evaluate, trials=4, options=options)
     assert {entry.metrics["top1"] for entry in front.entries} == {0.4}
     assert list((tmp_path / "tune").glob("tokennas-*/evaluate_leases_*"))
 
@@ -298,7 +293,6 @@ def test_how_many_workers_have_a_place_is_told_first(tmp_path):
     )
     before = [progress for progress in seen if not progress.done]
     (note,) = dict.fromkeys(note for progress in before for note in progress.notes)
-    expected = (
+    assert note == (
         "1 of 1 workers have a place now (nodes that have one: 1); each takes 1 CPU and 0 GPU"
     )
-    assert note == expected
