@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from search.evaluators.base import Sharing, evaluate_safely, order_jobs
 from search.front.front import Front
 from search.front.front_file import FRONT
-from search.latency.costs import make_problem, read_tables
+from search.latency.costs import Objectives, make_problem, read_tables
 from search.latency.table import LatencyTable
 from search.problem.budget import Budgets
-from search.problem.objectives import DEFAULT, Evaluate, Objective
+from search.problem.objectives import DEFAULT, Evaluate
 from search.problem.problem import Problem
 from search.study.options import SearchOptions
 from search.study.origin import Given, describe_origin
@@ -45,7 +45,7 @@ def run_search(
     evaluate: Evaluate | None = None,
     make_evaluate: MakeEvaluate | None = None,
     problem: Problem | None = None,
-    objectives: str | Objective | Iterable[str | Objective] = DEFAULT,
+    objectives: Objectives = DEFAULT,
     budget: Budgets = None,
     directions: Mapping[str, str] | None = None,
     trials: int = 200,
@@ -58,7 +58,9 @@ def run_search(
     options: SearchOptions | None = None,
     **moved: Any,
 ) -> Front:
-    """Search a space for the best archs inside a budget; docs/search.md says more of each value.
+    """Search a space inside a budget; return the front, which is saved in the folder too.
+
+    Of a front without entries, `ended` says why. docs/search.md says more of each value.
 
     Args:
         supernet: A trained supernet, judged on `loader`; or else give `space` and `evaluate`.
@@ -81,44 +83,38 @@ def run_search(
         options: Workers, time limit, storage, searches to reuse, latency tables.
         moved: Values of `options`, as arguments of earlier versions; with a warning.
 
-    Returns:
-        The front, also saved in the folder; without entries, `ended` says why.
-
     Raises:
         InputError: A value is invalid, or all evaluations failed.
         KeyboardInterrupt: What was finished is stored, once an evaluation has succeeded.
     """
     options = _with_moved(options or SearchOptions(), moved)
-    if problem is not None:
-        _check_alone(space=space, budget=budget, directions=directions, objectives=objectives)
-    else:
-        space = space or (supernet.space if supernet is not None else None)
-        problem = _problem(space, objectives, budget, directions, options)
-    given = evaluate or make_evaluate
-    known = describe_origin(origin, given if supernet is None else metric)
+    problem = _problem(problem, supernet, space, (objectives, budget, directions), options)
+    known = describe_origin(origin, metric if supernet else evaluate or make_evaluate)
     if supernet is not None:
-        evaluate = evaluator = _on_supernet(supernet, loader, metric, given)
-        # Of a search in memory nothing is left to be compared with.
-        known |= {} if folder is None else evaluator.origin()
+        evaluate = judge = _on_supernet(supernet, loader, metric, evaluate or make_evaluate)
+        known |= judge.origin() if folder else {}  # what is in memory is never compared
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
     search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
     return _drive(search, _maker(evaluate, make_evaluate), on_event or (lambda progress: None))
 
 
-def _check_alone(**given: Any) -> None:
-    """Refuse what a ready problem has already."""
-    for name, value in given.items():
-        if value is not None and value is not DEFAULT:
-            raise InputError(f"run_search: {name} given beside a problem, which has its own")
-
-
 def _problem(
+    ready: Problem | None,
+    supernet: Supernet | None,
     space: SearchSpace | None,
-    objectives: str | Objective | Iterable[str | Objective],
-    budget: Budgets,
-    directions: Mapping[str, str] | None,
+    wanted: tuple[Objectives, Budgets, Mapping[str, str] | None],
     options: SearchOptions,
 ) -> Problem:
+    """Return the ready problem, given alone, or make the one that is wanted."""
+    objectives, budget, directions = wanted
+    if ready is not None:
+        others = {"objectives": objectives, "budget": budget, "directions": directions}
+        for name, value in {"space": space, **others}.items():
+            if value is not None and value is not DEFAULT:
+                raise InputError(f"run_search: {name} given beside a problem, which has its own")
+        return ready
+    if space is None and supernet is not None:
+        space = supernet.space
     if space is None:
         raise InputError("run_search needs a supernet or a space")
     stated = task_directions() if directions is None else directions

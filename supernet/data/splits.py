@@ -19,7 +19,7 @@ from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.data.loaders import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.data.sources import Source, open_sources
 from supernet.process_group import Processes
-from supernet.tasks.base import Task
+from supernet.tasks.base import Array, Task
 
 GREY, RGB = 1, 3
 LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
@@ -64,13 +64,7 @@ def open_data(
     look = _look(config.input, backbone)
     strata = train.targets if task is None else task.strata(train.targets)
     pool, held = cut(strata, config, seed, search_indices)
-    several = len(np.unique(strata)) > 1
-    for option, part in (("train_limit", pool), ("search_share", held)):
-        if several and len(np.unique(strata[part])) == 1:
-            raise InputError(
-                f"data.{option}: leaves {len(part):,} images of one class alone, of which every "
-                "network is right; more are needed"
-            )
+    _check_classes(strata, train_limit=pool, search_share=held)
     processes = Processes.current()
     if len(pool) < config.batch * processes.count:
         times = f" for each of {processes.count} processes" if processes.count > 1 else ""
@@ -100,6 +94,18 @@ def open_data(
         search_indices=held,
         input={"size": list(look["input_size"])} | {key: _plain(look[key]) for key in LOOK[1:]},
     )
+
+
+def _check_classes(strata: Array, **parts: Indices) -> None:
+    """Refuse parts of one class alone, by the option that makes them, of data with several."""
+    if len(np.unique(strata)) == 1:
+        return
+    for option, part in parts.items():
+        if len(np.unique(strata[part])) == 1:
+            raise InputError(
+                f"data.{option}: leaves {len(part):,} images of one class alone, of which every "
+                "network is right; more are needed"
+            )
 
 
 def _transform(look: Mapping[str, Any], **training: Any) -> Any:
