@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from functools import partial
 
 import pytest
 from ray_cluster import Cluster, new_token
@@ -9,8 +10,8 @@ from retraining_toys import checkpoints, copied, interrupted, killed_once, weigh
 
 from search.cli.main import main
 from search.distributed.connect import connected
-from search.distributed.jobs import _wait_for_failure
-from search.pipeline.network_folder import FAILED, failure
+from search.distributed.jobs import Job, _wait_for_failure
+from search.pipeline.network_folder import FAILED, failure, note_failure
 from search.utils.resources import Workers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
@@ -94,13 +95,14 @@ def test_why_a_network_is_not_there_is_told_and_noted(tmp_path):
     def dies():
         os._exit(1)
 
+    job = Job("60", raises, raises, partial(note_failure, tmp_path), lambda: 0, 3)
     with connected(Workers(1)):
         for work, words in (
             (raises, "ValueError: no such weights"),
             (dies, "its process died"),
         ):
             ref = ray.remote(work).options(max_retries=0).remote()
-            reason = _wait_for_failure(ref, tmp_path)
+            reason = _wait_for_failure(ref, job)
             assert reason.startswith(words)
             assert "\n" not in reason
             assert failure(tmp_path) == reason
