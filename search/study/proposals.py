@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.problem.evaluation import Record
 from search.problem.problem import Problem
-from search.study.samplers import OURS, SamplerChoice
+from search.study.samplers import SamplerChoice
 from space.genes import Genes
 
 MIN_SKIPPED = 1000
@@ -98,7 +98,7 @@ class Proposals:
         directions = [objective.optuna_direction for objective in self._problem.objectives]
         with quiet():
             self._study = optuna.create_study(directions=directions, sampler=sampler)
-        if self._sampler.name not in OURS:
+        if not self._sampler.is_own:
             self._cache_search_space(sampler)
         self._genetic = isinstance(sampler, BaseGASampler)
         trials = [self._share_memory(trial) for trial in trials]

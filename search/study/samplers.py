@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,26 +16,42 @@ from search.problem.problem import Problem
 from search.study.evolution_sampler import EvolutionSampler
 from space.utils.errors import InputError, near, one_line, shown
 
-# What differs from Optuna's defaults: measured to be better in spaces of this kind (NSGA-II, TPE),
-# or needed so that a resumed search does not repeat its sequence (QMC).
-SAMPLERS: dict[str, dict[str, Any]] = {
-    "NSGAIISampler": {"population_size": 20},
-    "NSGAIIISampler": {"population_size": 20},
-    "TPESampler": {"multivariate": True},
-    "EvolutionSampler": {},
-    "GPSampler": {},
-    "RandomSampler": {},
-    "QMCSampler": {"scramble": True},
-}
+
+@dataclass(frozen=True)
+class SamplerSpec:
+    """What the search knows of a sampler.
+
+    Args:
+        defaults: Arguments that differ from Optuna's defaults.
+        own: A class of our own, made from (problem, seed); None for Optuna's class of that name.
+        learns: Whether proposals depend on results; else initial archs would make them less random.
+        patience: Rejected proposals in a row before an arch is drawn uniformly.
+        ahead: Number of proposals that do not depend on each other's results.
+        one_thread: Whether it is faster on one thread of torch.
+    """
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    own: Callable[[Problem, int], optuna.samplers.BaseSampler] | None = None
+    learns: bool = True
+    patience: int = 100
+    ahead: int = 1
+    one_thread: bool = False
+
+
 DEFAULT = "NSGAIISampler"
-OURS = {"EvolutionSampler": EvolutionSampler}
-# Rejected proposals in a row before a uniform draw: our own sampler tries many children per
-# proposal, and each proposal of the GP takes a second.
-PATIENCE = {"EvolutionSampler": 2, "GPSampler": 10}
-# Proposals that may be asked for at once, since they do not depend on each other's results.
-AHEAD = {"RandomSampler": 64, "QMCSampler": 64}
-# They do not learn from results, so initial archs would only make them less random.
-BLIND = ("RandomSampler", "QMCSampler")
+SAMPLERS = {
+    # Measured to be better in spaces of this kind than Optuna's defaults.
+    "NSGAIISampler": SamplerSpec({"population_size": 20}),
+    "NSGAIIISampler": SamplerSpec({"population_size": 20}),
+    "TPESampler": SamplerSpec({"multivariate": True}),
+    # It tries many children per proposal.
+    "EvolutionSampler": SamplerSpec(own=EvolutionSampler, patience=2),
+    # A proposal takes a second, and ten times as long on several threads: its tensors are small.
+    "GPSampler": SamplerSpec(patience=10, one_thread=True),
+    "RandomSampler": SamplerSpec(learns=False, ahead=64),
+    # Scrambled, so that a resumed search does not repeat its sequence.
+    "QMCSampler": SamplerSpec({"scramble": True}, learns=False, ahead=64),
+}
 REFUSED = {
     "CmaEsSampler": "it takes no categorical genes and would draw every one at random, silently",
 }
@@ -64,7 +80,7 @@ class SamplerChoice:
         if self.name not in SAMPLERS:
             known = ", ".join(SAMPLERS)
             raise InputError(f"sampler must be one of {known}, got {shown(self.name)}{self._hint}")
-        names = [] if self.name in OURS else [*inspect.signature(self._optunas).parameters]
+        names = [] if self.is_own else [*inspect.signature(self._optunas).parameters]
         names = [name for name in names if name != "seed"]
         for name in self.arguments:
             if name == "seed":
@@ -77,20 +93,25 @@ class SamplerChoice:
                     f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}"
                 )
         try:
-            if self.name not in OURS:
+            if not self.is_own:
                 self._make_optunas(0)
         except (TypeError, ValueError) as error:
             raise InputError(f"sampler {self.name}: {one_line(error)}") from None
 
     @property
-    def learns(self) -> bool:
-        """Whether proposals depend on results."""
-        return self.name not in BLIND
+    def spec(self) -> SamplerSpec:
+        """What the search knows of the sampler."""
+        return SAMPLERS[self.name]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a sampler of our own, not one of Optuna's."""
+        return self.spec.own is not None
 
     def make(self, problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
         """Create a new sampler."""
-        if self.name in OURS:
-            return OURS[self.name](problem, seed)
+        if self.spec.own is not None:
+            return self.spec.own(problem, seed)
         return self._make_optunas(seed)
 
     def _make_optunas(self, seed: int) -> optuna.samplers.BaseSampler:
@@ -98,29 +119,24 @@ class SamplerChoice:
             # Experimental arguments are our choice; users need no warning of them.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler: optuna.samplers.BaseSampler = self._optunas(
-                seed=seed, **{**SAMPLERS[self.name], **self.arguments}
+                seed=seed, **{**self.spec.defaults, **self.arguments}
             )
         return sampler
 
     @property
-    def patience(self) -> int:
-        """Number of rejected proposals in a row before an arch is drawn uniformly."""
-        return PATIENCE.get(self.name, 100)
-
-    @property
     def ahead(self) -> int:
         """Number of proposals that do not depend on each other's results."""
-        if self.name in OURS or self.name in AHEAD:
-            return AHEAD.get(self.name, 1)
+        if self.is_own or not self.spec.learns:
+            return self.spec.ahead
         # A genetic sampler breeds a whole generation from the same parents.
         sampler = self._make_optunas(0)
         size = sampler.population_size if isinstance(sampler, BaseGASampler) else None
-        return size or 1
+        return size or self.spec.ahead
 
     @contextmanager
     def thinking(self) -> Iterator[None]:
-        """Run the GP on one thread: its small tensors are ten times slower on several."""
-        if self.name != "GPSampler":
+        """Run the sampler on as many threads as suit it."""
+        if not self.spec.one_thread:
             yield
             return
         import torch  # noqa: PLC0415 - the other samplers do without

@@ -107,10 +107,10 @@ class Study:
         self._proposals = Proposals(problem, sampler, seed, stored)
         self._open: dict[str, tuple[Job, optuna.Trial]] = {}
         if initial is None:
-            initial = initial_archs(problem, seed) if sampler.learns else ()
+            initial = initial_archs(problem, seed) if sampler.spec.learns else ()
         self._initial = deque(self._make_job(each.arch, "retry") for each in failed)
         self._initial.extend(self._make_job(arch) for arch in initial)
-        self._patience = sampler.patience
+        self._patience = sampler.spec.patience
         self._exhausted_space = False
         self._end_if_done()
 
@@ -202,7 +202,7 @@ class Study:
                 self.counts.refused += 1
                 self._proposals.skip(trial, None)
             else:
-                self._patience = self._sampler.patience
+                self._patience = self._sampler.spec.patience
                 return self._give_out(Job(identity, arch, trial.params, "sampler"), trial)
             if self._proposals.needs_rebuild:
                 self._rebuild_proposals()
@@ -213,7 +213,7 @@ class Study:
         if arch is None:
             return None
         self.counts.drawn += 1
-        self._patience = min(MOST_AFTER_DRAW, self._sampler.patience)
+        self._patience = min(MOST_AFTER_DRAW, self._sampler.spec.patience)
         return self._give_out(self._make_job(arch, "uniform"))
 
     def _make_job(self, arch: Arch, source: Source = "initial") -> Job:

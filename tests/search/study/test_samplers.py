@@ -12,7 +12,7 @@ PROBLEM = problem_of(toy_space())
 def test_a_sampler_is_of_the_class_of_that_name(name):
     choice = parse_sampler(name)
     assert type(choice.make(PROBLEM, 3)).__name__ == name
-    assert choice.learns == (name not in ("RandomSampler", "QMCSampler"))
+    assert choice.spec.learns == (name not in ("RandomSampler", "QMCSampler"))
 
 
 def test_arguments_pass_through_and_ours_are_only_defaults():

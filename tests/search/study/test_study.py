@@ -19,7 +19,7 @@ from space_toys import seeded_spaces
 
 from search.evaluators.base import evaluate_safely
 from search.run import run_search
-from search.study.samplers import PATIENCE
+from search.study import samplers
 from search.study.study import MOST_AFTER_DRAW, Study
 from space import BlockArch, Genes, InputError, macs
 from space.baselines import baselines
@@ -256,7 +256,7 @@ def test_a_sampler_of_little_patience_has_no_more_after_a_draw(monkeypatch):
     monkeypatch.setattr(study._proposals, "ask", ask)
     jobs = drive(study, Evaluate(space))
     assert [job.source for job in jobs] == ["sampler"] + ["uniform"] * 3
-    assert study.counts.repeated == 3 * PATIENCE["EvolutionSampler"]
+    assert study.counts.repeated == 3 * samplers.SAMPLERS["EvolutionSampler"].patience
 
 
 def test_a_sampler_that_proposes_something_new_has_its_credit_back(monkeypatch):
