@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.evaluators.base import Sharing, evaluate_safely, order_jobs
+from search.evaluators.base import OrderingEvaluator, evaluate_safely, order_jobs
 from search.front.front import Front
 from search.front.front_file import FRONT
 from search.latency.costs import Objectives, make_problem, read_tables
@@ -182,7 +182,7 @@ def search_here(
         jobs = study.take_group(1)
         # A search that is at its end already has no use for weights.
         evaluate = make_evaluate() if jobs else None
-        most = search.sampler.ahead if isinstance(evaluate, Sharing) else 1
+        most = search.sampler.ahead if isinstance(evaluate, OrderingEvaluator) else 1
         on_event(session.progress())
         while jobs and evaluate is not None:
             group = deque(order_jobs(evaluate, jobs))
@@ -230,4 +230,4 @@ class _Given:
     @property
     def shares(self) -> bool:
         """Whether it gains by evaluating archs that begin alike one after the other."""
-        return isinstance(self.evaluate, Sharing)
+        return isinstance(self.evaluate, OrderingEvaluator)

@@ -35,7 +35,7 @@ CHECKPOINT_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
-class Job:
+class LongJob:
     """A long job for other processes; `progress` is called in the main process.
 
     Args:
@@ -56,7 +56,7 @@ class Job:
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[LongJob],
     workers: Workers,
     console: Console,
     folder: Path,
@@ -79,7 +79,7 @@ def run_jobs(
         KeyboardInterrupt: Ctrl-C; the jobs were refs to write checkpoints.
     """
     found: dict[str, str | None] = {}
-    waiting, running = list(jobs), dict[Any, Job]()
+    waiting, running = list(jobs), dict[Any, LongJob]()
     with connected(workers) as own:
         wanted = min(workers.count, len(jobs))
         workers, gpus = fit_workers(replace(workers, count=wanted), own)
@@ -146,7 +146,7 @@ class _Tasks:
         if workers.processes > 1:
             self._notices = self._remote(Notices).options(**here()).remote()
 
-    def start(self, job: Job) -> Any:
+    def start(self, job: LongJob) -> Any:
         """Start a job; return the reference to the reason for its failure, or to None."""
         folder, workers = str(Path.cwd()), self._workers
         if self._notices is not None:
@@ -211,7 +211,7 @@ def _check_nodes(
         )
 
 
-def _wait_for_failure(ref: Any, job: Job) -> str | None:
+def _wait_for_failure(ref: Any, job: LongJob) -> str | None:
     """Return the reason for a job's failure, or None."""
     try:
         found: str | None = ray.get(ref)
@@ -235,7 +235,7 @@ def _get_answer(ref: Any) -> str | None:
 
 
 @contextmanager
-def _show_progress(jobs: Sequence[Job], console: Console) -> Iterator[Any]:
+def _show_progress(jobs: Sequence[LongJob], console: Console) -> Iterator[Any]:
     """Show a progress bar for each job, and a line when it ends."""
     with progress_bar(console, elapsed=True) as bars:
         tasks = {

@@ -16,7 +16,7 @@ from space.utils.errors import cut, shown
 
 
 @runtime_checkable
-class Sharing(Protocol):
+class OrderingEvaluator(Protocol):
     """An evaluator that is faster when it knows which archs come next."""
 
     def __call__(self, arch: Arch) -> Mapping[str, float]:
@@ -39,7 +39,7 @@ def count_shared_blocks(one: Arch, other: Arch | None) -> int:
 
 def order_jobs(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
     """Order jobs as the evaluator prefers, after it was told of them."""
-    if not isinstance(evaluate, Sharing):
+    if not isinstance(evaluate, OrderingEvaluator):
         return list(jobs)
     by_arch = {job.arch: job for job in jobs}
     return [by_arch[arch] for arch in evaluate.expect(list(by_arch))]

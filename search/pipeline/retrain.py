@@ -127,10 +127,10 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
         found = {choice.name: attempt(run, choice, place) for choice, place in places.items()}
     else:
         # Imported here: Ray takes seconds to load.
-        from search.distributed.jobs import Job, run_jobs  # noqa: PLC0415
+        from search.distributed.jobs import LongJob, run_jobs  # noqa: PLC0415
 
         jobs = [
-            Job(
+            LongJob(
                 choice.name,
                 run=partial(retrain_one, run.config, run.file, choice, place),
                 run_share=partial(retrain_share, run.config, run.file, choice, place),

@@ -10,7 +10,7 @@ from retraining_toys import checkpoints, copied, interrupted, killed_once, weigh
 
 from search.cli.main import main
 from search.distributed.connect import connected
-from search.distributed.jobs import Job, _wait_for_failure
+from search.distributed.jobs import LongJob, _wait_for_failure
 from search.pipeline.network_folder import FAILED, failure, note_failure
 from search.utils.resources import Workers
 
@@ -95,7 +95,7 @@ def test_why_a_network_is_not_there_is_told_and_noted(tmp_path):
     def dies():
         os._exit(1)
 
-    job = Job("60", raises, raises, partial(note_failure, tmp_path), lambda: 0, 3)
+    job = LongJob("60", raises, raises, partial(note_failure, tmp_path), lambda: 0, 3)
     with connected(Workers(1)):
         for work, words in (
             (raises, "ValueError: no such weights"),
