@@ -14,7 +14,8 @@ from training_toys import toy_supernet, toy_task
 
 from supernet.data.loaders import Batch, ShuffledBatches
 from supernet.process_group import Processes
-from supernet.training.train_supernet import SupernetRecipe, train_supernet, trainer
+from supernet.training import trainer
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 SHARES, STEPS, ACCUMULATE, SIZE = 2, 10, 2, 6
 RECIPE = {
