@@ -4,6 +4,7 @@ from contextlib import suppress
 import pytest
 
 from search.cli.commands import COMMANDS
+from search.cli.messages import options
 from search.cli.parse import parse_call
 from space import InputError
 
@@ -187,6 +188,16 @@ def test_the_help_of_a_command_shows_what_it_uses_and_that_of_run_shows_all(caps
     assert "search.trials" in shown["search"]
     assert not {name for name in shown["export"] if name.startswith(("supernet.l", "retrain"))}
     assert shown["run"] >= shown["train"] | shown["search"] | shown["export"] | shown["retrain"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_that_help_lists_is_one(name, capsys):
+    with pytest.raises(SystemExit):
+        parse_call([name, "--help"])
+    listed = set(re.findall(r"^  (?:-\w, )?--([\w.]+)", capsys.readouterr().out, re.MULTILINE))
+    own = {option.name for option in COMMANDS[name].options}
+    assert listed <= {*options(), *own, "help", "config"}
+    assert own <= listed
 
 
 @pytest.mark.parametrize("text", ["seed: null", "supernet: {epochs: ~}", "data: ~"])

@@ -4,6 +4,7 @@ import itertools
 import random
 
 import pytest
+import toy_task
 import yaml
 from search_toys import Evaluate, drive, problem_of, records_of, study_of, toy_space
 
@@ -13,6 +14,7 @@ from search.front.hypervolume import hypervolume, hypervolume_steps, signed, wor
 from search.problem.objectives import Objective, parse_objectives
 from search.run import run_search
 from space import InputError, macs, params
+from supernet.tasks.registry import registered
 
 SPACE = toy_space()
 
@@ -250,3 +252,18 @@ def test_what_is_no_front_is_refused_in_a_line(tmp_path, content):
     with pytest.raises(InputError) as caught:
         Front.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_directions_in_a_file_do_not_rest_on_the_tasks_that_its_reader_knows(tmp_path):
+    def evaluate(arch):
+        return Evaluate(SPACE)(arch) | {"rmse": 0.5}
+
+    path = tmp_path / "front.yaml"
+    with registered(toy_task.NAME, toy_task.ENTRY):
+        run_search(space=SPACE, evaluate=evaluate, trials=6).save(path)
+        assert Front.load(path).directions["rmse"] == "min"
+    assert Front.load(path).directions["rmse"] == "min"
+    run_search(space=SPACE, evaluate=Evaluate(SPACE), trials=6).save(path)
+    assert "directions" not in path.read_text()
+    with registered(toy_task.NAME, toy_task.ENTRY):
+        assert "rmse" not in Front.load(path).directions

@@ -8,11 +8,12 @@ import pytest
 from space_toys import deit_small
 from toy_operator import Thin
 
-from space import Arch, BlockArch, Genes, SearchSpace
+from space import Arch, BlockArch, Genes, Pool, SearchSpace
 from space.arch_file import block_to_dict, read_blocks
 from space.cost import block_cost
 from space.operators.base import FREE
 from space.operators.registry import operator, operators, registered
+from space.operators.skipping import Skip
 from space.operators.walk import advance, start, trace, turns
 from space.utils.reader import Reader
 
@@ -69,6 +70,26 @@ def test_its_choice_has_a_place_of_its_own_in_a_block(one):
         for other in operators():
             if other is not each:
                 assert other.choice(block) == other.plain
+
+
+def test_its_choice_leaves_those_of_others_alone(one):
+    each, space = one
+    # Values that each other operator can tell from its plain one, without rules.
+    others = {
+        "pool": Pool("avg1d", stride=2),
+        "skip": Skip(0.5, "cls"),
+        "share": "shared",
+        "thin": True,
+    }
+    block = BlockArch()
+    for other in operators():
+        block = other.put(block, others[other.name])
+    for choice in (*space.axes[each.name].choices, each.plain):
+        block = each.put(block, choice)
+        assert each.choice(block) == choice
+        for other in operators():
+            if other is not each:
+                assert other.choice(block) == others[other.name]
 
 
 def test_texts_and_files_tell_choices_apart(one):

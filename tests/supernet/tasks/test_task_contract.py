@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ import torch
 import toy_task
 from training_toys import toy_backbone
 
+from space.utils.errors import InputError
 from space.utils.reader import Reader
 from supernet.config import AugmentConfig
 from supernet.evaluation import HeldOut
 from supernet.tasks.registry import (
+    TaskEntry,
     find_metric,
     registered,
     task_class,
@@ -127,3 +130,15 @@ def test_every_image_has_a_stratum(one):
     strata = task.strata(targets.numpy())
     assert strata.shape == (len(targets),)
     assert strata.dtype == np.int64
+
+
+def test_metrics_of_one_name_are_one_metric():
+    clash = replace(task_metrics()[0], direction="min")
+    with (
+        pytest.raises(InputError, match="metric 'top1': another task has one that differs"),
+        registered("clash", TaskEntry("toy_task:Number", (clash,))),
+    ):
+        raise AssertionError("registered")
+    assert "clash" not in task_names()
+    with registered("same", TaskEntry("toy_task:Number", (task_metrics()[0],))):
+        assert find_metric("top1") == task_metrics()[0]
