@@ -244,3 +244,14 @@ def test_of_very_many_unknown_keys_the_first_are_told(config):
     lines = refused("train", config).splitlines()
     assert lines[-1] == f"{config}: 980 more"
     assert len(lines) == 21
+
+
+def test_an_option_of_a_value_stays_beside_a_later_one_of_its_section(config):
+    words = ["--supernet.lr", "0.1", "--supernet", "{epochs: 3, random_archs: 1}"]
+    supernet = parse_call(["train", str(config), *words]).config.supernet
+    assert (supernet.lr, supernet.epochs, supernet.random_archs) == (0.1, 3, 1)
+    supernet = parse_call(["train", str(config), *words, "--supernet", "{lr: 0.2}"]).config.supernet
+    assert (supernet.lr, supernet.epochs) == (0.2, 3)
+    config.write_text("data: {augment: {mixup: 0.1}}\n")
+    inner = parse_call(["train", str(config), "--data", "{augment: {cutmix: 0.2}}"]).config.data
+    assert (inner.augment.mixup, inner.augment.cutmix) == (0.1, 0.2)

@@ -26,13 +26,3 @@ def test_a_users_config_may_say_null_and_no_more(tmp_path):
         parse_call(["search", str(path)])
     with pytest.raises(InputError, match=r"unknown option --search\.racing"):
         parse_call(["search", str(path), "--search.racing", "0.05"])
-
-
-def test_an_option_of_a_value_stays_beside_a_later_one_of_its_section(tmp_path):
-    path = tmp_path / "mine.yaml"
-    path.write_text("{}\n")
-    words = ["--supernet.lr", "0.1", "--supernet", "{epochs: 3, random_archs: 1}"]
-    supernet = parse_call(["train", str(path), *words]).config.supernet
-    assert (supernet.lr, supernet.epochs, supernet.random_archs) == (0.1, 3, 1)
-    supernet = parse_call(["train", str(path), *words, "--supernet", "{lr: 0.2}"]).config.supernet
-    assert (supernet.lr, supernet.epochs) == (0.2, 3)
