@@ -12,8 +12,6 @@ from search.problem.paired_error import GroupMeans
 from space.arch import Arch
 from space.utils.errors import InputError, one_line
 
-LONGEST_ERROR = 300
-
 Source = Literal["initial", "retry", "sampler", "uniform"]
 
 

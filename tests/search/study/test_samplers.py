@@ -2,6 +2,7 @@ import pytest
 import torch
 from search_toys import problem_of, toy_space
 
+from search.study.proposals import Proposals
 from search.study.samplers import SAMPLERS, SamplerChoice, parse_sampler
 from space import InputError
 
@@ -33,6 +34,20 @@ def test_the_gp_thinks_on_one_thread_and_gives_the_others_back():
             assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_another_seed_gives_other_proposals(name):
+    """A search that goes on has another seed too, and must not repeat its sequence."""
+
+    def proposed(seed):
+        asked = Proposals(PROBLEM, SamplerChoice(name), seed)
+        trials = [asked.ask() for _ in range(6)]
+        # The first of QMC's is drawn, not of its sequence.
+        return [trial.params for trial in trials[1:]]
+
+    assert proposed(1) == proposed(1)
+    assert proposed(1) != proposed(2)
 
 
 @pytest.mark.parametrize(
