@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -100,3 +102,12 @@ def test_held_out_means_do_not_depend_on_the_batches():
     assert {logits.dtype for logits in whole.outputs(model)} == {torch.float64}
     assert whole.measure(model) == pytest.approx(parts.measure(model), rel=1e-12)
     assert whole.measure(model)["kl"] == pytest.approx(0, abs=1e-12)
+
+
+def test_trainings_that_earlier_versions_began_are_of_the_same_task():
+    stored = (
+        '{"classes": ["a", "b"], "smoothing": 0.1, "mixup": 0.2, "cutmix": 0.0, "mix_prob": 1.0, '
+        '"switch_prob": 0.5, "directions": {"top1": "max", "top5": "max", "cross_entropy": "min", '
+        '"kl": "min"}}'
+    )
+    assert json.dumps(Classification(["a", "b"], mixup=0.2).identity()) == stored
