@@ -4,39 +4,52 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from search.latency.additive import NANOSECONDS, LatencyCost
 from search.latency.table import LatencyTable
 from search.problem.budget import Budgets, parse_budget
 from search.problem.costs import FREE_COSTS, FreeCost
 from search.problem.latency_names import LATENCY, latency_of
 from search.problem.objectives import Objective, parse_objectives
 from search.problem.problem import Problem
-from space.arch import Arch
-from space.cost import total
+from space.arch import Arch, BlockArch
+from space.cost import block_cost, rest_term, total
 from space.shape import BackboneShape
 from space.space import SearchSpace
+from space.state import State
 from space.utils.errors import InputError
 
-PER_MS = int(NANOSECONDS / 1e3)
+# Nanoseconds in a millisecond.
+PER_MS = 1_000_000
 
 Objectives = str | Objective | Iterable[str | Objective]
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted milliseconds: a sum of whole nanoseconds, as budgets count them."""
+class LatencyCost:
+    """Predicted latency in whole nanoseconds as a sum over blocks, like MACs.
 
-    cost: LatencyCost
+    Args:
+        table: The table with the milliseconds of each term.
+    """
 
-    def __call__(self, arch: Arch, shape: BackboneShape) -> float:
-        return total(arch, shape, self.cost) / PER_MS
+    def __init__(self, table: LatencyTable) -> None:
+        self.shape = table.shape
+        self._ns = {term: round(ms / 1e3 * 1e9) for term, ms in table.terms.items()}
+
+    def block(self, state: State, block: BlockArch) -> int:
+        terms = block_cost(state, block, self.shape).terms
+        return sum(self._ns[term] for term, _ in terms)
+
+    def rest(self, state: State) -> int:
+        return self._ns[rest_term(state, self.shape)[0]]
+
+    def predict(self, arch: Arch, shape: BackboneShape) -> float:
+        """Predict milliseconds, as budgets count them."""
+        return total(arch, shape, self) / PER_MS
 
     def additive(self, shape: BackboneShape) -> LatencyCost:
-        """Return the cost in nanoseconds, as a sum over blocks."""
-        return self.cost
+        """Return the cost of a backbone's archs as a sum over blocks: itself."""
+        return self
 
 
 def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTable, ...]:
@@ -50,9 +63,9 @@ def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTa
         each if isinstance(each, LatencyTable) else LatencyTable.load(each) for each in given
     )
     names = [table.name for table in tables]
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"latency: two tables are called {name!r}; rename one (`name:` in it)")
+    if len(set(names)) < len(names):
+        known = ", ".join(names)
+        raise InputError(f"latency: two tables of {known} have one name; change `name:` in a file")
     return tables
 
 
@@ -65,11 +78,9 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
     found = {}
     for table in tables:
         table.check(space, f"latency table {table.name}")
-        predict = Prediction(
-            LatencyCost({t: ms / 1e3 for t, ms in table.terms.items()}, table.shape)
-        )
+        cost = LatencyCost(table)
         for name in (latency_of(table.name), LATENCY):
-            found[name] = FreeCost(name, predict, predict.additive, PER_MS)
+            found[name] = FreeCost(name, cost.predict, cost.additive, PER_MS)
     if len(found) > 2:
         del found[LATENCY]
     return found

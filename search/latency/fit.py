@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,10 +63,6 @@ class Error:
             f"{self.archs} archs that had no part in it: mean error {self.mean:.1%}, "
             f"worst {self.worst:.1%}, Kendall tau {self.kendall_tau:.3f}"
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for YAML."""
-        return asdict(self)
 
 
 def tau(predicted: ArrayLike, measured: ArrayLike) -> float:

@@ -106,25 +106,10 @@ def device_name(device: torch.device) -> str:
         return str(device)
     name = platform.processor() or platform.machine()
     if CPU_INFO.exists():
-        lines = (line.partition(":") for line in CPU_INFO.read_text().splitlines())
-        name = next(
-            (value.strip() for key, _, value in lines if key.startswith("model name")), name
-        )
+        found = re.search(r"^model name\s*:(.*)$", CPU_INFO.read_text(), re.MULTILINE)
+        name = found[1].strip() if found else name
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def clock_of(device: torch.device) -> float | None:
-    """Return the device's current clock in MHz; None where it is unknown."""
-    if device.type == "cuda":
-        try:
-            return float(torch.cuda.clock_rate(device))
-        except (RuntimeError, ModuleNotFoundError):  # needs NVIDIA's management library
-            return None
-    if device.type == "cpu" and CPU_INFO.exists():
-        rates = re.findall(r"^cpu MHz\s*: ([\d.]+)$", CPU_INFO.read_text(), re.MULTILINE)
-        return max(map(float, rates), default=None)
-    return None
 
 
 def images_like(model: nn.Module, batch: int) -> torch.Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +24,12 @@ class Rounds:
 
     def __init__(self, path: Path, description: Mapping[str, Any], count: int) -> None:
         self.path = path
-        self.seconds: list[list[float]] = []
         lines = (
             path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
         )
         header = json.dumps(description)
-        if lines[:1] == [header]:
-            for line in lines[1:]:
-                row = _row(line)
-                if row is None or len(row) != count:
-                    break
-                self.seconds.append(row)
+        rows = map(_read_row, lines[1:] if lines[:1] == [header] else ())
+        self.seconds = list(takewhile(lambda row: len(row) == count, rows))
         kept = [header, *map(json.dumps, self.seconds)]
         write_text(path, "".join(f"{line}\n" for line in kept))
 
@@ -43,9 +40,10 @@ class Rounds:
             file.write(json.dumps(seconds) + "\n")
 
 
-def _row(line: str) -> list[float] | None:
-    try:
+def _read_row(line: str) -> list[float]:
+    """Read the seconds in a line; none of a truncated one."""
+    with suppress(ValueError):
         row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, list) and all(isinstance(x, float) for x in row) else None
+        if isinstance(row, list) and all(isinstance(each, float) for each in row):
+            return row
+    return []

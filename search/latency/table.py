@@ -7,7 +7,7 @@ file is noticed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from search.latency.conditions import Conditions
@@ -117,7 +117,7 @@ class LatencyTable:
                 "name": self.name,
                 "conditions": self.conditions.to_dict(),
                 "full_ms": self.full_ms,
-                "error": None if self.error is None else self.error.to_dict(),
+                "error": None if self.error is None else asdict(self.error),
                 "terms": [[t.operator, t.tokens, t.left, ms] for t, ms in self.terms.items()],
                 "measured": [
                     {
@@ -158,8 +158,16 @@ class LatencyTable:
 
 
 def _read_conditions(reader: Reader) -> Conditions:
-    given = reader.mapping(*(f.name for f in fields(Conditions)[:-1]), clock_mhz=None)
-    return reader.make(Conditions, **{name: each.value for name, each in given.items()})
+    # Earlier versions wrote the clock too.
+    given = reader.mapping("device", "batch", "dtype", "compiled", "libraries", clock_mhz=None)
+    return reader.make(
+        Conditions,
+        given["device"].text(),
+        given["batch"].integer(),
+        given["dtype"].value,
+        given["compiled"].flag(),
+        given["libraries"].text(),
+    )
 
 
 def _read_error(reader: Reader) -> Error:

@@ -14,7 +14,7 @@ from rich.progress import track
 from search.latency.conditions import Conditions
 from search.latency.design import designed_archs, held_out_archs
 from search.latency.fit import TOO_FAR, Error, fit, tau
-from search.latency.measure import WARM_UP, Timing, clock_of, steady, take_turns, waiting_for
+from search.latency.measure import WARM_UP, Timing, steady, take_turns, waiting_for
 from search.latency.profile_log import Rounds
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable, Measured, check_name
@@ -93,7 +93,6 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
     }
     rounds = Rounds(path.with_suffix(".rounds.jsonl"), described, len(runs))
     timings = _measure(runs, waiting_for(device), rounds, options.rounds, console)
-    conditions = replace(conditions, clock_mhz=clock_of(device))
     table = make_table(name, conditions, archs, timings, supernet.space)
     table.save(path)
     rounds.path.unlink()

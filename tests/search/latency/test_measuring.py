@@ -49,7 +49,7 @@ def test_conditions():
     here = Conditions(device_name(torch.device("cpu")), 4, "float32", compiled=False)
     assert f"{torch.get_num_threads()} thread" in here.device
     assert str(here).endswith("batch 4, float32, eager")
-    later = Conditions(here.device, 4, "float32", False, libraries="torch 99", clock_mhz=1.0)
+    later = Conditions(here.device, 4, "float32", False, libraries="torch 99")
     assert here.like(later)
     assert not here.like(Conditions(here.device, 5, "float32", False))
     with pytest.raises(InputError, match=r"did you mean 'bfloat16'"):

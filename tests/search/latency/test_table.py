@@ -23,6 +23,12 @@ def test_what_is_written_is_read(saved):
     assert LatencyTable.load(saved) == table_of(toy_space())
 
 
+def test_a_table_of_an_earlier_version_is_read(saved):
+    text = saved.read_text(encoding="utf-8")
+    saved.write_text(text.replace("batch: 8", "batch: 8, clock_mhz: 2100.0"), encoding="utf-8")
+    assert LatencyTable.load(saved) == table_of(toy_space())
+
+
 def test_predictions_are_the_sums_of_the_terms():
     space = toy_space()
     table = table_of(space)
