@@ -103,7 +103,7 @@ class FrontFile:
         given = open_yaml(path, SCHEMA).mapping(
             *("schema", *REQUIRED), images=None, directions=_usual_directions(), functions=()
         )
-        objectives = tuple(map(_read_objective, given["objectives"].items()))
+        objectives = tuple(map(_read_objective, given["objectives"].items(least=1)))
         shape = BackboneShape.read(given["shape"])
         return cls(
             objectives,

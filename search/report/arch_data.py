@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from space.arch import Arch, BlockArch
 from space.cost import mac_cost
 from space.operators.base import Kind
-from space.operators.registry import operators
 from space.operators.walk import advance, trace, turns
 from space.shape import BackboneShape
 from space.state import State
@@ -36,24 +35,7 @@ class BlockData:
     producer: int | None
 
 
-@dataclass(frozen=True)
-class ArchData:
-    """Numbers of an arch.
-
-    Args:
-        blocks: Its blocks, in order.
-        rest_macs: MACs of stem and head.
-        prefix: Number of the prefix tokens.
-        captions: Explanations of the marks of its operators.
-    """
-
-    blocks: list[BlockData]
-    rest_macs: int
-    prefix: int
-    captions: list[str]
-
-
-def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
+def collect_arch_data(arch: Arch, shape: BackboneShape) -> list[BlockData]:
     """Compute the numbers of an arch's blocks.
 
     Raises:
@@ -75,12 +57,7 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> ArchData:
                 producer=None if after.tokens.own_maps else producer,
             )
         )
-    captions = [
-        each.caption
-        for each in operators()
-        if any(each.choice(block) != each.plain for block in blocks)
-    ]
-    return ArchData(data, cost.rest(states[-1]), shape.prefix, captions)
+    return data
 
 
 def _label(kind: Kind, before: State, block: BlockArch) -> str:

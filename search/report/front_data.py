@@ -65,13 +65,6 @@ class FrontData:
     search_images: int | None
     test_images: int | None
 
-    @property
-    def points(self) -> list[Point]:
-        """All points except `evaluated`."""
-        full = [self.full] if self.full else []
-        ends = [point for each in self.retrained for point in (each.before, each.after) if point]
-        return [*self.front, *full, *self.hand_made, *ends]
-
 
 def collect_front_data(search: SearchResult, networks: Sequence[Network]) -> list[FrontData]:
     """Collect the data of a plot over the front's cost, and of one over each latency budget."""
@@ -128,13 +121,10 @@ def _collect_retrained(
     networks: Sequence[Network], cost: str, score: Score
 ) -> Iterator[RetrainedPoint]:
     for network in networks:
+        costs = {name: timing.value for name, timing in network.latencies.items()}
         if cost in FREE_COSTS:
-            value = float(FREE_COSTS[cost].of(network.arch, network.shape))
-        elif cost in network.latencies:
-            value = network.latencies[cost].value
-        else:
-            continue
-        before = _point({**network.inherited, cost: value}, cost, score)
-        after = _point({**network.retrained, cost: value}, cost, score, network.label)
+            costs[cost] = float(FREE_COSTS[cost].of(network.arch, network.shape))
+        before = _point({**network.inherited, **costs}, cost, score)
+        after = _point({**network.retrained, **costs}, cost, score, network.label)
         if after:
             yield RetrainedPoint(before, after, network.is_control)

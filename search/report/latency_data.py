@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any, NamedTuple
 
 from search.latency.costs import by_cost
@@ -46,11 +45,8 @@ class LatencyData:
     """Data of one table's plot.
 
     Args:
-        device: Name of the table.
+        table: The table.
         cost: Name of the cost, such as `latency_ms@cpu`.
-        conditions: Conditions of the measurements.
-        full_ms: Milliseconds of the full network.
-        error: Error of the predictions, in words.
         archs: The profile's measured archs, spread over the space.
         predicted: The front, as predicted.
         measured: The front, as far as measured.
@@ -58,41 +54,26 @@ class LatencyData:
         operators: The operators, by falling `excess`.
     """
 
-    device: str
+    table: LatencyTable
     cost: str
-    conditions: str
-    full_ms: float
-    error: str
     archs: Sequence[RelativeCost]
     predicted: Sequence[RelativeCost]
     measured: Sequence[RelativeCost]
     limit: float | None
     operators: Sequence[OperatorCost]
 
-    @property
-    def saved_time(self) -> float:
-        """Share of time saved per share of MACs saved, mean over the profile's archs."""
-        ratios = [(1 - each.ms) / (1 - each.macs) for each in self.archs if each.macs < 0.99]
-        return mean(ratios) if ratios else 1.0
 
-
-def find_latency_tables(
-    run: Path, config: Mapping[str, Any]
-) -> tuple[list[LatencyTable], list[str]]:
-    """Read the latency tables of a run, and describe those of its config that are missing.
+def find_latency_tables(run: Path, config: Mapping[str, Any]) -> list[LatencyTable]:
+    """Read the latency tables in a run's folder, and those of its config that are still there.
 
     Raises:
         InputError: A file is invalid.
     """
-    paths, missing = sorted((run / "latency").glob("*.yaml")), []
+    paths = sorted((run / "latency").glob("*.yaml"))
     named = section(config, "search").get("latency")
-    for each in named if isinstance(named, list) else []:
-        if Path(str(each)).exists():
-            paths.append(Path(str(each)))
-        else:
-            missing.append(f"{each} is not there: no picture of its latencies.")
-    tables = {table.name: table for table in map(LatencyTable.load, paths)}
-    return list(tables.values()), missing
+    if isinstance(named, list):
+        paths += filter(Path.exists, map(Path, map(str, named)))
+    return list({table.name: table for table in map(LatencyTable.load, paths)}.values())
 
 
 def collect_latency_data(
@@ -104,36 +85,32 @@ def collect_latency_data(
         table: The latency table of a device.
         search: A search, which may have used other devices.
     """
-    shape, full_ms = table.shape, table.full_ms
+    shape = table.shape
     full_macs = macs(Arch.full(shape.depth), shape)
 
     def relative(arch: Arch, ms: float) -> RelativeCost:
-        return RelativeCost(macs(arch, shape) / full_macs, ms / full_ms)
+        return RelativeCost(macs(arch, shape) / full_macs, ms / table.full_ms)
 
-    def predict(archs: Sequence[Arch]) -> Iterator[RelativeCost]:
-        for arch in archs:
-            with suppress(InputError):  # the arch has a choice that the profile did not measure
-                yield relative(arch, table.predict(arch))
-
-    entries = search.front.entries if search else ()
-    limits = search.limits if search else {}
+    cost, limit = None, None
+    predicted, measured = [], []
     if search is not None:
         searched = search.front.shape
         if any(getattr(shape, key) != getattr(searched, key) for key in ("depth", "width", "grid")):
             return None
-    cost = next(iter(by_cost([table], search.tables if search else {})), None)
-    timed = [(entry.arch, entry.measured[cost]) for entry in entries if cost in entry.measured]
-    limit = limits.get(cost) if cost else None
+        cost = next(iter(by_cost([table], search.tables)), None)
+        limit = None if cost is None else search.limits.get(cost)
+        for entry in search.front.entries:
+            with suppress(InputError):  # the arch has a choice that the profile did not measure
+                predicted.append(relative(entry.arch, table.predict(entry.arch)))
+            if cost in entry.measured:
+                measured.append(relative(entry.arch, entry.measured[cost]))
     return LatencyData(
-        device=table.name,
+        table=table,
         cost=cost or latency_of(table.name),
-        conditions=str(table.conditions),
-        full_ms=full_ms,
-        error=str(table.error or "nobody knows how far its predictions are off"),
         archs=[relative(each.arch, each.ms) for each in table.measured],
-        predicted=list(predict([entry.arch for entry in entries])),
-        measured=[relative(arch, ms) for arch, ms in timed],
-        limit=None if limit is None else limit / full_ms,
+        predicted=predicted,
+        measured=measured,
+        limit=None if limit is None else limit / table.full_ms,
         operators=_sum_operators(table, full_macs),
     )
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from search.pipeline.run_folder import changes
 from search.report.networks import Network
 from search.report.score import Score
-from search.utils.console import OPTIMISTIC, Column, show_columns
+from search.utils.console import OPTIMISTIC, Column, print_line, show_columns
 from search.utils.units import quantity
 
 FILE = "file"
@@ -40,12 +39,10 @@ def make_network_table(
         test_score: The metric to show of the test split.
         search_images: Images of the search split; None where unknown.
     """
-    tested = any(each.inherited or each.retrained for each in networks)
     retrained = any(each.retrained for each in networks)
-    conditions = sorted({each.speed.conditions for each in networks if each.speed} - {""})
-    speeds = [_format_speed(each, named=len(conditions) > 1) for each in networks]
     # Selection biases the metrics of the search split: with test metrics, they are left out.
     searched = [] if retrained else [_format(each.search, score) for each in networks]
+    speeds = [f"{each.speed.value:,.0f}" if each.speed else "" for each in networks]
     columns = [
         Column("network", [_name(each) for each in networks], text=True),
         Column("MACs", [quantity(each.macs) for each in networks]),
@@ -58,16 +55,15 @@ def make_network_table(
         *_latency_columns(networks),
         Column(FILE, [str(each.file or "") for each in networks], text=True),
     ]
-    notes = []
-    if not retrained:
+    if retrained:
+        error = _describe_error(networks, test_score)
+        notes = [f"inherited, retrained: {test_score.title} on the test split{error}."]
+    else:
         images = f": {search_images:,} images" if search_images else ""
-        notes.append(f"search split{images}. {OPTIMISTIC}")
-    if tested:
-        split = f"the test split{_describe_error(networks, test_score)}"
-        notes.append(f"inherited, retrained: {test_score.title} on {split}.")
-    notes += _note_other_recipes(networks)
-    if len(conditions) == 1:
-        notes.append(f"images/s: in inference on {conditions[0]}.")
+        notes = [f"search split{images}. {OPTIMISTIC}"]
+    devices = sorted({each.speed.conditions for each in networks if each.speed} - {""})
+    if devices:
+        notes.append(f"images/s: in inference on {'; '.join(devices)}.")
     notes += _note_latencies(networks)
     notes.append("1 MAC = 2 FLOPs.")
     return NetworkTable([each for each in columns if any(each.cells)], notes)
@@ -76,9 +72,10 @@ def make_network_table(
 def show_network_table(table: NetworkTable, title: str, run: Path, console: Console) -> None:
     """Print the table, and beneath it the files' whole paths, to be copied."""
     show_columns([each for each in table.columns if each.title != FILE], console, title)
-    files = [cell for each in table.columns if each.title == FILE for cell in each.cells if cell]
-    for file in files:
-        console.print(str(run / file), highlight=False, markup=False, soft_wrap=True)
+    for column in table.columns:
+        if column.title == FILE:
+            for file in filter(None, column.cells):
+                print_line(console, str(run / file))
     console.print(" ".join(table.notes), highlight=False, markup=False, style="dim")
 
 
@@ -90,13 +87,6 @@ def _name(network: Network) -> str:
 
 def _format(metrics: Mapping[str, float], score: Score) -> str:
     return score.format(metrics.get(score.name))
-
-
-def _format_speed(network: Network, named: bool) -> str:
-    if network.speed is None:
-        return ""
-    text, conditions = f"{network.speed.value:,.0f}", network.speed.conditions
-    return f"{text} ({conditions})" if named and conditions else text
 
 
 def _latency_columns(networks: Sequence[Network]) -> list[Column]:
@@ -129,13 +119,3 @@ def _describe_error(networks: Sequence[Network], score: Score) -> str:
             note = f"one standard error of a {score.title} is {error:.1f} points"
             return f", {each.test_images:,} images ({note})"
     return ""
-
-
-def _note_other_recipes(networks: Sequence[Network]) -> list[str]:
-    """Note each network that was retrained with other values than the first one."""
-    known = [each for each in networks if each.recipe]
-    return [
-        f"{_name(each)} was retrained by other values ({'; '.join(differing)})."
-        for each in known[1:]
-        if (differing := changes(known[0].recipe, each.recipe, ("retrain",)))
-    ]

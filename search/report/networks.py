@@ -18,7 +18,8 @@ from space.arch import Arch
 from space.arch_file import load_arch_file
 from space.cost import macs, params
 from space.shape import BackboneShape
-from space.utils.errors import InputError, shown
+from space.utils.errors import naming
+from space.utils.reader import Reader
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Network:
         speed: Images/s in inference; None where it was not measured.
         latencies: Milliseconds of a batch, by name of the cost.
         log: Log of its retraining, a row for each epoch.
-        recipe: The section `retrain` of the config that it was retrained with.
+        budgets: The budgets of the config that it was retrained with.
         better: A better entry that the search has since found for the same budget, or None.
     """
 
@@ -69,7 +70,7 @@ class Network:
     speed: Timing | None = None
     latencies: Mapping[str, Timing] = field(default_factory=dict)
     log: tuple[Row, ...] = ()
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    budgets: tuple[str, ...] = ()
     better: FrontEntry | None = None
 
     @property
@@ -90,38 +91,14 @@ class Network:
         return self.arch == Arch.full(self.shape.depth)
 
     @property
-    def purpose(self) -> Purpose:
-        """Purpose that it was chosen for."""
-        return Purpose.parse(self.name)
-
-    @property
-    def is_hand_made(self) -> bool:
-        return self.purpose.kind == "baseline"
-
-    @property
     def is_control(self) -> bool:
         """Whether it is a control: hand-made, or the best of random archs."""
-        return self.purpose.kind in ("baseline", "random")
-
-    @property
-    def title(self) -> str:
-        """Its name as a heading."""
-        kind, budget = self.purpose.kind, self.purpose.budget
-        if self.is_full:
-            return "Full network"
-        if kind == "baseline":
-            return f"Hand-made: {self.label}"
-        if kind == "best":
-            title = f"Best within {budget}" + " of the MACs" * ("=" not in budget)
-            return title if self.better is None else f"{title}, until the search went on"
-        if kind == "random":
-            return f"Best of random archs within {budget} of the MACs"
-        return self.name[:1].upper() + self.name[1:]
+        return Purpose.parse(self.name).kind in ("baseline", "random")
 
     @property
     def label(self) -> str:
         """Its name in plots: `within 50%` for the best within a budget, as its cost may be less."""
-        purpose = self.purpose
+        purpose = Purpose.parse(self.name)
         if self.is_full:
             return "full network"
         if purpose.kind == "baseline":
@@ -157,19 +134,21 @@ def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
 
     A front without a measured objective has no best.
     """
-    entries = sorted(front.entries, key=lambda entry: -entry.metrics.get("macs", 0.0))
+    entries = sorted(front.entries, key=lambda entry: -entry.metrics["macs"])
     if not entries:
         return []
     best = front.best() if front.ranked_by else None
     picked = {} if best is None else {"best of the front": best}
-    picked |= {"middle of the front": _middle(entries), "smallest of the front": entries[-1]}
+    picked |= {
+        "middle of the front": entries[len(entries) // 2],
+        "smallest of the front": entries[-1],
+    }
     networks: dict[Arch, Network] = {}
     for title, entry in picked.items():
         path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
-        metrics = entry.metrics
         latencies = {
             cost: Timing(entry.measured.get(cost, ms), measured=cost in entry.measured)
-            for cost, ms in metrics.items()
+            for cost, ms in entry.metrics.items()
             if is_latency(cost)
         }
         network = Network(
@@ -177,68 +156,53 @@ def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
             entry.arch,
             front.shape,
             None if path is None else path.relative_to(run),
-            search=dict(metrics),
+            search=entry.metrics,
             latencies=latencies,
         )
         networks.setdefault(entry.arch, network)
     return list(networks.values())
 
 
-def _middle(entries: list[FrontEntry]) -> FrontEntry:
-    """Return the entry whose MACs are nearest to the middle of their range."""
-    costs = [entry.metrics.get("macs", 0.0) for entry in entries]
-    half = (costs[0] + costs[-1]) / 2
-    return min(entries, key=lambda entry: abs(entry.metrics.get("macs", 0.0) - half))
-
-
 def _read_network(run: Path, folder: Path) -> Network:
-    path, log = folder / ARCH, folder / "log.jsonl"
+    path = folder / ARCH
     file = load_arch_file(path)
-    speed = file.metrics.get("images_per_second")
-    # Earlier versions wrote the number alone.
-    speed = {"value": speed} if _is_number(speed) else speed
-    test_images = file.metrics.get("test_images")
+    with naming(str(path)):
+        figures = _read_figures(Reader(file.metrics, ("metrics",)).entries())
     weights = min(folder.glob("*.safetensors"), default=None)
+    recipe = section(read_values(folder / CONFIG), "retrain")
     return Network(
         str(file.origin.get("choice", folder.name)),
         file.arch,
         file.shape,
         path.relative_to(run),
         weights.relative_to(run) if weights else None,
-        search=_read_metrics(path, "search", file.metrics),
-        inherited=_read_metrics(path, "inherited", file.metrics),
-        retrained=_read_metrics(path, "retrained", file.metrics),
-        test_images=test_images if isinstance(test_images, int) else None,
-        speed=None if speed is None else _read_timing(path, "images_per_second", speed),
-        latencies={
-            name: _read_timing(path, name, value)
-            for name, value in file.metrics.items()
-            if is_latency(name)
-        },
-        log=tuple(read_log(log)) if log.exists() else (),
-        recipe=section(read_values(folder / CONFIG), "retrain"),
+        log=tuple(read_log(folder / "log.jsonl")),
+        budgets=tuple(map(str, recipe.get("budgets", ()))),
+        **figures,
     )
 
 
-def _read_metrics(path: Path, kind: str, metrics: Mapping[str, Any]) -> dict[str, float]:
-    given = metrics.get(kind)
-    values = {} if given is None else given
-    if not isinstance(values, dict) or not all(map(_is_number, values.values())):
-        raise InputError(f"{path}: metrics.{kind}: must be numbers by name, got {shown(given)}")
-    return {name: float(value) for name, value in values.items()}
+def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
+    """Read the metrics of an arch file as arguments of `Network`."""
+    splits = ("search", "inherited", "retrained")
+    figures: dict[str, Any] = {
+        name: each.named_numbers() for name, each in metrics.items() if name in splits
+    }
+    if "test_images" in metrics:
+        figures["test_images"] = metrics["test_images"].integer()
+    if "images_per_second" in metrics:
+        figures["speed"] = _read_timing(metrics["images_per_second"])
+    figures["latencies"] = {
+        name: _read_timing(each) for name, each in metrics.items() if is_latency(name)
+    }
+    return figures
 
 
-def _read_timing(path: Path, name: str, given: Any) -> Timing:
-    if not isinstance(given, dict) or not _is_number(given.get("value")):
-        raise InputError(
-            f"{path}: metrics.{name}: must be a number with device, batch and dtype, "
-            f"got {shown(given)}"
-        )
-    batch = f"batch {given['batch']}" if "batch" in given else None
-    parts = (given.get("device"), batch, given.get("dtype"))
+def _read_timing(reader: Reader) -> Timing:
+    given = reader.mapping(
+        "value", device=None, batch=None, dtype=None, compiled=None, measured=False
+    )
+    batch = given["batch"].value
+    parts = (given["device"].value, batch and f"batch {batch}", given["dtype"].value)
     conditions = ", ".join(str(each) for each in parts if each is not None)
-    return Timing(float(given["value"]), conditions, given.get("measured") is True)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return Timing(given["value"].number(), conditions, given["measured"].value is True)

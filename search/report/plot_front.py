@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,76 +14,57 @@ from matplotlib.ticker import FuncFormatter
 from search.front.leads import INSIGNIFICANT
 from search.problem.latency_names import is_latency
 from search.report.front_data import FrontData, Point, RetrainedPoint
-from search.report.style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PALE,
-    PURPLE,
-    RC,
-    add_outside_legend,
-    new_figure,
-)
+from search.report.style import BLUE, GREEN, INK, ORANGE, OUTSIDE, PALE, PURPLE, RC
 from search.utils.console import metric_title
 from search.utils.units import quantity
 
-# Share of the worst evaluated networks outside the y range, which would squeeze the others.
-LOWEST = 0.05
+# One of so many evaluated networks is left out, the worst ones: they would squeeze the others.
+WORST = 20
 # One for each network; circle and star are those of the front and of the full network.
 MARKERS = "s^Dv<P>Xpdh8"
 # Headings of the legend.
 SPLITS = ("search split", "test split")
-HOLLOW: dict[str, Any] = {"ls": "", "mfc": "white", "mew": 1.5}
+HOLLOW: dict[str, Any] = {"mfc": "white", "mew": 1.5}
 
 
 @rc_context(RC)
 def draw_front(data: FrontData) -> Figure:
     """Draw score over cost."""
-    figure = new_figure(10, 6)
+    figure = Figure(figsize=(10, 6))
     axes = figure.add_subplot()
     of_image = "" if is_latency(data.cost) else " of one image"
     axes.set_xlabel(f"{metric_title(data.cost)}{of_image}")
     axes.set_ylabel(data.score.axis)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
-    low, high = _range(data)
-    hidden = sum(not low <= point.y <= high for point in data.evaluated)
-    _draw_search_split(axes, data, hidden)
+    _draw_search_split(axes, data)
     if data.retrained:
         _draw_test_split(axes, data)
-    costs = [point.x for point in (*data.evaluated, *data.points)]
-    costs += [] if data.limit is None else [data.limit]
-    if costs:
-        axes.set_xlim(_with_margin(costs, 0.06))
-        axes.set_ylim(low, high)
-    for text in add_outside_legend(axes).get_texts():
+    for text in axes.legend(**OUTSIDE).get_texts():
         if text.get_text().startswith(SPLITS):
             text.set_fontweight("bold")
     return figure
 
 
-def _draw_search_split(axes: Axes, data: FrontData, hidden: int) -> None:
-    """Draw the networks of the search split; `hidden` evaluated ones are out of range."""
+def _draw_search_split(axes: Axes, data: FrontData) -> None:
     _add_heading(axes, SPLITS[0], data.search_images)
     timed = is_latency(data.cost)
     if data.front:
-        ms = f", {'measured' if data.cost_measured else 'predicted'} ms" * timed
-        line = "-" if data.is_line else ""
-        style: dict[str, Any] = {"color": BLUE, "mew": 0, "ms": 5.5, "ls": line, "lw": 1.8}
-        _plot(axes, data.front, "o", label=f"front{ms}", **style)
-        axes.lines[-1].set_drawstyle("steps-post")
+        label = "front" + f", {'measured' if data.cost_measured else 'predicted'} ms" * timed
+        line: dict[str, Any] = {"ls": "-" if data.is_line else "", "drawstyle": "steps-post"}
+        _plot(axes, data.front, "o", color=BLUE, ms=5.5, mew=0, label=label, **line)
     if data.insignificant:
         label = f"not told apart from\nthe next best ({INSIGNIFICANT})"
-        _plot(axes, data.insignificant, "o", mec=BLUE, ms=5.5, zorder=3, label=label, **HOLLOW)
+        _plot(axes, data.insignificant, "o", mec=BLUE, ms=5.5, label=label, **HOLLOW)
     if data.evaluated:
-        side = "below" if data.score.better == "max" else "above"
-        label = "all evaluated" + ", predicted ms" * timed
-        label += f"\n({hidden:,} more lie {side})" * bool(hidden)
-        _plot(axes, data.evaluated, "o", ls="", color=PALE, mew=0, ms=4, zorder=1, label=label)
+        ranked = sorted(data.evaluated, key=lambda each: each.y, reverse=data.score.better == "max")
+        worst = len(ranked) // WORST
+        label = "evaluated" + ", predicted ms" * timed + f",\nbut the {worst} worst" * bool(worst)
+        shown = ranked[: len(ranked) - worst]
+        _plot(axes, shown, "o", color=PALE, mew=0, ms=4, zorder=1, label=label)
     if data.full:
         _plot(axes, [data.full], "*", color=INK, ms=15, zorder=7, label="full network")
     if data.limit is not None:
-        axes.axvline(data.limit, color=INK, lw=1.2, ls=(0, (5, 3)), zorder=2, label="budget")
+        axes.axvline(data.limit, color=INK, lw=1.2, ls="--", zorder=2, label="budget")
     for point, marker in zip(data.hand_made, cycle(MARKERS), strict=False):
         _plot(axes, [point], marker, color=GREEN, ms=9, zorder=5, label=point.name)
 
@@ -102,13 +82,12 @@ def _draw_test_split(axes: Axes, data: FrontData) -> None:
 
 def _draw_retrained(axes: Axes, point: RetrainedPoint, marker: str, color: str) -> None:
     """Draw a network after retraining, with an arrow from its point before."""
-    front, x = 0.0 if point.is_control else 0.2, point.after.x
-    _plot(axes, [point.after], marker, color=color, ms=10, zorder=8 + front, label=point.after.name)
+    above, after = 0.0 if point.is_control else 0.2, point.after
+    _plot(axes, [after], marker, color=color, ms=10, zorder=8 + above, label=after.name)
     if point.before is not None:
-        _plot(axes, [point.before], marker, mec=color, ms=7, zorder=6 + front, **HOLLOW)
+        _plot(axes, [point.before], marker, mec=color, ms=7, zorder=6 + above, **HOLLOW)
         arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 3, "shrinkB": 5}
-        ends = (x, point.after.y), (x, point.before.y)
-        axes.annotate("", *ends, arrowprops=arrow, zorder=6 + front)
+        axes.annotate("", after[:2], point.before[:2], arrowprops=arrow, zorder=6 + above)
 
 
 def _plot(axes: Axes, points: Sequence[Point], marker: str, **style: Any) -> None:
@@ -119,18 +98,3 @@ def _plot(axes: Axes, points: Sequence[Point], marker: str, **style: Any) -> Non
 def _add_heading(axes: Axes, split: str, images: int | None) -> None:
     """Add a heading to the legend that names the split of the following entries."""
     axes.plot([], [], ls="", label=f"{split}, {images:,} images" if images else split)
-
-
-def _range(data: FrontData) -> tuple[float, float]:
-    """Return the y range: all points but the worst evaluated networks."""
-    values = [point.y for point in data.points]
-    if data.evaluated:
-        shares = (LOWEST, 1.0) if data.score.better == "max" else (0.0, 1 - LOWEST)
-        values += map(float, np.quantile([point.y for point in data.evaluated], shares))
-    return _with_margin(values, 0.07) if values else (0.0, 1.0)
-
-
-def _with_margin(values: Sequence[float], share: float) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    margin = share * (high - low) or 0.05 * abs(high) or 1.0
-    return low - margin, high + margin

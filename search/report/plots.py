@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
-
 from search.front.leads import INSIGNIFICANT
+from search.pipeline.choose import to_folder_name
 from search.report.front_data import FrontData, collect_front_data
 from search.report.plot_arch import draw_arch
 from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels
@@ -17,10 +15,12 @@ from search.report.plot_front import draw_front
 from search.report.plot_latency import draw_latency
 from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
-from search.report.score import task_score
 from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
-from search.report.style import save_png
+from search.report.search_result import SearchResult
+from search.report.style import to_png
 from search.utils.console import OPTIMISTIC
+from space.operators.registry import operators
+from space.utils.atomic import replacing
 
 
 class Plot(NamedTuple):
@@ -30,54 +30,46 @@ class Plot(NamedTuple):
         stem: File name without `.png`.
         heading: Heading; consecutive plots may share one.
         caption: Caption.
-        figure: The plot.
+        png: Bytes of the file.
     """
 
     stem: str
     heading: str
     caption: str
-    figure: Figure
+    png: bytes
 
 
-class Picture(NamedTuple):
-    """A written plot: heading, caption and file."""
-
-    heading: str
-    caption: str
-    path: Path
-
-
-def write_plots(results: RunResults, folder: Path) -> list[Picture]:
+def write_plots(results: RunResults, folder: Path) -> list[Plot]:
     """Draw and write all plots that the run has data for, and remove outdated ones."""
-    pictures: dict[str, Picture] = {}
-    for plot in _draw_all(results):
-        stem = plot.stem
-        if stem in pictures:
-            stem = f"{stem}-{1 + sum(each.startswith(stem) for each in pictures)}"
-        pictures[stem] = Picture(plot.heading, plot.caption, folder / f"{stem}.png")
-        save_png(plot.figure, pictures[stem].path)
+    plots = list(_draw_all(results))
+    for plot in plots:
+        with replacing(folder / f"{plot.stem}.png") as file:
+            file.write(plot.png)
     # Plots of an earlier report would be taken for this one's.
     for path in (*folder.glob("arch-*.png"), *folder.glob("front-latency_ms*.png")):
-        if path.stem not in pictures:
+        if path.stem not in {plot.stem for plot in plots}:
             path.unlink()
-    return list(pictures.values())
+    return plots
 
 
 def _draw_all(results: RunResults) -> Iterator[Plot]:
-    yield from _draw_fronts(results)
-    yield from _draw_latencies(results)
+    if results.search is not None:
+        for i, front in enumerate(collect_front_data(results.search, results.networks)):
+            stem = f"front-{to_folder_name(front.cost)}" if i else "front"
+            if front.front or front.evaluated:
+                yield Plot(stem, "The front", _describe_front(front), to_png(draw_front(front)))
+    for data in results.latencies:
+        most = data.operators[0]
+        caption = (
+            f"{data.cost}: most beyond its share of the MACs takes {most.operator!r} "
+            f"({100 * most.excess:+.1f} points). Predictions judged by {data.table.error}."
+        )
+        png = to_png(draw_latency(data))
+        yield Plot(f"latency-{data.table.name}", "MACs and milliseconds", caption, png)
     yield from _draw_archs(results)
-    yield from _draw_search(results)
+    if results.search is not None:
+        yield from _draw_search(results.search, results)
     yield from _draw_training(results)
-
-
-def _draw_fronts(results: RunResults) -> Iterator[Plot]:
-    if results.search is None:
-        return
-    for i, data in enumerate(collect_front_data(results.search, results.networks)):
-        if data.front or data.evaluated:
-            stem = re.sub(r"\W+", "-", f"front-{data.cost}") if i else "front"
-            yield Plot(stem, "The front", _describe_front(data), draw_front(data))
 
 
 def _describe_front(data: FrontData) -> str:
@@ -98,48 +90,30 @@ def _describe_front(data: FrontData) -> str:
             "purple ones are there to compare with: made by hand, or the best of random archs."
         )
     if data.hand_made:
-        text += (
-            " Green markers are archs as people build them by hand, with poolings early, late or "
-            "evenly, or with skipping or sharing alone."
-        )
+        text += " Green markers are archs as people build them by hand."
     return text
-
-
-def _draw_latencies(results: RunResults) -> Iterator[Plot]:
-    for data in results.latencies:
-        most, least = data.operators[0], data.operators[-1]
-        saved = f"time saved is {data.saved_time:.2f} of the MACs saved"
-        if data.saved_time <= 0:
-            saved = "subnets are no quicker than the full network"
-        caption = (
-            f"{data.cost}: over the profile's archs, {saved}. "
-            f"Most beyond its share of the MACs takes {most.operator!r} "
-            f"({100 * most.excess:+.1f} points), least {least.operator!r} "
-            f"({100 * least.excess:+.1f} points). {data.error}."
-        )
-        stem = f"latency-{data.device.lower()}"
-        yield Plot(stem, "MACs and milliseconds", caption, draw_latency(data))
 
 
 def _draw_archs(results: RunResults) -> Iterator[Plot]:
     """Draw found archs, then controls; the full network only where it is alone."""
-    score = results.test_score if results.retrained else results.score
     for network in sorted(results.networks, key=lambda each: each.is_control):
         if network.is_full and len(results.networks) > 1:
             continue
-        name = re.sub(r"[^a-z0-9]+", "-", network.name.lower()).strip("-") or "subnet"
-        share = f"{network.mac_share:.0%} of the full network's MACs"
-        caption = f"{network.title}: what its blocks do, at {share}."
         heading = "The chosen subnets"
         if network.is_control:
             heading = "Hand-made and random archs, to compare"
-        yield Plot(f"arch-{name}", heading, caption, draw_arch(network, score))
+        marks = [
+            each.caption
+            for each in operators()
+            if any(each.choice(block) != each.plain for block in network.arch.blocks)
+        ]
+        caption = ". ".join([f"{network.label}, at {network.mac_share:.0%} of the MACs", *marks])
+        score = results.test_score if network.retrained else results.score
+        stem = f"arch-{to_folder_name(network.name)}"
+        yield Plot(stem, heading, f"{caption}.", to_png(draw_arch(network, score)))
 
 
-def _draw_search(results: RunResults) -> Iterator[Plot]:
-    search = results.search
-    if search is None:
-        return
+def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
     searches = [search, *results.randoms]
     curves = compute_hypervolumes(searches)
     if curves[0].evaluations:
@@ -149,36 +123,28 @@ def _draw_search(results: RunResults) -> Iterator[Plot]:
         )
         if results.randoms:
             caption += " The further above random search, the more the sampler has learned."
-        named = {_called(each.name): curve for each, curve in zip(searches, curves, strict=True)}
-        yield Plot("hypervolume", "The search", caption, draw_hypervolumes(named))
+        named = dict(zip((each.name for each in searches), curves, strict=False))
+        yield Plot("hypervolume", "The search", caption, to_png(draw_hypervolumes(named)))
     if search.front.entries:
         chosen = count_usage([entry.arch for entry in search.front.entries])
         limit = search.limits.get("macs")
         drawn = None if search.space is None else sample_usage(search.space, limit)
-        where = "from the whole space" if limit is None else "inside the budget"
         caption = (
             "Where a bar stands above its mark, the front makes the choice more often than chance "
             "would."
         )
-        count = len(search.front)
-        labels = (
-            f"{count} {'arch' if count == 1 else 'archs'} of the front",
-            f"{SAMPLES:,} archs drawn uniformly {where}",
-        )
-        yield Plot("choices", "What the front chooses", caption, draw_usage(chosen, drawn, labels))
-
-
-def _called(name: str) -> str:
-    return f"{name} search" if name in ("main", "random") else f"search {name}"
+        where = "from the whole space" if limit is None else "inside the budget"
+        labels = ("archs of the front", f"{SAMPLES:,} archs drawn uniformly {where}")
+        png = to_png(draw_usage(chosen, drawn, labels))
+        yield Plot("choices", "What the front chooses", caption, png)
 
 
 def _draw_training(results: RunResults) -> Iterator[Plot]:
-    if panels := make_training_panels(results.training, results.score, task_score(results.config)):
+    if panels := make_training_panels(results.training, results.test_score):
         caption = (
             "The supernet's archs learn together; selectors are of use above the previous map."
         )
-        figure = draw_panels(panels)
-        yield Plot("training", "Training of the supernet", caption, figure)
-    if panels := make_retraining_panels(results.networks, results.score):
+        yield Plot("training", "Training of the supernet", caption, to_png(draw_panels(panels)))
+    if panels := make_retraining_panels(results.networks, results.test_score):
         caption = "The networks of the table, on the search split, epoch by epoch."
-        yield Plot("retraining", "Retraining", caption, draw_panels(panels))
+        yield Plot("retraining", "Retraining", caption, to_png(draw_panels(panels)))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Sequence
 from pathlib import Path
 
+from jinja2 import Environment, StrictUndefined
 from rich.console import Console
 
-from search.report.network_table import make_network_table, show_network_table
-from search.report.page import render_page
-from search.report.plots import write_plots
-from search.report.run_results import read_run
-from search.utils.console import new_console
+from search.report.network_table import NetworkTable, make_network_table, show_network_table
+from search.report.plots import Plot, write_plots
+from search.report.run_results import RunResults, read_run
+from search.report.summary import describe_loading, summarise_run
+from search.utils.console import new_console, print_line
 from space.utils.atomic import make_folder
 from space.utils.yaml_file import write_text
 
 PAGE = "report.html"
+TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
 def make_report(run: Path, name: str = "main", console: Console | None = None) -> Path:
@@ -40,11 +44,27 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     if results.networks:
         images = results.search_images
         table = make_network_table(results.networks, results.score, results.test_score, images)
-    pictures = write_plots(results, folder)
-    write_text(folder / PAGE, render_page(results, table, pictures))
+    plots = write_plots(results, folder)
+    write_text(folder / PAGE, _render_page(results, table, plots))
     if table is not None:
         show_network_table(table, results.title, run, console)
     for line in results.missing:
         console.print(line, highlight=False, markup=False, style="dim")
-    console.print(f"report: {folder / PAGE}", highlight=False, markup=False, soft_wrap=True)
+    print_line(console, f"report: {folder / PAGE}")
     return folder / PAGE
+
+
+def _render_page(results: RunResults, table: NetworkTable | None, plots: Sequence[Plot]) -> str:
+    """Render the report as one self-contained HTML page."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        results=results,
+        summary=summarise_run(results),
+        table=table,
+        plots=plots,
+        loading=describe_loading(results),
+    )
+    return f"{page}\n"

@@ -52,16 +52,14 @@ class Score:
         return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"
 
 
-def choose_score(front: Front, usual: Score | None = None) -> Score:
-    """The score that ranks a front's subnets: its first objective where none is measured."""
-    objective = front.ranked_by or next(iter(front.objectives), None)
-    if objective is None:
-        return usual or task_score({})
+def choose_score(front: Front) -> Score:
+    """Choose the score that ranks a front's subnets: its first objective if none is measured."""
+    objective = front.ranked_by or front.objectives[0]
     return Score(objective.name, objective.direction)
 
 
 def task_score(config: Mapping[str, Any]) -> Score:
-    """The first metric of the task that a run's config names."""
+    """Return the score of the task that a run's config names: the task's first metric."""
     name = section(config, "task").get("name", DEFAULT_TASK)
     metric = task_metrics(name if name in task_names() else DEFAULT_TASK)[0]
     return Score(metric.name, metric.direction)

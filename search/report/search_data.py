@@ -79,16 +79,16 @@ def count_usage(archs: Sequence[Arch]) -> list[Usage]:
     """Count the use of each operator in archs (at least one) of equal depth."""
     usages = []
     for each in operators():
-        choices = [[each.choice(block) for block in arch.blocks] for arch in archs]
-        used = [
-            [choice != each.plain for choice in column] for column in zip(*choices, strict=True)
-        ]
+        used = np.zeros(archs[0].depth)
         counts: Counter[str] = Counter()
-        for row in choices:
+        for arch in archs:
+            choices = [each.choice(block) for block in arch.blocks]
+            used += [choice != each.plain for choice in choices]
             # A choice counts once per arch; ties keep the order of the blocks.
-            counts.update({each.summary(c): None for c in row if c != each.plain}.keys())
+            groups = dict.fromkeys(each.summary(c) for c in choices if c != each.plain)
+            counts.update(list(groups))
         names = [name for name, _ in counts.most_common(3) if name]
-        usages.append(Usage(each.title, [sum(column) / len(archs) for column in used], names))
+        usages.append(Usage(each.title, (used / len(archs)).tolist(), names))
     return usages
 
 

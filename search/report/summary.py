@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from search.front.front import Front
@@ -18,11 +15,8 @@ from search.report.search_result import SearchResult
 from search.utils.units import quantity
 from space.arch import Arch
 from space.cost import macs, params
-from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.utils.errors import InputError
-
-PACKAGES = ("tokennas", "torch", "timm", "optuna", "matplotlib")
 
 
 def summarise_run(results: RunResults) -> list[tuple[str, str]]:
@@ -65,42 +59,29 @@ def describe_loading(results: RunResults) -> str:
     )
 
 
-def describe_versions() -> str:
-    """Return the versions of the packages that made the report."""
-    found = []
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            found.append(f"{name} {version(name)}")
-    return f"{', '.join(found)}, Python {platform.python_version()}"
-
-
 def _describe_backbone(results: RunResults) -> str:
     backbone = section(results.config, "backbone")
     words = [str(backbone["model"])] if "model" in backbone else []
-    args = backbone.get("args")
-    if isinstance(args, dict) and args:
+    args = section(backbone, "args")
+    if args:
         words.append(f"({', '.join(f'{name}={value}' for name, value in args.items())})")
-    text, shape = " ".join(words), _find_shape(results)
-    if shape is None:
-        return text
-    full = Arch.full(shape.depth)
-    sizes = (
-        f"{shape.depth} blocks, {shape.grid[0]} x {shape.grid[1]} patch tokens of {shape.width} "
-        f"channels, {quantity(macs(full, shape))} MACs, {quantity(params(full, shape))} parameters"
-    )
-    return f"{text}: {sizes}" if text else sizes
-
-
-def _find_shape(results: RunResults) -> BackboneShape | None:
+    shapes = [each.shape for each in results.networks]
     if results.search is not None:
-        return results.search.front.shape
-    return results.networks[0].shape if results.networks else None
+        shapes.append(results.search.front.shape)
+    if shapes:
+        shape = shapes[-1]
+        full = Arch.full(shape.depth)
+        words.append(
+            f"{shape.depth} blocks, {shape.grid[0]} x {shape.grid[1]} patch tokens of "
+            f"{shape.width} channels, {quantity(macs(full, shape))} MACs, "
+            f"{quantity(params(full, shape))} parameters"
+        )
+    return " ".join(words)
 
 
 def _describe_data(config: Mapping[str, Any]) -> str:
     dataset = section(section(config, "data"), "dataset")
-    name, root = str(dataset.get("name", "")), dataset.get("root")
-    return f"{name} {root}" if root and name in ("folder", "tar") else name
+    return " ".join(str(dataset[key]) for key in ("name", "root") if dataset.get(key))
 
 
 def _describe_space(space: SearchSpace) -> str:
@@ -134,8 +115,7 @@ def _describe_front(front: Front) -> str:
 
 
 def _run_command(results: RunResults) -> str:
-    """Format the command that continues the run."""
-    run = results.title if results.run.is_absolute() else str(results.run)
-    words = ["tokennas", "run", f"{run}/config.yaml", "--run", run]
+    """Format the command that continues the run, without the path to an absolute folder."""
+    words = ["tokennas", "run", results.title if results.run.is_absolute() else str(results.run)]
     words += [] if results.name == SearchConfig.name else ["--search.name", results.name]
     return shlex.join(words)

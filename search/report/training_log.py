@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from space.utils.errors import InputError
-from space.utils.values import is_integer
+from space.utils.errors import InputError, one_line
+from space.utils.values import is_integer, is_number
 
 Row = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """A metric over the epochs.
 
     Args:
@@ -30,21 +29,25 @@ class Curve:
 def read_log(path: Path) -> list[Row]:
     """Read the rows in the order of their epochs, without lines that a killed writer left torn.
 
-    Of an epoch that was trained again after a restart, the last row counts.
+    Of an epoch that was trained again after a restart, the last row counts. No file has no rows.
 
     Raises:
         InputError: The file cannot be read, or no line is a row.
     """
+    if not path.exists():
+        return []
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     rows: dict[int, Row] = {}
     for line in lines:
         with suppress(ValueError, RecursionError):
             row = json.loads(line)
             if isinstance(row, dict) and is_integer(row.get("epoch")) and row["epoch"] >= 0:
-                rows[row["epoch"]] = {key: float(row[key]) for key in row if _is_finite(row[key])}
+                rows[row["epoch"]] = {
+                    key: float(value) for key, value in row.items() if is_number(value)
+                }
     if not rows and any(line.strip() for line in lines):
         raise InputError(f'{path}: no line is a row such as {{"epoch": 0, "loss/largest": 2.3}}')
     return [rows[epoch] for epoch in sorted(rows)]
@@ -65,8 +68,3 @@ def read_curves(rows: Sequence[Row], group: str, factor: float = 1.0) -> dict[st
             if slash and start == group:
                 points.setdefault(name, []).append((int(row["epoch"]) + 1, factor * value))
     return {name: Curve(*zip(*each, strict=True)) for name, each in points.items()}
-
-
-def _is_finite(value: object) -> bool:
-    # JSON integers may be too large for a float.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

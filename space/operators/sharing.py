@@ -45,8 +45,8 @@ class Sharing(Operator[Attention, ShareAxis]):
     name, field, kind, plain = "share", "attention", "attention", "own"
     title = "share attention"
     caption = (
-        "Dashed box: the block has no query and key (Q K); it reuses the attention map of the "
-        "block where the arrow begins"
+        "Maps of: the block has no query and key; it reuses the attention maps of the block with "
+        "this number"
     )
 
     def choice(self, block: BlockArch) -> Attention:
