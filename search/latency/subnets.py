@@ -15,6 +15,8 @@ from space.arch import Arch
 from supernet.models.subnet import extract
 from supernet.models.supernet import Supernet
 
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
 
 def conditions_on(
     device: torch.device, batch: int, dtype: str | None, compiled: bool
@@ -42,16 +44,14 @@ def runs_of(
     images = images_like(net, conditions.batch)
     runs: dict[str, Callable[[], object]] = {}
     for arch in archs:
-        subnet: Callable[[torch.Tensor], torch.Tensor] = extract(net, arch, share=True)
+        subnet: Forward = extract(net, arch, share=True)
         if conditions.compiled:
             subnet = compiled(subnet, images.device)
         runs[supernet.space.identity(arch)] = partial(_forward, subnet, images)
     return runs
 
 
-def compiled(
-    subnet: Callable[[torch.Tensor], torch.Tensor], device: torch.device
-) -> Callable[[torch.Tensor], torch.Tensor]:
+def compiled(subnet: Forward, device: torch.device) -> Forward:
     """Compile a subnet as one graph; on a GPU as a CUDA graph, without launch overhead."""
     mode = "reduce-overhead" if device.type == "cuda" else None
     # Isolated: subnets share their code, so each call would try the guards of all others.
@@ -59,6 +59,6 @@ def compiled(
     return torch.compile(subnet, fullgraph=True, dynamic=False, **options)
 
 
-def _forward(subnet: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+def _forward(subnet: Forward, images: torch.Tensor) -> torch.Tensor:
     with torch.inference_mode():
         return subnet(images)

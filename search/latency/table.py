@@ -7,7 +7,7 @@ file is noticed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from search.latency.conditions import Conditions
@@ -16,7 +16,7 @@ from search.latency.terms import count_terms, list_terms
 from space.arch import Arch
 from space.arch_file import block_to_dict, read_blocks
 from space.operators.base import Term
-from space.shape import BackboneShape, Part
+from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.utils.errors import InputError, shown
 from space.utils.reader import Reader, open_yaml
@@ -88,11 +88,10 @@ class LatencyTable:
                 f"{whose}: does not say how far its predictions are off (`error`); "
                 "measure again: tokennas profile CONFIG"
             )
-        # Shapes may differ in the head: other classes take next to no time.
-        here, there = (replace(shape, head=Part(0, 0)) for shape in (space.shape, self.shape))
         for field in fields(BackboneShape):
-            wanted, found = getattr(here, field.name), getattr(there, field.name)
-            if wanted != found:
+            found, wanted = getattr(self.shape, field.name), getattr(space.shape, field.name)
+            # Shapes may differ in the head: other classes take next to no time.
+            if found != wanted and field.name != "head":
                 raise InputError(
                     f"{whose}: of another backbone: {field.name} {found} instead of {wanted}; "
                     "measure this one: tokennas profile CONFIG"

@@ -13,7 +13,6 @@ from search.latency.costs import by_cost
 from search.latency.table import LatencyTable
 from search.latency.terms import arch_terms
 from search.pipeline.run_folder import section
-from search.problem.latency_names import latency_of
 from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.cost import macs
@@ -46,7 +45,6 @@ class LatencyData:
 
     Args:
         table: The table.
-        cost: Name of the cost, such as `latency_ms@cpu`.
         archs: The profile's measured archs, spread over the space.
         predicted: The front, as predicted.
         measured: The front, as far as measured.
@@ -55,7 +53,6 @@ class LatencyData:
     """
 
     table: LatencyTable
-    cost: str
     archs: Sequence[RelativeCost]
     predicted: Sequence[RelativeCost]
     measured: Sequence[RelativeCost]
@@ -91,14 +88,14 @@ def collect_latency_data(
     def relative(arch: Arch, ms: float) -> RelativeCost:
         return RelativeCost(macs(arch, shape) / full_macs, ms / table.full_ms)
 
-    cost, limit = None, None
-    predicted, measured = [], []
+    predicted, measured, limit = [], [], None
     if search is not None:
         searched = search.front.shape
         if any(getattr(shape, key) != getattr(searched, key) for key in ("depth", "width", "grid")):
             return None
-        cost = next(iter(by_cost([table], search.tables)), None)
-        limit = None if cost is None else search.limits.get(cost)
+        cost = next(iter(by_cost([table], search.tables)), "")
+        if cost in search.limits:
+            limit = search.limits[cost] / table.full_ms
         for entry in search.front.entries:
             with suppress(InputError):  # the arch has a choice that the profile did not measure
                 predicted.append(relative(entry.arch, table.predict(entry.arch)))
@@ -106,11 +103,10 @@ def collect_latency_data(
                 measured.append(relative(entry.arch, entry.measured[cost]))
     return LatencyData(
         table=table,
-        cost=cost or latency_of(table.name),
         archs=[relative(each.arch, each.ms) for each in table.measured],
         predicted=predicted,
         measured=measured,
-        limit=None if limit is None else limit / table.full_ms,
+        limit=limit,
         operators=_sum_operators(table, full_macs),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class NetworkTable:
 
 
 def make_network_table(
-    networks: Sequence[Network], score: Score, test_score: Score, search_images: int | None = None
+    networks: Sequence[Network], score: Score, test_score: Score
 ) -> NetworkTable:
     """Make the table, without columns that are empty.
 
@@ -37,11 +37,10 @@ def make_network_table(
         networks: The networks.
         score: The metric that ranks them on the search split.
         test_score: The metric to show of the test split.
-        search_images: Images of the search split; None where unknown.
     """
     retrained = any(each.retrained for each in networks)
     # Selection biases the metrics of the search split: with test metrics, they are left out.
-    searched = [] if retrained else [_format(each.search, score) for each in networks]
+    searched = [] if retrained else [score.format(each.search) for each in networks]
     speeds = [f"{each.speed.value:,.0f}" if each.speed else "" for each in networks]
     columns = [
         Column("network", [_name(each) for each in networks], text=True),
@@ -49,8 +48,8 @@ def make_network_table(
         Column("of full", [f"{each.mac_share:.0%}" for each in networks]),
         Column("parameters", [quantity(each.params) for each in networks]),
         Column(f"{score.title}, search split", searched),
-        Column("inherited", [_format(each.inherited, test_score) for each in networks]),
-        Column("retrained", [_format(each.retrained, test_score) for each in networks]),
+        Column("inherited", [test_score.format(each.inherited) for each in networks]),
+        Column("retrained", [test_score.format(each.retrained) for each in networks]),
         Column("images/s", speeds),
         *_latency_columns(networks),
         Column(FILE, [str(each.file or "") for each in networks], text=True),
@@ -59,8 +58,7 @@ def make_network_table(
         error = _describe_error(networks, test_score)
         notes = [f"inherited, retrained: {test_score.title} on the test split{error}."]
     else:
-        images = f": {search_images:,} images" if search_images else ""
-        notes = [f"search split{images}. {OPTIMISTIC}"]
+        notes = [OPTIMISTIC]
     devices = sorted({each.speed.conditions for each in networks if each.speed} - {""})
     if devices:
         notes.append(f"images/s: in inference on {'; '.join(devices)}.")
@@ -83,10 +81,6 @@ def _name(network: Network) -> str:
     if network.better is not None:
         return f"{network.name} (outdated)"
     return "full network" if network.is_full else network.name
-
-
-def _format(metrics: Mapping[str, float], score: Score) -> str:
-    return score.format(metrics.get(score.name))
 
 
 def _latency_columns(networks: Sequence[Network]) -> list[Column]:

@@ -138,13 +138,11 @@ def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
     if not entries:
         return []
     best = front.best() if front.ranked_by else None
-    picked = {} if best is None else {"best of the front": best}
-    picked |= {
-        "middle of the front": entries[len(entries) // 2],
-        "smallest of the front": entries[-1],
-    }
+    picks = {} if best is None else {"best of the front": best}
+    picks["middle of the front"] = entries[len(entries) // 2]
+    picks["smallest of the front"] = entries[-1]
     networks: dict[Arch, Network] = {}
-    for title, entry in picked.items():
+    for title, entry in picks.items():
         path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
         latencies = {
             cost: Timing(entry.measured.get(cost, ms), measured=cost in entry.measured)

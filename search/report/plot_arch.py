@@ -64,15 +64,8 @@ def _draw_pool(axes: Axes, i: int, block: BlockData, size: float) -> None:
     after = block.tokens + block.bypass
     left, right = i - 1 + HALF if i else -0.75, i - HALF
     axes.fill([left, left, right, right], [0, block.tokens_before, after, 0], color=AMBER, lw=0)
-    axes.annotate(
-        block.pool,
-        (right, after),
-        (0, 5),
-        textcoords="offset points",
-        fontsize=size,
-        fontweight="bold",
-        color="#7A5200",
-    )
+    style = {"va": "bottom", "fontsize": size, "fontweight": "bold", "color": "#7A5200"}
+    axes.text(right, after, block.pool, style)
 
 
 def _draw_table(axes: Axes, blocks: Sequence[BlockData], size: float) -> None:
@@ -100,13 +93,12 @@ def _describe_network(network: Network, score: Score) -> str:
         f"{quantity(network.params, 3)} parameters",
     ]
     tested = [
-        f"{score.format(metrics[score.name])} {kind}"
+        f"{score.format(metrics)} {kind}"
         for kind, metrics in (("inherited", network.inherited), ("retrained", network.retrained))
         if score.name in metrics
     ]
     if tested:
         words.append(f"test {score.title} {', '.join(tested)}")
     elif score.name in network.search:
-        value = score.format(network.search[score.name])
-        words.append(f"{score.title} {value} on the search split")
+        words.append(f"{score.title} {score.format(network.search)} on the search split")
     return "  ·  ".join(words)

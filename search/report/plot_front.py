@@ -72,17 +72,16 @@ def _draw_search_split(axes: Axes, data: FrontData) -> None:
 def _draw_test_split(axes: Axes, data: FrontData) -> None:
     """Draw the retrained networks, controls behind the others."""
     _add_heading(axes, SPLITS[1], data.test_images)
-    for controls, color in ((False, ORANGE), (True, PURPLE)):
-        points = [each for each in data.retrained if each.is_control == controls]
-        for point, marker in zip(points, cycle(MARKERS), strict=False):
-            _draw_retrained(axes, point, marker, color)
+    for point, marker in zip(data.retrained, cycle(MARKERS), strict=False):
+        _draw_retrained(axes, point, marker)
     if any(each.before for each in data.retrained):
         axes.plot([], [], "s", mec=INK, ms=7, label="before retraining", **HOLLOW)
 
 
-def _draw_retrained(axes: Axes, point: RetrainedPoint, marker: str, color: str) -> None:
+def _draw_retrained(axes: Axes, point: RetrainedPoint, marker: str) -> None:
     """Draw a network after retraining, with an arrow from its point before."""
-    above, after = 0.0 if point.is_control else 0.2, point.after
+    color, above = (PURPLE, 0.0) if point.is_control else (ORANGE, 0.2)
+    after = point.after
     _plot(axes, [after], marker, color=color, ms=10, zorder=8 + above, label=after.name)
     if point.before is not None:
         _plot(axes, [point.before], marker, mec=color, ms=7, zorder=6 + above, **HOLLOW)

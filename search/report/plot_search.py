@@ -37,34 +37,28 @@ def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
 
 
 @rc_context({**RC, "axes.grid.axis": "y"})
-def draw_usage(
-    front: Sequence[Usage], others: Sequence[Usage] | None, labels: tuple[str, str]
-) -> Figure:
+def draw_usage(front: Sequence[Usage], others: Sequence[Usage] | None) -> Figure:
     """Draw a panel for each operator: the share of archs that use it at each block.
 
     Args:
         front: Usage in the archs of a front, drawn as bars.
-        others: Usage in other archs, drawn as marks.
-        labels: Legend labels of both.
+        others: Usage in archs drawn uniformly, as marks.
     """
     blocks = range(len(front[0].shares))
     figure = Figure(figsize=(min(max(9.0, 0.62 * len(blocks) + 1.6), 14.0), 6.6))
     rows = figure.subplots(len(front), squeeze=False)[:, 0]
     for k, (axes, usage) in enumerate(zip(rows, front, strict=True)):
         percents = [100 * share for share in usage.shares]
-        axes.bar(blocks, percents, 0.72, color=BLUE, zorder=2, label=labels[0])
+        axes.bar(blocks, percents, 0.72, color=BLUE, zorder=2, label="archs of the front")
         if others is not None:
             marks = [100 * share for share in others[k].shares]
             left, right = [i - 0.42 for i in blocks], [i + 0.42 for i in blocks]
-            axes.hlines(marks, left, right, ORANGE, lw=3, label=labels[1])
+            axes.hlines(marks, left, right, ORANGE, lw=3, label="archs drawn uniformly")
         axes.set_ylim(0, 104)
         axes.set_yticks([0, 50, 100], ["0", "50", "100 %"])
         axes.set_xlim(-0.7, len(blocks) - 0.3)
         axes.set_xticks(blocks)
         axes.set_title(usage.title)
-        if usage.most_used:
-            text = f"most used: {', '.join(usage.most_used)}"
-            axes.set_title(text, loc="right", fontsize=9.5, color=GREY, fontweight="normal")
     axes.set_xlabel("block")
     handles = axes.get_legend_handles_labels()[0]
     figure.legend(handles=handles, loc="outside upper left", ncols=2)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from search.front.leads import INSIGNIFICANT
 from search.pipeline.choose import to_folder_name
 from search.report.front_data import FrontData, collect_front_data
 from search.report.plot_arch import draw_arch
@@ -61,7 +60,7 @@ def _draw_all(results: RunResults) -> Iterator[Plot]:
     for data in results.latencies:
         most = data.operators[0]
         caption = (
-            f"{data.cost}: most beyond its share of the MACs takes {most.operator!r} "
+            f"{data.table.name}: most beyond its share of the MACs takes {most.operator!r} "
             f"({100 * most.excess:+.1f} points). Predictions judged by {data.table.error}."
         )
         png = to_png(draw_latency(data))
@@ -79,11 +78,6 @@ def _describe_front(data: FrontData) -> str:
     if not data.front:
         text = "The front is empty: no arch keeps the budget; grey points are what was evaluated"
     text += f", measured on the search split. {OPTIMISTIC}"
-    if data.insignificant:
-        text += (
-            f" Hollow circles ({INSIGNIFICANT}) are not told apart from the next best: their lead "
-            "is under two standard errors, paired over the images."
-        )
     if data.retrained:
         text += (
             " Arrows are test figures, from inherited (hollow) to retrained (filled) weights; the "
@@ -129,13 +123,12 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
         chosen = count_usage([entry.arch for entry in search.front.entries])
         limit = search.limits.get("macs")
         drawn = None if search.space is None else sample_usage(search.space, limit)
-        caption = (
-            "Where a bar stands above its mark, the front makes the choice more often than chance "
-            "would."
-        )
         where = "from the whole space" if limit is None else "inside the budget"
-        labels = ("archs of the front", f"{SAMPLES:,} archs drawn uniformly {where}")
-        png = to_png(draw_usage(chosen, drawn, labels))
+        caption = (
+            "Where a bar stands above its mark, the front makes the choice more often than "
+            f"{SAMPLES:,} archs drawn uniformly {where}."
+        )
+        png = to_png(draw_usage(chosen, drawn))
         yield Plot("choices", "What the front chooses", caption, png)
 
 

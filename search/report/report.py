@@ -40,13 +40,10 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     run, console = Path(run), console or new_console()
     results = read_run(run, name)
     folder = make_folder(run / "report" / name)
-    table = None
-    if results.networks:
-        images = results.search_images
-        table = make_network_table(results.networks, results.score, results.test_score, images)
+    table = make_network_table(results.networks, results.score, results.test_score)
     plots = write_plots(results, folder)
     write_text(folder / PAGE, _render_page(results, table, plots))
-    if table is not None:
+    if results.networks:
         show_network_table(table, results.title, run, console)
     for line in results.missing:
         console.print(line, highlight=False, markup=False, style="dim")
@@ -54,7 +51,7 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     return folder / PAGE
 
 
-def _render_page(results: RunResults, table: NetworkTable | None, plots: Sequence[Plot]) -> str:
+def _render_page(results: RunResults, table: NetworkTable, plots: Sequence[Plot]) -> str:
     """Render the report as one self-contained HTML page."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -68,7 +68,7 @@ def advise_retraining(
 
 
 def _describe(entry: FrontEntry, score: Score) -> str:
-    value = score.format(entry.metrics.get(score.name))
+    value = score.format(entry.metrics)
     macs = f"{quantity(entry.metrics['macs'])} MACs"
     return f"{macs}, {score.title} {value} on the search split" if value else macs
 

@@ -54,16 +54,6 @@ class RunResults:
         """The task's first metric: people read it of trained networks, whatever ranked archs."""
         return task_score(self.config)
 
-    @property
-    def search_images(self) -> int | None:
-        """Number of images of the search split; None where unknown."""
-        return None if self.search is None else self.search.front.images
-
-    @property
-    def test_images(self) -> int | None:
-        """Number of images of the test split; None where unknown."""
-        return next((each.test_images for each in self.networks if each.test_images), None)
-
 
 def read_run(run: Path, name: str) -> RunResults:
     """Read the results in a run's folder, those of the search `name`.

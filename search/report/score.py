@@ -45,10 +45,11 @@ class Score:
         """Convert a value to the displayed unit."""
         return 100 * value if self.is_percent else value
 
-    def format(self, value: float | None) -> str:
-        """Format a value with its unit; empty for None."""
-        if value is None:
+    def format(self, metrics: Mapping[str, float]) -> str:
+        """Format its value among metrics with its unit; empty where it is missing."""
+        if self.name not in metrics:
             return ""
+        value = metrics[self.name]
         return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from space.space import SearchSpace
 SAMPLES = 1000
 
 
-@dataclass(frozen=True)
-class HypervolumeCurve:
+class HypervolumeCurve(NamedTuple):
     """Hypervolume over evaluations.
 
     Args:
@@ -60,35 +58,24 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
     ]
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """Usage of an operator in archs.
 
     Args:
         title: Title of the operator, such as "skip tokens".
         shares: Share of the archs that use it, by block.
-        most_used: The most frequent choices, where choices differ.
     """
 
     title: str
     shares: Sequence[float]
-    most_used: Sequence[str]
 
 
 def count_usage(archs: Sequence[Arch]) -> list[Usage]:
     """Count the use of each operator in archs (at least one) of equal depth."""
     usages = []
     for each in operators():
-        used = np.zeros(archs[0].depth)
-        counts: Counter[str] = Counter()
-        for arch in archs:
-            choices = [each.choice(block) for block in arch.blocks]
-            used += [choice != each.plain for choice in choices]
-            # A choice counts once per arch; ties keep the order of the blocks.
-            groups = dict.fromkeys(each.summary(c) for c in choices if c != each.plain)
-            counts.update(list(groups))
-        names = [name for name, _ in counts.most_common(3) if name]
-        usages.append(Usage(each.title, (used / len(archs)).tolist(), names))
+        used = [[each.choice(block) != each.plain for block in arch.blocks] for arch in archs]
+        usages.append(Usage(each.title, np.mean(used, axis=0).tolist()))
     return usages
 
 

@@ -16,7 +16,7 @@ from search.study.storage import JOURNAL, read_trials
 from search.study.trial_format import read_records
 from space.arch import Arch
 from space.space import SearchSpace
-from space.utils.errors import InputError
+from space.utils.errors import InputError, naming
 from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
@@ -85,10 +85,8 @@ def read_search(folder: Path) -> SearchResult:
     problem = _problem_of(folder, file)
     records: list[Record] = []
     if (folder / JOURNAL).exists():
-        try:
+        with naming(str(folder / JOURNAL)):
             records = read_records(read_trials(folder), problem)
-        except InputError as error:
-            raise InputError(f"{folder / JOURNAL}: {error}") from None
     return SearchResult(
         folder.name,
         Front.load(folder / FRONT) if ended else Front.of(problem, records),
@@ -105,10 +103,8 @@ def _problem_of(folder: Path, file: SearchFile) -> Problem:
     """Rebuild the problem of a search from its stored description."""
     free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
     directions = {**task_directions(), **(file.directions or {})}
-    try:
+    with naming(str(folder / SEARCH_FILE)):
         objectives = parse_objectives(list(file.objectives), directions, free)
-    except InputError as error:
-        raise InputError(f"{folder / SEARCH_FILE}: {error}") from None
     return Problem(file.space, objectives, directions=directions)
 
 

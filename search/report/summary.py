@@ -22,7 +22,8 @@ from space.utils.errors import InputError
 def summarise_run(results: RunResults) -> list[tuple[str, str]]:
     """Return names and texts of what is known of backbone, data, space, training and search."""
     search = results.search
-    splits = {"search": results.search_images, "test": results.test_images}
+    test_images = next((each.test_images for each in results.networks if each.test_images), None)
+    splits = {"search": search and search.front.images, "test": test_images}
     images = [f"{count:,} in the {name} split" for name, count in splits.items() if count]
     lines = [
         ("backbone", _describe_backbone(results)),
