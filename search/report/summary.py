@@ -63,9 +63,7 @@ def describe_loading(results: RunResults) -> str:
 def _describe_backbone(results: RunResults) -> str:
     backbone = section(results.config, "backbone")
     words = [str(backbone["model"])] if "model" in backbone else []
-    args = section(backbone, "args")
-    if args:
-        words.append(f"({', '.join(f'{name}={value}' for name, value in args.items())})")
+    words += [f"{name}={value}" for name, value in section(backbone, "args").items()]
     shapes = [each.shape for each in results.networks]
     if results.search is not None:
         shapes.append(results.search.front.shape)
@@ -77,7 +75,7 @@ def _describe_backbone(results: RunResults) -> str:
             f"{shape.width} channels, {quantity(macs(full, shape))} MACs, "
             f"{quantity(params(full, shape))} parameters"
         )
-    return " ".join(words)
+    return ", ".join(words)
 
 
 def _describe_data(config: Mapping[str, Any]) -> str:
