@@ -20,7 +20,7 @@ from search.report.search_result import SearchResult, read_search
 from search.report.style import to_png
 from search.report.training_log import read_curves, read_log
 from space import Arch, BlockArch, Pool, SearchSpace, macs, token_counts
-from space.cost import mac_cost
+from space.cost import MacCost
 from space.operators.walk import trace
 
 
@@ -38,7 +38,7 @@ def test_block_figures_are_tokens_and_macs_of_the_arch(space: SearchSpace) -> No
         arch = space.sample(rng)
         figures = collect_arch_data(arch, space.shape)
         assert [each.tokens for each in figures] == token_counts(arch, space.shape)
-        rest = mac_cost(space.shape).rest(trace(arch, space.shape).states[-1])
+        rest = MacCost(space.shape).rest(trace(arch, space.shape).states[-1])
         assert sum(each.macs for each in figures) + rest == macs(arch, space.shape)
         for i, (each, block) in enumerate(zip(figures, arch.blocks, strict=True)):
             assert bool(each.pool) == (block.pool is not None)
