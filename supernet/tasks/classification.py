@@ -62,10 +62,6 @@ class Classification(Task):
     def outputs(self) -> int:
         return len(self.classes)
 
-    @property
-    def needs(self) -> str:
-        return f"the data {len(self.classes)} classes"
-
     def identity(self) -> dict[str, Any]:
         return asdict(self) | {"directions": _STORED_DIRECTIONS}
 
