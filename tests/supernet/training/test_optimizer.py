@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from training_toys import random_loader, toy_supernet, toy_task
 
-from supernet.training.gradients import clip_gradients, split_parameters
+from supernet.training.optimizer import clip_gradients, split_parameters
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
