@@ -50,7 +50,7 @@ def test_an_unreadable_test_image_is_found_before_training(config, tmp_path, cap
     shutil.copy(path.with_name("3.png"), path)
     # Nothing is left that would hold the run to these values.
     assert main(["train", str(config), "--supernet.lr", "0.01"]) == 0
-    assert capsys.readouterr().err.startswith("1 image opened in ")
+    assert capsys.readouterr().err.startswith("opened 1 of 20 images in ")
 
 
 def test_every_command_opens_the_files_that_it_does_not_know_and_no_others(
@@ -58,7 +58,7 @@ def test_every_command_opens_the_files_that_it_does_not_know_and_no_others(
 ):
     for command in ("train", "search", "retrain"):
         assert main([command, str(config)]) == 0
-    assert capsys.readouterr().err.count("20 images opened in ") == 1
+    assert capsys.readouterr().err.count("opened 20 of 20 images in ") == 1
     arch = tmp_path / "run" / "retrain" / "main" / "full" / "arch.yaml"
     later = (
         ["search", config, "--search.name", "b"],
@@ -108,7 +108,7 @@ def test_of_processes_that_train_together_the_first_one_opens_them(config, tmp_p
     shutil.copy(path.with_name("3.png"), path)
     done = trained()
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("1 image opened in") == 1
+    assert done.stderr.count("opened 1 of 20 images in") == 1
 
 
 @pytest.mark.cluster
