@@ -60,7 +60,7 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
     if good:
         seconds = time.monotonic() - began
         console.print(
-            f"opened {len(good):,} of {total:,} images in {seconds:.0f} s: all can be read"
+            f"{len(good):,} of {total:,} images opened in {seconds:.0f} s: all can be read"
         )
 
 
