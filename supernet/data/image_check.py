@@ -72,12 +72,7 @@ def _parts(images: Images) -> Iterator[tuple[Source, Indices]]:
 
 
 def _decode(known: set[int], part: tuple[Source, Indices]) -> tuple[list[int], list[str]]:
-    """Decode those images whose digests are not known; return the digests of good ones, and errors.
-
-    Args:
-        known: Digests of files that were decoded before.
-        part: A source, and indices of images.
-    """
+    """Decode images whose digests are not known; return the digests of good ones, and errors."""
     source, indices = part
     assert source.digest is not None
     good, bad = list[int](), list[str]()

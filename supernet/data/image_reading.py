@@ -42,7 +42,8 @@ class DatasetReader:
             # torchvision's default loader converts with Pillow's clipping `convert("RGB")`.
             dataset.loader = Image.open
         listing = dataset if self._reader is None else self._reader
-        self._files = getattr(listing, "samples", getattr(listing, "imgs", None))
+        # None where images are neither files nor members of a tar file.
+        self.files = getattr(listing, "samples", getattr(listing, "imgs", None))
 
     def __call__(self, i: int) -> Image.Image:
         """Read image i.
@@ -59,11 +60,6 @@ class DatasetReader:
             raise InputError(
                 f"{self._name(i)}: image {i} of {self._split} cannot be read: {one_line(error)}"
             ) from None
-
-    @property
-    def has_files(self) -> bool:
-        """Whether images are files, or members of a tar file."""
-        return self._files is not None
 
     def digest(self, i: int) -> int:
         """Return eight bytes that identify this version of the file of image i.
@@ -82,12 +78,12 @@ class DatasetReader:
 
     def _name(self, i: int) -> str:
         """Return the path of image i, or the best name that the data set has for it."""
-        if self._files is None:
+        if self.files is None:
             known = None if self._reader is None else self._reader.filename(i, absolute=True)
             return str(known or type(self._dataset).__name__)
         if self._tar is None:
-            return str(self._files[i][0])
-        member, _, inner_tar = self._files[i]
+            return str(self.files[i][0])
+        member, _, inner_tar = self.files[i]
         return "/".join([self._tar, *(each.name for each in (inner_tar, member) if each)])
 
 
@@ -124,8 +120,6 @@ def _fills_16_bits(image: Image.Image) -> bool:
     if image.format == "TIFF":
         # Other TIFF files have 12 bits or inverted values.
         tags = image.tag_v2  # type: ignore[attr-defined]
-        return (tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)) == (
-            (16,),
-            BLACK_IS_ZERO,
-        )
+        bits, kind = tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)
+        return bits == (16,) and kind == BLACK_IS_ZERO
     return image.format in ("PNG", "PPM")

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from functools import cache, partial
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple, cast
@@ -63,7 +63,9 @@ class Images(Dataset[Sample | InputError]):
     def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
         epoch, place = key
         index = int(self.indices[place])
-        draw = float(seed_cpu(self.seed, epoch, index).random()) if epoch >= 0 else 0.0
+        draw = 0.0
+        if epoch >= 0:
+            draw = float(seed_all(self.seed, epoch, index, devices=False).random())
         try:
             image = self.source.read(index)
         except InputError as error:
@@ -164,24 +166,18 @@ def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[An
     return _Loader(images, batches, workers)
 
 
-def seed_all(*key: int) -> np.random.Generator:
-    """Seed all global generators from a key; returns a numpy generator seeded by it too."""
-    return _seed(torch.manual_seed, key)
+def seed_all(*key: int, devices: bool = True) -> np.random.Generator:
+    """Seed all global generators from a key; returns a numpy generator seeded by it too.
 
-
-def seed_cpu(*key: int) -> np.random.Generator:
-    """Seed as `seed_all`, but of torch only the CPU's generator, since it runs once per image.
-
-    `torch.manual_seed` also queues the seed with a stack trace for devices not yet initialised:
-    1 ms where torch is built for CUDA, as much as decoding the image.
+    Args:
+        key: Non-negative integers.
+        devices: Whether to seed torch's generators of GPUs. It queues a stack trace where they are
+            not yet initialised: 1 ms, as much as decoding an image.
     """
-    return _seed(torch.default_generator.manual_seed, key)
-
-
-def _seed(seed_torch: Callable[[int], Any], key: tuple[int, ...]) -> np.random.Generator:
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(int(words[0]))
     np.random.seed(words[1])
+    seed_torch = torch.manual_seed if devices else torch.default_generator.manual_seed
     seed_torch(int(words[2]))
     return np.random.default_rng(int(words[3]))
 

@@ -6,9 +6,10 @@ the folder of a split is missing, and replaces an unreadable image by the next o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ SCRIPTLESS = 4  # first major version of `datasets` that runs no scripts
 # timm's other kinds are streams, which have no length. Opening them also runs shell commands from
 # the root (wds), or code that comes with a data set (tfds).
 RANDOM_ACCESS = ("torch/", "hfds/")
-# Arguments that run code, unpickle, or are set elsewhere are refused in a config.
+# Arguments that run code or unpickle are refused in a config.
 REFUSED_ARGS = (
     "trust_remote_code",
     "cache_tarinfo",
@@ -42,10 +43,6 @@ REFUSED_ARGS = (
     "transform",
     "transforms",
     "target_transform",
-    "name",
-    "root",
-    "split",
-    "search_split",
 )
 
 
@@ -133,7 +130,6 @@ def _open(config: DatasetConfig, split: str) -> Any:
 def _source(dataset: Any, config: DatasetConfig, split: str) -> Source:
     """Make the source of a data set, without decoding images."""
     reader = getattr(dataset, "reader", None)
-    names: Sequence[Any] | None
     if reader is None:
         targets = getattr(dataset, "targets", getattr(dataset, "labels", []))
         names = getattr(dataset, "classes", None)
@@ -151,7 +147,7 @@ def _source(dataset: Any, config: DatasetConfig, split: str) -> Source:
         raise InputError(f"dataset {config.name}, split {split!r}: no labelled images")
     classes = tuple(str(name) for name in names or range(int(labels.max()) + 1))
     read = DatasetReader(dataset, split)
-    return Source(labels, classes, read, read.digest if read.has_files else None)
+    return Source(labels, classes, read, None if read.files is None else read.digest)
 
 
 def _share_images(train: Any, test: Any) -> bool:
@@ -167,10 +163,7 @@ def _share_images(train: Any, test: Any) -> bool:
         wholes = [str(part).partition("[")[0] for part in parts]
         return parts[0] == parts[1] or parts[0] == wholes[1] or parts[1] == wholes[0]
     roots = [Path(each.root).resolve() for each in both if getattr(each, "root", None)]
-    if len(roots) < 2:
-        return False
-    first, second = roots
-    return first.is_relative_to(second) or second.is_relative_to(first)
+    return any(one.is_relative_to(other) for one, other in permutations(roots, 2))
 
 
 def _check_scriptless() -> None:

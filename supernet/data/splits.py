@@ -26,7 +26,6 @@ GREY, RGB = 1, 3
 class Data:
     """The data of a run: training batches, and loaders of the search and test splits."""
 
-    classes: tuple[str, ...]
     train: ShuffledBatches
     search: DataLoader[Any]
     test: DataLoader[Any]
@@ -81,7 +80,6 @@ def open_data(
 
     preprocessing = {k: list(v) if isinstance(v, tuple) else v for k, v in look.items()}
     return Data(
-        classes=train.classes,
         train=batches,
         search=loader(train, shuffled),
         test=loader(test, tests),

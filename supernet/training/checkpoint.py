@@ -85,9 +85,7 @@ def _read(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
         end = data.rfind(MARK)
         if end < 0:
-            raise ValueError(
-                "it does not end with its checksum, so it was cut, or is no checkpoint"
-            )
+            raise ValueError("it does not end with its checksum, so it was cut")
         if sha256(memoryview(data)[:end]).digest() != data[end + len(MARK) :]:
             raise ValueError("its checksum does not fit, so it was changed")
         state: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

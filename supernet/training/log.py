@@ -20,13 +20,7 @@ Row = dict[str, Any]
 
 
 class Cell(NamedTuple):
-    """A value of a row, as it is printed.
-
-    Args:
-        group: Group of the column, such as `loss`.
-        name: Name of the column in its group.
-        value: The formatted value.
-    """
+    """A formatted value of a row, with the group and the name of its column."""
 
     group: str
     name: str
@@ -69,14 +63,13 @@ class Journal:
         """Drop the rows from `epoch` on, which were never checkpointed."""
         if self.path is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-            rows = [row for row in map(_parse, lines) if row and row["epoch"] < epoch]
-            write_text(self.path, "".join(map(_line, rows)))
+            write_text(self.path, "".join(f"{line}\n" for line in lines[:epoch]))
 
     def add(self, row: Row) -> None:
         """Store and print the row of an epoch."""
         if self.path is not None:
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(row))
+                file.write(json.dumps(row) + "\n")
         if self._board is not None:
             for name, value in row.items():
                 self._board.add_scalar(name, value, row["epoch"])
@@ -108,19 +101,6 @@ class Journal:
         with progress_bar(self.console) as bar:
             task = bar.add_task(self.title, total=total, completed=done, state="")
             yield lambda state: bar.update(task, advance=1, state=state)
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row) + "\n"
-
-
-def _parse(line: str) -> Row | None:
-    """Parse a row; None for a line that was cut off."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("epoch"), int) else None
 
 
 def _format_row(row: Row, figures: Mapping[str, str]) -> list[Cell]:

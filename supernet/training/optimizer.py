@@ -100,10 +100,16 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int
 
 
 def split_parameters(model: ElasticViT) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters of each auxiliary loss by its name, and all others under ""."""
+    """Split the parameters into the network's, and those of each auxiliary loss.
+
+    Returns:
+        The network's parameters first, each group under the name of its gradient norm in the log:
+        `grad_norm`, `selector_grad_norm`.
+    """
     own = model.auxiliary_parameters()
     taken = {id(each) for group in own.values() for each in group}
-    return {"": [each for each in model.parameters() if id(each) not in taken], **own}
+    network = [each for each in model.parameters() if id(each) not in taken]
+    return {"grad_norm": network} | {f"{name}_grad_norm": group for name, group in own.items()}
 
 
 def clip_gradients(

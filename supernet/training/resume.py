@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from space.utils.errors import InputError, shown
 from supernet.models.elastic import ElasticViT
+from supernet.process_group import Processes
 from supernet.tasks.base import Task
 from supernet.training.recipe import Recipe
 
@@ -56,63 +57,43 @@ class Position:
         return {name: total / self.counts[name] for name, total in self.sums.items()}
 
 
-def read_position(state: Mapping[str, Any], epochs: int, updates: int, processes: int) -> Position:
-    """Return the position of a checkpoint; rescaled if the number of processes has changed.
+def describe_training(
+    model: ElasticViT, task: Task, recipe: Recipe, seed: int, updates: int
+) -> dict[str, Any]:
+    """Describe a training: what a checkpoint holds beside tensors and the position.
 
     Args:
-        state: State of the checkpoint.
-        epochs: Epochs of the recipe.
-        updates: Optimiser steps of an epoch with this many `processes`.
-        processes: Processes of this training.
-
-    Raises:
-        ValueError: The position is not valid.
+        model: The model.
+        task: The task.
+        recipe: The recipe.
+        seed: The seed.
+        updates: Optimiser steps of an epoch.
     """
-    at = Position(**state["position"])
-    # A checkpoint may lie between the last step of an epoch and its evaluation.
-    steps = max(updates, state["updates"])
-    valid = (
-        at.epoch in range(epochs + 1)
-        and at.step in range(steps + 1)
-        and at.sums.keys() == at.counts.keys()
-        and all(isinstance(count, int) for count in at.module_updates.values())
-    )
-    if not valid:
-        raise ValueError(f"there is no such position: {shown(state['position'])}")
-    if state["processes"] != processes:
-        at.step = at.step * updates // state["updates"]
-        at.counts = dict.fromkeys(at.sums, max(at.step, 1))
-    return at
-
-
-def describe_training(model: ElasticViT, task: Task, updates: int) -> dict[str, str]:
-    """Describe model, task and steps of an epoch as JSON texts, to be compared on resume."""
     space = getattr(model, "space", None)
-    described = {
+    identity = {
         "arch": repr(model.arch),
         "space": space and space.to_dict(),
         "backbone shape": model.shape.to_dict(),
         "task": task.identity(),
         STEPS: updates,
     }
-    return {name: json.dumps(value, default=str) for name, value in described.items()}
+    return {
+        "schema": SCHEMA,
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "identity": {name: json.dumps(value, default=str) for name, value in identity.items()},
+        "processes": Processes.current().count,
+        "updates": updates,
+    }
 
 
-def check_same(
-    state: Mapping[str, Any],
-    recipe: Recipe,
-    seed: int,
-    identity: Mapping[str, str],
-    processes: int,
-) -> None:
+def check_same(state: Mapping[str, Any], training: Mapping[str, Any], free: Container[str]) -> None:
     """Refuse to resume another training.
 
     Args:
         state: State of the checkpoint.
-        recipe: The recipe of this training.
-        seed: Its seed.
-        identity: Its description by `describe_training`.
-        processes: Processes of this training.
+        training: This training by `describe_training`.
+        free: Values of the recipe that may change.
 
     Raises:
         InputError: A value differs, or another version wrote the checkpoint.
@@ -125,15 +106,42 @@ def check_same(
     old = {**state["recipe"], "seed": state["seed"]}
     changed = [
         f"{name} was {shown(old.get(name))}, is {shown(value)}"
-        for name, value in {**asdict(recipe), "seed": seed}.items()
-        if name not in recipe.free and old.get(name) != value
+        for name, value in {**training["recipe"], "seed": training["seed"]}.items()
+        if name not in free and old.get(name) != value
     ]
-    for name, value in identity.items():
-        differs = state["identity"].get(name) != value
-        if differs and (name != STEPS or state["processes"] == processes):
+    rescaled = state["processes"] != training["processes"]
+    for name, value in training["identity"].items():
+        if state["identity"].get(name) != value and not (rescaled and name == STEPS):
             changed.append(f"it has another {name}")
     if changed:
         raise InputError(
             f"the folder holds another training: {'; '.join(changed)}; give the old values or "
             "another folder"
         )
+
+
+def read_position(state: Mapping[str, Any], training: Mapping[str, Any]) -> Position:
+    """Return the position of a checkpoint; rescaled if the number of processes has changed.
+
+    Args:
+        state: State of the checkpoint.
+        training: This training by `describe_training`.
+
+    Raises:
+        ValueError: The position is not valid.
+    """
+    at = Position(**state["position"])
+    # A checkpoint may lie between the last step of an epoch and its evaluation.
+    steps = max(training["updates"], state["updates"])
+    valid = (
+        at.epoch in range(training["recipe"]["epochs"] + 1)
+        and at.step in range(steps + 1)
+        and at.sums.keys() == at.counts.keys()
+        and all(isinstance(count, int) for count in at.module_updates.values())
+    )
+    if not valid:
+        raise ValueError(f"there is no such position: {shown(state['position'])}")
+    if state["processes"] != training["processes"]:
+        at.step = at.step * training["updates"] // state["updates"]
+        at.counts = dict.fromkeys(at.sums, max(at.step, 1))
+    return at

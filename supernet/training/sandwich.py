@@ -73,7 +73,6 @@ class Sandwich:
             scale: Factor of the losses, for gradient accumulation.
         """
         supernet, weight = self.supernet, scale / (1 + len(archs))
-        largest = supernet.space.largest()
         logits, losses = learn_labels(
             supernet,
             batch,
@@ -82,7 +81,7 @@ class Sandwich:
             recipe=self.recipe,
             teacher=self.teacher,
             weight=weight,
-            arch=largest,
+            arch=supernet.space.largest(),
         )
         distilled = []
         for arch in archs:

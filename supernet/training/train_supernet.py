@@ -120,11 +120,10 @@ def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
     """Return the archs to log metrics of: largest, smallest, and `count` between them in MACs."""
     bands, rng = space.mac_bands, np.random.default_rng(0)
     archs = {"largest": space.largest(), "smallest": space.smallest()}
-    full = bands.high
     edges = np.linspace(bands.low, bands.high, count + 2)
     for low, high in zip(edges[1:-1] * 0.97, edges[1:-1] * 1.03, strict=True):
         if bands.count(low, high).value:
-            archs[f"{(low + high) / 2 / full:.0%}"] = space.sample(rng, macs=(low, high))
+            archs[f"{(low + high) / 2 / bands.high:.0%}"] = space.sample(rng, macs=(low, high))
     return archs
 
 
@@ -159,10 +158,12 @@ def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> d
 
 def _legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
     """Explain the columns of the log."""
-    alone = f"the full network learns alone for {recipe.full_epochs} epochs, then all archs; "
-    parts = [
-        f"{alone if recipe.full_epochs else ''}{describe_metric(task, held_out)}, of the largest "
-        "and the smallest arch and of some with so many per cent of the MACs"
-    ]
+    parts = []
+    if recipe.full_epochs:
+        parts.append(f"the full network learns alone for {recipe.full_epochs} epochs")
+    parts.append(
+        f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of some with "
+        "so many per cent of the MACs"
+    )
     judged = (each.judged for each in token_operators())
     return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in judged if each])

@@ -34,13 +34,7 @@ from supernet.training.optimizer import (
     split_parameters,
 )
 from supernet.training.recipe import Recipe
-from supernet.training.resume import (
-    SCHEMA,
-    Position,
-    check_same,
-    describe_training,
-    read_position,
-)
+from supernet.training.resume import Position, check_same, describe_training, read_position
 from supernet.weights import first_not_finite
 
 Step = Callable[[Batch, int, int, float], dict[str, Tensor]]
@@ -97,7 +91,7 @@ class Trainer:
         self.ema = None if recipe.ema is None else ModelEmaV3(model, recipe.ema, use_warmup=True)
         self.position = Position()
         self._stop, self._all_stop, self._images = Stop(), False, 0
-        self._identity = describe_training(model, task, self.updates)
+        self._description = describe_training(model, task, recipe, seed, self.updates)
         self.path = folder and folder / "checkpoint.pt"
         model.set_grad_checkpointing(recipe.grad_checkpointing)
 
@@ -188,10 +182,10 @@ class Trainer:
         found: dict[str, list[Tensor]] = {}
         learned = torch.zeros(())
         # Rank 0 draws the same random numbers as a training of one process.
-        others = (self.processes.rank,) if self.processes.rank else ()
+        rank = (self.processes.rank,) if self.processes.rank else ()
         for part in range(count):
             batch = next(batches)
-            seed_all(self.seed, done, part, *others)
+            seed_all(self.seed, done, part, *rank)
             images, targets = (x.to(self.device, non_blocking=True) for x in batch[:2])
             self._images += len(images)
             images, targets = self.task.mix(images, targets)
@@ -201,11 +195,11 @@ class Trainer:
             for name, loss in self._step(batch, self.position.epoch, done, 1 / count).items():
                 found.setdefault(f"loss/{name}", []).append(loss)
         groups = split_parameters(self.model)
-        summed = [each for name, group in groups.items() if name for each in group]
-        self._all_stop = self.processes.reduce(groups[""], summed, learned, self._stop.wanted)
+        network, *others = groups.values()
+        summed = [parameter for group in others for parameter in group]
+        self._all_stop = self.processes.reduce(network, summed, learned, self._stop.wanted)
         figures = {name: torch.stack(losses).mean().item() for name, losses in found.items()}
-        norms = {f"{name}_grad_norm".lstrip("_"): group for name, group in groups.items()}
-        figures |= clip_gradients(norms, self.recipe.clip)
+        figures |= clip_gradients(groups, self.recipe.clip)
         self._check_figures(figures)
         self.optimizer.step()
         self.schedule.step_update(done + 1)
@@ -243,16 +237,11 @@ class Trainer:
             return
         self._check_weights()
         state = {
-            "schema": SCHEMA,
+            **self._description,
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "position": asdict(self.position),
-            "recipe": asdict(self.recipe),
-            "seed": self.seed,
-            "identity": self._identity,
-            "processes": self.processes.count,
-            "updates": self.updates,
         }
         save_checkpoint(state, self.path)
 
@@ -277,9 +266,8 @@ class Trainer:
             self.processes.broadcast_parameters(model)
 
     def _load(self, state: dict[str, Any]) -> None:
-        count = self.processes.count
         try:
-            check_same(state, self.recipe, self.seed, self._identity, count)
+            check_same(state, self._description, self.recipe.free)
             self.model.load_state_dict(state["model"])
             if self.ema is not None:
                 self.ema.module.load_state_dict(state["ema"])
@@ -287,15 +275,15 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
             if [group.keys() for group in self.optimizer.param_groups] != groups:
                 raise ValueError("the optimiser's groups have other keys")
-            self.position = read_position(state, self.recipe.epochs, self.updates, count)
+            self.position = read_position(state, self._description)
         except InputError:
             raise
         except Exception as error:  # torch raises many types for states of other models
             raise InputError(
                 f"no state of a training: {one_line(error)}; delete it to go anew"
             ) from None
-        if state["processes"] != count:
+        if state["processes"] != self.processes.count:
             self.journal.note(
-                f"going on with {count} processes instead of {state['processes']}: the weights "
-                "will not be those of an uninterrupted training, bit for bit"
+                f"going on with {self.processes.count} processes instead of {state['processes']}: "
+                "the weights will not be those of an uninterrupted training, bit for bit"
             )
