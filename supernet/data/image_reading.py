@@ -121,5 +121,5 @@ def _fills_16_bits(image: Image.Image) -> bool:
         # Other TIFF files have 12 bits or inverted values.
         tags = image.tag_v2  # type: ignore[attr-defined]
         bits, kind = tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)
-        return bits == (16,) and kind == BLACK_IS_ZERO
+        return bool(bits == (16,) and kind == BLACK_IS_ZERO)
     return image.format in ("PNG", "PPM")
