@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     images = torch.rand(args.batch, 3, *plain.patch_embed.img_size, device=device)
     targets = torch.arange(args.batch, device=device) % classes
     batch = Batch(images, targets, torch.arange(args.batch) / args.batch)
-    sandwich = Sandwich(supernet, task, recipe.amp, recipe.selector_share)
+    sandwich = Sandwich(supernet, task, recipe)
 
     def alone(model, *arch) -> None:
         with autocast(device, recipe.amp):

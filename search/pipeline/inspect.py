@@ -119,7 +119,7 @@ def seconds_to_train(run: RunContext) -> float:
     targets = torch.from_numpy(np.resize(run.data.train.images.source.targets, PROBE_BATCH))
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
     batch = Batch(images.to(run.device), targets.to(run.device), draws)
-    step = Sandwich(supernet, run.task, recipe.amp, recipe.selector_share)
+    step = Sandwich(supernet, run.task, recipe)
 
     def seconds(archs: list[Arch]) -> float:
         began = time.perf_counter()

@@ -22,7 +22,7 @@ from search.problem.latency_names import is_latency
 from space.arch_file import load_arch_file
 from space.cost import macs, params
 from supernet.models.subnet import create_subnet
-from supernet.training.optimizer import autocast
+from supernet.precision import autocast
 
 K = TypeVar("K", bound=Hashable)
 

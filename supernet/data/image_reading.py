@@ -5,12 +5,14 @@ Pillow's `convert("RGB")` clips: a 16-bit greyscale image turns white, one of va
 
 from __future__ import annotations
 
+import hashlib
 import os
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+import PIL
+from PIL import Image
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
@@ -19,35 +21,11 @@ from space.utils.errors import InputError, one_line
 BLACK_IS_ZERO = 1
 
 
-class Stamp(NamedTuple):
-    """Identity of a version of an image file.
-
-    Args:
-        name: Path of the file; for a member of a tar file, both paths joined.
-        size: Size in bytes.
-        changed: Time of the last change, in nanoseconds.
-    """
-
-    name: str
-    size: int
-    changed: int
-
-
-@dataclass(frozen=True)
-class PixelReader:
-    """Reads images from an array of 8-bit grey values (n, h, w)."""
-
-    pixels: np.ndarray[Any, np.dtype[np.uint8]]
-
-    def __call__(self, i: int) -> Image.Image:
-        return Image.fromarray(self.pixels[i]).convert("RGB")
-
-
 class DatasetReader:
-    """Reads images from a timm or torchvision data set.
+    """Reads images from a data set.
 
     Args:
-        dataset: Result of timm's `create_dataset`.
+        dataset: Result of timm's `create_dataset`, or a sequence of (image, target).
         split: Name of the split, for errors.
     """
 
@@ -64,7 +42,8 @@ class DatasetReader:
             # torchvision's default loader converts with Pillow's clipping `convert("RGB")`.
             dataset.loader = Image.open
         listing = dataset if self._reader is None else self._reader
-        self._files = getattr(listing, "samples", getattr(listing, "imgs", None))
+        # None where images are neither files nor members of a tar file.
+        self.files = getattr(listing, "samples", getattr(listing, "imgs", None))
 
     def __call__(self, i: int) -> Image.Image:
         """Read image i.
@@ -78,37 +57,33 @@ class DatasetReader:
             with self._reader[i][0] as file:
                 return to_rgb(Image.open(file))
         except Exception as error:  # Pillow raises many types for damaged files
-            reason = one_line(error)
-            if isinstance(error, UnidentifiedImageError):
-                # Pillow's message shows the repr of a file object.
-                reason = "it is of no format that Pillow knows, or cut off at its beginning"
             raise InputError(
-                f"{self._name(i)}: image {i} of {self._split} cannot be read: {reason}"
+                f"{self._name(i)}: image {i} of {self._split} cannot be read: {one_line(error)}"
             ) from None
 
-    @property
-    def has_files(self) -> bool:
-        """Whether images are files, or members of a tar file."""
-        return self._files is not None
+    def digest(self, i: int) -> int:
+        """Return eight bytes that identify this version of the file of image i.
 
-    def stamp(self, i: int) -> Stamp:
-        """Return the stamp of the file of image i."""
-        name = self._name(i)
-        try:
+        They are a hash of path, size, time of change, and Pillow's version, since another one may
+        fail on other files.
+        """
+        name, size, changed = self._name(i), -1, -1
+        # Reading the image raises an error that names the reason.
+        with suppress(OSError):
             found = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
-        except OSError:
-            # Reading the image raises the error that names the reason.
-            return Stamp(name, -1, -1)
-        return Stamp(name, found.st_size, found.st_mtime_ns)
+            size, changed = found.st_size, found.st_mtime_ns
+        path = os.path.abspath(name)  # noqa: PTH100 - pathlib takes longer, a million times
+        what = repr((path, size, changed, PIL.__version__))
+        return int.from_bytes(hashlib.blake2b(what.encode(), digest_size=8).digest(), "little")
 
     def _name(self, i: int) -> str:
         """Return the path of image i, or the best name that the data set has for it."""
-        if self._files is None:
+        if self.files is None:
             known = None if self._reader is None else self._reader.filename(i, absolute=True)
             return str(known or type(self._dataset).__name__)
         if self._tar is None:
-            return str(self._files[i][0])
-        member, _, inner_tar = self._files[i]
+            return str(self.files[i][0])
+        member, _, inner_tar = self.files[i]
         return "/".join([self._tar, *(each.name for each in (inner_tar, member) if each)])
 
 
@@ -145,8 +120,6 @@ def _fills_16_bits(image: Image.Image) -> bool:
     if image.format == "TIFF":
         # Other TIFF files have 12 bits or inverted values.
         tags = image.tag_v2  # type: ignore[attr-defined]
-        return (tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)) == (
-            (16,),
-            BLACK_IS_ZERO,
-        )
+        bits, kind = tags.get(BITSPERSAMPLE), tags.get(PHOTOMETRIC_INTERPRETATION)
+        return bool(bits == (16,) and kind == BLACK_IS_ZERO)
     return image.format in ("PNG", "PPM")

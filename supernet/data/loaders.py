@@ -10,21 +10,23 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from functools import cache, partial
 from multiprocessing.util import Finalize
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from space.utils.errors import InputError, cut
+from space.utils.errors import InputError
 from supernet.data.sources import Source
 from supernet.process_group import Processes
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
+Indices = NDArray[np.int64]
+Sample = tuple[Tensor, float, float]
 
 
 class Batch(NamedTuple):
@@ -40,19 +42,6 @@ class Batch(NamedTuple):
     images: Tensor
     targets: Tensor
     draws: Tensor | None
-
-
-class Batches(Protocol):
-    """Training batches: `steps` per epoch; `exact` ones can start at any step."""
-
-    steps: int
-    exact: bool
-
-    def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """Yield the batches of an epoch from step `first` on."""
-
-
-Sample = tuple[Tensor, float, float]
 
 
 class Images(Dataset[Sample | InputError]):
@@ -72,62 +61,51 @@ class Images(Dataset[Sample | InputError]):
         return len(self.indices)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
-        try:
-            return self._sample(*key)
-        except InputError as error:
-            return error
-
-    def _sample(self, epoch: int, place: int) -> Sample:
+        epoch, place = key
         index = int(self.indices[place])
         draw = 0.0
         if epoch >= 0:
-            draw = float(seed_cpu(self.seed, epoch, index).random())
-        image: Tensor = self.transform(self.source.read(index))
-        return image, self.source.targets[index].item(), draw
+            draw = float(seed_all(self.seed, epoch, index, devices=False).random())
+        try:
+            image = self.source.read(index)
+        except InputError as error:
+            return error
+        return self.transform(image), self.source.targets[index].item(), draw
 
 
 class ShuffledBatches:
     """Training batches in an order that is a function of (seed, epoch); drops the last partial one.
 
+    They are exact: an epoch can start at any step.
+
     Args:
         images: Images of the training split.
         batch: Batch size of one process.
         workers: Worker processes of the loader.
-        pin: Whether to pin memory.
-        processes: The process group; each process gets its share of every step.
+
+    Attributes:
+        steps: Batches of an epoch; each process gets its share of every step.
     """
 
     exact = True
 
-    def __init__(
-        self,
-        images: Images,
-        batch: int,
-        workers: int,
-        pin: bool = False,
-        processes: Processes | None = None,
-    ) -> None:
+    def __init__(self, images: Images, batch: int, workers: int) -> None:
         self.images = images
         self.batch = batch
         self.workers = workers
-        self.pin = pin
-        self.processes = processes or Processes()
+        self.processes = Processes.current()
         self.steps = len(images) // (batch * self.processes.count)
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches of an epoch from step `first` on."""
         order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
         # The batches of all processes, joined, equal the batch of a training by one process.
-        starts = [
-            (step * self.processes.count + self.processes.rank) * self.batch
-            for step in range(first, self.steps)
-        ]
-        batches = [
-            [(epoch, int(place)) for place in order[start : start + self.batch]] for start in starts
-        ]
-        loader = _loader(self.images, batches, self.workers, self.pin)
-        for images, targets, draws in loader:
-            yield Batch(images, targets, draws)
+        size, count, rank = self.batch, self.processes.count, self.processes.rank
+        keys = [(epoch, int(place)) for place in order]
+        starts = [(step * count + rank) * size for step in range(first, self.steps)]
+        batches = [keys[start : start + size] for start in starts]
+        for batch in _Loader(self.images, batches, self.workers):
+            yield Batch(*batch)
 
 
 class UserBatches:
@@ -145,14 +123,13 @@ class UserBatches:
         set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
         if set_epoch is not None:
             set_epoch(epoch)
-        given = 0
+        count = 0
         for batch in self.loader:
-            images, targets = images_and_targets(batch, "train")
-            given += 1
-            yield Batch(images, targets, None)
-        if given < self.steps:
+            count += 1
+            yield Batch(*images_and_targets(batch, "train"), None)
+        if count < self.steps:
             raise InputError(
-                f"train: the loader gave {given} batches, but its len() says {self.steps}"
+                f"train: the loader gave {count} batches, but its len() says {self.steps}"
             )
 
 
@@ -162,15 +139,11 @@ def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
     Raises:
         InputError: The batch does not begin with two tensors; the loader is called `name`.
     """
-    parts = batch[:2] if isinstance(batch, tuple | list) else ()
-    if len(parts) == 2 and all(isinstance(part, Tensor) for part in parts):
-        return parts[0], parts[1]
+    match batch:
+        case [Tensor() as images, Tensor() as targets, *_]:
+            return images, targets
     kind = type(batch).__name__
-    if isinstance(batch, Mapping):
-        kind += f" of {', '.join(map(str, batch))}"
-    elif isinstance(batch, tuple | list):
-        kind += f" of {', '.join(type(part).__name__ for part in batch)}"
-    raise InputError(f"{name}: a batch must be (images, targets), two tensors, got a {cut(kind)}")
+    raise InputError(f"{name}: a batch must be (images, targets), two tensors, got a {kind}")
 
 
 def all_batches(loader: Iterable[Any], name: str) -> list[tuple[Tensor, Tensor]]:
@@ -190,39 +163,23 @@ def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[An
     """Make a loader of (images, targets, 0) in order, without augmentation."""
     places = [(-1, place) for place in range(len(images))]
     batches = [places[start : start + batch] for start in range(0, len(places), batch)]
-    return _loader(images, batches, workers, torch.cuda.is_available())
+    return _Loader(images, batches, workers)
 
 
-def seed_all(*key: int) -> np.random.Generator:
-    """Seed all global generators from a key; returns a numpy generator seeded by it too."""
-    return _seed(torch.manual_seed, key)
+def seed_all(*key: int, devices: bool = True) -> np.random.Generator:
+    """Seed all global generators from a key; returns a numpy generator seeded by it too.
 
-
-def seed_cpu(*key: int) -> np.random.Generator:
-    """Seed as `seed_all`, but of torch only the CPU's generator, since it runs once per image.
-
-    `torch.manual_seed` also queues the seed with a stack trace for devices not yet initialised:
-    1 ms where torch is built for CUDA, as much as decoding the image.
+    Args:
+        key: Non-negative integers.
+        devices: Whether to seed torch's generators of GPUs. It queues a stack trace where they are
+            not yet initialised: 1 ms, as much as decoding an image.
     """
-    return _seed(torch.default_generator.manual_seed, key)
-
-
-def _seed(seed_torch: Callable[[int], Any], key: tuple[int, ...]) -> np.random.Generator:
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(int(words[0]))
     np.random.seed(words[1])
+    seed_torch = torch.manual_seed if devices else torch.default_generator.manual_seed
     seed_torch(int(words[2]))
     return np.random.default_rng(int(words[3]))
-
-
-class _Loader(DataLoader[Any]):
-    """A loader that raises the errors of its workers in the process that iterates."""
-
-    def __iter__(self) -> Any:
-        for batch in super().__iter__():
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch
 
 
 @cache
@@ -244,20 +201,26 @@ def _heed_no_signals(leaving: Any, worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if leaving.value else None)
 
 
-def _loader(
-    images: Images, batches: list[list[tuple[int, int]]], workers: int, pin: bool
-) -> DataLoader[Any]:
-    # Without a generator of its own the loader would draw from the global one.
-    generator = torch.Generator().manual_seed(0)
-    return _Loader(
-        images,
-        batch_sampler=batches,
-        num_workers=workers,
-        pin_memory=pin,
-        generator=generator,
-        collate_fn=_collate,
-        worker_init_fn=partial(_heed_no_signals, _leaving(os.getpid())) if workers else None,
-    )
+class _Loader(DataLoader[Any]):
+    """A loader of batches of keys, which raises the errors of its workers where it is iterated."""
+
+    def __init__(self, images: Images, batches: list[list[tuple[int, int]]], workers: int) -> None:
+        super().__init__(
+            images,
+            batch_sampler=batches,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            # Without a generator of its own the loader would draw from the global one.
+            generator=torch.Generator().manual_seed(0),
+            collate_fn=_collate,
+            worker_init_fn=partial(_heed_no_signals, _leaving(os.getpid())) if workers else None,
+        )
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, InputError):
+                raise batch
+            yield batch
 
 
 def _collate(samples: list[Sample | InputError]) -> tuple[Tensor, Tensor, Tensor] | InputError:

@@ -6,20 +6,22 @@ the folder of a split is missing, and replaces an unreadable image by the next o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
 from space.utils.errors import InputError, one_line, shown
 from supernet.config import DatasetConfig
-from supernet.data.image_reading import DatasetReader, PixelReader, Stamp
+from supernet.data.image_reading import DatasetReader
 
 SYNONYMS = (
     ("train", "training"),
@@ -27,12 +29,11 @@ SYNONYMS = (
     ("test", "testing"),
 )
 DIGITS_TEST_SHARE = 4
-# Streams have no length. Opening them also runs shell commands from the root (wds), or code that
-# comes with a data set (tfds).
-STREAMS = ("hfids", "tfds", "wds")
 SCRIPTLESS = 4  # first major version of `datasets` that runs no scripts
-RANDOM_ACCESS = ("torch", "hfds")
-# Arguments that run code, unpickle, or are set elsewhere are refused in a config.
+# timm's other kinds are streams, which have no length. Opening them also runs shell commands from
+# the root (wds), or code that comes with a data set (tfds).
+RANDOM_ACCESS = ("torch/", "hfds/")
+# Arguments that run code or unpickle are refused in a config.
 REFUSED_ARGS = (
     "trust_remote_code",
     "cache_tarinfo",
@@ -42,10 +43,6 @@ REFUSED_ARGS = (
     "transform",
     "transforms",
     "target_transform",
-    "name",
-    "root",
-    "split",
-    "search_split",
 )
 
 
@@ -57,13 +54,13 @@ class Source:
         targets: Label of each image.
         classes: Class names, in label order.
         read: Reads image i in RGB; raises InputError with the name of an unreadable file.
-        stamp: Returns the stamp of the file of image i; None where images are no files.
+        digest: Returns the digest of the file of image i; None where images are no files.
     """
 
-    targets: np.ndarray[Any, np.dtype[np.int64]]
+    targets: NDArray[np.int64]
     classes: tuple[str, ...]
     read: Callable[[int], Image.Image]
-    stamp: Callable[[int], Stamp] | None = None
+    digest: Callable[[int], int] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -78,14 +75,14 @@ def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
     """
     if config.name == "digits":
         return _digits()
-    splits = config.train_split, config.test_split
-    train_set, test_set = (_open(config, split) for split in splits)
+    train_set, test_set = (_open(config, each) for each in (config.train_split, config.test_split))
     if _share_images(train_set, test_set):
         raise InputError(
             f"dataset.test_split: {config.test_split!r} shares images with the training split "
             f"{config.train_split!r}; final figures need images that were not trained on"
         )
-    train, test = _source(train_set, config, splits[0]), _source(test_set, config, splits[1])
+    train = _source(train_set, config, config.train_split)
+    test = _source(test_set, config, config.test_split)
     _check_classes(config, train, test)
     return train, test
 
@@ -95,36 +92,31 @@ def _digits() -> tuple[Source, Source]:
     from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, seldom needed
 
     bunch: Any = load_digits()
-    pixels = np.asarray(bunch.images / bunch.images.max() * 255).astype(np.uint8)
-    targets = np.asarray(bunch.target, dtype=np.int64)
-    rank = np.empty(len(targets), dtype=np.int64)
+    pixels = (bunch.images / bunch.images.max() * 255).astype(np.uint8)
+    targets = bunch.target.astype(np.int64)
+    is_test = np.zeros(len(targets), dtype=bool)
     for label in np.unique(targets):
-        members = np.flatnonzero(targets == label)
-        rank[members] = np.arange(len(members))
-    test = rank % DIGITS_TEST_SHARE == DIGITS_TEST_SHARE - 1
+        is_test[np.flatnonzero(targets == label)[DIGITS_TEST_SHARE - 1 :: DIGITS_TEST_SHARE]] = True
     classes = tuple(str(name) for name in bunch.target_names)
 
-    def source(which: np.ndarray[Any, Any]) -> Source:
-        return Source(targets[which], classes, PixelReader(pixels[which]))
+    def source(split: str, which: NDArray[np.bool_]) -> Source:
+        images = [(Image.fromarray(each), None) for each in pixels[which]]
+        return Source(targets[which], classes, DatasetReader(images, split))
 
-    return source(~test), source(test)
+    return source("train", ~is_test), source("test", is_test)
 
 
 def _open(config: DatasetConfig, split: str) -> Any:
     """Open a data set by timm's `create_dataset`."""
-    name = "" if config.name in ("folder", "tar") else config.name
-    root = config.root
-    kind, slash, _ = name.partition("/")
-    if slash and kind.lower() in STREAMS:
-        raise InputError(f"dataset.name: {name} is a stream; a data set must have a length")
-    if kind.lower() not in RANDOM_ACCESS or not slash:
-        if name:
-            raise InputError(
-                f"dataset.name: {name!r} is none of digits, folder, tar, torch/NAME, hfds/NAME"
-            )
-        root = str(_split_folder(config, split))
+    name, root = config.name, config.root
+    if name in ("folder", "tar"):
+        name, root = "", str(_split_folder(config, split))
+    elif not name.lower().startswith(RANDOM_ACCESS):
+        raise InputError(
+            f"dataset.name: {name!r} is none of digits, folder, tar, torch/NAME, hfds/NAME"
+        )
     _check_args(config)
-    if kind.lower() == "hfds":
+    if name.lower().startswith("hfds/"):
         _check_scriptless()
     add_img_extensions(".webp")
     try:
@@ -136,9 +128,26 @@ def _open(config: DatasetConfig, split: str) -> Any:
 
 
 def _source(dataset: Any, config: DatasetConfig, split: str) -> Source:
-    targets, classes = _labels(dataset, config, split)
-    reader = DatasetReader(dataset, split)
-    return Source(targets, classes, reader, reader.stamp if reader.has_files else None)
+    """Make the source of a data set, without decoding images."""
+    reader = getattr(dataset, "reader", None)
+    if reader is None:
+        targets = getattr(dataset, "targets", getattr(dataset, "labels", []))
+        names = getattr(dataset, "classes", None)
+    else:
+        if hasattr(reader, "iter_targets"):
+            targets = list(reader.iter_targets())
+        elif hasattr(reader, "targets"):
+            targets = reader.targets
+        else:
+            targets = [target for _, target in reader.samples]
+        index = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", {})
+        names = sorted(index, key=index.__getitem__)
+    labels = np.asarray(targets, dtype=np.int64)
+    if not labels.size:
+        raise InputError(f"dataset {config.name}, split {split!r}: no labelled images")
+    classes = tuple(str(name) for name in names or range(int(labels.max()) + 1))
+    read = DatasetReader(dataset, split)
+    return Source(labels, classes, read, None if read.files is None else read.digest)
 
 
 def _share_images(train: Any, test: Any) -> bool:
@@ -154,10 +163,7 @@ def _share_images(train: Any, test: Any) -> bool:
         wholes = [str(part).partition("[")[0] for part in parts]
         return parts[0] == parts[1] or parts[0] == wholes[1] or parts[1] == wholes[0]
     roots = [Path(each.root).resolve() for each in both if getattr(each, "root", None)]
-    if len(roots) < 2:
-        return False
-    first, second = roots
-    return first.is_relative_to(second) or second.is_relative_to(first)
+    return any(one.is_relative_to(other) for one, other in permutations(roots, 2))
 
 
 def _check_scriptless() -> None:
@@ -165,11 +171,11 @@ def _check_scriptless() -> None:
     try:
         found = version("datasets")
     except PackageNotFoundError:
-        raise InputError("dataset.name: hfds/NAME needs the package datasets") from None
+        found = "0"
     if int(found.split(".")[0]) < SCRIPTLESS:
         raise InputError(
-            f"dataset.name: hfds/NAME needs datasets {SCRIPTLESS} or later, where no script of a "
-            f"data set is run; {found} is installed"
+            f"dataset.name: hfds/NAME needs the package datasets, version {SCRIPTLESS} or later, "
+            "where no script of a data set is run"
         )
 
 
@@ -196,37 +202,9 @@ def _split_folder(config: DatasetConfig, split: str) -> Path:
     tried += [path.with_name(f"{path.name}.tar") for path in tried]
     for path in tried:
         if path.exists():
-            return Path(path)
+            return path
     there = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "a file"
     raise InputError(f"dataset.root: {root} has no split {split!r}; it holds {there or 'nothing'}")
-
-
-def _labels(
-    dataset: Any, config: DatasetConfig, split: str
-) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[str, ...]]:
-    """Return targets and class names, without decoding images."""
-    reader = getattr(dataset, "reader", None)
-    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise InputError(f"dataset.name: {config.name} is a stream; a data set must have a length")
-    if reader is None:
-        targets = getattr(dataset, "targets", None)
-        if targets is None:
-            targets = getattr(dataset, "labels", None)
-        names = getattr(dataset, "classes", None)
-    else:
-        if hasattr(reader, "iter_targets"):
-            targets = list(reader.iter_targets())
-        elif hasattr(reader, "targets"):
-            targets = list(reader.targets)
-        else:
-            targets = [target for _, target in reader.samples]
-        index = getattr(reader, "class_to_idx", None) or getattr(reader, "class_name_to_idx", {})
-        names = sorted(index, key=index.__getitem__)
-    labels = np.asarray([] if targets is None else targets, dtype=np.int64)
-    if not labels.size:
-        raise InputError(f"dataset {config.name}, split {split!r}: no labelled images")
-    found: Sequence[Any] = names or range(int(labels.max()) + 1)
-    return labels, tuple(str(name) for name in found)
 
 
 def _check_classes(config: DatasetConfig, train: Source, test: Source) -> None:
@@ -235,20 +213,14 @@ def _check_classes(config: DatasetConfig, train: Source, test: Source) -> None:
             f"dataset: the split {config.train_split!r} has the class "
             f"{shown(train.classes[0])} alone; two or more are needed, each a folder of its images"
         )
-    if train.classes != test.classes:
-        for split, here, other in (
-            (config.test_split, test, train),
-            (config.train_split, train, test),
-        ):
-            missing = [name for name in other.classes if name not in here.classes]
-            if missing:
-                more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-                names = ", ".join(missing[:5])
-                raise InputError(f"dataset: the split {split!r} has no class {names}{more}")
-        raise InputError("dataset: the splits have the same classes in another order")
+    every = (*train.classes, *test.classes)
     for split, source in ((config.train_split, train), (config.test_split, test)):
-        empty = np.setdiff1d(np.arange(len(source.classes)), source.targets)
-        if len(empty):
-            raise InputError(
-                f"dataset: the split {split!r} has no image of class {source.classes[empty[0]]}"
-            )
+        labels = set(np.unique(source.targets).tolist())
+        there = {name for label, name in enumerate(source.classes) if label in labels}
+        missing = [name for name in dict.fromkeys(every) if name not in there]
+        if missing:
+            more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+            names = ", ".join(missing[:5])
+            raise InputError(f"dataset: the split {split!r} has no image of class {names}{more}")
+    if train.classes != test.classes:
+        raise InputError("dataset: the splits have the same classes in another order")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from timm.data import create_transform, resolve_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
@@ -18,18 +17,15 @@ from space.utils.values import check_seed
 from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.data.loaders import Images, Indices, ShuffledBatches, evaluation_loader
 from supernet.data.sources import Source, open_sources
-from supernet.process_group import Processes
 from supernet.tasks.base import Array, Task
 
 GREY, RGB = 1, 3
-LOOK = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 
 
 @dataclass(frozen=True)
 class Data:
     """The data of a run: training batches, and loaders of the search and test splits."""
 
-    classes: tuple[str, ...]
     train: ShuffledBatches
     search: DataLoader[Any]
     test: DataLoader[Any]
@@ -65,34 +61,30 @@ def open_data(
     strata = train.targets if task is None else task.strata(train.targets)
     pool, held = cut(strata, config, seed, search_indices)
     _check_classes(strata, train_limit=pool, search_share=held)
-    processes = Processes.current()
-    if len(pool) < config.batch * processes.count:
-        times = f" for each of {processes.count} processes" if processes.count > 1 else ""
-        raise InputError(
-            f"data.batch: {config.batch}{times} is more than the {len(pool)} training images left"
-        )
-    plain = _transform(look)
     augmented = _transform(look, is_training=True, **_augmentation(config.augment))
-    pin = torch.cuda.is_available()
+    batches = ShuffledBatches(Images(train, pool, augmented, seed), config.batch, config.workers)
+    if not batches.steps:
+        images = len(pool) // batches.processes.count
+        raise InputError(
+            f"data.batch: {config.batch} is more than the {images} training images left for each "
+            "process"
+        )
     # Random, since folders are sorted by class; the same for every seed, so that runs compare.
     tests = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
     # Shuffled: the recall of selectors is measured on the first images only.
     shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held)
+
+    def loader(source: Source, indices: Indices) -> DataLoader[Any]:
+        images = Images(source, indices, _transform(look), seed)
+        return evaluation_loader(images, config.eval_batch, config.workers)
+
+    preprocessing = {k: list(v) if isinstance(v, tuple) else v for k, v in look.items()}
     return Data(
-        classes=train.classes,
-        train=ShuffledBatches(
-            Images(train, pool, augmented, seed),
-            config.batch,
-            config.workers,
-            pin,
-            processes,
-        ),
-        search=evaluation_loader(
-            Images(train, shuffled, plain, seed), config.eval_batch, config.workers
-        ),
-        test=evaluation_loader(Images(test, tests, plain, seed), config.eval_batch, config.workers),
+        train=batches,
+        search=loader(train, shuffled),
+        test=loader(test, tests),
         search_indices=held,
-        input={"size": list(look["input_size"])} | {key: _plain(look[key]) for key in LOOK[1:]},
+        input={"size": preprocessing.pop("input_size"), **preprocessing},
     )
 
 
@@ -108,61 +100,10 @@ def _check_classes(strata: Array, **parts: Indices) -> None:
             )
 
 
-def _transform(look: Mapping[str, Any], **training: Any) -> Any:
+def _transform(look: dict[str, Any], **training: Any) -> Any:
     """Make timm's transform of an RGB image, preceded by grey conversion for grey backbones."""
-    made = create_transform(**{key: look[key] for key in LOOK}, **training)
-    return Compose([Grayscale(), made]) if look["input_size"][0] == GREY else made
-
-
-def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
-    """Resolve timm's data config; values of `config` override the backbone's."""
-    if backbone.in_chans not in (GREY, RGB):
-        raise InputError(
-            f"backbone.args: in_chans is {backbone.in_chans}, images have {RGB} channels, or as "
-            f"grey ones {GREY}"
-        )
-    given = {key: value for key, value in asdict(config).items() if value is not None}
-    for key in {"mean", "std"} & set(given):
-        if len(given[key]) != backbone.in_chans:
-            raise InputError(
-                f"data.input.{key}: must have {backbone.in_chans} values, one for each channel, "
-                f"got {len(given[key])}"
-            )
-    look = dict(resolve_data_config(given, model=backbone, verbose=False))
-    if backbone.in_chans == GREY:
-        # timm gives three-channel values for one-channel models too.
-        look |= {key: (sum(look[key]) / len(look[key]),) for key in ("mean", "std")}
-    look["input_size"] = (backbone.in_chans, *backbone.patch_embed.img_size)
-    return look
-
-
-def cut(
-    strata: Indices, config: DataConfig, seed: int, held: Sequence[int] | None
-) -> tuple[Indices, Indices]:
-    """Return the indices to train on, and those of the search split: a share of each stratum."""
-    rng = np.random.default_rng((seed, 0xC07))
-    limit = config.train_limit or len(strata)
-    pool = np.sort(rng.permutation(len(strata))[:limit])
-    share = min(config.search_share, config.search_limit / len(pool))
-    if held is None:
-        held = [
-            index
-            for label in np.unique(strata[pool])
-            for members in [rng.permutation(pool[strata[pool] == label])]
-            for index in members[: round(share * len(members))]
-        ]
-    if not all(0 <= index < len(strata) for index in held):
-        raise InputError(
-            f"the stored search split is of other data: it has images beyond the {len(strata)} "
-            "that there are"
-        )
-    chosen = np.sort(np.asarray(held, dtype=np.int64))
-    if not len(chosen):
-        raise InputError(
-            f"data.search_share: {config.search_share} of {len(pool)} training images leaves no "
-            "image to rank archs on"
-        )
-    return np.setdiff1d(pool, chosen), chosen
+    transform = create_transform(**look, **training)
+    return Compose([Grayscale(), transform]) if look["input_size"][0] == GREY else transform
 
 
 def _augmentation(config: AugmentConfig) -> dict[str, Any]:
@@ -176,5 +117,51 @@ def _augmentation(config: AugmentConfig) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
+    """Resolve timm's data config; values of `config` override the backbone's."""
+    channels = backbone.in_chans
+    if channels not in (GREY, RGB):
+        raise InputError(
+            f"backbone.args: in_chans is {channels}, images have {RGB} channels, or as grey ones "
+            f"{GREY}"
+        )
+    given = {key: value for key, value in asdict(config).items() if value is not None}
+    for key in {"mean", "std"} & set(given):
+        if len(given[key]) != channels:
+            raise InputError(
+                f"data.input.{key}: must have {channels} values, one for each channel, got "
+                f"{len(given[key])}"
+            )
+    given["input_size"] = (channels, *backbone.patch_embed.img_size)
+    look = dict(resolve_data_config(given, model=backbone, verbose=False))
+    if channels == GREY:
+        # timm gives three-channel values for one-channel models too.
+        look |= {key: (sum(look[key]) / len(look[key]),) for key in ("mean", "std")}
+    return look
+
+
+def cut(
+    strata: Indices, config: DataConfig, seed: int, held: Sequence[int] | None
+) -> tuple[Indices, Indices]:
+    """Return the indices to train on, and those of the search split: a share of each stratum."""
+    rng = np.random.default_rng((seed, 0xC07))
+    limit = config.train_limit or len(strata)
+    pool = np.sort(rng.permutation(len(strata))[:limit])
+    share = min(config.search_share, config.search_limit / len(pool))
+    if held is None:
+        held = []
+        for stratum in np.unique(strata[pool]):
+            members = rng.permutation(pool[strata[pool] == stratum])
+            held += members[: round(share * len(members))].tolist()
+    elif not all(0 <= index < len(strata) for index in held):
+        raise InputError(
+            f"the stored search split is of other data: it has images beyond the {len(strata)} "
+            "that there are"
+        )
+    chosen = np.sort(np.asarray(held, dtype=np.int64))
+    if not len(chosen):
+        raise InputError(
+            f"data.search_share: {config.search_share} of {len(pool)} training images leaves no "
+            "image to rank archs on"
+        )
+    return np.setdiff1d(pool, chosen), chosen

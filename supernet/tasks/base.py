@@ -16,7 +16,7 @@ from torch import Tensor
 
 from space.utils.reader import Reader
 from supernet.config import AugmentConfig
-from supernet.tasks.registry import Direction, Metric, task_metrics
+from supernet.tasks.registry import Direction, Metric, directions, task_metrics
 
 Array = NDArray[Any]
 
@@ -54,7 +54,7 @@ class Task(ABC):
     @property
     def directions(self) -> dict[str, Direction]:
         """Optimisation directions of the metrics, by name."""
-        return {metric.name: metric.direction for metric in self.metrics}
+        return directions(self.name)
 
     @property
     @abstractmethod
@@ -62,14 +62,14 @@ class Task(ABC):
         """Number of outputs of the head for an image."""
 
     @property
-    @abstractmethod
-    def needs(self) -> str:
-        """The head that the data needs, in words: "the data 10 classes"."""
-
-    @property
     def contents(self) -> str:
         """What the data are of, in words: "10 classes"."""
         return f"{len(self.classes)} classes" if self.classes else self.name
+
+    @property
+    def needs(self) -> str:
+        """The head that the data needs, in words: "the data 10 classes"."""
+        return f"the data {self.contents}"
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

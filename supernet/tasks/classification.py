@@ -62,10 +62,6 @@ class Classification(Task):
     def outputs(self) -> int:
         return len(self.classes)
 
-    @property
-    def needs(self) -> str:
-        return f"the data {len(self.classes)} classes"
-
     def identity(self) -> dict[str, Any]:
         return asdict(self) | {"directions": _STORED_DIRECTIONS}
 
@@ -119,11 +115,15 @@ class Classification(Task):
         own = logits.gather(1, targets[:, None])
         lower = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
         # Of equal logits the lower label comes first, as in argmax.
-        rank = ((logits > own) | ((logits == own) & lower)).sum(dim=1).to(logits.dtype)
-        rank = rank.masked_fill(logits.isnan().any(dim=1), torch.nan)
+        rank = ((logits > own) | ((logits == own) & lower)).sum(dim=1)
+        is_nan = logits.isnan().any(dim=1)
+
+        def is_among(first: int) -> Tensor:
+            return (rank < first).to(logits.dtype).masked_fill(is_nan, torch.nan)
+
         found = {
-            "top1": _among(rank, 1),
-            "top5": _among(rank, 5),
+            "top1": is_among(1),
+            "top5": is_among(5),
             "cross_entropy": F.cross_entropy(logits, targets, reduction="none"),
         }
         if reference is not None:
@@ -131,7 +131,6 @@ class Classification(Task):
         return found
 
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
-        """Give the backbone a new head for this task, the same at each call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             backbone.reset_classifier(len(self.classes))
@@ -143,8 +142,3 @@ class Classification(Task):
 
     def strata(self, targets: Array) -> Array:
         return np.asarray(targets, dtype=np.int64)
-
-
-def _among(rank: Tensor, first: int) -> Tensor:
-    """Return 1 where the label is among the `first` classes, else 0; NaN where rank is NaN."""
-    return torch.where(rank.isnan(), rank, (rank < first).to(rank.dtype))

@@ -5,10 +5,8 @@ No import of torch, so that tables and reports can read metrics fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from space.utils.errors import InputError, near, shown
@@ -107,23 +105,8 @@ def task_class(name: str) -> type[Task]:
     Raises:
         InputError: There is no such task.
     """
-    module, _, kind = task_entry(name).place.partition(":")
-    found: type[Task] = getattr(import_module(module), kind)
+    found: type[Task] = resolve_name(task_entry(name).place)
     return found
-
-
-@contextmanager
-def registered(name: str, entry: TaskEntry) -> Iterator[None]:
-    """Register a task within a context.
-
-    Raises:
-        InputError: There is one of that name.
-    """
-    register(name, entry)
-    try:
-        yield
-    finally:
-        del _tasks[name]
 
 
 def register(name: str, entry: TaskEntry) -> None:

@@ -1,8 +1,8 @@
-"""timm's optimiser and schedule for a recipe, and autocast."""
+"""timm's optimiser and schedule for a recipe, and clipping of gradients."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from timm.optim import (
 )
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
 
 from space.utils.errors import InputError, near, one_line, shown
 from supernet.models.elastic import ElasticViT
@@ -26,45 +28,39 @@ def check_optimizer(recipe: Recipe) -> None:
     Raises:
         InputError: The optimiser is unknown, or its arguments are wrong.
     """
-    _check_name(recipe)
-    if recipe.optimizer_args:
-        # Built on a dummy parameter.
-        _create_optimizer([{"params": [torch.nn.Parameter(torch.zeros(2, 2))]}], recipe)
+    dummy = nn.Parameter(torch.zeros(2, 2))
+    _create_optimizer([{"params": [dummy]}], recipe)
 
 
 def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
-    """Make timm's optimiser; parameters of auxiliary losses get a group without weight decay."""
-    no_decay = model.no_weight_decay()
-    if recipe.layer_decay is not None:
-        groups = param_groups_layer_decay(
-            model,
-            weight_decay=recipe.weight_decay,
-            no_weight_decay_list=no_decay,
-            layer_decay=recipe.layer_decay,
-        )
+    """Make timm's optimiser; parameters of auxiliary losses get a group without weight decay.
+
+    Raises:
+        InputError: The optimiser is unknown, or its arguments are wrong.
+    """
+    decay: dict[str, Any] = {
+        "weight_decay": recipe.weight_decay,
+        "no_weight_decay_list": model.no_weight_decay(),
+    }
+    if recipe.layer_decay is None:
+        groups = param_groups_weight_decay(model, **decay)
     else:
-        groups = param_groups_weight_decay(
-            model, weight_decay=recipe.weight_decay, no_weight_decay_list=no_decay
-        )
+        groups = param_groups_layer_decay(model, layer_decay=recipe.layer_decay, **decay)
     others = [each for group in model.auxiliary_parameters().values() for each in group]
     taken = {id(parameter) for parameter in others}
     for group in groups:
-        group["params"] = [p for p in group["params"] if id(p) not in taken]
+        group["params"] = [each for each in group["params"] if id(each) not in taken]
     groups = [group for group in groups if group["params"]]
     if others:
         groups.append({"params": others, "lr": recipe.selector_lr, "weight_decay": 0.0})
     return _create_optimizer(groups, recipe)
 
 
-def _check_name(recipe: Recipe) -> None:
+def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
     known = [str(name) for name in list_optimizers()]
     if recipe.optimizer not in known:
         hint = near(recipe.optimizer, known)
         raise InputError(f"{recipe.section}.optimizer: unknown {recipe.optimizer!r}{hint}")
-
-
-def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
-    _check_name(recipe)
     try:
         return create_optimizer_v2(
             groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=0.0, **recipe.optimizer_args
@@ -103,8 +99,35 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int
     return schedule
 
 
-def autocast(device: torch.device, amp: bool) -> AbstractContextManager[Any]:
-    """Return bfloat16 autocast on a GPU if `amp` is set, else a null context."""
-    if amp and device.type == "cuda":
-        return torch.autocast("cuda", dtype=torch.bfloat16)
-    return nullcontext()
+def split_parameters(model: ElasticViT) -> dict[str, list[nn.Parameter]]:
+    """Split the parameters into the network's, and those of each auxiliary loss.
+
+    Returns:
+        The network's parameters first, each group under the name of its gradient norm in the log:
+        `grad_norm`, `selector_grad_norm`.
+    """
+    own = model.auxiliary_parameters()
+    taken = {id(each) for group in own.values() for each in group}
+    network = [each for each in model.parameters() if id(each) not in taken]
+    return {"grad_norm": network} | {f"{name}_grad_norm": group for name, group in own.items()}
+
+
+def clip_gradients(
+    groups: Mapping[str, list[nn.Parameter]], most: float | None
+) -> dict[str, float]:
+    """Clip the gradients of each group of parameters by the group's norm.
+
+    Args:
+        groups: Parameters by group name.
+        most: Greatest norm; None turns clipping off.
+
+    Returns:
+        The norm of each group that has gradients, before clipping.
+    """
+    norms = {}
+    for name, parameters in groups.items():
+        used = [each for each in parameters if each.grad is not None]
+        if used:
+            # Clipping to infinity changes nothing.
+            norms[name] = clip_grad_norm_(used, torch.inf if most is None else most).item()
+    return norms

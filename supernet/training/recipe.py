@@ -32,6 +32,7 @@ class Recipe:
         grad_checkpointing: Recompute activations in the backward pass, to save memory.
         selector_lr: Learning rate of map selectors, in an optimiser group of their own.
         selector_share: Share of the images that map selectors learn from.
+        teacher_share: Weight of distillation in the loss on the labels, if there is a teacher.
         save_minutes: Minutes between checkpoints inside an epoch.
     """
 
@@ -55,28 +56,23 @@ class Recipe:
     grad_checkpointing: bool = False
     selector_lr: float = 1e-3
     selector_share: float = 0.25
+    teacher_share: float = 0.5
     save_minutes: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "accumulate"):
-            if getattr(self, name) < 1:
-                value = getattr(self, name)
-                raise InputError(f"{self.section}.{name}: must be at least 1, got {value}")
-        for name in ("lr", "clip"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InputError(f"{self.section}.{name}: must be above 0, got {value}")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise InputError(f"{self.section}.ema: must lie in (0, 1), got {self.ema}")
-        if not 0 <= self.selector_share <= 1:
-            raise InputError(
-                f"{self.section}.selector_share: must lie in 0 to 1, got {self.selector_share}"
-            )
-        if self.schedule not in SCHEDULES:
-            names = ", ".join(SCHEDULES)
-            raise InputError(
-                f"{self.section}.schedule: must be one of {names}, got {shown(self.schedule)}"
-            )
+        self._require("epochs", self.epochs >= 1, "be at least 1")
+        self._require("lr", self.lr > 0, "be above 0")
+        self._require("schedule", self.schedule in SCHEDULES, f"be one of {', '.join(SCHEDULES)}")
+        self._require("clip", self.clip is None or self.clip > 0, "be above 0")
+        self._require("accumulate", self.accumulate >= 1, "be at least 1")
+        self._require("ema", self.ema is None or 0 < self.ema < 1, "lie in (0, 1)")
+        self._require("selector_share", 0 <= self.selector_share <= 1, "lie in 0 to 1")
+
+    def _require(self, name: str, valid: bool, rule: str) -> None:
+        """Refuse the value of a field unless it is valid."""
+        if not valid:
+            value = shown(getattr(self, name))
+            raise InputError(f"{self.section}.{name}: must {rule}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,6 @@ class SupernetRecipe(Recipe):
         random_archs: Random archs of a step beside the largest and the smallest.
         full_epochs: First epochs, which train the full network alone; none is 0, but from the
             command line a tenth of the epochs where the checkpoint had another head.
-        teacher_share: Weight of distillation in the full network's loss, if there is a teacher.
         watch: Archs, spread over the MACs, whose metrics are logged beside largest and smallest.
     """
 
@@ -96,30 +91,22 @@ class SupernetRecipe(Recipe):
 
     random_archs: int = 2
     full_epochs: int | None = None
-    teacher_share: float = 0.5
     watch: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("random_archs", "watch"):
-            value = getattr(self, name)
-            if value < 0:
-                raise InputError(f"{self.section}.{name}: must be at least 0, got {value}")
-        if not 0 <= (self.full_epochs or 0) < self.epochs:
-            raise InputError(
-                f"supernet.full_epochs: must lie in 0 to {self.epochs - 1}, so that some of the "
-                f"{self.epochs} epochs are left for the archs, got {self.full_epochs}"
-            )
+        self._require("random_archs", self.random_archs >= 0, "be at least 0")
+        self._require("watch", self.watch >= 0, "be at least 0")
+        self._require(
+            "full_epochs",
+            0 <= (self.full_epochs or 0) < self.epochs,
+            f"lie in 0 to {self.epochs - 1}, so that some of the {self.epochs} epochs are left "
+            "for the archs",
+        )
 
 
 @dataclass(frozen=True)
 class RetrainRecipe(Recipe):
-    """The recipe of retraining a subnet.
-
-    Args:
-        teacher_share: Weight of distillation in the loss, if there is a teacher.
-    """
+    """The recipe of retraining a subnet."""
 
     section: ClassVar[str] = "retrain"
-
-    teacher_share: float = 0.5

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import json
+from collections.abc import Container, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from torch import nn
+
 from space.utils.errors import InputError, shown
+from supernet.models.elastic import ElasticViT
+from supernet.process_group import Processes
+from supernet.tasks.base import Task
+from supernet.training.recipe import Recipe
 
 SCHEMA = "tokennas/training/2"
 STEPS = "number of steps in an epoch"
@@ -31,77 +37,111 @@ class Position:
     counts: dict[str, int] = field(default_factory=dict)
     module_updates: dict[str, int] = field(default_factory=dict)
 
+    def add_step(self, figures: Mapping[str, float], modules: Mapping[str, nn.Module]) -> None:
+        """Count an optimiser step.
 
-def placed(state: Mapping[str, Any], epochs: int, updates: int, processes: int) -> Position:
-    """Return the position of a checkpoint; rescaled if the number of processes has changed.
+        Args:
+            figures: Its losses and gradient norms.
+            modules: The learned modules; those with a gradient were updated.
+        """
+        self.step += 1
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+        for name, module in modules.items():
+            updated = any(parameter.grad is not None for parameter in module.parameters())
+            self.module_updates[name] = self.module_updates.get(name, 0) + updated
+
+    def means(self) -> dict[str, float]:
+        """Return the mean losses and gradient norms of the epoch so far."""
+        return {name: total / self.counts[name] for name, total in self.sums.items()}
+
+
+def describe_training(
+    model: ElasticViT, task: Task, recipe: Recipe, seed: int, updates: int
+) -> dict[str, Any]:
+    """Describe a training: what a checkpoint holds beside tensors and the position.
 
     Args:
-        state: State of the checkpoint.
-        epochs: Epochs of the recipe.
-        updates: Optimiser steps of an epoch with this many `processes`.
-        processes: Processes of this training.
-
-    Raises:
-        ValueError: The position is not valid.
+        model: The model.
+        task: The task.
+        recipe: The recipe.
+        seed: The seed.
+        updates: Optimiser steps of an epoch.
     """
-    at = Position(**state["position"])
-    # A checkpoint may lie between the last step of an epoch and its evaluation.
-    steps = max(updates, state["updates"])
-    if at.epoch not in range(epochs + 1) or at.step not in range(steps + 1):
-        raise ValueError(f"there is no epoch {at.epoch}, step {at.step}")
-    if at.sums.keys() != at.counts.keys():
-        raise ValueError("its losses are not those that were counted")
-    if not all(isinstance(count, int) for count in at.module_updates.values()):
-        raise ValueError("its updates of modules are no numbers")
-    if state["processes"] != processes:
-        at.step = at.step * updates // state["updates"]
-        at.counts = dict.fromkeys(at.sums, max(at.step, 1))
-    return at
+    space = getattr(model, "space", None)
+    identity = {
+        "arch": repr(model.arch),
+        "space": space and space.to_dict(),
+        "backbone shape": model.shape.to_dict(),
+        "task": task.identity(),
+        STEPS: updates,
+    }
+    return {
+        "schema": SCHEMA,
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "identity": {name: json.dumps(value, default=str) for name, value in identity.items()},
+        "processes": Processes.current().count,
+        "updates": updates,
+    }
 
 
-def check_same(
-    path: Path | None,
-    state: Mapping[str, Any],
-    recipe: Mapping[str, Any],
-    identity: Mapping[str, str],
-    processes: int,
-) -> None:
+def check_same(state: Mapping[str, Any], training: Mapping[str, Any], free: Container[str]) -> None:
     """Refuse to resume another training.
 
     Args:
-        path: Path of the checkpoint, for messages.
         state: State of the checkpoint.
-        recipe: Recipe values that alter the result, and the seed.
-        identity: Description of model and task.
-        processes: Processes of this training.
+        training: This training by `describe_training`.
+        free: Values of the recipe that may change.
 
     Raises:
         InputError: A value differs, or another version wrote the checkpoint.
     """
     if state.get("schema") != SCHEMA:
         raise InputError(
-            f"{path}: must be {SCHEMA}, got {shown(state.get('schema'))}: another version of "
+            f"must be {SCHEMA}, got {shown(state.get('schema'))}: another version of "
             "tokennas wrote it; go on with that one, or give another folder"
         )
     old = {**state["recipe"], "seed": state["seed"]}
     changed = [
-        f"{key} was {shown(old.get(key))}, is {shown(recipe[key])}"
-        for key in recipe
-        if old.get(key) != recipe[key]
+        f"{name} was {shown(old.get(name))}, is {shown(value)}"
+        for name, value in {**training["recipe"], "seed": training["seed"]}.items()
+        if name not in free and old.get(name) != value
     ]
+    rescaled = state["processes"] != training["processes"]
+    for name, value in training["identity"].items():
+        if state["identity"].get(name) != value and not (rescaled and name == STEPS):
+            changed.append(f"it has another {name}")
     if changed:
         raise InputError(
-            f"{path}: was trained by another recipe ({'; '.join(changed)}); "
-            "give the old values or another folder"
+            f"the folder holds another training: {'; '.join(changed)}; give the old values or "
+            "another folder"
         )
-    was = state["identity"]
-    other = [
-        name
-        for name in identity
-        if was.get(name) != identity[name] and (name != STEPS or state["processes"] == processes)
-    ]
-    if other:
-        raise InputError(
-            f"{path}: the folder holds another training, of another {', '.join(other)}; "
-            "give another folder"
-        )
+
+
+def read_position(state: Mapping[str, Any], training: Mapping[str, Any]) -> Position:
+    """Return the position of a checkpoint; rescaled if the number of processes has changed.
+
+    Args:
+        state: State of the checkpoint.
+        training: This training by `describe_training`.
+
+    Raises:
+        ValueError: The position is not valid.
+    """
+    at = Position(**state["position"])
+    # A checkpoint may lie between the last step of an epoch and its evaluation.
+    steps = max(training["updates"], state["updates"])
+    valid = (
+        at.epoch in range(training["recipe"]["epochs"] + 1)
+        and at.step in range(steps + 1)
+        and at.sums.keys() == at.counts.keys()
+        and all(isinstance(count, int) for count in at.module_updates.values())
+    )
+    if not valid:
+        raise ValueError(f"there is no such position: {shown(state['position'])}")
+    if state["processes"] != training["processes"]:
+        at.step = at.step * training["updates"] // state["updates"]
+        at.counts = dict.fromkeys(at.sums, max(at.step, 1))
+    return at

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from space.utils.atomic import make_folder
 from space.utils.errors import InputError
 from supernet.data.loaders import Batch
 from supernet.evaluation import HeldOut
 from supernet.models.elastic import ElasticViT
-from supernet.operators.registry import auxiliary_losses
-from supernet.precision import autocast
 from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
-from supernet.training.sandwich import Teacher, make_observer, read_losses, select_images
-from supernet.training.train_supernet import (
-    describe_metric,
-    make_batches,
-    make_held_out,
-    make_log,
-    make_optional_folder,
-    make_teacher,
-)
+from supernet.training.sandwich import freeze, learn_labels
+from supernet.training.train_supernet import describe_metric, make_held_out, make_log
 from supernet.training.trainer import Trainer
 
 
@@ -65,62 +56,36 @@ def retrain(
             file cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """
-    recipe = recipe or RetrainRecipe()
+    settings = recipe or RetrainRecipe()
     if not task.fits(subnet):
         raise InputError(
             f"the subnet's head has {subnet.num_classes} outputs, {task.needs}; "
             "call subnet.reset_classifier first"
         )
-    held_out = make_held_out(held_out, task, subnet, recipe.amp)
-    path = make_optional_folder(folder)
+    images = make_held_out(held_out, task, subnet, settings.amp)
+    path = None if folder is None else make_folder(Path(folder))
+
+    learn = partial(
+        learn_labels, subnet, name="subnet", task=task, recipe=settings, teacher=freeze(teacher)
+    )
+
+    def step(batch: Batch, _epoch: int, _step: int, scale: float) -> dict[str, Tensor]:
+        return learn(batch, weight=scale)[1]
+
+    def judge(model: nn.Module) -> dict[str, float]:
+        metrics = {} if images is None else images.measure(model)
+        return {f"{name}/subnet": value for name, value in metrics.items()}
+
     trainer = Trainer(
         subnet,
+        train,
         task=task,
-        recipe=recipe,
-        batches=make_batches(train),
-        step=_Step(subnet, task, recipe, None if teacher is None else make_teacher(teacher)),
-        judge=_Judge(held_out),
-        journal=make_log(task, path, title, describe_metric(task, held_out), quiet),
+        recipe=settings,
+        step=step,
+        judge=judge,
+        journal=make_log(task, path, title, describe_metric(task, images), quiet),
         folder=path,
         seed=seed,
     )
     subnet.load_state_dict(trainer.fit().state_dict())
     return subnet.eval()
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Loss and backward pass of one batch, on labels and the teacher's logits."""
-
-    subnet: ElasticViT
-    task: Task
-    recipe: RetrainRecipe
-    teacher: Teacher | None
-
-    def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
-        share = self.recipe.teacher_share
-        rows = select_images(batch, self.recipe.selector_share)
-        auxiliaries = auxiliary_losses(self.subnet, rows)
-        with autocast(batch.images.device, self.recipe.amp):
-            observer = make_observer(auxiliaries)
-            features = self.subnet.forward_features(batch.images, observe=observer)
-            logits = self.subnet.forward_head(features)
-            loss = self.task.loss(logits, batch.targets)
-            if self.teacher is not None:
-                soft = self.task.distillation(logits, self.teacher(batch.images))
-                loss = (1 - share) * loss + share * soft
-        (loss * scale).backward()
-        losses = {"subnet": [loss.detach()]} | read_losses(auxiliaries)
-        return {kind: torch.stack(each).mean() for kind, each in losses.items()}
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Evaluates the subnet on the held-out images."""
-
-    held_out: HeldOut | None
-
-    def __call__(self, model: nn.Module) -> dict[str, float]:
-        if self.held_out is None:
-            return {}
-        return {f"{name}/subnet": value for name, value in self.held_out.measure(model).items()}

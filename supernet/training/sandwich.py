@@ -7,21 +7,23 @@ late pooling, so every second one is drawn among the archs that use a given kern
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from space.arch import Arch
 from space.space import SearchSpace
 from supernet.data.loaders import Batch
+from supernet.models.elastic import ElasticViT
 from supernet.models.supernet import Supernet
-from supernet.operators.base import Auxiliary, Observer
 from supernet.operators.registry import auxiliary_losses
 from supernet.precision import autocast
 from supernet.tasks.base import Task
+from supernet.training.recipe import Recipe, SupernetRecipe
 
 Teacher = Callable[[Tensor], Tensor]
 
@@ -53,73 +55,94 @@ class Sandwich:
     Args:
         supernet: The supernet.
         task: The task.
-        amp: Whether to use bfloat16 autocast on GPUs.
-        selector_share: Share of the images that selectors learn from; it bounds the memory.
+        recipe: The recipe.
         teacher: Teacher of the largest arch.
-        teacher_share: Weight of distillation from the teacher in the largest arch's loss.
     """
 
     supernet: Supernet
     task: Task
-    amp: bool = True
-    selector_share: float = 0.25
+    recipe: SupernetRecipe
     teacher: Teacher | None = None
-    teacher_share: float = 0.5
 
     def __call__(self, batch: Batch, archs: list[Arch], scale: float = 1.0) -> dict[str, Tensor]:
         """Run the backward passes of one batch; returns the mean loss of each kind of arch.
-
-        Losses are means over the images; those of selectors are sums.
 
         Args:
             batch: Images, labels (B,) or mixed labels (B, classes), and draws.
             archs: The smallest and the random archs; if empty, only the largest is trained.
             scale: Factor of the losses, for gradient accumulation.
         """
-        weight = scale / (1 + len(archs))
-        auxiliaries = auxiliary_losses(self.supernet, select_images(batch, self.selector_share))
-        logits, loss = self._largest(batch, make_observer(auxiliaries))
-        (loss * weight).backward()
-        losses = {"largest": [loss.detach()]} | read_losses(auxiliaries)
-        for kind, arch in zip(["smallest"] + ["random"] * len(archs), archs, strict=False):
-            with autocast(batch.images.device, self.amp):
-                loss = self.task.distillation(self.supernet(batch.images, arch), logits)
+        supernet, weight = self.supernet, scale / (1 + len(archs))
+        logits, losses = learn_labels(
+            supernet,
+            batch,
+            "largest",
+            task=self.task,
+            recipe=self.recipe,
+            teacher=self.teacher,
+            weight=weight,
+            arch=supernet.space.largest(),
+        )
+        distilled = []
+        for arch in archs:
+            with autocast(batch.images.device, self.recipe.amp):
+                loss = self.task.distillation(supernet(batch.images, arch), logits)
             (loss * weight).backward()
-            losses.setdefault(kind, []).append(loss.detach())
-        return {kind: torch.stack(each).mean() for kind, each in losses.items()}
-
-    def _largest(self, batch: Batch, observer: Observer | None) -> tuple[Tensor, Tensor]:
-        """Return logits and loss of the largest arch; `observer` runs the auxiliary losses."""
-        supernet = self.supernet
-        with autocast(batch.images.device, self.amp):
-            full = supernet.space.largest()
-            features = supernet.forward_features(batch.images, full, observer)
-            logits = supernet.forward_head(features)
-            loss = self.task.loss(logits, batch.targets)
-            if self.teacher is not None:
-                soft = self.task.distillation(logits, self.teacher(batch.images))
-                loss = (1 - self.teacher_share) * loss + self.teacher_share * soft
-        return logits.detach(), loss
+            distilled.append(loss.detach())
+        kinds = {"smallest": distilled[:1], "random": distilled[1:]}
+        return losses | {kind: torch.stack(each).mean() for kind, each in kinds.items() if each}
 
 
-def select_images(batch: Batch, share: float) -> Tensor:
-    """Return which images auxiliary losses use, (B,) of bool, fixed by sample and epoch."""
+def learn_labels(
+    model: ElasticViT,
+    batch: Batch,
+    name: str,
+    *,
+    task: Task,
+    recipe: Recipe,
+    teacher: Teacher | None,
+    weight: float,
+    arch: Arch | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Run the backward passes of an arch on the labels and a teacher, and of auxiliary losses.
+
+    Args:
+        model: A supernet or a subnet.
+        batch: Images, labels (B,) or mixed labels (B, classes), and draws.
+        name: Name of the loss.
+        task: The task.
+        recipe: The recipe.
+        teacher: The teacher, if there is one.
+        weight: Factor of the loss. Auxiliary losses are summed over the images instead.
+        arch: The arch; None for a subnet's own.
+
+    Returns:
+        The logits, detached, and the losses by name.
+    """
     assert batch.draws is not None
-    return (batch.draws < share).to(batch.images.device)
-
-
-def make_observer(auxiliaries: Mapping[str, Auxiliary]) -> Observer | None:
-    """Return an observer that calls all auxiliary losses; None without any."""
-    if not auxiliaries:
-        return None
+    # A part of the images, fixed by sample and epoch; it bounds the memory.
+    rows = (batch.draws < recipe.selector_share).to(batch.images.device)
+    auxiliaries = auxiliary_losses(model, rows)
 
     def observe(i: int, query: Tensor, key: Tensor) -> None:
         for auxiliary in auxiliaries.values():
             auxiliary(i, query, key)
 
-    return observe
+    with autocast(batch.images.device, recipe.amp):
+        features = model.forward_features(batch.images, arch, observe if auxiliaries else None)
+        logits = model.forward_head(features)
+        loss = task.loss(logits, batch.targets)
+        if teacher is not None:
+            soft = task.distillation(logits, teacher(batch.images))
+            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * soft
+    (loss * weight).backward()
+    losses = {name: loss.detach()}
+    for auxiliary_name, auxiliary in auxiliaries.items():
+        if auxiliary.losses:
+            losses[f"{auxiliary_name}s"] = torch.stack(auxiliary.losses).mean()
+    return logits.detach(), losses
 
 
-def read_losses(auxiliaries: Mapping[str, Auxiliary]) -> dict[str, list[Tensor]]:
-    """Return the values of the auxiliary losses, by their names in the log (`selectors`)."""
-    return {f"{name}s": each.losses for name, each in auxiliaries.items() if each.losses}
+def freeze(teacher: nn.Module | None) -> Teacher | None:
+    """Return a frozen copy of a network in evaluation mode; None without one."""
+    return None if teacher is None else copy.deepcopy(teacher).eval().requires_grad_(False)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
-from supernet.data.loaders import Batch, Batches, ShuffledBatches, UserBatches, all_batches
+from supernet.data.loaders import Batch, all_batches
 from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
 from supernet.operators.registry import token_operators
@@ -26,12 +24,10 @@ from supernet.process_group import Processes
 from supernet.tasks.base import Task
 from supernet.training.log import Journal
 from supernet.training.recipe import SupernetRecipe
-from supernet.training.sandwich import Sandwich, Teacher, draw_archs
-from supernet.training.trainer import Trainer
+from supernet.training.sandwich import Sandwich, draw_archs, freeze
+from supernet.training.trainer import Step, Trainer
 
 RECALL_IMAGES = 256
-# Learned modules whose update counts are printed, the least trained first.
-MOST_SHOWN = 10
 
 
 def train_supernet(
@@ -74,21 +70,24 @@ def train_supernet(
             "reset the head before the supernet is built"
         )
     held_out = make_held_out(held_out, task, supernet, recipe.amp)
-    path = make_optional_folder(folder)
-    batches = make_batches(train)
+    path = None if folder is None else make_folder(Path(folder))
+    sandwich = Sandwich(supernet, task, recipe, freeze(teacher))
     trainer = Trainer(
         supernet,
+        train,
         task=task,
         recipe=recipe,
-        batches=batches,
-        step=_Step(_sandwich(supernet, task, recipe, teacher), recipe, batches.steps, seed),
-        judge=_Judge(held_out, watched(supernet.space, recipe.watch)),
+        step=_make_step(sandwich, seed),
+        judge=partial(_evaluate, held_out, watched(supernet.space, recipe.watch)),
         journal=make_log(task, path, "supernet", _legend(task, recipe, held_out), quiet),
         folder=path,
         seed=seed,
     )
     trained = trainer.fit()
-    trainer.journal.note(*_updates_line(trainer.position.module_updates))
+    updates = sorted(trainer.position.module_updates.items(), key=itemgetter(1))
+    if updates:
+        counts = ", ".join(f"{name} {count:,}" for name, count in updates)
+        trainer.journal.note(f"updates of each learned module: {counts}")
     supernet.load_state_dict(trained.state_dict())
     return supernet.eval()
 
@@ -97,23 +96,10 @@ def make_held_out(
     given: Iterable[Any] | HeldOut | None, task: Task, model: nn.Module, amp: bool
 ) -> HeldOut | None:
     """Return held-out images on the model's device; a user's loader is read into memory."""
-    if given is None:
-        return None
-    if not isinstance(given, HeldOut):
-        device = next(model.parameters()).device
-        given = HeldOut(all_batches(given, "held_out"), task, device, amp)
-    return given
-
-
-def describe_metric(task: Task, held_out: HeldOut | None) -> str:
-    """Describe the columns of the task's first metric."""
-    count = "" if held_out is None else f" ({len(held_out):,} images)"
-    return f"{task.metrics[0].name} on the search split{count}"
-
-
-def make_optional_folder(folder: str | Path | None) -> Path | None:
-    """Make the folder, unless it is None."""
-    return None if folder is None else make_folder(Path(folder))
+    if given is None or isinstance(given, HeldOut):
+        return given
+    device = next(model.parameters()).device
+    return HeldOut(all_batches(given, "held_out"), task, device, amp)
 
 
 def make_log(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
@@ -124,106 +110,60 @@ def make_log(task: Task, folder: Path | None, title: str, legend: str, quiet: bo
     return Journal(folder if first else None, title, legend, quiet or not first, shown)
 
 
-def make_batches(train: Any) -> Batches:
-    """Return `ShuffledBatches` as they are; wrap a user's loader."""
-    return train if isinstance(train, ShuffledBatches) else UserBatches(train)
+def describe_metric(task: Task, held_out: HeldOut | None) -> str:
+    """Describe the columns of the task's first metric."""
+    count = "" if held_out is None else f" ({len(held_out):,} images)"
+    return f"{task.metrics[0].name} on the search split{count}"
 
 
 def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
     """Return the archs to log metrics of: largest, smallest, and `count` between them in MACs."""
     bands, rng = space.mac_bands, np.random.default_rng(0)
     archs = {"largest": space.largest(), "smallest": space.smallest()}
-    full = bands.high
     edges = np.linspace(bands.low, bands.high, count + 2)
     for low, high in zip(edges[1:-1] * 0.97, edges[1:-1] * 1.03, strict=True):
         if bands.count(low, high).value:
-            archs[f"{(low + high) / 2 / full:.0%}"] = space.sample(rng, macs=(low, high))
+            archs[f"{(low + high) / 2 / bands.high:.0%}"] = space.sample(rng, macs=(low, high))
     return archs
+
+
+def _make_step(sandwich: Sandwich, seed: int) -> Step:
+    """Make the function that trains on a batch; in the first epochs the full network alone."""
+    recipe, space = sandwich.recipe, sandwich.supernet.space
+
+    def train(batch: Batch, epoch: int, step: int, scale: float) -> dict[str, Tensor]:
+        alone = epoch < (recipe.full_epochs or 0)
+        archs = [] if alone else draw_archs(space, seed, step, recipe.random_archs)
+        return sandwich(batch, archs, scale)
+
+    return train
+
+
+def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> dict[str, float]:
+    """Evaluate the watched archs and the operators' weights on the held-out images."""
+    if held_out is None:
+        return {}
+    found: dict[str, float] = {}
+    for name, arch in archs.items():
+        metrics = held_out.measure(partial(model, arch=arch))
+        found |= {f"{metric}/{name}": value for metric, value in metrics.items()}
+    count = -(-RECALL_IMAGES // len(held_out.batches[0].targets))
+    images = [batch.images for batch in islice(held_out.batches, count)]
+    for operator in token_operators():
+        if operator.judged is not None:
+            shares = operator.judge(model, images)
+            found |= {f"{operator.judged.name}/{name}": x for name, x in shares.items()}
+    return found
 
 
 def _legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
     """Explain the columns of the log."""
-    alone = f"the full network learns alone for {recipe.full_epochs} epochs, then all archs; "
-    parts = [
-        f"{alone if recipe.full_epochs else ''}{describe_metric(task, held_out)}, of the largest "
-        "and the smallest arch and of some with so many per cent of the MACs"
-    ]
+    parts = []
+    if recipe.full_epochs:
+        parts.append(f"the full network learns alone for {recipe.full_epochs} epochs")
+    parts.append(
+        f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of some with "
+        "so many per cent of the MACs"
+    )
     judged = (each.judged for each in token_operators())
     return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in judged if each])
-
-
-def _updates_line(counts: Mapping[str, int]) -> list[str]:
-    """Format how often each learned module was updated, in at most one line."""
-    if not counts:
-        return []
-    order = sorted(counts, key=lambda name: counts[name])
-    shown = ", ".join(f"{name} {counts[name]:,}" for name in order[:MOST_SHOWN])
-    more = f", ..., {order[-1]} {counts[order[-1]]:,}" if len(order) > MOST_SHOWN else ""
-    return [f"updates of each learned module: {shown}{more}"]
-
-
-def _sandwich(
-    supernet: Supernet, task: Task, recipe: SupernetRecipe, teacher: nn.Module | None
-) -> Sandwich:
-    return Sandwich(
-        supernet,
-        task,
-        amp=recipe.amp,
-        selector_share=recipe.selector_share,
-        teacher=None if teacher is None else make_teacher(teacher),
-        teacher_share=recipe.teacher_share,
-    )
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One batch of the sandwich; in the first epochs of the full network alone."""
-
-    sandwich: Sandwich
-    recipe: SupernetRecipe
-    batches: int
-    seed: int
-
-    def __call__(self, batch: Batch, step: int, scale: float) -> dict[str, Tensor]:
-        archs: list[Arch] = []
-        updates = self.batches // self.recipe.accumulate
-        if step >= (self.recipe.full_epochs or 0) * updates:
-            space = self.sandwich.supernet.space
-            archs = draw_archs(space, self.seed, step, self.recipe.random_archs)
-        return self.sandwich(batch, archs, scale)
-
-
-class _Judge:
-    """Evaluates the watched archs and the operators' weights on the held-out images."""
-
-    def __init__(self, held_out: HeldOut | None, archs: dict[str, Arch]) -> None:
-        self.held_out = held_out
-        self.archs = archs
-
-    def __call__(self, model: nn.Module) -> dict[str, float]:
-        if self.held_out is None:
-            return {}
-        assert isinstance(model, Supernet)
-        found: dict[str, float] = {}
-        for name, arch in self.archs.items():
-            metrics = self.held_out.measure(partial(model, arch=arch))
-            found |= {f"{metric}/{name}": value for metric, value in metrics.items()}
-        count = -(-RECALL_IMAGES // len(self.held_out.batches[0].targets))
-        images = [batch.images for batch in islice(self.held_out.batches, count)]
-        for operator in token_operators():
-            if operator.judged is not None:
-                shares = operator.judge(model, images)
-                found |= {f"{operator.judged.name}/{name}": x for name, x in shares.items()}
-        return found
-
-
-def make_teacher(teacher: nn.Module) -> Teacher:
-    """Return a teacher: a frozen copy of a network in evaluation mode."""
-    teacher = copy.deepcopy(teacher).eval().requires_grad_(False)
-
-    def logits(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            found: Tensor = teacher(images)
-        return found
-
-    return logits

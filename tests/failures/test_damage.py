@@ -25,7 +25,7 @@ def is_noticed(folder, seed):
     (note,) = found.notes
     assert note.startswith(f"{path}: no whole checkpoint: ")
     assert "\n" not in note
-    assert path.with_name("checkpoint.pt.failed_workers").read_bytes() == damaged
+    assert path.with_name("checkpoint.pt.broken").read_bytes() == damaged
     # What comes next does not push out the whole one in favour of the broken one.
     save_checkpoint(state_of(3), path)
     assert number_of(load_checkpoint(path)) == 3

@@ -211,10 +211,10 @@ def test_a_model_is_one_of_timms_own(tmp_path, ran, monkeypatch, model):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (DatasetConfig("wds/a", "pipe:{command}"), "is a stream"),
-        (DatasetConfig("WDS/a", "pipe:{command}"), "is a stream"),
-        (DatasetConfig("tfds/huggingface:a"), "is a stream"),
-        (DatasetConfig("hfids/a"), "is a stream"),
+        (DatasetConfig("wds/a", "pipe:{command}"), "is none of digits"),
+        (DatasetConfig("WDS/a", "pipe:{command}"), "is none of digits"),
+        (DatasetConfig("tfds/huggingface:a"), "is none of digits"),
+        (DatasetConfig("hfids/a"), "is none of digits"),
         (DatasetConfig("hfds/{folder}/script.py"), "datasets"),
         (DatasetConfig("os/system"), "is none of digits"),
         (DatasetConfig("torch/os.system", "{folder}"), "Unknown torchvision dataset"),

@@ -1,14 +1,14 @@
 """A task that is defined in a test file alone goes through every stage of a run."""
 
 import pytest
-from toy_task import ENTRY, NAME
+from toy_task import ENTRY, NAME, registered
 
 from search.cli.main import main
 from search.front.front import Front
 from space import load_arch_file
 from space.utils.errors import InputError
 from supernet import create_subnet
-from supernet.tasks.registry import find_metric, register, registered, task_class
+from supernet.tasks.registry import find_metric, register, task_class
 
 CONFIG = """
 backbone:
@@ -27,7 +27,7 @@ retrain: {epochs: 1, budgets: [60%]}
 
 @pytest.fixture(autouse=True)
 def number():
-    with registered(NAME, ENTRY):
+    with registered():
         yield
 
 

@@ -14,7 +14,6 @@ from search.front.hypervolume import hypervolume, hypervolume_steps, signed, wor
 from search.problem.objectives import Objective, parse_objectives
 from search.run import run_search
 from space import InputError, macs, params
-from supernet.tasks.registry import registered
 
 SPACE = toy_space()
 
@@ -259,11 +258,11 @@ def test_directions_in_a_file_do_not_rest_on_the_tasks_that_its_reader_knows(tmp
         return Evaluate(SPACE)(arch) | {"rmse": 0.5}
 
     path = tmp_path / "front.yaml"
-    with registered(toy_task.NAME, toy_task.ENTRY):
+    with toy_task.registered():
         run_search(space=SPACE, evaluate=evaluate, trials=6).save(path)
         assert Front.load(path).directions["rmse"] == "min"
     assert Front.load(path).directions["rmse"] == "min"
     run_search(space=SPACE, evaluate=Evaluate(SPACE), trials=6).save(path)
     assert "directions" not in path.read_text()
-    with registered(toy_task.NAME, toy_task.ENTRY):
+    with toy_task.registered():
         assert "rmse" not in Front.load(path).directions

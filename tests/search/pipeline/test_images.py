@@ -45,12 +45,13 @@ def refused(capsys, *words):
 def test_an_unreadable_test_image_is_found_before_training(config, tmp_path, capsys, command):
     path = broken(config)
     error = refused(capsys, command, config)
-    assert error.startswith(f"tokennas: {path}: image 9 of validation cannot be read: ")
+    reason = f"1 of 20 images cannot be used: {path}: image 9 of validation cannot be read: "
+    assert error.startswith(f"tokennas: {reason}")
     assert not (tmp_path / "run" / "supernet").exists()
     shutil.copy(path.with_name("3.png"), path)
     # Nothing is left that would hold the run to these values.
     assert main(["train", str(config), "--supernet.lr", "0.01"]) == 0
-    assert capsys.readouterr().err.startswith("1 image opened in ")
+    assert capsys.readouterr().err.startswith("1 of 20 images opened in ")
 
 
 def test_every_command_opens_the_files_that_it_does_not_know_and_no_others(
@@ -58,7 +59,7 @@ def test_every_command_opens_the_files_that_it_does_not_know_and_no_others(
 ):
     for command in ("train", "search", "retrain"):
         assert main([command, str(config)]) == 0
-    assert capsys.readouterr().err.count("20 images opened in ") == 1
+    assert capsys.readouterr().err.count("20 of 20 images opened in ") == 1
     arch = tmp_path / "run" / "retrain" / "main" / "full" / "arch.yaml"
     later = (
         ["search", config, "--search.name", "b"],
@@ -104,11 +105,11 @@ def test_of_processes_that_train_together_the_first_one_opens_them(config, tmp_p
 
     met = trained()
     assert met.returncode != 0
-    assert met.stderr.count(f"tokennas: {path}: image 9 of validation cannot be read") == 1
+    assert met.stderr.count(f"{path}: image 9 of validation cannot be read") == 1
     shutil.copy(path.with_name("3.png"), path)
     done = trained()
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("1 image opened in") == 1
+    assert done.stderr.count("1 of 20 images opened in") == 1
 
 
 @pytest.mark.cluster

@@ -212,7 +212,7 @@ def test_what_is_wrong_with_a_folder_is_told_before_training(tmp_path):
     config = image_folder(tmp_path / "two")
     for file in (tmp_path / "two" / "val" / "dog").iterdir():
         file.unlink()
-    assert "the split 'validation' has no class dog" in refused(config)
+    assert "the split 'validation' has no image of class dog" in refused(config)
     (tmp_path / "three" / "train").mkdir(parents=True)
     (tmp_path / "three" / "val").mkdir()
     assert "Found 0 images" in refused(DatasetConfig(name="folder", root=str(tmp_path / "three")))

@@ -92,10 +92,10 @@ def test_one_bad_test_image_is_named(tmp_path, kept):
     broken = tmp_path / "val" / "dog" / "3.png"
     broken.write_bytes(b"no image")
     name = f"{broken}: image 9 of validation cannot be read: "
-    assert refused(splits(config), kept).startswith(name)
+    assert name in refused(splits(config), kept)
     broken.unlink()
     broken.symlink_to(tmp_path / "gone.png")
-    assert refused(splits(config), kept).startswith(name)
+    assert name in refused(splits(config), kept)
 
 
 def test_images_in_a_tar_file_are_opened_too_and_loaded_alike_in_processes(tmp_path, kept):
@@ -113,7 +113,7 @@ def test_images_in_a_tar_file_are_opened_too_and_loaded_alike_in_processes(tmp_p
     pack("train", "val")
     config = DatasetConfig(name="tar", root=str(tmp_path / "b"))
     place = f"{tmp_path / 'b' / 'val.tar'}/cat/2.png: image 2 of validation cannot be read: "
-    assert refused(splits(config), kept).startswith(place)
+    assert place in refused(splits(config), kept)
     broken.write_bytes((tmp_path / "a" / "val" / "cat" / "1.png").read_bytes())
     pack("val")
     check_images(splits(config), kept)
@@ -126,7 +126,7 @@ def test_images_in_a_tar_file_are_opened_too_and_loaded_alike_in_processes(tmp_p
 
 def test_images_without_files_cost_nothing(kept, monkeypatch):
     digits = splits(DatasetConfig())
-    monkeypatch.setattr("supernet.data.image_reading.PixelReader.__call__", None)
+    monkeypatch.setattr("supernet.data.image_reading.DatasetReader.__call__", None)
     check_images(digits, kept)
     assert not kept.parent.exists()
 

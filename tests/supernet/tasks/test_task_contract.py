@@ -17,7 +17,6 @@ from supernet.evaluation import HeldOut
 from supernet.tasks.registry import (
     TaskEntry,
     find_metric,
-    registered,
     task_class,
     task_metrics,
     task_names,
@@ -39,7 +38,7 @@ def test_every_task_is_under_contract():
 def one(request):
     """A task, a network with a head for it, images and targets."""
     name = request.param
-    with nullcontext() if name in task_names() else registered(name, toy_task.ENTRY):
+    with nullcontext() if name in task_names() else toy_task.registered():
         section = Reader({"name": name}, ("task",))
         task = task_class(name).from_config(section, CLASSES, AugmentConfig())
         backbone = toy_backbone()
@@ -136,9 +135,9 @@ def test_metrics_of_one_name_are_one_metric():
     clash = replace(task_metrics()[0], direction="min")
     with (
         pytest.raises(InputError, match="metric 'top1': another task has one that differs"),
-        registered("clash", TaskEntry("toy_task:Number", (clash,))),
+        toy_task.registered("clash", TaskEntry("toy_task:Number", (clash,))),
     ):
         raise AssertionError("registered")
     assert "clash" not in task_names()
-    with registered("same", TaskEntry("toy_task:Number", (task_metrics()[0],))):
+    with toy_task.registered("same", TaskEntry("toy_task:Number", (task_metrics()[0],))):
         assert find_metric("top1") == task_metrics()[0]

@@ -7,9 +7,9 @@ from training_toys import random_loader, toy_data, toy_supernet, toy_task
 from space import Arch, InputError
 from supernet import extract, load_weights, save_weights
 from supernet.training import trainer
-from supernet.training.divergence import DivergedError
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
+from supernet.training.trainer import DivergedError
 
 HINT = r"; try a lower {0}\.lr \(it is {1}\), more {0}\.warmup_epochs \(0\) or a {0}\.clip \(none\)"
 

@@ -17,8 +17,8 @@ from space.utils.errors import InputError
 from supernet import Supernet, backbone_shape, extract
 from supernet.operators.selector_learning import SelectorLearning
 from supernet.training.retrain import RetrainRecipe, retrain
-from supernet.training.sandwich import Sandwich
-from supernet.training.train_supernet import SupernetRecipe, make_teacher, train_supernet
+from supernet.training.sandwich import Sandwich, freeze
+from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
 class Killed(BaseException):
@@ -93,11 +93,11 @@ DICTS = TensorLoader(
         ({"held_out": []}, "held_out: must hold images to judge on, got none"),
         (
             {"loader": DICTS},
-            r"^train: a batch must be \(images, targets\),.* a dict of image, label",
+            r"^train: a batch must be \(images, targets\), two tensors, got a dict$",
         ),
         (
             {"held_out": DICTS.batches},
-            r"^held_out: a batch must be .*, got a dict of image, label$",
+            r"^held_out: a batch must be .*, got a dict$",
         ),
         ({"seed": 1 << 64}, r"^seed: must be an integer of 0 to 2\^64 - 1, got 184467440737095516"),
         ({"seed": -1}, r"^seed: must be an integer of 0 to 2\^64 - 1, got -1"),
@@ -116,7 +116,7 @@ def test_nothing_is_written_where_there_is_nothing_to_judge_on(tmp_path):
 
 def test_a_teacher_keeps_its_mode_and_stays_trainable():
     teacher = toy_backbone().train()
-    make_teacher(teacher)(torch.zeros(1, 3, 16, 16))
+    freeze(teacher)(torch.zeros(1, 3, 16, 16))
     train(teacher=teacher)
     supernet = toy_supernet()
     subnet = extract(supernet, supernet.space.smallest())

@@ -107,7 +107,9 @@ def test_another_batch_size_is_refused(tmp_path):
         )
 
     train(16)
-    with pytest.raises(InputError, match="another training, of another number of steps in an epo"):
+    with pytest.raises(
+        InputError, match="another training: it has another number of steps in an epoch"
+    ):
         train(32)
 
 
@@ -131,9 +133,9 @@ def test_another_arch_space_or_task_is_refused(tmp_path):
 
     first = again("a", archs[0])
     assert same_weights(first, again("a", archs[0]))
-    with pytest.raises(InputError, match="the folder holds another training, of another arch;"):
+    with pytest.raises(InputError, match="the folder holds another training: it has another arch;"):
         again("a", archs[1])
-    with pytest.raises(InputError, match="of another task;"):
+    with pytest.raises(InputError, match="it has another task;"):
         again("a", archs[0], smoothing=0.3)
 
     def train(supernet):
@@ -149,7 +151,7 @@ def test_another_arch_space_or_task_is_refused(tmp_path):
 
     train(supernet)
     space = SearchSpace.from_dict({"share": {"max_run": 1}}, supernet.shape)
-    with pytest.raises(InputError, match="of another space;"):
+    with pytest.raises(InputError, match="it has another space;"):
         train(Supernet(toy_backbone(), space))
 
 

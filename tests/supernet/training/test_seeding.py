@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from training_toys import EVERYTHING, toy_backbone, toy_data
 
-from supernet.data.loaders import seed_all, seed_cpu
+from supernet.data.loaders import seed_all
 
 
 def test_images_seed_the_cpu_as_steps_do_and_no_device(monkeypatch):
-    def drawn(seed):
-        own = seed(4, 5, 6)
+    def drawn(devices):
+        own = seed_all(4, 5, 6, devices=devices)
         return random.random(), np.random.rand(), torch.rand(3).tolist(), own.random()
 
-    assert drawn(seed_cpu) == drawn(seed_all)
+    assert drawn(devices=False) == drawn(devices=True)
     images = toy_data(toy_backbone(), **EVERYTHING).train.images
 
     def refused(seed):

@@ -94,12 +94,12 @@ def test_a_second_ctrl_c_leaves_at_once(tmp_path, monkeypatch, whole):
 def test_judging_is_left_at_once_and_the_epoch_is_not_lost(tmp_path, monkeypatch, whole, number):
     reached = []
 
-    def judging(self, model):
+    def judging(held_out, archs, model):
         signal.raise_signal(number)
         reached.append(model)
 
     with monkeypatch.context() as patch:
-        patch.setattr("supernet.training.train_supernet._Judge.__call__", judging)
+        patch.setattr("supernet.training.train_supernet._evaluate", judging)
         with pytest.raises(WHAT_FOLLOWS[number]):
             run(tmp_path)
     assert reached == []

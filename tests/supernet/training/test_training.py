@@ -43,8 +43,8 @@ def test_a_sandwich_step_has_the_gradients_of_its_parts(share):
     archs, data = draw_archs(supernet.space, 0, 0, 3), batch()
     rng = torch.Generator().manual_seed(3)
     soft = torch.randn(8, 10, generator=rng, dtype=torch.float64)
-    teaching = {} if share is None else {"teacher": lambda images: soft, "teacher_share": share}
-    Sandwich(supernet, task, **teaching)(data, archs)
+    recipe, teacher = SupernetRecipe(teacher_share=share or 0.5), share and (lambda images: soft)
+    Sandwich(supernet, task, recipe, teacher)(data, archs)
     found = gradients(supernet)
     supernet.zero_grad()
     logits = supernet(data.images, supernet.space.largest())
@@ -64,7 +64,7 @@ def test_a_sandwich_step_has_the_gradients_of_its_parts(share):
 
 def test_selectors_learn_from_kl_to_the_true_maps_of_a_part_of_the_images():
     supernet, data = toy_supernet().double().train(), batch()
-    losses = Sandwich(supernet, toy_task(), selector_share=0.5)(data, [])
+    losses = Sandwich(supernet, toy_task(), SupernetRecipe(selector_share=0.5))(data, [])
     found = {n: g for n, g in gradients(supernet).items() if n.startswith("selectors.")}
     supernet.zero_grad()
     maps = {}

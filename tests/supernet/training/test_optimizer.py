@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from training_toys import random_loader, toy_supernet, toy_task
 
-from supernet.training.gradients import clip_gradients, split_parameters
+from supernet.training.optimizer import clip_gradients, split_parameters
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
@@ -42,9 +42,9 @@ def test_a_group_without_gradients_has_no_norm():
 def test_parameters_are_split_into_network_and_selectors():
     net = toy_supernet()
     groups = split_parameters(net)
-    assert list(groups) == ["", "selector"]
+    assert list(groups) == ["grad_norm", "selector_grad_norm"]
     own = {id(each) for each in net.selectors.parameters()}
-    assert {id(each) for each in groups["selector"]} == own
+    assert {id(each) for each in groups["selector_grad_norm"]} == own
     assert sum(map(len, groups.values())) == len(list(net.parameters()))
     assert own
 
