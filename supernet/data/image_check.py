@@ -20,6 +20,7 @@ from supernet.progress import progress_bar
 
 AT_ONCE = 16  # images per task of the thread pool
 MOST_NAMED = 3  # bad images in an error
+SAVE_SECONDS = 60.0
 
 
 def check_images(splits: Sequence[Images], kept: Path) -> None:
@@ -27,7 +28,7 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
 
     Args:
         splits: Images to check; those that are no files are skipped.
-        kept: File with the digests of checked files; written also if the check is interrupted.
+        kept: File with the digests of checked files; written every minute, and if the check is interrupted.
 
     Raises:
         InputError: Images cannot be read; the message has their number and the first of them.
@@ -38,6 +39,7 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
     total = sum(len(indices) for _, indices in parts)
     known, good, bad = _read_digests(kept), list[int](), list[str]()
     console, began = Console(stderr=True), time.monotonic()
+    saved = began
     # Pillow releases the GIL while it decodes, so threads are as fast as processes.
     pool = ThreadPoolExecutor()
     try:
@@ -48,6 +50,9 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
                 good += digests
                 bad += errors
                 bar.advance(task, len(indices))
+                if time.monotonic() > saved + SAVE_SECONDS:  # a kill loses a minute of the check
+                    _write_digests(kept, known.union(good))
+                    saved = time.monotonic()
     finally:
         pool.shutdown(cancel_futures=True)
         if good:

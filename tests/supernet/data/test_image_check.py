@@ -151,6 +151,17 @@ def test_an_interrupted_check_goes_on(tmp_path, kept, opened, monkeypatch):
     assert len(opened) == 40
 
 
+def test_a_killed_check_loses_little(tmp_path, kept, monkeypatch):
+    monkeypatch.setattr("supernet.data.image_check.AT_ONCE", 4)
+    monkeypatch.setattr("supernet.data.image_check.SAVE_SECONDS", 0)
+    writes = []
+    monkeypatch.setattr(
+        "supernet.data.image_check._write_digests", lambda _, digests: writes.append(len(digests))
+    )
+    check_images(splits(image_folder(tmp_path, count=50)), kept)
+    assert writes == [*range(4, 201, 4), 200]
+
+
 @pytest.mark.parametrize("stored", [b"", b"abc", bytes(8000), b"x" * 9])
 def test_a_damaged_list_of_good_files_is_made_anew(tmp_path, kept, opened, stored):
     config = image_folder(tmp_path)
