@@ -28,7 +28,8 @@ def check_images(splits: Sequence[Images], kept: Path) -> None:
 
     Args:
         splits: Images to check; those that are no files are skipped.
-        kept: File with the digests of checked files; written every minute, and if the check is interrupted.
+        kept: File with the digests of checked files; written every minute, also if the check is
+            interrupted.
 
     Raises:
         InputError: Images cannot be read; the message has their number and the first of them.
