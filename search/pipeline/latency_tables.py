@@ -32,24 +32,21 @@ def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
             f"{folder.stage(FOLDER)}; measure one with `tokennas profile CONFIG`, or name its file "
             "by --search.latency"
         )
-    known = ", ".join(sorted(tables))
-    chosen = tables_by_cost(folder)
+    used = tables_by_cost(folder)
+    chosen = {}
     for name in names:
         device = name.partition("@")[2]
-        if device and device not in tables:
+        if not device and len(tables) == 1:
+            device = next(iter(tables))
+        table = tables.get(device) or used.get(name)
+        if table is None:
+            known = ", ".join(sorted(tables))
             raise InputError(
-                f"search: {name}: no latency table is called {device!r}; these are: {known}"
+                f"search: {name}: there are latency tables of {known}; say which, as in "
+                f"latency_ms@{min(tables)}, or name one file by --search.latency"
             )
-        if device:
-            chosen[name] = tables[device]
-        elif len(tables) == 1:
-            chosen[name] = next(iter(tables.values()))
-        elif name not in chosen:
-            raise InputError(
-                f"search: {name}: there are tables of {known}; say which, as in "
-                f"{name}@{next(iter(tables))}, or name one file by --search.latency"
-            )
-    return tuple({table.name: table for name, table in chosen.items() if name in names}.values())
+        chosen[table.name] = table
+    return tuple(chosen.values())
 
 
 def tables_by_cost(folder: RunFolder) -> dict[str, LatencyTable]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.measure import WARM_UP, device_name, steady, take_turns, waiting_for
+from search.latency.measure import device_name, steady, time_rounds
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
 from search.problem.latency_names import measured_name
@@ -60,9 +60,14 @@ def time_front(
             if found is None:
                 continue
             known |= found
-        front = _add_metric(front, measured_name(name), known)
-        if left:
-            print_line(console, _describe_error(front, name))
+            errors = (abs(e.metrics[name] / known[e.identity] - 1) for e in front.entries)
+            off = f"{fmean(errors):.1%} on the front, on average"
+            print_line(console, f"{name}: predictions are off by {off}")
+        entries = (
+            replace(e, metrics={**e.metrics, measured_name(name): known[e.identity]})
+            for e in front.entries
+        )
+        front = replace(front, entries=tuple(entries))
     return front
 
 
@@ -70,30 +75,11 @@ def latencies_of(
     entry: FrontEntry, tables: Mapping[str, LatencyTable]
 ) -> dict[str, dict[str, Any]]:
     """Return an entry's latencies in the format of arch files, by name of the cost."""
-    found = {}
-    for name, table in tables.items():
-        if name in entry.metrics:
-            measured = entry.measured.get(name)
-            ms = entry.metrics[name] if measured is None else measured
-            found[name] = _to_dict(ms, measured is not None, table)
-    return found
-
-
-def has_latencies(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
-    """Return whether an arch file's metrics have the latencies of all tables.
-
-    They must be measured ones where this machine has the device.
-    """
-    for name, table in tables.items():
-        found = metrics.get(name)
-        if not isinstance(found, Mapping):
-            return False
-        wanted = _to_dict(0.0, _device_of(table) is not None, table)
-        if any(found.get(key) != wanted[key] for key in CONDITIONS):
-            return False
-        if wanted["measured"] and not found.get("measured"):
-            return False
-    return True
+    return {
+        name: _to_dict(entry.measured.get(name, entry.metrics[name]), name in entry.measured, table)
+        for name, table in tables.items()
+        if name in entry.metrics
+    }
 
 
 def time_archs(
@@ -122,29 +108,17 @@ def time_archs(
 
 def _to_dict(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
     """Return a latency in the format of arch files."""
-    conditions = table.conditions.to_dict()
-    return {
-        "value": round(ms, 4),
-        "measured": measured,
-        **{key: conditions[key] for key in CONDITIONS},
-    }
+    conditions = {key: getattr(table.conditions, key) for key in CONDITIONS}
+    return {"value": round(ms, 4), "measured": measured, **conditions}
 
 
-def describe_excess(front: Front, limits: Mapping[str, float]) -> list[str]:
-    """Describe for each entry by how much it exceeds budgets when measured; empty for none.
-
-    Args:
-        front: Front with measurements.
-        limits: Limits of latencies, by name of the cost.
-    """
-    return [
-        ", ".join(
-            f"{name} is over by {entry.measured[name] / most - 1:.1%}"
-            for name, most in limits.items()
-            if entry.measured.get(name, 0.0) > most
-        )
-        for entry in front.entries
-    ]
+def describe_excess(entry: FrontEntry, limits: Mapping[str, float]) -> str:
+    """Describe by how much an entry exceeds limits of latencies when measured; empty for none."""
+    return ", ".join(
+        f"{name} is over by {entry.measured[name] / most - 1:.1%}"
+        for name, most in limits.items()
+        if entry.measured.get(name, 0.0) > most
+    )
 
 
 def _device_of(table: LatencyTable) -> torch.device | None:
@@ -172,13 +146,14 @@ def _measure(
         return None
     full = Arch.full(supernet.shape.depth)
     try:
-        taken = _time_rounds([full, *archs], supernet, table, device, console)
+        runs = runs_of(supernet, [full, *archs], table.conditions, device)
+        rounds = [*time_rounds(runs, range(ROUNDS), device, console, "timing")]
     except RuntimeError as error:  # out of memory, or torch cannot compile here
         why = one_line(error)
         print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
         return None
-    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(taken).items()}
-    drift = ms[next(iter(taken))] / table.full_ms
+    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(runs, rounds).items()}
+    drift = ms[supernet.space.identity(full)] / table.full_ms
     print_line(
         console,
         f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
@@ -187,41 +162,3 @@ def _measure(
     if not 1 - DRIFT <= drift <= 1 + DRIFT:
         print_line(console, "The machine is not what it was: make the profile and this search anew")
     return ms
-
-
-def _time_rounds(
-    archs: Iterable[Arch],
-    supernet: Supernet,
-    table: LatencyTable,
-    device: torch.device,
-    console: Console,
-) -> dict[str, list[float]]:
-    """Measure the seconds of each subnet in each round, by identity."""
-    here = next(supernet.parameters()).device
-    try:
-        runs = runs_of(supernet.to(device), archs, table.conditions)
-    finally:
-        supernet.to(here)
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    rounds = track(range(ROUNDS), "timing", console=console, disable=not console.is_terminal)
-    for i in rounds:
-        found = take_turns(runs, 1, waiting_for(device), 0 if i else WARM_UP, seed=i)
-        for name, (seconds,) in found.items():
-            taken[name].append(seconds)
-    return taken
-
-
-def _describe_error(front: Front, name: str) -> str:
-    """Describe the mean error of the predictions on the front."""
-    pairs = [(each.metrics[name], each.measured[name]) for each in front.entries]
-    mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
-    return f"{name}: predictions are off by {mean:.1%} on the front, on average"
-
-
-def _add_metric(front: Front, name: str, values: Mapping[str, float]) -> Front:
-    """Return the front with one more metric of its entries."""
-    entries = (
-        replace(entry, metrics={**entry.metrics, name: values[entry.identity]})
-        for entry in front.entries
-    )
-    return replace(front, entries=tuple(entries))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ from search.latency.measure import device_name, images_like, take_turns, waiting
 from search.latency.table import LatencyTable
 from search.pipeline.context import RunContext
 from search.pipeline.export import write_arch
-from search.pipeline.measure_front import has_latencies, time_archs
+from search.pipeline.measure_front import time_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.problem.latency_names import is_latency
 from space.arch_file import load_arch_file
@@ -41,21 +41,22 @@ def add_figures(
         places: Folders of complete networks, by name.
         tables: Latency tables of the search, by name of the cost.
     """
-    supernet, amp = run.supernet, run.config.retrain.amp
+    space = run.supernet.space
     files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
     metrics = {name: dict(file.metrics) for name, file in files.items()}
+    # If one network lacks figures, all are measured, side by side.
     if not all(SPEED in known for known in metrics.values()):
         subnets = {
             name: create_subnet(place / ARCH, place / WEIGHTS).to(run.device).eval()
             for name, place in places.items()
         }
-        for name, speed in images_per_second(subnets, amp).items():
+        for name, speed in images_per_second(subnets, run.config.retrain.amp).items():
             metrics[name][SPEED] = speed
-    if not all(has_latencies(known, tables) for known in metrics.values()):
+    if not all(tables.keys() <= known.keys() for known in metrics.values()):
         archs = (file.arch for file in files.values())
-        latencies = time_archs(archs, supernet, tables, run.console)
+        latencies = time_archs(archs, run.supernet, tables, run.console)
         for name, file in files.items():
-            metrics[name] |= latencies[supernet.space.identity(file.arch)]
+            metrics[name] |= latencies[space.identity(file.arch)]
     for name, file in files.items():
         if metrics[name] != file.metrics:
             path = places[name] / ARCH
@@ -84,12 +85,10 @@ def row(name: str, path: Path, metric: str) -> dict[str, Any]:
 
 def latency_cells(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the latencies of an arch file's metrics by column title, which marks predictions."""
-    found = {
-        name: each for name, each in metrics.items() if is_latency(name) and isinstance(each, dict)
-    }
     return {
         name if each.get("measured") else f"{name}, predicted": each.get("value")
-        for name, each in found.items()
+        for name, each in metrics.items()
+        if is_latency(name) and isinstance(each, dict)
     }
 
 
@@ -103,15 +102,20 @@ def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict
     if not subnets:
         return {}
     parameter = next(next(iter(subnets.values())).parameters())
-    device, half = parameter.device, amp and parameter.device.type == "cuda"
-    runs: dict[K, Callable[[], Tensor]] = {
-        name: partial(_forward, subnet, images_like(subnet, BATCH), amp)
+    device, wait = parameter.device, waiting_for(parameter.device)
+
+    def forward(subnet: nn.Module, images: Tensor) -> None:
+        with torch.inference_mode(), autocast(device, amp):
+            subnet(images)
+
+    runs = {
+        name: partial(forward, subnet, images_like(subnet, BATCH))
         for name, subnet in subnets.items()
     }
-    wait = waiting_for(device)
     # The seconds of one round, after the warm-up, set the number of rounds.
     once = sum(map(sum, take_turns(runs, 1, wait).values()))
     rounds = math.ceil(SECONDS * len(subnets) / once)
+    half = amp and device.type == "cuda"
     conditions = {
         "device": device_name(device),
         "batch": BATCH,
@@ -121,9 +125,3 @@ def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict
         name: {"value": round(BATCH / median(taken), 1), **conditions}
         for name, taken in take_turns(runs, rounds, wait, warm_up=0).items()
     }
-
-
-def _forward(subnet: nn.Module, images: Tensor, amp: bool) -> Tensor:
-    with torch.inference_mode(), autocast(images.device, amp):
-        logits: Tensor = subnet(images)
-    return logits
