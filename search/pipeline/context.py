@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import track
 
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
@@ -38,8 +39,6 @@ GOOD_IMAGES = "good_images.bin"
 # What a supernet's weights depend on.
 TRAINED = ("backbone", "data", "task", "space", "supernet")
 
-OnLoaded = Callable[[int, int], None]
-
 
 class RunContext:
     """A run: its config, its folder, and what its stages open.
@@ -58,6 +57,10 @@ class RunContext:
         self.folder = RunFolder(config, file)
         self.console = console or new_console()
         self._is_trained = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens everything itself.
+        return RunContext, (self.config, self.file)
 
     def open(self) -> RunContext:
         """Open data, backbone and supernet, before long work starts."""
@@ -151,15 +154,20 @@ class RunContext:
         objectives, directions = self.config.search.objectives, self.task.directions
         return make_problem(self.space, objectives, budget, directions, self.tables)
 
-    def held_out(self, amp: bool = True, on_loaded: OnLoaded | None = None) -> HeldOut:
+    def search_batches(self) -> Iterable[Any]:
+        """The batches of the search split, with a progress bar while they are loaded."""
+        hidden = not self.console.is_terminal
+        return track(
+            self.data.search, "images", console=self.console, transient=True, disable=hidden
+        )
+
+    def held_out(self, amp: bool) -> HeldOut:
         """The search split on the device.
 
         Args:
             amp: Whether networks are judged under bfloat16 autocast on GPUs.
-            on_loaded: Called with how many images have come, and with how many there are.
         """
-        batches = _counted(self.data.search, on_loaded) if on_loaded else self.data.search
-        return HeldOut(batches, self.task, self.device, amp)
+        return HeldOut(self.search_batches(), self.task, self.device, amp)
 
     @cached_property
     def test(self) -> HeldOut:
@@ -177,15 +185,6 @@ class RunContext:
         data: Any = self.data
         splits = data.train.images, data.search.dataset, data.test.dataset
         check_images(splits, self.folder.path / GOOD_IMAGES)
-
-
-def _counted(batches: Any, on_loaded: OnLoaded) -> Iterator[Any]:
-    """Batches of a loader, of which it is told how many images have come."""
-    done, total = 0, len(batches.dataset)
-    for batch in batches:
-        done += len(batch[0])
-        on_loaded(done, total)
-        yield batch
 
 
 def digest(path: Path) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 
 from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
 from search.pipeline.context import RunContext
-from search.pipeline.run_evaluator import RunEvaluator
 from search.pipeline.search import search_supernet, shown_progress
 from search.problem.feasible import FeasibleArchs
 from space.arch import Arch
@@ -28,7 +27,6 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
     with shown_progress(run.console, name) as shown:
         front = search_supernet(
             run,
-            RunEvaluator(run.config, run.file),
             problem,
             {"storage": None, "reuse": []},
             trials=len(archs),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
@@ -14,7 +13,7 @@ from rich.progress import Progress
 
 from search.front.front import Front
 from search.front.front_file import FRONT
-from search.front.leads import Lead, describe_leads
+from search.front.leads import describe_leads
 from search.latency.costs import by_cost
 from search.latency.fit import TOO_FAR
 from search.pipeline.config import SearchConfig
@@ -25,7 +24,6 @@ from search.pipeline.run_folder import RunFolder
 from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions
-from search.study.samplers import parse_sampler
 from search.study.session import Progress as State
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
 from search.utils.units import duration
@@ -41,7 +39,6 @@ def search(run: RunContext) -> Front:
             empty.
     """
     wanted, console = run.config.search, run.console
-    sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     tables = run.load_trained().tables
     for table in tables:
         print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
@@ -52,24 +49,23 @@ def search(run: RunContext) -> Front:
     path = run.folder.search / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
+    settled = _Settled(run.folder)
     with shown_progress(console) as shown:
-        settled = _Settled(run.folder)
 
-        def begun(state: State) -> None:
+        def on_event(state: State) -> None:
             settled(state)
             shown(state)
 
         front = search_supernet(
             run,
-            RunEvaluator(run.config, run.file, shown.loaded),
             problem,
             {"reuse": [str(run.folder.search.with_name(name)) for name in wanted.reuse]},
             trials=wanted.trials,
-            sampler=sampler,
+            sampler={"name": wanted.sampler, **wanted.sampler_args},
             folder=run.folder.search,
-            on_event=begun,
+            on_event=on_event,
         )
-    settled.end()
+    settled.end(front)
     check_found(front, wanted)
     limits: dict[str, float] = {}
     if tables:
@@ -91,33 +87,26 @@ class _Settled:
     def __init__(self, folder: RunFolder) -> None:
         self._claim = cache(partial(folder.claim, "supernet", TRAINED, searched=True))
         self._first: State | None = None
-        self._evaluated = False
 
     def __call__(self, state: State) -> None:
         """The search has come so far."""
         first = self._first = self._first or state
-        self._evaluated = state.done > first.done
         if state.done - state.failed > first.done - first.failed:
             self._claim()
 
-    def end(self) -> None:
+    def end(self, front: Front) -> None:
         """The search is over; where nothing was left to evaluate, its values are as good as any."""
-        if not self._evaluated:
+        if self._first is None or front.evaluations == self._first.done:
             self._claim()
 
 
 def search_supernet(
-    run: RunContext,
-    evaluate: RunEvaluator,
-    problem: Problem,
-    options: Mapping[str, Any],
-    **values: Any,
+    run: RunContext, problem: Problem, options: Mapping[str, Any], **values: Any
 ) -> Front:
     """`run_search` on the supernet of a run, with what all searches of its config have in common.
 
     Args:
         run: The run, whose supernet is trained.
-        evaluate: What makes the evaluation.
         problem: What is looked for.
         options: Values of the config's search that are others here.
         values: What is this search's own, as `run_search` takes it.
@@ -126,7 +115,7 @@ def search_supernet(
     values_of_config = {each.name: getattr(wanted, each.name) for each in fields(SearchOptions)}
     gpus = None if workers == 0 else workers.gpus
     return run_search(
-        make_evaluate=evaluate,
+        make_evaluate=RunEvaluator(run),
         problem=problem,
         seed=run.config.search_seed,
         origin=run.origin,
@@ -164,35 +153,28 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         console: where it is shown.
         limits: budgets by the name of the cost; what a measurement finds beyond one is marked.
     """
-    rows = [
-        _row(row, front, lead, over)
-        for row, lead, over in zip(
-            front.rows(), front.leads, describe_excess(front, limits or {}), strict=True
-        )
-    ]
+    leads, first = front.leads, ["trial", *(each.name for each in front.objectives)]
+    rows = []
+    for entry, row, lead in zip(front.entries, front.rows(), leads, strict=True):
+        shown = {name: row[name] for name in first}
+        if any(leads):
+            shown["lead"] = "" if lead is None else str(lead)
+        shown["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
+        if over := describe_excess(entry, limits or {}):
+            shown["budget"] = over
+        rest = {name: value for name, value in row.items() if name not in (*first, "top5")}
+        rows.append(shown | rest)
     of = f", {front.images:,} images" if front.images else ""
     show_rows(rows, console, title=f"front, on the search split{of}")
     lines = [f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}."]
-    if any(front.leads):
-        lines.append(describe_leads(front.leads))
+    if any(leads):
+        lines.append(describe_leads(leads))
     for line in (*lines, OPTIMISTIC):
         print_line(console, line)
 
 
-def _row(row: Mapping[str, Any], front: Front, lead: Lead | None, over: str) -> dict[str, Any]:
-    """A row of the front's table: the objectives, and beside them what they are worth."""
-    first = ["trial", *(each.name for each in front.objectives)]
-    shown = {name: row[name] for name in first}
-    if any(front.leads):
-        shown["lead"] = "" if lead is None else str(lead)
-    shown["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
-    if over:
-        shown["budget"] = over
-    return shown | {name: value for name, value in row.items() if name not in (*first, "top5")}
-
-
 class Shown:
-    """Shows the images that are loaded, and then how far the search is.
+    """Shows how far a search is.
 
     Args:
         console: where it prints lines: where it is no terminal, one for each tenth of the search.
@@ -206,19 +188,7 @@ class Shown:
         self._title = title
         self._task = bar.add_task(title, total=None, state="")
         self._noted: set[str] = set()
-        self._told: int | None = None
-        self._began: float | None = None
-
-    def loaded(self, done: int, total: int) -> None:
-        """So many images of the search split are there."""
-        self._began = self._began or time.monotonic()
-        self._bar.update(self._task, total=total, completed=done, state="images loaded")
-        if done == total:
-            seconds = time.monotonic() - self._began
-            print_line(
-                self._console, f"{total:,} images of the search split loaded in {duration(seconds)}"
-            )
-            self._began = None
+        self._tenth: int | None = None
 
     def __call__(self, state: State) -> None:
         """The search has come so far."""
@@ -228,10 +198,8 @@ class Shown:
                 print_line(self._console, note)
         words = _words(state)
         self._bar.update(self._task, total=state.total, completed=state.done, state=words)
-        tenth = 10 * state.done // state.total
-        news = self._told is not None and tenth > self._told
-        self._told = tenth
-        if news and not self._console.is_terminal:
+        before, self._tenth = self._tenth, 10 * state.done // state.total
+        if before is not None and self._tenth > before and not self._console.is_terminal:
             print_line(self._console, f"{self._title} {state.done}/{state.total}  {words}")
 
 

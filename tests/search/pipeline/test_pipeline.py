@@ -56,7 +56,7 @@ def test_the_front_keeps_the_budget_and_its_figures_are_those_of_the_supernet(ru
     front = Front.load(run[1] / "search" / "main" / "front.yaml")
     assert front.evaluations == 16
     assert len(front) >= 2
-    evaluate = RunEvaluator(config, run[0])()
+    evaluate = RunEvaluator(RunContext(config, run[0]))()
     for entry in front.entries:
         assert entry.metrics["macs"] == macs(entry.arch, front.shape) <= 0.8 * front.full["macs"]
         found = evaluate(entry.arch)
