@@ -8,7 +8,7 @@ import numpy as np
 
 from search.latency.costs import latency_costs
 from search.latency.table import LatencyTable
-from search.pipeline.choose import Choice, split_budget, stage_path
+from search.pipeline.choose import Choice, check_folders, split_budget, stage_path
 from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.export import check_formats
 from search.pipeline.network_folder import VALUES
@@ -54,8 +54,10 @@ def check(run: RunContext) -> None:
             )
     # Which archs the choices are is not known yet; the folders that they go to are.
     names = ["full"] * config.retrain.full + config.retrain.budgets
-    for name in names:
-        folder.check(stage_path(config, Choice(name, run.space.largest())), VALUES)
+    choices = [Choice(name, run.space.largest()) for name in names]
+    check_folders(choices)
+    for choice in choices:
+        folder.check(stage_path(config, choice), VALUES)
     for number, text in enumerate(config.retrain.budgets):
         with naming(f"retrain.budgets[{number}]"):
             _check_budget(text, problem, run.tables)
@@ -73,18 +75,8 @@ def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -
             "a metric to search.objectives, such as top1, or leave the budgets empty"
         )
     name, amount = split_budget(text)
-    space = problem.space
-    if name != "macs":
-        if name not in (*FREE_COSTS, *problem.latencies):
-            raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
-        costs = {**FREE_COSTS, **latency_costs(tables, space)}
-        budget = parse_budget(f"{name}={amount}", space, costs=costs)
-        FeasibleArchs(space, budget).check(np.random.default_rng(0))
-        return
-    (limit,) = parse_budget(f"macs={amount}", space).limits
-    low = space.mac_bands.low
-    if limit.most < low:
-        raise InputError(
-            f"no arch is within {text}; the smallest takes "
-            f"{low / space.mac_bands.high:.0%} of the MACs"
-        )
+    if name not in (*FREE_COSTS, *problem.latencies):
+        raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
+    costs = {**FREE_COSTS, **latency_costs(tables, problem.space)}
+    budget = parse_budget(f"{name}={amount}", problem.space, costs=costs)
+    FeasibleArchs(problem.space, budget).check(np.random.default_rng(0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,19 +79,30 @@ def load_choices(paths: list[str], space: SearchSpace) -> list[Choice]:
     """Return the archs of arch files, fronts and folders as choices with the files' names.
 
     Raises:
-        InputError: A file is invalid, an arch is not in the space, or two would share a folder.
+        InputError: A file is invalid, or an arch is not in the space.
     """
-    found: dict[str, Choice] = {}
+    choices = []
     for each in read_archs(paths):
         if reasons := space.violations(each.file.arch):
             raise InputError(f"{each.path}: not in the space of this run: {reasons[0]}")
-        choice = Choice(each.name, each.file.arch)
-        if choice.folder in found:
+        choices.append(Choice(each.name, each.file.arch))
+    return choices
+
+
+def check_folders(choices: Iterable[Choice]) -> None:
+    """Refuse choices that would share a folder.
+
+    Raises:
+        InputError: Two would.
+    """
+    found: dict[str, Choice] = {}
+    for choice in choices:
+        other = found.setdefault(choice.folder, choice)
+        if other is not choice:
             raise InputError(
-                f"{each.path}: another of the files is called {choice.folder} too; rename one"
+                f"retrain: {other.name} and {choice.name} would share the folder {choice.folder}; "
+                "rename one, or leave it out"
             )
-        found[choice.folder] = choice
-    return list(found.values())
 
 
 def split_budget(budget: str) -> tuple[str, str]:
@@ -116,8 +127,8 @@ def choose(
     space: SearchSpace,
     tell: Callable[[str], None],
     best_of_random: Callable[[str], Arch] | None = None,
-) -> Iterator[Choice]:
-    """Yield the full network, and for each budget the front's best and the controls.
+) -> list[Choice]:
+    """Choose the full network, and for each budget the front's best and the controls.
 
     Args:
         config: Config of the run.
@@ -127,41 +138,29 @@ def choose(
         best_of_random: Returns the best of random archs within a budget; None to choose none.
 
     Raises:
-        InputError: The front has no subnet within a budget, or two choices would share a folder.
+        InputError: The front has no subnet within a budget.
     """
     wanted = config.retrain
-    seen: dict[Arch, str] = {}
-    folders: dict[str, str] = {}
-    if wanted.full:
-        seen[space.largest()] = "full"
-        yield Choice(str(Purpose("full")), space.largest())
+    choices = [Choice(str(Purpose("full")), space.largest())] if wanted.full else []
     for budget in wanted.budgets:
         best = best_within(front, budget, tell)
-        found = [(budget, best.arch, f"the best within {budget}")]
+        choices.append(Choice(str(Purpose("best", budget)), best.arch))
         if wanted.baselines:
             is_macs = split_budget(budget)[0] == "macs"
             limit = _limit(front, budget) if is_macs else best.metrics["macs"]
-            found += [
-                (str(Purpose("baseline", budget, each.name)), each.arch, "")
+            choices += [
+                Choice(str(Purpose("baseline", budget, each.name)), each.arch)
                 for each in baselines(space, macs=limit)
                 if each.arch is not None
             ]
         if best_of_random is not None:
-            what = f"the best of random archs within {budget}"
-            found.append((str(Purpose("random", budget)), best_of_random(budget), what))
-        for name, arch, what in found:
-            choice = Choice(name, arch)
-            if arch in seen:
-                if what:
-                    tell(f"{what} is {seen[arch]!r} too: retrained once")
-            elif choice.folder in folders:
-                raise InputError(
-                    f"retrain.budgets: {folders[choice.folder]} and {name} would share a folder; "
-                    "leave one of them out"
-                )
-            else:
-                seen[arch] = folders[choice.folder] = name
-                yield choice
+            choices.append(Choice(str(Purpose("random", budget)), best_of_random(budget)))
+    kept: dict[Arch, Choice] = {}
+    for choice in choices:
+        other = kept.setdefault(choice.arch, choice)
+        if other is not choice:
+            tell(f"{choice.name} is the same arch as {other.name}: retrained once")
+    return list(kept.values())
 
 
 def best_within(
@@ -183,14 +182,11 @@ def best_within(
     if any(measured in entry.metrics for entry in front.entries):
         kept = front.best(**{measured: limit})
         if kept is None and best is not None:
-            tell(
-                f"within {budget} there is nothing by measurement: the best by prediction is taken"
-            )
+            tell(f"within {budget} is nothing by measurement: the best by prediction is taken")
         best = kept or best
     if best is None:
-        least = min(
-            (entry.metrics.get(name, math.nan) for entry in front.entries), default=math.nan
-        )
+        costs = (entry.metrics.get(name, math.nan) for entry in front.entries)
+        least = min(costs, default=math.nan)
         unit = "MACs" if name == "macs" else name
         raise InputError(
             f"retrain.budgets: the front has no subnet within {budget}; its smallest has "

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.latency.table import LatencyTable
-from search.pipeline.choose import Choice, choose, load_choices, stage_path
+from search.pipeline.choose import Choice, check_folders, choose, load_choices, stage_path
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext
 from search.pipeline.export import load_front, write_arch
@@ -48,19 +47,14 @@ class Retrained:
     """Results of retraining.
 
     Args:
+        title: Title of the table.
         rows: Table rows of the retrained networks.
         failed: Reasons for failures in a line, by name.
-        images: Images of the test split.
     """
 
+    title: str
     rows: list[dict[str, Any]]
     failed: dict[str, str]
-    images: int
-
-    @property
-    def title(self) -> str:
-        """Title of the table."""
-        return f"retrained, on the test split, {self.images:,} images"
 
     def check(self) -> None:
         """Report failures.
@@ -83,8 +77,9 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
         InputError: There is no front, no subnet within a budget, or an arch file is invalid.
     """
     run.load_trained()
-    tables = _tables(run)
-    choices = load_choices(archs, run.space) if archs else _chosen(run)
+    tables = tables_by_cost(run.folder)
+    choices = load_choices(archs, run.space) if archs else _choose(run)
+    check_folders(choices)
     for choice in choices:
         run.folder.check(stage_path(run.config, choice), VALUES)
     run.check_images()
@@ -98,26 +93,18 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     failed = _retrain_all(run, todo)
     done = {name: place for name, place in places.items() if name not in failed}
     add_figures(run, done, tables)
-    images = len(run.data.test.dataset)  # type: ignore[arg-type]
+    images: Any = run.data.test.dataset
+    title = f"retrained, on the test split, {len(images):,} images"
     metric = run.task.metrics[0].name
     rows = [row(name, place / ARCH, metric) for name, place in done.items()]
-    return Retrained(rows, failed, images)
+    return Retrained(title, rows, failed)
 
 
-def _chosen(run: RunContext) -> list[Choice]:
+def _choose(run: RunContext) -> list[Choice]:
     """Return the config's choices."""
     front = load_front(run)
     random = partial(best_random, run, front.evaluations) if run.config.retrain.random else None
-    return list(choose(run.config, front, run.space, partial(print_line, run.console), random))
-
-
-def _tables(run: RunContext) -> dict[str, LatencyTable]:
-    """Return the search's latency tables; none where they are invalid."""
-    try:
-        return tables_by_cost(run.folder)
-    except InputError as error:
-        print_line(run.console, f"No milliseconds: {error}")
-        return {}
+    return choose(run.config, front, run.space, partial(print_line, run.console), random)
 
 
 def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, str]:
@@ -132,8 +119,8 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
         jobs = [
             LongJob(
                 choice.name,
-                run=partial(retrain_one, run.config, run.file, choice, place),
-                run_share=partial(retrain_share, run.config, run.file, choice, place),
+                run=partial(attempt, run, choice, place, quiet=True),
+                run_share=partial(retrain_share, run, choice, place, quiet=True),
                 note=partial(note_failure, place),
                 progress=partial(count_epochs, place),
                 total=run.config.retrain.epochs,
@@ -163,51 +150,40 @@ def count_epochs(place: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) -> str | None:
-    """Retrain a choice in a process of its own; return the reason for a failure, or None."""
-    return attempt(RunContext(config, file), choice, place, quiet=True)
+def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> str | None:
+    """Retrain a choice in this process; return the reason for a failure, or None."""
+    try:
+        retrain_share(run, choice, place, quiet)
+    except Exception as error:
+        # One failure must not end the retraining of the others.
+        return reason_of(error)
+    return None
 
 
-def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path) -> None:
-    """Retrain a choice together with the other processes of torch's process group.
+def retrain_share(run: RunContext, choice: Choice, place: Path, quiet: bool) -> None:
+    """Retrain a choice together with the other processes of torch's process group, if any.
+
+    The reason for a failure is stored in its folder.
 
     Raises:
         InputError: This process failed, or another one, whose rank the message names.
         KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
     """
-    run, first = RunContext(config, file), Processes.current().is_main
-    run_on_all(run.load_trained)
-    with run_on_all(lambda: FolderLock(place) if first else nullcontext()):
+    processes = Processes.current()
+    with run_on_all(lambda: FolderLock(place) if processes.is_main else nullcontext()):
         run_on_main(lambda: forgive(place))
         try:
-            retrain_choice(run, choice, place, quiet=True)
+            retrain_choice(run, choice, place, quiet)
         except Exception as error:
             # Where another process has died, Ray Train destroys the group: no reason to store.
-            if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
+            if not isinstance(error, ProcessLostError) and Processes.current() == processes:
                 note_failure(place, reason_of(error))
             raise
 
 
-def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> str | None:
-    """Retrain a choice; return the reason for a failure and store it in its folder."""
-    try:
-        lock = FolderLock(place)
-    except InputError as error:
-        return str(error)
-    with lock:
-        forgive(place)
-        try:
-            retrain_choice(run, choice, place, quiet)
-        except Exception as error:
-            # One failure must not end the retraining of the others.
-            note_failure(place, reason_of(error))
-            return reason_of(error)
-    return None
-
-
-def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> None:
+def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool) -> None:
     """Train a choice, evaluate it on the test split, and write weights and arch file."""
-    run.load_trained()
+    run_on_all(run.load_trained)
     recipe = run.config.retrain
     first, count = Processes.current().is_main, Processes.current().count
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}

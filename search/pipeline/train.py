@@ -71,16 +71,16 @@ def _teacher(run: RunContext) -> nn.Module | None:
     what = f"supernet.teacher: {wanted.model}"
     if loaded.head_reset or not (wanted.checkpoint or wanted.pretrained):
         raise InputError(f"{what} must come with weights for {run.task.needs}")
-    size, own = teacher.patch_embed.img_size, run.supernet.patch_embed.img_size
-    if tuple(size) != tuple(own):
-        raise InputError(
-            f"{what} takes images of {size}, the backbone {own}; set img_size in its args"
-        )
-    if teacher.in_chans != run.supernet.in_chans:
-        raise InputError(
-            f"{what} takes images of {teacher.in_chans} channels, the backbone of "
-            f"{run.supernet.in_chans}; set in_chans in its args"
-        )
+    supernet = run.supernet
+    sizes = {
+        "img_size": (teacher.patch_embed.img_size, supernet.patch_embed.img_size),
+        "in_chans": (teacher.in_chans, supernet.in_chans),
+    }
+    for key, (size, own) in sizes.items():
+        if size != own:
+            raise InputError(
+                f"{what} takes images of {key} {size}, the backbone {own}; set {key} in its args"
+            )
     for key in ("mean", "std"):
         expected = list(teacher.pretrained_cfg[key])
         # A value given in the config is taken to suit both networks.
