@@ -29,43 +29,35 @@ from supernet.export import check_packages
 PORTFOLIO = "portfolio"
 
 
-def export(run: RunContext, archs: list[str]) -> list[Path]:
+def export(run: RunContext, archs: list[str]) -> None:
     """Write an arch file for each point of the front, and `front.yaml` beside them.
 
     Files of an earlier export are removed where their arch is no longer on the front. In the
     config's formats, the subnet of each point is written too, or of each arch file in `archs`; the
     format `portfolio` writes the front over one set of weights.
 
-    Returns:
-        The arch files.
-
     Raises:
         InputError: The front or the trained supernet is missing, an arch file is invalid, or a
             file cannot be written or does not compute what its subnet computes.
     """
-    config, folder, search = run.config, run.folder, run.config.search.name
+    config, folder = run.config, run.folder
     forms = check_formats(config, archs)
     front = None if archs else load_front(run)
     given = archs_by_name(read_archs(archs))
     run.load_trained()
     folder.claim("supernet", TRAINED)
-    target = make_folder(folder.stage("export") / search)
+    target = make_folder(folder.stage("export") / config.search.name)
+    packing = Packing(run, forms)
     with FolderLock(target):
         if front is not None:
             given = archs_by_name(_write_front(run, front, target))
-            noun = "arch" if len(given) == 1 else "archs"
-            print_line(run.console, f"exported {len(given)} {noun} to {target}")
-            lines = [*remove_stale(target, search, given)]
-            if PORTFOLIO not in config.export.format:
-                lines += describe_stale_portfolio(target / PORTFOLIO, front, search)
-            for line in lines:
+            if PORTFOLIO in config.export.format:
+                packing.pack_front(target / PORTFOLIO, front)
+            elif line := describe_stale_portfolio(target / PORTFOLIO, front, config.search.name):
                 print_line(run.console, line)
-        packing = Packing(run, forms)
-        if front is not None and PORTFOLIO in config.export.format:
-            packing.pack_front(target / PORTFOLIO, front)
-        for number, (name, each) in enumerate(given.items() if forms else (), start=1):
-            packing.pack(target / name, each.path, each.file, f"{number}/{len(given)}")
-    return [each.path for each in given.values()]
+        if forms:
+            for name, each in given.items():
+                packing.pack(target / name, each)
 
 
 def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
@@ -121,7 +113,11 @@ def write_arch(
 
 
 def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:
-    """Write the arch files of a front."""
+    """Write the arch files of a front, in place of those of an earlier one."""
+    for line in remove_stale(target, front):
+        print_line(run.console, line)
+    # Before the arch files: a later export finds by it what an interrupted one has written.
+    front.save(target / FRONT)
     paths, tables = [], tables_by_cost(run.folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
@@ -129,5 +125,5 @@ def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]
         metrics = {"search": dict(entry.metrics), **latencies_of(entry, tables)}
         write_arch(run, path, entry.arch, metrics=metrics, origin=origin)
         paths.append(path)
-    front.save(target / FRONT)
+    print_line(run.console, f"archs exported to {target}: {len(paths)}")
     return read_archs(paths)

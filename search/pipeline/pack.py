@@ -15,12 +15,13 @@ from torch import Tensor
 
 from search.front.front import Front
 from search.pipeline.context import RunContext
+from search.pipeline.given_archs import NamedArch
 from search.pipeline.model_card import render_portfolio_card, render_subnet_card
 from search.pipeline.network_folder import ARCH
 from search.pipeline.subnets import SUPERNET, about, load_subnet
 from search.portfolio import save_portfolio
 from search.utils.console import print_line
-from space.arch_file import ArchFile, load_arch, save_arch
+from space.arch_file import load_arch, save_arch
 from space.utils.atomic import make_folder, remove_half_written
 from space.utils.errors import InputError
 from space.utils.reader import open_json
@@ -48,26 +49,29 @@ class Packing:
     run: RunContext
     forms: Sequence[str]
 
-    def pack(self, place: Path, path: Path, file: ArchFile, number: str) -> None:
+    def pack(self, place: Path, given: NamedArch) -> None:
         """Write the folder of an arch file's subnet; existing files are kept.
 
         Args:
             place: Folder of the network.
-            path, file: The arch file.
-            number: Prefix of console lines, such as 3/14.
+            given: The arch file.
 
         Raises:
             InputError: The folder holds another arch or other weights, or a file cannot be written.
         """
-        subnet, source = load_subnet(self.run, path, file)
-        self._check_size(path, subnet)
+        run, file = self.run, given.file
+        subnet, source = load_subnet(run, given.path, file)
+        wanted, found = (subnet.in_chans, *subnet.patch_embed.img_size), self.images.shape[1:]
+        if wanted != tuple(found):
+            raise InputError(
+                f"{given.path}: takes images of {wanted}, the data of this run has {tuple(found)}"
+            )
         record = _claim(place, subnet, source)
         # Where the arch file lacks backbone, input or classes, those of the run hold.
-        known = about(self.run).items()
-        values = {key: getattr(file, key) or value for key, value in known}
+        values = {key: getattr(file, key) or value for key, value in about(run).items()}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
-        if record.source == SUPERNET and file.origin.get("supernet") != self.run.weights_digest:
+        if record.source == SUPERNET and file.origin.get("supernet") != run.weights_digest:
             # Its metrics are those of other weights.
             file = replace(file, metrics={})
         save_arch(path=place / ARCH, **vars(file))
@@ -78,12 +82,11 @@ class Packing:
                 there = place / FORMATS[name].file
                 record.checks[name] = export_subnet(subnet, there, name, self.images, config)
                 write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
-                print_line(self.run.console, f"{number} {there}: {record.checks[name]}")
-        name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
+                print_line(run.console, f"{there}: {record.checks[name]}")
         text = render_subnet_card(
-            name,
+            f"{file.origin.get('run', 'tokennas')}-{place.name}",
             file,
-            self.run.config,
+            run.config,
             search_images=self._split,
             checks=record.checks,
             source=record.source,
@@ -123,20 +126,13 @@ class Packing:
         split: Any = self.run.data.search.dataset
         return len(split)
 
-    def _check_size(self, path: Path, subnet: ElasticViT) -> None:
-        wanted = (subnet.in_chans, *subnet.patch_embed.img_size)
-        given = tuple(self.images.shape[1:])
-        if wanted != given:
-            raise InputError(f"{path}: takes images of {wanted}, the data of this run has {given}")
-
 
 def is_package(place: Path) -> bool:
-    """Return whether a folder holds only files of an exported network, or nothing."""
+    """Return whether a path is the folder of an exported network, and holds nothing else."""
     written = {ARCH, CONFIG, CARD, RECORD, *(each.file for each in FORMATS.values())}
     if place.is_symlink() or not place.is_dir():
         return False
-    names = {each.name for each in place.iterdir() if not each.match(".*.part")}
-    return names <= written and (ARCH in names or not names)
+    return all(each.name in written or each.match(".*.part") for each in place.iterdir())
 
 
 @dataclass(frozen=True)
@@ -183,9 +179,9 @@ def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
     record = Record.read(place / RECORD)
     if record.weights != weights:
         raise InputError(f"{place}: holds an export of other weights; move it away to export anew")
-    there = {name: each for name, each in record.checks.items() if _written(place, name)}
-    return Record(weights, record.source, there)
-
-
-def _written(place: Path, name: str) -> bool:
-    return name in FORMATS and (place / FORMATS[name].file).exists()
+    checks = {
+        name: check
+        for name, check in record.checks.items()
+        if name in FORMATS and (place / FORMATS[name].file).exists()
+    }
+    return Record(weights, record.source, checks)

@@ -72,8 +72,13 @@ def test_a_folder_is_its_network_or_those_of_its_folders(tmp_path, monkeypatch):
         archs_by_name(read_archs([tmp_path / "50", tmp_path / "none"]))
 
 
+def first_of(front):
+    """The front of another search, which has kept one arch alone."""
+    return replace(front, entries=front.entries[:1])
+
+
 def test_only_what_the_export_wrote_of_other_archs_goes(front, exported):
-    kept, old = file_stem(front.entries[0]), [file_stem(each) for each in front.entries[1:]]
+    now, old = first_of(front), [file_stem(each) for each in front.entries[1:]]
     file = load_arch_file(exported / f"{old[0]}.yaml")
     identity = front.entries[1].identity
     # The user's: another name, another search, no arch file, weights of its own.
@@ -88,7 +93,7 @@ def test_only_what_the_export_wrote_of_other_archs_goes(front, exported):
     (exported / old[0] / ".model.onnx.0123abcd.part").write_bytes(b"half of a graph")
     (exported / old[2] / "notes.txt").write_text("mine")
     before = {path for path in exported.rglob("*") if path.is_file()}
-    told = [*remove_stale(exported, "main", {kept})]
+    told = [*remove_stale(exported, now)]
     gone = before - set(exported.rglob("*"))
     assert {path for path in gone if path.parent == exported} == {
         exported / f"{stem}.yaml" for stem in old if stem != old[1]
@@ -99,18 +104,19 @@ def test_only_what_the_export_wrote_of_other_archs_goes(front, exported):
         "model.onnx",
         "notes.txt",
     }
-    assert f"removed {len(old) - 1} archs that are no longer on the front" in told
+    assert f"archs removed, which are no longer on the front: {len(old) - 1}" in told
     assert sum("but kept" in line for line in told) == 2
-    assert not [line for line in remove_stale(exported, "main", {kept}) if "removed" in line]
+    assert not [line for line in remove_stale(exported, now) if "removed" in line]
 
 
-def test_a_folder_of_another_arch_stays(front, exported):
-    kept, old = file_stem(front.entries[0]), file_stem(front.entries[1])
-    save(front.entries[0].arch, exported / old / "arch.yaml")
-    (exported / old / "model.onnx").write_bytes(b"graph")
-    told = list(remove_stale(exported, "main", {kept}))
-    assert (exported / old / "model.onnx").exists()
-    assert f"{exported / old}: no longer on the front, but kept: it holds something else" in told
+def test_a_folder_without_a_readable_front_keeps_all(front, exported):
+    for text in ("a: [\n", None):
+        (exported / "front.yaml").unlink()
+        if text is not None:
+            (exported / "front.yaml").write_text(text)
+        before = sorted(exported.iterdir())
+        assert not [*remove_stale(exported, first_of(front))]
+        assert sorted(exported.iterdir()) == before
 
 
 def test_a_longer_search_is_exported_without_the_archs_before(searched, run, capsys):
@@ -137,22 +143,12 @@ def test_a_longer_search_is_exported_without_the_archs_before(searched, run, cap
 
 
 def test_a_portfolio_of_an_earlier_front_is_named(front, tmp_path):
-    assert list(describe_stale_portfolio(tmp_path / "none", front, "half")) == []
+    assert describe_stale_portfolio(tmp_path / "none", front, "half") is None
     front.save(tmp_path / "front.yaml")
-    assert list(describe_stale_portfolio(tmp_path, front, "half")) == []
-    anew = "`tokennas export CONFIG --search.name half --format portfolio` updates it"
-    fewer = replace(front, entries=front.entries[1:])
-    assert list(describe_stale_portfolio(tmp_path, fewer, "half")) == [
-        f"{tmp_path}: 1 of its archs left the front since, 0 are new; {anew}"
-    ]
-    fewer.save(tmp_path / "front.yaml")
-    assert list(describe_stale_portfolio(tmp_path, front, "half")) == [
-        f"{tmp_path}: 0 of its archs left the front since, 1 are new; {anew}"
-    ]
-    (tmp_path / "front.yaml").write_text("a: [\n")
-    (line,) = describe_stale_portfolio(tmp_path, front, "half")
-    assert "front.yaml" in line
-    assert line.endswith(anew)
+    assert describe_stale_portfolio(tmp_path, front, "half") is None
+    command = "tokennas export CONFIG --search.name half --format portfolio"
+    line = f"{tmp_path}: is of an earlier front; `{command}` updates it"
+    assert describe_stale_portfolio(tmp_path, first_of(front), "half") == line
 
 
 def test_an_export_names_a_portfolio_of_an_earlier_front(searched, run, capsys):
@@ -166,7 +162,7 @@ def test_an_export_names_a_portfolio_of_an_earlier_front(searched, run, capsys):
     for options, named in (([], True), (["--format", "portfolio"], False), ([], False)):
         capsys.readouterr()
         assert main([*export, *options]) == 0
-        assert ("left the front since" in capsys.readouterr().out) is named
+        assert ("is of an earlier front" in capsys.readouterr().out) is named
 
 
 def test_what_was_named_twice_is_refused_by_one_line(searched, tmp_path, capsys):
