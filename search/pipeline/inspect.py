@@ -16,8 +16,8 @@ from search.pipeline.train import settled
 from search.utils.console import show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
-from space.cost import mac_cost, macs, params
-from space.counting.bands import Bands, Count
+from space.cost import macs, params
+from space.counting.bands import Bands
 from space.operators.walk import start
 from space.shape import BackboneShape
 from supernet.backbones.vit import backbone_shape, create_backbone
@@ -65,8 +65,7 @@ def inspect_config(run: RunContext) -> None:
 
 def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     """Print the MACs and parameters of a backbone's parts."""
-    full = Arch.full(shape.depth)
-    block, state = full.blocks[0], start(shape)
+    full, state = Arch.full(shape.depth), start(shape)
     n = state.tokens.patches + shape.prefix
     # MACs of Q K^T, and of the attention map times V.
     product = shape.attention_width * n * n
@@ -78,11 +77,11 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
         ("MLP", n, n * shape.mlp.macs, shape.mlp.params),
         ("norms and the rest", n, 0, shape.rest.params),
     ]
-    per_block = sum(count for _, _, _, count in parts[1:])
+    block = sum(part[2] for part in parts[1:]), sum(part[3] for part in parts[1:])
     head = shape.head.macs + shape.head_per_token * state.tokens.patches
     total = macs(full, shape)
     parts += [
-        (f"a block, of {shape.depth}", n, mac_cost(shape).block(state, block), per_block),
+        (f"a block, of {shape.depth}", n, *block),
         ("head", None, head, shape.head.params),
         ("whole", n, total, params(full, shape)),
     ]
@@ -105,10 +104,10 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
     counts = bands.histogram(BARS)
     most = max(count.value for count in counts)
     step = (bands.high - bands.low) / BARS
-    for i, count in enumerate(counts):
-        low = bands.low + i * step
-        bar = "█" * round(40 * count.value / most) if count.value else ""
-        console.print(f"{quantity(low, 3):>8} {bar} {_count(count)}", highlight=False)
+    for i, (archs, exact) in enumerate(counts):
+        bar = "█" * round(40 * archs / most)
+        text = f"{archs:,}" if exact else f"about {archs:.2g}"
+        console.print(f"{quantity(bands.low + i * step, 3):>8} {bar} {text}", highlight=False)
 
 
 def seconds_to_train(run: RunContext) -> float:
@@ -134,9 +133,3 @@ def seconds_to_train(run: RunContext) -> float:
     per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
     supernet.zero_grad()
     return per_batch / PROBE_BATCH * len(run.data.train.images)
-
-
-def _count(count: Count) -> str:
-    if not count.value:
-        return ""
-    return f"{count.value:,}" if count.exact else f"about {count.value:.2g}"
