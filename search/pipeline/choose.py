@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from search.pipeline.config import Config
 from search.pipeline.given_archs import read_archs
 from search.problem.budget import amount_of
 from search.problem.latency_names import measured_name
-from search.utils.units import quantity
 from space.arch import Arch
 from space.baselines import baselines
 from space.space import SearchSpace
@@ -126,7 +124,7 @@ def choose(
     front: Front,
     space: SearchSpace,
     tell: Callable[[str], None],
-    best_of_random: Callable[[str], Arch] | None = None,
+    best_of_random: Callable[[str], Arch],
 ) -> list[Choice]:
     """Choose the full network, and for each budget the front's best and the controls.
 
@@ -135,7 +133,7 @@ def choose(
         front: Front of its search.
         space: The searched space.
         tell: Called with a line for each choice that is skipped, its arch being chosen already.
-        best_of_random: Returns the best of random archs within a budget; None to choose none.
+        best_of_random: Returns the best of random archs within a budget.
 
     Raises:
         InputError: The front has no subnet within a budget.
@@ -153,7 +151,7 @@ def choose(
                 for each in baselines(space, macs=limit)
                 if each.arch is not None
             ]
-        if best_of_random is not None:
+        if wanted.random:
             choices.append(Choice(str(Purpose("random", budget)), best_of_random(budget)))
     kept: dict[Arch, Choice] = {}
     for choice in choices:
@@ -176,7 +174,7 @@ def best_within(
     Raises:
         InputError: No subnet is within the budget, or the front does not have the cost.
     """
-    name, _ = split_budget(budget)
+    name, amount = split_budget(budget)
     measured, limit = measured_name(name), _limit(front, budget)
     best = front.best(**{name: limit})
     if any(measured in entry.metrics for entry in front.entries):
@@ -185,14 +183,9 @@ def best_within(
             tell(f"within {budget} is nothing by measurement: the best by prediction is taken")
         best = kept or best
     if best is None:
-        costs = (entry.metrics.get(name, math.nan) for entry in front.entries)
-        least = min(costs, default=math.nan)
-        unit = "MACs" if name == "macs" else name
         raise InputError(
-            f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
-            f"{quantity(least)} {unit}, {least / front.full[name]:.0%}; search longer, or with "
-            f"a budget of {name}={split_budget(budget)[1]}, if the space has such archs: see "
-            "tokennas inspect CONFIG"
+            f"retrain.budgets: the front has no subnet within {budget}; search longer, or with a "
+            f"budget of {name}={amount}, if the space has such archs: see tokennas inspect CONFIG"
         )
     return best
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,14 @@ from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.given_archs import NamedArch, archs_by_name, file_stem, read_archs
 from search.pipeline.latency_tables import tables_by_cost
 from search.pipeline.measure_front import latencies_of
-from search.pipeline.pack import Packing
+from search.pipeline.pack import Packing, is_package
 from search.pipeline.search import check_found
-from search.pipeline.stale_exports import describe_stale_portfolio, remove_stale
 from search.pipeline.subnets import about
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from space.arch import Arch
 from space.arch_file import save_arch
-from space.utils.atomic import make_folder
+from space.utils.atomic import make_folder, writing
 from space.utils.errors import InputError, naming
 from supernet.export import check_packages
 
@@ -34,7 +34,8 @@ def export(run: RunContext, archs: list[str]) -> None:
 
     Files of an earlier export are removed where their arch is no longer on the front. In the
     config's formats, the subnet of each point is written too, or of each arch file in `archs`; the
-    format `portfolio` writes the front over one set of weights.
+    format `portfolio` writes the front over one set of weights, as does every export once there is
+    one.
 
     Raises:
         InputError: The front or the trained supernet is missing, an arch file is invalid, or a
@@ -51,10 +52,9 @@ def export(run: RunContext, archs: list[str]) -> None:
     with FolderLock(target):
         if front is not None:
             given = archs_by_name(_write_front(run, front, target))
-            if PORTFOLIO in config.export.format:
+            # One of an earlier front would be taken for this one's.
+            if PORTFOLIO in config.export.format or (target / PORTFOLIO / FRONT).exists():
                 packing.pack_front(target / PORTFOLIO, front)
-            elif line := describe_stale_portfolio(target / PORTFOLIO, front, config.search.name):
-                print_line(run.console, line)
         if forms:
             for name, each in given.items():
                 packing.pack(target / name, each)
@@ -127,3 +127,41 @@ def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]
         paths.append(path)
     print_line(run.console, f"archs exported to {target}: {len(paths)}")
     return read_archs(paths)
+
+
+def remove_stale(target: Path, front: Front) -> Iterator[str]:
+    """Remove arch files and exported folders of archs that were on the front of an earlier export.
+
+    Files that the export did not write are kept, with the folder or arch file that they belong to.
+
+    Args:
+        target: Folder of the export, with the front of an earlier one.
+        front: The current front.
+
+    Yields:
+        A line on what was removed, and on each file or folder that was kept.
+
+    Raises:
+        InputError: The earlier front is invalid, or a file cannot be removed.
+    """
+    earlier = Front.load(target / FRONT).entries if (target / FRONT).exists() else ()
+    current = set(map(file_stem, front.entries))
+    removed = 0
+    for stem in map(file_stem, earlier):
+        path, place = target / f"{stem}.yaml", target / stem
+        if stem in current or not path.exists():
+            continue
+        if is_package(place):
+            with writing(place, "removed"):
+                shutil.rmtree(place)
+        elif place.exists():
+            yield f"{place}: no longer on the front, but kept: it holds something else"
+        others = [each for each in target.glob(f"{stem}.*") if each != path]
+        if others:
+            yield f"{path}: no longer on the front, but kept: {others[0].name} lies beside it"
+            continue
+        with writing(path, "removed"):
+            path.unlink()
+        removed += 1
+    if removed:
+        yield f"archs removed, which are no longer on the front: {removed}"

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -87,7 +86,7 @@ class Packing:
             f"{file.origin.get('run', 'tokennas')}-{place.name}",
             file,
             run.config,
-            search_images=self._split,
+            search_images=len(run.data.search_indices),
             checks=record.checks,
             source=record.source,
         )
@@ -99,16 +98,14 @@ class Packing:
         Raises:
             InputError: See `save_portfolio`.
         """
-        few = self.images[:CHECKED_OF_FRONT]
-        checks = save_portfolio(self.run.supernet, front, place, about(self.run), few)
-        text = render_portfolio_card(
-            f"{self.run.folder.path.name}-{place.name}", front, self.run.config, self._split
-        )
-        write_text(place / CARD, text)
+        run, few = self.run, self.images[:CHECKED_OF_FRONT]
+        checks = save_portfolio(run.supernet, front, place, about(run), few)
+        name, images = f"{run.folder.path.name}-{place.name}", len(run.data.search_indices)
+        write_text(place / CARD, render_portfolio_card(name, front, run.config, images))
         if checks:
             worst = max(checks, key=lambda check: check.difference)
             count = f"{len(checks)} subnets over one set of weights"
-            print_line(self.run.console, f"{place}: {count}; the worst: {worst}")
+            print_line(run.console, f"{place}: {count}; the worst: {worst}")
 
     @cached_property
     def images(self) -> Tensor:
@@ -119,12 +116,6 @@ class Packing:
             if sum(map(len, parts)) >= CHECKED:
                 break
         return torch.cat(parts)[:CHECKED]
-
-    @property
-    def _split(self) -> int:
-        """Number of images of the search split."""
-        split: Any = self.run.data.search.dataset
-        return len(split)
 
 
 def is_package(place: Path) -> bool:

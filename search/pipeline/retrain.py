@@ -23,7 +23,7 @@ from search.pipeline.network_folder import (
     note_failure,
     take,
 )
-from search.pipeline.random_archs import best_random
+from search.pipeline.search import best_random
 from search.pipeline.speeds import add_figures, row
 from search.problem.evaluation import reason_of
 from search.utils.console import print_line
@@ -78,7 +78,12 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     """
     run.load_trained()
     tables = tables_by_cost(run.folder)
-    choices = load_choices(archs, run.space) if archs else _choose(run)
+    if archs:
+        choices = load_choices(archs, run.space)
+    else:
+        front, tell = load_front(run), partial(print_line, run.console)
+        random = partial(best_random, run, front.evaluations)
+        choices = choose(run.config, front, run.space, tell, random)
     check_folders(choices)
     for choice in choices:
         run.folder.check(stage_path(run.config, choice), VALUES)
@@ -98,13 +103,6 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     metric = run.task.metrics[0].name
     rows = [row(name, place / ARCH, metric) for name, place in done.items()]
     return Retrained(title, rows, failed)
-
-
-def _choose(run: RunContext) -> list[Choice]:
-    """Return the config's choices."""
-    front = load_front(run)
-    random = partial(best_random, run, front.evaluations) if run.config.retrain.random else None
-    return choose(run.config, front, run.space, partial(print_line, run.console), random)
 
 
 def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, str]:

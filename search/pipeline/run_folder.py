@@ -12,8 +12,7 @@ from search.pipeline.config import Config, FileConfig, RetrainConfig, SearchConf
 from search.utils.plain_values import Keys, differences, plain
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError, shown
-from space.utils.reader import Reader, open_json
-from space.utils.values import is_integer
+from space.utils.reader import open_json
 from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
 # Values that change speed or output, but not results.
@@ -155,10 +154,7 @@ class RunFolder:
         path = self.path / SPLIT
         if not path.exists():
             return None
-        indices = open_json(path).entries().get("indices", Reader(None)).value
-        if not isinstance(indices, list) or not all(map(is_integer, indices)):
-            raise InputError(f"{path}: no list of indices; delete the run to begin anew")
-        return indices
+        return [each.integer() for each in open_json(path).mapping("indices")["indices"].items()]
 
     def store_split(self, indices: list[int]) -> None:
         """Store the indices of the search split, for every later stage and restart."""

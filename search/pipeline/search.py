@@ -8,6 +8,7 @@ from dataclasses import fields
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
@@ -16,17 +17,21 @@ from search.front.front_file import FRONT
 from search.front.leads import describe_leads
 from search.latency.costs import by_cost
 from search.latency.fit import TOO_FAR
+from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
 from search.pipeline.config import SearchConfig
 from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.measure_front import describe_excess, time_front
 from search.pipeline.run_evaluator import RunEvaluator
 from search.pipeline.run_folder import RunFolder
+from search.problem.feasible import FeasibleArchs
 from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions
 from search.study.session import Progress as State
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
 from search.utils.units import duration
+from space.arch import Arch
+from space.space import SearchSpace
 from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
@@ -122,6 +127,42 @@ def search_supernet(
         options=SearchOptions(**{**values_of_config, "gpus_per_worker": gpus, **options}),
         **values,
     )
+
+
+def best_random(run: RunContext, count: int, budget: str) -> Arch:
+    """Return the best of `count` random archs within a budget, evaluated on the search split.
+
+    The evaluations are stored in a folder beside the search.
+
+    Raises:
+        InputError: No arch is within the budget, or none could be evaluated.
+    """
+    limit, name = "=".join(split_budget(budget)), str(Purpose("random", budget))
+    problem = run.problem_within(limit)
+    feasible = FeasibleArchs(run.space, problem.budget)
+    archs = draw_distinct(feasible, run.space, count, run.config.search_seed)
+    with shown_progress(run.console, name) as shown:
+        front = search_supernet(
+            run,
+            problem,
+            {"storage": None, "reuse": []},
+            trials=len(archs),
+            sampler="RandomSampler",
+            initial=archs,
+            folder=run.folder.search / to_folder_name(name),
+            on_event=shown,
+        )
+    return best_within(front, budget).arch
+
+
+def draw_distinct(feasible: FeasibleArchs, space: SearchSpace, count: int, seed: int) -> list[Arch]:
+    """Draw `count` distinct archs uniformly within a budget, or all if there are fewer."""
+    # The tag separates these draws from the search's own with the same seed.
+    rng = np.random.default_rng((seed, 0xA2C))
+    found: dict[str, Arch] = {}
+    while len(found) < count and (arch := feasible.draw(rng, found)) is not None:
+        found[space.identity(arch)] = arch
+    return list(found.values())
 
 
 def check_found(front: Front, wanted: SearchConfig) -> None:

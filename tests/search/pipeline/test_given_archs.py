@@ -8,8 +8,8 @@ from search_toys import Evaluate, toy_space
 
 from search.cli.main import main
 from search.front.front import Front
+from search.pipeline.export import remove_stale
 from search.pipeline.given_archs import archs_by_name, file_stem, read_archs
-from search.pipeline.stale_exports import describe_stale_portfolio, remove_stale
 from search.run import run_search
 from space import InputError, load_arch_file, save_arch
 
@@ -109,14 +109,11 @@ def test_only_what_the_export_wrote_of_other_archs_goes(front, exported):
     assert not [line for line in remove_stale(exported, now) if "removed" in line]
 
 
-def test_a_folder_without_a_readable_front_keeps_all(front, exported):
-    for text in ("a: [\n", None):
-        (exported / "front.yaml").unlink()
-        if text is not None:
-            (exported / "front.yaml").write_text(text)
-        before = sorted(exported.iterdir())
-        assert not [*remove_stale(exported, first_of(front))]
-        assert sorted(exported.iterdir()) == before
+def test_a_folder_without_a_front_keeps_all(front, exported):
+    (exported / "front.yaml").unlink()
+    before = sorted(exported.iterdir())
+    assert not [*remove_stale(exported, first_of(front))]
+    assert sorted(exported.iterdir()) == before
 
 
 def test_a_longer_search_is_exported_without_the_archs_before(searched, run, capsys):
@@ -142,27 +139,18 @@ def test_a_longer_search_is_exported_without_the_archs_before(searched, run, cap
         assert all(f"{stem}.yaml" in shown for stem in stems[1])
 
 
-def test_a_portfolio_of_an_earlier_front_is_named(front, tmp_path):
-    assert describe_stale_portfolio(tmp_path / "none", front, "half") is None
-    front.save(tmp_path / "front.yaml")
-    assert describe_stale_portfolio(tmp_path, front, "half") is None
-    command = "tokennas export CONFIG --search.name half --format portfolio"
-    line = f"{tmp_path}: is of an earlier front; `{command}` updates it"
-    assert describe_stale_portfolio(tmp_path, first_of(front), "half") == line
-
-
-def test_an_export_names_a_portfolio_of_an_earlier_front(searched, run, capsys):
+def test_an_export_brings_a_portfolio_of_an_earlier_front_up_to_date(searched, run):
     words = ["--run", str(run), "--search.name", "before", "--search.sampler", "RandomSampler"]
     assert main(["search", str(searched), *words, "--search.trials", "6"]) == 0
-    export = ["export", str(searched), *words]
+    export, portfolio = ["export", str(searched), *words], run / "export" / "before" / "portfolio"
+    assert main(export) == 0
+    assert not portfolio.exists()
     assert main([*export, "--format", "portfolio"]) == 0
     path = run / "search" / "before" / "front.yaml"
-    front = Front.load(path)
-    replace(front, entries=front.entries[1:]).save(path)
-    for options, named in (([], True), (["--format", "portfolio"], False), ([], False)):
-        capsys.readouterr()
-        assert main([*export, *options]) == 0
-        assert ("is of an earlier front" in capsys.readouterr().out) is named
+    first_of(Front.load(path)).save(path)
+    assert len(Front.load(portfolio / "front.yaml")) > 1
+    assert main(export) == 0
+    assert Front.load(portfolio / "front.yaml").entries == Front.load(path).entries
 
 
 def test_what_was_named_twice_is_refused_by_one_line(searched, tmp_path, capsys):

@@ -10,7 +10,7 @@ from stages_config import CONFIG
 from search.cli.main import main
 from search.cli.parse import parse_call
 from search.pipeline.context import RunContext
-from search.pipeline.random_archs import best_random
+from search.pipeline.search import best_random
 from search.study.storage import read_trials
 from search.study.trial_format import read_records
 
