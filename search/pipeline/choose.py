@@ -87,20 +87,17 @@ def load_choices(paths: list[str], space: SearchSpace) -> list[Choice]:
     return choices
 
 
-def check_folders(choices: Iterable[Choice]) -> None:
-    """Refuse choices that would share a folder.
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of networks that would share a folder.
 
     Raises:
         InputError: Two would.
     """
-    found: dict[str, Choice] = {}
-    for choice in choices:
-        other = found.setdefault(choice.folder, choice)
-        if other is not choice:
-            raise InputError(
-                f"retrain: {other.name} and {choice.name} would share the folder {choice.folder}; "
-                "rename one, or leave it out"
-            )
+    found: set[str] = set()
+    for folder in map(to_folder_name, names):
+        if folder in found:
+            raise InputError(f"two networks would share the folder {folder}; rename one of them")
+        found.add(folder)
 
 
 def split_budget(budget: str) -> tuple[str, str]:

@@ -10,9 +10,10 @@ from typing import Any
 
 from search.front.front import Front
 from search.front.front_file import FRONT
+from search.pipeline.choose import check_names
 from search.pipeline.config import Config
 from search.pipeline.context import TRAINED, RunContext
-from search.pipeline.given_archs import NamedArch, archs_by_name, file_stem, read_archs
+from search.pipeline.given_archs import NamedArch, file_stem, read_archs
 from search.pipeline.latency_tables import tables_by_cost
 from search.pipeline.measure_front import latencies_of
 from search.pipeline.pack import Packing, is_package
@@ -44,20 +45,21 @@ def export(run: RunContext, archs: list[str]) -> None:
     config, folder = run.config, run.folder
     forms = check_formats(config, archs)
     front = None if archs else load_front(run)
-    given = archs_by_name(read_archs(archs))
+    given = read_archs(archs)
+    check_names(each.name for each in given)
     run.load_trained()
     folder.claim("supernet", TRAINED)
     target = make_folder(folder.stage("export") / config.search.name)
     packing = Packing(run, forms)
     with FolderLock(target):
         if front is not None:
-            given = archs_by_name(_write_front(run, front, target))
+            given = _write_front(run, front, target)
             # One of an earlier front would be taken for this one's.
             if PORTFOLIO in config.export.format or (target / PORTFOLIO / FRONT).exists():
                 packing.pack_front(target / PORTFOLIO, front)
         if forms:
-            for name, each in given.items():
-                packing.pack(target / name, each)
+            for each in given:
+                packing.pack(target / each.name, each)
 
 
 def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.pipeline.choose import Choice, check_folders, choose, load_choices, stage_path
+from search.pipeline.choose import Choice, check_names, choose, load_choices, stage_path
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext
+from search.pipeline.evaluate import add_figures, row
 from search.pipeline.export import load_front, write_arch
 from search.pipeline.latency_tables import tables_by_cost
 from search.pipeline.network_folder import (
@@ -24,7 +25,6 @@ from search.pipeline.network_folder import (
     take,
 )
 from search.pipeline.search import best_random
-from search.pipeline.speeds import add_figures, row
 from search.problem.evaluation import reason_of
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
@@ -84,7 +84,7 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
         front, tell = load_front(run), partial(print_line, run.console)
         random = partial(best_random, run, front.evaluations)
         choices = choose(run.config, front, run.space, tell, random)
-    check_folders(choices)
+    check_names(choice.name for choice in choices)
     for choice in choices:
         run.folder.check(stage_path(run.config, choice), VALUES)
     run.check_images()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from search.front.front import Front
 from search.front.front_file import FRONT
@@ -27,6 +26,7 @@ from search.problem.feasible import FeasibleArchs
 from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions
+from search.study.session import OnProgress
 from search.study.session import Progress as State
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
 from search.utils.units import duration
@@ -72,13 +72,11 @@ def search(run: RunContext) -> Front:
         )
     settled.end(front)
     check_found(front, wanted)
-    limits: dict[str, float] = {}
     if tables:
-        limits = {limit.name: limit.most for limit in problem.budget.limits}
         costs = by_cost(tables, problem.tables)
         front = time_front(front, earlier, run.supernet, costs, console)
         front.save(path)
-    show_front(front, console, limits)
+    show_front(front, console, {limit.name: limit.most for limit in problem.budget.limits})
     return front
 
 
@@ -173,16 +171,11 @@ def check_found(front: Front, wanted: SearchConfig) -> None:
     """
     if front.entries:
         return
-    advice = (
-        "give a budget within reach, by another --search.name (--search.reuse "
-        f"'[{wanted.name}]' spares its evaluations)"
-    )
-    # Otherwise it has ended because there is nothing left to evaluate.
-    if front.evaluations >= wanted.trials:
-        advice += ", or go on by more --search.trials"
     raise InputError(
         f"search {wanted.name}: the front is empty after {front.evaluations} evaluations, "
-        f"{front.failed} failed: {front.ended}; {advice}"
+        f"{front.failed} failed: {front.ended}; give a budget within reach, by another "
+        f"--search.name (--search.reuse '[{wanted.name}]' spares its evaluations), or more "
+        "--search.trials"
     )
 
 
@@ -214,41 +207,35 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         print_line(console, line)
 
 
-class Shown:
-    """Shows how far a search is.
+@contextmanager
+def shown_progress(console: Console, title: str = "search") -> Iterator[OnProgress]:
+    """Show how far a search is, by a function that takes its progress.
+
+    A bar over the evaluations has rate, time left, best so far, and what was not evaluated; outside
+    terminals each tenth of the search is a line.
 
     Args:
-        console: where it prints lines: where it is no terminal, one for each tenth of the search.
-        bar: to turn, where it is one.
-        title: what is searched.
+        console: Console for bar and lines.
+        title: What is searched.
     """
+    noted: set[str] = set()
+    tenth: int | None = None
 
-    def __init__(self, console: Console, bar: Progress, title: str) -> None:
-        self._console = console
-        self._bar = bar
-        self._title = title
-        self._task = bar.add_task(title, total=None, state="")
-        self._noted: set[str] = set()
-        self._tenth: int | None = None
-
-    def __call__(self, state: State) -> None:
-        """The search has come so far."""
+    def show(state: State) -> None:
+        nonlocal tenth
         for note in state.notes:
-            if note not in self._noted:
-                self._noted.add(note)
-                print_line(self._console, note)
+            if note not in noted:
+                noted.add(note)
+                print_line(console, note)
         words = _words(state)
-        self._bar.update(self._task, total=state.total, completed=state.done, state=words)
-        before, self._tenth = self._tenth, 10 * state.done // state.total
-        if before is not None and self._tenth > before and not self._console.is_terminal:
-            print_line(self._console, f"{self._title} {state.done}/{state.total}  {words}")
+        bar.update(task, total=state.total, completed=state.done, state=words)
+        before, tenth = tenth, 10 * state.done // state.total
+        if before is not None and tenth > before and not console.is_terminal:
+            print_line(console, f"{title} {state.done}/{state.total}  {words}")
 
-
-@contextmanager
-def shown_progress(console: Console, title: str = "search") -> Iterator[Shown]:
-    """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
     with progress_bar(console, elapsed=True) as bar:
-        yield Shown(console, bar, title)
+        task = bar.add_task(title, total=None, state="")
+        yield show
 
 
 def _words(state: State) -> str:

@@ -8,14 +8,7 @@ from latency_toys import table_of
 from search_toys import Evaluate, all_archs, problem_of, toy_space
 from space_toys import deviation
 
-from search.pipeline.choose import (
-    Choice,
-    Purpose,
-    check_folders,
-    choose,
-    load_choices,
-    to_folder_name,
-)
+from search.pipeline.choose import Purpose, check_names, choose, load_choices, to_folder_name
 from search.pipeline.config import Config, RetrainConfig
 from search.pipeline.search import draw_distinct
 from search.problem.feasible import FeasibleArchs
@@ -38,13 +31,11 @@ def test_arch_files_are_called_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("names", [("best", "best"), ("60%", "60"), ("a b", "a_b")])
-def test_two_choices_that_would_share_a_folder_are_refused(names):
-    space = toy_space()
-    archs = (space.largest(), space.smallest())
-    check_folders(map(Choice, ("one", "two"), archs))
-    words = f"{names[0]} and {names[1]} would share the folder {to_folder_name(names[0])}"
-    with pytest.raises(InputError, match=words):
-        check_folders(map(Choice, names, archs))
+def test_networks_that_would_share_a_folder_are_refused(names):
+    check_names(("one", "two"))
+    folder = to_folder_name(names[0])
+    with pytest.raises(InputError, match=f"two networks would share the folder {folder}; rename"):
+        check_names(names)
 
 
 def test_an_arch_outside_the_space_is_refused_by_its_file(tmp_path):

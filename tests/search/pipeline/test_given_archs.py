@@ -9,7 +9,7 @@ from search_toys import Evaluate, toy_space
 from search.cli.main import main
 from search.front.front import Front
 from search.pipeline.export import remove_stale
-from search.pipeline.given_archs import archs_by_name, file_stem, read_archs
+from search.pipeline.given_archs import file_stem, read_archs
 from search.run import run_search
 from space import InputError, load_arch_file, save_arch
 
@@ -67,9 +67,6 @@ def test_a_folder_is_its_network_or_those_of_its_folders(tmp_path, monkeypatch):
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match=r"none: no arch files in this folder, no front\.yaml"):
         read_archs([tmp_path / "none"])
-    save(SPACE.smallest(), tmp_path / "none" / "50.yaml")
-    with pytest.raises(InputError, match=r"none/50\.yaml: .*/50/arch\.yaml is called 50 too"):
-        archs_by_name(read_archs([tmp_path / "50", tmp_path / "none"]))
 
 
 def first_of(front):
@@ -136,7 +133,7 @@ def test_a_longer_search_is_exported_without_the_archs_before(searched, run, cap
     for archs in (folder, folder / "front.yaml"):
         assert main(["evaluate", str(searched), "--run", str(run), "--archs", str(archs)]) == 0
         shown = capsys.readouterr().out
-        assert all(f"{stem}.yaml" in shown for stem in stems[1])
+        assert all(f"{stem} " in shown for stem in stems[1])
 
 
 def test_an_export_brings_a_portfolio_of_an_earlier_front_up_to_date(searched, run):
@@ -158,4 +155,4 @@ def test_what_was_named_twice_is_refused_by_one_line(searched, tmp_path, capsys)
         save(SPACE.largest(), tmp_path / name / "a.yaml")
     archs = [str(tmp_path / name / "a.yaml") for name in ("x", "y")]
     assert main(["export", str(searched), "--archs", *archs, "--format", "safetensors"]) == 2
-    assert "is called a too" in capsys.readouterr().err
+    assert "two networks would share the folder a; rename one" in capsys.readouterr().err
