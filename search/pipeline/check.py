@@ -8,7 +8,7 @@ import numpy as np
 
 from search.latency.costs import latency_costs
 from search.latency.table import LatencyTable
-from search.pipeline.choose import Choice, check_names, split_budget, stage_path
+from search.pipeline.choose import check_names, split_budget, stage_path
 from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.export import check_formats
 from search.pipeline.network_folder import VALUES
@@ -56,7 +56,7 @@ def check(run: RunContext) -> None:
     names = ["full"] * config.retrain.full + config.retrain.budgets
     check_names(names)
     for name in names:
-        folder.check(stage_path(config, Choice(name, run.space.largest())), VALUES)
+        folder.check(stage_path(config, name), VALUES)
     for number, text in enumerate(config.retrain.budgets):
         with naming(f"retrain.budgets[{number}]"):
             _check_budget(text, problem, run.tables)

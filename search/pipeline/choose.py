@@ -67,11 +67,6 @@ class Choice:
     name: str
     arch: Arch
 
-    @property
-    def folder(self) -> str:
-        """Name of its folder, such as `baseline_two_pools_50`."""
-        return to_folder_name(self.name)
-
 
 def load_choices(paths: list[str], space: SearchSpace) -> list[Choice]:
     """Return the archs of arch files, fronts and folders as choices with the files' names.
@@ -111,9 +106,9 @@ def to_folder_name(name: str) -> str:
     return re.sub(r"[^\w.-]+|^\.*$", "_", name.replace("%", ""))
 
 
-def stage_path(config: Config, choice: Choice) -> str:
+def stage_path(config: Config, name: str) -> str:
     """Return the stage of a choice: its folder, relative to the run."""
-    return f"retrain/{config.search.name}/{choice.folder}"
+    return f"retrain/{config.search.name}/{to_folder_name(name)}"
 
 
 def choose(

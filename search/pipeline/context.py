@@ -15,7 +15,7 @@ from rich.progress import track
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config
-from search.pipeline.latency_tables import latency_tables
+from search.pipeline.latencies import latency_tables
 from search.pipeline.run_folder import SPLIT, RunFolder
 from search.problem.problem import Problem
 from search.utils.console import new_console
@@ -59,8 +59,8 @@ class RunContext:
         self._is_trained = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Another process opens everything itself.
-        return RunContext, (self.config, self.file)
+        # Another process opens everything itself, and shows nothing.
+        return _open_quietly, (self.config, self.file)
 
     def open(self) -> RunContext:
         """Open data, backbone and supernet, before long work starts."""
@@ -111,6 +111,17 @@ class RunContext:
     @cached_property
     def _loaded(self) -> Loaded:
         return load_backbone(self.config.backbone, self.task, self.config.seed)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Backbone, input and classes, in the format of arch files."""
+        backbone, task = self.config.backbone, self.task
+        args = {**backbone.args, "num_classes": task.outputs}
+        return {
+            "backbone": {"model": backbone.model, "args": args},
+            "input": self.data.input,
+            "classes": list(task.classes),
+        }
 
     def load_trained(self) -> RunContext:
         """Give the supernet the weights that the run has trained, where it has others still.
@@ -185,6 +196,10 @@ class RunContext:
         data: Any = self.data
         splits = data.train.images, data.search.dataset, data.test.dataset
         check_images(splits, self.folder.path / GOOD_IMAGES)
+
+
+def _open_quietly(config: Config, file: Path | None) -> RunContext:
+    return RunContext(config, file, Console(quiet=True))
 
 
 def digest(path: Path) -> str:

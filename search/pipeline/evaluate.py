@@ -17,9 +17,9 @@ from search.latency.table import LatencyTable
 from search.pipeline.context import RunContext
 from search.pipeline.export import write_arch
 from search.pipeline.given_archs import read_archs
-from search.pipeline.measure_front import time_archs
+from search.pipeline.latencies import time_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
-from search.pipeline.subnets import load_subnet
+from search.pipeline.pack import load_subnet
 from search.problem.latency_names import is_latency
 from search.utils.console import show_rows
 from space.arch_file import ArchFile, load_arch_file

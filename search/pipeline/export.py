@@ -14,11 +14,9 @@ from search.pipeline.choose import check_names
 from search.pipeline.config import Config
 from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.given_archs import NamedArch, file_stem, read_archs
-from search.pipeline.latency_tables import tables_by_cost
-from search.pipeline.measure_front import latencies_of
+from search.pipeline.latencies import latencies_of, tables_by_cost
 from search.pipeline.pack import Packing, is_package
 from search.pipeline.search import check_found
-from search.pipeline.subnets import about
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from space.arch import Arch
@@ -111,7 +109,7 @@ def write_arch(
         "version": version("tokennas"),
         **origin,
     }
-    save_arch(arch, path, shape=run.space.shape, **about(run), metrics=metrics, origin=whole)
+    save_arch(arch, path, shape=run.space.shape, **run.about, metrics=metrics, origin=whole)
 
 
 def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:

@@ -45,13 +45,8 @@ def inspect_config(run: RunContext) -> None:
     """
     config, console = run.config, run.open().console
     show_shape(config.backbone.model, run.supernet.shape, console)
-    data = run.data
-    splits = {
-        "train": len(data.train.images),
-        "search": len(data.search_indices),
-        "test": len(data.test.dataset),  # type: ignore[arg-type]
-    }
-    sizes = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+    data, test = run.data, len(run.data.test.dataset)  # type: ignore[arg-type]
+    sizes = f"{len(data.train.images):,} train, {len(data.search_indices):,} search, {test:,} test"
     console.print(
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )

@@ -11,7 +11,6 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from search.front.front import Front
 from search.pipeline.config import Config
-from search.pipeline.subnets import SUPERNET
 from search.problem.latency_names import is_latency
 from search.utils.console import cell
 from space.arch import BlockArch
@@ -20,6 +19,9 @@ from space.cost import macs, params, token_counts
 from space.operators.registry import operators
 from supernet.export import FORMATS, Check
 from supernet.tasks.registry import find_metric, task_entry
+
+# The source of weights that lie beside no arch file.
+SUPERNET = "supernet"
 
 
 def render_subnet_card(

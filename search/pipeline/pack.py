@@ -15,25 +15,49 @@ from torch import Tensor
 from search.front.front import Front
 from search.pipeline.context import RunContext
 from search.pipeline.given_archs import NamedArch
-from search.pipeline.model_card import render_portfolio_card, render_subnet_card
-from search.pipeline.network_folder import ARCH
-from search.pipeline.subnets import SUPERNET, about, load_subnet
+from search.pipeline.model_card import SUPERNET, render_portfolio_card, render_subnet_card
+from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.portfolio import save_portfolio
 from search.utils.console import print_line
-from space.arch_file import load_arch, save_arch
+from space.arch_file import ArchFile, load_arch, save_arch
 from space.utils.atomic import make_folder, remove_half_written
 from space.utils.errors import InputError
 from space.utils.reader import open_json
 from space.utils.yaml_file import write_text
 from supernet.export import FORMATS, Check, export_subnet, hub_config
 from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import create_subnet, extract
+from supernet.models.supernet import check_shape
 from supernet.weights import tensor_bytes
 
+# Weights in a network's folder: retrained, or exported.
+OWN = (WEIGHTS, FORMATS["safetensors"].file)
 CONFIG, CARD = "config.json", "README.md"
 # The `Record` of a folder.
 RECORD = "export.json"
 # Images of the search split to check each file on, and each subnet of a portfolio.
 CHECKED, CHECKED_OF_FRONT = 256, 64
+
+
+def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT, str]:
+    """Load the subnet of an arch file in eval mode; return it and the source of its weights.
+
+    Raises:
+        InputError: Its classes are not those of the data, or its backbone is another one.
+    """
+    if len(file.classes) not in (0, len(run.task.classes)):
+        raise InputError(f"{path}: knows {len(file.classes)} classes, {run.task.needs}")
+    weights = weights_beside(path)
+    if weights is not None:
+        return create_subnet(path, weights).to(run.device).eval(), weights.name
+    check_shape(run.supernet.shape, file.shape, str(path))
+    return extract(run.supernet, file.arch).eval(), SUPERNET
+
+
+def weights_beside(path: Path) -> Path | None:
+    """Return the weights beside an arch file: of its name, or those of its network's folder."""
+    names = [path.with_suffix(".safetensors").name, *(OWN if path.name == ARCH else ())]
+    return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
 
 
 @dataclass(frozen=True)
@@ -67,7 +91,7 @@ class Packing:
             )
         record = _claim(place, subnet, source)
         # Where the arch file lacks backbone, input or classes, those of the run hold.
-        values = {key: getattr(file, key) or value for key, value in about(run).items()}
+        values = {key: getattr(file, key) or value for key, value in run.about.items()}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
         if record.source == SUPERNET and file.origin.get("supernet") != run.weights_digest:
@@ -99,7 +123,7 @@ class Packing:
             InputError: See `save_portfolio`.
         """
         run, few = self.run, self.images[:CHECKED_OF_FRONT]
-        checks = save_portfolio(run.supernet, front, place, about(run), few)
+        checks = save_portfolio(run.supernet, front, place, run.about, few)
         name, images = f"{run.folder.path.name}-{place.name}", len(run.data.search_indices)
         write_text(place / CARD, render_portfolio_card(name, front, run.config, images))
         if checks:

@@ -19,7 +19,7 @@ from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable, Measured, check_name
 from search.latency.terms import list_terms
 from search.pipeline.context import RunContext
-from search.pipeline.latency_tables import FOLDER
+from search.pipeline.latencies import FOLDER
 from search.utils.console import print_line, show_rows
 from space.arch import Arch
 from space.cost import macs

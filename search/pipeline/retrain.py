@@ -14,7 +14,7 @@ from search.pipeline.config import Config
 from search.pipeline.context import RunContext
 from search.pipeline.evaluate import add_figures, row
 from search.pipeline.export import load_front, write_arch
-from search.pipeline.latency_tables import tables_by_cost
+from search.pipeline.latencies import tables_by_cost
 from search.pipeline.network_folder import (
     ARCH,
     STARTED,
@@ -85,12 +85,12 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
         random = partial(best_random, run, front.evaluations)
         choices = choose(run.config, front, run.space, tell, random)
     check_names(choice.name for choice in choices)
-    for choice in choices:
-        run.folder.check(stage_path(run.config, choice), VALUES)
+    stages = {choice: stage_path(run.config, choice.name) for choice in choices}
+    for stage in stages.values():
+        run.folder.check(stage, VALUES)
     run.check_images()
     places, todo = {}, {}
-    for choice in choices:
-        stage = stage_path(run.config, choice)
+    for choice, stage in stages.items():
         place, finished = take(run.folder, stage, choice.arch, run.space, run.console)
         places[choice.name] = place
         if not finished:
@@ -117,8 +117,8 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
         jobs = [
             LongJob(
                 choice.name,
-                run=partial(attempt, run, choice, place, quiet=True),
-                run_share=partial(retrain_share, run, choice, place, quiet=True),
+                run=partial(attempt, run, choice, place),
+                run_share=partial(retrain_share, run, choice, place),
                 note=partial(note_failure, place),
                 progress=partial(count_epochs, place),
                 total=run.config.retrain.epochs,
@@ -148,17 +148,17 @@ def count_epochs(place: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> str | None:
+def attempt(run: RunContext, choice: Choice, place: Path) -> str | None:
     """Retrain a choice in this process; return the reason for a failure, or None."""
     try:
-        retrain_share(run, choice, place, quiet)
+        retrain_share(run, choice, place)
     except Exception as error:
         # One failure must not end the retraining of the others.
         return reason_of(error)
     return None
 
 
-def retrain_share(run: RunContext, choice: Choice, place: Path, quiet: bool) -> None:
+def retrain_share(run: RunContext, choice: Choice, place: Path) -> None:
     """Retrain a choice together with the other processes of torch's process group, if any.
 
     The reason for a failure is stored in its folder.
@@ -171,7 +171,7 @@ def retrain_share(run: RunContext, choice: Choice, place: Path, quiet: bool) -> 
     with run_on_all(lambda: FolderLock(place) if processes.is_main else nullcontext()):
         run_on_main(lambda: forgive(place))
         try:
-            retrain_choice(run, choice, place, quiet)
+            retrain_choice(run, choice, place)
         except Exception as error:
             # Where another process has died, Ray Train destroys the group: no reason to store.
             if not isinstance(error, ProcessLostError) and Processes.current() == processes:
@@ -179,7 +179,7 @@ def retrain_share(run: RunContext, choice: Choice, place: Path, quiet: bool) -> 
             raise
 
 
-def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool) -> None:
+def retrain_choice(run: RunContext, choice: Choice, place: Path) -> None:
     """Train a choice, evaluate it on the test split, and write weights and arch file."""
     run_on_all(run.load_trained)
     recipe = run.config.retrain
@@ -208,7 +208,7 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool) ->
         folder=place,
         seed=run.config.seed,
         title=f"retrain {choice.name}",
-        quiet=quiet,
+        quiet=run.console.quiet,
     )
 
     def finish() -> None:

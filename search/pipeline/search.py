@@ -19,9 +19,8 @@ from search.latency.fit import TOO_FAR
 from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
 from search.pipeline.config import SearchConfig
 from search.pipeline.context import TRAINED, RunContext
-from search.pipeline.measure_front import describe_excess, time_front
+from search.pipeline.latencies import describe_excess, time_front
 from search.pipeline.run_evaluator import RunEvaluator
-from search.pipeline.run_folder import RunFolder
 from search.problem.feasible import FeasibleArchs
 from search.problem.problem import Problem
 from search.run import run_search
@@ -54,13 +53,19 @@ def search(run: RunContext) -> Front:
     path = run.folder.search / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
-    settled = _Settled(run.folder)
-    with shown_progress(console) as shown:
+    claim = cache(partial(run.folder.claim, "supernet", TRAINED, searched=True))
+    first: State | None = None
 
-        def on_event(state: State) -> None:
-            settled(state)
-            shown(state)
+    def on_event(state: State) -> None:
+        nonlocal first
+        first = first or state
+        # Later commands take a search's values once something has succeeded by them: not those by
+        # which nothing works, such as too small a time limit.
+        if state.done - state.failed > first.done - first.failed:
+            claim()
+        show(state)
 
+    with shown_progress(console) as show:
         front = search_supernet(
             run,
             problem,
@@ -70,7 +75,9 @@ def search(run: RunContext) -> Front:
             folder=run.folder.search,
             on_event=on_event,
         )
-    settled.end(front)
+    if first is None or front.evaluations == first.done:
+        # Nothing was left to evaluate: the values are as good as any.
+        claim()
     check_found(front, wanted)
     if tables:
         costs = by_cost(tables, problem.tables)
@@ -78,29 +85,6 @@ def search(run: RunContext) -> Front:
         front.save(path)
     show_front(front, console, {limit.name: limit.most for limit in problem.budget.limits})
     return front
-
-
-class _Settled:
-    """Makes a search's values the run's, once something has succeeded by them.
-
-    Those that are refused, or by which nothing works (such as too small a time limit), are not to
-    be what later commands take; and what earlier ones have evaluated says nothing of them.
-    """
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._claim = cache(partial(folder.claim, "supernet", TRAINED, searched=True))
-        self._first: State | None = None
-
-    def __call__(self, state: State) -> None:
-        """The search has come so far."""
-        first = self._first = self._first or state
-        if state.done - state.failed > first.done - first.failed:
-            self._claim()
-
-    def end(self, front: Front) -> None:
-        """The search is over; where nothing was left to evaluate, its values are as good as any."""
-        if self._first is None or front.evaluations == self._first.done:
-            self._claim()
 
 
 def search_supernet(

@@ -99,7 +99,7 @@ def test_a_folder_that_another_command_has_is_left_alone(searched, run, monkeypa
     with FolderLock(place):
         before = [*place.iterdir()]
         with pytest.raises(InputError, match="another command is at work here"):
-            retrain_share(RunContext(call.config, call.file), None, place, quiet=True)
+            retrain_share(RunContext(call.config, call.file), None, place)
         assert [*place.iterdir()] == before
 
 

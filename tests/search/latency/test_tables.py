@@ -12,13 +12,14 @@ from search import run_search
 from search.latency import measure as measuring
 from search.latency.costs import by_cost, digest, make_problem
 from search.latency.measure import device_name, waiting_for
-from search.pipeline import measure_front as timing
+from search.pipeline import latencies as timing
 from search.pipeline.check import _check_budget
 from search.pipeline.config import Config, SearchConfig
-from search.pipeline.latency_tables import latency_tables, tables_by_cost
-from search.pipeline.measure_front import (
+from search.pipeline.latencies import (
     describe_excess,
     latencies_of,
+    latency_tables,
+    tables_by_cost,
     time_archs,
     time_front,
 )

@@ -8,7 +8,14 @@ from latency_toys import table_of
 from search_toys import Evaluate, all_archs, problem_of, toy_space
 from space_toys import deviation
 
-from search.pipeline.choose import Purpose, check_names, choose, load_choices, to_folder_name
+from search.pipeline.choose import (
+    Purpose,
+    check_names,
+    choose,
+    load_choices,
+    stage_path,
+    to_folder_name,
+)
 from search.pipeline.config import Config, RetrainConfig
 from search.pipeline.search import draw_distinct
 from search.problem.feasible import FeasibleArchs
@@ -64,7 +71,7 @@ def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():
     first, second = choose(config, front, space, lambda line: None, None)
     assert first.arch == front.entries[1].arch
     assert second.arch == front.best(latency_ms=0.6 * table.full_ms).arch
-    assert second.folder == "latency_ms_60"
+    assert stage_path(config, second.name) == "retrain/main/latency_ms_60"
     # Each was measured to take a little longer than predicted.
     slower = tuple(
         replace(e, metrics={**e.metrics, "measured_latency_ms": 1.001 * e.metrics["latency_ms"]})
@@ -132,7 +139,7 @@ def test_the_best_of_random_archs_stands_beside_the_best_of_the_search():
     chosen = list(choose(config, front, space, said.append, drawn.__getitem__))
     assert [choice.name for choice in chosen] == ["95%", "random 95%", "45%"]
     assert chosen[1].arch == space.smallest()
-    assert chosen[1].folder == "random_95"
+    assert stage_path(config, chosen[1].name) == "retrain/main/random_95"
     assert said == ["random 45% is the same arch as 45%: retrained once"]
 
 

@@ -4,8 +4,7 @@ from huggingface_hub import ModelCard
 from search_toys import toy_space
 
 from search.pipeline.config import Config
-from search.pipeline.model_card import render_subnet_card
-from search.pipeline.subnets import SUPERNET
+from search.pipeline.model_card import SUPERNET, render_subnet_card
 from space import Arch, BlockArch, Pool
 from space.arch_file import ArchFile
 from supernet.config import BackboneConfig, DataConfig, DatasetConfig
