@@ -109,16 +109,10 @@ class RetrainConfig(RetrainRecipe):
             that are there, or 1 where several processes train a network.
     """
 
+    # Who has fewer processes now goes on with fewer; the arch file has their number at the end.
     free: ClassVar[frozenset[str]] = RetrainRecipe.free | {
-        "budgets",
-        "full",
-        "baselines",
-        "random",
-        "workers",
-        # Who has fewer now goes on with fewer; the arch file says how many there were at the end.
-        "processes",
-        "cpus_per_worker",
-        "gpus_per_worker",
+        *("budgets", "full", "baselines", "random"),
+        *("workers", "processes", "cpus_per_worker", "gpus_per_worker"),
     }
 
     budgets: list[str] = field(default_factory=lambda: ["70%", "50%", "35%"])

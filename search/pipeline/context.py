@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rich.progress import track
 
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
-from search.pipeline.config import Config
+from search.pipeline.config import Config, SupernetConfig
 from search.pipeline.latencies import latency_tables
 from search.pipeline.run_folder import SPLIT, RunFolder
 from search.problem.problem import Problem
@@ -100,9 +101,13 @@ class RunContext:
         return Supernet(self._loaded.backbone, self.space).to(self.device)
 
     @property
-    def head_reset(self) -> bool:
-        """Whether the backbone's weights know other classes than the data."""
-        return self._loaded.head_reset
+    def supernet_recipe(self) -> SupernetConfig:
+        """The supernet's recipe, with `full_epochs`: a tenth of the epochs if the head is new."""
+        recipe = self.config.supernet
+        if recipe.full_epochs is not None:
+            return recipe
+        tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
+        return replace(recipe, full_epochs=tenth if self._loaded.head_reset else 0)
 
     @cached_property
     def _sources(self) -> tuple[Source, Source]:
@@ -129,7 +134,7 @@ class RunContext:
         Raises:
             InputError: it is not trained yet, or by other values.
         """
-        weights = self.folder.stage("supernet") / WEIGHTS
+        weights = self.folder.path / "supernet" / WEIGHTS
         if not self._is_trained:
             if not weights.exists():
                 raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
@@ -143,7 +148,7 @@ class RunContext:
     @cached_property
     def weights_digest(self) -> str:
         """The digest of the trained supernet's weights."""
-        return digest(self.folder.stage("supernet") / WEIGHTS)
+        return digest(self.folder.path / "supernet" / WEIGHTS)
 
     @property
     def origin(self) -> dict[str, str]:

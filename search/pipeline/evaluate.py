@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,6 @@ from space.cost import macs, params
 from supernet.evaluation import HeldOut
 from supernet.models.subnet import create_subnet
 from supernet.training.optimizer import autocast
-
-K = TypeVar("K", bound=Hashable)
 
 SPEED = "images_per_second"
 BATCH = 64
@@ -50,85 +48,81 @@ def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
     found = [load_subnet(run, each.path, each.file) for each in given]
     run.check_images()
     test = HeldOut(run.data.test, run.task, run.device, amp)
-    speeds = images_per_second(dict(enumerate(subnet for subnet, _ in found)), amp)
+    speeds = images_per_second([subnet for subnet, _ in found], amp)
     rows = [
         {
             "network": each.name,
             "weights": source,
             **test.measure(subnet),
-            **_costs(each.file, speeds[i]),
+            **_costs(each.file, {**each.file.metrics, SPEED: speed}),
         }
-        for i, (each, (subnet, source)) in enumerate(zip(given, found, strict=True))
+        for each, (subnet, source), speed in zip(given, found, speeds, strict=True)
     ]
     show_rows(rows, run.console, title=f"on the test split, {len(test):,} images")
     return rows
 
 
-def row(name: str, path: Path, metric: str) -> dict[str, Any]:
-    """Return a retrained network's table row: a metric with either weights, costs and speed.
-
-    Args:
-        name: Name of the network.
-        path: Its arch file, with its figures.
-        metric: Name of the metric.
-    """
-    file = load_arch_file(path)
-    return {
-        "network": name,
-        f"{metric} inherited": file.metrics["inherited"][metric],
-        f"{metric} retrained": file.metrics["retrained"][metric],
-        **_costs(file, file.metrics[SPEED]),
-    }
-
-
-def _costs(file: ArchFile, speed: Mapping[str, Any]) -> dict[str, Any]:
+def _costs(file: ArchFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return MACs, parameters, images/s and known latencies, by column title."""
     latencies = {
         name if each.get("measured") else f"{name}, predicted": each.get("value")
-        for name, each in file.metrics.items()
+        for name, each in metrics.items()
         if is_latency(name) and isinstance(each, dict)
     }
     return {
         "MACs": macs(file.arch, file.shape),
         "parameters": params(file.arch, file.shape),
-        "images/s": speed["value"],
+        "images/s": metrics[SPEED]["value"],
         **latencies,
     }
 
 
 def add_figures(
     run: RunContext, places: Mapping[str, Path], tables: Mapping[str, LatencyTable]
-) -> None:
+) -> list[dict[str, Any]]:
     """Add images/s, and latencies where the search has tables, to arch files that lack them.
 
     Args:
         run: The run, whose supernet is trained.
         places: Folders of complete networks, by name.
         tables: Latency tables of the search, by name of the cost.
+
+    Returns:
+        Table rows of the networks: a metric with either weights, costs and speed.
     """
-    space = run.supernet.space
     files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
     metrics = {name: dict(file.metrics) for name, file in files.items()}
     # If one network lacks figures, all are measured, side by side.
     if not all(SPEED in known for known in metrics.values()):
-        subnets = {
-            name: create_subnet(place / ARCH, place / WEIGHTS).to(run.device).eval()
-            for name, place in places.items()
-        }
-        for name, speed in images_per_second(subnets, run.config.retrain.amp).items():
+        subnets = [
+            create_subnet(place / ARCH, place / WEIGHTS).to(run.device).eval()
+            for place in places.values()
+        ]
+        speeds = images_per_second(subnets, run.config.retrain.amp)
+        for name, speed in zip(places, speeds, strict=True):
             metrics[name][SPEED] = speed
     if not all(tables.keys() <= known.keys() for known in metrics.values()):
         archs = (file.arch for file in files.values())
         latencies = time_archs(archs, run.supernet, tables, run.console)
         for name, file in files.items():
-            metrics[name] |= latencies[space.identity(file.arch)]
+            metrics[name] |= latencies[run.space.identity(file.arch)]
     for name, file in files.items():
         if metrics[name] != file.metrics:
             path = places[name] / ARCH
             write_arch(run, path, file.arch, metrics=metrics[name], origin=file.origin)
+    metric = run.task.metrics[0].name
+    return [
+        {
+            "network": name,
+            f"{metric} inherited": metrics[name]["inherited"][metric],
+            f"{metric} retrained": metrics[name]["retrained"][metric],
+            **_costs(file, metrics[name]),
+        }
+        for name, file in files.items()
+    ]
 
 
-def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict[str, Any]]:
+def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str, Any]]:
     """Measure images/s of networks in inference: medians over about a second for each.
 
     Args:
@@ -136,8 +130,8 @@ def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict
         amp: Whether to use bfloat16 autocast on GPUs.
     """
     if not subnets:
-        return {}
-    parameter = next(next(iter(subnets.values())).parameters())
+        return []
+    parameter = next(subnets[0].parameters())
     device, wait = parameter.device, waiting_for(parameter.device)
 
     def forward(subnet: nn.Module, images: Tensor) -> None:
@@ -145,8 +139,7 @@ def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict
             subnet(images)
 
     runs = {
-        name: partial(forward, subnet, images_like(subnet, BATCH))
-        for name, subnet in subnets.items()
+        i: partial(forward, subnet, images_like(subnet, BATCH)) for i, subnet in enumerate(subnets)
     }
     # The seconds of one round, after the warm-up, set the number of rounds.
     once = sum(map(sum, take_turns(runs, 1, wait).values()))
@@ -157,7 +150,7 @@ def images_per_second(subnets: Mapping[K, nn.Module], amp: bool) -> dict[K, dict
         "batch": BATCH,
         "dtype": "bfloat16" if half else str(parameter.dtype).removeprefix("torch."),
     }
-    return {
-        name: {"value": round(BATCH / median(taken), 1), **conditions}
-        for name, taken in take_turns(runs, rounds, wait, warm_up=0).items()
-    }
+    return [
+        {"value": round(BATCH / median(taken), 1), **conditions}
+        for taken in take_turns(runs, rounds, wait, warm_up=0).values()
+    ]

@@ -47,7 +47,7 @@ def export(run: RunContext, archs: list[str]) -> None:
     check_names(each.name for each in given)
     run.load_trained()
     folder.claim("supernet", TRAINED)
-    target = make_folder(folder.stage("export") / config.search.name)
+    target = make_folder(folder.path / "export" / config.search.name)
     packing = Packing(run, forms)
     with FolderLock(target):
         if front is not None:
@@ -67,10 +67,8 @@ def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
         InputError: A format's package is not installed, or the formats do not suit arch files.
     """
     wanted = list(dict.fromkeys(config.export.format))
-    if archs and not wanted:
-        raise InputError("export.format: none given for the arch files: --format safetensors")
-    if archs and PORTFOLIO in wanted:
-        raise InputError("export.format: a portfolio is of the front; leave --archs out")
+    if archs and (not wanted or PORTFOLIO in wanted):
+        raise InputError("export.format: arch files take those of subnets, as --format safetensors")
     forms: list[str] = [name for name in wanted if name != PORTFOLIO]
     for name in forms:
         with naming("export.format"):

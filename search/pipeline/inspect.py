@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.pipeline.context import RunContext
-from search.pipeline.train import settled
 from search.utils.console import show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
@@ -108,7 +107,7 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
 def seconds_to_train(run: RunContext) -> float:
     """Estimate the seconds of the supernet's training, from steps on a few random images."""
     config, supernet = run.config, run.supernet.train()
-    recipe = settled(config.supernet, run.head_reset)
+    recipe = run.supernet_recipe
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
     targets = torch.from_numpy(np.resize(run.data.train.images.source.targets, PROBE_BATCH))
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH

@@ -49,7 +49,7 @@ def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
     if not tables:
         raise InputError(
             f"search: {names[0]} rests on a latency table, and there is none in "
-            f"{folder.stage(FOLDER)}; measure one with `tokennas profile CONFIG`, or name its file "
+            f"{folder.path / FOLDER}; measure one with `tokennas profile CONFIG`, or name its file "
             "by --search.latency"
         )
     used = tables_by_cost(folder)
@@ -90,7 +90,7 @@ def _asked(config: Config) -> list[str]:
 
 
 def _there(folder: RunFolder) -> tuple[LatencyTable, ...]:
-    own = sorted(folder.stage(FOLDER).glob("*.yaml"))
+    own = sorted((folder.path / FOLDER).glob("*.yaml"))
     return read_tables(folder.config.search.latency or own)
 
 

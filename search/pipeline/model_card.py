@@ -44,11 +44,6 @@ def render_subnet_card(
         source: Source of the weights: `supernet`, or the file that lay beside the arch file.
     """
     retrained = source != SUPERNET and "retrained" in file.metrics
-    weights = "weights that lay beside its arch file"
-    if source == SUPERNET:
-        weights = "the weights of the supernet"
-    elif retrained:
-        weights = "weights of its own, retrained"
     counts = token_counts(file.arch, file.shape)
     return _render(
         "subnet_card.md.jinja",
@@ -57,12 +52,13 @@ def render_subnet_card(
         config,
         results=list(_collect_results(file, source, config)),
         file=file,
-        weights=weights,
+        of_supernet=source == SUPERNET,
+        retrained=retrained,
         macs=macs(file.arch, file.shape),
         params=params(file.arch, file.shape),
         # From the arch file: `data.test_limit` may have changed since the measurement.
         images={"test": file.metrics.get("test_images"), "search": search_images},
-        speed=file.metrics.get("images_per_second") if retrained else None,
+        speed=file.metrics.get("images_per_second"),
         latencies=[value for key, value in file.metrics.items() if is_latency(key)],
         blocks=list(zip(counts, map(_describe, file.arch.blocks), strict=True)),
         checks=checks,
@@ -95,13 +91,6 @@ def render_portfolio_card(name: str, front: Front, config: Config, search_images
     )
 
 
-def describe_first_weights(config: Config) -> str:
-    """Describe the supernet's initial weights, whose license may bind derived weights."""
-    if config.backbone.checkpoint is not None:
-        return f"`{Path(config.backbone.checkpoint).name}`"
-    return "timm's pretrained weights" if config.backbone.pretrained else "random weights"
-
-
 def _render(
     template: str,
     name: str,
@@ -112,6 +101,10 @@ def _render(
 ) -> str:
     dataset, task = config.data.dataset.name, task_entry(config.task_name)
     on_hub = dataset.startswith("hfds/")
+    # Their license may bind derived weights.
+    first_weights = "timm's pretrained weights" if config.backbone.pretrained else "random weights"
+    if config.backbone.checkpoint is not None:
+        first_weights = f"`{Path(config.backbone.checkpoint).name}`"
     card = ModelCard.from_template(
         ModelCardData(
             library_name=library,
@@ -124,7 +117,7 @@ def _render(
         str(Path(__file__).with_name(template)),
         name=name,
         dataset=dataset,
-        first_weights=describe_first_weights(config),
+        first_weights=first_weights,
         version=version("tokennas"),
         network=task.network,
         results=results,

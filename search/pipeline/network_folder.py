@@ -48,12 +48,7 @@ def take(
         if space.identity(before) != space.identity(arch):
             with FolderLock(place):
                 aside = _set_aside(place, before, space)
-            size = quantity(macs(before, space.shape), 3)
-            print_line(
-                console,
-                f"{place} held another arch, of {size} MACs, that is no longer its choice: kept in "
-                f"{aside}",
-            )
+            print_line(console, f"{place}: its arch is no longer its choice: kept in {aside}")
     return place, (place / ARCH).exists()
 
 

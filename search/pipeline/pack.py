@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -164,26 +164,12 @@ class Record:
     source: str
     checks: dict[str, Check]
 
-    @classmethod
-    def read(cls, path: Path) -> Record:
-        """Read a record.
-
-        Raises:
-            InputError: The file is no record.
-        """
-        try:
-            data = open_json(path).value
-            checks = {name: Check(**check) for name, check in data["checks"].items()}
-            return cls(str(data["weights"]), str(data["source"]), checks)
-        except (InputError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{path}: no record of an export; delete it to export anew") from None
-
 
 def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
     """Make the folder of a subnet, or read the record of an existing one.
 
     Raises:
-        InputError: The folder holds another arch or other weights.
+        InputError: The folder holds another arch or other weights, or its record is invalid.
     """
     weights = hashlib.sha256(tensor_bytes(subnet.state_dict())).hexdigest()[:16]
     remove_half_written(make_folder(place))
@@ -191,12 +177,13 @@ def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
         raise InputError(f"{place}: holds another arch; move it away, or rename the arch file")
     if not (place / RECORD).exists():
         return Record(weights, source, {})
-    record = Record.read(place / RECORD)
-    if record.weights != weights:
+    given = open_json(place / RECORD).mapping("weights", "source", "checks")
+    if given["weights"].value != weights:
         raise InputError(f"{place}: holds an export of other weights; move it away to export anew")
-    checks = {
-        name: check
-        for name, check in record.checks.items()
-        if name in FORMATS and (place / FORMATS[name].file).exists()
-    }
-    return Record(weights, record.source, checks)
+    names = [field.name for field in fields(Check)]
+    checks = {}
+    for name, each in given["checks"].entries().items():
+        if name in FORMATS and (place / FORMATS[name].file).exists():
+            check = each.mapping(*names)
+            checks[name] = Check(**{key: value.value for key, value in check.items()})
+    return Record(weights, given["source"].text(), checks)

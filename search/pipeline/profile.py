@@ -30,7 +30,6 @@ from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.models.supernet import Supernet
 
 HELD_OUT = 40
-ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class ProfileOptions:
     dtype: str | None = None
     compile: bool = False
     name: str | None = None
-    rounds: int = ROUNDS
+    rounds: int = 20
     out: str | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +62,7 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
     config, console, device = run.config, run.console, run.device
     conditions = conditions_on(device, options.batch, options.dtype, options.compile)
     name = options.name or device.type
-    path = Path(options.out or run.folder.stage(FOLDER) / f"{name}.yaml")
+    path = Path(options.out or run.folder.path / FOLDER / f"{name}.yaml")
     supernet = _make_supernet(run)
     if path.exists():
         table = LatencyTable.load(path)

@@ -12,7 +12,7 @@ from typing import Any
 from search.pipeline.choose import Choice, check_names, choose, load_choices, stage_path
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext
-from search.pipeline.evaluate import add_figures, row
+from search.pipeline.evaluate import add_figures
 from search.pipeline.export import load_front, write_arch
 from search.pipeline.latencies import tables_by_cost
 from search.pipeline.network_folder import (
@@ -97,11 +97,9 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
             todo[choice] = place
     failed = _retrain_all(run, todo)
     done = {name: place for name, place in places.items() if name not in failed}
-    add_figures(run, done, tables)
+    rows = add_figures(run, done, tables)
     images: Any = run.data.test.dataset
     title = f"retrained, on the test split, {len(images):,} images"
-    metric = run.task.metrics[0].name
-    rows = [row(name, place / ARCH, metric) for name, place in done.items()]
     return Retrained(title, rows, failed)
 
 

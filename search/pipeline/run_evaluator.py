@@ -73,8 +73,7 @@ class CarriedEvaluator:
         device = find_device(config.device)
         plain = replace(config.backbone, checkpoint=None, pretrained=False)
         backbone = load_backbone(plain, self.task, config.seed).backbone
-        space = SearchSpace.from_dict(config.space, backbone_shape(backbone))
-        supernet = Supernet(backbone, space)
+        supernet = Supernet(backbone, SearchSpace.from_dict(config.space, backbone_shape(backbone)))
         weights = {name: shared(array) for name, array in self.weights.items()}
         # Without copies: the workers of a node share the memory of weights and images.
         supernet.load_state_dict(weights, assign=True)

@@ -64,13 +64,10 @@ class RunFolder:
         elif file is not None and is_own(file):
             self.path = file.parent
 
-    def stage(self, name: str) -> Path:
-        return self.path / name
-
     @property
     def search(self) -> Path:
         """The folder of the config's search."""
-        return self.stage("search") / self.config.search.name
+        return self.path / "search" / self.config.search.name
 
     def claim(self, stage: str, sections: tuple[str, ...], searched: bool = False) -> Path:
         """Claim a stage's folder for the values of some sections, and store the config.
@@ -85,7 +82,7 @@ class RunFolder:
             InputError: The folder holds results of other values, or cannot be written.
         """
         self.check(stage, sections)
-        folder = self.stage(stage)
+        folder = self.path / stage
         if not (folder / CONFIG).exists():
             make_folder(folder)
             write_yaml(folder / CONFIG, self._values(sections))
@@ -98,7 +95,7 @@ class RunFolder:
         Raises:
             InputError: The folder holds results of other values.
         """
-        stored = self.stage(stage) / CONFIG
+        stored = self.path / stage / CONFIG
         if not stored.exists():
             return
         changed = changes(read_yaml(stored).data, self._values(sections))

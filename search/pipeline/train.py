@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from search.pipeline.config import SupernetConfig
 from search.pipeline.context import TRAINED, WEIGHTS, RunContext
 from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
@@ -29,7 +27,7 @@ def train(run: RunContext) -> None:
     """
     config, folder, first = run.config, run.folder, Processes.current().is_main
     run_on_all(run.open)
-    weights = folder.stage("supernet") / WEIGHTS
+    weights = folder.path / "supernet" / WEIGHTS
     if run_on_main(weights.exists):
         run_on_main(lambda: folder.claim("supernet", TRAINED))
         run_on_all(run.load_trained)
@@ -39,7 +37,7 @@ def train(run: RunContext) -> None:
     run_on_main(run.check_images)
     path = run_on_main(lambda: folder.claim("supernet", TRAINED))
     run_on_main(lambda: folder.store_split(run.data.search_indices.tolist()))
-    recipe = settled(config.supernet, run.head_reset)
+    recipe = run.supernet_recipe
     with run_on_all(lambda: FolderLock(path) if first else nullcontext()):
         supernet = train_supernet(
             run.supernet,
@@ -52,14 +50,6 @@ def train(run: RunContext) -> None:
             seed=config.seed,
         )
         run_on_main(lambda: save_weights(supernet, weights))
-
-
-def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
-    """Return the recipe with `full_epochs` set: a tenth of the epochs if the head is new."""
-    if recipe.full_epochs is not None:
-        return recipe
-    tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
-    return replace(recipe, full_epochs=tenth if head_reset else 0)
 
 
 def _teacher(run: RunContext) -> nn.Module | None:

@@ -31,7 +31,7 @@ def test_the_name_of_a_search_is_no_path(name):
 def test_the_folder_of_a_retrained_network_lies_in_that_of_its_search(tmp_path, name):
     config = Config(run=str(tmp_path))
     stage = stage_path(config, name)
-    place = RunFolder(config, None).stage(stage).resolve()
+    place = (RunFolder(config, None).path / stage).resolve()
     assert place.parent == tmp_path / "retrain" / "main"
 
 

@@ -168,14 +168,14 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
     assert {path: path.read_bytes() for path in place(config).iterdir()} == before
     (place(config) / RECORD).write_text("{}")
     save_arch(path=retrained(config), **vars(file))
-    assert "export.json: no record of an export" in refused(capsys, "export", config, *archs)
+    assert "export.json: missing 'weights'" in refused(capsys, "export", config, *archs)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--archs", "a.yaml"], "export.format: none given for the arch files"),
-        (["--archs", "a.yaml", "--format", "portfolio"], "a portfolio is of the front"),
+        (["--archs", "a.yaml"], "export.format: arch files take"),
+        (["--archs", "a.yaml", "--format", "portfolio"], "export.format: arch files take"),
         (["--archs", "a.yaml", "--format", "onnx"], "a.yaml: cannot be read"),
         (["--format", "tflite"], "export.format"),
     ],
