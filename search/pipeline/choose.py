@@ -133,7 +133,7 @@ def choose(
     wanted = config.retrain
     choices = [Choice(str(Purpose("full")), space.largest())] if wanted.full else []
     for budget in wanted.budgets:
-        best = best_within(front, budget, tell)
+        best = best_within(front, budget)
         choices.append(Choice(str(Purpose("best", budget)), best.arch))
         if wanted.baselines:
             is_macs = split_budget(budget)[0] == "macs"
@@ -153,27 +153,21 @@ def choose(
     return list(kept.values())
 
 
-def best_within(
-    front: Front, budget: str, tell: Callable[[str], None] = lambda line: None
-) -> FrontEntry:
+def best_within(front: Front, budget: str) -> FrontEntry:
     """Return the front's best within a budget, by measured latency where one is within it.
 
     Args:
         front: Front of a search.
         budget: Budget such as `50%` or `latency_ms=3.0`.
-        tell: Called with a line where only predicted latencies are within the budget.
 
     Raises:
         InputError: No subnet is within the budget, or the front does not have the cost.
     """
     name, amount = split_budget(budget)
-    measured, limit = measured_name(name), _limit(front, budget)
-    best = front.best(**{name: limit})
+    measured, limit, best = measured_name(name), _limit(front, budget), None
     if any(measured in entry.metrics for entry in front.entries):
-        kept = front.best(**{measured: limit})
-        if kept is None and best is not None:
-            tell(f"within {budget} is nothing by measurement: the best by prediction is taken")
-        best = kept or best
+        best = front.best(**{measured: limit})
+    best = best or front.best(**{name: limit})
     if best is None:
         raise InputError(
             f"retrain.budgets: the front has no subnet within {budget}; search longer, or with a "

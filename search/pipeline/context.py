@@ -172,10 +172,8 @@ class RunContext:
 
     def search_batches(self) -> Iterable[Any]:
         """The batches of the search split, with a progress bar while they are loaded."""
-        hidden = not self.console.is_terminal
-        return track(
-            self.data.search, "images", console=self.console, transient=True, disable=hidden
-        )
+        batches, hidden = self.data.search, not self.console.is_terminal
+        return track(batches, "images", console=self.console, transient=True, disable=hidden)
 
     def held_out(self, amp: bool) -> HeldOut:
         """The search split on the device.

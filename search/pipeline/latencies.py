@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -111,7 +110,7 @@ def time_front(
         earlier: An earlier front of the search, whose measurements are reused.
         supernet: The searched supernet.
         tables: Latency tables, by name of the cost.
-        console: Console for prediction errors, missing devices and drift.
+        console: Console for missing devices and drift.
     """
     front = front.readable()
     for name, table in tables.items():
@@ -126,9 +125,6 @@ def time_front(
             if found is None:
                 continue
             known |= found
-            errors = (abs(e.metrics[name] / known[e.identity] - 1) for e in front.entries)
-            off = f"{fmean(errors):.1%} on the front, on average"
-            print_line(console, f"{name}: predictions are off by {off}")
         entries = (
             replace(e, metrics={**e.metrics, measured_name(name): known[e.identity]})
             for e in front.entries
@@ -176,15 +172,6 @@ def _to_dict(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
     """Return a latency in the format of arch files."""
     conditions = {key: getattr(table.conditions, key) for key in CONDITIONS}
     return {"value": round(ms, 4), "measured": measured, **conditions}
-
-
-def describe_excess(entry: FrontEntry, limits: Mapping[str, float]) -> str:
-    """Describe by how much an entry exceeds limits of latencies when measured; empty for none."""
-    return ", ".join(
-        f"{name} is over by {entry.measured[name] / most - 1:.1%}"
-        for name, most in limits.items()
-        if entry.measured.get(name, 0.0) > most
-    )
 
 
 def _device_of(table: LatencyTable) -> torch.device | None:

@@ -47,17 +47,13 @@ def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT
     """
     if len(file.classes) not in (0, len(run.task.classes)):
         raise InputError(f"{path}: knows {len(file.classes)} classes, {run.task.needs}")
-    weights = weights_beside(path)
+    # Of the arch file's name, or those of its network's folder.
+    names = [path.with_suffix(".safetensors").name, *(OWN if path.name == ARCH else ())]
+    weights = next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
     if weights is not None:
         return create_subnet(path, weights).to(run.device).eval(), weights.name
     check_shape(run.supernet.shape, file.shape, str(path))
     return extract(run.supernet, file.arch).eval(), SUPERNET
-
-
-def weights_beside(path: Path) -> Path | None:
-    """Return the weights beside an arch file: of its name, or those of its network's folder."""
-    names = [path.with_suffix(".safetensors").name, *(OWN if path.name == ARCH else ())]
-    return next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
 
 
 @dataclass(frozen=True)
@@ -127,9 +123,7 @@ class Packing:
         name, images = f"{run.folder.path.name}-{place.name}", len(run.data.search_indices)
         write_text(place / CARD, render_portfolio_card(name, front, run.config, images))
         if checks:
-            worst = max(checks, key=lambda check: check.difference)
-            count = f"{len(checks)} subnets over one set of weights"
-            print_line(run.console, f"{place}: {count}; the worst: {worst}")
+            print_line(run.console, f"{place}: {len(checks)} subnets over one set of weights")
 
     @cached_property
     def images(self) -> Tensor:

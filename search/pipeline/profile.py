@@ -154,11 +154,8 @@ def show(table: LatencyTable, console: Console) -> None:
     held = [each for each in table.measured if each.held_out]
     by_macs = tau([macs(each.arch, table.shape) for each in held], [each.ms for each in held])
     spread = float(np.median([each.spread for each in table.measured]))
-    lines = [
-        f"full network {table.full_ms:.3f} ms a batch, on {table.conditions}",
-        f"{table.error} (by MACs alone {by_macs:.3f}); spread of a measurement {spread:.1%}",
-    ]
+    print_line(console, f"full network {table.full_ms:.3f} ms a batch, on {table.conditions}")
+    spreads = f"(by MACs alone {by_macs:.3f}); spread of a measurement {spread:.1%}"
+    print_line(console, f"{table.error} {spreads}")
     if table.error.large:
-        lines.append(TOO_FAR)
-    for line in lines:
-        print_line(console, line)
+        print_line(console, TOO_FAR)

@@ -89,14 +89,13 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     for stage in stages.values():
         run.folder.check(stage, VALUES)
     run.check_images()
-    places, todo = {}, {}
-    for choice, stage in stages.items():
-        place, finished = take(run.folder, stage, choice.arch, run.space, run.console)
-        places[choice.name] = place
-        if not finished:
-            todo[choice] = place
+    places = {
+        choice: take(run.folder, stage, choice.arch, run.space, run.console)
+        for choice, stage in stages.items()
+    }
+    todo = {choice: place for choice, place in places.items() if not (place / ARCH).exists()}
     failed = _retrain_all(run, todo)
-    done = {name: place for name, place in places.items() if name not in failed}
+    done = {each.name: place for each, place in places.items() if each.name not in failed}
     rows = add_figures(run, done, tables)
     images: Any = run.data.test.dataset
     title = f"retrained, on the test split, {len(images):,} images"

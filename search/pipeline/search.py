@@ -19,7 +19,7 @@ from search.latency.fit import TOO_FAR
 from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
 from search.pipeline.config import SearchConfig
 from search.pipeline.context import TRAINED, RunContext
-from search.pipeline.latencies import describe_excess, time_front
+from search.pipeline.latencies import time_front
 from search.pipeline.run_evaluator import RunEvaluator
 from search.problem.feasible import FeasibleArchs
 from search.problem.problem import Problem
@@ -178,17 +178,22 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         if any(leads):
             shown["lead"] = "" if lead is None else str(lead)
         shown["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
-        if over := describe_excess(entry, limits or {}):
-            shown["budget"] = over
+        over = [
+            f"{name} is over by {entry.measured[name] / most - 1:.1%}"
+            for name, most in (limits or {}).items()
+            if entry.measured.get(name, 0.0) > most
+        ]
+        if over:
+            shown["budget"] = ", ".join(over)
         rest = {name: value for name, value in row.items() if name not in (*first, "top5")}
         rows.append(shown | rest)
     of = f", {front.images:,} images" if front.images else ""
     show_rows(rows, console, title=f"front, on the search split{of}")
-    lines = [f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}."]
+    counts = f"{front.evaluations} evaluations, {front.failed} failed"
+    print_line(console, f"{counts}: {cut(front.ended)}.")
     if any(leads):
-        lines.append(describe_leads(leads))
-    for line in (*lines, OPTIMISTIC):
-        print_line(console, line)
+        print_line(console, describe_leads(leads))
+    print_line(console, OPTIMISTIC)
 
 
 @contextmanager

@@ -79,14 +79,13 @@ def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():
     )
     (chosen, _) = choose(config, replace(front, entries=slower), space, lambda line: None, None)
     assert chosen.arch == front.entries[2].arch
-    # Where all are over by measurement the best by prediction is taken, and told.
+    # Where all are over by measurement the best by prediction is taken.
     slowest = tuple(
         replace(e, metrics={**e.metrics, "measured_latency_ms": 99.0}) for e in front.entries
     )
     said = []
     (chosen, _) = choose(config, replace(front, entries=slowest), space, said.append, None)
     assert chosen.arch == first.arch
-    assert f"within {budget} is nothing by measurement" in said[0]
     empty = Config(retrain=RetrainConfig(budgets=["50%"], full=False))
     with pytest.raises(InputError, match="the front has no subnet within 50%"):
         list(choose(empty, replace(front, entries=()), space, said.append, None))

@@ -168,7 +168,7 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
     assert {path: path.read_bytes() for path in place(config).iterdir()} == before
     (place(config) / RECORD).write_text("{}")
     save_arch(path=retrained(config), **vars(file))
-    assert "export.json: missing 'weights'" in refused(capsys, "export", config, *archs)
+    assert "export.json:1: missing 'weights'" in refused(capsys, "export", config, *archs)
 
 
 @pytest.mark.parametrize(
