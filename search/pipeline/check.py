@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from search.latency.costs import latency_costs
-from search.latency.table import LatencyTable
 from search.pipeline.choose import check_names, split_budget, stage_path
 from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.export import check_formats
@@ -15,7 +12,6 @@ from search.pipeline.network_folder import VALUES
 from search.problem.budget import parse_budget
 from search.problem.costs import FREE_COSTS
 from search.problem.feasible import FeasibleArchs
-from search.problem.problem import Problem
 from search.study.database import check_driver
 from search.study.samplers import parse_sampler
 from search.study.search_file import SEARCH_FILE
@@ -48,10 +44,8 @@ def check(run: RunContext) -> None:
 
             check_ray(workers.ray)
     for name in wanted.reuse:
-        if not (run.folder.search.with_name(name) / SEARCH_FILE).exists():
-            raise InputError(
-                f"search.reuse: there is no search {name!r} in {run.folder.search.parent}"
-            )
+        if not (folder.search.with_name(name) / SEARCH_FILE).exists():
+            raise InputError(f"search.reuse: there is no search {name!r} in {folder.search.parent}")
     # Which archs the choices are is not known yet; the folders that they go to are.
     names = ["full"] * config.retrain.full + config.retrain.budgets
     check_names(names)
@@ -59,14 +53,15 @@ def check(run: RunContext) -> None:
         folder.check(stage_path(config, name), VALUES)
     for number, text in enumerate(config.retrain.budgets):
         with naming(f"retrain.budgets[{number}]"):
-            _check_budget(text, problem, run.tables)
+            _check_budget(text, run)
     folder.check("supernet", TRAINED)
     # Last, as it takes longest.
     run.check_images()
 
 
-def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -> None:
+def _check_budget(text: str, run: RunContext) -> None:
     """Refuse a budget that no arch can keep, or that the search's front will know nothing of."""
+    space, problem = run.space, run.problem
     if problem.ranked_by is None:
         names = ", ".join(each.name for each in problem.objectives)
         raise InputError(
@@ -76,6 +71,6 @@ def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -
     name, amount = split_budget(text)
     if name not in (*FREE_COSTS, *problem.latencies):
         raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
-    costs = {**FREE_COSTS, **latency_costs(tables, problem.space)}
-    budget = parse_budget(f"{name}={amount}", problem.space, costs=costs)
-    FeasibleArchs(problem.space, budget).check(np.random.default_rng(0))
+    costs = {**FREE_COSTS, **latency_costs(run.tables, space)}
+    budget = parse_budget(f"{name}={amount}", space, costs=costs)
+    FeasibleArchs(space, budget).check(np.random.default_rng(0))

@@ -88,11 +88,10 @@ def check_names(names: Iterable[str]) -> None:
     Raises:
         InputError: Two would.
     """
-    found: set[str] = set()
-    for folder in map(to_folder_name, names):
-        if folder in found:
+    folders = list(map(to_folder_name, names))
+    for folder in folders:
+        if folders.count(folder) > 1:
             raise InputError(f"two networks would share the folder {folder}; rename one of them")
-        found.add(folder)
 
 
 def split_budget(budget: str) -> tuple[str, str]:

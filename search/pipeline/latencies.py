@@ -194,8 +194,7 @@ def _measure(
     """
     device = _device_of(table)
     if device is None:
-        what = f"{name}: {table.conditions.device}"
-        print_line(console, f"{what} is not at hand: predicted alone")
+        print_line(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
         return None
     full = Arch.full(supernet.shape.depth)
     try:

@@ -100,7 +100,6 @@ def _render(
     **values: Any,
 ) -> str:
     dataset, task = config.data.dataset.name, task_entry(config.task_name)
-    on_hub = dataset.startswith("hfds/")
     # Their license may bind derived weights.
     first_weights = "timm's pretrained weights" if config.backbone.pretrained else "random weights"
     if config.backbone.checkpoint is not None:
@@ -110,7 +109,7 @@ def _render(
             library_name=library,
             pipeline_tag=task.pipeline_tag,
             tags=list(dict.fromkeys([task.pipeline_tag, library, "tokennas"])),
-            datasets=[dataset.removeprefix("hfds/")] if on_hub else None,
+            datasets=[dataset.removeprefix("hfds/")] if dataset.startswith("hfds/") else None,
             model_name=name if results else None,
             eval_results=results or None,
         ),

@@ -30,8 +30,6 @@ from supernet.models.subnet import create_subnet, extract
 from supernet.models.supernet import check_shape
 from supernet.weights import tensor_bytes
 
-# Weights in a network's folder: retrained, or exported.
-OWN = (WEIGHTS, FORMATS["safetensors"].file)
 CONFIG, CARD = "config.json", "README.md"
 # The `Record` of a folder.
 RECORD = "export.json"
@@ -47,8 +45,10 @@ def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT
     """
     if len(file.classes) not in (0, len(run.task.classes)):
         raise InputError(f"{path}: knows {len(file.classes)} classes, {run.task.needs}")
-    # Of the arch file's name, or those of its network's folder.
-    names = [path.with_suffix(".safetensors").name, *(OWN if path.name == ARCH else ())]
+    # Of the arch file's name, or those of its network's folder: retrained, or exported.
+    names = [path.with_suffix(".safetensors").name]
+    if path.name == ARCH:
+        names += [WEIGHTS, FORMATS["safetensors"].file]
     weights = next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
     if weights is not None:
         return create_subnet(path, weights).to(run.device).eval(), weights.name

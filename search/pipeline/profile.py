@@ -84,8 +84,7 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
             "off; give it more choices"
         )
     archs = [*designed, *held_out]
-    counts = f"{len(designed)} archs to fit, {len(held_out)} to judge by"
-    print_line(console, f"{counts}; on {conditions}")
+    print_line(console, f"{len(designed)} archs to fit, {len(held_out)} to judge by; {conditions}")
     runs = runs_of(supernet, archs, conditions, device)
     described = {
         "backbone": [config.backbone.model, config.backbone.args],

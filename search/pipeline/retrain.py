@@ -122,8 +122,8 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
             )
             for choice, place in places.items()
         ]
-        check = partial(missing_data, run.config)
-        found = run_jobs(jobs, workers, run.console, run.folder.path, check)
+        missing = partial(missing_data, run.config)
+        found = run_jobs(jobs, workers, run.console, run.folder.path, missing)
     return {name: reason for name, reason in found.items() if reason is not None}
 
 
@@ -194,14 +194,13 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path) -> None:
 
     # The main process alone evaluates and writes.
     metrics = run_on_main(begin)
-    largest = run.space.largest()
     subnet = train_subnet(
         _initial_subnet(run, choice.arch),
         run.data.train,
         task=run.task,
         recipe=recipe,
         held_out=run.held_out(recipe.amp) if first else None,
-        teacher=extract(run.supernet, largest) if recipe.distill else None,
+        teacher=extract(run.supernet, run.space.largest()) if recipe.distill else None,
         folder=place,
         seed=run.config.seed,
         title=f"retrain {choice.name}",

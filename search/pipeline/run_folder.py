@@ -17,9 +17,7 @@ from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
 # Values that change speed or output, but not results.
 FREE = {
-    ("data", "workers"),
-    ("data", "eval_batch"),
-    ("data", "test_limit"),
+    *(("data", name) for name in ("workers", "eval_batch", "test_limit")),
     *(("supernet", name) for name in SupernetConfig.free),
     *(("retrain", name) for name in RetrainConfig.free),
 }

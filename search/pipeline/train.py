@@ -61,22 +61,20 @@ def _teacher(run: RunContext) -> nn.Module | None:
     what = f"supernet.teacher: {wanted.model}"
     if loaded.head_reset or not (wanted.checkpoint or wanted.pretrained):
         raise InputError(f"{what} must come with weights for {run.task.needs}")
-    supernet = run.supernet
-    sizes = {
-        "img_size": (teacher.patch_embed.img_size, supernet.patch_embed.img_size),
-        "in_chans": (teacher.in_chans, supernet.in_chans),
+    supernet, look = run.supernet, teacher.pretrained_cfg
+    expected = {
+        "img_size": teacher.patch_embed.img_size,
+        "in_chans": teacher.in_chans,
+        "mean": list(look["mean"]),
+        "std": list(look["std"]),
     }
-    for key, (size, own) in sizes.items():
-        if size != own:
-            raise InputError(
-                f"{what} takes images of {key} {size}, the backbone {own}; set {key} in its args"
-            )
-    for key in ("mean", "std"):
-        expected = list(teacher.pretrained_cfg[key])
+    own = {"img_size": supernet.patch_embed.img_size, "in_chans": supernet.in_chans}
+    own |= run.data.input
+    for key, value in expected.items():
         # A value given in the config is taken to suit both networks.
-        if getattr(run.config.data.input, key) is None and run.data.input[key] != expected:
+        if value != own[key] and getattr(run.config.data.input, key, None) is None:
             raise InputError(
-                f"{what} takes images of {key} {expected}, the backbone {run.data.input[key]}; "
-                f"set data.input.{key}"
+                f"{what} takes images of {key} {value}, the backbone {own[key]}; set {key} in its "
+                "args, or in data.input"
             )
     return loaded.backbone.to(run.device)

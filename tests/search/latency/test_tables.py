@@ -1,6 +1,7 @@
 """Which table a search rests on, with several at hand; and what its front is timed by."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -265,11 +266,12 @@ def test_tables_of_equal_predictions_on_other_devices_differ():
 def test_a_budget_of_retraining_that_no_arch_keeps_is_told_before(run):
     space, table = toy_space(), table_of(toy_space(), "cpu")
     problem = make_problem(space, ["top1"], "latency_ms=80%", directions(), [table])
-    _check_budget("latency_ms=70%", problem, [table])
+    run = SimpleNamespace(space=space, problem=problem, tables=[table])
+    _check_budget("latency_ms=70%", run)
     with pytest.raises(InputError, match="no arch is that cheap"):
-        _check_budget("latency_ms=0.0001", problem, [table])
+        _check_budget("latency_ms=0.0001", run)
     with pytest.raises(InputError, match="has no 'latency_ms@phone' to go by"):
-        _check_budget("latency_ms@phone=3", problem, [table])
+        _check_budget("latency_ms@phone=3", run)
 
 
 def test_what_cannot_be_waited_for_cannot_be_timed():
