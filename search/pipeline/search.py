@@ -80,8 +80,7 @@ def search(run: RunContext) -> Front:
         claim()
     check_found(front, wanted)
     if tables:
-        used = by_cost(tables, problem.tables)
-        front = time_front(front, earlier, run.supernet, used, console)
+        front = time_front(front, earlier, run.supernet, by_cost(tables, problem.tables), console)
         front.save(path)
     show_front(front, console, {limit.name: limit.most for limit in problem.budget.limits})
     return front
