@@ -26,7 +26,7 @@ from space.arch_file import ArchFile, load_arch_file
 from space.cost import macs, params
 from supernet.evaluation import HeldOut
 from supernet.models.subnet import create_subnet
-from supernet.training.optimizer import autocast
+from supernet.precision import autocast
 
 SPEED = "images_per_second"
 BATCH = 64
