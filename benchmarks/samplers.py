@@ -15,6 +15,7 @@ from statistics import mean, stdev
 import numpy as np
 
 from search.cli.parse import parse_call
+from search.pipeline.context import RunContext
 from search.pipeline.run_evaluator import RunEvaluator
 from search.run import run_search
 from space import macs
@@ -95,7 +96,7 @@ def main() -> None:
     seeds, trials = numbers or (5, 120)
     call = parse_call(["search", *(word for word in words if not word.isdigit())])
     assert call.config is not None
-    judged = Judged(RunEvaluator(call.config, call.file)())
+    judged = Judged(RunEvaluator(RunContext(call.config, call.file))())
     show("drawn evenly over the MACs", [draw_evenly(judged, s, trials) for s in range(seeds)])
     for name, sampler in SAMPLERS.items():
         show(name, [search(judged, sampler, seed, trials) for seed in range(seeds)])

@@ -24,6 +24,7 @@ import torch
 
 from search.cli.parse import parse_call
 from search.evaluators.supernet import SupernetEvaluator
+from search.pipeline.context import RunContext
 from search.pipeline.run_evaluator import RunEvaluator
 from search.run import run_search
 from space import macs
@@ -172,7 +173,7 @@ def main() -> None:
     rest = [word for word in words if not word.isdigit() and word not in named]
     call = parse_call(["search", *rest])
     assert call.config is not None
-    made = RunEvaluator(call.config, call.file)()
+    made = RunEvaluator(RunContext(call.config, call.file))()
     own = {"name": call.config.search.sampler, **call.config.search.sampler_args}
     samplers = named or ["NSGAIISampler", *([own] if own["name"] != "NSGAIISampler" else [])]
     print(f"{len(made.held_out):,} images, {torch.get_num_threads()} threads")

@@ -6,13 +6,15 @@ import platform
 import random
 import re
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import nn
 
 from space.utils.errors import InputError
@@ -57,8 +59,8 @@ def take_turns(
         warm_up: Number of rounds that do not count.
         seed: Seed of the orders.
 
-        Returns:
-            The seconds of each run in each round.
+    Returns:
+        The seconds of each run in each round.
     """
     taken: dict[K, list[float]] = {name: [] for name in runs}
     order = random.Random(seed)
@@ -73,15 +75,50 @@ def take_turns(
     return taken
 
 
-def steady(taken: Mapping[str, Sequence[float]]) -> dict[str, Timing]:
+def time_rounds(
+    runs: Mapping[str, Callable[[], object]],
+    rounds: range,
+    device: torch.device,
+    console: Console,
+    title: str,
+) -> Iterator[list[float]]:
+    """Time all runs round by round, with a progress bar; without a terminal, a line a round.
+
+    Args:
+        runs: Functions to time on the device, by name.
+        rounds: Numbers of the rounds, which are the seeds of their orders.
+        device: The device.
+        console: Console for the bar.
+        title: Title of the bar.
+
+    Yields:
+        The seconds of each run in a round.
+
+    Raises:
+        InputError: The device cannot be synchronised.
+    """
+    wait, warm_up = waiting_for(device), WARM_UP
+    for i in track(rounds, title, console=console, disable=not console.is_terminal):
+        taken = take_turns(runs, 1, wait, warm_up, seed=i)
+        yield [seconds for (seconds,) in taken.values()]
+        warm_up = 0
+        if not console.is_terminal:
+            console.print(f"{title}: round {i + 1} of {rounds.stop}")
+
+
+def steady(names: Iterable[K], rounds: Sequence[Sequence[float]]) -> dict[K, Timing]:
     """Summarise each run without the rounds' drift: a device that heats up, other load.
 
     A round's drift is the median over runs of their slowdown in it.
+
+    Args:
+        names: Names of the runs.
+        rounds: Seconds of each run in each round.
     """
-    seconds = np.array(list(taken.values()))
+    seconds = np.array(rounds).T
     shares = seconds / np.median(seconds, axis=1, keepdims=True)
     rows = (seconds / np.median(shares, axis=0)).tolist()
-    return {name: Timing.of(row) for name, row in zip(taken, rows, strict=True)}
+    return {name: Timing.of(row) for name, row in zip(names, rows, strict=True)}
 
 
 def waiting_for(device: torch.device) -> Callable[[], None]:

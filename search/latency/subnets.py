@@ -31,16 +31,18 @@ def conditions_on(
 
 
 def runs_of(
-    supernet: Supernet, archs: Iterable[Arch], conditions: Conditions
+    supernet: Supernet, archs: Iterable[Arch], conditions: Conditions, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """Make forward passes of subnets, by identity, which share the supernet's weights.
 
     Args:
-        supernet: Supernet on the device, not modified.
+        supernet: Supernet, not modified.
         archs: Archs of its space.
         conditions: Batch size, precision and whether to compile.
+        device: Device to run on.
     """
-    net = copy.deepcopy(supernet).to(getattr(torch, conditions.dtype)).eval().requires_grad_(False)
+    net = copy.deepcopy(supernet).to(device, getattr(torch, conditions.dtype))
+    net.eval().requires_grad_(False)
     images = images_like(net, conditions.batch)
     runs: dict[str, Callable[[], object]] = {}
     for arch in archs:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from search.latency.costs import latency_costs
-from search.latency.table import LatencyTable
-from search.pipeline.choose import Choice, split_budget, stage_path
+from search.pipeline.choose import check_names, split_budget, stage_path
 from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.export import check_formats
 from search.pipeline.network_folder import VALUES
 from search.problem.budget import parse_budget
 from search.problem.costs import FREE_COSTS
 from search.problem.feasible import FeasibleArchs
-from search.problem.problem import Problem
 from search.study.database import check_driver
 from search.study.samplers import parse_sampler
 from search.study.search_file import SEARCH_FILE
@@ -48,24 +44,24 @@ def check(run: RunContext) -> None:
 
             check_ray(workers.ray)
     for name in wanted.reuse:
-        if not (run.folder.search.with_name(name) / SEARCH_FILE).exists():
-            raise InputError(
-                f"search.reuse: there is no search {name!r} in {run.folder.search.parent}"
-            )
+        if not (folder.search.with_name(name) / SEARCH_FILE).exists():
+            raise InputError(f"search.reuse: there is no search {name!r} in {folder.search.parent}")
     # Which archs the choices are is not known yet; the folders that they go to are.
     names = ["full"] * config.retrain.full + config.retrain.budgets
+    check_names(names)
     for name in names:
-        folder.check(stage_path(config, Choice(name, run.space.largest())), VALUES)
+        folder.check(stage_path(config, name), VALUES)
     for number, text in enumerate(config.retrain.budgets):
         with naming(f"retrain.budgets[{number}]"):
-            _check_budget(text, problem, run.tables)
+            _check_budget(text, run)
     folder.check("supernet", TRAINED)
     # Last, as it takes longest.
     run.check_images()
 
 
-def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -> None:
+def _check_budget(text: str, run: RunContext) -> None:
     """Refuse a budget that no arch can keep, or that the search's front will know nothing of."""
+    space, problem = run.space, run.problem
     if problem.ranked_by is None:
         names = ", ".join(each.name for each in problem.objectives)
         raise InputError(
@@ -73,18 +69,8 @@ def _check_budget(text: str, problem: Problem, tables: Iterable[LatencyTable]) -
             "a metric to search.objectives, such as top1, or leave the budgets empty"
         )
     name, amount = split_budget(text)
-    space = problem.space
-    if name != "macs":
-        if name not in (*FREE_COSTS, *problem.latencies):
-            raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
-        costs = {**FREE_COSTS, **latency_costs(tables, space)}
-        budget = parse_budget(f"{name}={amount}", space, costs=costs)
-        FeasibleArchs(space, budget).check(np.random.default_rng(0))
-        return
-    (limit,) = parse_budget(f"macs={amount}", space).limits
-    low = space.mac_bands.low
-    if limit.most < low:
-        raise InputError(
-            f"no arch is within {text}; the smallest takes "
-            f"{low / space.mac_bands.high:.0%} of the MACs"
-        )
+    if name not in (*FREE_COSTS, *problem.latencies):
+        raise InputError(f"the search has no {name!r} to go by; budget it in search.budget")
+    costs = {**FREE_COSTS, **latency_costs(run.tables, space)}
+    budget = parse_budget(f"{name}={amount}", space, costs=costs)
+    FeasibleArchs(space, budget).check(np.random.default_rng(0))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +13,6 @@ from search.pipeline.config import Config
 from search.pipeline.given_archs import read_archs
 from search.problem.budget import amount_of
 from search.problem.latency_names import measured_name
-from search.utils.units import quantity
 from space.arch import Arch
 from space.baselines import baselines
 from space.space import SearchSpace
@@ -69,29 +67,31 @@ class Choice:
     name: str
     arch: Arch
 
-    @property
-    def folder(self) -> str:
-        """Name of its folder, such as `baseline_two_pools_50`."""
-        return to_folder_name(self.name)
-
 
 def load_choices(paths: list[str], space: SearchSpace) -> list[Choice]:
     """Return the archs of arch files, fronts and folders as choices with the files' names.
 
     Raises:
-        InputError: A file is invalid, an arch is not in the space, or two would share a folder.
+        InputError: A file is invalid, or an arch is not in the space.
     """
-    found: dict[str, Choice] = {}
+    choices = []
     for each in read_archs(paths):
         if reasons := space.violations(each.file.arch):
             raise InputError(f"{each.path}: not in the space of this run: {reasons[0]}")
-        choice = Choice(each.name, each.file.arch)
-        if choice.folder in found:
-            raise InputError(
-                f"{each.path}: another of the files is called {choice.folder} too; rename one"
-            )
-        found[choice.folder] = choice
-    return list(found.values())
+        choices.append(Choice(each.name, each.file.arch))
+    return choices
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse names of networks that would share a folder.
+
+    Raises:
+        InputError: Two would.
+    """
+    folders = list(map(to_folder_name, names))
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise InputError(f"two networks would share the folder {folder}; rename one of them")
 
 
 def split_budget(budget: str) -> tuple[str, str]:
@@ -105,9 +105,9 @@ def to_folder_name(name: str) -> str:
     return re.sub(r"[^\w.-]+|^\.*$", "_", name.replace("%", ""))
 
 
-def stage_path(config: Config, choice: Choice) -> str:
+def stage_path(config: Config, name: str) -> str:
     """Return the stage of a choice: its folder, relative to the run."""
-    return f"retrain/{config.search.name}/{choice.folder}"
+    return f"retrain/{config.search.name}/{to_folder_name(name)}"
 
 
 def choose(
@@ -115,88 +115,62 @@ def choose(
     front: Front,
     space: SearchSpace,
     tell: Callable[[str], None],
-    best_of_random: Callable[[str], Arch] | None = None,
-) -> Iterator[Choice]:
-    """Yield the full network, and for each budget the front's best and the controls.
+    best_of_random: Callable[[str], Arch],
+) -> list[Choice]:
+    """Choose the full network, and for each budget the front's best and the controls.
 
     Args:
         config: Config of the run.
         front: Front of its search.
         space: The searched space.
         tell: Called with a line for each choice that is skipped, its arch being chosen already.
-        best_of_random: Returns the best of random archs within a budget; None to choose none.
+        best_of_random: Returns the best of random archs within a budget.
 
     Raises:
-        InputError: The front has no subnet within a budget, or two choices would share a folder.
+        InputError: The front has no subnet within a budget.
     """
     wanted = config.retrain
-    seen: dict[Arch, str] = {}
-    folders: dict[str, str] = {}
-    if wanted.full:
-        seen[space.largest()] = "full"
-        yield Choice(str(Purpose("full")), space.largest())
+    choices = [Choice(str(Purpose("full")), space.largest())] if wanted.full else []
     for budget in wanted.budgets:
-        best = best_within(front, budget, tell)
-        found = [(budget, best.arch, f"the best within {budget}")]
+        best = best_within(front, budget)
+        choices.append(Choice(str(Purpose("best", budget)), best.arch))
         if wanted.baselines:
             is_macs = split_budget(budget)[0] == "macs"
             limit = _limit(front, budget) if is_macs else best.metrics["macs"]
-            found += [
-                (str(Purpose("baseline", budget, each.name)), each.arch, "")
+            choices += [
+                Choice(str(Purpose("baseline", budget, each.name)), each.arch)
                 for each in baselines(space, macs=limit)
                 if each.arch is not None
             ]
-        if best_of_random is not None:
-            what = f"the best of random archs within {budget}"
-            found.append((str(Purpose("random", budget)), best_of_random(budget), what))
-        for name, arch, what in found:
-            choice = Choice(name, arch)
-            if arch in seen:
-                if what:
-                    tell(f"{what} is {seen[arch]!r} too: retrained once")
-            elif choice.folder in folders:
-                raise InputError(
-                    f"retrain.budgets: {folders[choice.folder]} and {name} would share a folder; "
-                    "leave one of them out"
-                )
-            else:
-                seen[arch] = folders[choice.folder] = name
-                yield choice
+        if wanted.random:
+            choices.append(Choice(str(Purpose("random", budget)), best_of_random(budget)))
+    kept: dict[Arch, Choice] = {}
+    for choice in choices:
+        other = kept.setdefault(choice.arch, choice)
+        if other is not choice:
+            tell(f"{choice.name} is the same arch as {other.name}: retrained once")
+    return list(kept.values())
 
 
-def best_within(
-    front: Front, budget: str, tell: Callable[[str], None] = lambda line: None
-) -> FrontEntry:
+def best_within(front: Front, budget: str) -> FrontEntry:
     """Return the front's best within a budget, by measured latency where one is within it.
 
     Args:
         front: Front of a search.
         budget: Budget such as `50%` or `latency_ms=3.0`.
-        tell: Called with a line where only predicted latencies are within the budget.
 
     Raises:
         InputError: No subnet is within the budget, or the front does not have the cost.
     """
-    name, _ = split_budget(budget)
-    measured, limit = measured_name(name), _limit(front, budget)
-    best = front.best(**{name: limit})
+    name, amount = split_budget(budget)
+    measured, limit, best = measured_name(name), _limit(front, budget), None
     if any(measured in entry.metrics for entry in front.entries):
-        kept = front.best(**{measured: limit})
-        if kept is None and best is not None:
-            tell(
-                f"within {budget} there is nothing by measurement: the best by prediction is taken"
-            )
-        best = kept or best
+        best = front.best(**{measured: limit})
+    best = best or front.best(**{name: limit})
     if best is None:
-        least = min(
-            (entry.metrics.get(name, math.nan) for entry in front.entries), default=math.nan
-        )
-        unit = "MACs" if name == "macs" else name
         raise InputError(
-            f"retrain.budgets: the front has no subnet within {budget}; its smallest has "
-            f"{quantity(least)} {unit}, {least / front.full[name]:.0%}; search longer, or with "
-            f"a budget of {name}={split_budget(budget)[1]}, if the space has such archs: see "
-            "tokennas inspect CONFIG"
+            f"retrain.budgets: the front has no subnet within {budget}; search longer, or with a "
+            f"budget of {name}={amount}, if the space has such archs: see tokennas inspect CONFIG"
         )
     return best
 

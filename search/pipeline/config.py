@@ -109,16 +109,10 @@ class RetrainConfig(RetrainRecipe):
             that are there, or 1 where several processes train a network.
     """
 
+    # Who has fewer processes now goes on with fewer; the arch file has their number at the end.
     free: ClassVar[frozenset[str]] = RetrainRecipe.free | {
-        "budgets",
-        "full",
-        "baselines",
-        "random",
-        "workers",
-        # Who has fewer now goes on with fewer; the arch file says how many there were at the end.
-        "processes",
-        "cpus_per_worker",
-        "gpus_per_worker",
+        *("budgets", "full", "baselines", "random"),
+        *("workers", "processes", "cpus_per_worker", "gpus_per_worker"),
     }
 
     budgets: list[str] = field(default_factory=lambda: ["70%", "50%", "35%"])
@@ -169,8 +163,6 @@ class Config:
         if not self.search.objectives:
             first = task_metrics(self.task_name)[0].name
             object.__setattr__(self, "search", replace(self.search, objectives=[first, "macs"]))
-        if self.retrain.workers < 0:
-            raise InputError(f"retrain.workers: must be at least 0, got {self.retrain.workers}")
         if self.retrain.processes < 1:
             raise InputError(f"retrain.processes: must be at least 1, got {self.retrain.processes}")
         if self.retrain.processes > 1 and self.retrain.workers == 0:
@@ -200,10 +192,11 @@ class Config:
 
     def retrainers(self) -> Literal[0] | Workers:
         """What retrains: this process, or workers."""
-        workers = self._workers("retrain", self.retrain)
-        return 0 if workers == 0 else replace(workers, processes=self.retrain.processes)
+        return self._workers("retrain", self.retrain, self.retrain.processes)
 
-    def _workers(self, section: str, wanted: SearchConfig | RetrainConfig) -> Literal[0] | Workers:
+    def _workers(
+        self, section: str, wanted: SearchConfig | RetrainConfig, processes: int = 1
+    ) -> Literal[0] | Workers:
         if wanted.workers == 0:
             return 0
         kind, colon, _ = self.device.partition(":")
@@ -219,7 +212,8 @@ class Config:
                 f"device: {self.device!r} with {section}.workers, to which Ray gives GPUs; give "
                 f"`{kind}`, and set CUDA_VISIBLE_DEVICES where it may not take all"
             )
-        return Workers(wanted.workers, wanted.cpus_per_worker, gpus, self.search.ray, section)
+        cpus = wanted.cpus_per_worker
+        return Workers(wanted.workers, cpus, gpus, self.search.ray, section, processes)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.progress import track
 
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
-from search.pipeline.config import Config
-from search.pipeline.latency_tables import latency_tables
+from search.pipeline.config import Config, SupernetConfig
+from search.pipeline.latencies import latency_tables
 from search.pipeline.run_folder import SPLIT, RunFolder
 from search.problem.problem import Problem
 from search.utils.console import new_console
@@ -38,8 +40,6 @@ GOOD_IMAGES = "good_images.bin"
 # What a supernet's weights depend on.
 TRAINED = ("backbone", "data", "task", "space", "supernet")
 
-OnLoaded = Callable[[int, int], None]
-
 
 class RunContext:
     """A run: its config, its folder, and what its stages open.
@@ -58,6 +58,10 @@ class RunContext:
         self.folder = RunFolder(config, file)
         self.console = console or new_console()
         self._is_trained = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens everything itself, and shows nothing.
+        return _open_quietly, (self.config, self.file)
 
     def open(self) -> RunContext:
         """Open data, backbone and supernet, before long work starts."""
@@ -97,9 +101,13 @@ class RunContext:
         return Supernet(self._loaded.backbone, self.space).to(self.device)
 
     @property
-    def head_reset(self) -> bool:
-        """Whether the backbone's weights know other classes than the data."""
-        return self._loaded.head_reset
+    def supernet_recipe(self) -> SupernetConfig:
+        """The supernet's recipe, with `full_epochs`: a tenth of the epochs if the head is new."""
+        recipe = self.config.supernet
+        if recipe.full_epochs is not None:
+            return recipe
+        tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
+        return replace(recipe, full_epochs=tenth if self._loaded.head_reset else 0)
 
     @cached_property
     def _sources(self) -> tuple[Source, Source]:
@@ -109,13 +117,24 @@ class RunContext:
     def _loaded(self) -> Loaded:
         return load_backbone(self.config.backbone, self.task, self.config.seed)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """Backbone, input and classes, in the format of arch files."""
+        backbone, task = self.config.backbone, self.task
+        args = {**backbone.args, "num_classes": task.outputs}
+        return {
+            "backbone": {"model": backbone.model, "args": args},
+            "input": self.data.input,
+            "classes": list(task.classes),
+        }
+
     def load_trained(self) -> RunContext:
         """Give the supernet the weights that the run has trained, where it has others still.
 
         Raises:
             InputError: it is not trained yet, or by other values.
         """
-        weights = self.folder.stage("supernet") / WEIGHTS
+        weights = self.folder.path / "supernet" / WEIGHTS
         if not self._is_trained:
             if not weights.exists():
                 raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
@@ -129,7 +148,7 @@ class RunContext:
     @cached_property
     def weights_digest(self) -> str:
         """The digest of the trained supernet's weights."""
-        return digest(self.folder.stage("supernet") / WEIGHTS)
+        return digest(self.folder.path / "supernet" / WEIGHTS)
 
     @property
     def origin(self) -> dict[str, str]:
@@ -151,15 +170,18 @@ class RunContext:
         objectives, directions = self.config.search.objectives, self.task.directions
         return make_problem(self.space, objectives, budget, directions, self.tables)
 
-    def held_out(self, amp: bool = True, on_loaded: OnLoaded | None = None) -> HeldOut:
+    def search_batches(self) -> Iterable[Any]:
+        """The batches of the search split, with a progress bar while they are loaded."""
+        batches, hidden = self.data.search, not self.console.is_terminal
+        return track(batches, "images", console=self.console, transient=True, disable=hidden)
+
+    def held_out(self, amp: bool) -> HeldOut:
         """The search split on the device.
 
         Args:
             amp: Whether networks are judged under bfloat16 autocast on GPUs.
-            on_loaded: Called with how many images have come, and with how many there are.
         """
-        batches = _counted(self.data.search, on_loaded) if on_loaded else self.data.search
-        return HeldOut(batches, self.task, self.device, amp)
+        return HeldOut(self.search_batches(), self.task, self.device, amp)
 
     @cached_property
     def test(self) -> HeldOut:
@@ -179,13 +201,8 @@ class RunContext:
         check_images(splits, self.folder.path / GOOD_IMAGES)
 
 
-def _counted(batches: Any, on_loaded: OnLoaded) -> Iterator[Any]:
-    """Batches of a loader, of which it is told how many images have come."""
-    done, total = 0, len(batches.dataset)
-    for batch in batches:
-        done += len(batch[0])
-        on_loaded(done, total)
-        yield batch
+def _open_quietly(config: Config, file: Path | None) -> RunContext:
+    return RunContext(config, file, Console(quiet=True))
 
 
 def digest(path: Path) -> str:

@@ -1,16 +1,36 @@
-"""Evaluating arch files on the test split."""
+"""Evaluating networks on the test split, and timing them side by side."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from search.latency.measure import device_name, images_like, take_turns, waiting_for
+from search.latency.table import LatencyTable
 from search.pipeline.context import RunContext
+from search.pipeline.export import write_arch
 from search.pipeline.given_archs import read_archs
-from search.pipeline.speeds import images_per_second, latency_cells
-from search.pipeline.subnets import load_subnet
+from search.pipeline.latencies import time_archs
+from search.pipeline.network_folder import ARCH, WEIGHTS
+from search.pipeline.pack import load_subnet
+from search.problem.latency_names import is_latency
 from search.utils.console import show_rows
+from space.arch_file import ArchFile, load_arch_file
 from space.cost import macs, params
 from supernet.evaluation import HeldOut
+from supernet.models.subnet import create_subnet
+from supernet.precision import autocast
+
+SPEED = "images_per_second"
+BATCH = 64
+SECONDS = 1.0
 
 
 def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
@@ -22,25 +42,115 @@ def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
     Raises:
         InputError: An arch file is invalid, or of another backbone.
     """
-    files = {each.path: each.file for each in read_archs(archs)}
+    given = read_archs(archs)
     run.load_trained()
     amp = run.config.supernet.amp
-    found = {path: load_subnet(run, path, arch_file) for path, arch_file in files.items()}
+    found = [load_subnet(run, each.path, each.file) for each in given]
     run.check_images()
     test = HeldOut(run.data.test, run.task, run.device, amp)
-    speeds = images_per_second({path: subnet for path, (subnet, _) in found.items()}, amp)
-    names = [path.name for path in files]
+    speeds = images_per_second([subnet for subnet, _ in found], amp)
     rows = [
         {
-            "arch": str(path) if names.count(path.name) > 1 else path.name,
+            "network": each.name,
             "weights": source,
             **test.measure(subnet),
-            "macs": macs(files[path].arch, files[path].shape),
-            "params": params(files[path].arch, files[path].shape),
-            "images/s": speeds[path]["value"],
-            **latency_cells(files[path].metrics),
+            **_costs(each.file, {**each.file.metrics, SPEED: speed}),
         }
-        for path, (subnet, source) in found.items()
+        for each, (subnet, source), speed in zip(given, found, speeds, strict=True)
     ]
     show_rows(rows, run.console, title=f"on the test split, {len(test):,} images")
     return rows
+
+
+def _costs(file: ArchFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return MACs, parameters, images/s and known latencies, by column title."""
+    latencies = {
+        name if each.get("measured") else f"{name}, predicted": each.get("value")
+        for name, each in metrics.items()
+        if is_latency(name) and isinstance(each, dict)
+    }
+    return {
+        "MACs": macs(file.arch, file.shape),
+        "parameters": params(file.arch, file.shape),
+        "images/s": metrics[SPEED]["value"],
+        **latencies,
+    }
+
+
+def add_figures(
+    run: RunContext, places: Mapping[str, Path], tables: Mapping[str, LatencyTable]
+) -> list[dict[str, Any]]:
+    """Add images/s, and latencies where the search has tables, to arch files that lack them.
+
+    Args:
+        run: The run, whose supernet is trained.
+        places: Folders of complete networks, by name.
+        tables: Latency tables of the search, by name of the cost.
+
+    Returns:
+        Table rows of the networks: a metric with either weights, costs and speed.
+    """
+    files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
+    metrics = {name: dict(file.metrics) for name, file in files.items()}
+    # If one network lacks figures, all are measured, side by side.
+    if not all(SPEED in known for known in metrics.values()):
+        subnets = [
+            create_subnet(place / ARCH, place / WEIGHTS).to(run.device).eval()
+            for place in places.values()
+        ]
+        speeds = images_per_second(subnets, run.config.retrain.amp)
+        for name, speed in zip(places, speeds, strict=True):
+            metrics[name][SPEED] = speed
+    if not all(tables.keys() <= known.keys() for known in metrics.values()):
+        archs = (file.arch for file in files.values())
+        latencies = time_archs(archs, run.supernet, tables, run.console)
+        for name, file in files.items():
+            metrics[name] |= latencies[run.space.identity(file.arch)]
+    for name, file in files.items():
+        if metrics[name] != file.metrics:
+            path = places[name] / ARCH
+            write_arch(run, path, file.arch, metrics=metrics[name], origin=file.origin)
+    metric = run.task.metrics[0].name
+    return [
+        {
+            "network": name,
+            f"{metric} inherited": metrics[name]["inherited"][metric],
+            f"{metric} retrained": metrics[name]["retrained"][metric],
+            **_costs(file, metrics[name]),
+        }
+        for name, file in files.items()
+    ]
+
+
+def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str, Any]]:
+    """Measure images/s of networks in inference: medians over about a second for each.
+
+    Args:
+        subnets: The networks, all on one device.
+        amp: Whether to use bfloat16 autocast on GPUs.
+    """
+    if not subnets:
+        return []
+    parameter = next(subnets[0].parameters())
+    device, wait = parameter.device, waiting_for(parameter.device)
+
+    def forward(subnet: nn.Module, images: Tensor) -> None:
+        with torch.inference_mode(), autocast(device, amp):
+            subnet(images)
+
+    runs = {
+        i: partial(forward, subnet, images_like(subnet, BATCH)) for i, subnet in enumerate(subnets)
+    }
+    # The seconds of one round, after the warm-up, set the number of rounds.
+    once = sum(map(sum, take_turns(runs, 1, wait).values()))
+    rounds = math.ceil(SECONDS * len(subnets) / once)
+    half = amp and device.type == "cuda"
+    conditions = {
+        "device": device_name(device),
+        "batch": BATCH,
+        "dtype": "bfloat16" if half else str(parameter.dtype).removeprefix("torch."),
+    }
+    return [
+        {"value": round(BATCH / median(taken), 1), **conditions}
+        for taken in take_turns(runs, rounds, wait, warm_up=0).values()
+    ]

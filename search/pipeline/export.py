@@ -2,70 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from search.front.front import Front
 from search.front.front_file import FRONT
+from search.pipeline.choose import check_names
 from search.pipeline.config import Config
 from search.pipeline.context import TRAINED, RunContext
-from search.pipeline.given_archs import NamedArch, archs_by_name, file_stem, read_archs
-from search.pipeline.latency_tables import tables_by_cost
-from search.pipeline.measure_front import latencies_of
-from search.pipeline.pack import Packing
+from search.pipeline.given_archs import NamedArch, file_stem, read_archs
+from search.pipeline.latencies import latencies_of, tables_by_cost
+from search.pipeline.pack import Packing, is_package
 from search.pipeline.search import check_found
-from search.pipeline.stale_exports import describe_stale_portfolio, remove_stale
-from search.pipeline.subnets import about
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from space.arch import Arch
 from space.arch_file import save_arch
-from space.utils.atomic import make_folder
+from space.utils.atomic import make_folder, writing
 from space.utils.errors import InputError, naming
 from supernet.export import check_packages
 
 PORTFOLIO = "portfolio"
 
 
-def export(run: RunContext, archs: list[str]) -> list[Path]:
+def export(run: RunContext, archs: list[str]) -> None:
     """Write an arch file for each point of the front, and `front.yaml` beside them.
 
     Files of an earlier export are removed where their arch is no longer on the front. In the
     config's formats, the subnet of each point is written too, or of each arch file in `archs`; the
-    format `portfolio` writes the front over one set of weights.
-
-    Returns:
-        The arch files.
+    format `portfolio` writes the front over one set of weights, as does every export once there is
+    one.
 
     Raises:
         InputError: The front or the trained supernet is missing, an arch file is invalid, or a
             file cannot be written or does not compute what its subnet computes.
     """
-    config, folder, search = run.config, run.folder, run.config.search.name
+    config, folder = run.config, run.folder
     forms = check_formats(config, archs)
     front = None if archs else load_front(run)
-    given = archs_by_name(read_archs(archs))
+    given = read_archs(archs)
+    check_names(each.name for each in given)
     run.load_trained()
     folder.claim("supernet", TRAINED)
-    target = make_folder(folder.stage("export") / search)
+    target = make_folder(folder.path / "export" / config.search.name)
+    packing = Packing(run, forms)
     with FolderLock(target):
         if front is not None:
-            given = archs_by_name(_write_front(run, front, target))
-            noun = "arch" if len(given) == 1 else "archs"
-            print_line(run.console, f"exported {len(given)} {noun} to {target}")
-            lines = [*remove_stale(target, search, given)]
-            if PORTFOLIO not in config.export.format:
-                lines += describe_stale_portfolio(target / PORTFOLIO, front, search)
-            for line in lines:
-                print_line(run.console, line)
-        packing = Packing(run, forms)
-        if front is not None and PORTFOLIO in config.export.format:
-            packing.pack_front(target / PORTFOLIO, front)
-        for number, (name, each) in enumerate(given.items() if forms else (), start=1):
-            packing.pack(target / name, each.path, each.file, f"{number}/{len(given)}")
-    return [each.path for each in given.values()]
+            given = _write_front(run, front, target)
+            # One of an earlier front would be taken for this one's.
+            if PORTFOLIO in config.export.format or (target / PORTFOLIO / FRONT).exists():
+                packing.pack_front(target / PORTFOLIO, front)
+        if forms:
+            for each in given:
+                packing.pack(target / each.name, each)
 
 
 def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
@@ -75,10 +67,8 @@ def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
         InputError: A format's package is not installed, or the formats do not suit arch files.
     """
     wanted = list(dict.fromkeys(config.export.format))
-    if archs and not wanted:
-        raise InputError("export.format: none given for the arch files: --format safetensors")
-    if archs and PORTFOLIO in wanted:
-        raise InputError("export.format: a portfolio is of the front; leave --archs out")
+    if archs and (not wanted or PORTFOLIO in wanted):
+        raise InputError("export.format: arch files take those of subnets, as --format safetensors")
     forms: list[str] = [name for name in wanted if name != PORTFOLIO]
     for name in forms:
         with naming("export.format"):
@@ -117,11 +107,15 @@ def write_arch(
         "version": version("tokennas"),
         **origin,
     }
-    save_arch(arch, path, shape=run.space.shape, **about(run), metrics=metrics, origin=whole)
+    save_arch(arch, path, shape=run.space.shape, **run.about, metrics=metrics, origin=whole)
 
 
 def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:
-    """Write the arch files of a front."""
+    """Write the arch files of a front, in place of those of an earlier one."""
+    for line in remove_stale(target, front):
+        print_line(run.console, line)
+    # Before the arch files: a later export finds by it what an interrupted one has written.
+    front.save(target / FRONT)
     paths, tables = [], tables_by_cost(run.folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
@@ -129,5 +123,43 @@ def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]
         metrics = {"search": dict(entry.metrics), **latencies_of(entry, tables)}
         write_arch(run, path, entry.arch, metrics=metrics, origin=origin)
         paths.append(path)
-    front.save(target / FRONT)
+    print_line(run.console, f"archs exported to {target}: {len(paths)}")
     return read_archs(paths)
+
+
+def remove_stale(target: Path, front: Front) -> Iterator[str]:
+    """Remove arch files and exported folders of archs that were on the front of an earlier export.
+
+    Files that the export did not write are kept, with the folder or arch file that they belong to.
+
+    Args:
+        target: Folder of the export, with the front of an earlier one.
+        front: The current front.
+
+    Yields:
+        A line on what was removed, and on each file or folder that was kept.
+
+    Raises:
+        InputError: The earlier front is invalid, or a file cannot be removed.
+    """
+    earlier = Front.load(target / FRONT).entries if (target / FRONT).exists() else ()
+    current = set(map(file_stem, front.entries))
+    removed = 0
+    for stem in map(file_stem, earlier):
+        path, place = target / f"{stem}.yaml", target / stem
+        if stem in current or not path.exists():
+            continue
+        if is_package(place):
+            with writing(place, "removed"):
+                shutil.rmtree(place)
+        elif place.exists():
+            yield f"{place}: no longer on the front, but kept: it holds something else"
+        others = [each for each in target.glob(f"{stem}.*") if each != path]
+        if others:
+            yield f"{path}: no longer on the front, but kept: {others[0].name} lies beside it"
+            continue
+        with writing(path, "removed"):
+            path.unlink()
+        removed += 1
+    if removed:
+        yield f"archs removed, which are no longer on the front: {removed}"

@@ -49,22 +49,6 @@ def read_archs(paths: Iterable[str | Path]) -> list[NamedArch]:
     return list(found.values())
 
 
-def archs_by_name(archs: Iterable[NamedArch]) -> dict[str, NamedArch]:
-    """Return the archs by name.
-
-    Raises:
-        InputError: Two have the same name.
-    """
-    found: dict[str, NamedArch] = {}
-    for each in archs:
-        if each.name in found:
-            raise InputError(
-                f"{each.path}: {found[each.name].path} is called {each.name} too; export one by one"
-            )
-        found[each.name] = each
-    return found
-
-
 def file_stem(entry: FrontEntry) -> str:
     """Return a file name that sorts by MACs, such as `0452.00M_3f2a91`."""
     macs = entry.metrics["macs"]

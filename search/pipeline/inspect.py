@@ -12,12 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from search.pipeline.context import RunContext
-from search.pipeline.train import settled
 from search.utils.console import show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
-from space.cost import mac_cost, macs, params
-from space.counting.bands import Bands, Count
+from space.cost import macs, params
+from space.counting.bands import Bands
 from space.operators.walk import start
 from space.shape import BackboneShape
 from supernet.backbones.vit import backbone_shape, create_backbone
@@ -45,13 +44,8 @@ def inspect_config(run: RunContext) -> None:
     """
     config, console = run.config, run.open().console
     show_shape(config.backbone.model, run.supernet.shape, console)
-    data = run.data
-    splits = {
-        "train": len(data.train.images),
-        "search": len(data.search_indices),
-        "test": len(data.test.dataset),  # type: ignore[arg-type]
-    }
-    sizes = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+    data, test = run.data, len(run.data.test.dataset)  # type: ignore[arg-type]
+    sizes = f"{len(data.train.images):,} train, {len(data.search_indices):,} search, {test:,} test"
     console.print(
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
@@ -65,8 +59,7 @@ def inspect_config(run: RunContext) -> None:
 
 def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     """Print the MACs and parameters of a backbone's parts."""
-    full = Arch.full(shape.depth)
-    block, state = full.blocks[0], start(shape)
+    full, state = Arch.full(shape.depth), start(shape)
     n = state.tokens.patches + shape.prefix
     # MACs of Q K^T, and of the attention map times V.
     product = shape.attention_width * n * n
@@ -78,11 +71,11 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
         ("MLP", n, n * shape.mlp.macs, shape.mlp.params),
         ("norms and the rest", n, 0, shape.rest.params),
     ]
-    per_block = sum(count for _, _, _, count in parts[1:])
+    block = sum(part[2] for part in parts[1:]), sum(part[3] for part in parts[1:])
     head = shape.head.macs + shape.head_per_token * state.tokens.patches
     total = macs(full, shape)
     parts += [
-        (f"a block, of {shape.depth}", n, mac_cost(shape).block(state, block), per_block),
+        (f"a block, of {shape.depth}", n, *block),
         ("head", None, head, shape.head.params),
         ("whole", n, total, params(full, shape)),
     ]
@@ -105,16 +98,16 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
     counts = bands.histogram(BARS)
     most = max(count.value for count in counts)
     step = (bands.high - bands.low) / BARS
-    for i, count in enumerate(counts):
-        low = bands.low + i * step
-        bar = "█" * round(40 * count.value / most) if count.value else ""
-        console.print(f"{quantity(low, 3):>8} {bar} {_count(count)}", highlight=False)
+    for i, (archs, exact) in enumerate(counts):
+        bar = "█" * round(40 * archs / most)
+        text = f"{archs:,}" if exact else f"about {archs:.2g}"
+        console.print(f"{quantity(bands.low + i * step, 3):>8} {bar} {text}", highlight=False)
 
 
 def seconds_to_train(run: RunContext) -> float:
     """Estimate the seconds of the supernet's training, from steps on a few random images."""
     config, supernet = run.config, run.supernet.train()
-    recipe = settled(config.supernet, run.head_reset)
+    recipe = run.supernet_recipe
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
     targets = torch.from_numpy(np.resize(run.data.train.images.source.targets, PROBE_BATCH))
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
@@ -134,9 +127,3 @@ def seconds_to_train(run: RunContext) -> float:
     per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
     supernet.zero_grad()
     return per_batch / PROBE_BATCH * len(run.data.train.images)
-
-
-def _count(count: Count) -> str:
-    if not count.value:
-        return ""
-    return f"{count.value:,}" if count.exact else f"about {count.value:.2g}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from search.front.front import Front
 from search.pipeline.config import Config
-from search.pipeline.subnets import SUPERNET
 from search.problem.latency_names import is_latency
-from search.utils.console import cell, metric_title
+from search.utils.console import cell
 from space.arch import BlockArch
 from space.arch_file import ArchFile
 from space.cost import macs, params, token_counts
@@ -22,28 +20,8 @@ from space.operators.registry import operators
 from supernet.export import FORMATS, Check
 from supernet.tasks.registry import find_metric, task_entry
 
-
-@dataclass(frozen=True)
-class Measurement:
-    """A metric of the network.
-
-    Args:
-        name: Name of the metric.
-        value: Its value.
-        split: The split that it was measured on.
-        images: Images of that split; None where unknown.
-        weights: The weights that it was measured with, in words.
-    """
-
-    name: str
-    value: float
-    split: str
-    images: int | None
-    weights: str
-
-    @property
-    def title(self) -> str:
-        return metric_title(self.name)
+# The source of weights that lie beside no arch file.
+SUPERNET = "supernet"
 
 
 def render_subnet_card(
@@ -66,27 +44,22 @@ def render_subnet_card(
         source: Source of the weights: `supernet`, or the file that lay beside the arch file.
     """
     retrained = source != SUPERNET and "retrained" in file.metrics
-    weights = "weights that lay beside its arch file"
-    if source == SUPERNET:
-        weights = "the weights of the supernet"
-    elif retrained:
-        weights = "weights of its own, retrained"
-    speed = file.metrics.get("images_per_second")
-    measured_speed = isinstance(speed, dict) and isinstance(speed.get("value"), int | float)
-    latencies = [value for key, value in file.metrics.items() if is_latency(key)]
     counts = token_counts(file.arch, file.shape)
     return _render(
         "subnet_card.md.jinja",
         name,
         "timm",
         config,
-        measurements=list(_collect_measurements(file, source, search_images)),
+        results=list(_collect_results(file, source, config)),
         file=file,
-        weights=weights,
+        of_supernet=source == SUPERNET,
+        retrained=retrained,
         macs=macs(file.arch, file.shape),
         params=params(file.arch, file.shape),
-        speed=speed if retrained and measured_speed else None,
-        latencies=[each for each in latencies if isinstance(each, dict)],
+        # From the arch file: `data.test_limit` may have changed since the measurement.
+        images={"test": file.metrics.get("test_images"), "search": search_images},
+        speed=file.metrics.get("images_per_second"),
+        latencies=[value for key, value in file.metrics.items() if is_latency(key)],
         blocks=list(zip(counts, map(_describe, file.arch.blocks), strict=True)),
         checks=checks,
         formats=FORMATS,
@@ -109,6 +82,7 @@ def render_portfolio_card(name: str, front: Front, config: Config, search_images
         name,
         "tokennas",
         config,
+        results=[],
         model=config.backbone.model,
         front=front,
         columns=columns,
@@ -117,74 +91,59 @@ def render_portfolio_card(name: str, front: Front, config: Config, search_images
     )
 
 
-def find_hub_datasets(name: str) -> list[str] | None:
-    """Return the Hugging Face Hub's name of a data set from there; None for others."""
-    return [name.removeprefix("hfds/")] if name.startswith("hfds/") else None
-
-
-def describe_first_weights(config: Config) -> str:
-    """Describe the supernet's initial weights, whose license may bind derived weights."""
-    if config.backbone.checkpoint is not None:
-        return f"`{Path(config.backbone.checkpoint).name}`"
-    return "timm's pretrained weights" if config.backbone.pretrained else "random weights"
-
-
 def _render(
     template: str,
     name: str,
     library: str,
     config: Config,
-    measurements: Sequence[Measurement] = (),
+    results: list[EvalResult],
     **values: Any,
 ) -> str:
-    dataset, pipeline_tag = config.data.dataset.name, task_entry(config.task_name).pipeline_tag
-    results = [
-        EvalResult(
-            task_type=pipeline_tag,
-            dataset_type=dataset,
-            dataset_name=dataset,
-            dataset_split=each.split,
-            metric_type=getattr(find_metric(each.name), "hub_type", "") or each.name,
-            metric_name=f"{each.title}, {each.weights}",
-            metric_value=each.value,
-        )
-        for each in measurements
-    ]
+    dataset, task = config.data.dataset.name, task_entry(config.task_name)
+    # Their license may bind derived weights.
+    first_weights = "timm's pretrained weights" if config.backbone.pretrained else "random weights"
+    if config.backbone.checkpoint is not None:
+        first_weights = f"`{Path(config.backbone.checkpoint).name}`"
     card = ModelCard.from_template(
         ModelCardData(
             library_name=library,
-            pipeline_tag=pipeline_tag,
-            tags=list(dict.fromkeys([pipeline_tag, library, "tokennas"])),
-            datasets=find_hub_datasets(dataset),
+            pipeline_tag=task.pipeline_tag,
+            tags=list(dict.fromkeys([task.pipeline_tag, library, "tokennas"])),
+            datasets=[dataset.removeprefix("hfds/")] if dataset.startswith("hfds/") else None,
             model_name=name if results else None,
             eval_results=results or None,
         ),
         str(Path(__file__).with_name(template)),
         name=name,
         dataset=dataset,
-        first_weights=describe_first_weights(config),
+        first_weights=first_weights,
         version=version("tokennas"),
-        network=task_entry(config.task_name).network,
-        measurements=measurements,
+        network=task.network,
+        results=results,
         **values,
     )
     return f"{card}\n"
 
 
-def _collect_measurements(file: ArchFile, source: str, search_images: int) -> Iterator[Measurement]:
+def _collect_results(file: ArchFile, source: str, config: Config) -> Iterator[EvalResult]:
     """Yield the metrics that were measured with the weights of a source."""
-    # From the arch file: `data.test_limit` may have changed since the measurement.
-    test_images, supernet = file.metrics.get("test_images"), "with the supernet's weights"
-    of_supernet = {
-        "inherited": ("test", test_images, supernet),
-        "search": ("search", search_images, supernet),
-    }
-    of_its_own = {"retrained": ("test", test_images, "retrained")}
-    for key, conditions in (of_supernet if source == SUPERNET else of_its_own).items():
+    weights, splits = "retrained", {"retrained": "test"}
+    if source == SUPERNET:
+        weights, splits = "with the supernet's weights", {"inherited": "test", "search": "search"}
+    for key, split in splits.items():
         metrics = file.metrics.get(key)
         for name, value in metrics.items() if isinstance(metrics, dict) else ():
-            if find_metric(name) is not None and isinstance(value, int | float):
-                yield Measurement(name, value, *conditions)
+            metric = find_metric(name)
+            if metric is not None and isinstance(value, int | float):
+                yield EvalResult(
+                    task_type=task_entry(config.task_name).pipeline_tag,
+                    dataset_type=config.data.dataset.name,
+                    dataset_name=config.data.dataset.name,
+                    dataset_split=split,
+                    metric_type=metric.hub_type or name,
+                    metric_name=f"{metric.title}, {weights}",
+                    metric_value=value,
+                )
 
 
 def _describe(block: BlockArch) -> str:

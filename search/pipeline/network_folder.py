@@ -30,10 +30,8 @@ FAILED = "failed.json"
 VALUES = ("backbone", "data", "task", "retrain")
 
 
-def take(
-    folder: RunFolder, stage: str, arch: Arch, space: SearchSpace, console: Console
-) -> tuple[Path, bool]:
-    """Claim the folder of a choice for `arch`; return it, and whether `arch` is retrained already.
+def take(folder: RunFolder, stage: str, arch: Arch, space: SearchSpace, console: Console) -> Path:
+    """Claim the folder of a choice for `arch`; return it.
 
     A search that went on may have found a better arch for a choice: files of the arch before then
     move into `earlier/` inside the folder.
@@ -48,13 +46,8 @@ def take(
         if space.identity(before) != space.identity(arch):
             with FolderLock(place):
                 aside = _set_aside(place, before, space)
-            size = quantity(macs(before, space.shape), 3)
-            print_line(
-                console,
-                f"{place} held another arch, of {size} MACs, that is no longer its choice: kept in "
-                f"{aside}",
-            )
-    return place, (place / ARCH).exists()
+            print_line(console, f"{place}: its arch is no longer its choice: kept in {aside}")
+    return place
 
 
 def note_failure(place: Path, reason: str) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from search.front.front import Front
 from search.pipeline.context import RunContext
-from search.pipeline.model_card import render_portfolio_card, render_subnet_card
-from search.pipeline.network_folder import ARCH
-from search.pipeline.subnets import SUPERNET, about, load_subnet
+from search.pipeline.given_archs import NamedArch
+from search.pipeline.model_card import SUPERNET, render_portfolio_card, render_subnet_card
+from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.portfolio import save_portfolio
 from search.utils.console import print_line
 from space.arch_file import ArchFile, load_arch, save_arch
@@ -27,6 +26,8 @@ from space.utils.reader import open_json
 from space.utils.yaml_file import write_text
 from supernet.export import FORMATS, Check, export_subnet, hub_config
 from supernet.models.elastic import ElasticViT
+from supernet.models.subnet import create_subnet, extract
+from supernet.models.supernet import check_shape
 from supernet.weights import tensor_bytes
 
 CONFIG, CARD = "config.json", "README.md"
@@ -34,6 +35,25 @@ CONFIG, CARD = "config.json", "README.md"
 RECORD = "export.json"
 # Images of the search split to check each file on, and each subnet of a portfolio.
 CHECKED, CHECKED_OF_FRONT = 256, 64
+
+
+def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT, str]:
+    """Load the subnet of an arch file in eval mode; return it and the source of its weights.
+
+    Raises:
+        InputError: Its classes are not those of the data, or its backbone is another one.
+    """
+    if len(file.classes) not in (0, len(run.task.classes)):
+        raise InputError(f"{path}: knows {len(file.classes)} classes, {run.task.needs}")
+    # Of the arch file's name, or those of its network's folder: retrained, or exported.
+    names = [path.with_suffix(".safetensors").name]
+    if path.name == ARCH:
+        names += [WEIGHTS, FORMATS["safetensors"].file]
+    weights = next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
+    if weights is not None:
+        return create_subnet(path, weights).to(run.device).eval(), weights.name
+    check_shape(run.supernet.shape, file.shape, str(path))
+    return extract(run.supernet, file.arch).eval(), SUPERNET
 
 
 @dataclass(frozen=True)
@@ -48,26 +68,29 @@ class Packing:
     run: RunContext
     forms: Sequence[str]
 
-    def pack(self, place: Path, path: Path, file: ArchFile, number: str) -> None:
+    def pack(self, place: Path, given: NamedArch) -> None:
         """Write the folder of an arch file's subnet; existing files are kept.
 
         Args:
             place: Folder of the network.
-            path, file: The arch file.
-            number: Prefix of console lines, such as 3/14.
+            given: The arch file.
 
         Raises:
             InputError: The folder holds another arch or other weights, or a file cannot be written.
         """
-        subnet, source = load_subnet(self.run, path, file)
-        self._check_size(path, subnet)
+        run, file = self.run, given.file
+        subnet, source = load_subnet(run, given.path, file)
+        wanted, found = (subnet.in_chans, *subnet.patch_embed.img_size), self.images.shape[1:]
+        if wanted != tuple(found):
+            raise InputError(
+                f"{given.path}: takes images of {wanted}, the data of this run has {tuple(found)}"
+            )
         record = _claim(place, subnet, source)
         # Where the arch file lacks backbone, input or classes, those of the run hold.
-        known = about(self.run).items()
-        values = {key: getattr(file, key) or value for key, value in known}
+        values = {key: getattr(file, key) or value for key, value in run.about.items()}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
-        if record.source == SUPERNET and file.origin.get("supernet") != self.run.weights_digest:
+        if record.source == SUPERNET and file.origin.get("supernet") != run.weights_digest:
             # Its metrics are those of other weights.
             file = replace(file, metrics={})
         save_arch(path=place / ARCH, **vars(file))
@@ -78,13 +101,12 @@ class Packing:
                 there = place / FORMATS[name].file
                 record.checks[name] = export_subnet(subnet, there, name, self.images, config)
                 write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
-                print_line(self.run.console, f"{number} {there}: {record.checks[name]}")
-        name = f"{file.origin.get('run', 'tokennas')}-{place.name}"
+                print_line(run.console, f"{there}: {record.checks[name]}")
         text = render_subnet_card(
-            name,
+            f"{file.origin.get('run', 'tokennas')}-{place.name}",
             file,
-            self.run.config,
-            search_images=self._split,
+            run.config,
+            search_images=len(run.data.search_indices),
             checks=record.checks,
             source=record.source,
         )
@@ -96,16 +118,12 @@ class Packing:
         Raises:
             InputError: See `save_portfolio`.
         """
-        few = self.images[:CHECKED_OF_FRONT]
-        checks = save_portfolio(self.run.supernet, front, place, about(self.run), few)
-        text = render_portfolio_card(
-            f"{self.run.folder.path.name}-{place.name}", front, self.run.config, self._split
-        )
-        write_text(place / CARD, text)
+        run, few = self.run, self.images[:CHECKED_OF_FRONT]
+        checks = save_portfolio(run.supernet, front, place, run.about, few)
+        name, images = f"{run.folder.path.name}-{place.name}", len(run.data.search_indices)
+        write_text(place / CARD, render_portfolio_card(name, front, run.config, images))
         if checks:
-            worst = max(checks, key=lambda check: check.difference)
-            count = f"{len(checks)} subnets over one set of weights"
-            print_line(self.run.console, f"{place}: {count}; the worst: {worst}")
+            print_line(run.console, f"{place}: {len(checks)} subnets over one set of weights")
 
     @cached_property
     def images(self) -> Tensor:
@@ -117,26 +135,13 @@ class Packing:
                 break
         return torch.cat(parts)[:CHECKED]
 
-    @property
-    def _split(self) -> int:
-        """Number of images of the search split."""
-        split: Any = self.run.data.search.dataset
-        return len(split)
-
-    def _check_size(self, path: Path, subnet: ElasticViT) -> None:
-        wanted = (subnet.in_chans, *subnet.patch_embed.img_size)
-        given = tuple(self.images.shape[1:])
-        if wanted != given:
-            raise InputError(f"{path}: takes images of {wanted}, the data of this run has {given}")
-
 
 def is_package(place: Path) -> bool:
-    """Return whether a folder holds only files of an exported network, or nothing."""
+    """Return whether a path is the folder of an exported network, and holds nothing else."""
     written = {ARCH, CONFIG, CARD, RECORD, *(each.file for each in FORMATS.values())}
     if place.is_symlink() or not place.is_dir():
         return False
-    names = {each.name for each in place.iterdir() if not each.match(".*.part")}
-    return names <= written and (ARCH in names or not names)
+    return all(each.name in written or each.match(".*.part") for each in place.iterdir())
 
 
 @dataclass(frozen=True)
@@ -153,26 +158,12 @@ class Record:
     source: str
     checks: dict[str, Check]
 
-    @classmethod
-    def read(cls, path: Path) -> Record:
-        """Read a record.
-
-        Raises:
-            InputError: The file is no record.
-        """
-        try:
-            data = open_json(path).value
-            checks = {name: Check(**check) for name, check in data["checks"].items()}
-            return cls(str(data["weights"]), str(data["source"]), checks)
-        except (InputError, KeyError, TypeError, AttributeError):
-            raise InputError(f"{path}: no record of an export; delete it to export anew") from None
-
 
 def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
     """Make the folder of a subnet, or read the record of an existing one.
 
     Raises:
-        InputError: The folder holds another arch or other weights.
+        InputError: The folder holds another arch or other weights, or its record is invalid.
     """
     weights = hashlib.sha256(tensor_bytes(subnet.state_dict())).hexdigest()[:16]
     remove_half_written(make_folder(place))
@@ -180,12 +171,13 @@ def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
         raise InputError(f"{place}: holds another arch; move it away, or rename the arch file")
     if not (place / RECORD).exists():
         return Record(weights, source, {})
-    record = Record.read(place / RECORD)
-    if record.weights != weights:
+    given = open_json(place / RECORD).mapping("weights", "source", "checks")
+    if given["weights"].value != weights:
         raise InputError(f"{place}: holds an export of other weights; move it away to export anew")
-    there = {name: each for name, each in record.checks.items() if _written(place, name)}
-    return Record(weights, record.source, there)
-
-
-def _written(place: Path, name: str) -> bool:
-    return name in FORMATS and (place / FORMATS[name].file).exists()
+    names = [field.name for field in fields(Check)]
+    checks = {}
+    for name, each in given["checks"].entries().items():
+        if name in FORMATS and (place / FORMATS[name].file).exists():
+            check = each.mapping(*names)
+            checks[name] = Check(**{key: value.value for key, value in check.items()})
+    return Record(weights, given["source"].text(), checks)

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from search.latency.table import LatencyTable
-from search.pipeline.choose import Choice, choose, load_choices, stage_path
+from search.pipeline.choose import Choice, check_names, choose, load_choices, stage_path
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext
+from search.pipeline.evaluate import add_figures
 from search.pipeline.export import load_front, write_arch
-from search.pipeline.latency_tables import tables_by_cost
+from search.pipeline.latencies import tables_by_cost
 from search.pipeline.network_folder import (
     ARCH,
     STARTED,
@@ -24,8 +24,7 @@ from search.pipeline.network_folder import (
     note_failure,
     take,
 )
-from search.pipeline.random_archs import best_random
-from search.pipeline.speeds import add_figures, row
+from search.pipeline.search import best_random
 from search.problem.evaluation import reason_of
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
@@ -48,19 +47,14 @@ class Retrained:
     """Results of retraining.
 
     Args:
+        title: Title of the table.
         rows: Table rows of the retrained networks.
         failed: Reasons for failures in a line, by name.
-        images: Images of the test split.
     """
 
+    title: str
     rows: list[dict[str, Any]]
     failed: dict[str, str]
-    images: int
-
-    @property
-    def title(self) -> str:
-        """Title of the table."""
-        return f"retrained, on the test split, {self.images:,} images"
 
     def check(self) -> None:
         """Report failures.
@@ -83,41 +77,29 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
         InputError: There is no front, no subnet within a budget, or an arch file is invalid.
     """
     run.load_trained()
-    tables = _tables(run)
-    choices = load_choices(archs, run.space) if archs else _chosen(run)
-    for choice in choices:
-        run.folder.check(stage_path(run.config, choice), VALUES)
+    tables = tables_by_cost(run.folder)
+    if archs:
+        choices = load_choices(archs, run.space)
+    else:
+        front, tell = load_front(run), partial(print_line, run.console)
+        random = partial(best_random, run, front.evaluations)
+        choices = choose(run.config, front, run.space, tell, random)
+    check_names(choice.name for choice in choices)
+    stages = {choice: stage_path(run.config, choice.name) for choice in choices}
+    for stage in stages.values():
+        run.folder.check(stage, VALUES)
     run.check_images()
-    places, todo = {}, {}
-    for choice in choices:
-        stage = stage_path(run.config, choice)
-        place, finished = take(run.folder, stage, choice.arch, run.space, run.console)
-        places[choice.name] = place
-        if not finished:
-            todo[choice] = place
+    places = {
+        choice: take(run.folder, stage, choice.arch, run.space, run.console)
+        for choice, stage in stages.items()
+    }
+    todo = {choice: place for choice, place in places.items() if not (place / ARCH).exists()}
     failed = _retrain_all(run, todo)
-    done = {name: place for name, place in places.items() if name not in failed}
-    add_figures(run, done, tables)
-    images = len(run.data.test.dataset)  # type: ignore[arg-type]
-    metric = run.task.metrics[0].name
-    rows = [row(name, place / ARCH, metric) for name, place in done.items()]
-    return Retrained(rows, failed, images)
-
-
-def _chosen(run: RunContext) -> list[Choice]:
-    """Return the config's choices."""
-    front = load_front(run)
-    random = partial(best_random, run, front.evaluations) if run.config.retrain.random else None
-    return list(choose(run.config, front, run.space, partial(print_line, run.console), random))
-
-
-def _tables(run: RunContext) -> dict[str, LatencyTable]:
-    """Return the search's latency tables; none where they are invalid."""
-    try:
-        return tables_by_cost(run.folder)
-    except InputError as error:
-        print_line(run.console, f"No milliseconds: {error}")
-        return {}
+    done = {each.name: place for each, place in places.items() if each.name not in failed}
+    rows = add_figures(run, done, tables)
+    images: Any = run.data.test.dataset
+    title = f"retrained, on the test split, {len(images):,} images"
+    return Retrained(title, rows, failed)
 
 
 def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, str]:
@@ -132,16 +114,16 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
         jobs = [
             LongJob(
                 choice.name,
-                run=partial(retrain_one, run.config, run.file, choice, place),
-                run_share=partial(retrain_share, run.config, run.file, choice, place),
+                run=partial(attempt, run, choice, place),
+                run_share=partial(retrain_share, run, choice, place),
                 note=partial(note_failure, place),
                 progress=partial(count_epochs, place),
                 total=run.config.retrain.epochs,
             )
             for choice, place in places.items()
         ]
-        check = partial(missing_data, run.config)
-        found = run_jobs(jobs, workers, run.console, run.folder.path, check)
+        missing = partial(missing_data, run.config)
+        found = run_jobs(jobs, workers, run.console, run.folder.path, missing)
     return {name: reason for name, reason in found.items() if reason is not None}
 
 
@@ -163,51 +145,40 @@ def count_epochs(place: Path) -> int:
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def retrain_one(config: Config, file: Path | None, choice: Choice, place: Path) -> str | None:
-    """Retrain a choice in a process of its own; return the reason for a failure, or None."""
-    return attempt(RunContext(config, file), choice, place, quiet=True)
+def attempt(run: RunContext, choice: Choice, place: Path) -> str | None:
+    """Retrain a choice in this process; return the reason for a failure, or None."""
+    try:
+        retrain_share(run, choice, place)
+    except Exception as error:
+        # One failure must not end the retraining of the others.
+        return reason_of(error)
+    return None
 
 
-def retrain_share(config: Config, file: Path | None, choice: Choice, place: Path) -> None:
-    """Retrain a choice together with the other processes of torch's process group.
+def retrain_share(run: RunContext, choice: Choice, place: Path) -> None:
+    """Retrain a choice together with the other processes of torch's process group, if any.
+
+    The reason for a failure is stored in its folder.
 
     Raises:
         InputError: This process failed, or another one, whose rank the message names.
         KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
     """
-    run, first = RunContext(config, file), Processes.current().is_main
-    run_on_all(run.load_trained)
-    with run_on_all(lambda: FolderLock(place) if first else nullcontext()):
+    processes = Processes.current()
+    with run_on_all(lambda: FolderLock(place) if processes.is_main else nullcontext()):
         run_on_main(lambda: forgive(place))
         try:
-            retrain_choice(run, choice, place, quiet=True)
+            retrain_choice(run, choice, place)
         except Exception as error:
             # Where another process has died, Ray Train destroys the group: no reason to store.
-            if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
+            if not isinstance(error, ProcessLostError) and Processes.current() == processes:
                 note_failure(place, reason_of(error))
             raise
 
 
-def attempt(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> str | None:
-    """Retrain a choice; return the reason for a failure and store it in its folder."""
-    try:
-        lock = FolderLock(place)
-    except InputError as error:
-        return str(error)
-    with lock:
-        forgive(place)
-        try:
-            retrain_choice(run, choice, place, quiet)
-        except Exception as error:
-            # One failure must not end the retraining of the others.
-            note_failure(place, reason_of(error))
-            return reason_of(error)
-    return None
-
-
-def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = False) -> None:
+def retrain_choice(run: RunContext, choice: Choice, place: Path) -> None:
     """Train a choice, evaluate it on the test split, and write weights and arch file."""
-    run.load_trained()
+    run_on_all(run.load_trained)
     recipe = run.config.retrain
     first, count = Processes.current().is_main, Processes.current().count
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
@@ -223,18 +194,17 @@ def retrain_choice(run: RunContext, choice: Choice, place: Path, quiet: bool = F
 
     # The main process alone evaluates and writes.
     metrics = run_on_main(begin)
-    largest = run.space.largest()
     subnet = train_subnet(
         _initial_subnet(run, choice.arch),
         run.data.train,
         task=run.task,
         recipe=recipe,
         held_out=run.held_out(recipe.amp) if first else None,
-        teacher=extract(run.supernet, largest) if recipe.distill else None,
+        teacher=extract(run.supernet, run.space.largest()) if recipe.distill else None,
         folder=place,
         seed=run.config.seed,
         title=f"retrain {choice.name}",
-        quiet=quiet,
+        quiet=run.console.quiet,
     )
 
     def finish() -> None:

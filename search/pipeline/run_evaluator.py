@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from search.evaluators.supernet import SupernetEvaluator
 from search.pipeline.config import Config
-from search.pipeline.context import OnLoaded, RunContext, find_device
+from search.pipeline.context import RunContext, find_device
 from space.space import SearchSpace
 from supernet.backbones.load import load_backbone
 from supernet.backbones.vit import backbone_shape
@@ -25,35 +24,30 @@ from supernet.tasks.base import Task
 
 @dataclass(frozen=True)
 class RunEvaluator:
-    """Makes the evaluator of a run from its folder.
+    """Makes the evaluator of a run.
 
     It pickles as `CarriedEvaluator`, so that other machines need neither the folder nor the data.
 
     Args:
-        config: Config of the run.
-        file: The config's file.
-        loaded: Called with the numbers of loaded and of all images.
+        run: The run, whose supernet is trained.
     """
 
-    config: Config
-    file: Path | None
-    loaded: OnLoaded | None = None
+    run: RunContext
     shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images."""
-        run = RunContext(self.config, self.file).load_trained()
-        held_out = run.held_out(self.config.supernet.amp, self.loaded)
-        return SupernetEvaluator(run.supernet, held_out)
+        run = self.run.load_trained()
+        return SupernetEvaluator(run.supernet, run.held_out(run.config.supernet.amp))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        run = RunContext(replace(self.config, device="cpu"), self.file).load_trained()
-        batches = run.held_out(on_loaded=self.loaded).batches
+        run = self.run.load_trained()
+        weights = run.supernet.state_dict()
         return CarriedEvaluator, (
-            self.config,
+            run.config,
             run.task,
-            {name: tensor.numpy() for name, tensor in run.supernet.state_dict().items()},
-            [(batch.images.numpy(), batch.targets.numpy()) for batch in batches],
+            {name: tensor.cpu().numpy() for name, tensor in weights.items()},
+            [(images.numpy(), targets.numpy()) for images, targets, *_ in run.search_batches()],
         )
 
 
@@ -79,8 +73,7 @@ class CarriedEvaluator:
         device = find_device(config.device)
         plain = replace(config.backbone, checkpoint=None, pretrained=False)
         backbone = load_backbone(plain, self.task, config.seed).backbone
-        space = SearchSpace.from_dict(config.space, backbone_shape(backbone))
-        supernet = Supernet(backbone, space)
+        supernet = Supernet(backbone, SearchSpace.from_dict(config.space, backbone_shape(backbone)))
         weights = {name: shared(array) for name, array in self.weights.items()}
         # Without copies: the workers of a node share the memory of weights and images.
         supernet.load_state_dict(weights, assign=True)

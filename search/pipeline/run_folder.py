@@ -12,15 +12,12 @@ from search.pipeline.config import Config, FileConfig, RetrainConfig, SearchConf
 from search.utils.plain_values import Keys, differences, plain
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError, shown
-from space.utils.reader import Reader, open_json
-from space.utils.values import is_integer
+from space.utils.reader import open_json
 from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
 # Values that change speed or output, but not results.
 FREE = {
-    ("data", "workers"),
-    ("data", "eval_batch"),
-    ("data", "test_limit"),
+    *(("data", name) for name in ("workers", "eval_batch", "test_limit")),
     *(("supernet", name) for name in SupernetConfig.free),
     *(("retrain", name) for name in RetrainConfig.free),
 }
@@ -44,7 +41,6 @@ SEARCHED = ("search", "export", "retrain")
 # The config of the last command, and its file's values without the options.
 CONFIG, FILE = "config.yaml", "config_file.yaml"
 SPLIT = "search_split.json"
-MOST_SHOWN = 8
 
 
 class RunFolder:
@@ -66,13 +62,10 @@ class RunFolder:
         elif file is not None and is_own(file):
             self.path = file.parent
 
-    def stage(self, name: str) -> Path:
-        return self.path / name
-
     @property
     def search(self) -> Path:
         """The folder of the config's search."""
-        return self.stage("search") / self.config.search.name
+        return self.path / "search" / self.config.search.name
 
     def claim(self, stage: str, sections: tuple[str, ...], searched: bool = False) -> Path:
         """Claim a stage's folder for the values of some sections, and store the config.
@@ -87,12 +80,11 @@ class RunFolder:
             InputError: The folder holds results of other values, or cannot be written.
         """
         self.check(stage, sections)
-        folder, whole = self.stage(stage), plain(asdict(self.config))
-        stored = folder / CONFIG
-        if not stored.exists():
+        folder = self.path / stage
+        if not (folder / CONFIG).exists():
             make_folder(folder)
-            write_yaml(stored, {name: whole[name] for name in ("seed", *sections)})
-        self._store(whole, searched)
+            write_yaml(folder / CONFIG, self._values(sections))
+        self._store(searched)
         return folder
 
     def check(self, stage: str, sections: tuple[str, ...]) -> None:
@@ -101,18 +93,14 @@ class RunFolder:
         Raises:
             InputError: The folder holds results of other values.
         """
-        folder, whole = self.stage(stage), plain(asdict(self.config))
-        stored = folder / CONFIG
+        stored = self.path / stage / CONFIG
         if not stored.exists():
             return
-        values = {name: whole[name] for name in ("seed", *sections)}
-        changed = changes(read_yaml(stored).data, values)
+        changed = changes(read_yaml(stored).data, self._values(sections))
         if changed:
-            more = f"; and {len(changed) - MOST_SHOWN} more" if len(changed) > MOST_SHOWN else ""
             raise InputError(
-                f"{folder}: holds results of other values "
-                f"({'; '.join(changed[:MOST_SHOWN])}{more}); give the old "
-                "values, delete that folder, or begin another run with --run"
+                f"{stored.parent}: holds results of other values ({'; '.join(changed)}); give the "
+                "old values, delete that folder, or begin another run with --run"
             )
 
     def stored(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -131,41 +119,37 @@ class RunFolder:
     def _own_search(self) -> Path | None:
         """Folder of a search that an option has named; None for the search of the file."""
         said = self.config.file_values if isinstance(self.config, FileConfig) else {}
-        search, name = said.get("search"), self.config.search.name
-        plain_name = search.get("name") if isinstance(search, dict) else None
-        return None if name == (plain_name or SearchConfig.name) else self.path / "search" / name
+        named = section(said, "search").get("name") or SearchConfig.name
+        return None if self.config.search.name == named else self.search
 
-    def _store(self, whole: dict[str, Any], searched: bool) -> None:
+    def _values(self, sections: tuple[str, ...]) -> dict[str, Any]:
+        """Return the values that results of some sections depend on."""
+        whole = plain(asdict(self.config))
+        return {name: whole[name] for name in ("seed", *sections)}
+
+    def _store(self, searched: bool) -> None:
         """Store the config for later commands, and its file's values, to notice edits.
 
         Where an option has named another search, the run's own sections of it are kept.
         """
-        said, own = whole.pop("file_values", None), self._own_search
+        whole, own = plain(asdict(self.config)), self._own_search
+        said = whole.pop("file_values", {})
+        _take_own(whole, said)
         held = () if searched else ("search",)
-        if said is None:
-            said = {}
-        else:
-            _take_own(whole, said)
         # The path is not stored: a run's folder may be moved.
         for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
-            before = read_values(self.path / name) or said
-            if own is None:
-                write_yaml(self.path / name, _held(values, before, held))
-                continue
-            if own.is_dir():
+            path = self.path / name
+            if own is not None and own.is_dir():
                 searches = _held(values, read_values(own / name), held)
                 write_yaml(own / name, {key: searches[key] for key in SEARCHED if key in searches})
-            write_yaml(self.path / name, _held(values, before, SEARCHED))
+            write_yaml(path, _held(values, read_values(path) or said, SEARCHED if own else held))
 
     def split(self) -> list[int] | None:
         """Read the indices of the search split, or None."""
         path = self.path / SPLIT
         if not path.exists():
             return None
-        indices = open_json(path).entries().get("indices", Reader(None)).value
-        if not isinstance(indices, list) or not all(map(is_integer, indices)):
-            raise InputError(f"{path}: no list of indices; delete the run to begin anew")
-        return indices
+        return [each.integer() for each in open_json(path).mapping("indices")["indices"].items()]
 
     def store_split(self, indices: list[int]) -> None:
         """Store the indices of the search split, for every later stage and restart."""
@@ -188,10 +172,10 @@ def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
     """Reset the values in `OWN` to those of the file, or to the defaults."""
     defaults = plain(asdict(Config()))
     for key in OWN:
-        section, _, name = key.rpartition(".")
+        *sections, name = key.split(".")
         inner, told, default = values, said, defaults
-        if section:
-            inner, told, default = values[section], said.get(section) or {}, defaults[section]
+        for each in sections:
+            inner, told, default = inner[each], section(told, each), default[each]
         inner[name] = told.get(name, default[name])
 
 

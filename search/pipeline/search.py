@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from search.front.front import Front
 from search.front.front_file import FRONT
-from search.front.leads import Lead, describe_leads
+from search.front.leads import describe_leads
 from search.latency.costs import by_cost
 from search.latency.fit import TOO_FAR
+from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
 from search.pipeline.config import SearchConfig
 from search.pipeline.context import TRAINED, RunContext
-from search.pipeline.measure_front import describe_excess, time_front
+from search.pipeline.latencies import time_front
 from search.pipeline.run_evaluator import RunEvaluator
-from search.pipeline.run_folder import RunFolder
+from search.problem.feasible import FeasibleArchs
 from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions
-from search.study.samplers import parse_sampler
+from search.study.session import OnProgress
 from search.study.session import Progress as State
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
 from search.utils.units import duration
+from space.arch import Arch
+from space.space import SearchSpace
 from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
@@ -41,7 +43,6 @@ def search(run: RunContext) -> Front:
             empty.
     """
     wanted, console = run.config.search, run.console
-    sampler = parse_sampler({"name": wanted.sampler, **wanted.sampler_args})
     tables = run.load_trained().tables
     for table in tables:
         print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
@@ -52,72 +53,46 @@ def search(run: RunContext) -> Front:
     path = run.folder.search / FRONT
     # Only what the same tables predicted can have been measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
-    with shown_progress(console) as shown:
-        settled = _Settled(run.folder)
+    claim = cache(partial(run.folder.claim, "supernet", TRAINED, searched=True))
+    first: State | None = None
 
-        def begun(state: State) -> None:
-            settled(state)
-            shown(state)
+    def on_event(state: State) -> None:
+        nonlocal first
+        first = first or state
+        # Later commands take a search's values once something has succeeded by them: not those by
+        # which nothing works, such as too small a time limit.
+        if state.done - state.failed > first.done - first.failed:
+            claim()
+        show(state)
 
+    with shown_progress(console) as show:
         front = search_supernet(
             run,
-            RunEvaluator(run.config, run.file, shown.loaded),
             problem,
             {"reuse": [str(run.folder.search.with_name(name)) for name in wanted.reuse]},
             trials=wanted.trials,
-            sampler=sampler,
+            sampler={"name": wanted.sampler, **wanted.sampler_args},
             folder=run.folder.search,
-            on_event=begun,
+            on_event=on_event,
         )
-    settled.end()
+    if first is None or front.evaluations == first.done:
+        # Nothing was left to evaluate: the values are as good as any.
+        claim()
     check_found(front, wanted)
-    limits: dict[str, float] = {}
     if tables:
-        limits = {limit.name: limit.most for limit in problem.budget.limits}
-        costs = by_cost(tables, problem.tables)
-        front = time_front(front, earlier, run.supernet, costs, console)
+        front = time_front(front, earlier, run.supernet, by_cost(tables, problem.tables), console)
         front.save(path)
-    show_front(front, console, limits)
+    show_front(front, console, {limit.name: limit.most for limit in problem.budget.limits})
     return front
 
 
-class _Settled:
-    """Makes a search's values the run's, once something has succeeded by them.
-
-    Those that are refused, or by which nothing works (such as too small a time limit), are not to
-    be what later commands take; and what earlier ones have evaluated says nothing of them.
-    """
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._claim = cache(partial(folder.claim, "supernet", TRAINED, searched=True))
-        self._first: State | None = None
-        self._evaluated = False
-
-    def __call__(self, state: State) -> None:
-        """The search has come so far."""
-        first = self._first = self._first or state
-        self._evaluated = state.done > first.done
-        if state.done - state.failed > first.done - first.failed:
-            self._claim()
-
-    def end(self) -> None:
-        """The search is over; where nothing was left to evaluate, its values are as good as any."""
-        if not self._evaluated:
-            self._claim()
-
-
 def search_supernet(
-    run: RunContext,
-    evaluate: RunEvaluator,
-    problem: Problem,
-    options: Mapping[str, Any],
-    **values: Any,
+    run: RunContext, problem: Problem, options: Mapping[str, Any], **values: Any
 ) -> Front:
     """`run_search` on the supernet of a run, with what all searches of its config have in common.
 
     Args:
         run: The run, whose supernet is trained.
-        evaluate: What makes the evaluation.
         problem: What is looked for.
         options: Values of the config's search that are others here.
         values: What is this search's own, as `run_search` takes it.
@@ -126,13 +101,49 @@ def search_supernet(
     values_of_config = {each.name: getattr(wanted, each.name) for each in fields(SearchOptions)}
     gpus = None if workers == 0 else workers.gpus
     return run_search(
-        make_evaluate=evaluate,
+        make_evaluate=RunEvaluator(run),
         problem=problem,
         seed=run.config.search_seed,
         origin=run.origin,
         options=SearchOptions(**{**values_of_config, "gpus_per_worker": gpus, **options}),
         **values,
     )
+
+
+def best_random(run: RunContext, count: int, budget: str) -> Arch:
+    """Return the best of `count` random archs within a budget, evaluated on the search split.
+
+    The evaluations are stored in a folder beside the search.
+
+    Raises:
+        InputError: No arch is within the budget, or none could be evaluated.
+    """
+    limit, name = "=".join(split_budget(budget)), str(Purpose("random", budget))
+    problem = run.problem_within(limit)
+    feasible = FeasibleArchs(run.space, problem.budget)
+    archs = draw_distinct(feasible, run.space, count, run.config.search_seed)
+    with shown_progress(run.console, name) as shown:
+        front = search_supernet(
+            run,
+            problem,
+            {"storage": None, "reuse": []},
+            trials=len(archs),
+            sampler="RandomSampler",
+            initial=archs,
+            folder=run.folder.search / to_folder_name(name),
+            on_event=shown,
+        )
+    return best_within(front, budget).arch
+
+
+def draw_distinct(feasible: FeasibleArchs, space: SearchSpace, count: int, seed: int) -> list[Arch]:
+    """Draw `count` distinct archs uniformly within a budget, or all if there are fewer."""
+    # The tag separates these draws from the search's own with the same seed.
+    rng = np.random.default_rng((seed, 0xA2C))
+    found: dict[str, Arch] = {}
+    while len(found) < count and (arch := feasible.draw(rng, found)) is not None:
+        found[space.identity(arch)] = arch
+    return list(found.values())
 
 
 def check_found(front: Front, wanted: SearchConfig) -> None:
@@ -143,16 +154,11 @@ def check_found(front: Front, wanted: SearchConfig) -> None:
     """
     if front.entries:
         return
-    advice = (
-        "give a budget within reach, by another --search.name (--search.reuse "
-        f"'[{wanted.name}]' spares its evaluations)"
-    )
-    # Otherwise it has ended because there is nothing left to evaluate.
-    if front.evaluations >= wanted.trials:
-        advice += ", or go on by more --search.trials"
     raise InputError(
         f"search {wanted.name}: the front is empty after {front.evaluations} evaluations, "
-        f"{front.failed} failed: {front.ended}; {advice}"
+        f"{front.failed} failed: {front.ended}; give a budget within reach, by another "
+        f"--search.name (--search.reuse '[{wanted.name}]' spares its evaluations), or more "
+        "--search.trials"
     )
 
 
@@ -164,82 +170,60 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         console: where it is shown.
         limits: budgets by the name of the cost; what a measurement finds beyond one is marked.
     """
-    rows = [
-        _row(row, front, lead, over)
-        for row, lead, over in zip(
-            front.rows(), front.leads, describe_excess(front, limits or {}), strict=True
-        )
-    ]
+    leads, first = front.leads, ["trial", *(each.name for each in front.objectives)]
+    rows = []
+    for entry, row, lead in zip(front.entries, front.rows(), leads, strict=True):
+        shown = {name: row[name] for name in first}
+        if any(leads):
+            shown["lead"] = "" if lead is None else str(lead)
+        shown["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
+        over = [
+            f"{name} is over by {entry.measured[name] / most - 1:.1%}"
+            for name, most in (limits or {}).items()
+            if entry.measured.get(name, 0.0) > most
+        ]
+        if over:
+            shown["budget"] = ", ".join(over)
+        rest = {name: value for name, value in row.items() if name not in (*first, "top5")}
+        rows.append(shown | rest)
     of = f", {front.images:,} images" if front.images else ""
     show_rows(rows, console, title=f"front, on the search split{of}")
-    lines = [f"{front.evaluations} evaluations, {front.failed} failed: {cut(front.ended)}."]
-    if any(front.leads):
-        lines.append(describe_leads(front.leads))
-    for line in (*lines, OPTIMISTIC):
-        print_line(console, line)
-
-
-def _row(row: Mapping[str, Any], front: Front, lead: Lead | None, over: str) -> dict[str, Any]:
-    """A row of the front's table: the objectives, and beside them what they are worth."""
-    first = ["trial", *(each.name for each in front.objectives)]
-    shown = {name: row[name] for name in first}
-    if any(front.leads):
-        shown["lead"] = "" if lead is None else str(lead)
-    shown["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
-    if over:
-        shown["budget"] = over
-    return shown | {name: value for name, value in row.items() if name not in (*first, "top5")}
-
-
-class Shown:
-    """Shows the images that are loaded, and then how far the search is.
-
-    Args:
-        console: where it prints lines: where it is no terminal, one for each tenth of the search.
-        bar: to turn, where it is one.
-        title: what is searched.
-    """
-
-    def __init__(self, console: Console, bar: Progress, title: str) -> None:
-        self._console = console
-        self._bar = bar
-        self._title = title
-        self._task = bar.add_task(title, total=None, state="")
-        self._noted: set[str] = set()
-        self._told: int | None = None
-        self._began: float | None = None
-
-    def loaded(self, done: int, total: int) -> None:
-        """So many images of the search split are there."""
-        self._began = self._began or time.monotonic()
-        self._bar.update(self._task, total=total, completed=done, state="images loaded")
-        if done == total:
-            seconds = time.monotonic() - self._began
-            print_line(
-                self._console, f"{total:,} images of the search split loaded in {duration(seconds)}"
-            )
-            self._began = None
-
-    def __call__(self, state: State) -> None:
-        """The search has come so far."""
-        for note in state.notes:
-            if note not in self._noted:
-                self._noted.add(note)
-                print_line(self._console, note)
-        words = _words(state)
-        self._bar.update(self._task, total=state.total, completed=state.done, state=words)
-        tenth = 10 * state.done // state.total
-        news = self._told is not None and tenth > self._told
-        self._told = tenth
-        if news and not self._console.is_terminal:
-            print_line(self._console, f"{self._title} {state.done}/{state.total}  {words}")
+    counts = f"{front.evaluations} evaluations, {front.failed} failed"
+    print_line(console, f"{counts}: {cut(front.ended)}.")
+    if any(leads):
+        print_line(console, describe_leads(leads))
+    print_line(console, OPTIMISTIC)
 
 
 @contextmanager
-def shown_progress(console: Console, title: str = "search") -> Iterator[Shown]:
-    """A bar over the evaluations: rate, time left, best so far, what was not evaluated."""
+def shown_progress(console: Console, title: str = "search") -> Iterator[OnProgress]:
+    """Show how far a search is, by a function that takes its progress.
+
+    A bar over the evaluations has rate, time left, best so far, and what was not evaluated; outside
+    terminals each tenth of the search is a line.
+
+    Args:
+        console: Console for bar and lines.
+        title: What is searched.
+    """
+    noted: set[str] = set()
+    tenth: int | None = None
+
+    def show(state: State) -> None:
+        nonlocal tenth
+        for note in state.notes:
+            if note not in noted:
+                noted.add(note)
+                print_line(console, note)
+        words = _words(state)
+        bar.update(task, total=state.total, completed=state.done, state=words)
+        before, tenth = tenth, 10 * state.done // state.total
+        if before is not None and tenth > before and not console.is_terminal:
+            print_line(console, f"{title} {state.done}/{state.total}  {words}")
+
     with progress_bar(console, elapsed=True) as bar:
-        yield Shown(console, bar, title)
+        task = bar.add_task(title, total=None, state="")
+        yield show
 
 
 def _words(state: State) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
-from search.pipeline.config import SupernetConfig
 from search.pipeline.context import TRAINED, WEIGHTS, RunContext
 from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
@@ -29,7 +27,7 @@ def train(run: RunContext) -> None:
     """
     config, folder, first = run.config, run.folder, Processes.current().is_main
     run_on_all(run.open)
-    weights = folder.stage("supernet") / WEIGHTS
+    weights = folder.path / "supernet" / WEIGHTS
     if run_on_main(weights.exists):
         run_on_main(lambda: folder.claim("supernet", TRAINED))
         run_on_all(run.load_trained)
@@ -39,7 +37,7 @@ def train(run: RunContext) -> None:
     run_on_main(run.check_images)
     path = run_on_main(lambda: folder.claim("supernet", TRAINED))
     run_on_main(lambda: folder.store_split(run.data.search_indices.tolist()))
-    recipe = settled(config.supernet, run.head_reset)
+    recipe = run.supernet_recipe
     with run_on_all(lambda: FolderLock(path) if first else nullcontext()):
         supernet = train_supernet(
             run.supernet,
@@ -54,14 +52,6 @@ def train(run: RunContext) -> None:
         run_on_main(lambda: save_weights(supernet, weights))
 
 
-def settled(recipe: SupernetConfig, head_reset: bool) -> SupernetConfig:
-    """Return the recipe with `full_epochs` set: a tenth of the epochs if the head is new."""
-    if recipe.full_epochs is not None:
-        return recipe
-    tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
-    return replace(recipe, full_epochs=tenth if head_reset else 0)
-
-
 def _teacher(run: RunContext) -> nn.Module | None:
     wanted = run.config.supernet.teacher
     if wanted is None:
@@ -71,22 +61,20 @@ def _teacher(run: RunContext) -> nn.Module | None:
     what = f"supernet.teacher: {wanted.model}"
     if loaded.head_reset or not (wanted.checkpoint or wanted.pretrained):
         raise InputError(f"{what} must come with weights for {run.task.needs}")
-    size, own = teacher.patch_embed.img_size, run.supernet.patch_embed.img_size
-    if tuple(size) != tuple(own):
-        raise InputError(
-            f"{what} takes images of {size}, the backbone {own}; set img_size in its args"
-        )
-    if teacher.in_chans != run.supernet.in_chans:
-        raise InputError(
-            f"{what} takes images of {teacher.in_chans} channels, the backbone of "
-            f"{run.supernet.in_chans}; set in_chans in its args"
-        )
-    for key in ("mean", "std"):
-        expected = list(teacher.pretrained_cfg[key])
+    supernet, look = run.supernet, teacher.pretrained_cfg
+    expected = {
+        "img_size": teacher.patch_embed.img_size,
+        "in_chans": teacher.in_chans,
+        "mean": list(look["mean"]),
+        "std": list(look["std"]),
+    }
+    own = {"img_size": supernet.patch_embed.img_size, "in_chans": supernet.in_chans}
+    own |= run.data.input
+    for key, value in expected.items():
         # A value given in the config is taken to suit both networks.
-        if getattr(run.config.data.input, key) is None and run.data.input[key] != expected:
+        if value != own[key] and getattr(run.config.data.input, key, None) is None:
             raise InputError(
-                f"{what} takes images of {key} {expected}, the backbone {run.data.input[key]}; "
-                f"set data.input.{key}"
+                f"{what} takes images of {key} {value}, the backbone {own[key]}; set {key} in its "
+                "args, or in data.input"
             )
     return loaded.backbone.to(run.device)

@@ -10,7 +10,7 @@ from security import in_a_line
 
 from search.cli.main import main
 from search.front.front import Front
-from search.pipeline.choose import Choice, stage_path
+from search.pipeline.choose import stage_path
 from search.pipeline.config import Config, SearchConfig
 from search.pipeline.run_folder import RunFolder
 from search.report import make_report
@@ -30,8 +30,8 @@ def test_the_name_of_a_search_is_no_path(name):
 @pytest.mark.parametrize("name", [*NAMES, "...", "a/../../b", "50%/../.."])
 def test_the_folder_of_a_retrained_network_lies_in_that_of_its_search(tmp_path, name):
     config = Config(run=str(tmp_path))
-    stage = stage_path(config, Choice(name, SPACE.largest()))
-    place = RunFolder(config, None).stage(stage).resolve()
+    stage = stage_path(config, name)
+    place = (RunFolder(config, None).path / stage).resolve()
     assert place.parent == tmp_path / "retrain" / "main"
 
 

@@ -15,6 +15,7 @@ from retraining_toys import copied, interrupted, killed_once, weights
 from search.cli.main import main
 from search.cli.parse import parse_call
 from search.distributed.train_group import how_they_died
+from search.pipeline.context import RunContext
 from search.pipeline.network_folder import failure
 from search.pipeline.retrain import retrain_share
 from search.utils.file_lock import FolderLock
@@ -98,7 +99,7 @@ def test_a_folder_that_another_command_has_is_left_alone(searched, run, monkeypa
     with FolderLock(place):
         before = [*place.iterdir()]
         with pytest.raises(InputError, match="another command is at work here"):
-            retrain_share(call.config, call.file, None, place)
+            retrain_share(RunContext(call.config, call.file), None, place)
         assert [*place.iterdir()] == before
 
 

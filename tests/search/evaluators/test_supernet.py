@@ -15,6 +15,7 @@ from search.cli.main import main
 from search.cli.parse import parse_call
 from search.evaluators.base import shares
 from search.evaluators.supernet import loader_evaluator
+from search.pipeline.context import RunContext
 from search.pipeline.run_evaluator import CarriedEvaluator, RunEvaluator, shared
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
@@ -135,7 +136,7 @@ def test_a_carried_evaluator_measures_what_that_of_the_run_measures(tmp_path):
     config = tmp_path / "toy.yaml"
     config.write_text(CONFIG + f"run: {tmp_path / 'run'}\n")
     assert main(["train", str(config)]) == 0
-    made = RunEvaluator(parse_call(["search", str(config)]).config, config)
+    made = RunEvaluator(RunContext(parse_call(["search", str(config)]).config, config))
     carried = pickle.loads(pickle.dumps(made))
     assert isinstance(carried, CarriedEvaluator)
     assert shares(made)

@@ -34,8 +34,8 @@ def test_runs_take_turns(monkeypatch):
 def test_what_slows_a_round_is_taken_out():
     rng = np.random.default_rng(0)
     slow = rng.uniform(1, 3, 9)
-    taken = {str(i): list((i + 1) * slow) for i in range(10)}
-    found = steady(taken)
+    rounds = [[(i + 1) * each for i in range(10)] for each in slow]
+    found = steady(map(str, range(10)), rounds)
     assert all(timing.spread == pytest.approx(0, abs=1e-9) for timing in found.values())
     assert found["3"].seconds / found["0"].seconds == pytest.approx(4)
     assert found["0"].seconds == pytest.approx(np.median(slow))

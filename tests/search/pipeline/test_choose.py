@@ -8,13 +8,19 @@ from latency_toys import table_of
 from search_toys import Evaluate, all_archs, problem_of, toy_space
 from space_toys import deviation
 
-from search.pipeline.choose import Purpose, choose, load_choices
+from search.pipeline.choose import (
+    Purpose,
+    check_names,
+    choose,
+    load_choices,
+    stage_path,
+    to_folder_name,
+)
 from search.pipeline.config import Config, RetrainConfig
-from search.pipeline.random_archs import draw_distinct
+from search.pipeline.search import draw_distinct
 from search.problem.feasible import FeasibleArchs
 from search.run import run_search
 from search.study.options import SearchOptions
-from search.utils.units import quantity
 from space import InputError, save_arch
 
 
@@ -31,14 +37,12 @@ def test_arch_files_are_called_as_they_are(tmp_path):
     assert {choice.name: choice.arch for choice in load_choices(paths, space)} == archs
 
 
-def test_two_files_that_would_share_a_folder_are_refused(tmp_path):
-    space = toy_space()
-    paths = [
-        saved(tmp_path / name / "best.yaml", arch, space)
-        for name, arch in (("a", space.largest()), ("b", space.smallest()))
-    ]
-    with pytest.raises(InputError, match=r"b/best\.yaml: another of the files is called best too"):
-        load_choices(paths, space)
+@pytest.mark.parametrize("names", [("best", "best"), ("60%", "60"), ("a b", "a_b")])
+def test_networks_that_would_share_a_folder_are_refused(names):
+    check_names(("one", "two"))
+    folder = to_folder_name(names[0])
+    with pytest.raises(InputError, match=f"two networks would share the folder {folder}; rename"):
+        check_names(names)
 
 
 def test_an_arch_outside_the_space_is_refused_by_its_file(tmp_path):
@@ -64,39 +68,33 @@ def test_budgets_in_milliseconds_go_by_measurements_where_there_are_any():
     assert len(front) > 3
     budget = f"latency_ms={front.entries[1].metrics['latency_ms']}"
     config = Config(retrain=RetrainConfig(budgets=[budget, "latency_ms=60%"], full=False))
-    first, second = choose(config, front, space, lambda line: None)
+    first, second = choose(config, front, space, lambda line: None, None)
     assert first.arch == front.entries[1].arch
     assert second.arch == front.best(latency_ms=0.6 * table.full_ms).arch
-    assert second.folder == "latency_ms_60"
+    assert stage_path(config, second.name) == "retrain/main/latency_ms_60"
     # Each was measured to take a little longer than predicted.
     slower = tuple(
         replace(e, metrics={**e.metrics, "measured_latency_ms": 1.001 * e.metrics["latency_ms"]})
         for e in front.entries
     )
-    (chosen, _) = choose(config, replace(front, entries=slower), space, lambda line: None)
+    (chosen, _) = choose(config, replace(front, entries=slower), space, lambda line: None, None)
     assert chosen.arch == front.entries[2].arch
-    # Where all are over by measurement the best by prediction is taken, and told.
+    # Where all are over by measurement the best by prediction is taken.
     slowest = tuple(
         replace(e, metrics={**e.metrics, "measured_latency_ms": 99.0}) for e in front.entries
     )
     said = []
-    (chosen, _) = choose(config, replace(front, entries=slowest), space, said.append)
+    (chosen, _) = choose(config, replace(front, entries=slowest), space, said.append, None)
     assert chosen.arch == first.arch
-    assert f"within {budget} there is nothing by measurement" in said[0]
-    alike = Config(retrain=RetrainConfig(budgets=["latency_ms=60%", "latency_ms=60"], full=False))
-    slow = 60 / table.full_ms
-    dear = replace(front, full={**front.full, "latency_ms": 100 * slow * table.full_ms})
-    with pytest.raises(InputError, match="latency_ms=60% and latency_ms=60 would share a folder"):
-        list(choose(alike, replace(dear, entries=_shifted(front)), space, said.append))
     empty = Config(retrain=RetrainConfig(budgets=["50%"], full=False))
     with pytest.raises(InputError, match="the front has no subnet within 50%"):
-        list(choose(empty, replace(front, entries=()), space, said.append))
+        list(choose(empty, replace(front, entries=()), space, said.append, None))
     wrong = Config(retrain=RetrainConfig(budgets=["latency_ms@phone=3"], full=False))
     with pytest.raises(InputError, match="'latency_ms@phone' is no cost of this front"):
-        list(choose(wrong, front, space, lambda line: None))
+        list(choose(wrong, front, space, lambda line: None, None))
     wrong = Config(retrain=RetrainConfig(budgets=["latency_ms=1%"], full=False))
-    with pytest.raises(InputError, match=r"its smallest has .* latency_ms, \d+%; search longer"):
-        list(choose(wrong, front, space, lambda line: None))
+    with pytest.raises(InputError, match=r"no subnet within latency_ms=1%; search longer"):
+        list(choose(wrong, front, space, lambda line: None, None))
 
 
 def test_the_best_is_that_of_the_first_measured_objective():
@@ -106,7 +104,7 @@ def test_the_best_is_that_of_the_first_measured_objective():
     )
     for share in (0.8, 0.5):
         config = Config(retrain=RetrainConfig(budgets=[f"{share:.0%}"], full=False))
-        (choice,) = choose(config, front, space, print)
+        (choice,) = choose(config, front, space, print, None)
         limit = share * front.full["macs"]
         within = [entry for entry in front.entries if entry.metrics["macs"] <= limit]
         assert choice.arch == max(within, key=lambda entry: entry.metrics["top1"]).arch
@@ -114,13 +112,7 @@ def test_the_best_is_that_of_the_first_measured_objective():
         space=space, evaluate=Evaluate(space), objectives=["macs", "params"], trials=10
     )
     with pytest.raises(InputError, match=r"no objective of its search \(macs, params\) is measur"):
-        list(choose(config, front, space, print))
-
-
-def _shifted(front):
-    """The same, where only the first two are at hand: one takes 59 ms, the other 3,000."""
-    costs = zip(front.entries[:2], (3000.0, 59.0), strict=True)
-    return tuple(replace(e, metrics={**e.metrics, "latency_ms": ms}) for e, ms in costs)
+        list(choose(config, front, space, print, None))
 
 
 def test_budgets_with_the_same_best_are_told_and_retrained_once(tmp_path):
@@ -130,24 +122,24 @@ def test_budgets_with_the_same_best_are_told_and_retrained_once(tmp_path):
     budgets = [f"{least + more:.0f}" for more in (1, 2)]
     for full in (True, False):
         config = Config(retrain=RetrainConfig(budgets=[*budgets, "100%"], full=full))
-        chosen = list(choose(config, front, space, said.append))
+        chosen = list(choose(config, front, space, said.append, None))
         assert len({choice.arch for choice in chosen}) == len(chosen)
-        assert f"the best within {budgets[1]} is '{budgets[0]}' too: retrained once" in said
+        assert f"{budgets[1]} is the same arch as {budgets[0]}: retrained once" in said
         assert (chosen[0].name == "full") == full
-    with pytest.raises(InputError, match=rf"its smallest has {quantity(least)} MACs, \d+%; search"):
-        list(choose(Config(retrain=RetrainConfig(budgets=["1"])), front, space, said.append))
+    with pytest.raises(InputError, match="no subnet within 1; search longer, or with a bud"):
+        list(choose(Config(retrain=RetrainConfig(budgets=["1"])), front, space, said.append, None))
 
 
 def test_the_best_of_random_archs_stands_beside_the_best_of_the_search():
     space, said = toy_space(), []
     front = run_search(space=space, evaluate=Evaluate(space), trials=20)
-    config = Config(retrain=RetrainConfig(budgets=["95%", "45%"], full=False))
+    config = Config(retrain=RetrainConfig(budgets=["95%", "45%"], full=False, random=True))
     drawn = {"95%": space.smallest(), "45%": front.best(macs=0.45 * front.full["macs"]).arch}
     chosen = list(choose(config, front, space, said.append, drawn.__getitem__))
     assert [choice.name for choice in chosen] == ["95%", "random 95%", "45%"]
     assert chosen[1].arch == space.smallest()
-    assert chosen[1].folder == "random_95"
-    assert said == ["the best of random archs within 45% is '45%' too: retrained once"]
+    assert stage_path(config, chosen[1].name) == "retrain/main/random_95"
+    assert said == ["random 45% is the same arch as 45%: retrained once"]
 
 
 def test_random_archs_are_distinct_and_uniform_inside_the_budget():

@@ -4,10 +4,10 @@ from huggingface_hub import ModelCard
 from search_toys import toy_space
 
 from search.pipeline.config import Config
-from search.pipeline.model_card import render_subnet_card
-from search.pipeline.subnets import SUPERNET
+from search.pipeline.model_card import SUPERNET, render_subnet_card
 from space import Arch, BlockArch, Pool
 from space.arch_file import ArchFile
+from supernet.config import BackboneConfig, DataConfig, DatasetConfig
 from supernet.export import Check
 
 CHECKS = {name: Check(35, 1, 0, 1e-6) for name in ("safetensors", "torch-export", "onnx")}
@@ -27,7 +27,7 @@ METRICS = {
 }
 
 
-def card_of(source, metrics=METRICS, checks=CHECKS):
+def card_of(source, metrics=METRICS, checks=CHECKS, config=None):
     pools = BlockArch(pool=Pool("avg2d", (7, 4))), BlockArch(pool=Pool("max1d", stride=5))
     arch = Arch(
         (*pools, BlockArch(skip=0.5), BlockArch(), BlockArch(attention="shared"), BlockArch())
@@ -40,7 +40,9 @@ def card_of(source, metrics=METRICS, checks=CHECKS):
         classes=tuple(f"class {i}" for i in range(12)),
         metrics=metrics,
     )
-    text = render_subnet_card("net", file, Config(), search_images=35, checks=checks, source=source)
+    text = render_subnet_card(
+        "net", file, config or Config(), search_images=35, checks=checks, source=source
+    )
     return ModelCard(text)
 
 
@@ -55,9 +57,9 @@ def test_a_card_of_own_weights_has_all_that_was_measured_with_them():
         ("cross entropy, retrained", 0.5),
     ]
     assert rows_of(card)[3:] == [
-        "| top-1 | 0.7500 | 40 images of the test split, retrained |",
-        "| cross entropy | 0.5000 | 40 images of the test split, retrained |",
-        "| images/s | 1,234.5 | device cpu, batch 8 |",
+        "| top-1, retrained | 0.7500 | 40 images of the test split |",
+        "| cross entropy, retrained | 0.5000 | 40 images of the test split |",
+        "| images/s | 1234.5 | device cpu, batch 8 |",
         "| ms a batch of 8 | 3.5 | predicted, cpu, float32 |",
     ]
     assert "weights of its own, retrained" in card.text
@@ -69,9 +71,9 @@ def test_a_card_of_own_weights_has_all_that_was_measured_with_them():
 def test_a_card_of_the_supernets_weights_has_the_figures_of_those():
     card = card_of(SUPERNET)
     assert rows_of(card)[3:-1] == [
-        "| top-1 | 0.5000 | 40 images of the test split, with the supernet's weights |",
-        "| KL to the full network | 0.2500 | 35 images of the search split, with the supernet's "
-        "weights |",
+        "| top-1, with the supernet's weights | 0.5000 | 40 images of the test split |",
+        "| KL to the full network, with the supernet's weights | 0.2500 | 35 images of the search "
+        "split |",
     ]
     assert "archs were chosen by it" in card.text
 
@@ -81,6 +83,18 @@ def test_a_card_without_figures_has_the_exact_ones_alone():
     assert card.data.eval_results is None
     assert [row.split(" | ")[-1] for row in rows_of(card)] == ["measured |", *["exact |"] * 2]
     assert "weights that lay beside its arch file" in card.text
+
+
+def test_a_card_names_what_the_hub_has_and_what_training_began_with():
+    backbone = BackboneConfig(model="m", checkpoint="/secret/place/deit.pth")
+    for name, found in (("hfds/user/name", ["user/name"]), ("torch/cifar10", None)):
+        data = DataConfig(dataset=DatasetConfig(name=name))
+        card = card_of(SUPERNET, config=Config(backbone=backbone, data=data))
+        assert card.data.datasets == found
+        assert "beginning with `deit.pth`" in card.text
+        assert "secret" not in card.text
+    pretrained = Config(backbone=BackboneConfig(model="m", pretrained=True))
+    assert "beginning with timm's pretrained weights" in card_of(SUPERNET, config=pretrained).text
 
 
 def test_a_card_describes_each_block_and_each_file():

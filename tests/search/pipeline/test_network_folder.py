@@ -25,8 +25,8 @@ def folder(tmp_path):
 
 def taken(folder, arch):
     told = io.StringIO()
-    place, finished = take(folder, "retrain/main/50", arch, SPACE, Console(file=told, width=400))
-    return place, finished, told.getvalue()
+    place = take(folder, "retrain/main/50", arch, SPACE, Console(file=told, width=400))
+    return place, (place / ARCH).exists(), told.getvalue()
 
 
 def fill(place, arch, name=ARCH):

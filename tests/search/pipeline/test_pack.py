@@ -9,12 +9,9 @@ from huggingface_hub import ModelCard
 from stages_config import CONFIG
 
 from search.cli.main import main
-from search.pipeline.config import Config
-from search.pipeline.model_card import describe_first_weights, find_hub_datasets
 from search.pipeline.pack import CARD, RECORD
 from space import load_arch_file, save_arch
 from supernet import create_subnet
-from supernet.backbones.load import BackboneConfig
 from supernet.export import formats
 
 FILES = ["README.md", "arch.yaml", "config.json", "export.json", "model.safetensors"]
@@ -91,7 +88,12 @@ def test_its_card_says_what_was_measured_and_on_what(config):
     assert top1.metric_value == file.metrics["retrained"]["top1"]
     assert (top1.dataset_name, top1.dataset_split) == ("digits", "test")
     assert not [name for name in found if "retrained" not in name]
-    for words in ("40 images of the test split, retrained", "10 classes: 0, 1", "local-dir:FOLDER"):
+    for words in (
+        "top-1, retrained | ",
+        "40 images of the test split",
+        "10 classes: 0, 1",
+        "local-dir:FOLDER",
+    ):
         assert words in card.text
     assert "onnxruntime" not in card.text
     assert "beginning with random weights" in card.text
@@ -166,14 +168,14 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
     assert {path: path.read_bytes() for path in place(config).iterdir()} == before
     (place(config) / RECORD).write_text("{}")
     save_arch(path=retrained(config), **vars(file))
-    assert "export.json: no record of an export" in refused(capsys, "export", config, *archs)
+    assert "export.json:1: missing 'weights'" in refused(capsys, "export", config, *archs)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--archs", "a.yaml"], "export.format: none given for the arch files"),
-        (["--archs", "a.yaml", "--format", "portfolio"], "a portfolio is of the front"),
+        (["--archs", "a.yaml"], "export.format: arch files take"),
+        (["--archs", "a.yaml", "--format", "portfolio"], "export.format: arch files take"),
         (["--archs", "a.yaml", "--format", "onnx"], "a.yaml: cannot be read"),
         (["--format", "tflite"], "export.format"),
     ],
@@ -192,16 +194,6 @@ def test_a_package_that_is_missing_is_told_before_anything_starts(
     error = refused(capsys, command, tmp_path / "toy.yaml", "--export.format", "onnx")
     assert "export.format: onnx needs onnx, onnxscript, onnxruntime, not installed" in error
     assert left(tmp_path) == ["toy.yaml"]
-
-
-def test_a_card_names_what_the_hub_has_and_what_training_began_with():
-    assert find_hub_datasets("hfds/user/name") == ["user/name"]
-    assert find_hub_datasets("torch/cifar10") is find_hub_datasets("folder") is None
-    backbone = BackboneConfig(model="m", checkpoint="/secret/place/deit.pth")
-    assert describe_first_weights(Config(backbone=backbone)) == "`deit.pth`"
-    assert "pretrained" in describe_first_weights(
-        Config(backbone=BackboneConfig(model="m", pretrained=True))
-    )
 
 
 def test_figures_that_are_none_do_not_break_a_card(config):

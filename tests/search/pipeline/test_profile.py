@@ -8,10 +8,10 @@ from stages_config import CONFIG
 
 from search import Front
 from search.cli.main import main
+from search.latency import measure as measuring
 from search.latency.measure import device_name
 from search.latency.subnets import conditions_on, runs_of
 from search.latency.table import LatencyTable
-from search.pipeline import profile as profiling
 from search.pipeline.given_archs import file_stem
 from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
@@ -137,7 +137,7 @@ def test_a_front_point_over_its_budget_is_marked(config, tmp_path, capsys):
 
 def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch, capsys):
     taken = []
-    turns = profiling.take_turns
+    turns = measuring.take_turns
 
     def interrupted(*args, **kwargs):
         if len(taken) == 2:
@@ -146,7 +146,7 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
         taken.append(kwargs["seed"])
         return turns(*args, **kwargs)
 
-    monkeypatch.setattr(profiling, "take_turns", interrupted)
+    monkeypatch.setattr(measuring, "take_turns", interrupted)
     command = ["profile", config, "--rounds", "4", "--name", "mine"]
     assert main(command) == 130
     assert main(command) == 0
@@ -169,7 +169,7 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
     assert "mine.yaml: holds another profile (" in error
     assert "batch 1, float32, eager); delete it, or give another --name for" in error
     assert main(["profile", config, "--out", str(tmp_path)]) == 2
-    assert f"{tmp_path}: a folder; give another --out" in capsys.readouterr().err
+    assert f"{tmp_path}: cannot be read" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 
@@ -197,9 +197,10 @@ def test_what_cannot_be_profiled_is_told_in_a_line(config, tmp_path, capsys, opt
 def test_what_is_timed_is_the_subnet(dtype):
     net = small_supernet()
     archs = [net.space.graph.path(rank) for rank in range(0, net.space.size(), 7)]
-    conditions = conditions_on(torch.device("cpu"), 3, dtype, compiled=False)
+    device = torch.device("cpu")
+    conditions = conditions_on(device, 3, dtype, compiled=False)
     torch.manual_seed(0)
-    runs = runs_of(net, archs, conditions)
+    runs = runs_of(net, archs, conditions, device)
     torch.manual_seed(0)
     images = torch.randn(3, 3, 16, 16, dtype=getattr(torch, dtype))
     for arch in archs:
@@ -232,7 +233,7 @@ def test_what_is_compiled_is_the_subnet():
     for kind in ["cpu", *["cuda"] * torch.cuda.is_available()]:
         conditions = conditions_on(torch.device(kind), 3, "float32", compiled=True)
         torch.manual_seed(0)
-        runs = runs_of(net.to(kind), archs, conditions)
+        runs = runs_of(net.to(kind), archs, conditions, torch.device(kind))
         torch.manual_seed(0)
         images = torch.randn(3, 3, 16, 16, device=kind)
         for arch in archs:

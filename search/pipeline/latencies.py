@@ -1,4 +1,4 @@
-"""Measuring subnets' latencies, where this machine has the device of a latency table."""
+"""The latency tables of a run's search, and measurements under their conditions."""
 
 from __future__ import annotations
 
@@ -8,24 +8,89 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import track
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.measure import WARM_UP, device_name, steady, take_turns, waiting_for
+from search.latency.costs import by_cost, read_tables
+from search.latency.measure import device_name, steady, time_rounds
 from search.latency.subnets import runs_of
 from search.latency.table import LatencyTable
-from search.problem.latency_names import measured_name
+from search.pipeline.config import Config
+from search.pipeline.run_folder import RunFolder
+from search.problem.latency_names import is_latency, measured_name
+from search.study.search_file import SEARCH_FILE, SearchFile
 from search.utils.console import print_line
 from space.arch import Arch
-from space.utils.errors import one_line
+from space.utils.errors import InputError, one_line
 from supernet.models.supernet import Supernet
 
+FOLDER = "latency"
 ROUNDS = 15
 # Conditions of the measurement that arch files store.
 CONDITIONS = ("device", "batch", "dtype", "compiled")
 # Allowed relative change of the full network's time since the profile.
 DRIFT = 0.1
+
+
+def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
+    """Return the tables of the latencies that budgets and objectives name, if any.
+
+    They are the files that the config names, or else those of the run's folder. A search that has
+    begun keeps its tables.
+
+    Raises:
+        InputError: A table is missing, invalid or ambiguous.
+    """
+    names = _asked(folder.config)
+    if not names:
+        return ()
+    tables = {table.name: table for table in _there(folder)}
+    if not tables:
+        raise InputError(
+            f"search: {names[0]} rests on a latency table, and there is none in "
+            f"{folder.path / FOLDER}; measure one with `tokennas profile CONFIG`, or name its file "
+            "by --search.latency"
+        )
+    used = tables_by_cost(folder)
+    chosen = {}
+    for name in names:
+        device = name.partition("@")[2]
+        if not device and len(tables) == 1:
+            device = next(iter(tables))
+        table = tables.get(device) or used.get(name)
+        if table is None:
+            known = ", ".join(sorted(tables))
+            raise InputError(
+                f"search: {name}: there are latency tables of {known}; say which, as in "
+                f"latency_ms@{min(tables)}, or name one file by --search.latency"
+            )
+        chosen[table.name] = table
+    return tuple(chosen.values())
+
+
+def tables_by_cost(folder: RunFolder) -> dict[str, LatencyTable]:
+    """Return the tables that a search has used, by name of the cost, as far as they still exist.
+
+    Raises:
+        InputError: A table is invalid.
+    """
+    place = folder.search
+    digests = SearchFile.load(place).latency if (place / SEARCH_FILE).exists() else {}
+    return by_cost(_there(folder), digests) if digests else {}
+
+
+def _asked(config: Config) -> list[str]:
+    """Return the latencies that budgets and objectives name."""
+    wanted = config.search
+    budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
+    texts = ",".join([*wanted.objectives, *budgets]).split(",")
+    names = dict.fromkeys(text.partition("=")[0].strip() for text in texts)
+    return list(filter(is_latency, names))
+
+
+def _there(folder: RunFolder) -> tuple[LatencyTable, ...]:
+    own = sorted((folder.path / FOLDER).glob("*.yaml"))
+    return read_tables(folder.config.search.latency or own)
 
 
 def time_front(
@@ -45,7 +110,7 @@ def time_front(
         earlier: An earlier front of the search, whose measurements are reused.
         supernet: The searched supernet.
         tables: Latency tables, by name of the cost.
-        console: Console for prediction errors, missing devices and drift.
+        console: Console for missing devices and drift.
     """
     front = front.readable()
     for name, table in tables.items():
@@ -60,9 +125,11 @@ def time_front(
             if found is None:
                 continue
             known |= found
-        front = _add_metric(front, measured_name(name), known)
-        if left:
-            print_line(console, _describe_error(front, name))
+        entries = (
+            replace(e, metrics={**e.metrics, measured_name(name): known[e.identity]})
+            for e in front.entries
+        )
+        front = replace(front, entries=tuple(entries))
     return front
 
 
@@ -70,30 +137,11 @@ def latencies_of(
     entry: FrontEntry, tables: Mapping[str, LatencyTable]
 ) -> dict[str, dict[str, Any]]:
     """Return an entry's latencies in the format of arch files, by name of the cost."""
-    found = {}
-    for name, table in tables.items():
-        if name in entry.metrics:
-            measured = entry.measured.get(name)
-            ms = entry.metrics[name] if measured is None else measured
-            found[name] = _to_dict(ms, measured is not None, table)
-    return found
-
-
-def has_latencies(metrics: Mapping[str, Any], tables: Mapping[str, LatencyTable]) -> bool:
-    """Return whether an arch file's metrics have the latencies of all tables.
-
-    They must be measured ones where this machine has the device.
-    """
-    for name, table in tables.items():
-        found = metrics.get(name)
-        if not isinstance(found, Mapping):
-            return False
-        wanted = _to_dict(0.0, _device_of(table) is not None, table)
-        if any(found.get(key) != wanted[key] for key in CONDITIONS):
-            return False
-        if wanted["measured"] and not found.get("measured"):
-            return False
-    return True
+    return {
+        name: _to_dict(entry.measured.get(name, entry.metrics[name]), name in entry.measured, table)
+        for name, table in tables.items()
+        if name in entry.metrics
+    }
 
 
 def time_archs(
@@ -122,29 +170,8 @@ def time_archs(
 
 def _to_dict(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
     """Return a latency in the format of arch files."""
-    conditions = table.conditions.to_dict()
-    return {
-        "value": round(ms, 4),
-        "measured": measured,
-        **{key: conditions[key] for key in CONDITIONS},
-    }
-
-
-def describe_excess(front: Front, limits: Mapping[str, float]) -> list[str]:
-    """Describe for each entry by how much it exceeds budgets when measured; empty for none.
-
-    Args:
-        front: Front with measurements.
-        limits: Limits of latencies, by name of the cost.
-    """
-    return [
-        ", ".join(
-            f"{name} is over by {entry.measured[name] / most - 1:.1%}"
-            for name, most in limits.items()
-            if entry.measured.get(name, 0.0) > most
-        )
-        for entry in front.entries
-    ]
+    conditions = {key: getattr(table.conditions, key) for key in CONDITIONS}
+    return {"value": round(ms, 4), "measured": measured, **conditions}
 
 
 def _device_of(table: LatencyTable) -> torch.device | None:
@@ -167,18 +194,18 @@ def _measure(
     """
     device = _device_of(table)
     if device is None:
-        what = f"{name}: {table.conditions.device}"
-        print_line(console, f"{what} is not at hand: predicted alone")
+        print_line(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
         return None
     full = Arch.full(supernet.shape.depth)
     try:
-        taken = _time_rounds([full, *archs], supernet, table, device, console)
+        runs = runs_of(supernet, [full, *archs], table.conditions, device)
+        rounds = [*time_rounds(runs, range(ROUNDS), device, console, "timing")]
     except RuntimeError as error:  # out of memory, or torch cannot compile here
         why = one_line(error)
         print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
         return None
-    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(taken).items()}
-    drift = ms[next(iter(taken))] / table.full_ms
+    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(runs, rounds).items()}
+    drift = ms[supernet.space.identity(full)] / table.full_ms
     print_line(
         console,
         f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
@@ -187,41 +214,3 @@ def _measure(
     if not 1 - DRIFT <= drift <= 1 + DRIFT:
         print_line(console, "The machine is not what it was: make the profile and this search anew")
     return ms
-
-
-def _time_rounds(
-    archs: Iterable[Arch],
-    supernet: Supernet,
-    table: LatencyTable,
-    device: torch.device,
-    console: Console,
-) -> dict[str, list[float]]:
-    """Measure the seconds of each subnet in each round, by identity."""
-    here = next(supernet.parameters()).device
-    try:
-        runs = runs_of(supernet.to(device), archs, table.conditions)
-    finally:
-        supernet.to(here)
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    rounds = track(range(ROUNDS), "timing", console=console, disable=not console.is_terminal)
-    for i in rounds:
-        found = take_turns(runs, 1, waiting_for(device), 0 if i else WARM_UP, seed=i)
-        for name, (seconds,) in found.items():
-            taken[name].append(seconds)
-    return taken
-
-
-def _describe_error(front: Front, name: str) -> str:
-    """Describe the mean error of the predictions on the front."""
-    pairs = [(each.metrics[name], each.measured[name]) for each in front.entries]
-    mean = sum(abs(guess / truth - 1) for guess, truth in pairs) / max(len(pairs), 1)
-    return f"{name}: predictions are off by {mean:.1%} on the front, on average"
-
-
-def _add_metric(front: Front, name: str, values: Mapping[str, float]) -> Front:
-    """Return the front with one more metric of its entries."""
-    entries = (
-        replace(entry, metrics={**entry.metrics, name: values[entry.identity]})
-        for entry in front.entries
-    )
-    return replace(front, entries=tuple(entries))

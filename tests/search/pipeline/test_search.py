@@ -9,9 +9,8 @@ from stages_config import CONFIG
 
 from search.cli.main import main
 from search.cli.parse import parse_call
-from search.pipeline import random_archs
 from search.pipeline.context import RunContext
-from search.pipeline.random_archs import best_random
+from search.pipeline.search import best_random
 from search.study.storage import read_trials
 from search.study.trial_format import read_records
 
@@ -36,7 +35,7 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
 
         mended = False
 
-        def __init__(self, config, file):
+        def __init__(self, run):
             pass
 
         def __call__(self):
@@ -48,7 +47,7 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
 
             return evaluate
 
-    monkeypatch.setattr(random_archs, "RunEvaluator", Evaluator)
+    monkeypatch.setattr("search.pipeline.search.RunEvaluator", Evaluator)
     space = RunContext(call.config, call.file).space
     name = f"retry{retry}"
     config = replace(call.config, search=replace(call.config.search, name=name))
