@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
-from space.counting.graph import Graph
+from space.counting.graph import Graph, least_sum
 
 MOST_VISITS = 400_000  # bounds time
 
@@ -30,7 +30,10 @@ def list_archs(
     branch visited leads to an arch.
     """
     costs = [graph.edge_costs(cost) for cost, _ in limits]
-    floors = [_floors(graph, prices, cost) for (cost, _), prices in zip(limits, costs, strict=True)]
+    floors = [
+        graph.fold([cost.rest(state) for state in graph.levels[-1]], least_sum, prices)
+        for (cost, _), prices in zip(limits, costs, strict=True)
+    ]
     found: list[Arch] = []
     stack = [_Way(0, 0, (), tuple(limit for _, limit in limits))]
     visits = 0
@@ -50,19 +53,3 @@ def list_archs(
         if len(found) > most or visits > MOST_VISITS:
             return None
     return found
-
-
-def _floors(
-    graph: Graph, prices: list[list[tuple[int, ...]]], cost: AdditiveCost
-) -> list[list[int]]:
-    """Compute the least cost from each node to the end."""
-    floors = [[cost.rest(state) for state in graph.levels[-1]]]
-    for edges, costs in zip(reversed(graph.edges), reversed(prices), strict=True):
-        after = floors[-1]
-        floors.append(
-            [
-                min(price + after[edge.to] for price, edge in zip(*pair, strict=True))
-                for pair in zip(costs, edges, strict=True)
-            ]
-        )
-    return floors[::-1]

@@ -5,6 +5,7 @@ Distinct sums are far fewer than archs (blocks commute), so counts are exact if 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ class Sums(NamedTuple):
     counts: Array
 
 
+@dataclass(frozen=True)
 class ExactSums:
     """The sums of the paths to each node of the first half, and from each node of the second.
 
@@ -34,14 +36,10 @@ class ExactSums:
         tails: Sums of the paths to the end, by level from the middle on, and node.
     """
 
-    def __init__(
-        self, graph: Graph, costs: EdgeCosts, heads: list[list[Sums]], tails: list[list[Sums]]
-    ) -> None:
-        self.graph = graph
-        self.costs = costs
-        self.heads = heads
-        self.tails = tails
-        self.middle = len(heads) - 1
+    graph: Graph
+    costs: EdgeCosts
+    heads: list[list[Sums]]
+    tails: list[list[Sums]]
 
     @classmethod
     def build(
@@ -99,7 +97,7 @@ class ExactSums:
     def _head(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
         """Sample a path of cost `total` from the root to `node` of the middle level."""
         blocks: list[BlockArch] = []
-        for i in range(self.middle - 1, -1, -1):
+        for i in reversed(range(len(self.heads) - 1)):
             options = [
                 (count, edge.block, source, total - price)
                 for source, edges in enumerate(self.graph.edges[i])
@@ -113,8 +111,7 @@ class ExactSums:
     def _tail(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
         """Sample a path of cost `total` from `node` of the middle level to the end."""
         blocks: list[BlockArch] = []
-        for i in range(self.middle, len(self.graph.edges)):
-            after = self.tails[i - self.middle + 1]
+        for i, after in enumerate(self.tails[1:], len(self.heads) - 1):
             options = [
                 (count, edge.block, edge.to, total - price)
                 for edge, price in zip(self.graph.edges[i][node], self.costs[i][node], strict=True)

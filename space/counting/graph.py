@@ -6,7 +6,7 @@ lead to the same state have the same continuations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -57,15 +57,15 @@ class Graph:
         levels, edges = [[first]], []
         for i in range(depth):
             index: dict[State, int] = {}
-            level = []
-            for state in levels[i]:
-                level.append(
+            edges.append(
+                [
                     tuple(
                         Edge(block, index.setdefault(after, len(index)))
                         for block, after in choices(i, state)
                     )
-                )
-            edges.append(level)
+                    for state in levels[i]
+                ]
+            )
             levels.append(list(index))
         return cls(levels, edges)
 
@@ -97,22 +97,14 @@ class Graph:
         counts = Graph(self.levels, edges).counts
         if not counts[0][0]:
             return None
-        levels, reached, nodes = [self.levels[0]], [], [0]
-        for k, level in enumerate(edges):
-            index: dict[int, int] = {}
-            reached.append(
-                [
-                    tuple(
-                        Edge(edge.block, index.setdefault(edge.to, len(index)))
-                        for edge in level[node]
-                        if counts[k + 1][edge.to]
-                    )
-                    for node in nodes
-                ]
-            )
-            nodes = list(index)
-            levels.append([self.levels[k + 1][node] for node in nodes])
-        return Graph(levels, reached)
+        nodes = [{state: node for node, state in enumerate(level)} for level in self.levels]
+
+        def choices(k: int, state: State) -> Iterator[tuple[BlockArch, State]]:
+            for edge in edges[k][nodes[k][state]]:
+                if counts[k + 1][edge.to]:
+                    yield edge.block, self.levels[k + 1][edge.to]
+
+        return Graph.build(self.levels[0][0], len(edges), choices)
 
     def choices(self) -> list[list[tuple[State, BlockArch]]]:
         """Return the (state, choice) pairs of each block."""
