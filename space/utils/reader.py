@@ -55,6 +55,10 @@ class Reader:
                 raise self.error(f"missing {key!r}")
         return {key: self._at(key, value) for key, value in (optional | given).items()}
 
+    def plain_mapping(self) -> dict[str, Any]:
+        """Read a mapping with any keys to plain values."""
+        return {key: each.value for key, each in self.entries().items()}
+
     def entries(self) -> dict[str, Reader]:
         """Read a mapping with any keys."""
         if not isinstance(self.value, Mapping):
@@ -68,10 +72,10 @@ class Reader:
             raise self.error(f"must be {wanted}, got {shown(self.value)}")
         return [self._at(i, value) for i, value in enumerate(self.value)]
 
-    def distinct(self, read: Callable[[Reader], T]) -> tuple[T, ...]:
-        """Read a list that is not empty and has no duplicates."""
+    def distinct(self, read: Callable[[Reader], T], least: int = 1) -> tuple[T, ...]:
+        """Read a list of at least `least` values without duplicates."""
         found: list[T] = []
-        for each in self.items(least=1):
+        for each in self.items(least):
             value = read(each)
             if value in found:
                 raise each.error(f"{shown(each.value)} is listed twice")
