@@ -78,9 +78,22 @@ class BackboneShape:
                 f"got {self.attention_width}"
             )
 
+    def __hash__(self) -> int:
+        # Of few fields, since it is computed at each look-up of a cached cost.
+        return hash((self.depth, self.width, self.grid))
+
     @property
     def patch_tokens(self) -> int:
         return self.grid[0] * self.grid[1]
+
+    def attention_elements(self, n: int, projections: int = 4, maps: int = 0) -> int:
+        """Count elements alive in the attention of N tokens: tokens, norm, projections, maps."""
+        projected = projections * n * self.attention_width
+        return 2 * n * self.width + projected + maps * self.heads * n * n
+
+    def mlp_elements(self, n: int) -> int:
+        """Count the elements alive in the MLP of N tokens: tokens, norm, hidden layer."""
+        return n * (2 * self.width + self.mlp.macs // self.width)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, mappings and integers, for YAML."""

@@ -16,7 +16,7 @@ from search.pipeline.train import settled
 from search.utils.console import show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
-from space.cost import mac_cost, macs, params
+from space.cost import MacCost, macs, params
 from space.counting.bands import Bands, Count
 from space.operators.walk import start
 from space.shape import BackboneShape
@@ -82,7 +82,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     head = shape.head.macs + shape.head_per_token * state.tokens.patches
     total = macs(full, shape)
     parts += [
-        (f"a block, of {shape.depth}", n, mac_cost(shape).block(state, block), per_block),
+        (f"a block, of {shape.depth}", n, MacCost(shape).block(state, block), per_block),
         ("head", None, head, shape.head.params),
         ("whole", n, total, params(full, shape)),
     ]

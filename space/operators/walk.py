@@ -72,8 +72,19 @@ def canonical_block(
     return block
 
 
+def canonical_steps(
+    arch: Arch, shape: BackboneShape, axes: Mapping[str, Axis]
+) -> Iterator[tuple[State, BlockArch]]:
+    """Yield the state before each block and the canonical form of the block."""
+    state = start(shape)
+    for given in arch.blocks:
+        block = canonical_block(state, given, axes)
+        yield state, block
+        state = advance(state, block)
+
+
 def violations(
-    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
+    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] | None = None
 ) -> list[str]:
     """Return the reasons why a block in canonical form is invalid; empty if it is valid.
 
@@ -81,7 +92,7 @@ def violations(
         i: Index of the block.
         state: The state before it.
         block: Its choices.
-        axes: Axes of a space; without them there are no limits.
+        axes: Axes of a space; None for no limits.
     """
     reasons, choosing = [], []
     for operator, tokens, own, choice in turns(state, block):
@@ -89,25 +100,15 @@ def violations(
             continue
         if operator.kind != "attention":
             choosing.append(operator.name)
-        axis = axes.get(operator.name)
+        axis = None if axes is None else axes.get(operator.name)
         reason = operator.violation(i, tokens, own, choice, axis)
         if reason is not None:
             reasons.append(reason)
+        here = axis.choices if axis is not None and i in axis.blocks else ()
+        if axes is not None and not (here and operator.encoded(tokens, own, choice, axis) in here):
+            reasons.append(f"the space lists no {operator.field} {operator.text(choice)} here")
     if len(choosing) > 1:
         reasons.append(f"a block cannot both {' and '.join(choosing)}")
-    return reasons
-
-
-def unlisted(i: int, state: State, block: BlockArch, axes: Mapping[str, Axis]) -> list[str]:
-    """Return reasons for the choices of canonical block `i` that a space does not list."""
-    reasons = []
-    for operator, tokens, own, choice in turns(state, block):
-        if choice != operator.plain:
-            axis = axes.get(operator.name)
-            here = axis if axis is not None and i in axis.blocks else None
-            missing = operator.unlisted(tokens, own, choice, here)
-            if missing is not None:
-                reasons.append(f"the space lists no {missing} here")
     return reasons
 
 
@@ -126,8 +127,8 @@ def block_choices(
             free = operator.kind == "attention" or block is PLAIN
             others = _allowed(i, operator, tokens, own, axis) if free else ()
             for choice in (operator.plain, *others):
-                after, counter = operator.advance(tokens, own, choice)
                 chosen = block if choice == operator.plain else operator.put(block, choice)
+                after, counter = operator.advance(tokens, own, choice)
                 grown.append((chosen, after, (*counters, counter)))
         found = grown
     for block, tokens, counters in found:

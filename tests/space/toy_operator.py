@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass
 
-from space.operators.base import BlockCost, Operator, Term, blocks_of
+from space.operators.base import Axis, BlockCost, Operator, Term, blocks_of
 from space.state import Tokens
 from supernet.operators.base import TokenOperator
 
 
 @dataclass(frozen=True)
-class ThinAxis:
-    blocks: tuple[int, ...]
+class ThinAxis(Axis):
     choices = (True,)
-
-    def to_dict(self):
-        return {"blocks": list(self.blocks)}
 
 
 class Thin(Operator):

@@ -7,7 +7,7 @@ import pytest
 from space_toys import deit_small, seeded_spaces
 
 from space import InputError, SearchSpace, macs
-from space.cost import mac_cost
+from space.cost import MacCost
 from space.counting import exact_sums as sums_module
 from space.counting.bands import Bands
 from space.operators.walk import advance
@@ -24,7 +24,7 @@ EVERYTHING = {
 
 
 def bands_of(space, cost=None):
-    return Bands(space.graph, cost or mac_cost(space.shape))
+    return Bands(space.graph, cost or MacCost(space.shape))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import space_reference as reference
 from space_toys import deit_small, seeded_spaces
 
 from space import Arch, SearchSpace, macs
-from space.cost import mac_cost
+from space.cost import MacCost
 
 SPACES = 300
 MOST_RAW = 4000
@@ -102,7 +102,7 @@ def test_smallest_has_the_fewest_macs_and_ties_go_to_the_first_in_gene_order(bru
 
 def test_the_costs_of_edges_add_up_to_macs(brute):
     for space, archs in brute:
-        cost = mac_cost(space.shape)
+        cost = MacCost(space.shape)
         prices = space.graph.edge_costs(cost)
         for arch in archs[:: 1 + len(archs) // 20]:
             total, node = 0, 0
