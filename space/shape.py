@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from space.arch import Grid
+from space.arch import Grid, is_grid
 from space.utils.errors import InputError, shown
 from space.utils.reader import Reader
-from space.utils.values import is_integer
 
 MOST_DEPTH = 1000
 
@@ -58,20 +57,17 @@ class BackboneShape:
     head_per_token: int
 
     def __post_init__(self) -> None:
-        for name in ("depth", "width", "heads", "attention_width"):
-            _check(name, getattr(self, name), least=1)
-        if self.depth > MOST_DEPTH:
-            # Archs have an entry per block, so a large number in a file would fill the memory.
-            raise InputError(f"depth must be at most {MOST_DEPTH}, got {shown(self.depth)}")
+        # Archs have an entry per block, so a large depth in a file would fill the memory.
+        Reader(self.depth, ("depth",)).integer(least=1, most=MOST_DEPTH)
+        for name in ("width", "heads", "attention_width"):
+            Reader(getattr(self, name), (name,)).integer(least=1)
         for name in ("prefix", "head_per_token"):
-            _check(name, getattr(self, name), least=0)
-        if not isinstance(self.grid, tuple) or len(self.grid) != 2:
-            raise InputError(f"grid must be [height, width], got {shown(self.grid)}")
-        for side in self.grid:
-            _check("grid", side, least=1)
+            Reader(getattr(self, name), (name,)).integer()
         for name in PARTS:
             for what, value in getattr(self, name)._asdict().items():
-                _check(f"{name}.{what}", value, least=0)
+                Reader(value, (name, what)).integer()
+        if not is_grid(self.grid):
+            raise InputError(f"grid must be two positive integers, got {shown(self.grid)}")
         if self.attention_width % self.heads:
             raise InputError(
                 f"attention_width must be a multiple of heads={self.heads}, "
@@ -124,8 +120,3 @@ class BackboneShape:
 
 
 PARTS = ("query_key", "value_output", "mlp", "rest", "stem", "head")
-
-
-def _check(name: str, value: object, least: int) -> None:
-    if not is_integer(value) or value < least:
-        raise InputError(f"{name} must be an integer of at least {least}, got {shown(value)}")

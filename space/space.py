@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from space.arch import Arch, BlockArch
-from space.cost import AdditiveCost, MacCost
+from space.cost import MacCost
 from space.counting.bands import Bands
 from space.counting.graph import Graph
 from space.operators.base import Axis, Operator
@@ -42,8 +42,8 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for name in self.axes:
             operator(name)  # refuses unknown ones
-        known = [each.name for each in operators() if each.name in self.axes]
-        object.__setattr__(self, "axes", {name: self.axes[name] for name in known})
+        axes = {each.name: self.axes[each.name] for each in operators() if each.name in self.axes}
+        object.__setattr__(self, "axes", axes)
 
     def __hash__(self) -> int:
         return hash((self.shape, *self.axes.items()))
@@ -83,11 +83,7 @@ class SearchSpace:
 
     @cached_property
     def _smallest(self) -> Arch:
-        return self.cheapest(MacCost(self.shape))
-
-    def cheapest(self, cost: AdditiveCost) -> Arch:
-        """Return the arch of least `cost`; ties go to the first choice in gene order."""
-        return self.graph.cheapest(cost)
+        return self.graph.cheapest(MacCost(self.shape))
 
     def size(self) -> int:
         """Return the exact number of distinct archs."""
@@ -105,20 +101,17 @@ class SearchSpace:
 
     @cached_property
     def graph(self) -> Graph:
+        """All archs as paths."""
+        depth, axes = self.shape.depth, self.axes
         # Blocks with the same axes share their choices; only block 0 has rules of its own.
-        kinds = [
-            (i == 0, *(i in axis.blocks for axis in self.axes.values()))
-            for i in range(self.shape.depth)
-        ]
-        known: dict[object, list[tuple[BlockArch, State]]] = {}
+        kinds = [(i == 0, *(i in axis.blocks for axis in axes.values())) for i in range(depth)]
+        alike = [kinds.index(kind) for kind in kinds]
 
+        @cache
         def choices(i: int, state: State) -> list[tuple[BlockArch, State]]:
-            key = kinds[i], state
-            if key not in known:
-                known[key] = list(block_choices(i, state, self.axes))
-            return known[key]
+            return list(block_choices(i, state, axes))
 
-        return Graph.build(start(self.shape), self.shape.depth, choices)
+        return Graph.build(start(self.shape), depth, lambda i, state: choices(alike[i], state))
 
     @cached_property
     def mac_bands(self) -> Bands:

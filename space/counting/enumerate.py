@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
 from space.counting.graph import Graph, least_sum
 
 MOST_VISITS = 400_000  # bounds time
-
-
-class _Way(NamedTuple):
-    """The first blocks of an arch, the node they lead to, and the rest of each budget."""
-
-    level: int
-    node: int
-    blocks: tuple[BlockArch, ...]
-    left: tuple[float, ...]
 
 
 def list_archs(
@@ -35,10 +25,13 @@ def list_archs(
         for (cost, _), prices in zip(limits, costs, strict=True)
     ]
     found: list[Arch] = []
-    stack = [_Way(0, 0, (), tuple(limit for _, limit in limits))]
+    # Nodes, the blocks that lead there, and what they leave of each budget.
+    stack: list[tuple[int, tuple[BlockArch, ...], tuple[float, ...]]] = []
+    stack.append((0, (), tuple(limit for _, limit in limits)))
     visits = 0
     while stack:
-        level, node, blocks, left = stack.pop()
+        node, blocks, left = stack.pop()
+        level = len(blocks)
         visits += 1
         if level == len(graph.edges):
             found.append(Arch(blocks))
@@ -49,7 +42,7 @@ def list_archs(
                 )
                 floor = (each[level + 1][edge.to] for each in floors)
                 if all(rest >= least for rest, least in zip(after, floor, strict=True)):
-                    stack.append(_Way(level + 1, edge.to, (*blocks, edge.block), after))
+                    stack.append((edge.to, (*blocks, edge.block), after))
         if len(found) > most or visits > MOST_VISITS:
             return None
     return found

@@ -14,9 +14,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from space.arch import BlockArch
 from space.shape import BackboneShape
 from space.state import State, Tokens
-from space.utils.errors import shown
 from space.utils.reader import Reader
-from space.utils.values import is_integer
 
 Kind = Literal["reduce", "subset", "attention"]
 ChoiceT = TypeVar("ChoiceT")
@@ -169,7 +167,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     def start(self) -> Any:
         """Return the counter before block 0."""
-        return None
+        return 0
 
     def canonical(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> ChoiceT:
         """Return the plain choice if `choice` changes nothing, else the axis's first equal one."""
@@ -255,16 +253,10 @@ def blocks_of(section: Reader, depth: int, first: int) -> tuple[int, ...]:
     """Read the blocks of a section in ascending order; "all" is every block from `first` on."""
     if section.value == "all":
         return tuple(range(first, depth))
-
-    def block(each: Reader) -> int:
-        value = each.value
-        if not is_integer(value) or not 0 <= value < depth:
-            raise each.error(f"must be a block of 0 to {depth - 1}, got {shown(value)}")
-        if value < first:
-            raise each.error(f"block {value} can never make this choice; the first is {first}")
-        return value
-
-    return tuple(sorted(section.distinct(block)))
+    blocks = section.distinct(lambda each: each.integer(0, depth - 1))
+    if min(blocks) < first:
+        raise section.error(f"block {min(blocks)} can never make this choice; the first is {first}")
+    return tuple(sorted(blocks))
 
 
 def _plain(value: Any) -> Any:

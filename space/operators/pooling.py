@@ -90,9 +90,6 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         max_pools = given["max_pools"].integer(least=1)
         return PoolAxis(blocks, cast(tuple[PoolKind, ...], kinds), grids, strides, max_pools)
 
-    def start(self) -> int:
-        return 0
-
     def canonical(
         self, tokens: Tokens, own: int, choice: Pool | None, axis: PoolAxis | None
     ) -> Pool | None:
@@ -146,7 +143,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
 
     def gene_choices(self, axis: PoolAxis, found: Iterable[Pool | None]) -> Iterable[Pool | None]:
         # A pooling that no arch has in this block would always decode to none.
-        return [pool for pool in dict.fromkeys(found) if pool is not None]
+        return found
 
     def families(self, axis: PoolAxis | None, depth: int, ends: list[int]) -> Families:
         most = max(ends)

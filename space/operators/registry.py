@@ -51,10 +51,7 @@ def register(added: Operator[Any, Any]) -> None:
     for key in (added.name, *added.keys):
         if key in taken:
             raise InputError(f"operator {key!r}: there is one of that name")
-    attention = [each for each in _operators if each.kind == "attention"]
-    others = [each for each in _operators if each.kind != "attention"]
-    (attention if added.kind == "attention" else others).append(added)
-    _set((*others, *attention))
+    _set(tuple(sorted((*_operators, added), key=lambda each: each.kind == "attention")))
 
 
 @contextmanager

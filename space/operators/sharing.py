@@ -57,9 +57,6 @@ class Sharing(Operator[Attention, ShareAxis]):
             blocks_of(keys["blocks"], shape.depth, first=1), keys["max_run"].integer(1)
         )
 
-    def start(self) -> int:
-        return 0
-
     def violation(
         self, i: int, tokens: Tokens, own: int, choice: Attention, axis: ShareAxis | None
     ) -> str | None:

@@ -78,9 +78,6 @@ class Skipping(Operator[Skip, SkipAxis]):
             keys["max_run"].integer(1),
         )
 
-    def start(self) -> int:
-        return 0
-
     def canonical(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None) -> Skip:
         ratio, selector = choice
         k = kept(ratio, tokens.patches)

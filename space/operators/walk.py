@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from space.arch import Arch, BlockArch
@@ -14,7 +13,6 @@ from space.state import State, Tokens
 from space.utils.errors import InputError
 
 PLAIN = BlockArch()
-NO_AXES: Mapping[str, Axis] = MappingProxyType({})
 
 
 class Turn(NamedTuple):
@@ -58,9 +56,7 @@ def advance(state: State, block: BlockArch) -> State:
     return State(tokens, tuple(counters))
 
 
-def canonical_block(
-    state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
-) -> BlockArch:
+def canonical_block(state: State, block: BlockArch, axes: Mapping[str, Axis]) -> BlockArch:
     """Return the canonical form of `block` at `state`."""
     tokens = state.tokens
     for operator, own in zip(operators(), state.own, strict=True):
@@ -170,12 +166,10 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
         raise InputError(f"the arch has {arch.depth} blocks, the backbone {shape.depth}")
     states, blocks = [start(shape)], []
     for i, given in enumerate(arch.blocks):
-        state, block = states[-1], given
-        if block != PLAIN:
-            block, reasons = _checked(i == 0, state, block)
-            if reasons:
-                raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
-        states.append(advance(state, block))
+        block, reasons = _checked(i == 0, states[-1], given)
+        if reasons:
+            raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
+        states.append(advance(states[-1], block))
         blocks.append(block)
     return Trace(tuple(states), tuple(blocks))
 
@@ -183,5 +177,5 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
 @cached(1 << 16)
 def _checked(first: bool, state: State, block: BlockArch) -> tuple[BlockArch, tuple[str, ...]]:
     """Return the canonical form of a block, and why it is invalid as block 0, or as a later one."""
-    block = canonical_block(state, block)
+    block = canonical_block(state, block, {})
     return block, tuple(violations(0 if first else 1, state, block))

@@ -83,11 +83,11 @@ class Reader:
         return tuple(found)
 
     def integer(self, least: int = 0, most: int | None = None) -> int:
-        if not is_integer(self.value) or self.value < least:
-            raise self.error(f"must be an integer of at least {least}, got {shown(self.value)}")
-        if most is not None and self.value > most:
-            raise self.error(f"must be an integer of at most {most}, got {shown(self.value)}")
-        return self.value
+        value = self.value
+        if not is_integer(value) or value < least or (most is not None and value > most):
+            wanted = f"of at least {least}" if most is None else f"of {least} to {most}"
+            raise self.error(f"must be an integer {wanted}, got {shown(value)}")
+        return value
 
     def number(self, least: float = 0.0) -> float:
         if not is_number(self.value) or self.value < least:

@@ -33,8 +33,8 @@ class Thin(Operator):
 
     def advance(self, tokens, own, choice):
         if not choice:
-            return tokens, None
-        return Tokens(None, -(-tokens.patches // 2), 0, True, tokens.own_maps), None
+            return tokens, own
+        return Tokens(None, -(-tokens.patches // 2), 0, True, tokens.own_maps), own
 
     def cost(self, tokens, own, choice, shape):
         if not choice:

@@ -134,7 +134,7 @@ def test_any_additive_cost_can_be_counted_and_drawn_by():
                 costs[arch] += cost.block(state, block)
                 state = advance(state, block)
         least = min(costs.values())
-        assert space.cheapest(cost) == next(arch for arch in costs if costs[arch] == least)
+        assert space.graph.cheapest(cost) == next(arch for arch in costs if costs[arch] == least)
         low, high = (int(each) for each in np.quantile(list(costs.values()), [0.25, 0.75]))
         inside = {arch for arch, value in costs.items() if low <= value <= high}
         assert bands.count(low, high) == (len(inside), True)
