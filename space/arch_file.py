@@ -91,14 +91,8 @@ def parse_arch(data: Mapping[str, Any], whose: str) -> ArchFile:
 
 
 def _read_file(reader: Reader) -> ArchFile:
-    optional: dict[str, Any] = {
-        "backbone": {},
-        "input": {},
-        "classes": [],
-        "metrics": {},
-        "origin": {},
-    }
-    given = reader.mapping("schema", "shape", "blocks", "cost", **optional)
+    required = ("schema", "shape", "blocks", "cost")
+    given = reader.mapping(*required, backbone={}, input={}, classes=[], metrics={}, origin={})
     shape = BackboneShape.read(given["shape"])
     arch = read_blocks(given["blocks"])
     _check_cost(given["cost"], given["blocks"].make(cost_to_dict, arch, shape))

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from space.arch import Arch
 from space.cost import AdditiveCost
-from space.counting.exact_sums import ExactSums
-from space.counting.graph import Graph, greatest_sum, integer_below, least_sum
+from space.counting.exact_sums import Array, ExactSums
+from space.counting.graph import Graph, integer_below, least_sum
 from space.utils.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 BINS = 4096  # buckets of the range of costs
 ATTEMPTS = 256  # rejections before exact sums are used
@@ -60,7 +58,7 @@ class Bands:
         self.costs = graph.edge_costs(cost)
         self.rests = [cost.rest(state) for state in graph.levels[-1]]
         self.low = graph.fold(self.rests, least_sum, self.costs)[0][0]
-        self.high = graph.fold(self.rests, greatest_sum, self.costs)[0][0]
+        self.high = graph.fold(self.rests, lambda ways: max(map(sum, ways)), self.costs)[0][0]
         # Counts beyond 64 bits are Python integers, exact but larger, so there are fewer buckets.
         small = graph.size < 1 << 63
         self._dtype: type = np.int64 if small else object

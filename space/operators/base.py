@@ -142,9 +142,9 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
             extra[self.field] = choice
         return replace(block, extra=tuple(sorted(extra.items())))
 
-    @abstractmethod
     def text(self, choice: ChoiceT) -> str:
         """Format a choice as a gene's value."""
+        return str(choice)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -155,9 +155,10 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """Return a choice as keys of a block in arch files; empty for the plain one."""
         return {} if choice == self.plain else {self.field: choice}
 
-    @abstractmethod
     def from_dict(self, given: Mapping[str, Reader]) -> ChoiceT:
         """Read the choice of a block that has some of `keys` in an arch file, by key."""
+        choice: ChoiceT = given[self.field].value
+        return choice
 
     # --- rules
 
@@ -189,9 +190,9 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     def cost(self, tokens: Tokens, own: Any, choice: ChoiceT, shape: BackboneShape) -> BlockCost:
         """Return the cost that a choice adds to the block and to the block before it."""
 
-    @abstractmethod
     def effect(self, after: State, choice: ChoiceT) -> list[Any]:
         """Return plain values that identify what a choice computes."""
+        return [self.text(choice)]
 
     def kernel(self, choice: ChoiceT) -> str | None:
         """Return the name of the weights that only archs with this choice train, or None."""

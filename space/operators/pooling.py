@@ -73,11 +73,8 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         grids = given["grids"].distinct(lambda each: _read_grid(each, shape.grid), least=0)
         strides = given["strides"].distinct(lambda each: each.integer(least=2), least=0)
         for key, targets, ending in (("grids", grids, "2d"), ("strides", strides, "1d")):
-            wanted = [kind for kind in kinds if kind.endswith(ending)]
-            if wanted and not targets:
-                raise given[key].error(f"needed for {', '.join(wanted)}")
-            if targets and not wanted:
-                raise given[key].error(f"no {ending} kind is listed")
+            if any(kind.endswith(ending) for kind in kinds) != bool(targets):
+                raise given[key].error(f"needed for {ending} kinds, and for no others")
         if "conv1d" in kinds and strides != (2,):
             raise given["strides"].error(f"conv1d has stride 2 only, got {list(strides)}")
         if "conv2d" in kinds and not {halved(grid) for grid in (shape.grid, *grids)} & {*grids}:

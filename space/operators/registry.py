@@ -34,11 +34,8 @@ def operator(name: str) -> Operator[Any, Any]:
     for each in _operators:
         if each.name == name:
             return each
-    raise InputError(
-        f"operator {shown(name)}: not registered in this process, which has "
-        f"{', '.join(each.name for each in _operators)}; register it in every process "
-        "(docs/space.md)"
-    )
+    known = ", ".join(each.name for each in _operators)
+    raise InputError(f"operator {shown(name)}: not registered in this process, which has {known}")
 
 
 def register(added: Operator[Any, Any]) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from space.arch import Attention, BlockArch
 from space.operators.base import Axis, BlockCost, Families, Operator, Term, blocks_of, runs
 from space.shape import BackboneShape
-from space.state import State, Tokens
+from space.state import Tokens
 from space.utils.reader import Reader
 
 
@@ -43,13 +41,6 @@ class Sharing(Operator[Attention, ShareAxis]):
 
     def put(self, block: BlockArch, choice: Attention) -> BlockArch:
         return replace(block, attention=choice)
-
-    def text(self, choice: Attention) -> str:
-        return choice
-
-    def from_dict(self, given: Mapping[str, Reader]) -> Attention:
-        attention: Attention = given["attention"].value
-        return attention
 
     def read_axis(self, section: Reader, shape: BackboneShape) -> ShareAxis:
         keys = section.mapping(blocks="all", max_run=1)
@@ -92,9 +83,6 @@ class Sharing(Operator[Attention, ShareAxis]):
             within = max(within, made, shape.mlp_elements(n) + shape.heads * n * n)
             terms.append((Term("kept map", seen, seen), 0))
         return BlockCost(macs=macs, params=params, within=within, terms=tuple(terms))
-
-    def effect(self, after: State, choice: Attention) -> list[Any]:
-        return [choice]
 
     def families(self, axis: ShareAxis | None, depth: int, ends: list[int]) -> Families:
         lengths = {"share 1:1": 1, "share 1:2": 2, "share alone": axis.max_run if axis else 0}

@@ -33,8 +33,8 @@ class Turn(NamedTuple):
 
 def start(shape: BackboneShape) -> State:
     """Return the state before block 0."""
-    grid, counters = shape.grid, (operator.start() for operator in operators())
-    return State(Tokens(grid, grid[0] * grid[1]), tuple(counters))
+    tokens = Tokens(shape.grid, shape.patch_tokens)
+    return State(tokens, tuple(operator.start() for operator in operators()))
 
 
 def turns(state: State, block: BlockArch) -> Iterator[Turn]:
@@ -101,7 +101,8 @@ def violations(
         if reason is not None:
             reasons.append(reason)
         here = axis.choices if axis is not None and i in axis.blocks else ()
-        if axes is not None and not (here and operator.encoded(tokens, own, choice, axis) in here):
+        gene = choice if axis is None else operator.encoded(tokens, own, choice, axis)
+        if axes is not None and gene not in here:
             reasons.append(f"the space lists no {operator.field} {operator.text(choice)} here")
     if len(choosing) > 1:
         reasons.append(f"a block cannot both {' and '.join(choosing)}")
