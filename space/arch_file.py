@@ -14,7 +14,6 @@ from space.operators.walk import PLAIN
 from space.shape import BackboneShape
 from space.utils.errors import shown
 from space.utils.reader import Reader, of_schema, open_yaml
-from space.utils.values import is_integer
 from space.utils.yaml_file import Document, write_yaml
 
 SCHEMA = "tokennas/arch/1"
@@ -162,8 +161,7 @@ def _read_block(reader: Reader) -> BlockArch:
 
 def _check_cost(reader: Reader, right: Mapping[str, Any]) -> None:
     for key, each in reader.mapping(*right).items():
-        numbers = each.value if isinstance(each.value, list) else [each.value]
-        if each.value != right[key] or not all(map(is_integer, numbers)):
+        if each.value != right[key]:
             raise each.error(
                 f"does not fit blocks and shape, which give {shown(right[key])}, "
                 f"got {shown(each.value)}"

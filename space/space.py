@@ -20,7 +20,6 @@ from space.operators.base import Axis, Operator
 from space.operators.registry import operator, operators
 from space.operators.walk import advance, block_choices, canonical_steps, start, violations
 from space.shape import BackboneShape
-from space.state import State
 from space.utils.reader import Reader
 
 
@@ -107,10 +106,7 @@ class SearchSpace:
         kinds = [(i == 0, *(i in axis.blocks for axis in axes.values())) for i in range(depth)]
         alike = [kinds.index(kind) for kind in kinds]
 
-        @cache
-        def choices(i: int, state: State) -> list[tuple[BlockArch, State]]:
-            return list(block_choices(i, state, axes))
-
+        choices = cache(partial(block_choices, axes=axes))
         return Graph.build(start(self.shape), depth, lambda i, state: choices(alike[i], state))
 
     @cached_property

@@ -56,7 +56,7 @@ class ExactSums:
                 heads.append(_grow_heads(graph, costs, len(heads) - 1, heads[-1]))
                 left -= _size(heads[-1])
             else:
-                tails.insert(0, graph.fold_level(depth - len(tails), tails[0], _later, costs))
+                tails.insert(0, graph.fold_level(depth - len(tails), tails[0], _merged, costs))
                 left -= _size(tails[0])
             if left < 0:
                 return None
@@ -124,21 +124,17 @@ class ExactSums:
 
 def _grow_heads(graph: Graph, costs: EdgeCosts, i: int, heads: list[Sums]) -> list[Sums]:
     """Compute the sums at the nodes of level i + 1 from those of level i."""
-    arriving: list[list[Sums]] = [[] for _ in graph.levels[i + 1]]
+    arriving: list[list[tuple[int, Sums]]] = [[] for _ in graph.levels[i + 1]]
     for sums, edges, prices in zip(heads, graph.edges[i], costs[i], strict=True):
         for edge, price in zip(edges, prices, strict=True):
-            arriving[edge.to].append(Sums(sums.values + price, sums.counts))
-    return [_merged(parts) for parts in arriving]
+            arriving[edge.to].append((price, sums))
+    return list(map(_merged, arriving))
 
 
-def _later(ways: list[tuple[int, Sums]]) -> Sums:
-    """Compute the sums at a node from those of the nodes after it."""
-    return _merged([Sums(after.values + price, after.counts) for price, after in ways])
-
-
-def _merged(parts: list[Sums]) -> Sums:
-    values = np.concatenate([part.values for part in parts])
-    counts = np.concatenate([part.counts for part in parts])
+def _merged(ways: list[tuple[int, Sums]]) -> Sums:
+    """Compute the sums of the paths over any of the edges with these costs."""
+    values = np.concatenate([sums.values + price for price, sums in ways])
+    counts = np.concatenate([sums.counts for _, sums in ways])
     order = np.argsort(values, kind="stable")
     values = values[order]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))

@@ -109,10 +109,8 @@ def violations(
     return reasons
 
 
-def block_choices(
-    i: int, state: State, axes: Mapping[str, Axis]
-) -> Iterator[tuple[BlockArch, State]]:
-    """Yield the canonical choices of block `i` at a state, in gene order, and the states after it.
+def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[BlockArch, State]]:
+    """List the canonical choices of block `i` at a state, in gene order, and the states after it.
 
     Gene order is that of the operators, each with its plain choice first.
     """
@@ -128,8 +126,7 @@ def block_choices(
                 after, counter = operator.advance(tokens, own, choice)
                 grown.append((chosen, after, (*counters, counter)))
         found = grown
-    for block, tokens, counters in found:
-        yield block, State(tokens, counters)
+    return [(block, State(tokens, counters)) for block, tokens, counters in found]
 
 
 def _allowed(

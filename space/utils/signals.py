@@ -48,15 +48,6 @@ def restore_handlers() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-@contextmanager
-def ignore_signals() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM, for short work that must not be interrupted."""
-    with restore_handlers():
-        for number in _handlers():
-            signal.signal(number, signal.SIG_IGN)
-        yield
-
-
 def _handlers() -> dict[int, Any]:
     """Return the handlers of SIGINT and SIGTERM; none outside the main thread, which sets them."""
     if threading.current_thread() is not threading.main_thread():
