@@ -40,7 +40,7 @@ class Pool:
 
     def __post_init__(self) -> None:
         one_of("pool kind", self.kind, POOL_KINDS)
-        if self.two_dimensional:
+        if self.kind.endswith("2d"):
             wanted = "grid=(height, width) of positive integers and no stride"
             fits = is_grid(self.grid) and self.stride is None
         elif self.kind == "conv1d":
@@ -52,10 +52,6 @@ class Pool:
         if not fits:
             given = f"grid={shown(self.grid)}, stride={shown(self.stride)}"
             raise InputError(f"pool {self.kind} needs {wanted}, got {given}")
-
-    @property
-    def two_dimensional(self) -> bool:
-        return self.kind in ("avg2d", "max2d", "conv2d")
 
     @property
     def learned(self) -> bool:

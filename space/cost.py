@@ -36,6 +36,7 @@ from space.shape import BackboneShape
 from space.state import State
 
 REST = "rest"
+FLOAT32 = 4  # bytes
 
 
 @cached(1 << 16)
@@ -140,17 +141,12 @@ def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
     return [after.tokens.seen for after in trace(arch, shape).states[1:]]
 
 
-def activation_memory(arch: Arch, shape: BackboneShape, element: int = 4) -> int:
-    """Compute the activation memory in bytes for one image, as defined above.
-
-    Args:
-        arch: The arch.
-        shape: Shape of the backbone.
-        element: Bytes per element; 4 for float32.
+def activation_memory(arch: Arch, shape: BackboneShape) -> int:
+    """Compute the activation memory in bytes of float32 for one image, as defined above.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
     states, blocks = trace(arch, shape)
     pairs = zip(states, blocks, strict=False)
-    return element * max(block_cost(state, block, shape).peak for state, block in pairs)
+    return FLOAT32 * max(block_cost(state, block, shape).peak for state, block in pairs)

@@ -105,7 +105,6 @@ class SearchSpace:
         # Blocks with the same axes share their choices; only block 0 has rules of its own.
         kinds = [(i == 0, *(i in axis.blocks for axis in axes.values())) for i in range(depth)]
         alike = [kinds.index(kind) for kind in kinds]
-
         choices = cache(partial(block_choices, axes=axes))
         return Graph.build(start(self.shape), depth, lambda i, state: choices(alike[i], state))
 

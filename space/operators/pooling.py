@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Any, cast
+from typing import Any
 
 from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
 from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Placing, Term, blocks_of
@@ -84,8 +84,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
                 f"that would be {half[0]}x{half[1]}"
             )
         blocks = blocks_of(given["blocks"], shape.depth, first=0)
-        max_pools = given["max_pools"].integer(least=1)
-        return PoolAxis(blocks, cast(tuple[PoolKind, ...], kinds), grids, strides, max_pools)
+        return PoolAxis(blocks, kinds, grids, strides, given["max_pools"].integer(least=1))
 
     def canonical(
         self, tokens: Tokens, own: int, choice: Pool | None, axis: PoolAxis | None

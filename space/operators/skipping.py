@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from space.arch import SELECTORS, BlockArch, Selector
 from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, blocks_of, runs
@@ -70,11 +70,10 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def read_axis(self, section: Reader, shape: BackboneShape) -> SkipAxis:
         keys = section.mapping("ratios", blocks="all", selectors=("map",), max_run=1)
-        selectors = keys["selectors"].distinct(lambda each: each.choice(SELECTORS))
         return SkipAxis(
             blocks_of(keys["blocks"], shape.depth, first=1),
             keys["ratios"].distinct(Reader.ratio),
-            cast(tuple[Selector, ...], selectors),
+            keys["selectors"].distinct(lambda each: each.choice(SELECTORS)),
             keys["max_run"].integer(1),
         )
 

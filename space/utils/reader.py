@@ -13,6 +13,7 @@ from space.utils.values import is_integer, is_number, one_of
 from space.utils.yaml_file import Document, Place, dotted, read_yaml
 
 T = TypeVar("T")
+NameT = TypeVar("NameT", bound=str)
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,9 @@ class Reader:
             raise self.error(f"must be text, got {shown(self.value)}")
         return self.value
 
-    def choice(self, known: tuple[str, ...]) -> str:
+    def choice(self, known: tuple[NameT, ...]) -> NameT:
         self.make(one_of, "value", self.value, known)
-        return str(self.value)
+        return known[known.index(self.value)]
 
     def make(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call `function`; its InputError gets the place of this value."""

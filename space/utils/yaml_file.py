@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from space.utils.atomic import replacing
+from space.utils.atomic import replacing, writing
 from space.utils.errors import InputError, cut, one_line, printable, shown
 
 MOST_BYTES = 1 << 20
@@ -60,12 +60,8 @@ def read_yaml(path: str | Path) -> Document:
         InputError: The file cannot be read, is too large, or is no YAML of plain values.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
-    return _parse(path, raw)
+    with writing(path, "read"), path.open("rb") as file:
+        return _parse(path, file.read(MOST_BYTES + 1))
 
 
 def _parse(path: Path, raw: bytes) -> Document:
@@ -75,12 +71,10 @@ def _parse(path: Path, raw: bytes) -> Document:
         text = raw.decode("utf-8")
         check_size(path, text)
         node = yaml.compose(text, Loader=Loader)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is no UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
         reason = ", ".join(filter(None, (error.context, error.problem)))
         raise InputError(f"{path}:{_line(error)}: no valid YAML: {reason}") from None
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: no valid YAML: {one_line(error)}") from None
     if node is None:
         raise InputError(f"{path}: the file is empty")

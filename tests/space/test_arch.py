@@ -11,7 +11,7 @@ from space import Arch, BlockArch, InputError, Pool
 @pytest.mark.parametrize("kind", ["avg2d", "max2d", "conv2d"])
 def test_a_2d_pool_has_a_grid_and_says_so(kind):
     pool = Pool(kind, grid=(7, 5))
-    assert (pool.two_dimensional, pool.grid, pool.stride) == (True, (7, 5), None)
+    assert (pool.grid, pool.stride) == ((7, 5), None)
     assert pool.learned == (kind == "conv2d")
     assert str(pool) == f"{kind}:7x5"
 
@@ -19,7 +19,7 @@ def test_a_2d_pool_has_a_grid_and_says_so(kind):
 @pytest.mark.parametrize("kind", ["avg1d", "max1d", "conv1d"])
 def test_a_1d_pool_has_a_stride_and_says_so(kind):
     pool = Pool(kind, stride=2)
-    assert (pool.two_dimensional, pool.grid, pool.stride) == (False, None, 2)
+    assert (pool.grid, pool.stride) == (None, 2)
     assert pool.learned == (kind == "conv1d")
     assert str(pool) == f"{kind}/2"
 
