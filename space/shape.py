@@ -60,8 +60,8 @@ class BackboneShape:
         # Archs have an entry per block, so a large depth in a file would fill the memory.
         Reader(self.depth, ("depth",)).integer(least=1, most=MOST_DEPTH)
         least = {"width": 1, "heads": 1, "attention_width": 1, "prefix": 0, "head_per_token": 0}
-        for name in least:
-            Reader(getattr(self, name), (name,)).integer(least[name])
+        for name, value in least.items():
+            Reader(getattr(self, name), (name,)).integer(value)
         for name in PARTS:
             for what, value in getattr(self, name)._asdict().items():
                 Reader(value, (name, what)).integer()
