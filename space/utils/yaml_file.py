@@ -72,8 +72,10 @@ def _parse(path: Path, raw: bytes) -> Document:
         check_size(path, text)
         node = yaml.compose(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
         reason = ", ".join(filter(None, (error.context, error.problem)))
-        raise InputError(f"{path}:{_line(error)}: no valid YAML: {reason}") from None
+        raise InputError(f"{path}:{line}: no valid YAML: {reason}") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: no valid YAML: {one_line(error)}") from None
     if node is None:
@@ -135,12 +137,8 @@ def check_size(path: Path | str, text: str) -> None:
         # libyaml looks ahead, and may reach a limit of its own first.
         if "nesting depth" not in (error.problem or ""):
             raise
-        raise InputError(f"{path}:{_line(error)}: {TOO_DEEP}") from None
-
-
-def _line(error: yaml.MarkedYAMLError) -> int:
-    mark = error.problem_mark or error.context_mark
-    return mark.line + 1 if mark else 1
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InputError(f"{path}:{line}: {TOO_DEEP}") from None
 
 
 class _Reader:
