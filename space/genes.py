@@ -58,20 +58,21 @@ class Genes:
         Raises:
             InputError: The space does not have a gene or a value.
         """
+        values, axes = self._values, self.space.axes
         for gene, value in genes.items():
-            if gene not in self._values:
-                raise InputError(f"unknown gene {shown(gene)}{near(gene, list(self._values))}")
-            if value not in self._values[gene]:
-                known = ", ".join(self._values[gene])
+            if gene not in values:
+                raise InputError(f"unknown gene {shown(gene)}{near(gene, list(values))}")
+            if value not in values[gene]:
+                known = ", ".join(values[gene])
                 raise InputError(f"{gene}: must be one of {known}, got {shown(value)}")
         state, blocks = start(self.space.shape), []
         for i in range(self.space.shape.depth):
             block, tokens, counters = PLAIN, state.tokens, []
             for each, own in zip(operators(), state.own, strict=True):
                 gene, choice = f"{each.field}.{i}", each.plain
-                asked = self._values[gene][genes[gene]] if gene in genes else each.plain
+                asked = values[gene][genes[gene]] if gene in genes else each.plain
                 if asked != each.plain and (block is PLAIN or each.kind == "attention"):
-                    axis = self.space.axes[each.name]
+                    axis = axes[each.name]
                     wanted = each.decoded(tokens, own, asked, axis)
                     wanted = each.canonical(tokens, own, wanted, axis)
                     if each.violation(i, tokens, own, wanted, axis) is None:
