@@ -18,7 +18,7 @@ from search.front.front_file import FRONT, FrontEntry
 from search.problem.budget import amount_of
 from search.problem.latency_names import is_latency, measured_name
 from search.utils.console import cell
-from space.arch_file import ArchFile, arch_data, parse_arch
+from space.arch_file import ArchFile, parse_arch
 from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError, one_line
 from supernet.export.compare import Check, compare
@@ -177,7 +177,7 @@ def save_portfolio(
     if not front.entries:
         raise InputError(f"{place}: the front is empty: nothing to export")
     archs = [entry.arch for entry in front.entries]
-    first = json.dumps(arch_data(archs[0], shape=front.shape, **about))
+    first = json.dumps(ArchFile(archs[0], front.shape, **about).to_dict())
     file = parse_arch(json.loads(first), str(place))
     metadata = {ABOUT: first, MADE_FOR: _digest(front)}
     data = tensor_bytes(narrow(supernet, archs).state_dict(), metadata)

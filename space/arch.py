@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from space.utils.errors import InputError, shown
-from space.utils.values import is_integer, one_of
+from space.utils.values import is_integer, is_number, one_of
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
@@ -40,24 +40,18 @@ class Pool:
 
     def __post_init__(self) -> None:
         one_of("pool kind", self.kind, POOL_KINDS)
-        if self.two_dimensional:
-            if self.stride is not None or not _is_grid(self.grid):
-                raise InputError(
-                    f"pool {self.kind} needs grid=(height, width) of positive integers and no "
-                    f"stride, got grid={shown(self.grid)}, stride={shown(self.stride)}"
-                )
-            return
-        if self.grid is not None or not is_integer(self.stride) or self.stride < 2:
-            raise InputError(
-                f"pool {self.kind} needs a stride of at least 2 and no grid, "
-                f"got grid={shown(self.grid)}, stride={shown(self.stride)}"
-            )
-        if self.kind == "conv1d" and self.stride != 2:
-            raise InputError(f"pool conv1d has stride 2 only, got {shown(self.stride)}")
-
-    @property
-    def two_dimensional(self) -> bool:
-        return self.kind in ("avg2d", "max2d", "conv2d")
+        if self.kind.endswith("2d"):
+            wanted = "grid=(height, width) of positive integers and no stride"
+            fits = is_grid(self.grid) and self.stride is None
+        elif self.kind == "conv1d":
+            wanted = "stride=2 and no grid"
+            fits = is_integer(self.stride) and self.stride == 2 and self.grid is None
+        else:
+            wanted = "a stride of at least 2 and no grid"
+            fits = is_integer(self.stride) and self.stride >= 2 and self.grid is None
+        if not fits:
+            given = f"grid={shown(self.grid)}, stride={shown(self.stride)}"
+            raise InputError(f"pool {self.kind} needs {wanted}, got {given}")
 
     @property
     def learned(self) -> bool:
@@ -94,9 +88,7 @@ class BlockArch:
     def __post_init__(self) -> None:
         if self.pool is not None and not isinstance(self.pool, Pool):
             raise InputError(f"pool must be a Pool or None, got {shown(self.pool)}")
-        if isinstance(self.skip, bool) or not isinstance(self.skip, int | float):
-            raise InputError(f"skip must be a number in [0, 1), got {shown(self.skip)}")
-        if not 0 <= self.skip < 1:
+        if not is_number(self.skip) or not 0 <= self.skip < 1:
             raise InputError(f"skip must lie in [0, 1), got {shown(self.skip)}")
         one_of("selector", self.selector, SELECTORS)
         one_of("attention", self.attention, ATTENTIONS)
@@ -139,7 +131,8 @@ class Arch:
         return cls((BlockArch(),) * depth)
 
 
-def _is_grid(grid: object) -> bool:
+def is_grid(grid: object) -> bool:
+    """Return whether `grid` is a height and a width of tokens."""
     return (
         isinstance(grid, tuple)
         and len(grid) == 2

@@ -12,18 +12,14 @@ from space.cost import macs, params, token_counts
 from space.operators.registry import operators
 from space.operators.walk import PLAIN
 from space.shape import BackboneShape
-from space.utils.errors import InputError, near, shown
+from space.utils.errors import shown
 from space.utils.reader import Reader, of_schema, open_yaml
-from space.utils.values import is_integer, is_number
 from space.utils.yaml_file import Document, write_yaml
 
 SCHEMA = "tokennas/arch/1"
-REQUIRED = ("schema", "shape", "blocks", "cost")
-INPUT_CHOICES = {
-    "crop_mode": ("center", "squash", "border"),
-    "interpolation": ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"),
-}
-INPUT_KEYS = ("size", "mean", "std", "crop_pct", *INPUT_CHOICES)
+ABOUT = ("backbone", "input", "classes", "metrics", "origin")
+CROP_MODES = ("center", "squash", "border")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,23 @@ class ArchFile:
     classes: list[str] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the file as plain values.
+
+        Raises:
+            InputError: The arch does not fit the shape or breaks a rule, or `input` is invalid.
+        """
+        _read_input(Reader(self.input, ("input",)))
+        about = {name: getattr(self, name) for name in ABOUT}
+        # The required cost comes last, so that a truncated file is noticed on reading.
+        return {
+            "schema": SCHEMA,
+            **{name: value for name, value in about.items() if value},
+            "shape": self.shape.to_dict(),
+            "blocks": [block_to_dict(block) for block in self.arch.blocks],
+            "cost": cost_to_dict(self.arch, self.shape),
+        }
 
 
 def load_arch(path: str | Path) -> Arch:
@@ -77,20 +90,20 @@ def parse_arch(data: Mapping[str, Any], whose: str) -> ArchFile:
 
 
 def _read_file(reader: Reader) -> ArchFile:
-    given = reader.mapping(*REQUIRED, backbone={}, input={}, classes=[], metrics={}, origin={})
+    required = ("schema", "shape", "blocks", "cost")
+    given = reader.mapping(*required, backbone={}, input={}, classes=[], metrics={}, origin={})
     shape = BackboneShape.read(given["shape"])
     arch = read_blocks(given["blocks"])
     _check_cost(given["cost"], given["blocks"].make(cost_to_dict, arch, shape))
-    extras = {}
-    for key in ("backbone", "input", "metrics", "origin"):
-        given[key].entries()
-        extras[key] = given[key].value
-    for key, each in given["input"].entries().items():
-        each.make(check_input, key, each.value)
-    classes = given["classes"].value
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise given["classes"].error(f"must be a list of names, got {shown(classes)}")
-    return ArchFile(arch, shape, classes=classes, **extras)
+    return ArchFile(
+        arch,
+        shape,
+        backbone=given["backbone"].plain_mapping(),
+        input=_read_input(given["input"]),
+        classes=[each.text() for each in given["classes"].items()],
+        metrics=given["metrics"].plain_mapping(),
+        origin=given["origin"].plain_mapping(),
+    )
 
 
 def save_arch(
@@ -110,41 +123,9 @@ def save_arch(
         InputError: The arch does not fit the shape or breaks a rule, `input` is invalid, or a
             value is not a plain one; nothing is written.
     """
-    data = arch_data(
-        arch,
-        shape=shape,
-        backbone=backbone,
-        input=input,
-        classes=classes,
-        metrics=metrics,
-        origin=origin,
-    )
-    write_yaml(path, data)
-
-
-def arch_data(
-    arch: Arch,
-    *,
-    shape: BackboneShape,
-    backbone: Mapping[str, Any] | None = None,
-    input: Mapping[str, Any] | None = None,
-    **extras: Mapping[str, Any] | list[str] | None,
-) -> dict[str, Any]:
-    """Return the content of an arch file as plain values; see `ArchFile` for the arguments.
-
-    Raises:
-        InputError: The arch does not fit the shape or breaks a rule, or `input` is invalid.
-    """
-    check_inputs(input or {})
-    given = {"backbone": backbone, "input": input, **extras}
-    # The required cost comes last, so that a truncated file is noticed on reading.
-    return {
-        "schema": SCHEMA,
-        **{key: value for key, value in given.items() if value},
-        "shape": shape.to_dict(),
-        "blocks": [block_to_dict(block) for block in arch.blocks],
-        "cost": cost_to_dict(arch, shape),
-    }
+    given = (backbone, input, classes, metrics, origin)
+    about: dict[str, Any] = {k: v for k, v in zip(ABOUT, given, strict=True) if v}
+    write_yaml(path, ArchFile(arch, shape, **about).to_dict())
 
 
 def block_to_dict(block: BlockArch) -> dict[str, Any]:
@@ -180,54 +161,28 @@ def _read_block(reader: Reader) -> BlockArch:
 
 def _check_cost(reader: Reader, right: Mapping[str, Any]) -> None:
     for key, each in reader.mapping(*right).items():
-        numbers = each.value if isinstance(each.value, list) else [each.value]
-        if each.value != right[key] or not all(map(is_integer, numbers)):
+        if each.value != right[key]:
             raise each.error(
                 f"does not fit blocks and shape, which give {shown(right[key])}, "
                 f"got {shown(each.value)}"
             )
 
 
-def check_input(key: str, value: object) -> None:
-    """Check an entry of `input`: size (channels, height, width) or a key of timm's data config.
-
-    Raises:
-        InputError: The key is unknown, or its value is invalid.
-    """
-    if key not in INPUT_KEYS:
-        hint = near(key, list(INPUT_KEYS)) or f"; known are {', '.join(INPUT_KEYS)}"
-        raise InputError(f"unknown key{hint}")
-    if not _fits(key, value):
-        wanted = {
-            "size": "channels, height and width",
-            "crop_pct": "a number above 0",
-            **{name: f"one of {', '.join(known)}" for name, known in INPUT_CHOICES.items()},
-        }
-        raise InputError(
-            f"must be {wanted.get(key, 'a number for each channel')}, got {shown(value)}"
-        )
-
-
-def check_inputs(values: Mapping[str, object]) -> None:
-    """Check every entry of `input`.
-
-    Raises:
-        InputError: As in `check_input`; names the key.
-    """
-    for key, value in values.items():
-        try:
-            check_input(key, value)
-        except InputError as error:
-            raise InputError(f"input.{key}: {error}") from None
-
-
-def _fits(key: str, value: object) -> bool:
-    if key in INPUT_CHOICES:
-        return value in INPUT_CHOICES[key]
-    if key == "crop_pct":
-        return is_number(value) and value > 0
-    if not isinstance(value, list | tuple):
-        return False
-    if key == "size":
-        return len(value) == 3 and all(is_integer(each) and each > 0 for each in value)
-    return len(value) > 0 and all(map(is_number, value))
+def _read_input(reader: Reader) -> dict[str, Any]:
+    """Read size (channels, height, width) and keys of timm's data config."""
+    known = ("size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
+    given = reader.mapping(**dict.fromkeys(known))
+    given = {key: each for key, each in given.items() if each.value is not None}
+    for key, each in given.items():
+        if key == "size":
+            sides = [side.integer(least=1) for side in each.items()]
+            if len(sides) != 3:
+                raise each.error(f"must be channels, height and width, got {shown(each.value)}")
+        elif key in ("mean", "std"):
+            for channel in each.items(least=1):
+                channel.number()
+        elif key == "crop_pct":
+            each.positive()
+        else:
+            each.choice(CROP_MODES if key == "crop_mode" else INTERPOLATIONS)
+    return {key: each.value for key, each in given.items()}

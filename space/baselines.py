@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,30 +33,26 @@ class Baseline:
 
 def baselines(space: SearchSpace, macs: float) -> list[Baseline]:
     """Fit every family, within the choices of `space`, to a budget of `macs`."""
-    return [_fit(name, archs, space, macs) for name, archs in _families(space)]
+    found, kinds = [], ("subset", "reduce", "attention")
+    for k, operator in sorted(enumerate(operators()), key=lambda pair: kinds.index(pair[1].kind)):
+        ends = [state.own[k] for state in space.graph.levels[-1]]
+        families = operator.families(space.axes.get(operator.name), space.shape.depth, ends)
+        for name, placings in families.items():
+            archs = (_place(space, operator, placing) for placing in placings)
+            found.append(_fit(name, archs, space, macs))
+    return found
 
 
-def _families(space: SearchSpace) -> Iterator[tuple[str, Iterator[Arch]]]:
-    for kind in ("subset", "reduce", "attention"):
-        for k, operator in enumerate(operators()):
-            if operator.kind == kind:
-                axis = space.axes.get(operator.name)
-                ends = [state.own[k] for state in space.graph.levels[-1]]
-                found = operator.families(axis, space.shape.depth, ends)
-                for name, placings in found.items():
-                    yield name, (_place(space, operator, blocks) for blocks in placings)
-
-
-def _place(space: SearchSpace, operator: Operator[Any, Any], blocks: Placing) -> Arch:
-    """Return the full arch with those choices of `blocks` that the space lists."""
+def _place(space: SearchSpace, operator: Operator[Any, Any], placing: Placing) -> Arch:
+    """Return the full arch with those choices of `placing` that the space lists."""
     axis, placed = space.axes[operator.name], [PLAIN] * space.shape.depth
-    for i, choice in blocks.items():
+    for i, choice in placing.items():
         if i in axis.blocks and choice in axis.choices:
             placed[i] = operator.put(PLAIN, choice)
     return Arch(tuple(placed))
 
 
-def _fit(name: str, archs: Iterator[Arch], space: SearchSpace, budget: float) -> Baseline:
+def _fit(name: str, archs: Iterable[Arch], space: SearchSpace, budget: float) -> Baseline:
     members = {space.canonical(arch) for arch in archs if arch in space}
     members.discard(space.largest())
     costs = {arch: macs_of(arch, space.shape) for arch in members}

@@ -25,38 +25,31 @@ During a run, all tokens from before it are kept: their number times D in additi
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Protocol
 
 from space.arch import Arch, BlockArch
-from space.operators.base import FREE, BlockCost, Term, mlp_elements
-from space.operators.registry import cached, operators
-from space.operators.walk import advance, trace
+from space.operators.base import FREE, BlockCost, Term
+from space.operators.registry import cached
+from space.operators.walk import advance, trace, turns
 from space.shape import BackboneShape
 from space.state import State
 
 REST = "rest"
+FLOAT32 = 4  # bytes
 
 
 @cached(1 << 16)
 def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
     """Compute the cost of a block in canonical form, with the extra work of the block before."""
     total, tokens = FREE, state.tokens
-    for operator, own in zip(operators(), state.own, strict=True):
-        choice = operator.choice(block)
+    for operator, tokens, own, choice in turns(state, block):
         cost = operator.cost(tokens, own, choice, shape)
         if cost is not FREE:
-            total = total.plus(cost) if total is not FREE else cost
-        tokens, _ = operator.advance(tokens, own, choice)
+            total = total.plus(cost)
     n = tokens.seen + shape.prefix
-    return BlockCost(
-        total.macs + n * shape.mlp.macs,
-        total.params + shape.mlp.params + shape.rest.params,
-        total.before,
-        max(total.within, mlp_elements(n, shape)),
-        total.held,
-        total.terms,
-    )
+    others = shape.mlp.params + shape.rest.params
+    return total.plus(BlockCost(n * shape.mlp.macs, others, within=shape.mlp_elements(n)))
 
 
 def rest_term(state: State, shape: BackboneShape) -> tuple[Term, int]:
@@ -76,11 +69,11 @@ class AdditiveCost(Protocol):
         """Return the cost of all outside the blocks, with `state` after the last block."""
 
 
+@dataclass(frozen=True)
 class MacCost:
     """MACs, as an additive cost."""
 
-    def __init__(self, shape: BackboneShape) -> None:
-        self.shape = shape
+    shape: BackboneShape
 
     def block(self, state: State, block: BlockArch) -> int:
         return block_cost(state, block, self.shape).macs
@@ -89,11 +82,11 @@ class MacCost:
         return rest_term(state, self.shape)[1]
 
 
+@dataclass(frozen=True)
 class ParamCost:
     """Parameters of the subnet, as an additive cost."""
 
-    def __init__(self, shape: BackboneShape) -> None:
-        self.shape = shape
+    shape: BackboneShape
 
     def block(self, state: State, block: BlockArch) -> int:
         return block_cost(state, block, self.shape).params
@@ -102,22 +95,17 @@ class ParamCost:
         return self.shape.stem.params + self.shape.head.params
 
 
+@dataclass(frozen=True)
 class TokenCost:
     """Patch tokens summed over the blocks, as an additive cost."""
 
-    def __init__(self, shape: BackboneShape) -> None:
-        self.shape = shape
+    shape: BackboneShape
 
     def block(self, state: State, block: BlockArch) -> int:
         return advance(state, block).tokens.seen
 
     def rest(self, state: State) -> int:
         return 0
-
-
-@lru_cache(maxsize=64)
-def mac_cost(shape: BackboneShape) -> MacCost:
-    return MacCost(shape)
 
 
 def total(arch: Arch, shape: BackboneShape, cost: AdditiveCost) -> int:
@@ -132,7 +120,7 @@ def macs(arch: Arch, shape: BackboneShape) -> int:
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
-    return total(arch, shape, mac_cost(shape))
+    return total(arch, shape, MacCost(shape))
 
 
 def params(arch: Arch, shape: BackboneShape) -> int:
@@ -153,17 +141,12 @@ def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
     return [after.tokens.seen for after in trace(arch, shape).states[1:]]
 
 
-def activation_memory(arch: Arch, shape: BackboneShape, element: int = 4) -> int:
-    """Compute the activation memory in bytes for one image, as defined above.
-
-    Args:
-        arch: The arch.
-        shape: Shape of the backbone.
-        element: Bytes per element; 4 for float32.
+def activation_memory(arch: Arch, shape: BackboneShape) -> int:
+    """Compute the activation memory in bytes of float32 for one image, as defined above.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
     states, blocks = trace(arch, shape)
     pairs = zip(states, blocks, strict=False)
-    return element * max(block_cost(state, block, shape).peak for state, block in pairs)
+    return FLOAT32 * max(block_cost(state, block, shape).peak for state, block in pairs)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from space.arch import Arch, BlockArch
+from space.arch import Arch
 from space.operators.registry import operator, operators
-from space.operators.walk import PLAIN, advance, start, turns
+from space.operators.walk import PLAIN, canonical_steps, start, turns
 from space.state import State
 from space.utils.errors import InputError, near, shown
 
@@ -58,35 +58,32 @@ class Genes:
         Raises:
             InputError: The space does not have a gene or a value.
         """
+        values, axes = self._values, self.space.axes
         for gene, value in genes.items():
-            if gene not in self._values:
-                raise InputError(f"unknown gene {shown(gene)}{near(gene, list(self._values))}")
-            if value not in self._values[gene]:
-                known = ", ".join(self._values[gene])
+            if gene not in values:
+                raise InputError(f"unknown gene {shown(gene)}{near(gene, list(values))}")
+            if value not in values[gene]:
+                known = ", ".join(values[gene])
                 raise InputError(f"{gene}: must be one of {known}, got {shown(value)}")
         state, blocks = start(self.space.shape), []
         for i in range(self.space.shape.depth):
-            block, state = self._block(i, state, genes)
+            block, tokens, counters = PLAIN, state.tokens, []
+            for each, own in zip(operators(), state.own, strict=True):
+                gene, choice = f"{each.field}.{i}", each.plain
+                asked = values[gene][genes[gene]] if gene in genes else each.plain
+                if asked != each.plain and (block is PLAIN or each.kind == "attention"):
+                    axis = axes[each.name]
+                    wanted = each.decoded(tokens, own, asked, axis)
+                    wanted = each.canonical(tokens, own, wanted, axis)
+                    if each.violation(i, tokens, own, wanted, axis) is None:
+                        choice = wanted
+                if choice != each.plain:
+                    block = each.put(block, choice)
+                tokens, counter = each.advance(tokens, own, choice)
+                counters.append(counter)
             blocks.append(block)
+            state = State(tokens, tuple(counters))
         return Arch(tuple(blocks))
-
-    def _block(self, i: int, state: State, genes: Mapping[str, str]) -> tuple[BlockArch, State]:
-        """Decode block `i` at `state`; returns it and the state after it."""
-        block, tokens, counters = PLAIN, state.tokens, []
-        for each, own in zip(operators(), state.own, strict=True):
-            gene, choice = f"{each.field}.{i}", each.plain
-            asked = self._values[gene][genes[gene]] if gene in genes else each.plain
-            if asked != each.plain and (block is PLAIN or each.kind == "attention"):
-                axis = self.space.axes[each.name]
-                wanted = each.decoded(tokens, own, asked, axis)
-                wanted = each.canonical(tokens, own, wanted, axis)
-                if each.violation(i, tokens, own, wanted, axis) is None:
-                    choice = wanted
-            if choice != each.plain:
-                block = each.put(block, choice)
-            tokens, counter = each.advance(tokens, own, choice)
-            counters.append(counter)
-        return block, State(tokens, tuple(counters))
 
     def encode(self, arch: Arch) -> dict[str, str]:
         """Encode `arch` to genes, which decode to its canonical form.
@@ -98,11 +95,10 @@ class Genes:
         if reasons:
             raise InputError(f"the arch is not in the space: {reasons[0]}")
         genes = {gene: next(iter(values)) for gene, values in self._values.items()}
-        state = start(self.space.shape)
-        for i, block in enumerate(self.space.canonical(arch).blocks):
+        steps = canonical_steps(arch, self.space.shape, self.space.axes)
+        for i, (state, block) in enumerate(steps):
             for each, tokens, own, choice in turns(state, block):
                 if choice != each.plain:
                     chosen = each.encoded(tokens, own, choice, self.space.axes[each.name])
                     genes[f"{each.field}.{i}"] = each.text(chosen)
-            state = advance(state, block)
         return genes

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from space.arch import Grid
+from space.arch import Grid, is_grid
 from space.utils.errors import InputError, shown
 from space.utils.reader import Reader
-from space.utils.values import is_integer
 
 MOST_DEPTH = 1000
 
@@ -58,29 +57,38 @@ class BackboneShape:
     head_per_token: int
 
     def __post_init__(self) -> None:
-        for name in ("depth", "width", "heads", "attention_width"):
-            _check(name, getattr(self, name), least=1)
-        if self.depth > MOST_DEPTH:
-            # Archs have an entry per block, so a large number in a file would fill the memory.
-            raise InputError(f"depth must be at most {MOST_DEPTH}, got {shown(self.depth)}")
-        for name in ("prefix", "head_per_token"):
-            _check(name, getattr(self, name), least=0)
-        if not isinstance(self.grid, tuple) or len(self.grid) != 2:
-            raise InputError(f"grid must be [height, width], got {shown(self.grid)}")
-        for side in self.grid:
-            _check("grid", side, least=1)
+        # Archs have an entry per block, so a large depth in a file would fill the memory.
+        Reader(self.depth, ("depth",)).integer(least=1, most=MOST_DEPTH)
+        least = {"width": 1, "heads": 1, "attention_width": 1, "prefix": 0, "head_per_token": 0}
+        for name, value in least.items():
+            Reader(getattr(self, name), (name,)).integer(value)
         for name in PARTS:
             for what, value in getattr(self, name)._asdict().items():
-                _check(f"{name}.{what}", value, least=0)
+                Reader(value, (name, what)).integer()
+        if not is_grid(self.grid):
+            raise InputError(f"grid must be two positive integers, got {shown(self.grid)}")
         if self.attention_width % self.heads:
             raise InputError(
                 f"attention_width must be a multiple of heads={self.heads}, "
                 f"got {self.attention_width}"
             )
 
+    def __hash__(self) -> int:
+        # Of few fields, since it is computed at each look-up of a cached cost.
+        return hash((self.depth, self.width, self.grid))
+
     @property
     def patch_tokens(self) -> int:
         return self.grid[0] * self.grid[1]
+
+    def attention_elements(self, n: int, projections: int = 4, maps: int = 0) -> int:
+        """Count elements alive in the attention of N tokens: tokens, norm, projections, maps."""
+        projected = projections * n * self.attention_width
+        return 2 * n * self.width + projected + maps * self.heads * n * n
+
+    def mlp_elements(self, n: int) -> int:
+        """Count the elements alive in the MLP of N tokens: tokens, norm, hidden layer."""
+        return n * (2 * self.width + self.mlp.macs // self.width)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists, mappings and integers, for YAML."""
@@ -111,8 +119,3 @@ class BackboneShape:
 
 
 PARTS = ("query_key", "value_output", "mlp", "rest", "stem", "head")
-
-
-def _check(name: str, value: object, least: int) -> None:
-    if not is_integer(value) or value < least:
-        raise InputError(f"{name} must be an integer of at least {least}, got {shown(value)}")

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from space.arch import Arch, BlockArch
-from space.cost import AdditiveCost, mac_cost
+from space.cost import MacCost
 from space.counting.bands import Bands
 from space.counting.graph import Graph
 from space.operators.base import Axis, Operator
 from space.operators.registry import operator, operators
-from space.operators.walk import (
-    advance,
-    block_choices,
-    canonical_block,
-    start,
-    unlisted,
-    violations,
-)
+from space.operators.walk import advance, block_choices, canonical_steps, start, violations
 from space.shape import BackboneShape
-from space.state import State
 from space.utils.reader import Reader
 
 
@@ -48,8 +41,8 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for name in self.axes:
             operator(name)  # refuses unknown ones
-        known = [each.name for each in operators() if each.name in self.axes]
-        object.__setattr__(self, "axes", {name: self.axes[name] for name in known})
+        axes = {each.name: self.axes[each.name] for each in operators() if each.name in self.axes}
+        object.__setattr__(self, "axes", axes)
 
     def __hash__(self) -> int:
         return hash((self.shape, *self.axes.items()))
@@ -89,11 +82,7 @@ class SearchSpace:
 
     @cached_property
     def _smallest(self) -> Arch:
-        return self.cheapest(mac_cost(self.shape))
-
-    def cheapest(self, cost: AdditiveCost) -> Arch:
-        """Return the arch of least `cost`; ties go to the first choice in gene order."""
-        return self.graph.cheapest(cost)
+        return self.graph.cheapest(MacCost(self.shape))
 
     def size(self) -> int:
         """Return the exact number of distinct archs."""
@@ -111,45 +100,35 @@ class SearchSpace:
 
     @cached_property
     def graph(self) -> Graph:
+        """All archs as paths."""
+        depth, axes = self.shape.depth, self.axes
         # Blocks with the same axes share their choices; only block 0 has rules of its own.
-        kinds = [
-            (i == 0, *(i in axis.blocks for axis in self.axes.values()))
-            for i in range(self.shape.depth)
-        ]
-        known: dict[object, list[tuple[BlockArch, State]]] = {}
-
-        def choices(i: int, state: State) -> list[tuple[BlockArch, State]]:
-            key = kinds[i], state
-            if key not in known:
-                known[key] = list(block_choices(i, state, self.axes))
-            return known[key]
-
-        return Graph.build(start(self.shape), self.shape.depth, choices)
+        kinds = [(i == 0, *(i in axis.blocks for axis in axes.values())) for i in range(depth)]
+        alike = [kinds.index(kind) for kind in kinds]
+        choices = cache(partial(block_choices, axes=axes))
+        return Graph.build(start(self.shape), depth, lambda i, state: choices(alike[i], state))
 
     @cached_property
     def mac_bands(self) -> Bands:
         """Counting and drawing of archs inside a band of MACs."""
-        return Bands(self.graph, mac_cost(self.shape))
+        return Bands(self.graph, MacCost(self.shape))
 
     @cached_property
     def kernel_bands(self) -> dict[tuple[int, str], Bands]:
         """Bands of the archs that use a pooling kernel, by the kernel's block and name."""
-        parts = {
-            (i, kernel): self.graph.restrict(i, partial(_trains, each, kernel))
-            for each, axis in self._searched()
-            for i in axis.blocks
-            for kernel in sorted(filter(None, {*map(each.kernel, axis.choices)}))
-        }
-        cost = mac_cost(self.shape)
-        return {key: Bands(part, cost) for key, part in parts.items() if part is not None}
+        found = {}
+        for name, axis in self.axes.items():
+            each = operator(name)
+            kernels = sorted(filter(None, {*map(each.kernel, axis.choices)}))
+            for i, kernel in product(axis.blocks, kernels):
+                part = self.graph.restrict(i, partial(_trains, each, kernel))
+                if part is not None:
+                    found[i, kernel] = Bands(part, MacCost(self.shape))
+        return found
 
     def canonical(self, arch: Arch) -> Arch:
         """Return the canonical form of all archs that compute the same; rules are not checked."""
-        state, blocks = start(self.shape), []
-        for block in arch.blocks:
-            blocks.append(canonical_block(state, block, self.axes))
-            state = advance(state, blocks[-1])
-        return Arch(tuple(blocks))
+        return Arch(tuple(block for _, block in canonical_steps(arch, self.shape, self.axes)))
 
     def violations(self, arch: Arch) -> list[str]:
         """Return why the canonical form of `arch` is not in the space; empty if it is."""
@@ -159,36 +138,28 @@ class SearchSpace:
         strange = {name for block in arch.blocks for name, _ in block.extra} - fields
         if strange:
             return [f"operator {name!r} is not registered in this process" for name in strange]
-        state, reasons = start(self.shape), []
-        for i, block in enumerate(self.canonical(arch).blocks):
-            found = violations(i, state, block, self.axes) + unlisted(i, state, block, self.axes)
-            reasons += [f"blocks[{i}]: {reason}" for reason in found]
-            state = advance(state, block)
-        return reasons
+        return [
+            f"blocks[{i}]: {reason}"
+            for i, step in enumerate(canonical_steps(arch, self.shape, self.axes))
+            for reason in violations(i, *step, self.axes)
+        ]
 
     def __contains__(self, arch: Arch) -> bool:
         return not self.violations(arch)
 
     def identity(self, arch: Arch) -> str:
         """Hash what the canonical form computes (pool, K, selector, attention)."""
-        state, effects = start(self.shape), []
-        for block in self.canonical(arch).blocks:
-            state = advance(state, block)
+        effects = []
+        for before, block in canonical_steps(arch, self.shape, self.axes):
+            after = advance(before, block)
             effects.append(
-                [part for each in operators() for part in each.effect(state, each.choice(block))]
+                [part for each in operators() for part in each.effect(after, each.choice(block))]
             )
         return hashlib.sha256(json.dumps(effects).encode()).hexdigest()[:16]
 
-    def _searched(self) -> Iterator[tuple[Operator[Any, Any], Axis]]:
-        return ((operator(name), axis) for name, axis in self.axes.items())
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle the fields without cached properties."""
-        return {"shape": self.shape, "axes": self.axes}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Unpickle; a process that lacks an operator of the space refuses it."""
-        self.__init__(**state)  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without cached properties; a process that lacks an operator of the space refuses it.
+        return SearchSpace, (self.shape, self.axes)
 
 
 def _trains(operator: Operator[Any, Any], kernel: str, block: BlockArch) -> bool:

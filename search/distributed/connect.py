@@ -19,7 +19,7 @@ from search.distributed.ray_api import (
 )
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, near, one_line
-from space.utils.signals import ignore_signals, restore_handlers
+from space.utils.signals import defer_signals, restore_handlers
 
 ANSWERS_IN = 5.0
 
@@ -56,7 +56,7 @@ def connected(workers: Workers) -> Iterator[bool]:
                 yield own
             finally:
                 # Ray's core writes to stderr what it could no longer send.
-                with silent_stderr(), ignore_signals():
+                with silent_stderr(), defer_signals(patient=True):
                     if own:
                         _end_monitor()
                     ray.shutdown()

@@ -9,10 +9,10 @@ from functools import partial
 from space.arch import Arch
 from space.cost import (
     AdditiveCost,
+    MacCost,
     ParamCost,
     TokenCost,
     activation_memory,
-    mac_cost,
     macs,
     params,
     token_counts,
@@ -57,7 +57,7 @@ def _value(of: Callable[[Arch, BackboneShape], float], shape: BackboneShape, arc
 FREE_COSTS = {
     cost.name: cost
     for cost in (
-        FreeCost("macs", macs, mac_cost),
+        FreeCost("macs", macs, MacCost),
         FreeCost("params", params, ParamCost),
         FreeCost("tokens", tokens, TokenCost),
         FreeCost("activation_memory", activation_memory),

@@ -11,7 +11,7 @@ from search.problem.budget import Budget, Limit
 from search.utils.units import quantity
 from space.arch import Arch
 from space.counting.bands import Bands
-from space.counting.enumerate import list_archs
+from space.counting.graph import list_archs
 from space.space import SearchSpace
 from space.utils.errors import InputError
 

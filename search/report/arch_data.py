@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from space.arch import Arch, BlockArch
-from space.cost import mac_cost
+from space.cost import MacCost
 from space.operators.base import Kind
 from space.operators.walk import advance, trace, turns
 from space.shape import BackboneShape
@@ -42,7 +42,7 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> list[BlockData]:
         InputError: The arch does not fit the backbone or breaks a validity rule.
     """
     states, blocks = trace(arch, shape)
-    cost, data, producer = mac_cost(shape), [], 0
+    cost, data, producer = MacCost(shape), [], 0
     for i, block in enumerate(blocks):
         before, after = states[i], states[i + 1]
         producer = i if after.tokens.own_maps else producer

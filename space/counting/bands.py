@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from space.arch import Arch
 from space.cost import AdditiveCost
-from space.counting.exact_sums import ExactSums
-from space.counting.graph import Graph, greatest_sum, integer_below, least_sum
+from space.counting.exact_sums import Array, ExactSums
+from space.counting.graph import Graph, integer_below, least_sum
 from space.utils.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 BINS = 4096  # buckets of the range of costs
 ATTEMPTS = 256  # rejections before exact sums are used
@@ -60,7 +58,7 @@ class Bands:
         self.costs = graph.edge_costs(cost)
         self.rests = [cost.rest(state) for state in graph.levels[-1]]
         self.low = graph.fold(self.rests, least_sum, self.costs)[0][0]
-        self.high = graph.fold(self.rests, greatest_sum, self.costs)[0][0]
+        self.high = graph.fold(self.rests, lambda ways: max(map(sum, ways)), self.costs)[0][0]
         # Counts beyond 64 bits are Python integers, exact but larger, so there are fewer buckets.
         small = graph.size < 1 << 63
         self._dtype: type = np.int64 if small else object
@@ -73,21 +71,16 @@ class Bands:
         Raises:
             InputError: No arch has a cost in the band.
         """
-        arch = self._find(rng, *self._clipped(low, high))
+        clipped = self._clipped(low, high)
+        arch = self._try(rng, *clipped)
+        if arch is None and self._between(*clipped) and self.exact_sums:
+            arch = self.exact_sums.sample(rng, *clipped)
         if arch is None:
             found = "has" if self.count(low, high).exact else "was found with"
             raise InputError(
                 f"no arch {found} a cost in [{low:,.0f}, {high:,.0f}]; "
                 f"the space reaches from {self.low:,} to {self.high:,}"
             )
-        return arch
-
-    def _find(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
-        if not low <= high:  # NaN too
-            return None
-        arch = self._try(rng, low, high)
-        if arch is None and self._between(low, high) and self.exact_sums:
-            arch = self.exact_sums.sample(rng, low, high)
         return arch
 
     def sample_evenly(self, rng: np.random.Generator) -> Arch:
@@ -107,11 +100,9 @@ class Bands:
             return Count(0, exact=True)
         if self.exact_sums is not None:
             return Count(self.exact_sums.count(low, high), exact=True)
-        opened = self._between(low, high)
-        inner = self._histograms[0][0].between(
-            self._bucket(low), int(high // self.width) - self._terms
-        )
-        return Count((opened + inner) // 2, exact=False)
+        first, last = self._window(low, high)
+        inner = self._histograms[0][0].between(first + self._terms, last - self._terms)
+        return Count((self._between(low, high) + inner) // 2, exact=False)
 
     def histogram(self, bins: int) -> list[Count]:
         """Count the archs in `bins` bands of equal width, in ascending order of cost."""
@@ -125,12 +116,9 @@ class Bands:
         return ExactSums.build(self.graph, self.costs, self.rests, self._dtype)
 
     def _try(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
-        window = self._window(low, high)
-        total = self._histograms[0][0].between(*window)
-        if not total:
-            return None
-        for _ in range(ATTEMPTS):
-            arch, cost = self._draw(integer_below(rng, total), *window)
+        total = self._between(low, high)
+        for _ in range(ATTEMPTS if total else 0):
+            arch, cost = self._draw(integer_below(rng, total), *self._window(low, high))
             if low <= cost <= high:
                 return arch
         return None
@@ -155,14 +143,14 @@ class Bands:
         """Clip a band, which may be infinite, to the range of the space."""
         return max(low, self.low), min(high, self.high)
 
-    def _bucket(self, cost: float) -> int:
-        return -int(-cost // self.width)
-
     def _window(self, low: float, high: float) -> tuple[int, int]:
         """Return the range of bucket sums of archs in the band: floors lose up to one per term."""
-        return self._bucket(low) - self._terms, int(high // self.width)
+        return -int(-low // self.width) - self._terms, int(high // self.width)
 
     def _between(self, low: float, high: float) -> int:
+        """Count the archs that may lie in the band by their bucket sums."""
+        if not low <= high:  # NaN too
+            return 0
         return self._histograms[0][0].between(*self._window(low, high))
 
     @cached_property

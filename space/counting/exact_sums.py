@@ -5,6 +5,7 @@ Distinct sums are far fewer than archs (blocks commute), so counts are exact if 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ class Sums(NamedTuple):
     counts: Array
 
 
+@dataclass(frozen=True)
 class ExactSums:
     """The sums of the paths to each node of the first half, and from each node of the second.
 
@@ -34,14 +36,10 @@ class ExactSums:
         tails: Sums of the paths to the end, by level from the middle on, and node.
     """
 
-    def __init__(
-        self, graph: Graph, costs: EdgeCosts, heads: list[list[Sums]], tails: list[list[Sums]]
-    ) -> None:
-        self.graph = graph
-        self.costs = costs
-        self.heads = heads
-        self.tails = tails
-        self.middle = len(heads) - 1
+    graph: Graph
+    costs: EdgeCosts
+    heads: list[list[Sums]]
+    tails: list[list[Sums]]
 
     @classmethod
     def build(
@@ -58,7 +56,7 @@ class ExactSums:
                 heads.append(_grow_heads(graph, costs, len(heads) - 1, heads[-1]))
                 left -= _size(heads[-1])
             else:
-                tails.insert(0, graph.fold_level(depth - len(tails), tails[0], _later, costs))
+                tails.insert(0, graph.fold_level(depth - len(tails), tails[0], _merged, costs))
                 left -= _size(tails[0])
             if left < 0:
                 return None
@@ -99,7 +97,7 @@ class ExactSums:
     def _head(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
         """Sample a path of cost `total` from the root to `node` of the middle level."""
         blocks: list[BlockArch] = []
-        for i in range(self.middle - 1, -1, -1):
+        for i in reversed(range(len(self.heads) - 1)):
             options = [
                 (count, edge.block, source, total - price)
                 for source, edges in enumerate(self.graph.edges[i])
@@ -113,8 +111,7 @@ class ExactSums:
     def _tail(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
         """Sample a path of cost `total` from `node` of the middle level to the end."""
         blocks: list[BlockArch] = []
-        for i in range(self.middle, len(self.graph.edges)):
-            after = self.tails[i - self.middle + 1]
+        for i, after in enumerate(self.tails[1:], len(self.heads) - 1):
             options = [
                 (count, edge.block, edge.to, total - price)
                 for edge, price in zip(self.graph.edges[i][node], self.costs[i][node], strict=True)
@@ -127,21 +124,17 @@ class ExactSums:
 
 def _grow_heads(graph: Graph, costs: EdgeCosts, i: int, heads: list[Sums]) -> list[Sums]:
     """Compute the sums at the nodes of level i + 1 from those of level i."""
-    arriving: list[list[Sums]] = [[] for _ in graph.levels[i + 1]]
+    arriving: list[list[tuple[int, Sums]]] = [[] for _ in graph.levels[i + 1]]
     for sums, edges, prices in zip(heads, graph.edges[i], costs[i], strict=True):
         for edge, price in zip(edges, prices, strict=True):
-            arriving[edge.to].append(Sums(sums.values + price, sums.counts))
-    return [_merged(parts) for parts in arriving]
+            arriving[edge.to].append((price, sums))
+    return list(map(_merged, arriving))
 
 
-def _later(ways: list[tuple[int, Sums]]) -> Sums:
-    """Compute the sums at a node from those of the nodes after it."""
-    return _merged([Sums(after.values + price, after.counts) for price, after in ways])
-
-
-def _merged(parts: list[Sums]) -> Sums:
-    values = np.concatenate([part.values for part in parts])
-    counts = np.concatenate([part.counts for part in parts])
+def _merged(ways: list[tuple[int, Sums]]) -> Sums:
+    """Compute the sums of the paths over any of the edges with these costs."""
+    values = np.concatenate([sums.values + price for price, sums in ways])
+    counts = np.concatenate([sums.counts for _, sums in ways])
     order = np.argsort(values, kind="stable")
     values = values[order]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))

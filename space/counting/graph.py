@@ -6,7 +6,7 @@ lead to the same state have the same continuations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -15,9 +15,13 @@ from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
 from space.state import State
 
+MOST_VISITS = 400_000  # bounds the time of `list_archs`
+
 T = TypeVar("T")
 # The cost of each edge, in the order of `Graph.edges`.
 EdgeCosts = list[list[tuple[int, ...]]]
+# The value of a node from the (edge cost, value after it) pairs of its edges.
+Join = Callable[[list[tuple[int, T]]], T]
 
 
 class Edge(NamedTuple):
@@ -38,7 +42,8 @@ class Graph:
     def __init__(self, levels: list[list[State]], edges: list[list[tuple[Edge, ...]]]) -> None:
         self.levels = levels
         self.edges = edges
-        self.counts = self.fold([1] * len(levels[-1]), lambda ways: sum(n for _, n in ways))
+        free = [[(0,) * len(each) for each in level] for level in edges]
+        self.counts = self.fold([1] * len(levels[-1]), lambda ways: sum(map(sum, ways)), free)
 
     @classmethod
     def build(
@@ -57,15 +62,15 @@ class Graph:
         levels, edges = [[first]], []
         for i in range(depth):
             index: dict[State, int] = {}
-            level = []
-            for state in levels[i]:
-                level.append(
+            edges.append(
+                [
                     tuple(
                         Edge(block, index.setdefault(after, len(index)))
                         for block, after in choices(i, state)
                     )
-                )
-            edges.append(level)
+                    for state in levels[i]
+                ]
+            )
             levels.append(list(index))
         return cls(levels, edges)
 
@@ -97,22 +102,14 @@ class Graph:
         counts = Graph(self.levels, edges).counts
         if not counts[0][0]:
             return None
-        levels, reached, nodes = [self.levels[0]], [], [0]
-        for k, level in enumerate(edges):
-            index: dict[int, int] = {}
-            reached.append(
-                [
-                    tuple(
-                        Edge(edge.block, index.setdefault(edge.to, len(index)))
-                        for edge in level[node]
-                        if counts[k + 1][edge.to]
-                    )
-                    for node in nodes
-                ]
-            )
-            nodes = list(index)
-            levels.append([self.levels[k + 1][node] for node in nodes])
-        return Graph(levels, reached)
+        nodes = [{state: node for node, state in enumerate(level)} for level in self.levels]
+
+        def choices(k: int, state: State) -> Iterator[tuple[BlockArch, State]]:
+            for edge in edges[k][nodes[k][state]]:
+                if counts[k + 1][edge.to]:
+                    yield edge.block, self.levels[k + 1][edge.to]
+
+        return Graph.build(self.levels[0][0], len(edges), choices)
 
     def choices(self) -> list[list[tuple[State, BlockArch]]]:
         """Return the (state, choice) pairs of each block."""
@@ -131,18 +128,13 @@ class Graph:
             for states, level in zip(self.levels, self.edges, strict=False)
         ]
 
-    def fold(
-        self,
-        ends: Sequence[T],
-        join: Callable[[list[tuple[int, T]]], T],
-        costs: EdgeCosts | None = None,
-    ) -> list[list[T]]:
+    def fold(self, ends: Sequence[T], join: Join[T], costs: EdgeCosts) -> list[list[T]]:
         """Compute a value of every node from those of the nodes after it.
 
         Args:
             ends: Values of the last level.
             join: Function from the (edge cost, target value) pairs of a node to its value.
-            costs: The cost of each edge; by default 0.
+            costs: The cost of each edge.
 
         Returns:
             The values by level and node.
@@ -152,16 +144,8 @@ class Graph:
             values.append(self.fold_level(i, values[-1], join, costs))
         return values[::-1]
 
-    def fold_level(
-        self,
-        i: int,
-        after: Sequence[T],
-        join: Callable[[list[tuple[int, T]]], T],
-        costs: EdgeCosts | None = None,
-    ) -> list[T]:
+    def fold_level(self, i: int, after: Sequence[T], join: Join[T], costs: EdgeCosts) -> list[T]:
         """Compute the values of level `i` from those of the next level; see `fold`."""
-        if costs is None:
-            return [join([(0, after[edge.to]) for edge in edges]) for edges in self.edges[i]]
         return [
             join([(price, after[edge.to]) for edge, price in zip(edges, prices, strict=True)])
             for edges, prices in zip(self.edges[i], costs[i], strict=True)
@@ -186,9 +170,41 @@ def least_sum(ways: list[tuple[int, int]]) -> int:
     return min(map(sum, ways))
 
 
-def greatest_sum(ways: list[tuple[int, int]]) -> int:
-    """Return the greatest cost of a continuation, for `Graph.fold`."""
-    return max(map(sum, ways))
+def list_archs(
+    graph: Graph, limits: Sequence[tuple[AdditiveCost, float]], most: int
+) -> list[Arch] | None:
+    """List all archs within every limit; None if there are more than `most` or it takes too long.
+
+    A branch is pruned if even its cheapest continuation exceeds a limit; with one limit, every
+    branch visited leads to an arch.
+    """
+    costs = [graph.edge_costs(cost) for cost, _ in limits]
+    floors = [
+        graph.fold([cost.rest(state) for state in graph.levels[-1]], least_sum, prices)
+        for (cost, _), prices in zip(limits, costs, strict=True)
+    ]
+    found: list[Arch] = []
+    # Nodes, the blocks that lead there, and what they leave of each budget.
+    stack: list[tuple[int, tuple[BlockArch, ...], tuple[float, ...]]] = []
+    stack.append((0, (), tuple(limit for _, limit in limits)))
+    visits = 0
+    while stack:
+        node, blocks, left = stack.pop()
+        level = len(blocks)
+        visits += 1
+        if level == len(graph.edges):
+            found.append(Arch(blocks))
+        else:
+            for k, edge in enumerate(graph.edges[level][node]):
+                after = tuple(
+                    rest - prices[level][node][k] for rest, prices in zip(left, costs, strict=True)
+                )
+                floor = (each[level + 1][edge.to] for each in floors)
+                if all(rest >= least for rest, least in zip(after, floor, strict=True)):
+                    stack.append((edge.to, (*blocks, edge.block), after))
+        if len(found) > most or visits > MOST_VISITS:
+            return None
+    return found
 
 
 def integer_below(rng: np.random.Generator, bound: int) -> int:

@@ -8,36 +8,44 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from space.arch import BlockArch
 from space.shape import BackboneShape
 from space.state import State, Tokens
-from space.utils.errors import shown
 from space.utils.reader import Reader
-from space.utils.values import is_integer
 
 Kind = Literal["reduce", "subset", "attention"]
 ChoiceT = TypeVar("ChoiceT")
 AxisT = TypeVar("AxisT", bound="Axis")
-# A hand-made arch: the choices of one operator, by block.
+# A hand-made arch: the choices of one operator, by block; and such archs by family.
 Placing = dict[int, Any]
+Families = dict[str, Iterator[Placing]]
 
 
-class Axis(Protocol):
-    """The allowed choices of one operator: the `space.NAME` section of a config."""
+@dataclass(frozen=True)
+class Axis(ABC):
+    """The allowed choices of one operator: the `space.NAME` section of a config.
+
+    Args:
+        blocks: The blocks that may make a choice.
+    """
+
+    blocks: tuple[int, ...]
 
     @property
-    def blocks(self) -> tuple[int, ...]:
-        """The blocks that may make a choice."""
-
-    @property
+    @abstractmethod
     def choices(self) -> tuple[Any, ...]:
         """The choices beside the plain one, in gene order."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the fields without cached properties."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the config section of this axis."""
+        return {name: _plain(value) for name, value in self.__getstate__().items() if value != ()}
 
 
 class Term(NamedTuple):
@@ -134,9 +142,9 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
             extra[self.field] = choice
         return replace(block, extra=tuple(sorted(extra.items())))
 
-    @abstractmethod
     def text(self, choice: ChoiceT) -> str:
         """Format a choice as a gene's value."""
+        return str(choice)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -147,9 +155,10 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """Return a choice as keys of a block in arch files; empty for the plain one."""
         return {} if choice == self.plain else {self.field: choice}
 
-    @abstractmethod
     def from_dict(self, given: Mapping[str, Reader]) -> ChoiceT:
-        """Read the choice of a block in an arch file, from those of `keys` that it has."""
+        """Read the choice of a block that has some of `keys` in an arch file, by key."""
+        choice: ChoiceT = given[self.field].value
+        return choice
 
     # --- rules
 
@@ -159,7 +168,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     def start(self) -> Any:
         """Return the counter before block 0."""
-        return None
+        return 0
 
     def canonical(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> ChoiceT:
         """Return the plain choice if `choice` changes nothing, else the axis's first equal one."""
@@ -171,12 +180,6 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """Return why block `i` cannot make a canonical choice, or None; no axis means no limits."""
         return None
 
-    def unlisted(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> str | None:
-        """Name what of a canonical choice the axis does not list; None if it lists all."""
-        if axis is not None and choice in axis.choices:
-            return None
-        return f"{self.name} {self.text(choice)}"
-
     @abstractmethod
     def advance(self, tokens: Tokens, own: Any, choice: ChoiceT) -> tuple[Tokens, Any]:
         """Return tokens and counter after a canonical choice, also the plain one."""
@@ -187,9 +190,9 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     def cost(self, tokens: Tokens, own: Any, choice: ChoiceT, shape: BackboneShape) -> BlockCost:
         """Return the cost that a choice adds to the block and to the block before it."""
 
-    @abstractmethod
     def effect(self, after: State, choice: ChoiceT) -> list[Any]:
         """Return plain values that identify what a choice computes."""
+        return [self.text(choice)]
 
     def kernel(self, choice: ChoiceT) -> str | None:
         """Return the name of the weights that only archs with this choice train, or None."""
@@ -214,9 +217,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """Invert `decoded`: return a gene's choice that decodes to this one."""
         return choice
 
-    def families(
-        self, axis: AxisT | None, depth: int, ends: list[Any]
-    ) -> dict[str, Iterator[Placing]]:
+    def families(self, axis: AxisT | None, depth: int, ends: list[Any]) -> Families:
         """Return hand-made archs with this operator, by the name of the family.
 
         Args:
@@ -241,28 +242,23 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         return self.text(choice)
 
 
-def attention_elements(n: int, shape: BackboneShape, *, projections: int = 4, maps: int = 0) -> int:
-    """Return the elements alive in the attention of N tokens: tokens, norm, projections, maps."""
-    projected = projections * n * shape.attention_width
-    return 2 * n * shape.width + projected + maps * shape.heads * n * n
-
-
-def mlp_elements(n: int, shape: BackboneShape) -> int:
-    """Return the elements alive in the MLP of a block of N tokens: tokens, norm, hidden layer."""
-    return n * (2 * shape.width + shape.mlp.macs // shape.width)
+def runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placing]:
+    """Yield placings of runs of each choice, a plain block between them, from some block on."""
+    for choice in choices:
+        for first in range(1, depth):
+            blocks = (i for i in range(first, depth) if (i - first) % (length + 1) < length)
+            yield dict.fromkeys(blocks, choice)
 
 
 def blocks_of(section: Reader, depth: int, first: int) -> tuple[int, ...]:
     """Read the blocks of a section in ascending order; "all" is every block from `first` on."""
     if section.value == "all":
         return tuple(range(first, depth))
+    blocks = section.distinct(lambda each: each.integer(0, depth - 1))
+    if min(blocks) < first:
+        raise section.error(f"block {min(blocks)} can never make this choice; the first is {first}")
+    return tuple(sorted(blocks))
 
-    def block(each: Reader) -> int:
-        value = each.value
-        if not is_integer(value) or not 0 <= value < depth:
-            raise each.error(f"must be a block of 0 to {depth - 1}, got {shown(value)}")
-        if value < first:
-            raise each.error(f"block {value} can never make this choice; the first is {first}")
-        return value
 
-    return tuple(sorted(section.distinct(block)))
+def _plain(value: Any) -> Any:
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value

@@ -4,44 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import cached_property
 from itertools import combinations
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
-from space.operators.base import FREE, BlockCost, Operator, Placing, Term, blocks_of
+from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Placing, Term, blocks_of
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.errors import shown
 from space.utils.reader import Reader
 from space.utils.values import is_integer
 
-T = TypeVar("T")
-
 CONV_TAPS = {"conv2d": 9, "conv1d": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class PoolAxis:
+@dataclass(frozen=True)
+class PoolAxis(Axis):
     """The poolings that a space allows: every kind with every grid or stride that suits it."""
 
-    blocks: tuple[int, ...]
     kinds: tuple[PoolKind, ...]
     grids: tuple[Grid, ...]
     strides: tuple[int, ...]
     max_pools: int
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Pool, ...]:
-        return _pools(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        values: dict[str, Any] = {"blocks": list(self.blocks), "kinds": list(self.kinds)}
-        if self.grids:
-            values["grids"] = [list(grid) for grid in self.grids]
-        if self.strides:
-            values["strides"] = list(self.strides)
-        return values | {"max_pools": self.max_pools}
+        found: list[Pool] = []
+        for kind in self.kinds:
+            if kind.endswith("2d"):
+                found += [Pool(kind, grid=grid) for grid in self.grids]
+            else:
+                found += [Pool(kind, stride=stride) for stride in self.strides]
+        return tuple(found)
 
 
 class Pooling(Operator[Pool | None, PoolAxis]):
@@ -62,13 +57,10 @@ class Pooling(Operator[Pool | None, PoolAxis]):
     def to_dict(self, choice: Pool | None) -> dict[str, Any]:
         if choice is None:
             return {}
-        if choice.grid is not None:
-            return {"pool": {"kind": choice.kind, "grid": list(choice.grid)}}
-        return {"pool": {"kind": choice.kind, "stride": choice.stride}}
+        target = {"stride": choice.stride} if choice.grid is None else {"grid": list(choice.grid)}
+        return {"pool": {"kind": choice.kind, **target}}
 
     def from_dict(self, given: Mapping[str, Reader]) -> Pool | None:
-        if "pool" not in given:
-            return None
         keys = given["pool"].mapping("kind", grid=None, stride=None)
         grid = keys["grid"].value
         if isinstance(grid, list):
@@ -78,14 +70,11 @@ class Pooling(Operator[Pool | None, PoolAxis]):
     def read_axis(self, section: Reader, shape: BackboneShape) -> PoolAxis:
         given = section.mapping("kinds", blocks="all", grids=(), strides=(), max_pools=2)
         kinds = given["kinds"].distinct(lambda each: each.choice(POOL_KINDS))
-        grids = _targets(given["grids"], partial(_read_grid, shape=shape))
-        strides = _targets(given["strides"], lambda each: each.integer(least=2))
+        grids = given["grids"].distinct(lambda each: _read_grid(each, shape.grid), least=0)
+        strides = given["strides"].distinct(lambda each: each.integer(least=2), least=0)
         for key, targets, ending in (("grids", grids, "2d"), ("strides", strides, "1d")):
-            wanted = [kind for kind in kinds if kind.endswith(ending)]
-            if wanted and not targets:
-                raise given[key].error(f"needed for {', '.join(wanted)}")
-            if targets and not wanted:
-                raise given[key].error(f"no {ending} kind is listed")
+            if any(kind.endswith(ending) for kind in kinds) != bool(targets):
+                raise given[key].error(f"needed for {ending} kinds, and for no others")
         if "conv1d" in kinds and strides != (2,):
             raise given["strides"].error(f"conv1d has stride 2 only, got {list(strides)}")
         if "conv2d" in kinds and not {halved(grid) for grid in (shape.grid, *grids)} & {*grids}:
@@ -95,11 +84,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
                 f"that would be {half[0]}x{half[1]}"
             )
         blocks = blocks_of(given["blocks"], shape.depth, first=0)
-        max_pools = given["max_pools"].integer(least=1)
-        return PoolAxis(blocks, cast(tuple[PoolKind, ...], kinds), grids, strides, max_pools)
-
-    def start(self) -> int:
-        return 0
+        return PoolAxis(blocks, kinds, grids, strides, given["max_pools"].integer(least=1))
 
     def canonical(
         self, tokens: Tokens, own: int, choice: Pool | None, axis: PoolAxis | None
@@ -107,7 +92,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         if choice is None:
             return None
         grid, count = pooled(tokens, choice)
-        if (grid, count) in ((tokens.grid, tokens.patches), (None, tokens.patches)):
+        if count == tokens.patches and grid in (tokens.grid, None):
             return None
         if axis is not None and choice.stride is not None and choice.kind in axis.kinds:
             equal = [stride for stride in axis.strides if -(-tokens.patches // stride) == count]
@@ -154,17 +139,15 @@ class Pooling(Operator[Pool | None, PoolAxis]):
 
     def gene_choices(self, axis: PoolAxis, found: Iterable[Pool | None]) -> Iterable[Pool | None]:
         # A pooling that no arch has in this block would always decode to none.
-        return [pool for pool in dict.fromkeys(found) if pool is not None]
+        return found
 
-    def families(
-        self, axis: PoolAxis | None, depth: int, ends: list[int]
-    ) -> dict[str, Iterator[Placing]]:
+    def families(self, axis: PoolAxis | None, depth: int, ends: list[int]) -> Families:
         most = max(ends)
         return {
-            "two pools": _schedules(axis, 2, depth, lambda j: (j + 1) * depth / 3),
-            "late pools": _schedules(axis, most, depth, lambda j: depth - most + j),
-            "early pools": _schedules(axis, most, depth, lambda j: j),
-            "linear pools": _schedules(axis, most, depth, lambda j: (j + 1) * depth / (most + 1)),
+            "two pools": _schedules(axis, 2, lambda j: (j + 1) * depth / 3),
+            "late pools": _schedules(axis, most, lambda j: depth - most + j),
+            "early pools": _schedules(axis, most, lambda j: j),
+            "linear pools": _schedules(axis, most, lambda j: (j + 1) * depth / (most + 1)),
         }
 
     def describe(self, choice: Pool | None) -> str:
@@ -175,17 +158,6 @@ class Pooling(Operator[Pool | None, PoolAxis]):
 
     def label(self, before: Tokens, after: Tokens, choice: Pool | None) -> str:
         return f"{choice and choice.kind}\n{_size(before)}\n→ {_size(after)}"
-
-
-@lru_cache(maxsize=64)
-def _pools(axis: PoolAxis) -> tuple[Pool, ...]:
-    found: list[Pool] = []
-    for kind in axis.kinds:
-        if kind.endswith("2d"):
-            found += [Pool(kind, grid=grid) for grid in axis.grids]
-        else:
-            found += [Pool(kind, stride=stride) for stride in axis.strides]
-    return tuple(found)
 
 
 def _size(tokens: Tokens) -> str:
@@ -217,13 +189,8 @@ def _grid_violation(tokens: Tokens, pool: Pool, target: Grid) -> str | None:
     return None
 
 
-def _targets(reader: Reader, read: Callable[[Reader], T]) -> tuple[T, ...]:
-    """Read the distinct values of a list; empty where the key is absent."""
-    return () if reader.value == () else reader.distinct(read)
-
-
-def _read_grid(reader: Reader, shape: BackboneShape) -> Grid:
-    value, most = reader.value, shape.grid
+def _read_grid(reader: Reader, most: Grid) -> Grid:
+    value = reader.value
     sides = (value, value) if is_integer(value) else value
     if not isinstance(sides, list | tuple) or len(sides) != 2:
         raise reader.error(f"must be a side or [height, width], got {shown(value)}")
@@ -236,9 +203,12 @@ def _read_grid(reader: Reader, shape: BackboneShape) -> Grid:
 
 
 def _schedules(
-    axis: PoolAxis | None, count: int, depth: int, depth_of: Callable[[int], float]
+    axis: PoolAxis | None, count: int, depth_of: Callable[[int], float]
 ) -> Iterator[Placing]:
-    """Yield placings of `count` poolings of one kind, each at the block nearest its depth."""
+    """Yield placings of `count` poolings of one kind, each at the block nearest its depth.
+
+    The grids of 2-D kinds decrease; 1-D kinds repeat one stride.
+    """
     if axis is None or len(axis.blocks) < count:
         return
     free, places = list(axis.blocks), []
@@ -246,17 +216,11 @@ def _schedules(
         wanted = depth_of(j)
         places.append(min(free, key=lambda i: (abs(i - wanted), i)))
         free.remove(places[-1])
-    places.sort()
     for kind in axis.kinds:
         pools = [pool for pool in axis.choices if pool.kind == kind]
-        for chosen in _falling(pools, count):
-            yield dict(zip(places, chosen, strict=True))
-
-
-def _falling(pools: list[Pool], count: int) -> Iterator[tuple[Pool, ...]]:
-    """Yield decreasing grids for 2-D kinds, and one repeated stride for 1-D kinds."""
-    if pools[0].two_dimensional:
-        ordered = sorted(pools, key=lambda pool: pool.grid or (0, 0), reverse=True)
-        yield from combinations(ordered, count)
-    else:
-        yield from ((pool,) * count for pool in pools)
+        schedules: Iterable[tuple[Pool, ...]] = [(pool,) * count for pool in pools]
+        if kind.endswith("2d"):
+            pools.sort(key=lambda pool: pool.grid or (0, 0), reverse=True)
+            schedules = combinations(pools, count)
+        for schedule in schedules:
+            yield dict(zip(sorted(places), schedule, strict=True))

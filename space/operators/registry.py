@@ -34,11 +34,8 @@ def operator(name: str) -> Operator[Any, Any]:
     for each in _operators:
         if each.name == name:
             return each
-    raise InputError(
-        f"operator {shown(name)}: not registered in this process, which has "
-        f"{', '.join(each.name for each in _operators)}; register it in every process "
-        "(docs/space.md)"
-    )
+    known = ", ".join(each.name for each in _operators)
+    raise InputError(f"operator {shown(name)}: not registered in this process, which has {known}")
 
 
 def register(added: Operator[Any, Any]) -> None:
@@ -51,10 +48,7 @@ def register(added: Operator[Any, Any]) -> None:
     for key in (added.name, *added.keys):
         if key in taken:
             raise InputError(f"operator {key!r}: there is one of that name")
-    attention = [each for each in _operators if each.kind == "attention"]
-    others = [each for each in _operators if each.kind != "attention"]
-    (attention if added.kind == "attention" else others).append(added)
-    _set((*others, *attention))
+    _set(tuple(sorted((*_operators, added), key=lambda each: each.kind == "attention")))
 
 
 @contextmanager

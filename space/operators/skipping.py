@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 from space.arch import SELECTORS, BlockArch, Selector
-from space.operators.base import (
-    FREE,
-    BlockCost,
-    Operator,
-    Placing,
-    Term,
-    attention_elements,
-    blocks_of,
-    mlp_elements,
-)
+from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, blocks_of, runs
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.reader import Reader
@@ -31,26 +22,17 @@ class Skip(NamedTuple):
     selector: Selector
 
 
-@dataclass(frozen=True, slots=True)
-class SkipAxis:
+@dataclass(frozen=True)
+class SkipAxis(Axis):
     """The blocks, skip ratios and selectors that a space allows."""
 
-    blocks: tuple[int, ...]
     ratios: tuple[float, ...]
     selectors: tuple[Selector, ...]
     max_run: int
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Skip, ...]:
         return tuple(Skip(ratio, name) for ratio in self.ratios for name in self.selectors)
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "blocks": list(self.blocks),
-            "ratios": list(self.ratios),
-            "selectors": list(self.selectors),
-            "max_run": self.max_run,
-        }
 
 
 class Skipping(Operator[Skip, SkipAxis]):
@@ -88,29 +70,23 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def read_axis(self, section: Reader, shape: BackboneShape) -> SkipAxis:
         keys = section.mapping("ratios", blocks="all", selectors=("map",), max_run=1)
-        selectors = keys["selectors"].distinct(lambda each: each.choice(SELECTORS))
         return SkipAxis(
             blocks_of(keys["blocks"], shape.depth, first=1),
             keys["ratios"].distinct(Reader.ratio),
-            cast(tuple[Selector, ...], selectors),
+            keys["selectors"].distinct(lambda each: each.choice(SELECTORS)),
             keys["max_run"].integer(1),
         )
 
-    def start(self) -> int:
-        return 0
-
     def canonical(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None) -> Skip:
         ratio, selector = choice
-        k = kept(ratio, tokens.patches) if ratio else tokens.patches
+        k = kept(ratio, tokens.patches)
         if k == tokens.patches:
             return self.plain
         if axis is not None:
             equal = (each for each in axis.ratios if kept(each, tokens.patches) == k)
             ratio = min(equal, default=ratio)
         # Inside a run no tokens are selected.
-        if own:
-            selector = "map"
-        return choice if choice == (ratio, selector) else Skip(ratio, selector)
+        return Skip(ratio, "map" if own else selector)
 
     def violation(
         self, i: int, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None
@@ -121,10 +97,7 @@ class Skipping(Operator[Skip, SkipAxis]):
             if i == 0:
                 return "block 0 cannot skip: the block before a run scores its tokens"
             if not tokens.own_maps:
-                return (
-                    "a run of skipping blocks starts only after a block that attends by itself "
-                    "(own)"
-                )
+                return "a run of skipping blocks starts only after a block that attends by itself"
             if tokens.changed:
                 return "a run of skipping blocks starts only after a block that saw its tokens"
         elif kept(choice.ratio, tokens.patches) != tokens.inside:
@@ -133,21 +106,13 @@ class Skipping(Operator[Skip, SkipAxis]):
             return f"more than {axis.max_run} skipping blocks in a row (skip.max_run)"
         return None
 
-    def unlisted(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None) -> str | None:
-        if axis is None or choice.ratio not in axis.ratios:
-            return f"skip {choice.ratio}"
-        listed = own or choice.selector in axis.selectors
-        return None if listed else f"selector {choice.selector}"
-
     def advance(self, tokens: Tokens, own: int, choice: Skip) -> tuple[Tokens, int]:
-        if choice.ratio:
-            if own:
-                return tokens, own + 1
-            k = kept(choice.ratio, tokens.patches)
-            return Tokens(tokens.grid, tokens.patches, k, True, tokens.own_maps), 1
-        if own:
-            return Tokens(tokens.grid, tokens.patches, 0, True, tokens.own_maps), 0
-        return tokens, 0
+        if choice.ratio and own:
+            return tokens, own + 1
+        if not choice.ratio and not own:
+            return tokens, 0
+        inside = kept(choice.ratio, tokens.patches) if choice.ratio else 0
+        return Tokens(tokens.grid, tokens.patches, inside, True, tokens.own_maps), int(not own)
 
     def cost(self, tokens: Tokens, own: int, choice: Skip, shape: BackboneShape) -> BlockCost:
         if not choice.ratio:
@@ -157,40 +122,37 @@ class Skipping(Operator[Skip, SkipAxis]):
             return BlockCost(held=n * shape.width)
         # The selector uses the attention of the block before the run; a map selector reads its
         # logits and adds a hidden and a predicted map.
-        mapped = choice.selector == "map"
-        macs = 2 * shape.heads**2 * n * n if mapped else shape.attention_width * n
-        term = Term(
-            f"{choice.selector} selector", tokens.patches, kept(choice.ratio, tokens.patches)
-        )
-        attention = attention_elements(n, shape, maps=3 if mapped else 0)
+        if choice.selector == "map":
+            macs, params, maps = 2 * shape.heads**2 * n * n, 2 * shape.heads**2 + shape.heads, 3
+        else:
+            macs, params, maps = shape.attention_width * n, 0, 0
+        k = kept(choice.ratio, tokens.patches)
         return BlockCost(
             macs=macs,
-            params=2 * shape.heads**2 + shape.heads if mapped else 0,
-            before=max(mlp_elements(n, shape), attention),
+            params=params,
+            before=max(shape.mlp_elements(n), shape.attention_elements(n, maps=maps)),
             held=n * shape.width,
-            terms=((term, macs),),
+            terms=((Term(f"{choice.selector} selector", tokens.patches, k), macs),),
         )
 
     def effect(self, after: State, choice: Skip) -> list[Any]:
         return [after.tokens.inside, choice.selector]
 
     def decoded(self, tokens: Tokens, own: int, asked: Skip, axis: SkipAxis) -> Skip:
-        # A block that skips right after a block of a run continues the run.
         if not own or not asked.ratio:
             return asked
-        return Skip(self._running(tokens, axis), "map")
+        # A block that skips right after a block of a run continues it, at the canonical ratio.
+        equal = (each for each in axis.ratios if kept(each, tokens.patches) == tokens.inside)
+        return Skip(min(equal), "map")
 
     def encoded(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis) -> Skip:
         # Inside a run all skip values are equivalent.
         return axis.choices[0] if own and choice.ratio else choice
 
-    def families(
-        self, axis: SkipAxis | None, depth: int, ends: list[int]
-    ) -> dict[str, Iterator[Placing]]:
-        return {
-            "alternate skip": _alternate(axis, depth),
-            "skip alone": _runs(axis, depth),
-        }
+    def families(self, axis: SkipAxis | None, depth: int, ends: list[int]) -> Families:
+        lengths = {"alternate skip": 1, "skip alone": axis.max_run if axis else 0}
+        choices = axis.choices if axis else ()
+        return {name: runs(choices, length, depth) for name, length in lengths.items()}
 
     def describe(self, choice: Skip) -> str:
         if not choice.ratio:
@@ -203,30 +165,8 @@ class Skipping(Operator[Skip, SkipAxis]):
     def summary(self, choice: Skip) -> str:
         return f"{choice.ratio:.0%}"
 
-    def _running(self, tokens: Tokens, axis: SkipAxis) -> float:
-        """Return the ratio of the current run, the smallest equal one as in canonical form."""
-        return min(each for each in axis.ratios if kept(each, tokens.patches) == tokens.inside)
-
 
 @lru_cache(maxsize=65536)
 def kept(ratio: float, tokens: int) -> int:
     """Return K = P - floor(ratio * P) in exact decimals: 0.29 * 100 skips 29 tokens, not 28."""
     return tokens - int(Fraction(str(ratio)) * tokens)
-
-
-def _alternate(axis: SkipAxis | None, depth: int) -> Iterator[Placing]:
-    """Yield placings that skip every other block at one ratio, from some block on (ToSA)."""
-    for choice in axis.choices if axis else ():
-        for first in range(1, depth):
-            yield dict.fromkeys(range(first, depth, 2), choice)
-
-
-def _runs(axis: SkipAxis | None, depth: int) -> Iterator[Placing]:
-    """Yield placings of runs of greatest length, a full block between them, from some block on."""
-    if axis is None:
-        return
-    run = axis.max_run
-    for choice in axis.choices:
-        for first in range(1, depth):
-            blocks = (i for i in range(first, depth) if (i - first) % (run + 1) < run)
-            yield dict.fromkeys(blocks, choice)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from space.arch import Arch, BlockArch
@@ -14,7 +13,6 @@ from space.state import State, Tokens
 from space.utils.errors import InputError
 
 PLAIN = BlockArch()
-NO_AXES: Mapping[str, Axis] = MappingProxyType({})
 
 
 class Turn(NamedTuple):
@@ -35,8 +33,8 @@ class Turn(NamedTuple):
 
 def start(shape: BackboneShape) -> State:
     """Return the state before block 0."""
-    grid, counters = shape.grid, (operator.start() for operator in operators())
-    return State(Tokens(grid, grid[0] * grid[1]), tuple(counters))
+    tokens = Tokens(shape.grid, shape.patch_tokens)
+    return State(tokens, tuple(operator.start() for operator in operators()))
 
 
 def turns(state: State, block: BlockArch) -> Iterator[Turn]:
@@ -58,9 +56,7 @@ def advance(state: State, block: BlockArch) -> State:
     return State(tokens, tuple(counters))
 
 
-def canonical_block(
-    state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
-) -> BlockArch:
+def canonical_block(state: State, block: BlockArch, axes: Mapping[str, Axis]) -> BlockArch:
     """Return the canonical form of `block` at `state`."""
     tokens = state.tokens
     for operator, own in zip(operators(), state.own, strict=True):
@@ -72,8 +68,19 @@ def canonical_block(
     return block
 
 
+def canonical_steps(
+    arch: Arch, shape: BackboneShape, axes: Mapping[str, Axis]
+) -> Iterator[tuple[State, BlockArch]]:
+    """Yield the state before each block and the canonical form of the block."""
+    state = start(shape)
+    for given in arch.blocks:
+        block = canonical_block(state, given, axes)
+        yield state, block
+        state = advance(state, block)
+
+
 def violations(
-    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] = NO_AXES
+    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] | None = None
 ) -> list[str]:
     """Return the reasons why a block in canonical form is invalid; empty if it is valid.
 
@@ -81,7 +88,7 @@ def violations(
         i: Index of the block.
         state: The state before it.
         block: Its choices.
-        axes: Axes of a space; without them there are no limits.
+        axes: Axes of a space; None for no limits.
     """
     reasons, choosing = [], []
     for operator, tokens, own, choice in turns(state, block):
@@ -89,32 +96,21 @@ def violations(
             continue
         if operator.kind != "attention":
             choosing.append(operator.name)
-        axis = axes.get(operator.name)
+        axis = None if axes is None else axes.get(operator.name)
         reason = operator.violation(i, tokens, own, choice, axis)
         if reason is not None:
             reasons.append(reason)
+        here = axis.choices if axis is not None and i in axis.blocks else ()
+        gene = choice if axis is None else operator.encoded(tokens, own, choice, axis)
+        if axes is not None and gene not in here:
+            reasons.append(f"the space lists no {operator.field} {operator.text(choice)} here")
     if len(choosing) > 1:
         reasons.append(f"a block cannot both {' and '.join(choosing)}")
     return reasons
 
 
-def unlisted(i: int, state: State, block: BlockArch, axes: Mapping[str, Axis]) -> list[str]:
-    """Return reasons for the choices of canonical block `i` that a space does not list."""
-    reasons = []
-    for operator, tokens, own, choice in turns(state, block):
-        if choice != operator.plain:
-            axis = axes.get(operator.name)
-            here = axis if axis is not None and i in axis.blocks else None
-            missing = operator.unlisted(tokens, own, choice, here)
-            if missing is not None:
-                reasons.append(f"the space lists no {missing} here")
-    return reasons
-
-
-def block_choices(
-    i: int, state: State, axes: Mapping[str, Axis]
-) -> Iterator[tuple[BlockArch, State]]:
-    """Yield the canonical choices of block `i` at a state, in gene order, and the states after it.
+def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[BlockArch, State]]:
+    """List the canonical choices of block `i` at a state, in gene order, and the states after it.
 
     Gene order is that of the operators, each with its plain choice first.
     """
@@ -126,12 +122,11 @@ def block_choices(
             free = operator.kind == "attention" or block is PLAIN
             others = _allowed(i, operator, tokens, own, axis) if free else ()
             for choice in (operator.plain, *others):
-                after, counter = operator.advance(tokens, own, choice)
                 chosen = block if choice == operator.plain else operator.put(block, choice)
+                after, counter = operator.advance(tokens, own, choice)
                 grown.append((chosen, after, (*counters, counter)))
         found = grown
-    for block, tokens, counters in found:
-        yield block, State(tokens, counters)
+    return [(block, State(tokens, counters)) for block, tokens, counters in found]
 
 
 def _allowed(
@@ -169,12 +164,10 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
         raise InputError(f"the arch has {arch.depth} blocks, the backbone {shape.depth}")
     states, blocks = [start(shape)], []
     for i, given in enumerate(arch.blocks):
-        state, block = states[-1], given
-        if block != PLAIN:
-            block, reasons = _checked(i == 0, state, block)
-            if reasons:
-                raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
-        states.append(advance(state, block))
+        block, reasons = _checked(i == 0, states[-1], given)
+        if reasons:
+            raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
+        states.append(advance(states[-1], block))
         blocks.append(block)
     return Trace(tuple(states), tuple(blocks))
 
@@ -182,5 +175,5 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
 @cached(1 << 16)
 def _checked(first: bool, state: State, block: BlockArch) -> tuple[BlockArch, tuple[str, ...]]:
     """Return the canonical form of a block, and why it is invalid as block 0, or as a later one."""
-    block = canonical_block(state, block)
+    block = canonical_block(state, block, {})
     return block, tuple(violations(0 if first else 1, state, block))

@@ -13,6 +13,7 @@ from space.utils.values import is_integer, is_number, one_of
 from space.utils.yaml_file import Document, Place, dotted, read_yaml
 
 T = TypeVar("T")
+NameT = TypeVar("NameT", bound=str)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Reader:
                 raise self.error(f"missing {key!r}")
         return {key: self._at(key, value) for key, value in (optional | given).items()}
 
+    def plain_mapping(self) -> dict[str, Any]:
+        """Read a mapping with any keys to plain values."""
+        return {key: each.value for key, each in self.entries().items()}
+
     def entries(self) -> dict[str, Reader]:
         """Read a mapping with any keys."""
         if not isinstance(self.value, Mapping):
@@ -68,10 +73,10 @@ class Reader:
             raise self.error(f"must be {wanted}, got {shown(self.value)}")
         return [self._at(i, value) for i, value in enumerate(self.value)]
 
-    def distinct(self, read: Callable[[Reader], T]) -> tuple[T, ...]:
-        """Read a list that is not empty and has no duplicates."""
+    def distinct(self, read: Callable[[Reader], T], least: int = 1) -> tuple[T, ...]:
+        """Read a list of at least `least` values without duplicates."""
         found: list[T] = []
-        for each in self.items(least=1):
+        for each in self.items(least):
             value = read(each)
             if value in found:
                 raise each.error(f"{shown(each.value)} is listed twice")
@@ -79,11 +84,11 @@ class Reader:
         return tuple(found)
 
     def integer(self, least: int = 0, most: int | None = None) -> int:
-        if not is_integer(self.value) or self.value < least:
-            raise self.error(f"must be an integer of at least {least}, got {shown(self.value)}")
-        if most is not None and self.value > most:
-            raise self.error(f"must be an integer of at most {most}, got {shown(self.value)}")
-        return self.value
+        value = self.value
+        if not is_integer(value) or value < least or (most is not None and value > most):
+            wanted = f"of at least {least}" if most is None else f"of {least} to {most}"
+            raise self.error(f"must be an integer {wanted}, got {shown(value)}")
+        return value
 
     def number(self, least: float = 0.0) -> float:
         if not is_number(self.value) or self.value < least:
@@ -124,9 +129,9 @@ class Reader:
             raise self.error(f"must be text, got {shown(self.value)}")
         return self.value
 
-    def choice(self, known: tuple[str, ...]) -> str:
+    def choice(self, known: tuple[NameT, ...]) -> NameT:
         self.make(one_of, "value", self.value, known)
-        return str(self.value)
+        return known[known.index(self.value)]
 
     def make(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         """Call `function`; its InputError gets the place of this value."""

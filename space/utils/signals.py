@@ -30,7 +30,7 @@ def raise_on_sigterm() -> Iterator[None]:
     Only in the main thread, and only where SIGTERM has no other handler.
     """
     with restore_handlers():
-        if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        if _handlers().get(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, terminate)
         yield
 
@@ -38,8 +38,7 @@ def raise_on_sigterm() -> Iterator[None]:
 @contextmanager
 def restore_handlers() -> Iterator[None]:
     """Restore the handlers of SIGINT and SIGTERM at the end of the context."""
-    numbers = (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ()
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = _handlers()
     try:
         yield
     finally:
@@ -49,13 +48,11 @@ def restore_handlers() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
-@contextmanager
-def ignore_signals() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM, for short work that must not be interrupted."""
-    with restore_handlers():
-        for number in (signal.SIGINT, signal.SIGTERM) if _in_main_thread() else ():
-            signal.signal(number, signal.SIG_IGN)
-        yield
+def _handlers() -> dict[int, Any]:
+    """Return the handlers of SIGINT and SIGTERM; none outside the main thread, which sets them."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 # Set by `ask_to_stop`, until the process exits.
@@ -130,11 +127,12 @@ def defer_signals(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
         KeyboardInterrupt: Ctrl-C was received; its subclass `Terminated` after SIGTERM.
     """
     stop = Stop(patient)
-    before = _free_handlers() if wanted else {}
+    before = _handlers() if wanted else {}
     try:
         with restore_handlers():
-            for number in before:
-                signal.signal(number, stop.hear)
+            for number, handler in before.items():
+                if handler in (signal.default_int_handler, signal.SIG_DFL, terminate):
+                    signal.signal(number, stop.hear)
             yield stop
         # After the old handlers are restored, so that a further signal acts as before.
         stop.check()
@@ -143,20 +141,3 @@ def defer_signals(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
             # With the default handler the parent expects the process to die of SIGTERM.
             signal.raise_signal(stop.signal)
         raise
-
-
-def _free_handlers() -> dict[int, Any]:
-    """Return the handlers of the signals that nothing else handles."""
-    if not _in_main_thread():
-        return {}
-    usual: dict[int, tuple[Any, ...]] = {
-        signal.SIGINT: (signal.default_int_handler,),
-        signal.SIGTERM: (signal.SIG_DFL, terminate),
-    }
-    found = {number: signal.getsignal(number) for number in usual}
-    return {number: handler for number, handler in found.items() if handler in usual[number]}
-
-
-def _in_main_thread() -> bool:
-    """Return whether this is the main thread, the only one that can set handlers."""
-    return threading.current_thread() is threading.main_thread()

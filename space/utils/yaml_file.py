@@ -6,14 +6,14 @@ that are no UTF-8. Writing is atomic.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from space.utils.atomic import replacing
-from space.utils.errors import InputError, cut, one_line, shown
+from space.utils.atomic import replacing, writing
+from space.utils.errors import InputError, cut, one_line, printable, shown
 
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 40
@@ -49,12 +49,8 @@ class Document(NamedTuple):
 
 def dotted(place: Place) -> str:
     """Format a place: `blocks[3].pool.grid`."""
-    parts = (f"[{key}]" if isinstance(key, int) else f".{_name(key)}" for key in place)
+    parts = (f"[{key}]" if isinstance(key, int) else f".{printable(key)}" for key in place)
     return cut("".join(parts).removeprefix("."))
-
-
-def _name(key: str) -> str:
-    return key if key.isprintable() else shown(key)
 
 
 def read_yaml(path: str | Path) -> Document:
@@ -64,12 +60,8 @@ def read_yaml(path: str | Path) -> Document:
         InputError: The file cannot be read, is too large, or is no YAML of plain values.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
-    return _parse(path, raw)
+    with writing(path, "read"), path.open("rb") as file:
+        return _parse(path, file.read(MOST_BYTES + 1))
 
 
 def _parse(path: Path, raw: bytes) -> Document:
@@ -79,19 +71,17 @@ def _parse(path: Path, raw: bytes) -> Document:
         text = raw.decode("utf-8")
         check_size(path, text)
         node = yaml.compose(text, Loader=Loader)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: byte {error.start} is no UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         reason = ", ".join(filter(None, (error.context, error.problem)))
         raise InputError(f"{path}:{line}: no valid YAML: {reason}") from None
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: no valid YAML: {one_line(error)}") from None
     if node is None:
         raise InputError(f"{path}: the file is empty")
-    reader = _Reader(path)
-    return Document(path, reader.value(node, ()), reader.lines)
+    document = Document(path, None, {})
+    return document._replace(data=_Reader(document).value(node, ()))
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -135,86 +125,70 @@ def check_size(path: Path | str, text: str) -> None:
         yaml.YAMLError: The text is no YAML.
     """
     depth = 0
-    for count, event in enumerate(_events(path, text)):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MOST_DEPTH or count > MOST_VALUES:
-            what = TOO_DEEP
-            if count > MOST_VALUES:
-                what = f"more than {MOST_VALUES:,} values"
-            line = event.start_mark.line + 1  # type: ignore[union-attr]
-            raise InputError(f"{path}:{line}: {what}, which no such file has")
-
-
-def _events(path: Path | str, text: str) -> Iterator[yaml.Event]:
-    """Yield YAML events; converts the nesting error of some versions of libyaml."""
     try:
-        yield from yaml.parse(text, Loader=Loader)
+        for count, event in enumerate(yaml.parse(text, Loader=Loader)):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MOST_DEPTH or count > MOST_VALUES:
+                what = TOO_DEEP if depth > MOST_DEPTH else f"more than {MOST_VALUES:,} values"
+                line = event.start_mark.line + 1  # type: ignore[union-attr]
+                raise InputError(f"{path}:{line}: {what}")
     except yaml.MarkedYAMLError as error:
+        # libyaml looks ahead, and may reach a limit of its own first.
         if "nesting depth" not in (error.problem or ""):
             raise
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{path}:{line}: {TOO_DEEP}, which no such file has") from None
+        raise InputError(f"{path}:{line}: {TOO_DEEP}") from None
 
 
 class _Reader:
-    """Converts nodes to plain values, and stores their lines."""
+    """Converts nodes to plain values, and stores their lines in the document."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines: dict[Place, int] = {}
+    def __init__(self, document: Document) -> None:
+        self.document = document
         self._construct = yaml.SafeLoader("").construct_object
 
     def value(self, node: yaml.Node, place: Place) -> Any:
-        self.lines.setdefault(place, node.start_mark.line + 1)
+        lines = self.document.lines
+        lines.setdefault(place, node.start_mark.line + 1)
         # Nodes are counted at each alias too, which bounds their expansion; the depth bounds nodes
         # that contain themselves.
-        if len(self.lines) > MOST_VALUES or len(place) > MOST_DEPTH:
+        if len(lines) > MOST_VALUES or len(place) > MOST_DEPTH:
             raise self._error(node, place, "too many values; aliases may not multiply")
-        if isinstance(node, yaml.MappingNode):
-            self._check_tag(node, place, "map")
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, place)
+        kind = "map" if isinstance(node, yaml.MappingNode) else "seq"
+        if node.tag != TAG + kind:
+            raise self._error(node, place, f"the tag {shown(node.tag)} is not allowed")
+        if kind == "map":
             return self._mapping(node, place)
-        if isinstance(node, yaml.SequenceNode):
-            self._check_tag(node, place, "seq")
-            return [self.value(child, (*place, i)) for i, child in enumerate(node.value)]
-        return self._scalar(node, place)
+        return [self.value(child, (*place, i)) for i, child in enumerate(node.value)]
 
-    def _scalar(self, node: yaml.Node, place: Place) -> Any:
-        kind = node.tag.removeprefix(TAG)
+    def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
+        problem = "is no text, number or boolean"
         # Long numbers take quadratic time to parse and print.
-        if kind in ("int", "float") and len(node.value) > MOST_DIGITS:
-            raise self._error(
-                node, place, f"{shown(node.value)} is too long a number; quote it if it is text"
-            )
-        try:
-            value = self._construct(node)
-        except (yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):
+        if node.tag in (f"{TAG}int", f"{TAG}float") and len(node.value) > MOST_DIGITS:
+            problem = "is too long a number"
+        else:
             # The errors of PyYAML's constructors for a scalar that does not fit its tag.
-            message = f"{shown(node.value)} cannot be read as {shown(kind)}; quote it if it is text"
-            raise self._error(node, place, message) from None
-        if value is not None and not isinstance(value, str | int | float | bool):
-            message = f"{shown(node.value)} is no text, number or boolean; quote it if it is text"
-            raise self._error(node, place, message)
-        return value
+            with suppress(yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):
+                value = self._construct(node)
+                if value is None or isinstance(value, str | int | float | bool):
+                    return value
+        raise self._error(node, place, f"{shown(node.value)} {problem}; quote it if it is text")
 
-    def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
+    def _mapping(self, node: yaml.Node, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, child in node.value:
-            key: Hashable = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(key, str) or key_node.tag != f"{TAG}str":
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None or key_node.tag != f"{TAG}str":
                 raise self._error(key_node, place, f"a key must be text, got {shown(key)}")
             if key in found:
                 raise self._error(key_node, (*place, key), "given twice")
-            self.lines[(*place, key)] = key_node.start_mark.line + 1
+            self.document.lines[(*place, key)] = key_node.start_mark.line + 1
             found[key] = self.value(child, (*place, key))
         return found
 
-    def _check_tag(self, node: yaml.Node, place: Place, tag: str) -> None:
-        if node.tag != f"{TAG}{tag}":
-            raise self._error(node, place, f"the tag {shown(node.tag)} is not allowed")
-
     def _error(self, node: yaml.Node, place: Place, message: str) -> InputError:
-        name = f" {dotted(place)}:" if place else ""
-        return InputError(f"{self.path}:{node.start_mark.line + 1}:{name} {message}")
+        self.document.lines[place] = node.start_mark.line + 1
+        return self.document.error(place, message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from space.arch_file import ArchFile, arch_data
+from space.arch_file import ArchFile
 from supernet.models.elastic import ElasticViT
 from supernet.models.subnet import timm_input
 
@@ -18,13 +18,13 @@ def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
     `timm.create_model("local-dir:FOLDER", pretrained=True)` and `hf-hub:USER/NAME` read it.
     """
     own: Any = subnet.pretrained_cfg
-    arch = arch_data(file.arch, shape=file.shape, backbone=file.backbone, input=file.input)
+    arch = ArchFile(file.arch, file.shape, backbone=file.backbone, input=file.input)
     return {
         "architecture": "tokennas_vit",
         "num_classes": subnet.num_classes,
         "num_features": subnet.num_features,
         **({"label_names": list(file.classes)} if file.classes else {}),
-        "model_args": {"arch": arch},
+        "model_args": {"arch": arch.to_dict()},
         "pretrained_cfg": {
             **{key: own[key] for key in LOOK if key in own},
             **timm_input(file),

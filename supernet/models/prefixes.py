@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from space.arch import Arch
-from space.cost import mac_cost
+from space.cost import MacCost
 from space.operators.walk import trace
 from supernet.models.activation_cache import ActivationCache, Prefix, default_memory_budget
 from supernet.models.plan import Step
@@ -119,7 +119,7 @@ class PrefixEvaluator:
         shape = self.supernet.shape
         steps = self.supernet.steps(arch)
         states, blocks = trace(canonical(self.supernet.space, arch), shape)
-        macs = [shape.stem.macs, *map(mac_cost(shape).block, states, blocks)]
+        macs = [shape.stem.macs, *map(MacCost(shape).block, states, blocks)]
         return [self._known.setdefault(steps[:k], Prefix(macs[k])) for k in range(len(steps))]
 
     def _tidy(self) -> None:

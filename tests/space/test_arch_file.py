@@ -96,7 +96,7 @@ def test_every_skip_ratio_survives(path, skip):
 @pytest.mark.parametrize("values", [{"crop": 0.9}, {"size": [3, 0, 32]}, {"mean": [True]}])
 def test_an_input_that_cannot_be_is_not_saved(tmp_path, arch, values):
     path, (key,) = tmp_path / "arch.yaml", values
-    with pytest.raises(InputError, match=rf"^input\.{key}: "):
+    with pytest.raises(InputError, match=rf"^input\.{key}"):
         save_arch(arch, path, shape=deit_small(), input=values)
     assert not path.exists()
 

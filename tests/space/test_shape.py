@@ -28,19 +28,19 @@ def test_patch_tokens_are_those_of_the_grid():
 
 KNOWN = ", ".join(field.name for field in dataclasses.fields(BackboneShape))
 WRONG = [
-    ({"depth": 0}, "shape: depth must be an integer of at least 1, got 0"),
-    ({"depth": 10**9}, "shape: depth must be at most 1000, got 1000000000"),
-    ({"depth": True}, "shape: depth must be an integer of at least 1, got True"),
-    ({"depth": "12"}, "shape: depth must be an integer of at least 1, got '12'"),
-    ({"width": 384.0}, "shape: width must be an integer of at least 1, got 384.0"),
+    ({"depth": 0}, "shape: depth: must be an integer of 1 to 1000, got 0"),
+    ({"depth": 10**9}, "shape: depth: must be an integer of 1 to 1000, got 1000000000"),
+    ({"depth": True}, "shape: depth: must be an integer of 1 to 1000, got True"),
+    ({"depth": "12"}, "shape: depth: must be an integer of 1 to 1000, got '12'"),
+    ({"width": 384.0}, "shape: width: must be an integer of at least 1, got 384.0"),
     ({"heads": None}, "shape: missing 'heads'"),
-    ({"prefix": -1}, "shape: prefix must be an integer of at least 0, got -1"),
-    ({"head_per_token": -1}, "shape: head_per_token must be an integer of at least 0, got -1"),
+    ({"prefix": -1}, "shape: prefix: must be an integer of at least 0, got -1"),
+    ({"head_per_token": -1}, "shape: head_per_token: must be an integer of at least 0, got -1"),
     ({"attention_width": 385}, "shape: attention_width must be a multiple of heads=6, got 385"),
-    ({"grid": 14}, "shape: grid must be [height, width], got 14"),
-    ({"grid": [14]}, "shape: grid must be [height, width], got (14,)"),
-    ({"grid": [14, 0]}, "shape: grid must be an integer of at least 1, got 0"),
-    ({"grid": [14, "14"]}, "shape: grid must be an integer of at least 1, got '14'"),
+    ({"grid": 14}, "shape: grid must be two positive integers, got 14"),
+    ({"grid": [14]}, "shape: grid must be two positive integers, got (14,)"),
+    ({"grid": [14, 0]}, "shape: grid must be two positive integers, got (14, 0)"),
+    ({"grid": [14, "14"]}, "shape: grid must be two positive integers, got (14, '14')"),
     ({"mlp": 5}, "shape.mlp: must be a mapping of macs, params, got 5"),
     ({"mlp": {"macs": 5}}, "shape.mlp: missing 'params'"),
     (
@@ -50,11 +50,11 @@ WRONG = [
     ({"mlp": {"macs": 5, "parms": 6}}, "shape.mlp.parms: unknown key; did you mean 'params'?"),
     (
         {"stem": {"macs": -5, "params": 6}},
-        "shape: stem.macs must be an integer of at least 0, got -5",
+        "shape: stem.macs: must be an integer of at least 0, got -5",
     ),
     (
         {"rest": {"macs": 0, "params": 1.5}},
-        "shape: rest.params must be an integer of at least 0, got 1.5",
+        "shape: rest.params: must be an integer of at least 0, got 1.5",
     ),
     ({"hight": 3}, f"shape.hight: unknown key; known are {KNOWN}"),
     (

@@ -106,10 +106,10 @@ def test_an_arch_of_another_depth_is_outside_and_told_so(depth):
 @pytest.mark.parametrize(
     ("block", "reason"),
     [
-        (BlockArch(skip=0.25), "the space lists no skip 0.25 here"),
-        (BlockArch(skip=0.5, selector="cls"), "the space lists no selector cls here"),
+        (BlockArch(skip=0.25), "the space lists no skip 0.25:map here"),
+        (BlockArch(skip=0.5, selector="cls"), "the space lists no skip 0.5:cls here"),
         (BlockArch(pool=Pool("avg1d", stride=2)), "the space lists no pool avg1d/2 here"),
-        (BlockArch(attention="shared"), "the space lists no shared attention here"),
+        (BlockArch(attention="shared"), "the space lists no attention shared here"),
     ],
 )
 def test_a_choice_that_is_not_listed_is_told_with_its_block(block, reason):

@@ -2,18 +2,14 @@
 
 from dataclasses import dataclass
 
-from space.operators.base import BlockCost, Operator, Term, blocks_of
+from space.operators.base import Axis, BlockCost, Operator, Term, blocks_of
 from space.state import Tokens
 from supernet.operators.base import TokenOperator
 
 
 @dataclass(frozen=True)
-class ThinAxis:
-    blocks: tuple[int, ...]
+class ThinAxis(Axis):
     choices = (True,)
-
-    def to_dict(self):
-        return {"blocks": list(self.blocks)}
 
 
 class Thin(Operator):
@@ -37,8 +33,8 @@ class Thin(Operator):
 
     def advance(self, tokens, own, choice):
         if not choice:
-            return tokens, None
-        return Tokens(None, -(-tokens.patches // 2), 0, True, tokens.own_maps), None
+            return tokens, own
+        return Tokens(None, -(-tokens.patches // 2), 0, True, tokens.own_maps), own
 
     def cost(self, tokens, own, choice, shape):
         if not choice:

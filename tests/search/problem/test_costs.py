@@ -79,9 +79,8 @@ def memory_reference(arch, shape):
 def test_activation_memory_is_the_largest_phase(seed):
     space, archs = drawn(seed)
     for arch in archs:
-        for element in (2, 4):
-            found = activation_memory(arch, space.shape, element)
-            assert found == element * memory_reference(arch, space.shape), arch
+        found = activation_memory(arch, space.shape)
+        assert found == 4 * memory_reference(arch, space.shape), arch
 
 
 def test_activation_memory_of_deit_small_by_hand():
@@ -94,9 +93,3 @@ def test_activation_memory_of_deit_small_by_hand():
     assert activation_memory(sharing, shape) == 4 * max(attention, 10 * n * d + 6 * n * n)
     pooled = Arch((BlockArch(pool=Pool("avg2d", grid=(7, 7))), *full.blocks[1:]))
     assert activation_memory(pooled, shape) == 4 * max((197 + 50) * d, 50 * 10 * d)
-
-
-def test_activation_memory_scales_with_the_element():
-    shape = deit_small()
-    full = Arch.full(12)
-    assert activation_memory(full, shape, element=2) * 2 == activation_memory(full, shape)

@@ -14,7 +14,7 @@ from search.problem.feasible import FeasibleArchs
 from search.problem.objectives import Objective
 from search.utils.units import quantity
 from space import InputError
-from space.counting.enumerate import list_archs
+from space.counting.graph import list_archs
 
 COSTS = ("macs", "params", "tokens", "activation_memory")
 SPACES = seeded_spaces(40, least=2, most=2000)
@@ -158,5 +158,5 @@ def test_a_listing_is_what_brute_force_finds(seed):
 
 def test_a_listing_that_takes_too_long_is_given_up(monkeypatch):
     space = toy_space()
-    monkeypatch.setattr("space.counting.enumerate.MOST_VISITS", 10)
+    monkeypatch.setattr("space.counting.graph.MOST_VISITS", 10)
     assert list_archs(space.graph, [], 1 << 30) is None

@@ -10,7 +10,8 @@ import space_reference as reference
 from space_toys import deit_small, seeded_spaces
 
 from space import Arch, SearchSpace, macs
-from space.cost import mac_cost
+from space.cost import MacCost
+from space.counting.graph import Graph
 
 SPACES = 300
 MOST_RAW = 4000
@@ -79,13 +80,13 @@ def test_no_arch_outside_the_graph_is_in_the_space(brute):
 
 def test_smallest_is_worked_out_once(monkeypatch):
     space = SearchSpace.from_dict({"share": {"max_run": 1}}, deit_small())
-    calls, cheapest = [], SearchSpace.cheapest
+    calls, cheapest = [], Graph.cheapest
 
     def counting(self, cost):
         calls.append(cost)
         return cheapest(self, cost)
 
-    monkeypatch.setattr(SearchSpace, "cheapest", counting)
+    monkeypatch.setattr(Graph, "cheapest", counting)
     assert space.smallest() == space.smallest()
     assert len(calls) == 1
     assert pickle.loads(pickle.dumps(space)).smallest() == space.smallest()
@@ -102,7 +103,7 @@ def test_smallest_has_the_fewest_macs_and_ties_go_to_the_first_in_gene_order(bru
 
 def test_the_costs_of_edges_add_up_to_macs(brute):
     for space, archs in brute:
-        cost = mac_cost(space.shape)
+        cost = MacCost(space.shape)
         prices = space.graph.edge_costs(cost)
         for arch in archs[:: 1 + len(archs) // 20]:
             total, node = 0, 0

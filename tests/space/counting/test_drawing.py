@@ -8,7 +8,7 @@ import pytest
 from space_toys import deit_small, deviation, seeded_spaces
 
 from space import InputError, SearchSpace, macs
-from space.cost import mac_cost
+from space.cost import MacCost
 from space.counting import bands as bands_module
 from space.counting.bands import STRATA, Bands
 from space.counting.graph import integer_below
@@ -109,7 +109,7 @@ def test_a_band_is_drawn_uniformly_by_rejection(space, archs, share):
 @pytest.mark.parametrize("share", [0.1, 0.02])
 def test_a_band_is_drawn_uniformly_from_exact_sums(space, archs, share, monkeypatch):
     monkeypatch.setattr(bands_module, "ATTEMPTS", 0)
-    fresh = Bands(space.graph, mac_cost(space.shape))
+    fresh = Bands(space.graph, MacCost(space.shape))
     low, high, members = middle(archs, share)
     rng = np.random.default_rng(4)
     assert abs(skew(lambda: fresh.sample(rng, low, high), members)) < MOST

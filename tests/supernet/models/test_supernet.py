@@ -217,7 +217,7 @@ def test_a_space_goes_with_its_supernet():
     ("blocks", "reason"),
     [
         ((SHARED,), r"blocks\[0\]: block 0 has no block before it"),
-        ((OWN, skip(0.6)), r"blocks\[1\]: the space lists no skip 0.6 here"),
+        ((OWN, skip(0.6)), r"blocks\[1\]: the space lists no skip 0.6:map here"),
         ((OWN, pool("avg2d", (4, 4))), r"blocks\[1\]: the space lists no pool avg2d:4x4 here"),
         ((OWN, SHARED, skip()), r"blocks\[2\]: a run of skipping blocks starts only after"),
     ],

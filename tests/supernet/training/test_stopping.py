@@ -19,7 +19,6 @@ from space.utils.signals import (
     Terminated,
     ask_to_stop,
     defer_signals,
-    ignore_signals,
     raise_on_sigterm,
     restore_handlers,
 )
@@ -185,15 +184,6 @@ def test_who_takes_the_handlers_gives_them_back():
     with restore_handlers():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(signal.SIGTERM))
     assert [signal.getsignal(number) for number in WHAT_FOLLOWS] == before
-
-
-def test_what_is_unheard_changes_nothing():
-    done = []
-    with ignore_signals():
-        for number in WHAT_FOLLOWS:
-            signal.raise_signal(number)
-            done.append(number)
-    assert done == list(WHAT_FOLLOWS)
 
 
 def test_other_threads_leave_signals_alone():
