@@ -95,9 +95,9 @@ def test_there_are_no_more_workers_than_cores_and_evaluations(
 )
 def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, gpus):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 16.0, "GPU": 2.0})
-    started, each = fit_workers(workers, own=True)
-    assert (started.count, each) == (count, gpus)
-    assert fit_workers(workers, own=False)[0].count == workers.count, "nodes may join"
+    started = fit_workers(workers, own=True)
+    assert (started.count, started.gpus) == (count, gpus)
+    assert fit_workers(workers, own=False).count == workers.count, "nodes may join"
 
 
 @pytest.mark.parametrize(
