@@ -31,8 +31,6 @@ set_parsing_settings(
     instantiate_subclass_spec_in_any=False,
 )
 
-# Commands that read only the names of run and search from a config.
-NAMES_ALONE = ("status", "report")
 EPILOG = (
     "Every value of the config is an option too, such as --supernet.epochs 50: "
     "tokennas run --help shows them all. Later commands of the run take an option as given, until "
@@ -68,9 +66,11 @@ def parse_call(argv: Sequence[str]) -> Call:
         SystemExit: Help or version was printed.
     """
     words = list(argv) or ["--help"]
-    if words[0] not in COMMANDS or not {"-h", "--help"}.isdisjoint(words):
+    if words[0] not in COMMANDS:
         _show_help(words)
     command = COMMANDS[words[0]]
+    if not {"-h", "--help"}.isdisjoint(words):
+        _parser(command.name).parse_args(["--help"])
     arguments = split_arguments(command, words[1:])
     if arguments.file is None:
         if command.needs_config:
@@ -87,7 +87,7 @@ def parse_call(argv: Sequence[str]) -> Call:
     _drop_racing(arguments.file, data)
     own, config = _parse(command, arguments, data, document)
     taken: dict[Keys, Any] = {}
-    if command.name not in NAMES_ALONE:
+    if command.needs_torch:
         config = replace(config, file_values=values_of_file(arguments.file, data))
         taken = stored_values(config, arguments.file, arguments)
     if taken:
@@ -210,7 +210,7 @@ def _parser(name: str) -> ArgumentParser:
 
 
 def _show_help(words: list[str]) -> NoReturn:
-    """Print help or version, or refuse an unknown command.
+    """Print the help of all commands or the version, or refuse an unknown command.
 
     Raises:
         InputError: The command is unknown.
@@ -228,11 +228,10 @@ def _show_help(words: list[str]) -> NoReturn:
     )
     commands = parser.add_subcommands(metavar="COMMAND")
     for command in COMMANDS.values():
-        filled = command.name == words[0]
-        sub = _parser(command.name) if filled else ArgumentParser(description=command.teaches)
+        sub = ArgumentParser(description=command.teaches)
         commands.add_subcommand(command.name, sub, help=command.help)
     try:
-        parser.parse_args([*words[:1], "--help"] if words[0] in COMMANDS else words)
+        parser.parse_args(words)
     except ArgumentError as error:
         raise InputError(explain(str(error))[1]) from None
     raise InputError(f"tokennas has no command {shown(words[0])}; these are: {', '.join(COMMANDS)}")

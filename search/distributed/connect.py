@@ -27,11 +27,11 @@ def connected(workers: Workers) -> Iterator[bool]:
         Whether Ray was started here; it ends with the block.
 
     Raises:
-        InputError: The cluster does not answer or refuses the connection, or this process is
-            connected to another cluster.
+        InputError: See `check_ray`; or the cluster refuses the connection, or this process is
+            connected to another one.
     """
     address, own = workers.ray.address, workers.ray.address is None
-    _check_runtime_env(workers.ray.runtime_env)
+    check_ray(workers.ray)
     # Before anything is changed: a Ray that is connected has read its environment already.
     if ray.is_initialized():
         there = ray.get_runtime_context().gcs_address
@@ -53,8 +53,6 @@ def connected(workers: Workers) -> Iterator[bool]:
             finally:
                 # Ray's core writes to stderr what it could no longer send.
                 with silent_stderr(), ignore_signals():
-                    if own:
-                        _end_monitor()
                     ray.shutdown()
     finally:
         _read_authentication()
@@ -96,12 +94,11 @@ def fit_workers(workers: Workers, own: bool) -> Workers:
 def _limit_count(workers: Workers, there: Mapping[str, float]) -> Workers:
     """Limit the number of workers to those that fit into the resources of this machine."""
     for name, amount in workers.bundle().items():
-        has = there.get(name, 0.0)
-        count = _count(has, amount) // workers.processes
+        has, wanted = there.get(name, 0.0), amount * workers.processes
+        count = _count(has, wanted)
         if not count:
-            together = f" of {workers.processes} processes" if workers.processes > 1 else ""
             raise InputError(
-                f"{workers.section}.{name.lower()}s_per_worker: {amount:g} for each{together}, but "
+                f"{workers.section}.{name.lower()}s_per_worker: {wanted:g} for each worker, but "
                 f"this machine has {has:g}"
             )
         workers = replace(workers, count=min(workers.count, count))
@@ -129,17 +126,15 @@ def describe_placement(workers: Workers, wanted: int) -> str:
         workers: The workers that are started.
         wanted: Number of workers that were asked for.
     """
-    there = [count_fitting_workers(node, workers) for node in ray.nodes()]
-    placed = min(sum(there) // workers.processes, workers.count)
-    times = f"{workers.processes} times " if workers.processes > 1 else ""
+    places = sum(count_fitting_workers(node, workers) for node in ray.nodes())
+    placed = min(places // workers.processes, workers.count)
     rest = ""
     if placed < workers.count:
         rest = "; the others wait for one"
     elif placed < wanted:
         rest = "; this machine has none for the others, which are not started"
     return (
-        f"{placed} of {wanted} workers have a place now "
-        f"(nodes that have one: {sum(map(bool, there))}); each takes {times}{workers.cpus:g} CPU "
+        f"{placed} of {wanted} workers have a place now; each process takes {workers.cpus:g} CPU "
         f"and {workers.gpus:g} GPU{rest}"
     )
 
@@ -151,81 +146,63 @@ def _start(workers: Workers) -> None:
     clusters, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
         _init(
+            f"{workers.section}.workers: Ray cannot be started",
             address="local",
             resources={name: n * processes for name, n in workers.ray.resources.items()},
             labels=workers.ray.placement,
             include_dashboard=False,
         )
-    except InputError as error:
-        raise InputError(f"{workers.section}.workers: Ray cannot be started: {error}") from None
     finally:
         constants.ENABLE_RAY_CLUSTER = clusters
 
 
 def _join(address: str) -> None:
-    _check_answers(address)
+    """Join the cluster at an address."""
     try:
-        with silent_stderr():
-            _init(address=address)
+        _init(f"search.ray.address: no Ray cluster can be joined at {address}", address=address)
     except InputError as error:
         raise InputError(
-            f"search.ray.address: no Ray cluster can be joined at {address}: {error}; this "
-            "machine must be one of its nodes (ray start --address HOST:PORT), and have its token, "
-            "where it asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)"
+            f"{error}; this machine must be one of its nodes (ray start --address HOST:PORT), and "
+            "have its token, where it asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH)"
         ) from None
 
 
-def _init(**options: Any) -> None:
-    """Start or join Ray, without its log."""
-    try:
-        ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
-    except Exception as error:  # Ray raises many types; for a slow start a plain Exception
-        with silent_stderr():
+def _init(message: str, **options: Any) -> None:
+    """Call `ray.init` without its log; the error begins with a message."""
+    with silent_stderr():
+        try:
+            ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
+        except Exception as error:  # Ray raises many types; for a slow start a plain Exception
             ray.shutdown()
-        raise InputError(one_line(error)) from None
+            raise InputError(f"{message}: {one_line(error)}") from None
 
 
 def check_ray(config: RayConfig) -> None:
     """Check what can be checked of a Ray config without joining the cluster.
 
     Raises:
-        InputError: Nothing answers at the address, or Ray cannot set up the `runtime_env`.
+        InputError: `runtime_env` has a key that Ray would ignore, or a value that it cannot set up,
+            such as a missing folder; or nothing answers at the address, where Ray would try for
+            minutes.
     """
-    if config.address is not None:
-        _check_answers(config.address)
-    _check_runtime_env(config.runtime_env)
-
-
-def _check_runtime_env(wanted: Mapping[str, Any]) -> None:
-    """Refuse a `runtime_env` that Ray cannot set up, or of which it would ignore a key."""
     known = sorted(ray.runtime_env.RuntimeEnv.known_fields)
-    for key in wanted:
+    for key in config.runtime_env:
         if key not in known:
             raise InputError(f"search.ray.runtime_env: unknown key {key!r}{near(key, known)}")
     try:
-        ray.runtime_env.RuntimeEnv(**wanted)
+        ray.runtime_env.RuntimeEnv(**config.runtime_env)
     except (TypeError, ValueError) as error:
-        # Such as a folder that is not there.
         raise InputError(f"search.ray.runtime_env: {one_line(error)}") from None
-
-
-def _check_answers(address: str) -> None:
-    """Refuse an address at which nothing listens; Ray would try for minutes."""
-    if address == "auto":
+    if config.address in (None, "auto"):
         return
-    host, _, port = address.rpartition(":")
+    host, _, port = str(config.address).rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_IN).close()
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"search.ray.address: nothing answers at {address}: {reason}") from None
-
-
-def _end_monitor() -> None:
-    """Kill the autoscaler's monitor, for which Ray's shutdown would wait a second."""
-    node = getattr(ray._private.worker, "_global_node", None)
-    if node is not None and hasattr(node, "kill_monitor"):
-        node.kill_monitor(check_alive=False)
+        raise InputError(
+            f"search.ray.address: nothing answers at {config.address}: {one_line(error)}"
+        ) from None
 
 
 def _read_authentication() -> None:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,10 +130,9 @@ def run_in_folder(folder: str, run: Callable[[], str | None]) -> str | None:
     return run()
 
 
-def check_node(folder: str, probe: Path, check: Callable[[], str | None]) -> str | None:
+def check_node(probe: Path, check: Callable[[], str | None]) -> str | None:
     """Return why this node cannot run jobs: folder or data are out of reach; None if it can."""
     try:
-        os.chdir(folder)
         # Opened for writing, but not created: a folder of the same name may be another one.
         probe.open("r+").close()
     except OSError as error:
@@ -195,9 +195,9 @@ def _check_nodes(workers: Workers, folder: Path, check: Callable[[], str | None]
     try:
         nodes = [node for node in ray.nodes() if count_fitting_workers(node, workers)]
         refs = [
-            ray.remote(check_node)
+            ray.remote(run_in_folder)
             .options(num_cpus=0, runtime_env=workers.ray.runtime_env, **on(node["NodeID"]))
-            .remote(str(Path.cwd()), probe, check)
+            .remote(str(Path.cwd()), partial(check_node, probe, check))
             for node in nodes
         ]
         for node, ref in zip(nodes, refs, strict=True):

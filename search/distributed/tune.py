@@ -19,7 +19,7 @@ from typing import Any, cast
 from search.distributed.connect import connected, describe_placement, fit_workers, here
 from search.distributed.ray_api import TUNE, ask, cause_of, put, ray
 from search.distributed.study_actor import HostStatus, StudyHost
-from search.distributed.worker import Evaluation, evaluate_leases
+from search.distributed.worker import evaluate_leases
 from search.evaluators.base import shares
 from search.front.front import Front
 from search.problem.objectives import Evaluate
@@ -55,7 +55,7 @@ def search_with_workers(
     """
     # Tune's folder is removed after Ray has ended, when no process writes into it any more.
     with _tune_folder(workers) as folder, connected(workers) as own:
-        options = here() | _runtime_env(workers, {} if own else TUNE)
+        options = here() | {"runtime_env": _runtime_env(workers, {} if own else TUNE)}
         started = fit_workers(_at_most(workers, search.trials), own)
         with _study(options, search, started.count, shares(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not wait for weights and images.
@@ -66,9 +66,8 @@ def search_with_workers(
                 started = _at_most(started, left)
                 line = describe_placement(started, _at_most(workers, left).count)
                 on_event(replace(status.progress, notes=(*status.progress.notes, line)))
-                evaluation = Evaluation(study, [put(make_evaluate)], started.gpus, time_limit)
                 tune = ray.remote(run_tune).options(**options, max_retries=RETRIES)
-                task = tune.remote(evaluation, started, folder)
+                task = tune.remote(study, [put(make_evaluate)], started, time_limit, folder)
                 _follow(study, task, on_event)
                 if not own:
                     # On a cluster, Tune ends by itself once the study is over.
@@ -97,32 +96,38 @@ def _follow(study: Any, task: Any, on_event: OnProgress) -> None:
     if status.error is not None:
         raise status.error
     if status.progress.ended is None:
-        reasons = dict.fromkeys(status.failed_workers) or [f"Ray Tune has ended{_why(task)}"]
-        raise InputError(f"no worker is left to evaluate: {'; '.join(reasons)}")
+        reason = "; ".join(dict.fromkeys(status.failed_workers)) or _why_ended(task)
+        raise InputError(f"no worker is left to evaluate: {reason}")
 
 
-def _why(task: Any) -> str:
-    """Return why a task has failed, or nothing."""
+def _why_ended(task: Any) -> str:
+    """Describe the end of Tune's task."""
     try:
         ray.get(task)
     except ray.exceptions.RayError as error:
-        return f": {cause_of(error)}"
-    return ""
+        return f"Ray Tune has ended: {cause_of(error)}"
+    return "Ray Tune has ended"
 
 
-def run_tune(evaluation: Evaluation, workers: Workers, folder: str) -> None:
+def run_tune(
+    study: Any, made: list[Any], workers: Workers, time_limit: float | None, folder: str
+) -> None:
     """Run the workers as trials of Ray Tune, whose own results are not used.
 
     Args:
-        evaluation: Arguments of every worker.
+        study: As in `evaluate_leases`.
+        made: As in `evaluate_leases`.
         workers: Number of workers, and the resources of each.
+        time_limit: As in `evaluate_leases`.
         folder: Folder for Tune's files.
     """
     from ray import tune  # noqa: PLC0415
 
-    tell, over = _observers(evaluation.study)
-    evaluation.study.call.remote("forget_workers")
-    trainable = tune.with_parameters(evaluate_leases, evaluation=evaluation)
+    tell, over = _observers(study)
+    study.call.remote("forget_workers")
+    trainable = tune.with_parameters(
+        evaluate_leases, study=study, made=made, gpus=workers.gpus, time_limit=time_limit
+    )
     labels = [workers.ray.placement] if workers.ray.placement else None
     place = tune.PlacementGroupFactory([workers.bundle()], bundle_label_selector=labels)
     tune.Tuner(
@@ -189,11 +194,11 @@ def _tune_folder(workers: Workers) -> AbstractContextManager[str]:
 
 
 def _runtime_env(workers: Workers, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return the option for the workers' `runtime_env`, with variables that it does not set."""
+    """Return the workers' `runtime_env`, with variables that it does not set."""
     wanted = dict(workers.ray.runtime_env)
     if variables:
         wanted["env_vars"] = {**variables, **wanted.get("env_vars", {})}
-    return {"runtime_env": wanted} if wanted else {}
+    return wanted
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,33 +24,30 @@ AHEAD_SECONDS = 2.0
 Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Arguments of every worker.
+def evaluate_leases(
+    config: Mapping[str, Any],
+    study: Any,
+    made: list[Any],
+    gpus: float,
+    time_limit: float | None,
+) -> None:
+    """Run one Tune trial: lease jobs and evaluate them until none is left.
 
     Args:
+        config: Tune's values of the trial, which are not used.
         study: Actor handle of the `StudyHost`.
         made: The object reference of the function that makes `evaluate`, in a list: Ray would
             fetch a bare reference before the task starts.
         gpus: GPUs of each worker.
         time_limit: Seconds after which an evaluation has failed; None for no limit.
     """
-
-    study: Any
-    made: list[Any]
-    gpus: float | None
-    time_limit: float | None
-
-
-def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
-    """Run one Tune trial: lease jobs and evaluate them until none is left; `config` is not used."""
     from ray import tune  # noqa: PLC0415
 
-    if not evaluation.gpus:
+    if not gpus:
         # Workers that asked for no GPU would see all GPUs of the node.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    call, name = evaluation.study.call, tune.get_context().get_trial_id()
-    watch = Watch(evaluation.time_limit)
+    call, name = study.call, tune.get_context().get_trial_id()
+    watch = Watch(time_limit)
 
     def note_heartbeat() -> None:
         while True:
@@ -73,7 +69,7 @@ def evaluate_leases(config: Mapping[str, Any], evaluation: Evaluation) -> None:
         threading.Thread(target=note_heartbeat, daemon=True).start()
         try:
             # Fetched here: a module that this node lacks is reported instead of retried for ever.
-            evaluate = ray.get(evaluation.made[0])()
+            evaluate = ray.get(made[0])()
         except Exception as error:
             ray.get(call.remote("give_up", name, describe(error)))
             return

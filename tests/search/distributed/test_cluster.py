@@ -295,6 +295,4 @@ def test_how_many_workers_have_a_place_is_told_first(tmp_path):
     )
     before = [progress for progress in seen if not progress.done]
     (note,) = dict.fromkeys(note for progress in before for note in progress.notes)
-    assert note == (
-        "1 of 1 workers have a place now (nodes that have one: 1); each takes 1 CPU and 0 GPU"
-    )
+    assert note == "1 of 1 workers have a place now; each process takes 1 CPU and 0 GPU"

@@ -103,12 +103,18 @@ def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, g
 @pytest.mark.parametrize(
     ("workers", "words"),
     [
-        (Workers(1, cpus=3), r"search\.cpus_per_worker: 3 for each, but this machine has 2$"),
+        (
+            Workers(1, cpus=3),
+            r"search\.cpus_per_worker: 3 for each worker, but this machine has 2$",
+        ),
         (
             Workers(1, section="retrain", processes=4),
-            r"retrain\.cpus_per_worker: 1 for each of 4 processes, but this machine has 2$",
+            r"retrain\.cpus_per_worker: 4 for each worker, but this machine has 2$",
         ),
-        (Workers(1, gpus=1.0), r"search\.gpus_per_worker: 1 for each, but this machine has 0$"),
+        (
+            Workers(1, gpus=1.0),
+            r"search\.gpus_per_worker: 1 for each worker, but this machine has 0$",
+        ),
     ],
 )
 def test_what_never_has_a_place_is_refused(monkeypatch, workers, words):
