@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import types
-from argparse import SUPPRESS, ArgumentError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -135,7 +135,7 @@ def _parse(
 
             for recipe in (config.supernet, config.retrain):
                 check_optimizer(recipe)
-    except ArgumentError as error:
+    except argparse.ArgumentError as error:
         place, message = explain(str(error))
         whole = arguments.complaint(place, message, document) if place else message
         raise InputError(whole) from None
@@ -201,9 +201,9 @@ def _parser(name: str) -> ArgumentParser:
         # The help leaves out sections that the command does not use.
         known = action.dest.split(".")[0] in Config.__dataclass_fields__
         if known and not any(f"{action.dest}.".startswith(f"{each}.") for each in shown):
-            action.help = SUPPRESS
+            action.help = argparse.SUPPRESS
         elif action.dest.endswith(".help"):
-            action.help = SUPPRESS  # the parser's own, which is no option here
+            action.help = argparse.SUPPRESS  # the parser's own, which is no option here
         elif section_of(options().get(action.dest)) is not None and action.metavar == "CONFIG":
             action.metavar, action.help = "VALUES", "several values of the section: '{key: value}'"
     return parser
@@ -218,20 +218,14 @@ def _show_help(words: list[str]) -> NoReturn:
     """
     from importlib.metadata import version  # noqa: PLC0415 - costs 20 ms of each start
 
-    parser = ArgumentParser(
+    commands = "\n".join(f"  {each.name:<10}{each.help}" for each in COMMANDS.values())
+    parser = argparse.ArgumentParser(
         prog="tokennas",
-        description="Finds the most accurate Vision Transformer inside a budget.",
         usage="tokennas COMMAND CONFIG [--section.key VALUE ...]",
-        exit_on_error=False,
-        allow_abbrev=False,
-        version=version("tokennas"),
+        description="Finds the most accurate Vision Transformer inside a budget.",
+        epilog=f"commands, of which each has a --help of its own:\n{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subcommands(metavar="COMMAND")
-    for command in COMMANDS.values():
-        sub = ArgumentParser(description=command.teaches)
-        commands.add_subcommand(command.name, sub, help=command.help)
-    try:
-        parser.parse_args(words)
-    except ArgumentError as error:
-        raise InputError(explain(str(error))[1]) from None
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('tokennas')}")
+    parser.parse_known_args(words)
     raise InputError(f"tokennas has no command {shown(words[0])}; these are: {', '.join(COMMANDS)}")

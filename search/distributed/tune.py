@@ -66,8 +66,14 @@ def search_with_workers(
                 started = _at_most(started, left)
                 line = describe_placement(started, _at_most(workers, left).count)
                 on_event(replace(status.progress, notes=(*status.progress.notes, line)))
+                arguments = {
+                    "study": study,
+                    "made": [put(make_evaluate)],
+                    "gpus": started.gpus,
+                    "time_limit": time_limit,
+                }
                 tune = ray.remote(run_tune).options(**options, max_retries=RETRIES)
-                task = tune.remote(study, [put(make_evaluate)], started, time_limit, folder)
+                task = tune.remote(arguments, started, folder)
                 _follow(study, task, on_event)
                 if not own:
                     # On a cluster, Tune ends by itself once the study is over.
@@ -86,7 +92,8 @@ def _follow(study: Any, task: Any, on_event: OnProgress) -> None:
     Raises:
         InputError: The search cannot go on, or no worker is left.
     """
-    going, status = True, cast(HostStatus, ask(study.status))
+    going = True
+    status: HostStatus = ask(study.status)
     while status.goes_on and going:
         # Looked at before the study: where Tune has ended, the state below is the last one.
         going = not ray.wait([task], timeout=0)[0]
@@ -109,25 +116,20 @@ def _why_ended(task: Any) -> str:
     return "Ray Tune has ended"
 
 
-def run_tune(
-    study: Any, made: list[Any], workers: Workers, time_limit: float | None, folder: str
-) -> None:
+def run_tune(arguments: Mapping[str, Any], workers: Workers, folder: str) -> None:
     """Run the workers as trials of Ray Tune, whose own results are not used.
 
     Args:
-        study: As in `evaluate_leases`.
-        made: As in `evaluate_leases`.
+        arguments: Arguments of `evaluate_leases`.
         workers: Number of workers, and the resources of each.
-        time_limit: As in `evaluate_leases`.
         folder: Folder for Tune's files.
     """
     from ray import tune  # noqa: PLC0415
 
-    tell, over = _observers(study)
+    study = arguments["study"]
     study.call.remote("forget_workers")
-    trainable = tune.with_parameters(
-        evaluate_leases, study=study, made=made, gpus=workers.gpus, time_limit=time_limit
-    )
+    tell, over = _observers(study)
+    trainable = tune.with_parameters(evaluate_leases, **arguments)
     labels = [workers.ray.placement] if workers.ray.placement else None
     place = tune.PlacementGroupFactory([workers.bundle()], bundle_label_selector=labels)
     tune.Tuner(

@@ -48,10 +48,11 @@ def evaluate_leases(
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     call, name = study.call, tune.get_context().get_trial_id()
     watch = Watch(time_limit)
+    pause = HEARTBEAT_SECONDS if time_limit is None else min(HEARTBEAT_SECONDS, time_limit / 4)
 
     def note_heartbeat() -> None:
         while True:
-            time.sleep(watch.step(HEARTBEAT_SECONDS))
+            time.sleep(pause)
             call.remote("note_heartbeat", name)
             results = watch.overdue()
             if results:
@@ -92,10 +93,6 @@ class Watch:
         self._clock = clock
         self._now: tuple[Job, float] | None = None
         self._done: list[Result] = []
-
-    def step(self, most: float) -> float:
-        """Return the seconds between two checks of the time limit, at most `most`."""
-        return most if self._limit is None else min(most, self._limit / 4)
 
     def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
         """Evaluate jobs one after the other."""
