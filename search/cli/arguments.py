@@ -6,6 +6,7 @@ import json
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -34,10 +35,6 @@ class Arguments:
     own: dict[str, Any] = field(default_factory=dict)
     values: dict[Keys, Any] = field(default_factory=dict)
 
-    def over(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a config's data with the options' values merged in."""
-        return with_values(data, self.values)
-
     def say(self, place: Sequence[str | int]) -> bool:
         """Return whether an option sets a value of the config, or a part of it."""
         name = ".".join(map(str, place))
@@ -57,37 +54,33 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
         InputError: An option is unknown, or its value is missing or cannot be read.
     """
     own = {option.name: option.type for option in command.options}
-    kinds = options() | own
-    found, left = Arguments(), list(words)
-    files = [left.pop(0)] if left and not left[0].startswith("-") else []
+    kinds, left = own | options(), list(words)
+    file = Path(left.pop(0)) if left and not left[0].startswith("-") else None
+    if file is not None and (file / CONFIG).is_file():
+        # A run's folder may be given for its config.
+        file = file / CONFIG
+    found = Arguments(file)
     while left:
         given = left.pop(0)
         word, equals, value = given.partition("=")
         name = command.short.get(word, word).removeprefix("--")
-        kind, inside = _kind_of(name, kinds)
-        if name != "config" and (kind is None or not word.startswith("--")):
-            known = [f"--{each}" for each in (*own, *kinds)]
+        kind = _kind_of(name, kinds)
+        if kind is None or not word.startswith("--"):
+            known = [f"--{each}" for each in kinds]
             raise InputError(f"unknown option {cut(given)}{near(word, known)}")
-        values = [value] if equals else []
-        while left and not equals and not left[0].startswith("--"):
-            if values and not _is(list, kind):
-                break  # options of lists alone take several words
-            values.append(left.pop(0))
+        values = [value]
+        if not equals:
+            # Options of lists alone take several words.
+            most = len(left) if _is(list, kind) else 1
+            values = list(takewhile(lambda each: not each.startswith("--"), left[:most]))
+            del left[: len(values)]
         if not values and kind is not bool:
             raise InputError(f"--{name}: a value is missing")
-        if name == "config":
-            files += values
-        elif name in own:
+        if name in own:
             found.own[name] = _value(name, values, kind)
         else:
-            value = _loaded(name, values[0]) if inside else _value(name, values, kind)
-            _put(found.values, tuple(name.split(".")), value)
-    if len(files) > 1:
-        raise InputError(f"--config: give one config, got {' and '.join(map(cut, files))}")
-    # A run's folder may be given for its config.
-    path = Path(files[0]) if files and files[0] else None
-    path = path / CONFIG if path is not None and (path / CONFIG).is_file() else path
-    return Arguments(path, found.own, found.values)
+            _put(found.values, tuple(name.split(".")), _value(name, values, kind))
+    return found
 
 
 def with_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
@@ -111,13 +104,13 @@ def _put(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
     values[keys] = value
 
 
-def _kind_of(name: str, kinds: Mapping[str, Any]) -> tuple[Any, bool]:
-    """Return the type of an option, and whether it is inside a mapping such as `space`."""
+def _kind_of(name: str, kinds: Mapping[str, Any]) -> Any:
+    """Return the type of an option; inside a mapping such as `space`, that of the mapping."""
     if name in kinds:
-        return kinds[name], False
+        return kinds[name]
     outer = name.rpartition(".")[0]
-    kind = _kind_of(outer, kinds)[0] if outer else None
-    return (kind, True) if _is(dict, kind) else (None, False)
+    kind = _kind_of(outer, kinds) if outer else None
+    return kind if _is(dict, kind) else None
 
 
 def _is(wanted: type, kind: Any) -> bool:
@@ -130,18 +123,14 @@ def _value(name: str, values: list[str], kind: Any) -> Any:
     """Return an option's value for the parser, which converts text by the option's type."""
     if not values:
         return "true"
-    if _is(list, kind) and not (len(values) == 1 and values[0].startswith("[")):
+    text = values[0]
+    if _is(list, kind) and not (len(values) == 1 and text.startswith("[")):
         return values
-    check_text(f"--{name}", values[0])
-    if _is(dict, kind) or section_of(kind) is not None:
-        return _loaded(name, values[0])
-    return values[0]
-
-
-def _loaded(name: str, text: str) -> Any:
-    """Parse an option's text as YAML into plain values."""
     check_text(f"--{name}", text)
+    if not _is(dict, kind) and section_of(kind) is None:
+        return text
     try:
+        # Into plain values.
         return json.loads(json.dumps(get_loader("yaml")(text), default=str))
     except (YAMLError, ValueError, RecursionError):
         raise InputError(f"--{name}: cannot be read: {cut(text)}") from None

@@ -26,7 +26,8 @@ class Command:
         teaches: Text of its own --help, with an example.
         usage: Usage line after the name.
         needs_config: Whether it requires a config.
-        needs_torch: Whether it runs networks; the optimizers' names are then checked with timm.
+        needs_torch: Whether it runs networks. Others read only the names of run and search from a
+            config.
         options: Its own options.
         sections: Sections of the config that its help shows.
         short: Shorthands, and the config's options that they stand for.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.cli.parse import Call
 from search.cli.stored_options import describe_values
@@ -31,67 +30,83 @@ def run_call(call: Call) -> None:
             "other stages then go on alone"
         )
     if call.config is None:
-        _inspect_model(call)
+        _inspect_model(call.options)
         return
     folder = RunFolder(call.config, call.file)
     if call.taken and is_main_process():
         print(f"as before in {folder.path}: {describe_values(call.taken)}")
-    if name in LOOKS:
-        LOOKS[name](folder)
-        return
-    if call.config.search.ray.runtime_env:
-        # Also without workers: they may be asked for later. The import of Ray takes seconds.
-        from search.distributed.connect import check_keys  # noqa: PLC0415
+    if name == "status":
+        from search.study.status import described, read_status  # noqa: PLC0415
 
-        check_keys(call.config.search.ray)
-    from search.pipeline.context import RunContext  # noqa: PLC0415
+        print_line(new_console(), described(read_status(folder.search)))
+    elif name == "report":
+        _report(folder)
+    else:
+        from search.pipeline.context import RunContext  # noqa: PLC0415
 
-    STAGES[name](RunContext(call.config, call.file), call)
-
-
-def _train(run: RunContext, call: Call) -> None:
-    from search.pipeline.train import train  # noqa: PLC0415
-
-    with process_group():
-        train(run)
+        _run_stage(name, RunContext(call.config, call.file), call.options)
 
 
-def _search(run: RunContext, call: Call) -> None:
-    from search.pipeline.search import search  # noqa: PLC0415
+def _run_stage(name: str, run: RunContext, options: dict[str, Any]) -> None:
+    """Run the stage of a subcommand.
 
-    search(run)
+    Args:
+        name: The subcommand.
+        run: The run.
+        options: Values of the subcommand's own options.
+    """
+    archs = options.get("archs") or []
+    match name:
+        case "run":
+            _run_all(run)
+        case "train":
+            from search.pipeline.train import train  # noqa: PLC0415
+
+            with process_group():
+                train(run)
+        case "search":
+            from search.pipeline.search import search  # noqa: PLC0415
+
+            search(run)
+        case "export":
+            from search.pipeline.export import export  # noqa: PLC0415
+
+            export(run, archs)
+        case "retrain":
+            from search.pipeline.retrain import retrain  # noqa: PLC0415
+
+            found = retrain(run, archs)
+            show_rows(found.rows, run.console, title=found.title)
+            found.check()
+        case "evaluate":
+            from search.pipeline.evaluate import evaluate  # noqa: PLC0415
+
+            if not archs:
+                raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
+            evaluate(run, archs)
+        case "profile":
+            from search.pipeline.profile import ProfileOptions, profile  # noqa: PLC0415
+
+            given = {name: value for name, value in options.items() if value is not None}
+            profile(run, ProfileOptions(**given))
+        case "inspect":
+            from search.pipeline.inspect import inspect_config  # noqa: PLC0415
+
+            inspect_config(run)
 
 
-def _status(folder: RunFolder) -> None:
-    from search.study.status import described, read_status  # noqa: PLC0415
-
-    print_line(new_console(), described(read_status(folder.search)))
-
-
-def _export(run: RunContext, call: Call) -> None:
-    from search.pipeline.export import export  # noqa: PLC0415
-
-    export(run, call.options.get("archs") or [])
-
-
-def _retrain(run: RunContext, call: Call) -> None:
+def _run_all(run: RunContext) -> None:
+    """Run all stages of a run, one after the other."""
+    from search.pipeline.check import check  # noqa: PLC0415
     from search.pipeline.retrain import retrain  # noqa: PLC0415
 
-    found = retrain(run, call.options.get("archs") or [])
-    if call.command.name == "run":
-        # The report's table has the retrained networks.
-        _report(run.folder)
-    else:
-        show_rows(found.rows, run.console, title=found.title)
+    check(run)
+    for stage in ("train", "search", "export"):
+        _run_stage(stage, run, {})
+    found = retrain(run, [])
+    # Its table has the retrained networks.
+    _report(run.folder)
     found.check()
-
-
-def _evaluate(run: RunContext, call: Call) -> None:
-    from search.pipeline.evaluate import evaluate  # noqa: PLC0415
-
-    if not call.options["archs"]:
-        raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
-    evaluate(run, call.options["archs"])
 
 
 def _report(folder: RunFolder) -> None:
@@ -100,44 +115,9 @@ def _report(folder: RunFolder) -> None:
     make_report(folder.path, folder.config.search.name, new_console())
 
 
-def _profile(run: RunContext, call: Call) -> None:
-    from search.pipeline.profile import ProfileOptions, profile  # noqa: PLC0415
-
-    given = {name: value for name, value in call.options.items() if value is not None}
-    profile(run, ProfileOptions(**given))
-
-
-def _run(run: RunContext, call: Call) -> None:
-    from search.pipeline.check import check  # noqa: PLC0415
-
-    check(run)
-    for stage in (_train, _search, _export, _retrain):
-        stage(run, call)
-
-
-def _inspect(run: RunContext, call: Call) -> None:
-    from search.pipeline.inspect import inspect_config  # noqa: PLC0415
-
-    inspect_config(run)
-
-
-def _inspect_model(call: Call) -> None:
+def _inspect_model(options: dict[str, Any]) -> None:
     from search.pipeline.inspect import inspect_model  # noqa: PLC0415
 
-    if not call.options["model"]:
+    if not options["model"]:
         raise InputError("tokennas inspect needs a config, or --model NAME")
-    inspect_model(call.options["model"], call.options["args"], new_console())
-
-
-# Commands that only read a run's folder.
-LOOKS: dict[str, Callable[[RunFolder], None]] = {"status": _status, "report": _report}
-STAGES: dict[str, Callable[[RunContext, Call], None]] = {
-    "run": _run,
-    "train": _train,
-    "search": _search,
-    "export": _export,
-    "retrain": _retrain,
-    "evaluate": _evaluate,
-    "profile": _profile,
-    "inspect": _inspect,
-}
+    inspect_model(options["model"], options["args"], new_console())

@@ -18,10 +18,7 @@ from typing import NoReturn
 from space.utils.errors import InputError
 from space.utils.signals import ProcessLostError, Terminated, defer_signals, raise_on_sigterm
 
-# The shell's exit codes of commands that a signal has ended.
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 SPEAKS_IN = 5.0
-GOES_ON = "the same command goes on from here"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,12 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tokennas: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        what, code = ("interrupted", INTERRUPTED)
-        if isinstance(error, Terminated):
-            what, code = ("terminated", TERMINATED)
+        terminated = isinstance(error, Terminated)
         if is_main_process():
-            print(f"tokennas: {what}; {GOES_ON}", file=sys.stderr)
-        return code
+            what = "terminated" if terminated else "interrupted"
+            print(f"tokennas: {what}; the same command goes on from here", file=sys.stderr)
+        # The shell's exit codes of commands that a signal has ended.
+        return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import types
-from argparse import SUPPRESS, ArgumentError
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -21,7 +21,6 @@ from search.pipeline.config import Config, FileConfig
 from search.pipeline.run_folder import RunFolder, is_own, values_of_file
 from search.utils.plain_values import Keys
 from space.utils.errors import InputError, naming, near, shown
-from space.utils.reader import Reader
 from space.utils.yaml_file import MOST_DEPTH, Document, Place, dotted, read_yaml
 
 # YAML values must not make the parser import or run code outside the three packages.
@@ -32,16 +31,6 @@ set_parsing_settings(
     instantiate_subclass_spec_in_any=False,
 )
 
-MOST_TOLD = 20
-# Values of earlier versions that have no meaning any more, with the reason.
-RETIRED: dict[Keys, str] = {
-    (
-        "search",
-        "racing",
-    ): "racing is gone, leave it out (prefix sharing made its images cheap)"
-}
-# Commands that read only the names of run and search from a config.
-NAMES_ALONE = ("status", "report")
 EPILOG = (
     "Every value of the config is an option too, such as --supernet.epochs 50: "
     "tokennas run --help shows them all. Later commands of the run take an option as given, until "
@@ -77,9 +66,11 @@ def parse_call(argv: Sequence[str]) -> Call:
         SystemExit: Help or version was printed.
     """
     words = list(argv) or ["--help"]
-    if words[0] not in COMMANDS or not {"-h", "--help"}.isdisjoint(words):
+    if words[0] not in COMMANDS:
         _show_help(words)
     command = COMMANDS[words[0]]
+    if not {"-h", "--help"}.isdisjoint(words):
+        _parser(command.name).parse_args(["--help"])
     arguments = split_arguments(command, words[1:])
     if arguments.file is None:
         if command.needs_config:
@@ -90,10 +81,13 @@ def parse_call(argv: Sequence[str]) -> Call:
         # `inspect --model NAME`
         return Call(command, None, None, {**own, "args": config.backbone.args})
     document = read_yaml(arguments.file)
-    data = _without_retired(arguments.file, document)
+    data = document.data
+    if not isinstance(data, dict):
+        raise document.error((), "a config must be a mapping of sections")
+    _drop_racing(arguments.file, data)
     own, config = _parse(command, arguments, data, document)
     taken: dict[Keys, Any] = {}
-    if command.name not in NAMES_ALONE:
+    if command.needs_torch:
         config = replace(config, file_values=values_of_file(arguments.file, data))
         taken = stored_values(config, arguments.file, arguments)
     if taken:
@@ -105,25 +99,15 @@ def parse_call(argv: Sequence[str]) -> Call:
     return Call(command, config, arguments.file, own, taken)
 
 
-def _without_retired(file: Path, document: Document) -> Any:
-    """Return a config's data without the values in `RETIRED`, which old runs have stored.
-
-    Raises:
-        InputError: The file is the user's, and such a value is not null.
-    """
-    data = document.data
-    for (section, key), why in RETIRED.items():
-        values = data.get(section) if isinstance(data, dict) else None
-        if not isinstance(values, dict) or key not in values:
-            continue
-        if values[key] is not None and not is_own(file):
-            raise document.error((section, key), why)
-        data = {**data, section: {name: v for name, v in values.items() if name != key}}
-    return data
+def _drop_racing(file: Path, data: dict[str, Any]) -> None:
+    """Drop `search.racing` from a config's data, which earlier versions stored."""
+    search = data.get("search")
+    if isinstance(search, dict) and (is_own(file) or search.get("racing") is None):
+        search.pop("racing", None)
 
 
 def _parse(
-    command: Command, arguments: Arguments, data: Any, document: Document | None
+    command: Command, arguments: Arguments, data: dict[str, Any], document: Document | None
 ) -> tuple[dict[str, Any], FileConfig]:
     """Return the values of the subcommand's own options, and the config with the options applied.
 
@@ -133,13 +117,10 @@ def _parse(
         data: The config's data.
         document: The config's file, for line numbers; None where the data differ from it.
     """
-    if not isinstance(data, dict):
-        raise Reader(data, (), document).error("a config must be a mapping of sections")
-    values = arguments.over(data)
+    values = with_values(data, arguments.values)
     wrong = [arguments.complaint(*each, document) for each in _wrong(values, Config, ())]
     if wrong:
-        more = [f"{arguments.file}: {len(wrong) - MOST_TOLD} more"] * (len(wrong) > MOST_TOLD)
-        raise InputError(*wrong[:MOST_TOLD], *more)
+        raise InputError(*wrong)
     for place, text in _texts(data):
         if len(text) > MOST_DEPTH:
             check_text(f"{arguments.file}: {dotted(place)}", text)
@@ -149,8 +130,12 @@ def _parse(
         fields = {field.name: made[field.name] for field in dataclasses.fields(Config)}
         config = FileConfig(**fields)
         if command.needs_torch and arguments.file is not None:
-            _check_optimizers(config)
-    except ArgumentError as error:
+            # Imported here: torch and timm take seconds to load.
+            from supernet.training.optimizer import check_optimizer  # noqa: PLC0415
+
+            for recipe in (config.supernet, config.retrain):
+                check_optimizer(recipe)
+    except argparse.ArgumentError as error:
         place, message = explain(str(error))
         whole = arguments.complaint(place, message, document) if place else message
         raise InputError(whole) from None
@@ -162,14 +147,6 @@ def _parse(
             raise document.error(place, message) from None
         raise
     return {option.name: made[option.name] for option in command.options}, config
-
-
-def _check_optimizers(config: Config) -> None:
-    # Imported here: torch and timm take seconds to load.
-    from supernet.training.optimizer import check_optimizer  # noqa: PLC0415
-
-    for recipe in (config.supernet, config.retrain):
-        check_optimizer(recipe)
 
 
 def _wrong(data: Any, kind: Any, place: Place) -> Iterator[tuple[Place, str]]:
@@ -216,7 +193,6 @@ def _parser(name: str) -> ArgumentParser:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument("--config", action="config", help="CONFIG, as an option")
     for option in command.options:
         parser.add_argument(f"--{option.name}", type=option.type, default=None, help=option.help)
     parser.add_class_arguments(Config)
@@ -225,16 +201,16 @@ def _parser(name: str) -> ArgumentParser:
         # The help leaves out sections that the command does not use.
         known = action.dest.split(".")[0] in Config.__dataclass_fields__
         if known and not any(f"{action.dest}.".startswith(f"{each}.") for each in shown):
-            action.help = SUPPRESS
-        elif action.dest == "print_config" or action.dest.endswith(".help"):
-            action.help = SUPPRESS  # the parser's own, which are no options here
+            action.help = argparse.SUPPRESS
+        elif action.dest.endswith(".help"):
+            action.help = argparse.SUPPRESS  # the parser's own, which is no option here
         elif section_of(options().get(action.dest)) is not None and action.metavar == "CONFIG":
             action.metavar, action.help = "VALUES", "several values of the section: '{key: value}'"
     return parser
 
 
 def _show_help(words: list[str]) -> NoReturn:
-    """Print help or version, or refuse an unknown command.
+    """Print the help of all commands or the version, or refuse an unknown command.
 
     Raises:
         InputError: The command is unknown.
@@ -242,21 +218,14 @@ def _show_help(words: list[str]) -> NoReturn:
     """
     from importlib.metadata import version  # noqa: PLC0415 - costs 20 ms of each start
 
-    parser = ArgumentParser(
+    commands = "\n".join(f"  {each.name:<10}{each.help}" for each in COMMANDS.values())
+    parser = argparse.ArgumentParser(
         prog="tokennas",
-        description="Finds the most accurate Vision Transformer inside a budget.",
         usage="tokennas COMMAND CONFIG [--section.key VALUE ...]",
-        exit_on_error=False,
-        allow_abbrev=False,
-        version=version("tokennas"),
+        description="Finds the most accurate Vision Transformer inside a budget.",
+        epilog=f"commands, of which each has a --help of its own:\n{commands}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subcommands(metavar="COMMAND")
-    for command in COMMANDS.values():
-        filled = command.name == words[0]
-        sub = _parser(command.name) if filled else ArgumentParser(description=command.teaches)
-        commands.add_subcommand(command.name, sub, help=command.help)
-    try:
-        parser.parse_args([*words[:1], "--help"] if words[0] in COMMANDS else words)
-    except ArgumentError as error:
-        raise InputError(explain(str(error))[1]) from None
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('tokennas')}")
+    parser.parse_known_args(words)
     raise InputError(f"tokennas has no command {shown(words[0])}; these are: {', '.join(COMMANDS)}")

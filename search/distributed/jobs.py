@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from search.distributed.calling import cause_of
 from search.distributed.connect import (
     connected,
     count_fitting_workers,
@@ -22,9 +22,9 @@ from search.distributed.connect import (
     here,
     on,
 )
-from search.distributed.environment import silent_stderr
-from search.distributed.ray_api import ray
-from search.distributed.train_group import RETRIES, GroupJob, Notices, run_in_group
+from search.distributed.ray_api import cause_of, ray, silent_stderr
+from search.distributed.train_group import RETRIES, Notices, run_in_group
+from search.utils.console import print_line
 from search.utils.resources import Workers
 from space.utils.errors import InputError
 from supernet.progress import progress_bar
@@ -76,35 +76,48 @@ def run_jobs(
 
     Raises:
         InputError: Ray cannot be joined, or a node lacks the folder or what `check` looks for.
-        KeyboardInterrupt: Ctrl-C; the jobs were refs to write checkpoints.
+        KeyboardInterrupt: Ctrl-C; the jobs were asked to write checkpoints.
     """
-    found: dict[str, str | None] = {}
-    waiting, running = list(jobs), dict[Any, LongJob]()
     with connected(workers) as own:
         wanted = min(workers.count, len(jobs))
-        workers, gpus = fit_workers(replace(workers, count=wanted), own)
+        workers = fit_workers(replace(workers, count=wanted), own)
         if not own:
-            _check_nodes(workers, workers.bundle(gpus), folder, check)
+            _check_nodes(workers, folder, check)
         if not own or workers.count < wanted:
-            line = describe_placement(workers, gpus, wanted)
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-        tasks = _Tasks(workers, gpus)
-        with _show_progress(jobs, console) as tell:
-            try:
-                while waiting or running:
-                    while waiting and len(running) < workers.count:
-                        job = waiting.pop(0)
-                        running[tasks.start(job)] = job
-                    done, _ = ray.wait([*running], timeout=POLL_SECONDS)
-                    for ref in done:
-                        job = running.pop(ref)
-                        found[job.name] = _wait_for_failure(ref, job)
-                    tell(found)
-            except KeyboardInterrupt:
-                with silent_stderr():
-                    tasks.stop([*running])
-                    ray.wait([*running], num_returns=len(running), timeout=CHECKPOINT_SECONDS)
-                raise
+            print_line(console, describe_placement(workers, wanted))
+        return _run_tasks(jobs, _Tasks(workers), workers.count, console)
+
+
+def _run_tasks(
+    jobs: Sequence[LongJob], tasks: _Tasks, most: int, console: Console
+) -> dict[str, str | None]:
+    """Run jobs, at most `most` at a time, with a progress bar each and a line when it ends."""
+    found: dict[str, str | None] = {}
+    waiting, running = list(jobs), dict[Any, LongJob]()
+    with progress_bar(console, elapsed=True) as display:
+        bars = [
+            display.add_task(f"retrain {escape(job.name)}", total=job.total, state="epochs")
+            for job in jobs
+        ]
+        try:
+            while waiting or running:
+                while waiting and len(running) < most:
+                    job = waiting.pop(0)
+                    running[tasks.start(job)] = job
+                done, _ = ray.wait([*running], timeout=POLL_SECONDS)
+                for job, bar in zip(jobs, bars, strict=True):
+                    display.update(bar, completed=job.progress())
+                for ref in done:
+                    job = running.pop(ref)
+                    reason = found[job.name] = _wait_for_failure(ref, job)
+                    what = "failed" if reason else "done"
+                    line = f"retrain {job.name}: {what}, {len(found)} of {len(jobs)}"
+                    print_line(console, line)
+        except KeyboardInterrupt:
+            with silent_stderr():
+                tasks.stop([*running])
+                ray.wait([*running], num_returns=len(running), timeout=CHECKPOINT_SECONDS)
+            raise
     return found
 
 
@@ -117,52 +130,46 @@ def run_in_folder(folder: str, run: Callable[[], str | None]) -> str | None:
     return run()
 
 
-def check_node(folder: str, probe: str, check: Callable[[], str | None]) -> str | None:
+def check_node(probe: Path, check: Callable[[], str | None]) -> str | None:
     """Return why this node cannot run jobs: folder or data are out of reach; None if it can."""
     try:
-        os.chdir(folder)
-        Path(probe).with_suffix(f".{uuid.uuid4().hex[:8]}").touch()
-    except OSError:
-        return f"cannot write {Path(folder, probe).parent}"
-    if not Path(probe).exists():
-        return f"has another folder {Path(folder, probe).parent}, not the run's"
+        # Opened for writing, but not created: a folder of the same name may be another one.
+        probe.open("r+").close()
+    except OSError as error:
+        return f"cannot write {probe.parent}: {error.strerror}"
     return check()
 
 
 class _Tasks:
     """Starts a Ray task for each job, which runs it or starts a process group for it."""
 
-    def __init__(self, workers: Workers, gpus: float) -> None:
-        self._workers, self._gpus = workers, gpus
-        make: Any = ray.runtime_env.RuntimeEnv
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
         # Relative paths in it are resolved here, in the command's working directory.
-        self._env: dict[str, Any] = make(**workers.ray.runtime_env).to_dict()
-        if not gpus:
+        self._env = ray.runtime_env.RuntimeEnv(**workers.ray.runtime_env).to_dict()
+        if not workers.gpus:
             # Tasks that asked for no GPU would see all GPUs of the node.
             hidden = {"CUDA_VISIBLE_DEVICES": "", **self._env.get("env_vars", {})}
             self._env["env_vars"] = hidden
-        self._remote: Any = ray.remote
         self._notices: Any = None
         if workers.processes > 1:
-            self._notices = self._remote(Notices).options(**here()).remote()
+            self._notices = ray.remote(Notices).options(**here()).remote()
 
     def start(self, job: LongJob) -> Any:
         """Start a job; return the reference to the reason for its failure, or to None."""
         folder, workers = str(Path.cwd()), self._workers
         if self._notices is not None:
-            group = GroupJob(folder, job.name, job.run_share, job.note, self._notices, self._gpus)
-            task = self._remote(run_in_group).options(**here(), max_retries=RETRIES)
-            return task.remote(group, workers, self._env)
-        options: dict[str, Any] = {
-            "num_cpus": workers.cpus,
-            "num_gpus": self._gpus,
-            "resources": dict(workers.ray.resources),
-            "max_retries": RETRIES,
-            "retry_exceptions": False,
-        }
-        if workers.ray.placement:
-            options["label_selector"] = dict(workers.ray.placement)
-        task = self._remote(run_in_folder).options(**options, runtime_env=self._env)
+            task = ray.remote(run_in_group).options(**here(), max_retries=RETRIES)
+            return task.remote(job, folder, workers, self._env, self._notices)
+        task = ray.remote(run_in_folder).options(
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+            resources=workers.ray.resources,
+            label_selector=workers.ray.placement or None,
+            runtime_env=self._env,
+            max_retries=RETRIES,
+            retry_exceptions=False,
+        )
         return task.remote(folder, job.run)
 
     def stop(self, running: list[Any]) -> None:
@@ -176,34 +183,32 @@ class _Tasks:
                 ray.cancel(ref)
 
 
-def _check_nodes(
-    workers: Workers,
-    bundle: Mapping[str, float],
-    folder: Path,
-    check: Callable[[], str | None],
-) -> None:
+def _check_nodes(workers: Workers, folder: Path, check: Callable[[], str | None]) -> None:
     """Check that every node with room for a worker reaches the folder and passes `check`.
 
     Raises:
         InputError: Some nodes do not; it names them and what they lack.
     """
-    remote: Any = ray.remote
+    reasons = []
     probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
-    list_nodes: Any = ray.nodes
-    nodes = [node for node in list_nodes() if count_fitting_workers(node, workers, bundle)]
     probe.touch()
     try:
-        refs = {
-            node["NodeManagerAddress"]: remote(check_node)
-            .options(num_cpus=0, runtime_env=dict(workers.ray.runtime_env), **on(node["NodeID"]))
-            .remote(str(Path.cwd()), str(probe), check)
+        nodes = [node for node in ray.nodes() if count_fitting_workers(node, workers)]
+        refs = [
+            ray.remote(run_in_folder)
+            .options(num_cpus=0, runtime_env=workers.ray.runtime_env, **on(node["NodeID"]))
+            .remote(str(Path.cwd()), partial(check_node, probe, check))
             for node in nodes
-        }
-        answers = {address: _get_answer(ref) for address, ref in refs.items()}
+        ]
+        for node, ref in zip(nodes, refs, strict=True):
+            try:
+                reason = ray.get(ref)
+            except ray.exceptions.RayError as error:
+                reason = cause_of(error)
+            if reason:
+                reasons.append(f"node {node['NodeManagerAddress']}: {reason}")
     finally:
-        for path in probe.parent.glob(f"{probe.name}*"):
-            path.unlink()
-    reasons = [f"node {address}: {reason}" for address, reason in answers.items() if reason]
+        probe.unlink()
     if reasons:
         raise InputError(
             f"retrain.workers: {'; '.join(reasons)}; every node must see the run's folder and "
@@ -223,35 +228,3 @@ def _wait_for_failure(ref: Any, job: LongJob) -> str | None:
         return found
     job.note(found)
     return found
-
-
-def _get_answer(ref: Any) -> str | None:
-    """Return a node's answer, or why it did not answer."""
-    try:
-        found: str | None = ray.get(ref)
-    except ray.exceptions.RayError as error:
-        return cause_of(error)
-    return found
-
-
-@contextmanager
-def _show_progress(jobs: Sequence[LongJob], console: Console) -> Iterator[Any]:
-    """Show a progress bar for each job, and a line when it ends."""
-    with progress_bar(console, elapsed=True) as bars:
-        tasks = {
-            job.name: bars.add_task(f"retrain {escape(job.name)}", total=job.total, state="epochs")
-            for job in jobs
-        }
-        told: set[str] = set()
-
-        def tell(found: Mapping[str, str | None]) -> None:
-            for job in jobs:
-                if console.is_terminal:
-                    bars.update(tasks[job.name], completed=job.progress())
-                if job.name in found and job.name not in told:
-                    told.add(job.name)
-                    what = "failed" if found[job.name] else "done"
-                    line = f"retrain {job.name}: {what}, {len(told)} of {len(jobs)}"
-                    console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-        yield tell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -31,17 +32,15 @@ class _Worker:
     """State of one worker.
 
     Args:
-        seen: Time of its last call.
+        seen: Time of its last call; minus infinity once it has died.
         leased: Jobs that it is evaluating, by identity.
-        failed_starts: Number of failed_starts in a row without an exchange.
-        registered: Whether it called since it last died.
+        failed_starts: Number of deaths in a row without an exchange.
         last: Arch of the job that it leased last.
     """
 
     seen: float
     leased: dict[str, Job] = field(default_factory=dict)
     failed_starts: int = 0
-    registered: bool = False
     last: Arch | None = None
 
 
@@ -89,26 +88,22 @@ class Leases:
         """Number of workers that called within the last `ALIVE_SECONDS`."""
         now = self._clock()
         return sum(
-            worker.registered
-            and name not in self.failed_workers
-            and now - worker.seen < ALIVE_SECONDS
+            now - worker.seen < ALIVE_SECONDS and name not in self.failed_workers
             for name, worker in self._workers.items()
         )
 
     def register_worker(self, name: str) -> bool:
         """Register a worker that has (re)started without jobs; return whether it may go on."""
-        worker = self._worker(name)
-        self._take_back(worker)
-        worker.registered = True
-        self._count_start(name, worker, "")
+        self._take_back(self._worker(name))
         return self.error is None and name not in self.failed_workers
 
     def note_death(self, name: str, reason: str) -> None:
         """Note that a worker has died and will be restarted."""
         worker = self._worker(name)
-        if not worker.registered:
-            self._count_start(name, worker, reason)
-        worker.registered = False
+        worker.seen = -math.inf
+        worker.failed_starts += 1
+        if worker.failed_starts >= MAX_DEATHS:
+            self.give_up(name, f"it died {MAX_DEATHS} times while it was set up: {reason}")
 
     def give_up(self, name: str, reason: str) -> None:
         """Note that a worker cannot evaluate; the others go on."""
@@ -116,8 +111,8 @@ class Leases:
         self.failed_workers.setdefault(name, reason)
 
     def note_heartbeat(self, name: str) -> None:
-        """Note a heartbeat; the worker may have said hello before this actor was restarted."""
-        self._worker(name).registered = True
+        """Note that a worker is alive, also one that has registered before this actor restarted."""
+        self._worker(name)
 
     def forget_workers(self) -> None:
         """Forget all workers: Tune was restarted, and its trials have new names."""
@@ -174,16 +169,9 @@ class Leases:
         for job in worker.leased.values():
             self.study.adopt(job)
 
-    def _count_start(self, name: str, worker: _Worker, reason: str) -> None:
-        worker.failed_starts += 1
-        if worker.failed_starts > MAX_DEATHS:
-            why = f": {reason}" if reason else ""
-            self.give_up(name, f"it died {MAX_DEATHS} times while it was set up{why}")
-
     def _store_results(self, name: str, results: Sequence[Result]) -> _Worker:
         worker = self._worker(name)
         worker.failed_starts = 0
-        worker.registered = True
         for job, outcome in results:
             worker.leased.pop(job.identity, None)
             self._finish(job, outcome)

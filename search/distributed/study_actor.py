@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
-from search.distributed.leases import Leases, Result
+from search.distributed.leases import Leases
 from search.front.front import Front
-from search.problem.evaluation import Job
 from search.study.session import Progress, Search, Session
 from space.utils.errors import InputError
 
@@ -21,26 +20,20 @@ class HostStatus:
         progress: Progress of the search.
         error: Why the search cannot go on; None while it can.
         failed_workers: Why workers gave up, one line each.
-        workers: Number of workers at the start.
+        goes_on: Whether evaluations are left, and workers to do them.
     """
 
     progress: Progress
     error: InputError | None
     failed_workers: tuple[str, ...]
-    workers: int
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether evaluations are left, and workers to do them."""
-        left = self.progress.ended is None and self.error is None
-        return left and len(self.failed_workers) < self.workers
+    goes_on: bool
 
 
 class StudyHost:
     """Holds the study and its storage, in an actor that all workers call.
 
     When the actor dies, Ray restarts it and it reads the storage; results of evaluations that were
-    running then are accepted. The methods of workers are those of `Leases`, until `close`.
+    running then are accepted.
     """
 
     def __init__(self, search: Search, workers: int, sharing: bool = False) -> None:
@@ -51,33 +44,12 @@ class StudyHost:
         self._opened: tuple[Session, Leases] | None = None
         self._closed = False
 
-    def register_worker(self, worker: str) -> bool:
-        return not self._closed and self._leases.register_worker(worker)
-
-    def forget_workers(self) -> None:
-        if not self._closed:
-            self._leases.forget_workers()
-
-    def note_death(self, worker: str, reason: str) -> None:
-        if not self._closed:
-            self._leases.note_death(worker, reason)
-
-    def give_up(self, worker: str, reason: str) -> None:
-        if not self._closed:
-            self._leases.give_up(worker, reason)
-
-    def note_heartbeat(self, worker: str) -> None:
-        if not self._closed:
-            self._leases.note_heartbeat(worker)
-
-    def remove_worker(self, worker: str, results: Sequence[Result]) -> None:
-        if not self._closed:
-            self._leases.remove_worker(worker, results)
-
-    def exchange(
-        self, worker: str, results: Sequence[Result], held: Sequence[Job]
-    ) -> list[Job] | None:
-        return None if self._closed else self._leases.exchange(worker, results, held)
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of `Leases`; None after `close`, which ends a worker."""
+        if self._closed:
+            return None
+        _, leases = self._open()
+        return getattr(leases, method)(*arguments)
 
     def status(self) -> HostStatus:
         """Return the state of the search; the first call opens it.
@@ -85,20 +57,24 @@ class StudyHost:
         Raises:
             InputError: The search cannot be opened.
         """
-        leases = self._leases
+        session, leases = self._open()
         leases.expire()
         reasons = tuple(leases.failed_workers.values())
-        progress = replace(self._session.progress(), workers=leases.alive, leased=leases.leased)
-        return HostStatus(progress, leases.error, reasons, self._count)
+        progress = replace(session.progress(), workers=leases.alive, leased=leases.leased)
+        goes_on = not self.over() and len(reasons) < self._count
+        return HostStatus(progress, leases.error, reasons, goes_on)
 
     def over(self) -> bool:
         """Return whether the search has ended or failed."""
         if self._closed:
             return True
-        return self._leases.error is not None or self._session.study.ended is not None
+        session, leases = self._open()
+        return leases.error is not None or session.study.ended is not None
 
     def front(self) -> Front:
-        study = self._session.study
+        """Return the front of the finished evaluations."""
+        session, _ = self._open()
+        study = session.study
         return Front.of(study.problem, study.records, study.ended or "")
 
     def close(self) -> None:
@@ -106,15 +82,8 @@ class StudyHost:
         self._closed = True
         self._stack.close()
 
-    @property
-    def _session(self) -> Session:
-        return self._open()[0]
-
-    @property
-    def _leases(self) -> Leases:
-        return self._open()[1]
-
     def _open(self) -> tuple[Session, Leases]:
+        """Open the search, unless it is open."""
         if self._opened is None:
             session = self._stack.enter_context(self._search.open())
             self._opened = session, Leases(session.study, self._count, ahead=self._ahead)

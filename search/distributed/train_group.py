@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from search.distributed.environment import environment
-from search.distributed.ray_api import ray
+from search.distributed.ray_api import environment, ray
 from search.problem.evaluation import reason_of
 from search.utils.launcher import PATIENCE
 from search.utils.resources import Workers
 from space.utils.errors import one_line
 from space.utils.signals import ProcessLostError, ask_to_stop
 from supernet.process_group import Processes
+
+if TYPE_CHECKING:
+    from search.distributed.jobs import LongJob
 
 RETRIES = 3
 LOOK_SECONDS = 0.5
@@ -48,38 +49,22 @@ class Notices:
         return self._reasons.get(name)
 
 
-@dataclass(frozen=True)
-class GroupJob:
-    """Arguments of each process of a job.
-
-    Args:
-        folder: Working directory of the command.
-        name: Name of the job.
-        run_share: Runs the share of this rank.
-        note: Stores the reason for a failure.
-        notices: Actor handle of `Notices`.
-        gpus: GPUs of each process.
-    """
-
-    folder: str
-    name: str
-    run_share: Callable[[], None]
-    note: Callable[[str], None]
-    notices: Any
-    gpus: float
-
-
-def run_in_group(job: GroupJob, workers: Workers, env: dict[str, Any]) -> str | None:
+def run_in_group(
+    job: LongJob, folder: str, workers: Workers, env: dict[str, Any], notices: Any
+) -> str | None:
     """Run a job in a process group; return the reason for a failure, or None.
 
     Args:
         job: The job.
+        folder: Working directory of the command.
         workers: Number of processes, and the resources of each.
         env: Ray's `runtime_env` of the processes.
+        notices: Actor handle of `Notices`.
     """
     from ray.train import TrainingFailedError  # noqa: PLC0415
 
-    os.chdir(job.folder)
+    os.chdir(folder)
+    arguments = {"job": job, "folder": folder, "gpus": workers.gpus, "notices": notices}
     died = ""
     for _ in range(RETRIES + 1):
         # Ray Train insists on a storage folder; our checkpoints are elsewhere.
@@ -88,9 +73,9 @@ def run_in_group(job: GroupJob, workers: Workers, env: dict[str, Any]) -> str | 
             environment(PATIENT),
         ):
             try:
-                _trainer(job, workers, env, books).fit()
+                _trainer(arguments, workers, env, books).fit()
             except (TrainingFailedError, ray.exceptions.RayActorError) as error:
-                reason: str | None = ray.get(job.notices.reason.remote(job.name))
+                reason: str | None = ray.get(notices.reason.remote(job.name))
                 if reason is not None:
                     return reason
                 died = how_they_died(error)
@@ -111,23 +96,22 @@ def how_they_died(error: BaseException) -> str:
     return one_line(getattr(error, "controller_failure", error))
 
 
-def _trainer(job: GroupJob, workers: Workers, env: dict[str, Any], books: str) -> Any:
-    import ray.train  # noqa: PLC0415
+def _trainer(arguments: dict[str, Any], workers: Workers, env: dict[str, Any], books: str) -> Any:
     import ray.train.torch  # noqa: PLC0415
 
     train: Any = ray.train
     return train.torch.TorchTrainer(
         train_share,
-        train_loop_config={"job": job},
+        train_loop_config=arguments,
         torch_config=train.torch.TorchConfig(
-            backend="cpu:gloo,cuda:nccl" if job.gpus else "gloo",
+            backend="cpu:gloo,cuda:nccl" if workers.gpus else "gloo",
             timeout_s=int(PATIENCE.total_seconds()),
         ),
         scaling_config=train.ScalingConfig(
             num_workers=workers.processes,
-            use_gpu=bool(job.gpus),
-            resources_per_worker=workers.bundle(job.gpus),
-            label_selector=dict(workers.ray.placement) or None,
+            use_gpu=bool(workers.gpus),
+            resources_per_worker=workers.bundle(),
+            label_selector=workers.ray.placement or None,
         ),
         run_config=train.RunConfig(
             name=uuid.uuid4().hex[:8],
@@ -139,42 +123,32 @@ def _trainer(job: GroupJob, workers: Workers, env: dict[str, Any], books: str) -
     )
 
 
-def train_share(given: dict[str, Any]) -> None:
-    """Run one process of Ray Train's process group, with `{"job": GroupJob}` as loop config."""
+def train_share(arguments: dict[str, Any]) -> None:
+    """Run one process of Ray Train's process group, with the arguments of `run_in_group`."""
     import torch  # noqa: PLC0415
     from ray.train.torch import get_device  # noqa: PLC0415
 
-    job: GroupJob = given["job"]
-    with _stopping_when_told(job.notices):
-        try:
-            os.chdir(job.folder)
-            if job.gpus:
-                # Each process sees all GPUs of its node's processes.
-                torch.cuda.set_device(get_device())
-            job.run_share()
-        except KeyboardInterrupt:
-            return
-        except Exception as error:
-            # Where another process has died, Ray Train destroys the group: not this job's error.
-            if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
-                ray.get(job.notices.met.remote(job.name, reason_of(error)))
-            # Ray Train then ends the other processes, which wait for this one.
-            raise
-
-
-@contextmanager
-def _stopping_when_told(notices: Any) -> Iterator[None]:
-    """Poll for a stop request within the block: Ray Train's threads receive no signals."""
-    ended = threading.Event()
-
-    def look() -> None:
-        while not ended.wait(LOOK_SECONDS):
-            if ray.get(notices.stopping.remote()):
-                ask_to_stop()
-                return
-
-    threading.Thread(target=look, daemon=True).start()
+    job: LongJob = arguments["job"]
+    notices = arguments["notices"]
+    threading.Thread(target=_stop_when_told, args=(notices,), daemon=True).start()
     try:
-        yield
-    finally:
-        ended.set()
+        os.chdir(arguments["folder"])
+        if arguments["gpus"]:
+            # Each process sees all GPUs of its node's processes.
+            torch.cuda.set_device(get_device())
+        job.run_share()
+    except KeyboardInterrupt:
+        return
+    except Exception as error:
+        # Where another process has died, Ray Train destroys the group: not this job's error.
+        if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
+            ray.get(notices.met.remote(job.name, reason_of(error)))
+        # Ray Train then ends the other processes, which wait for this one.
+        raise
+
+
+def _stop_when_told(notices: Any) -> None:
+    """Wait for a stop request: Ray Train's threads receive no signals."""
+    while not ray.get(notices.stopping.remote()):
+        time.sleep(LOOK_SECONDS)
+    ask_to_stop()

@@ -7,21 +7,19 @@ Tune runs in a process of its own, so that the main process ends at once on Ctrl
 
 from __future__ import annotations
 
-import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
-from search.distributed.calling import ask, cause_of, put
 from search.distributed.connect import connected, describe_placement, fit_workers, here
-from search.distributed.environment import TUNE
-from search.distributed.evaluating import Evaluation, evaluate_leases
-from search.distributed.ray_api import ray
+from search.distributed.ray_api import TUNE, ask, cause_of, put, ray
 from search.distributed.study_actor import HostStatus, StudyHost
+from search.distributed.worker import evaluate_leases
 from search.evaluators.base import shares
 from search.front.front import Front
 from search.problem.objectives import Evaluate
@@ -56,21 +54,30 @@ def search_with_workers(
         KeyboardInterrupt: Ctrl-C; all finished evaluations are stored.
     """
     # Tune's folder is removed after Ray has ended, when no process writes into it any more.
-    with _results(workers) as results, connected(workers) as own:
-        started, gpus = fit_workers(_at_most(workers, search.trials), own)
-        with _study(search, started, own, shares(make_evaluate)) as study:
+    with _tune_folder(workers) as folder, connected(workers) as own:
+        options = here() | {"runtime_env": _runtime_env(workers, {} if own else TUNE)}
+        started = fit_workers(_at_most(workers, search.trials), own)
+        with _study(options, search, started.count, shares(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not wait for weights and images.
             status: HostStatus = ask(study.status)
             on_event(status.progress)
             if status.goes_on:
                 left = status.progress.total - status.progress.done
                 started = _at_most(started, left)
-                line = describe_placement(started, gpus, _at_most(workers, left).count)
+                line = describe_placement(started, _at_most(workers, left).count)
                 on_event(replace(status.progress, notes=(*status.progress.notes, line)))
-                evaluation = Evaluation(study, [put(make_evaluate)], gpus, time_limit)
-                with _tuning(evaluation, started, results, own) as task:
-                    status = _look_on(study, task, on_event)
-                _check(status, task)
+                arguments = {
+                    "study": study,
+                    "made": [put(make_evaluate)],
+                    "gpus": started.gpus,
+                    "time_limit": time_limit,
+                }
+                tune = ray.remote(run_tune).options(**options, max_retries=RETRIES)
+                task = tune.remote(arguments, started, folder)
+                _follow(study, task, on_event)
+                if not own:
+                    # On a cluster, Tune ends by itself once the study is over.
+                    ray.wait([task], timeout=PATIENCE_SECONDS)
             return cast(Front, ask(study.front))
 
 
@@ -79,63 +86,57 @@ def _at_most(workers: Workers, evaluations: int) -> Workers:
     return replace(workers, count=min(workers.count, evaluations))
 
 
-def _look_on(study: Any, task: Any, on_event: OnProgress) -> HostStatus:
-    """Report the progress until the search or Tune ends; return the last state."""
-    going, status = True, cast(HostStatus, ask(study.status))
+def _follow(study: Any, task: Any, on_event: OnProgress) -> None:
+    """Report the progress until the search ends.
+
+    Raises:
+        InputError: The search cannot go on, or no worker is left.
+    """
+    going = True
+    status: HostStatus = ask(study.status)
     while status.goes_on and going:
         # Looked at before the study: where Tune has ended, the state below is the last one.
         going = not ray.wait([task], timeout=0)[0]
         time.sleep(POLL_SECONDS)
         status = ask(study.status)
         on_event(status.progress)
-    return status
-
-
-def _check(status: HostStatus, task: Any) -> None:
-    """Raise the reason why a search has stopped before its end.
-
-    Raises:
-        InputError: The search cannot go on, or no worker is left.
-    """
     if status.error is not None:
         raise status.error
     if status.progress.ended is None:
-        reason = (
-            "; ".join(dict.fromkeys(status.failed_workers)) or f"Ray Tune has ended{_why(task)}"
-        )
+        reason = "; ".join(dict.fromkeys(status.failed_workers)) or _why_ended(task)
         raise InputError(f"no worker is left to evaluate: {reason}")
 
 
-def _why(task: Any) -> str:
-    """Return why a task has failed, or nothing."""
+def _why_ended(task: Any) -> str:
+    """Describe the end of Tune's task."""
     try:
         ray.get(task)
     except ray.exceptions.RayError as error:
-        return f": {cause_of(error)}"
-    return ""
+        return f"Ray Tune has ended: {cause_of(error)}"
+    return "Ray Tune has ended"
 
 
-def run_tune(evaluation: Evaluation, workers: Workers, results: str) -> None:
+def run_tune(arguments: Mapping[str, Any], workers: Workers, folder: str) -> None:
     """Run the workers as trials of Ray Tune, whose own results are not used.
 
     Args:
-        evaluation: Arguments of every worker.
+        arguments: Arguments of `evaluate_leases`.
         workers: Number of workers, and the resources of each.
-        results: Folder for Tune's files.
+        folder: Folder for Tune's files.
     """
     from ray import tune  # noqa: PLC0415
 
-    tell, over = _observers(evaluation.study)
-    evaluation.study.forget_workers.remote()
-    trainable = tune.with_parameters(evaluate_leases, evaluation=evaluation)
+    study = arguments["study"]
+    study.call.remote("forget_workers")
+    tell, over = _observers(study)
+    trainable = tune.with_parameters(evaluate_leases, **arguments)
     labels = [workers.ray.placement] if workers.ray.placement else None
-    bundle = workers.bundle(evaluation.gpus)
-    place = tune.PlacementGroupFactory([bundle], bundle_label_selector=labels)
+    place = tune.PlacementGroupFactory([workers.bundle()], bundle_label_selector=labels)
     tune.Tuner(
         tune.with_resources(trainable, place),
         tune_config=tune.TuneConfig(num_samples=workers.count),
         run_config=tune.RunConfig(
-            storage_path=results,
+            storage_path=folder,
             name=f"tokennas-{uuid.uuid4().hex[:8]}",
             verbose=0,
             callbacks=[tell],
@@ -149,19 +150,15 @@ def run_tune(evaluation: Evaluation, workers: Workers, results: str) -> None:
 def _observers(study: Any) -> tuple[Any, Any]:
     """Make the callback that reports dead trials, and the stopper that ends Tune."""
     from ray import tune  # noqa: PLC0415
-    from ray.tune.progress_reporter import TrialProgressCallback  # noqa: PLC0415
 
-    class Tell(TrialProgressCallback):
-        """Tells the study of trials that died. Replaces Ray Tune's progress reporter."""
-
-        def on_trial_complete(self, *_: Any, **__: Any) -> None:
-            return
+    class Tell(tune.Callback):
+        """Tells the study of trials that died."""
 
         def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            study.note_death.remote(trial.trial_id, _last_line(trial))
+            study.call.remote("note_death", trial.trial_id, _last_line(trial))
 
         def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
-            study.give_up.remote(trial.trial_id, _last_line(trial))
+            study.call.remote("give_up", trial.trial_id, _last_line(trial))
 
     class Over(tune.Stopper):
         """Ends all trials with the study, also those that wait for resources."""
@@ -189,67 +186,39 @@ def _last_line(trial: Any) -> str:
     return lines[-1] if lines else "it died"
 
 
-@contextmanager
-def _tuning(evaluation: Evaluation, workers: Workers, results: str, own: bool) -> Iterator[Any]:
-    """Run Tune in a task on this node."""
-    remote: Any = ray.remote
-    task = (
-        remote(run_tune)
-        .options(**here(), max_retries=RETRIES, **_runtime_env(workers, own))
-        .remote(evaluation, workers, results)
-    )
-    yield task
-    if not own:
-        # On a cluster, Tune ends by itself once the study is over.
-        ray.wait([task], timeout=PATIENCE_SECONDS)
-
-
-@contextmanager
-def _results(workers: Workers) -> Iterator[str]:
-    """Yield the folder for Tune's files."""
+def _tune_folder(workers: Workers) -> AbstractContextManager[str]:
+    """Return the folder for Tune's files, by default a temporary one."""
     path = workers.ray.storage_path
-    if path is not None:
-        yield path if "://" in path else str(Path(path).absolute())
-        return
-    # Processes of a cluster may still write into the folder while it is removed.
-    with tempfile.TemporaryDirectory(prefix="tokennas-tune-", ignore_cleanup_errors=True) as folder:
-        yield folder
+    if path is None:
+        # Processes of a cluster may still write into the folder while it is removed.
+        return TemporaryDirectory(prefix="tokennas-tune-", ignore_cleanup_errors=True)
+    return nullcontext(path if "://" in path else str(Path(path).absolute()))
 
 
-def _runtime_env(workers: Workers, own: bool) -> dict[str, Any]:
-    """Return Ray's `runtime_env`; a local Ray inherits the environment of this process."""
+def _runtime_env(workers: Workers, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Return the workers' `runtime_env`, with variables that it does not set."""
     wanted = dict(workers.ray.runtime_env)
-    if not own:
-        wanted["env_vars"] = {**TUNE, **wanted.get("env_vars", {})}
-    return {"runtime_env": wanted} if wanted else {}
+    if variables:
+        wanted["env_vars"] = {**variables, **wanted.get("env_vars", {})}
+    return wanted
 
 
 @contextmanager
-def _study(search: Search, workers: Workers, own: bool, sharing: bool) -> Iterator[Any]:
-    """Start the actor that holds the study, on this node."""
-    remote: Any = ray.remote
-    study = (
-        remote(StudyHost)
-        .options(
-            **here(),
-            **_runtime_env(workers, own),
-            name=f"study-{uuid.uuid4().hex[:8]}",
-            max_restarts=-1,
-            max_task_retries=-1,
-        )
-        .remote(search, workers.count, sharing)
+def _study(options: dict[str, Any], search: Search, workers: int, sharing: bool) -> Iterator[Any]:
+    """Start the actor that holds the study; it ends with the block."""
+    name = f"study-{uuid.uuid4().hex[:8]}"
+    actor = ray.remote(StudyHost).options(
+        **options, name=name, max_restarts=-1, max_task_retries=-1
     )
+    study = actor.remote(search, workers, sharing)
+    patience: float | None = None
     try:
         yield study
     except KeyboardInterrupt:
-        # No wait: finished evaluations are stored, and workers end at their next exchange.
-        study.close.remote()
+        # Finished evaluations are stored, and workers end at their next exchange.
+        patience = 0
         raise
-    except BaseException:
-        with suppress(ray.exceptions.RayError):
-            ray.get(study.close.remote())
+    finally:
+        ray.wait([study.close.remote()], timeout=patience)
         # Tune's task still holds a handle, which would keep the actor alive on a cluster.
         ray.kill(study)
-        raise
-    ray.get(study.close.remote())
-    ray.kill(study)

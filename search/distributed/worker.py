@@ -1,14 +1,19 @@
-"""The loop of a worker: exchange results for jobs, and evaluate them. Without Ray."""
+"""A worker: a Ray Tune trial that exchanges results for jobs as long as the search lasts."""
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
-from search.distributed.leases import Result
+from search.distributed.leases import HEARTBEAT_SECONDS, Result
+from search.distributed.ray_api import ray
 from search.evaluators.base import evaluate_safely, order_jobs
 from search.evaluators.time_limit import too_long
-from search.problem.evaluation import Job, Outcome
+from search.problem.evaluation import Job, Outcome, describe
 from search.problem.objectives import Evaluate
 
 # Between two requests while no job is free; the jobs of a worker that dies become free.
@@ -17,6 +22,62 @@ IDLE_SECONDS = 0.2
 AHEAD_SECONDS = 2.0
 
 Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
+
+
+def evaluate_leases(
+    config: Mapping[str, Any],
+    study: Any,
+    made: list[Any],
+    gpus: float,
+    time_limit: float | None,
+) -> None:
+    """Run one Tune trial: lease jobs and evaluate them until none is left.
+
+    Args:
+        config: Tune's values of the trial, which are not used.
+        study: Actor handle of the `StudyHost`.
+        made: The object reference of the function that makes `evaluate`, in a list: Ray would
+            fetch a bare reference before the task starts.
+        gpus: GPUs of each worker.
+        time_limit: Seconds after which an evaluation has failed; None for no limit.
+    """
+    from ray import tune  # noqa: PLC0415
+
+    if not gpus:
+        # Workers that asked for no GPU would see all GPUs of the node.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    call, name = study.call, tune.get_context().get_trial_id()
+    watch = Watch(time_limit)
+    pause = HEARTBEAT_SECONDS if time_limit is None else min(HEARTBEAT_SECONDS, time_limit / 4)
+
+    def note_heartbeat() -> None:
+        while True:
+            time.sleep(pause)
+            call.remote("note_heartbeat", name)
+            results = watch.overdue()
+            if results:
+                # No thread can end another one that hangs, and `sys.exit` ends this thread alone:
+                # the process ends, and Tune starts it again.
+                ray.get(call.remote("remove_worker", name, results))
+                os._exit(1)
+
+    def exchange(results: list[Result], held: list[Job]) -> Callable[[], list[Job] | None]:
+        return partial(ray.get, call.remote("exchange", name, results, held))
+
+    try:
+        if not ray.get(call.remote("register_worker", name)):
+            return
+        threading.Thread(target=note_heartbeat, daemon=True).start()
+        try:
+            # Fetched here: a module that this node lacks is reported instead of retried for ever.
+            evaluate = ray.get(made[0])()
+        except Exception as error:
+            ray.get(call.remote("give_up", name, describe(error)))
+            return
+        work(exchange, evaluate, watch)
+    except ray.exceptions.RayActorError:
+        # The study's actor was killed: the search has ended.
+        return
 
 
 class Watch:
@@ -32,10 +93,6 @@ class Watch:
         self._clock = clock
         self._now: tuple[Job, float] | None = None
         self._done: list[Result] = []
-
-    def step(self, most: float) -> float:
-        """Return the seconds between two checks of the time limit, at most `most`."""
-        return most if self._limit is None else min(most, self._limit / 4)
 
     def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
         """Evaluate jobs one after the other."""

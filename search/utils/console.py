@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -114,10 +114,12 @@ def show_columns(columns: Sequence[Column], console: Console, title: str = "") -
     kept = _fitting(columns, console.width)
     table = Table(title=escape(title) or None, title_justify="left", box=None, pad_edge=False)
     for column in kept:
-        side: Literal["left", "right"] = "left" if column.text else "right"
         # Numbers are never cut.
         table.add_column(
-            escape(column.title), justify=side, no_wrap=not column.text, overflow="fold"
+            escape(column.title),
+            justify="left" if column.text else "right",
+            no_wrap=not column.text,
+            overflow="fold",
         )
     for row in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*map(escape, row))

@@ -89,10 +89,8 @@ def _abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
         return True
     try:
         os.kill(owner["pid"], 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False
 
 

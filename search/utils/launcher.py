@@ -51,13 +51,12 @@ class LauncherEnvironment:
         Raises:
             InputError: The launcher's variables are incomplete.
         """
+        host, port = environ.get("MASTER_ADDR"), environ.get("MASTER_PORT")
         if _number(environ, "WORLD_SIZE") > 1:
             keys = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-            host, port = environ.get("MASTER_ADDR", ""), environ.get("MASTER_PORT", "")
         elif _number(environ, "SLURM_STEP_NUM_TASKS") > 1:
             keys = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-            host = environ.get("MASTER_ADDR") or first_host(environ.get("SLURM_STEP_NODELIST", ""))
-            port = environ.get("MASTER_PORT", "")
+            host = host or first_host(environ.get("SLURM_STEP_NODELIST", ""))
             port = port or str(PORTS + _number(environ, "SLURM_JOB_ID") % PORTS)
         else:
             return None
@@ -101,12 +100,11 @@ def process_group() -> Iterator[None]:
     if cuda:
         # Modulo: a launcher may show each process only its own GPU.
         torch.cuda.set_device(launched.local % torch.cuda.device_count())
+    # torchrun serves the port itself; elsewhere rank 0 does.
+    served = "TORCHELASTIC_RUN_ID" in os.environ
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
-        # torchrun serves the port itself; elsewhere rank 0 does.
-        init_method="env://"
-        if "TORCHELASTIC_RUN_ID" in os.environ
-        else f"tcp://{launched.address}",
+        init_method="env://" if served else f"tcp://{launched.address}",
         rank=launched.rank,
         world_size=launched.count,
         timeout=PATIENCE,
@@ -127,7 +125,12 @@ def run_on_all(action: Callable[[], T]) -> T:
     Raises:
         SharedError: The error of the lowest rank that failed.
     """
-    value, message = _run_catching(action)
+    value: T | None = None
+    message: str | None = None
+    try:
+        value = action()
+    except InputError as error:
+        message = str(error)
     processes = _processes()
     for rank, met in enumerate(processes.all_gather(message)):
         if met is not None:
@@ -142,18 +145,8 @@ def run_on_main(action: Callable[[], T]) -> T:
         SharedError: The main process's error.
     """
     processes = _processes()
-    value, message = processes.broadcast(_run_catching(action) if processes.is_main else None)
-    if message is not None:
-        raise SharedError(message)
-    return value  # type: ignore[no-any-return]
-
-
-def _run_catching(action: Callable[[], T]) -> tuple[T | None, str | None]:
-    """Run an action; return its result, or its error message."""
-    try:
-        return action(), None
-    except InputError as error:
-        return None, str(error)
+    value = run_on_all(lambda: action() if processes.is_main else None)
+    return processes.broadcast(value)  # type: ignore[no-any-return]
 
 
 def _processes() -> Any:

@@ -31,8 +31,14 @@ class RayConfig:
     placement: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.address is not None:
-            check_address(self.address)
+        host, _, port = (self.address or "").rpartition(":")
+        right = host and "/" not in host and port.isdigit() and 0 < int(port) < 65536
+        if self.address not in (None, "auto") and not right:
+            raise InputError(
+                "search.ray.address: must be `auto` or HOST:PORT of a cluster that this machine is "
+                f"a node of, got {shown(self.address)}; from outside, send the command there by "
+                "`ray job submit`"
+            )
         for name, amount in self.resources.items():
             if name.lower() in ("cpu", "gpu", "memory"):
                 raise InputError(
@@ -41,27 +47,6 @@ class RayConfig:
                 )
             if not 0 < amount < math.inf:
                 raise InputError(f"search.ray.resources.{name}: must be over 0, got {amount}")
-
-
-def check_address(address: str) -> None:
-    """Refuse an address that a driver cannot join.
-
-    Raises:
-        InputError: The address is neither `auto` nor HOST:PORT.
-    """
-    if address.startswith("ray://"):
-        raise InputError(
-            f"search.ray.address: {address} joins from outside the cluster, where the study could "
-            "not run beside its files; run the command on a node of the cluster with the address "
-            "`auto`, or send it there by `ray job submit`"
-        )
-    host, colon, port = address.rpartition(":")
-    right = host and "/" not in host and colon and port.isdigit() and 0 < int(port) < 65536
-    if address != "auto" and not right:
-        raise InputError(
-            f"search.ray.address: must be `auto` or HOST:PORT, got {shown(address)}; without it "
-            "a Ray of our own is started"
-        )
 
 
 @dataclass(frozen=True)
@@ -119,7 +104,7 @@ class Workers:
             return 1.0
         return 1 / max(1, math.ceil(self.count / there))
 
-    def bundle(self, gpus: float) -> dict[str, float]:
+    def bundle(self) -> dict[str, float]:
         """Return the resources of each process, by Ray's names."""
-        own = {"CPU": float(self.cpus), "GPU": gpus, **self.ray.resources}
+        own = {"CPU": float(self.cpus), "GPU": self.gpus or 0.0, **self.ray.resources}
         return {name: amount for name, amount in own.items() if amount}

@@ -10,7 +10,7 @@ import pytest
 from ray_cluster import children_of
 from searching import search
 
-from search.distributed.environment import OWN
+from search.distributed.ray_api import OWN
 
 pytestmark = pytest.mark.cluster
 

@@ -153,9 +153,6 @@ def test_a_section_is_no_name_of_another_file(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(f"data: {other}\n")
     assert "data: must be a mapping of dataset" in in_a_line(parse_call, ["train", str(path)])
-    path.write_text("data: {batch: 7}\n")
-    again = ["train", str(path), "--config", str(other)]
-    assert "give one config" in in_a_line(parse_call, again)
 
 
 @pytest.mark.parametrize("tag", TAGS)

@@ -3,6 +3,7 @@
 python ray_of_a_user.py FOLDER
 """
 
+import socket
 import sys
 import time
 from pathlib import Path
@@ -30,9 +31,10 @@ def main(folder):
     for trials in (10, 14):
         search(folder, trials, workers=2)
         check_nothing_is_left()
-    elsewhere = RayConfig(address="127.0.0.1:1")
-    with pytest.raises(InputError, match="but this process is connected to the Ray at "):
-        search(folder, 18, workers=2, ray=elsewhere)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        elsewhere = RayConfig(address=f"127.0.0.1:{other.getsockname()[1]}")
+        with pytest.raises(InputError, match="but this process is connected to the Ray at "):
+            search(folder, 18, workers=2, ray=elsewhere)
     assert ray.is_initialized()
     assert ray.get(before) == "mine"
     assert ray.get(ray.remote(lambda: 4).remote()) == 4

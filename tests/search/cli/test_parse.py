@@ -196,7 +196,7 @@ def test_every_option_that_help_lists_is_one(name, capsys):
         parse_call([name, "--help"])
     listed = set(re.findall(r"^  (?:-\w, )?--([\w.]+)", capsys.readouterr().out, re.MULTILINE))
     own = {option.name for option in COMMANDS[name].options}
-    assert listed <= {*options(), *own, "help", "config"}
+    assert listed <= {*options(), *own, "help"}
     assert own <= listed
 
 
@@ -237,13 +237,6 @@ def test_text_that_the_parser_would_take_for_deep_yaml_is_refused(config):
     config.write_text(TEXT)
     for argv in ([f"--space={deep}"], ["--space", deep]):
         assert "nested deeper than 40 levels" in refused("train", config, *argv)
-
-
-def test_of_very_many_unknown_keys_the_first_are_told(config):
-    config.write_text("".join(f"k{i}: 1\n" for i in range(1000)))
-    lines = refused("train", config).splitlines()
-    assert lines[-1] == f"{config}: 980 more"
-    assert len(lines) == 21
 
 
 def test_an_option_of_a_value_stays_beside_a_later_one_of_its_section(config):

@@ -22,7 +22,7 @@ def test_a_users_config_may_say_null_and_no_more(tmp_path):
     path.write_text(f"{WORDS}null\n")
     assert parse_call(["search", str(path)]).config.search.trials == 7
     path.write_text(f"{WORDS}0.05\n")
-    with pytest.raises(InputError, match=r"mine\.yaml:4: search\.racing: racing is gone, leave it"):
+    with pytest.raises(InputError, match=r"mine\.yaml:4: search\.racing: unknown key"):
         parse_call(["search", str(path)])
     with pytest.raises(InputError, match=r"unknown option --search\.racing"):
         parse_call(["search", str(path), "--search.racing", "0.05"])

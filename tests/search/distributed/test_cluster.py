@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -277,8 +278,9 @@ def node(**values):
     ],
 )
 def test_how_many_workers_a_node_has_place_for(workers, gpus, places):
-    assert count_fitting_workers(node(), workers, workers.bundle(gpus)) == places
-    assert count_fitting_workers(node(Alive=False), workers, workers.bundle(gpus)) == 0
+    workers = replace(workers, gpus=gpus)
+    assert count_fitting_workers(node(), workers) == places
+    assert count_fitting_workers(node(Alive=False), workers) == 0
 
 
 def test_how_many_workers_have_a_place_is_told_first(tmp_path):
@@ -293,6 +295,4 @@ def test_how_many_workers_have_a_place_is_told_first(tmp_path):
     )
     before = [progress for progress in seen if not progress.done]
     (note,) = dict.fromkeys(note for progress in before for note in progress.notes)
-    assert note == (
-        "1 of 1 workers have a place now (nodes that have one: 1); each takes 1 CPU and 0 GPU"
-    )
+    assert note == "1 of 1 workers have a place now; each process takes 1 CPU and 0 GPU"

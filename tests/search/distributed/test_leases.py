@@ -144,32 +144,18 @@ def test_who_was_only_slow_may_still_bring_its_result():
     assert len(leases.study.records) == 1
 
 
-def test_a_worker_that_dies_while_it_is_set_up_is_not_started_for_ever():
-    leases, _ = leases_of()
-    assert [leases.register_worker("a") for _ in range(MAX_DEATHS + 2)] == [True] * MAX_DEATHS + [
-        False
-    ] * 2
-    assert "died 3 times while it was set up" in leases.failed_workers["a"]
-    assert leases.register_worker("b"), "others go on"
-
-
-def test_nor_one_that_dies_before_it_says_anything():
+@pytest.mark.parametrize("registers", [False, True])
+def test_a_worker_that_dies_while_it_is_set_up_is_not_started_for_ever(registers):
     leases, _ = leases_of()
     for _ in range(MAX_DEATHS):
+        assert leases.failed_workers == {}
+        assert not registers or leases.register_worker("a")
         leases.note_death("a", "ImportError: no module named x")
-    assert leases.failed_workers == {}
-    leases.note_death("a", "ImportError: no module named x")
-    assert "ImportError: no module named x" in leases.failed_workers["a"]
+    assert leases.failed_workers == {
+        "a": "it died 3 times while it was set up: ImportError: no module named x"
+    }
     assert not leases.register_worker("a")
-
-
-def test_a_death_after_a_greeting_counts_once():
-    leases, _ = leases_of()
-    for _ in range(MAX_DEATHS):
-        assert leases.register_worker("a")
-        leases.note_death("a", "killed")
-    assert leases.failed_workers == {}
-    assert not leases.register_worker("a")
+    assert leases.register_worker("b"), "others go on"
 
 
 def test_asking_for_work_clears_the_count_of_starts():
@@ -177,6 +163,7 @@ def test_asking_for_work_clears_the_count_of_starts():
     for _ in range(3 * MAX_DEATHS):
         assert leases.register_worker("a")
         leases.exchange("a", [])
+        leases.note_death("a", "killed")
     assert leases.failed_workers == {}
 
 
@@ -295,3 +282,5 @@ def test_workers_of_a_study_that_was_started_again_are_alive():
     leases.exchange("a", [])
     leases.note_heartbeat("b")
     assert leases.alive == 2
+    leases.note_death("b", "killed")
+    assert leases.alive == 1

@@ -95,20 +95,26 @@ def test_there_are_no_more_workers_than_cores_and_evaluations(
 )
 def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, gpus):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 16.0, "GPU": 2.0})
-    started, each = fit_workers(workers, own=True)
-    assert (started.count, each) == (count, gpus)
-    assert fit_workers(workers, own=False)[0].count == workers.count, "nodes may join"
+    started = fit_workers(workers, own=True)
+    assert (started.count, started.gpus) == (count, gpus)
+    assert fit_workers(workers, own=False).count == workers.count, "nodes may join"
 
 
 @pytest.mark.parametrize(
     ("workers", "words"),
     [
-        (Workers(1, cpus=3), r"search\.cpus_per_worker: 3 for each, but this machine has 2$"),
+        (
+            Workers(1, cpus=3),
+            r"search\.cpus_per_worker: 3 for each worker, but this machine has 2$",
+        ),
         (
             Workers(1, section="retrain", processes=4),
-            r"retrain\.cpus_per_worker: 1 for each of 4 processes, but this machine has 2$",
+            r"retrain\.cpus_per_worker: 4 for each worker, but this machine has 2$",
         ),
-        (Workers(1, gpus=1.0), r"search\.gpus_per_worker: 1 for each, but this machine has 0$"),
+        (
+            Workers(1, gpus=1.0),
+            r"search\.gpus_per_worker: 1 for each worker, but this machine has 0$",
+        ),
     ],
 )
 def test_what_never_has_a_place_is_refused(monkeypatch, workers, words):

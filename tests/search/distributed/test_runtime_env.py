@@ -1,7 +1,5 @@
 """What is known to be wrong of a Ray before it is joined."""
 
-from pathlib import Path
-
 import pytest
 from stages_config import CONFIG
 
@@ -20,16 +18,6 @@ def test_a_runtime_env_of_unknown_keys_is_refused():
     check_ray(RayConfig(runtime_env={"env_vars": {"A": "1"}}))
     with pytest.raises(InputError, match=r"^search\.ray\.runtime_env: .*/not/here"):
         check_ray(RayConfig(runtime_env={"working_dir": "/not/here"}))
-
-
-@pytest.mark.parametrize("command", ["inspect", "train", "run"])
-def test_it_is_refused_before_anything_starts_without_workers_too(command, tmp_path, capsys):
-    run, config = tmp_path / "run", Path(__file__).parents[3] / "configs/quickstart.yaml"
-    options = ["--run", str(run), "--search.ray.runtime_env", "{envvars: {A: '1'}}"]
-    assert main([command, str(config), *options]) == 2
-    error = capsys.readouterr().err
-    assert "search.ray.runtime_env: unknown key 'envvars'; did you mean 'env_vars'?" in error
-    assert not (run / "supernet").exists()
 
 
 def test_a_folder_of_another_machine_is_none_of_the_commands_without_workers(tmp_path, capsys):

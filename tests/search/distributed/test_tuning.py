@@ -142,7 +142,7 @@ def test_what_cannot_be_sent_to_workers_is_told_in_one_line(tmp_path):
         ),
         (
             {"gpus_per_worker": 64},
-            r"search\.gpus_per_worker: 64 for each, but this machine has \d+",
+            r"search\.gpus_per_worker: 64 for each worker, but this machine has \d+",
         ),
         (
             {"ray": RayConfig(storage_path="nowhere://a/b")},

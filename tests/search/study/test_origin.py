@@ -245,8 +245,8 @@ def test_a_study_that_is_started_again_on_the_way_is_the_same(tmp_path, monkeypa
 
     for done in (1, 2):
         host = StudyHost(planned[0], workers=1)
-        (job,) = host.exchange("a", [], [])
-        host.exchange("a", [(job, Outcome({"top1": 0.5}))], [])
+        (job,) = host.call("exchange", "a", [], [])
+        host.call("exchange", "a", [(job, Outcome({"top1": 0.5}))], [])
         assert host.status().progress.done == done
         host.close()
     assert len(stored(tmp_path)) == 2

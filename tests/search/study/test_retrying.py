@@ -105,7 +105,7 @@ def test_a_search_that_is_killed_in_its_first_series_tries_it_again(tmp_path):
 def exchanged(host, outcomes):
     """A worker gives the next outcomes, one by one; the identities of their archs."""
     seen, results = [], []
-    while (jobs := host.exchange("a", results, [])) and len(seen) < len(outcomes):
+    while (jobs := host.call("exchange", "a", results, [])) and len(seen) < len(outcomes):
         results = [(job, outcomes[len(seen)]) for job in jobs]
         seen += identities(jobs)
     return seen
