@@ -19,14 +19,12 @@ class Step(NamedTuple):
     Args:
         actions: Operators applied to the tokens before the block.
         asks: What the operators of the next block need of this block's attention.
-        own_maps: Whether the block computes its own attention maps.
         restores: Whether a run ends, and all tokens are restored, after the block.
         after: The tokens after the block.
     """
 
     actions: tuple[Action, ...]
     asks: tuple[tuple[Need, TokenOperator], ...]
-    own_maps: bool
     restores: bool
     after: Tokens
 
@@ -49,7 +47,6 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
             Step(
                 actions=actions[i],
                 asks=tuple((need, each) for need, each in needs if need is not None),
-                own_maps=after.own_maps,
                 restores=after.inside > 0 and ends,
                 after=after,
             )
