@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
 
 from space.arch import Arch
 from space.arch_file import ArchFile, load_arch_file
 from space.operators.walk import trace
 from space.shape import BackboneShape
-from space.utils.errors import InputError, shown
+from space.utils.errors import naming
+from space.utils.reader import Reader
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.models.elastic import ElasticViT
 from supernet.models.supernet import Supernet, canonical, check_shape
@@ -65,7 +65,7 @@ def create_subnet(
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
     whose = "the arch file" if isinstance(arch, ArchFile) else str(arch)
-    subnet = _set_input(subnet_of(_backbone(file, whose, args), file.shape, file.arch), file)
+    subnet = subnet_of(_backbone(file, whose, args), file.shape, file.arch)
     if weights is not None:
         load_weights(subnet, weights)
     return subnet
@@ -82,7 +82,7 @@ def create_elastic(file: ArchFile, whose: str, archs: Iterable[Arch]) -> Elastic
     Raises:
         InputError: As in `create_subnet`.
     """
-    return _set_input(elastic_of(_backbone(file, whose, {}), file.shape, archs), file)
+    return elastic_of(_backbone(file, whose, {}), file.shape, archs)
 
 
 def elastic_of(
@@ -108,40 +108,20 @@ def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> 
 
 def _with_operators(model: ElasticViT, whole: ElasticViT) -> ElasticViT:
     """Replace the operators' modules of a model by those of `whole`."""
-    for name, modules in model.operator_modules().items():
-        _take_over(modules, whole.operator_modules()[name])
-    return model
-
-
-def _take_over(modules: nn.ModuleDict, others: Any) -> None:
-    for key, module in modules.items():
-        if isinstance(module, nn.ModuleDict):
-            _take_over(module, others[key])
-        else:
-            modules[key] = others[key]
-
-
-def _set_input(model: ElasticViT, file: ArchFile) -> ElasticViT:
-    """Set the model's timm config to the input of the arch file."""
-    told: Any = model
-    told.pretrained_cfg = told.default_cfg = {**told.default_cfg, **timm_input(file)}
+    for name in model.learned_modules():
+        model.set_submodule(name, whole.get_submodule(name))
     return model
 
 
 def _backbone(file: ArchFile, whose: str, args: Mapping[str, Any]) -> VisionTransformer:
-    """Build the backbone of an arch file, with initial weights."""
-    described = {"args": {}, **file.backbone}
-    if "model" not in described:
-        raise InputError(f"{whose}: backbone.model: missing; it names the timm model to build")
-    for key in described.keys() - {"model", "args"}:
-        raise InputError(f"{whose}: backbone.{key}: unknown key; known are model, args")
-    if not isinstance(described["args"], dict):
-        raise InputError(
-            f"{whose}: backbone.args: must be a mapping, got {shown(described['args'])}"
-        )
-    backbone = create_backbone(described["model"], {**described["args"], **args})
+    """Build the backbone of an arch file, with initial weights and the file's input for timm."""
+    with naming(whose):
+        given = Reader(file.backbone, ("backbone",)).mapping("model", args={})
+        given["args"].entries()
+    backbone: Any = create_backbone(given["model"].value, {**given["args"].value, **args})
     check_shape(backbone_shape(backbone), file.shape, whose)
-    return backbone
+    backbone.pretrained_cfg = backbone.default_cfg = {**backbone.default_cfg, **timm_input(file)}
+    return backbone  # type: ignore[no-any-return]
 
 
 def timm_input(file: ArchFile) -> dict[str, Any]:
