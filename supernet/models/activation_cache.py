@@ -15,8 +15,6 @@ from supernet.operators.base import Flow
 
 # Factor by which the weight of a past use decays per evaluation.
 USE_DECAY = 0.98
-# A prefix is dropped when its decayed uses fall below this: some 200 evaluations after one use.
-FEWEST_USES = 0.02
 GIB = 1 << 30
 # Share of the free GPU memory, or of the machine's; the rest is for forward passes and others.
 SHARE = 0.25
@@ -67,7 +65,7 @@ class ActivationCache:
         self.bytes = 0
         self.ticks = 0
         self._cached: list[Prefix] = []
-        self._victims: list[tuple[float, Prefix]] = []
+        self._victims: list[Prefix] = []
 
     def start_evaluation(self, path: Iterable[Prefix]) -> None:
         """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
@@ -78,9 +76,8 @@ class ActivationCache:
             prefix.awaited = max(0, prefix.awaited - 1)
         self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
         self.bytes = sum(prefix.bytes for prefix in self._cached)
-        worths = [self._worth(each, each.bytes / len(each.flows)) for each in self._cached]
-        pairs = zip(worths, self._cached, strict=True)
-        self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
+        # The least worth last.
+        self._victims = sorted(self._cached, key=self._cached_worth, reverse=True)
 
     def add(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
         """Cache the activations of a prefix, if it is worth more than those to evict for it."""
@@ -97,37 +94,28 @@ class ActivationCache:
     def shrink(self) -> None:
         """Empty the cache and halve its byte budget, after the device ran out of memory."""
         for prefix in self._cached:
-            _drop(prefix)
+            prefix.flows.clear()
+            prefix.bytes = 0
         self._cached, self._victims = [], []
         self.bytes = 0
         self.most_bytes //= 2
 
-    def drop_unused(self, prefix: Prefix) -> bool:
-        """Drop a prefix without recent uses; returns whether it was dropped."""
-        if prefix.awaited or prefix.decayed_uses(self.ticks) >= FEWEST_USES:
-            return False
-        _drop(prefix)
-        return True
-
     def _make_room(self, size: int, worth: float) -> bool:
         while self.bytes + size > self.most_bytes:
-            while self._victims and not self._victims[-1][1].flows:
+            while self._victims and not self._victims[-1].flows:
                 self._victims.pop()
-            if not self._victims or self._victims[-1][0] >= worth:
+            if not self._victims or self._cached_worth(self._victims[-1]) >= worth:
                 return False
-            victim = self._victims[-1][1]
-            _, flow = victim.flows.popitem()
-            victim.bytes -= flow_bytes(flow)
+            _, flow = self._victims[-1].flows.popitem()
+            self._victims[-1].bytes -= flow_bytes(flow)
             self.bytes -= flow_bytes(flow)
         return True
 
+    def _cached_worth(self, prefix: Prefix) -> float:
+        return self._worth(prefix, prefix.bytes / len(prefix.flows))
+
     def _worth(self, prefix: Prefix, size: float) -> float:
         return (prefix.awaited + prefix.decayed_uses(self.ticks)) * prefix.macs / size
-
-
-def _drop(prefix: Prefix) -> None:
-    prefix.flows.clear()
-    prefix.bytes = 0
 
 
 def flow_bytes(flow: Flow) -> int:
