@@ -84,15 +84,11 @@ class ElasticAttention(Attention):
     """timm's attention, by its own maps or those of the block before."""
 
     def forward(
-        self,
-        x: Tensor,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
-        exchange: Exchange | None = None,
+        self, x: Tensor, *args: Any, exchange: Exchange | None = None, **kwargs: Any
     ) -> Tensor:
         """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
-            return super().forward(x, attn_mask, is_causal)
+            return super().forward(x, *args, **kwargs)
         if exchange.maps is not None:
             y = self._by_maps_of_others(x, exchange.maps)
             exchange.exposed = Exposed(maps=exchange.maps if exchange.request.maps else None)
@@ -163,15 +159,11 @@ class ElasticBlock(Block):
     """timm's pre-norm block, which can take and expose attention maps."""
 
     def forward(
-        self,
-        x: Tensor,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
-        exchange: Exchange | None = None,
+        self, x: Tensor, *args: Any, exchange: Exchange | None = None, **kwargs: Any
     ) -> Tensor:
         """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
-            return super().forward(x, attn_mask, is_causal)
+            return super().forward(x, *args, **kwargs)
         attn = cast(ElasticAttention, self.attn)
         x = x + self.drop_path1(self.ls1(attn(self.norm1(x), exchange=exchange)))
         if exchange.request.of is not None:

@@ -81,7 +81,8 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
         raise InputError("backbone cannot be served: its blocks are not all of one size")
     embed = backbone.patch_embed
     height, width = embed.grid_size
-    stem, images = _on_meta(embed), _meta(1, backbone.in_chans, *embed.img_size)
+    stem = _on_meta(embed)
+    images = torch.zeros(1, backbone.in_chans, *embed.img_size, device="meta")
     head, head_per_token = measure_head(backbone)
     return BackboneShape(
         depth=len(backbone.blocks),
@@ -181,7 +182,8 @@ def _linear_macs(
         InputError: The MACs do not grow linearly with the tokens.
     """
     sizes = (4, 8, 12)
-    counts = [count_macs(partial(run, _meta(1, prefix + n, width))) for n in sizes]
+    tokens = [torch.zeros(1, prefix + n, width, device="meta") for n in sizes]
+    counts = [count_macs(partial(run, each)) for each in tokens]
     per_token = (counts[1] - counts[0]) // 4
     fixed = counts[0] - 4 * per_token
     if counts != [fixed + n * per_token for n in sizes]:
@@ -196,10 +198,6 @@ def _stem_params(backbone: VisionTransformer) -> int:
     """Count the parameters before the blocks, with prefix tokens and positions."""
     own = numel(backbone, recurse=False)
     return numel(backbone.patch_embed) + numel(backbone.norm_pre) + own
-
-
-def _meta(*size: int) -> Tensor:
-    return torch.zeros(size, device="meta")
 
 
 def _on_meta(module: Any) -> Any:

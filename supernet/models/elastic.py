@@ -114,21 +114,16 @@ class ElasticViT(ElasticCore):
         Raises:
             InputError: The model is a supernet.
         """
-        wanted, last = feature_take_indices(len(self.blocks), indices)
         if self.arch is None:
             raise InputError("only a subnet can be pruned: a supernet's archs need every block")
-        self.blocks = self.blocks[: last + 1]
+        wanted: list[int] = super().prune_intermediate_layers(indices, prune_norm, prune_head)
+        depth = len(self.blocks)
         for modules in self.operator_modules().values():
-            for i in [int(key) for key in modules if int(key) > last]:
-                del modules[str(i)]
-        if prune_norm:
-            self.norm = nn.Identity()
-        if prune_head:
-            self.fc_norm = nn.Identity()
-            super().reset_classifier(0, "")
-        cut = Arch(self.arch.blocks[: last + 1])
-        self.set_arch(replace(self._shape_with_head(), depth=last + 1), cut)
-        return list(wanted)
+            for key in [key for key in modules if int(key) >= depth]:
+                del modules[key]
+        cut = Arch(self.arch.blocks[:depth])
+        self.set_arch(replace(self._shape_with_head(), depth=depth), cut)
+        return wanted
 
     def set_input_size(self, *_: Any, **__: Any) -> None:
         """Refuse another input size: an arch belongs to one token grid.

@@ -89,28 +89,16 @@ class ElasticCore(VisionTransformer):
         self.shape, self.arch = shape, arch
         self._own_steps = None if arch is None else plan(arch, shape)
 
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        arch: Arch | None = None,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
-    ) -> Tensor:
+    def forward(self, x: Tensor, arch: Arch | None = None, **masks: Any) -> Tensor:  # type: ignore[override]
         """Map images (B, C, H, W) to logits (B, classes).
 
         Raises:
             InputError: There is no arch, it does not fit, or an attention mask is given.
         """
-        tokens = self.forward_features(x, arch, attn_mask=attn_mask, is_causal=is_causal)
-        return self.forward_head(tokens)
+        return self.forward_head(self.forward_features(x, arch, **masks))
 
     def forward_features(  # type: ignore[override]
-        self,
-        x: Tensor,
-        arch: Arch | None = None,
-        observe: Observer | None = None,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
+        self, x: Tensor, arch: Arch | None = None, observe: Observer | None = None, **masks: Any
     ) -> Tensor:
         """Map images (B, C, H, W) to the normed tokens (B, N', D) after the last block.
 
@@ -118,12 +106,12 @@ class ElasticCore(VisionTransformer):
             x: Images.
             arch: The arch to run; the default one if None.
             observe: Called with queries and keys of blocks, see `Observer`.
-            attn_mask, is_causal: timm's arguments; masks are refused.
+            masks: timm's `attn_mask` and `is_causal`; masks are refused.
 
         Raises:
             InputError: There is no arch, it does not fit, or an attention mask is given.
         """
-        check_no_mask(attn_mask, is_causal)
+        check_no_mask(**masks)
         x = self.run_blocks(self.embed(x), self.steps(arch), observe)
         return self.norm(x)  # type: ignore[no-any-return]
 
@@ -230,7 +218,7 @@ def _with_weights() -> Iterator[TokenOperator]:
     return (each for each in token_operators() if each.modules)
 
 
-def check_no_mask(attn_mask: Tensor | None, is_causal: bool) -> None:
+def check_no_mask(attn_mask: Tensor | None = None, is_causal: bool = False) -> None:
     """Refuse an attention mask.
 
     Raises:

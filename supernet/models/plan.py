@@ -56,10 +56,10 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
 
 def block_actions(state: State, block: BlockArch) -> tuple[Action, ...]:
     """Return the operators' actions of a block (in canonical form) at a state, in order."""
-    found, after = [], advance(state, block)
     every = list(turns(state, block))
-    for k, (operator, tokens, _, choice) in enumerate(every):
-        left = every[k + 1].tokens if k + 1 < len(every) else after.tokens
-        if choice != operator.plain:
-            found.append(Action(token_operator(operator.name), choice, tokens, left))
-    return tuple(found)
+    after = [*(turn.tokens for turn in every[1:]), advance(state, block).tokens]
+    return tuple(
+        Action(token_operator(turn.operator.name), turn.choice, turn.tokens, tokens)
+        for turn, tokens in zip(every, after, strict=True)
+        if turn.choice != turn.operator.plain
+    )
