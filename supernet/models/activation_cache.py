@@ -141,14 +141,9 @@ def default_memory_budget(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(SHARE * free)
-    threads = torch.get_num_threads()
-    return int(min(GIB * threads, SHARE * _read_total_memory() * threads / (os.cpu_count() or 1)))
-
-
-def _read_total_memory() -> int:
-    """Return the bytes of memory of the machine, or of the container."""
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    # The file may be missing, and holds "max" where there is no limit.
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # A container's limit: the file may be missing, and holds "max" where there is none.
     with suppress(OSError, ValueError):
-        return min(there, int(LIMIT.read_text(encoding="ascii")))
-    return there
+        memory = min(memory, int(LIMIT.read_text(encoding="ascii")))
+    threads = torch.get_num_threads()
+    return int(min(GIB * threads, SHARE * memory * threads / (os.cpu_count() or 1)))

@@ -65,7 +65,7 @@ def create_subnet(
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
     whose = "the arch file" if isinstance(arch, ArchFile) else str(arch)
-    subnet = subnet_of(_backbone(file, whose, args), file.shape, file.arch)
+    subnet = _set_input(subnet_of(_backbone(file, whose, args), file.shape, file.arch), file)
     if weights is not None:
         load_weights(subnet, weights)
     return subnet
@@ -82,7 +82,7 @@ def create_elastic(file: ArchFile, whose: str, archs: Iterable[Arch]) -> Elastic
     Raises:
         InputError: As in `create_subnet`.
     """
-    return elastic_of(_backbone(file, whose, {}), file.shape, archs)
+    return _set_input(elastic_of(_backbone(file, whose, {}), file.shape, archs), file)
 
 
 def elastic_of(
@@ -113,15 +113,20 @@ def _with_operators(model: ElasticViT, whole: ElasticViT) -> ElasticViT:
     return model
 
 
+def _set_input(model: Any, file: ArchFile) -> ElasticViT:
+    """Set the model's timm config to the input of the arch file."""
+    model.pretrained_cfg = model.default_cfg = {**model.default_cfg, **timm_input(file)}
+    return model  # type: ignore[no-any-return]
+
+
 def _backbone(file: ArchFile, whose: str, args: Mapping[str, Any]) -> VisionTransformer:
-    """Build the backbone of an arch file, with initial weights and the file's input for timm."""
+    """Build the backbone of an arch file, with initial weights."""
     with naming(whose):
         given = Reader(file.backbone, ("backbone",)).mapping("model", args={})
         given["args"].entries()
-    backbone: Any = create_backbone(given["model"].value, {**given["args"].value, **args})
+    backbone = create_backbone(given["model"].value, {**given["args"].value, **args})
     check_shape(backbone_shape(backbone), file.shape, whose)
-    backbone.pretrained_cfg = backbone.default_cfg = {**backbone.default_cfg, **timm_input(file)}
-    return backbone  # type: ignore[no-any-return]
+    return backbone
 
 
 def timm_input(file: ArchFile) -> dict[str, Any]:
