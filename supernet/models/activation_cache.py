@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,18 +118,11 @@ class ActivationCache:
         return (prefix.awaited + prefix.decayed_uses(self.ticks)) * prefix.macs / size
 
 
-def flow_bytes(flow: Flow) -> int:
-    """Return the bytes that the tensors of a flow hold; of a view, those of its storage."""
-    return sum(tensor.untyped_storage().nbytes() for tensor in _tensors(flow))
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _tensors(each)
+def flow_bytes(flow: object) -> int:
+    """Return the bytes that a flow's tensors, in nested tuples, hold; of a view its storage's."""
+    if isinstance(flow, Tensor):
+        return flow.untyped_storage().nbytes()
+    return sum(map(flow_bytes, flow)) if isinstance(flow, tuple) else 0
 
 
 def default_memory_budget(device: torch.device) -> int:

@@ -6,7 +6,7 @@ computed from the arch, and no state is set to choose an arch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
@@ -51,11 +51,12 @@ class ElasticCore(VisionTransformer):
         self.set_arch(shape, None)
         self.num_heads = shape.heads
         self.blocks = nn.Sequential(*map(elastic_block, self.blocks))
-        for operator in _with_weights():
-            setattr(self, operator.modules, nn.ModuleDict())
+        for operator in token_operators():
+            if operator.modules:
+                setattr(self, operator.modules, nn.ModuleDict())
         for i, pairs in enumerate(choices):
             actions = [action for pair in pairs for action in block_actions(*pair)]
-            for operator in _with_weights():
+            for operator in token_operators():
                 own = [action for action in actions if action.operator is operator]
                 module = operator.module(self, own, self.blocks[i].attn.qkv.weight)
                 if module is not None:
@@ -63,7 +64,7 @@ class ElasticCore(VisionTransformer):
 
     def operator_modules(self) -> dict[str, nn.ModuleDict]:
         """Return the weights of the operators, by their names in checkpoints, then by block."""
-        names = (each.modules for each in _with_weights())
+        names = (each.modules for each in token_operators() if each.modules)
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def learned_modules(self) -> dict[str, nn.Module]:
@@ -80,7 +81,7 @@ class ElasticCore(VisionTransformer):
         modules = self.operator_modules()
         return {
             each.auxiliary: list(modules[each.modules].parameters())
-            for each in _with_weights()
+            for each in token_operators()
             if each.auxiliary is not None and each.modules in modules
         }
 
@@ -212,10 +213,6 @@ def _exchange(
     exchange = Exchange(request, maps)
     x = block(x, exchange=exchange)
     return x, exchange.exposed
-
-
-def _with_weights() -> Iterator[TokenOperator]:
-    return (each for each in token_operators() if each.modules)
 
 
 def check_no_mask(attn_mask: Tensor | None = None, is_causal: bool = False) -> None:
