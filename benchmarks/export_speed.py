@@ -21,7 +21,7 @@ import torch
 
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from supernet import Supernet, backbone_shape, extract
-from supernet.export import onnx, torch_export
+from supernet.export.programs import write_onnx, write_program
 
 OWN, SHARED = BlockArch(), BlockArch(attention="shared")
 SECONDS = 3.0
@@ -61,11 +61,11 @@ def space_of(shape: BackboneShape) -> SearchSpace:
 
 def runtimes(subnet):
     """The subnet and its exported twins, each from images to logits."""
-    program = torch.export.load(io.BytesIO(torch_export.write(subnet, ""))).module()
+    program = torch.export.load(io.BytesIO(write_program(subnet, ""))).module()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(
-        onnx.write(subnet, ""), options, providers=["CPUExecutionProvider"]
+        write_onnx(subnet, ""), options, providers=["CPUExecutionProvider"]
     )
     return {
         "subnet": subnet,

@@ -54,20 +54,17 @@ _HOMES = {
     "tokennas_vit": "supernet.models.timm_registry",
     "train_supernet": "supernet.training.train_supernet",
 }
+# Registers tokennas_vit with timm.
+_REGISTRY = "supernet.models.timm_registry"
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'supernet' has no attribute {name!r}")
-    _register()
+    import_module(_REGISTRY)
     return getattr(import_module(_HOMES[name]), name)
-
-
-def _register() -> None:
-    """Register tokennas_vit with timm."""
-    import_module("supernet.models.timm_registry")
 
 
 if "timm" in sys.modules:
     # torch is imported already, so that `import timm, supernet` can register at once.
-    _register()
+    import_module(_REGISTRY)

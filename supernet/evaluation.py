@@ -20,7 +20,13 @@ class Held(NamedTuple):
 
     images: Tensor
     targets: Tensor
-    reference: Tensor | None
+    reference: Tensor | None = None
+
+    def halves(self) -> list[Held]:
+        """Split the batch in two; a single image stays whole."""
+        references = (None, None) if self.reference is None else self.reference.chunk(2)
+        parts = zip(self.images.chunk(2), self.targets.chunk(2), references, strict=False)
+        return [Held(*part) for part in parts]
 
 
 class HeldOut:
@@ -34,19 +40,13 @@ class HeldOut:
     """
 
     def __init__(
-        self,
-        batches: Iterable[Any],
-        task: Task,
-        device: torch.device,
-        amp: bool = True,
+        self, batches: Iterable[Any], task: Task, device: torch.device, amp: bool = True
     ) -> None:
         self.task = task
         self.device = device
         self.amp = amp
-        self._parts = 1
-        self._views: dict[Tensor, tuple[Tensor, ...]] = {}
         self.batches = [
-            Held(images.to(device), targets.to(device), None) for images, targets, *_ in batches
+            Held(images.to(device), targets.to(device)) for images, targets, *_ in batches
         ]
 
     def __len__(self) -> int:
@@ -54,52 +54,39 @@ class HeldOut:
 
     def set_reference(self, network: Network) -> None:
         """Store a network's output, to compare others with it (`kl`)."""
-        self.batches = [
-            batch._replace(reference=output)
-            for batch, output in zip(self.batches, self.outputs(network), strict=True)
-        ]
+        outputs = self.outputs(network)
+        pairs = zip(self.batches, outputs, strict=True)
+        self.batches = [batch._replace(reference=output) for batch, output in pairs]
 
-    def outputs(self, network: Network) -> Iterable[Tensor]:
-        """Yield a network's output batch by batch, without gradients."""
-        for batch in self.batches:
-            with torch.inference_mode(), autocast(self.device, self.amp):
-                yield at_least_float32(self._run(network, batch.images))
+    def outputs(self, network: Network) -> list[Tensor]:
+        """Return a network's output for each of `batches`, without gradients.
 
-    def _run(self, network: Network, images: Tensor) -> Tensor:
-        """Run a network, on as many parts of a batch as fit into the device's memory.
+        Batches that do not fit into the device's memory are halved first, and stay so: the same
+        tensors come each time, as `PrefixEvaluator` caches by them.
 
         Raises:
             torch.OutOfMemoryError: Not even one image fits.
         """
-        parts = self._parts
+        batches = self.batches
         while True:
             try:
-                found = [network(part) for part in self._split(images, parts)]
+                with torch.inference_mode(), autocast(self.device, self.amp):
+                    outputs = [at_least_float32(network(batch.images)) for batch in batches]
             except torch.OutOfMemoryError:
-                if parts >= len(images):
+                if all(len(batch.images) <= 1 for batch in batches):
                     raise
             else:
-                self._parts = parts
-                return torch.cat(found)
-            parts *= 2
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
-
-    def _split(self, images: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """Split a batch, into the same tensors each time: `PrefixEvaluator` caches by them."""
-        if parts == 1:
-            return (images,)
-        size = -(-len(images) // parts)
-        views = self._views.get(images, ())
-        if not views or len(views[0]) != size:
-            views = self._views[images] = images.split(size)
-        return views
+                self.batches = batches
+                return outputs
+            batches = [half for batch in batches for half in batch.halves()]
+            torch.cuda.empty_cache()
 
     def statistics(self, network: Network) -> dict[str, NDArray[np.float64]]:
         """Compute the task's statistics of each image, (images, ...) by name."""
+        outputs = self.outputs(network)
         parts = [
             self.task.statistics(output, batch.targets, batch.reference)
-            for batch, output in zip(self.batches, self.outputs(network), strict=True)
+            for batch, output in zip(self.batches, outputs, strict=True)
         ]
         names = parts[0] if parts else ()
         return {

@@ -97,36 +97,34 @@ class Processes:
         Returns:
             Whether any process was asked to stop, so that all stop at the same step.
         """
-        used = [parameter for parameter in parameters if parameter.grad is not None]
+        means = [each.grad for each in parameters if each.grad is not None]
         if self.count > 1:
-            images, stop = self._add_up(used, summed, images, stop)
-        if images.item() > 0:
             for parameter in summed:
-                if parameter.grad is not None:
-                    parameter.grad /= images
-        for parameter in used if self.count > 1 else ():
-            assert parameter.grad is not None
-            parameter.grad /= self.count
-        return stop
-
-    def _add_up(
-        self, used: list[nn.Parameter], summed: list[nn.Parameter], images: Tensor, stop: bool
-    ) -> tuple[Tensor, bool]:
-        """Sum gradients, image counts and stop flags over the processes, in one all-reduce."""
-        for parameter in summed:
-            if parameter.grad is None and parameter.requires_grad:
-                parameter.grad = torch.zeros_like(parameter)
-        gradients = [each.grad for each in (*used, *summed) if each.grad is not None]
-        counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
-        flat = torch.cat([*(each.flatten() for each in gradients), *counts])
-        with _lost():
-            dist.all_reduce(flat)
-            # On GPUs this waits for the all-reduce, so that a lost process raises here.
-            learned, stopping = flat[-2:].tolist()
-        parts = flat[:-2].split([each.numel() for each in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
-        if learned == 0:
+                if parameter.grad is None and parameter.requires_grad:
+                    parameter.grad = torch.zeros_like(parameter)
+        sums = [each.grad for each in summed if each.grad is not None]
+        if self.count > 1:
+            images, stop = _all_reduce([*means, *sums], images, stop)
+            for gradient in means:
+                gradient.div_(self.count)
+        if images.item() > 0:
+            for gradient in sums:
+                gradient.div_(images)
+        else:
             for parameter in summed:
                 parameter.grad = None
-        return flat[-2], stopping > 0
+        return stop
+
+
+def _all_reduce(gradients: list[Tensor], images: Tensor, stop: bool) -> tuple[Tensor, bool]:
+    """Sum gradients, image counts and stop flags over the processes, in one all-reduce."""
+    counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
+    flat = torch.cat([*(each.flatten() for each in gradients), *counts])
+    with _lost():
+        dist.all_reduce(flat)
+        # On GPUs this waits for the all-reduce, so that a lost process raises here.
+        stopping = flat[-1].item()
+    parts = flat[:-2].split([each.numel() for each in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+    return flat[-2], stopping > 0

@@ -31,12 +31,9 @@ def progress_bar(console: Console, *, elapsed: bool = False) -> Progress:
     """
     time: list[ProgressColumn] = [TimeElapsedColumn(table_column=Column(no_wrap=True))]
     if not elapsed:
-        time = [
-            TimeRemainingColumn(table_column=Column(no_wrap=True)),
-            TextColumn("left", table_column=Column(no_wrap=True)),
-        ]
+        time = [TimeRemainingColumn(table_column=Column(no_wrap=True)), TextColumn("left")]
     return Progress(
-        TextColumn("[bold]{task.description}", table_column=Column(no_wrap=True)),
+        TextColumn("[bold]{task.description}"),
         BarColumn(BAR_WIDTH),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         *time,

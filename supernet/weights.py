@@ -22,20 +22,9 @@ def save_weights(
     Raises:
         InputError: The file cannot be written.
     """
-    write_tensors(model.state_dict(), path, metadata)
-
-
-def write_tensors(
-    tensors: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write tensors atomically.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
     # safetensors' own writer makes a file that only its owner can read.
     with replacing(path) as file:
-        file.write(tensor_bytes(tensors, metadata))
+        file.write(tensor_bytes(model.state_dict(), metadata))
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
@@ -62,10 +51,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         InputError: The file cannot be read or is no safetensors file.
     """
     try:
-        Path(path).open(
-            "rb"
-        ).close()  # raises a clearer error for missing files and folders than safetensors
-        return load_file(path)
+        # Of missing files and folders safetensors' own errors are less clear.
+        with Path(path).open("rb"):
+            return load_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except SafetensorError as error:
@@ -85,17 +73,16 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         InputError: The file cannot be read, names or sizes differ, or a weight is not finite.
     """
     given, own = read_tensors(path), model.state_dict()
-    missing = sorted(own.keys() - given.keys())
-    unknown = sorted(given.keys() - own.keys())
-    sizes = [
-        f"{name} {list(given[name].shape)} instead of {list(own[name].shape)}"
-        for name in own.keys() & given.keys()
+    wrong = [f"misses {cut(name)}" for name in sorted(own.keys() - given.keys())]
+    wrong += [f"has unknown {cut(name)}" for name in sorted(given.keys() - own.keys())]
+    wrong += [
+        f"has {name} {list(given[name].shape)} instead of {list(own[name].shape)}"
+        for name in sorted(own.keys() & given.keys())
         if given[name].shape != own[name].shape
     ]
-    for what, names in (("misses", missing), ("has unknown", unknown), ("has", sorted(sizes))):
-        if names:
-            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise InputError(f"{path}: {what} {', '.join(map(cut, names[:3]))}{more}")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise InputError(f"{path}: {', '.join(wrong[:3])}{more}")
     try:
         model.load_state_dict(given)
     except RuntimeError as error:

@@ -84,21 +84,20 @@ class ElasticAttention(Attention):
     """timm's attention, by its own maps or those of the block before."""
 
     def forward(
-        self,
-        x: Tensor,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
-        exchange: Exchange | None = None,
+        self, x: Tensor, *args: Any, exchange: Exchange | None = None, **kwargs: Any
     ) -> Tensor:
         """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
-            return super().forward(x, attn_mask, is_causal)
+            return super().forward(x, *args, **kwargs)
         if exchange.maps is not None:
             y = self._by_maps_of_others(x, exchange.maps)
             exchange.exposed = Exposed(maps=exchange.maps if exchange.request.maps else None)
         else:
             y, exchange.exposed = self._by_own_maps(x, exchange.request)
-        return self._output(x, y)
+        y = self.norm(y)
+        if self.gate is not None:
+            y = y * self.gate(x).sigmoid()
+        return self.proj_drop(self.proj(y))  # type: ignore[no-any-return]
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project tokens (B, N, D) to queries and keys (normed) and values, each (B, H, N, d)."""
@@ -155,47 +154,30 @@ class ElasticAttention(Attention):
         # Adapters and quantised layers have no plain weight to slice.
         return qkv(x)[..., -self.attn_dim :]  # type: ignore[no-any-return]
 
-    def _output(self, x: Tensor, y: Tensor) -> Tensor:
-        """Project the output of the heads (B, N, A) to (B, N, D)."""
-        y = self.norm(y)
-        if self.gate is not None:
-            y = y * self.gate(x).sigmoid()
-        return self.proj_drop(self.proj(y))  # type: ignore[no-any-return]
-
 
 class ElasticBlock(Block):
     """timm's pre-norm block, which can take and expose attention maps."""
 
     def forward(
-        self,
-        x: Tensor,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
-        exchange: Exchange | None = None,
+        self, x: Tensor, *args: Any, exchange: Exchange | None = None, **kwargs: Any
     ) -> Tensor:
         """Map tokens (B, N, D) to (B, N, D); without an exchange as in timm."""
         if exchange is None:
-            return super().forward(x, attn_mask, is_causal)
-        of, attn = exchange.request.of, cast(ElasticAttention, self.attn)
-        if of is not None:
-            with torch.no_grad():
-                query, key, _ = attn.project(self.norm1(of))
+            return super().forward(x, *args, **kwargs)
+        attn = cast(ElasticAttention, self.attn)
         x = x + self.drop_path1(self.ls1(attn(self.norm1(x), exchange=exchange)))
-        if of is not None:
+        if exchange.request.of is not None:
+            with torch.no_grad():
+                query, key, _ = attn.project(self.norm1(exchange.request.of))
             exchange.exposed = exchange.exposed._replace(query=query, key=key)
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))  # type: ignore[no-any-return]
 
 
 def elastic_block(block: nn.Module) -> ElasticBlock:
     """Return the block as an `ElasticBlock` with the same parameters and submodules."""
-    twin = _as(ElasticBlock, block)
-    twin.attn = elastic_attention(block.attn)
+    twin = shallow_copy(block, ElasticBlock)
+    twin.attn = shallow_copy(block.attn, ElasticAttention)
     return twin
-
-
-def elastic_attention(attn: Any) -> ElasticAttention:
-    """Return the attention as an `ElasticAttention` with the same parameters and submodules."""
-    return _as(ElasticAttention, attn)
 
 
 def keep_values(attn: Any) -> None:
@@ -213,21 +195,15 @@ def keep_values(attn: Any) -> None:
     attn.q_norm = attn.k_norm = nn.Identity()
 
 
-def shallow_copy(module: M) -> M:
-    """Return a new module of the same class with the same parameters and submodules.
+def shallow_copy(module: Any, kind: type[M]) -> M:
+    """Return a new module of class `kind` with the same parameters and submodules.
 
     What is added later to either (a head, a hook) is not shared.
     """
-    twin = copy.copy(module)
+    twin: Any = copy.copy(module)
     for name, value in module.__dict__.items():
         if isinstance(value, dict):
             twin.__dict__[name] = value.copy()
-    return twin
-
-
-def _as(kind: type[M], module: Any) -> M:
-    """Return a shallow copy of a module as an instance of the subclass `kind`."""
-    twin: Any = shallow_copy(module)
     if not isinstance(twin, kind):
         twin.__class__ = kind
     return twin  # type: ignore[no-any-return]

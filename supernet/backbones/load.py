@@ -18,21 +18,14 @@ from supernet.config import BackboneConfig
 
 
 class Head(Protocol):
-    """The part of a task that describes the backbone's head."""
+    """What a `supernet.tasks.base.Task` says of the backbone's head."""
 
     @property
-    def outputs(self) -> int:
-        """Number of outputs of the head for an image."""
-
+    def outputs(self) -> int: ...
     @property
-    def needs(self) -> str:
-        """The head that the data needs, in words."""
-
-    def fits(self, backbone: VisionTransformer) -> bool:
-        """Return whether the backbone's head fits this task."""
-
-    def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
-        """Give the backbone a new head for this task, the same at each call."""
+    def needs(self) -> str: ...
+    def fits(self, backbone: VisionTransformer) -> bool: ...
+    def reset_head(self, backbone: VisionTransformer, seed: int) -> None: ...
 
 
 class Loaded(NamedTuple):

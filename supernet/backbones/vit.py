@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -79,18 +79,18 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
     blocks = [_block_parts(block) for block in backbone.blocks]
     if any(block != blocks[0] for block in blocks):
         raise InputError("backbone cannot be served: its blocks are not all of one size")
-    prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
-    grid = backbone.patch_embed.grid_size
-    stem_params = [backbone.patch_embed, backbone.norm_pre, *_tokens(backbone)]
-    stem = Part(_stem_macs(backbone), numel(stem_params))
+    embed = backbone.patch_embed
+    height, width = embed.grid_size
+    stem = _on_meta(embed)
+    images = torch.zeros(1, backbone.in_chans, *embed.img_size, device="meta")
     head, head_per_token = measure_head(backbone)
     return BackboneShape(
         depth=len(backbone.blocks),
-        width=width,
-        grid=(int(grid[0]), int(grid[1])),
-        prefix=prefix,
+        width=backbone.embed_dim,
+        grid=(int(height), int(width)),
+        prefix=backbone.num_prefix_tokens,
         **blocks[0],
-        stem=stem,
+        stem=Part(count_macs(partial(stem, images)), _stem_params(backbone)),
         head=head,
         head_per_token=head_per_token,
     )
@@ -102,19 +102,19 @@ def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
     Raises:
         InputError: The head's MACs do not grow linearly with the tokens.
     """
-    before = [backbone.patch_embed, backbone.norm_pre, *_tokens(backbone), backbone.blocks]
-    head_macs, per_token = _head_macs(backbone, backbone.num_prefix_tokens, backbone.embed_dim)
-    return Part(head_macs, numel([backbone]) - numel(before)), per_token
-
-
-def numel(parts: Iterable[nn.Module | nn.Parameter]) -> int:
-    """Count the parameters of modules and single parameters together."""
-    return sum(
-        part.numel()
-        if isinstance(part, nn.Parameter)
-        else sum(p.numel() for p in part.parameters())
-        for part in parts
+    bare = shallow_copy(backbone, VisionTransformer)
+    bare.blocks = nn.Sequential()
+    prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
+    macs, per_token = _linear_macs(
+        _on_meta(bare).forward_head, prefix, width, f"head (global_pool={backbone.global_pool!r})"
     )
+    params = numel(backbone) - _stem_params(backbone) - numel(backbone.blocks)
+    return Part(macs, params), per_token
+
+
+def numel(module: nn.Module, recurse: bool = True) -> int:
+    """Count the parameters of a module, with those of its submodules if `recurse` is set."""
+    return sum(parameter.numel() for parameter in module.parameters(recurse))
 
 
 def count_macs(run: Callable[[], Any]) -> int:
@@ -152,66 +152,52 @@ def _block_parts(block: nn.Module) -> dict[str, Any]:
     attn: Any = block.attn
     qkv = attn.qkv
     rows = 2 * attn.attn_dim
-    bias = 0 if qkv.bias is None else rows
     query_key = Part(
-        rows * qkv.in_features, rows * qkv.in_features + bias + numel([attn.q_norm, attn.k_norm])
+        rows * qkv.in_features,
+        rows * (qkv.in_features + (qkv.bias is not None)) + numel(attn.q_norm) + numel(attn.k_norm),
     )
     gate = 0 if attn.gate is None else attn.gate.in_features * attn.gate.out_features
     value = attn.attn_dim * qkv.in_features + attn.proj.in_features * attn.proj.out_features + gate
-    value_output = Part(value, numel([attn]) - query_key.params)
-    mlp = Part(_macs_per_token(block.mlp, qkv.in_features), numel([block.mlp]))  # type: ignore[arg-type, list-item]
-    rest = Part(0, numel([block]) - numel([attn]) - mlp.params)
+    mlp: Any = block.mlp
+    name = type(mlp).__name__
+    fixed, per_token = _linear_macs(_on_meta(mlp), 0, qkv.in_features, name)
+    if fixed:
+        raise InputError(f"backbone cannot be served: its {name} has MACs of no token")
     return {
         "heads": attn.num_heads,
         "attention_width": attn.attn_dim,
         "query_key": query_key,
-        "value_output": value_output,
-        "mlp": mlp,
-        "rest": rest,
+        "value_output": Part(value, numel(attn) - query_key.params),
+        "mlp": Part(per_token, numel(mlp)),
+        "rest": Part(0, numel(block) - numel(attn) - numel(mlp)),
     }
 
 
-def _macs_per_token(module: nn.Module, width: int) -> int:
-    meta = _on_meta(module)
-    one, three = (count_macs(partial(meta, _meta(1, n, width))) for n in (1, 3))
-    if three != 3 * one:
-        raise InputError(
-            f"backbone cannot be served: the MACs of its {type(module).__name__} are not "
-            "proportional to the tokens"
-        )
-    return one
+def _linear_macs(
+    run: Callable[[Tensor], Any], prefix: int, width: int, name: str
+) -> tuple[int, int]:
+    """Measure the MACs without patch tokens, and those that each of them adds.
 
-
-def _stem_macs(backbone: VisionTransformer) -> int:
-    stem = _on_meta(backbone.patch_embed)
-    size = backbone.patch_embed.img_size
-    return count_macs(lambda: stem(_meta(1, backbone.in_chans, *size)))
-
-
-def _head_macs(backbone: VisionTransformer, prefix: int, width: int) -> tuple[int, int]:
-    """Measure the MACs of the head without patch tokens, and those that each of them adds."""
-    head = shallow_copy(backbone)
-    head.blocks = nn.Sequential()
-    head = _on_meta(head)
-    counts = [
-        count_macs(partial(head.forward_head, _meta(1, prefix + n, width))) for n in (4, 8, 12)
-    ]
+    Raises:
+        InputError: The MACs do not grow linearly with the tokens.
+    """
+    sizes = (4, 8, 12)
+    tokens = [torch.zeros(1, prefix + n, width, device="meta") for n in sizes]
+    counts = [count_macs(partial(run, each)) for each in tokens]
     per_token = (counts[1] - counts[0]) // 4
-    if counts[2] - counts[1] != 4 * per_token or counts[1] - counts[0] != 4 * per_token:
+    fixed = counts[0] - 4 * per_token
+    if counts != [fixed + n * per_token for n in sizes]:
         raise InputError(
-            f"backbone cannot be served: the MACs of its head (global_pool="
-            f"{backbone.global_pool!r}) do not grow linearly with the tokens"
+            f"backbone cannot be served: the MACs of its {name} do not grow linearly with the "
+            "tokens"
         )
-    return counts[0] - 4 * per_token, per_token
+    return fixed, per_token
 
 
-def _tokens(backbone: VisionTransformer) -> list[nn.Parameter]:
-    """Return the parameters outside modules: prefix tokens and positions."""
-    return [parameter for _, parameter in backbone.named_parameters(recurse=False)]
-
-
-def _meta(*size: int) -> Tensor:
-    return torch.zeros(size, device="meta")
+def _stem_params(backbone: VisionTransformer) -> int:
+    """Count the parameters before the blocks, with prefix tokens and positions."""
+    own = numel(backbone, recurse=False)
+    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + own
 
 
 def _on_meta(module: Any) -> Any:

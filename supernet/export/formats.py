@@ -1,16 +1,36 @@
-"""The export formats."""
+"""The export formats, and the export of a subnet to one file, written only after a comparison."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
-from space.utils.errors import InputError
-from supernet.export import onnx, torch_export
-from supernet.export import safetensors as weights
-from supernet.export.compare import Answers
+from safetensors.torch import load
+from torch import Tensor
+
+from space.utils.atomic import replacing
+from space.utils.errors import InputError, one_line
+from supernet.export.compare import MOST_DIFFERENCE, MOST_DIFFERING, Answers, Check, compare
+from supernet.export.programs import run_onnx, run_program, write_onnx, write_program
 from supernet.models.elastic import ElasticViT
+from supernet.weights import tensor_bytes
+
+
+def write_weights(subnet: ElasticViT, about: str) -> bytes:
+    """Return the bytes of `model.safetensors`, for `create_subnet` and timm; see `Format.write`."""
+    return tensor_bytes(subnet.state_dict(), {"config.json": about})
+
+
+def run_weights(data: bytes, subnet: ElasticViT) -> Answers:
+    """Load the written weights into a copy of the subnet."""
+    again = copy.deepcopy(subnet)
+    again.load_state_dict(load(data))
+    return again.forward_with_choices
 
 
 @dataclass(frozen=True)
@@ -31,9 +51,9 @@ class Format:
 
 
 FORMATS = {
-    "safetensors": Format("model.safetensors", weights.write, weights.run),
-    "torch-export": Format("model.pt2", torch_export.write, torch_export.run),
-    "onnx": Format("model.onnx", onnx.write, onnx.run, ("onnx", "onnxscript", "onnxruntime")),
+    "safetensors": Format("model.safetensors", write_weights, run_weights),
+    "torch-export": Format("model.pt2", write_program, run_program),
+    "onnx": Format("model.onnx", write_onnx, run_onnx, ("onnx", "onnxscript", "onnxruntime")),
 }
 
 
@@ -48,3 +68,49 @@ def check_packages(name: str) -> None:
         raise InputError(
             f"{name} needs {', '.join(missing)}, not installed here: pip install 'tokennas[onnx]'"
         )
+
+
+def export_subnet(
+    subnet: ElasticViT,
+    path: str | Path,
+    name: str,
+    images: Tensor,
+    about: Mapping[str, Any] | None = None,
+) -> Check:
+    """Export a subnet, if the exported network gives its logits on `images`.
+
+    Args:
+        subnet: The subnet, exported in float32 and evaluation mode from a copy on the CPU.
+        path: The file.
+        name: Name of a format in `FORMATS`.
+        images: Real, preprocessed images, (n, C, H, W).
+        about: Description to store in the file: `hub_config`, or other plain values.
+
+    Returns:
+        The result of the comparison.
+
+    Raises:
+        InputError: Packages are missing, the backbone cannot be exported in this format, logits or
+            selections differ too much, or the file cannot be written; an old file is kept.
+    """
+    if name not in FORMATS:
+        raise InputError(f"format {name!r}: known are {', '.join(FORMATS)}")
+    check_packages(name)
+    form = FORMATS[name]
+    plain = copy.deepcopy(subnet).cpu().float().eval().requires_grad_(False)
+    try:
+        data = form.write(plain, json.dumps(about or {}))
+    except Exception as error:
+        # Exporters raise errors of many types.
+        reason = one_line(error, typed=True)
+        raise InputError(f"{path}: this backbone cannot go into {name}: {reason}") from error
+    check = compare(plain, form.run(data, plain), images.cpu().float())
+    if not check.equal:
+        raise InputError(
+            f"{path}: not written, since it is not the subnet: {check}; at most "
+            f"{MOST_DIFFERENCE:.0e} of the largest logit, and {MOST_DIFFERING:.0%} of the "
+            "selections, may differ"
+        )
+    with replacing(path) as file:
+        file.write(data)
+    return check

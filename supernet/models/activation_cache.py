@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,6 @@ from supernet.operators.base import Flow
 
 # Factor by which the weight of a past use decays per evaluation.
 USE_DECAY = 0.98
-# A prefix is dropped when its decayed uses fall below this: some 200 evaluations after one use.
-FEWEST_USES = 0.02
 GIB = 1 << 30
 # Share of the free GPU memory, or of the machine's; the rest is for forward passes and others.
 SHARE = 0.25
@@ -67,7 +65,7 @@ class ActivationCache:
         self.bytes = 0
         self.ticks = 0
         self._cached: list[Prefix] = []
-        self._victims: list[tuple[float, Prefix]] = []
+        self._victims: list[Prefix] = []
 
     def start_evaluation(self, path: Iterable[Prefix]) -> None:
         """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
@@ -78,9 +76,8 @@ class ActivationCache:
             prefix.awaited = max(0, prefix.awaited - 1)
         self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
         self.bytes = sum(prefix.bytes for prefix in self._cached)
-        worths = [self._worth(each, each.bytes / len(each.flows)) for each in self._cached]
-        pairs = zip(worths, self._cached, strict=True)
-        self._victims = sorted(pairs, key=lambda pair: pair[0], reverse=True)
+        # The least worth last.
+        self._victims = sorted(self._cached, key=self._cached_worth, reverse=True)
 
     def add(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
         """Cache the activations of a prefix, if it is worth more than those to evict for it."""
@@ -97,51 +94,35 @@ class ActivationCache:
     def shrink(self) -> None:
         """Empty the cache and halve its byte budget, after the device ran out of memory."""
         for prefix in self._cached:
-            _drop(prefix)
+            prefix.flows.clear()
+            prefix.bytes = 0
         self._cached, self._victims = [], []
         self.bytes = 0
         self.most_bytes //= 2
 
-    def drop_unused(self, prefix: Prefix) -> bool:
-        """Drop a prefix without recent uses; returns whether it was dropped."""
-        if prefix.awaited or prefix.decayed_uses(self.ticks) >= FEWEST_USES:
-            return False
-        _drop(prefix)
-        return True
-
     def _make_room(self, size: int, worth: float) -> bool:
         while self.bytes + size > self.most_bytes:
-            while self._victims and not self._victims[-1][1].flows:
+            while self._victims and not self._victims[-1].flows:
                 self._victims.pop()
-            if not self._victims or self._victims[-1][0] >= worth:
+            if not self._victims or self._cached_worth(self._victims[-1]) >= worth:
                 return False
-            victim = self._victims[-1][1]
-            _, flow = victim.flows.popitem()
-            victim.bytes -= flow_bytes(flow)
+            _, flow = self._victims[-1].flows.popitem()
+            self._victims[-1].bytes -= flow_bytes(flow)
             self.bytes -= flow_bytes(flow)
         return True
+
+    def _cached_worth(self, prefix: Prefix) -> float:
+        return self._worth(prefix, prefix.bytes / len(prefix.flows))
 
     def _worth(self, prefix: Prefix, size: float) -> float:
         return (prefix.awaited + prefix.decayed_uses(self.ticks)) * prefix.macs / size
 
 
-def _drop(prefix: Prefix) -> None:
-    prefix.flows.clear()
-    prefix.bytes = 0
-
-
-def flow_bytes(flow: Flow) -> int:
-    """Return the bytes that the tensors of a flow hold; of a view, those of its storage."""
-    return sum(tensor.untyped_storage().nbytes() for tensor in _tensors(flow))
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """Yield the tensors in nested tuples."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple):
-        for each in value:
-            yield from _tensors(each)
+def flow_bytes(flow: object) -> int:
+    """Return the bytes that a flow's tensors, in nested tuples, hold; of a view its storage's."""
+    if isinstance(flow, Tensor):
+        return flow.untyped_storage().nbytes()
+    return sum(map(flow_bytes, flow)) if isinstance(flow, tuple) else 0
 
 
 def default_memory_budget(device: torch.device) -> int:
@@ -153,14 +134,9 @@ def default_memory_budget(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(SHARE * free)
-    threads = torch.get_num_threads()
-    return int(min(GIB * threads, SHARE * _read_total_memory() * threads / (os.cpu_count() or 1)))
-
-
-def _read_total_memory() -> int:
-    """Return the bytes of memory of the machine, or of the container."""
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    # The file may be missing, and holds "max" where there is no limit.
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # A container's limit: the file may be missing, and holds "max" where there is none.
     with suppress(OSError, ValueError):
-        return min(there, int(LIMIT.read_text(encoding="ascii")))
-    return there
+        memory = min(memory, int(LIMIT.read_text(encoding="ascii")))
+    threads = torch.get_num_threads()
+    return int(min(GIB * threads, SHARE * memory * threads / (os.cpu_count() or 1)))

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from timm.models._features import feature_take_indices
 from timm.models.deit import VisionTransformerDistilled
 from torch import Tensor, nn
 
-from space.arch import Arch, Grid
+from space.arch import Arch
 from space.shape import BackboneShape
 from space.utils.errors import InputError
 from supernet.backbones.blocks import shallow_copy
 from supernet.backbones.vit import measure_head
 from supernet.models.forward import ElasticCore, check_no_mask
+from supernet.operators.base import Flow
 from supernet.operators.registry import token_operators
-
-
-class Taken(NamedTuple):
-    """Patch and prefix tokens after one block."""
-
-    patches: Tensor
-    prefix: Tensor
 
 
 class ElasticViT(ElasticCore):
@@ -63,29 +57,26 @@ class ElasticViT(ElasticCore):
             raise InputError(f"output_fmt must be NCHW or NLC, got {output_fmt!r}")
         check_no_mask(attn_mask, is_causal)
         wanted, last = feature_take_indices(len(self.blocks), indices)
-        taken: list[Taken] = []
-
-        def visit(i: int, tokens: Tensor, grid: Grid | None) -> None:
+        steps, count = self.steps(arch), self.num_prefix_tokens
+        flow, patches, prefix = Flow(self.embed(x)), [], []
+        for i, step in enumerate(steps[: last + 1] if stop_early else steps):
+            flow = self.run_step(i, step, flow)
             if i in wanted:
-                tokens = self.norm(tokens) if norm else tokens
-                patches = tokens[:, self.num_prefix_tokens :]
-                if output_fmt == "NCHW" and grid is not None:
-                    patches = patches.transpose(1, 2).unflatten(2, grid).contiguous()
-                taken.append(Taken(patches, tokens[:, : self.num_prefix_tokens]))
-
-        steps = self.steps(arch)
-        x = self.run_blocks(self.embed(x), steps[: last + 1] if stop_early else steps, visit=visit)
-        patches = [each.patches for each in taken]
-        has_prefix = self.num_prefix_tokens > 0
+                tokens = self.norm(flow.all_tokens()) if norm else flow.all_tokens()
+                found = tokens[:, count:]
+                if output_fmt == "NCHW" and step.after.grid is not None:
+                    found = found.transpose(1, 2).unflatten(2, step.after.grid).contiguous()
+                patches.append(found)
+                prefix.append(tokens[:, :count])
+        last_tokens = None if intermediates_only else self.norm(flow.all_tokens())
+        with_prefix = return_prefix_tokens and count > 0
         if output_dict:
-            found: dict[str, Any] = {"image_intermediates": patches}
-            if return_prefix_tokens and has_prefix:
-                found["image_intermediates_prefix"] = [each.prefix for each in taken]
-            return found if intermediates_only else found | {"image_features": self.norm(x)}
-        features: list[Any] = (
-            [tuple(each) for each in taken] if return_prefix_tokens and has_prefix else patches
-        )
-        return features if intermediates_only else (self.norm(x), features)
+            features = {"image_intermediates": patches}
+            if with_prefix:
+                features["image_intermediates_prefix"] = prefix
+            return features if intermediates_only else {**features, "image_features": last_tokens}
+        listed = list(zip(patches, prefix, strict=True)) if with_prefix else patches
+        return listed if intermediates_only else (last_tokens, listed)
 
     def no_weight_decay(self) -> set[str]:
         """Return timm's names, and weights of operators without decay."""
@@ -106,7 +97,7 @@ class ElasticViT(ElasticCore):
 
     def _shape_with_head(self) -> BackboneShape:
         """Return `shape` with the costs of the current head."""
-        bare = shallow_copy(self)
+        bare = shallow_copy(self, ElasticViT)
         for name in self.operator_modules():
             setattr(bare, name, nn.ModuleDict())
         head, per_token = measure_head(bare)
@@ -123,21 +114,16 @@ class ElasticViT(ElasticCore):
         Raises:
             InputError: The model is a supernet.
         """
-        wanted, last = feature_take_indices(len(self.blocks), indices)
         if self.arch is None:
             raise InputError("only a subnet can be pruned: a supernet's archs need every block")
-        self.blocks = self.blocks[: last + 1]
+        wanted: list[int] = super().prune_intermediate_layers(indices, prune_norm, prune_head)
+        depth = len(self.blocks)
         for modules in self.operator_modules().values():
-            for i in [int(key) for key in modules if int(key) > last]:
-                del modules[str(i)]
-        if prune_norm:
-            self.norm = nn.Identity()
-        if prune_head:
-            self.fc_norm = nn.Identity()
-            super().reset_classifier(0, "")
-        cut = Arch(self.arch.blocks[: last + 1])
-        self.set_arch(replace(self._shape_with_head(), depth=last + 1), cut)
-        return list(wanted)
+            for key in [key for key in modules if int(key) >= depth]:
+                del modules[key]
+        cut = Arch(self.arch.blocks[:depth])
+        self.set_arch(replace(self._shape_with_head(), depth=depth), cut)
+        return wanted
 
     def set_input_size(self, *_: Any, **__: Any) -> None:
         """Refuse another input size: an arch belongs to one token grid.

@@ -6,14 +6,14 @@ computed from the arch, and no state is set to choose an arch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from space.arch import Arch, BlockArch, Grid
+from space.arch import Arch, BlockArch
 from space.shape import BackboneShape
 from space.state import State
 from space.utils.errors import InputError
@@ -21,8 +21,6 @@ from supernet.backbones.blocks import Exchange, Exposed, Maps, Request, elastic_
 from supernet.models.plan import Step, block_actions, plan
 from supernet.operators.base import Flow, Observer, TokenOperator
 from supernet.operators.registry import token_operators
-
-Visitor = Callable[[int, Tensor, Grid | None], None]
 
 
 class ElasticCore(VisionTransformer):
@@ -35,7 +33,6 @@ class ElasticCore(VisionTransformer):
         backbone: A timm VisionTransformer that `check_backbone` accepts.
         shape: Its shape.
         choices: The (state, choice) pairs of each block that need weights.
-        arch: The default arch of a forward pass.
     """
 
     shape: BackboneShape
@@ -48,30 +45,26 @@ class ElasticCore(VisionTransformer):
         backbone: VisionTransformer,
         shape: BackboneShape,
         choices: Iterable[Iterable[tuple[State, BlockArch]]],
-        arch: Arch | None = None,
     ) -> None:
         # Shares the backbone's modules; timm's own __init__ would build new ones.
-        self.__dict__.update(shallow_copy(backbone).__dict__)
-        self.set_arch(shape, arch)
+        self.__dict__.update(shallow_copy(backbone, VisionTransformer).__dict__)
+        self.set_arch(shape, None)
         self.num_heads = shape.heads
         self.blocks = nn.Sequential(*map(elastic_block, self.blocks))
-        for operator in _with_weights():
-            setattr(self, str(operator.modules), nn.ModuleDict())
+        for operator in token_operators():
+            if operator.modules:
+                setattr(self, operator.modules, nn.ModuleDict())
         for i, pairs in enumerate(choices):
-            self._add_weights(i, pairs)
-
-    def _add_weights(self, i: int, choices: Iterable[tuple[State, BlockArch]]) -> None:
-        """Add the weights that block `i` needs for its choices."""
-        actions = [action for pair in choices for action in block_actions(*pair)]
-        for operator in _with_weights():
-            own = [action for action in actions if action.operator is operator]
-            module = operator.module(self, own, self.blocks[i].attn.qkv.weight)
-            if module is not None:
-                getattr(self, str(operator.modules))[str(i)] = module
+            actions = [action for pair in pairs for action in block_actions(*pair)]
+            for operator in token_operators():
+                own = [action for action in actions if action.operator is operator]
+                module = operator.module(self, own, self.blocks[i].attn.qkv.weight)
+                if module is not None:
+                    getattr(self, operator.modules)[str(i)] = module
 
     def operator_modules(self) -> dict[str, nn.ModuleDict]:
         """Return the weights of the operators, by their names in checkpoints, then by block."""
-        names = (str(each.modules) for each in _with_weights())
+        names = (each.modules for each in token_operators() if each.modules)
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def learned_modules(self) -> dict[str, nn.Module]:
@@ -87,8 +80,8 @@ class ElasticCore(VisionTransformer):
         """Return the parameters that only an auxiliary loss trains, by its name."""
         modules = self.operator_modules()
         return {
-            each.auxiliary: list(modules[str(each.modules)].parameters())
-            for each in _with_weights()
+            each.auxiliary: list(modules[each.modules].parameters())
+            for each in token_operators()
             if each.auxiliary is not None and each.modules in modules
         }
 
@@ -97,28 +90,16 @@ class ElasticCore(VisionTransformer):
         self.shape, self.arch = shape, arch
         self._own_steps = None if arch is None else plan(arch, shape)
 
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        arch: Arch | None = None,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
-    ) -> Tensor:
+    def forward(self, x: Tensor, arch: Arch | None = None, **masks: Any) -> Tensor:  # type: ignore[override]
         """Map images (B, C, H, W) to logits (B, classes).
 
         Raises:
             InputError: There is no arch, it does not fit, or an attention mask is given.
         """
-        tokens = self.forward_features(x, arch, attn_mask=attn_mask, is_causal=is_causal)
-        return self.forward_head(tokens)
+        return self.forward_head(self.forward_features(x, arch, **masks))
 
     def forward_features(  # type: ignore[override]
-        self,
-        x: Tensor,
-        arch: Arch | None = None,
-        observe: Observer | None = None,
-        attn_mask: Tensor | None = None,
-        is_causal: bool = False,
+        self, x: Tensor, arch: Arch | None = None, observe: Observer | None = None, **masks: Any
     ) -> Tensor:
         """Map images (B, C, H, W) to the normed tokens (B, N', D) after the last block.
 
@@ -126,12 +107,12 @@ class ElasticCore(VisionTransformer):
             x: Images.
             arch: The arch to run; the default one if None.
             observe: Called with queries and keys of blocks, see `Observer`.
-            attn_mask, is_causal: timm's arguments; masks are refused.
+            masks: timm's `attn_mask` and `is_causal`; masks are refused.
 
         Raises:
             InputError: There is no arch, it does not fit, or an attention mask is given.
         """
-        check_no_mask(attn_mask, is_causal)
+        check_no_mask(**masks)
         x = self.run_blocks(self.embed(x), self.steps(arch), observe)
         return self.norm(x)  # type: ignore[no-any-return]
 
@@ -141,11 +122,10 @@ class ElasticCore(VisionTransformer):
         """Return logits (B, classes), and the patch tokens (B, K) selected for each run."""
         flow, chosen = Flow(self.embed(x)), []
         for i, step in enumerate(self.steps(arch)):
-            before = flow.restores
             flow = self.run_step(i, step._replace(restores=False), flow)
-            new = flow.restores[: len(flow.restores) - len(before)]
-            chosen += [restore.chosen for restore in new]
-            flow = self._restored(step, flow)
+            if step.restores:
+                chosen += [restore.chosen for restore in reversed(flow.restores)]
+                flow = Flow(flow.all_tokens())
         return self.forward_head(self.norm(flow.all_tokens())), tuple(chosen)
 
     @property
@@ -170,11 +150,7 @@ class ElasticCore(VisionTransformer):
         return self.norm_pre(self.patch_drop(self._pos_embed(self.patch_embed(x))))  # type: ignore[no-any-return]
 
     def run_blocks(
-        self,
-        x: Tensor,
-        steps: tuple[Step, ...],
-        observe: Observer | None = None,
-        visit: Visitor | None = None,
+        self, x: Tensor, steps: tuple[Step, ...], observe: Observer | None = None
     ) -> Tensor:
         """Run the blocks on tokens (B, N, D).
 
@@ -182,14 +158,10 @@ class ElasticCore(VisionTransformer):
             x: The tokens before the first block.
             steps: The plan, which may end before the last block.
             observe: Called with queries and keys of blocks, see `Observer`.
-            visit: Called with (block, all tokens after it, their grid or None); inside a run with
-                the tokens that bypass it too.
         """
         flow = Flow(x)
         for i, step in enumerate(steps):
             flow = self.run_step(i, step, flow, observe)
-            if visit is not None:
-                visit(i, flow.all_tokens(), step.after.grid)
         return flow.all_tokens()
 
     def run_step(self, i: int, step: Step, flow: Flow, observe: Observer | None = None) -> Flow:
@@ -208,38 +180,26 @@ class ElasticCore(VisionTransformer):
         if observe is not None and len(flow.restores) > len(before.restores):
             # Selectors learn from the map over all tokens, also those that bypass the block.
             request = request._replace(query_key=True, of=before.x)
-        elif observe is not None and not flow.restores and step.own_maps:
+        elif observe is not None and not flow.restores and step.after.own_maps:
             request = request._replace(query_key=True)
-        x, exposed = self._call(self.blocks[i], flow.x, flow.maps, request)
+        args = (self.blocks[i], flow.x, flow.maps, request)
+        if self.grad_checkpointing and self.training:
+            x, exposed = checkpoint(_exchange, *args, use_reentrant=False)
+        else:
+            x, exposed = _exchange(*args)
         if observe is not None and exposed.query is not None and exposed.key is not None:
             observe(i, exposed.query.detach(), exposed.key.detach())
             exposed = exposed._replace(query=None, key=None)
-        return self._restored(step, Flow(x, exposed, flow.restores))
-
-    def _restored(self, step: Step, flow: Flow) -> Flow:
-        """Restore all tokens where a run ends."""
-        return Flow(flow.all_tokens()) if step.restores else flow
-
-    def _call(
-        self, block: nn.Module, x: Tensor, maps: Maps | None, request: Request
-    ) -> tuple[Tensor, Exposed]:
-        if self.grad_checkpointing and self.training:
-            return checkpoint(_exchange, block, x, maps, request, use_reentrant=False)
-        return _exchange(block, x, maps, request)
+        after = Flow(x, exposed, flow.restores)
+        return Flow(after.all_tokens()) if step.restores else after
 
     def _request(self, i: int, step: Step) -> Request:
         """Return what block `i` must expose for the operators of the next block."""
-        request = Request()
-        for need, operator in step.asks:
-            if need == "maps":
-                request = request._replace(maps=True)
-                continue
-            read = operator.reader(self, need, self._weights(operator, i + 1))
-            if need == "logits":
-                request = request._replace(read_logits=read)
-            else:
-                request = request._replace(read_rows=read)
-        return request
+        wanted: dict[str, Any] = {
+            need: need == "maps" or operator.reader(self, need, self._weights(operator, i + 1))
+            for need, operator in step.asks
+        }
+        return Request(**wanted)
 
     def _weights(self, operator: TokenOperator, i: int) -> nn.Module | None:
         modules: Any = operator.modules and getattr(self, operator.modules)
@@ -255,11 +215,7 @@ def _exchange(
     return x, exchange.exposed
 
 
-def _with_weights() -> Iterator[TokenOperator]:
-    return (each for each in token_operators() if each.modules is not None)
-
-
-def check_no_mask(attn_mask: Tensor | None, is_causal: bool) -> None:
+def check_no_mask(attn_mask: Tensor | None = None, is_causal: bool = False) -> None:
     """Refuse an attention mask.
 
     Raises:

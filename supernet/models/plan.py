@@ -19,14 +19,12 @@ class Step(NamedTuple):
     Args:
         actions: Operators applied to the tokens before the block.
         asks: What the operators of the next block need of this block's attention.
-        own_maps: Whether the block computes its own attention maps.
         restores: Whether a run ends, and all tokens are restored, after the block.
         after: The tokens after the block.
     """
 
     actions: tuple[Action, ...]
     asks: tuple[tuple[Need, TokenOperator], ...]
-    own_maps: bool
     restores: bool
     after: Tokens
 
@@ -49,7 +47,6 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
             Step(
                 actions=actions[i],
                 asks=tuple((need, each) for need, each in needs if need is not None),
-                own_maps=after.own_maps,
                 restores=after.inside > 0 and ends,
                 after=after,
             )
@@ -59,10 +56,10 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
 
 def block_actions(state: State, block: BlockArch) -> tuple[Action, ...]:
     """Return the operators' actions of a block (in canonical form) at a state, in order."""
-    found, after = [], advance(state, block)
     every = list(turns(state, block))
-    for k, (operator, tokens, _, choice) in enumerate(every):
-        left = every[k + 1].tokens if k + 1 < len(every) else after.tokens
-        if choice != operator.plain:
-            found.append(Action(token_operator(operator.name), choice, tokens, left))
-    return tuple(found)
+    after = [*(turn.tokens for turn in every[1:]), advance(state, block).tokens]
+    return tuple(
+        Action(token_operator(turn.operator.name), turn.choice, turn.tokens, tokens)
+        for turn, tokens in zip(every, after, strict=True)
+        if turn.choice != turn.operator.plain
+    )

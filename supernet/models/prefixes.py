@@ -24,7 +24,7 @@ from supernet.operators.base import Flow
 
 Network = Callable[[Tensor], Tensor]
 
-# Evaluations between two removals of prefixes without recent uses.
+# Evaluations between two removals of prefixes that are not cached.
 TIDY = 256
 
 
@@ -61,19 +61,15 @@ class PrefixEvaluator:
         """
         for prefix in self._awaited:
             prefix.awaited = 0
-        known: list[Arch] = []
-        strange: list[Arch] = []
-        for arch in archs:
-            # Archs outside the space fail when they are evaluated.
-            (strange if self.supernet.space.violations(arch) else known).append(arch)
-        paths = [self._path(arch) for arch in known]
-        self._awaited = [prefix for path in paths for prefix in path]
+        # Archs outside the space come last, and fail when they are evaluated.
+        paths = {arch: self._path(arch) for arch in archs if arch in self.supernet.space}
+        self._awaited = [prefix for path in paths.values() for prefix in path]
         number: dict[Prefix, int] = {}
         for prefix in self._awaited:
             prefix.awaited += 1
             number.setdefault(prefix, len(number))
-        order = sorted(range(len(known)), key=lambda i: [number[each] for each in paths[i]])
-        return [*(known[i] for i in order), *strange]
+        order = {arch: [number[each] for each in path] for arch, path in paths.items()}
+        return sorted(archs, key=lambda arch: order.get(arch, [len(number)]))
 
     def network(self, arch: Arch) -> Network:
         """Return a function from images (B, C, H, W) to logits (B, classes), for one evaluation.
@@ -83,10 +79,12 @@ class PrefixEvaluator:
         Raises:
             InputError: The arch is not in the space.
         """
+        if self.kept.ticks % TIDY == 0:
+            # Of prefixes that are neither cached nor expected only the past uses are lost.
+            known = self._known.items()
+            self._known = {key: each for key, each in known if each.flows or each.awaited}
         path = self._path(arch)
         self.kept.start_evaluation(path)
-        if self.kept.ticks % TIDY == 0:
-            self._tidy()
         return partial(self._logits, self.supernet.steps(arch), path)
 
     def _logits(self, steps: tuple[Step, ...], path: list[Prefix], images: Tensor) -> Tensor:
@@ -121,8 +119,3 @@ class PrefixEvaluator:
         states, blocks = trace(canonical(self.supernet.space, arch), shape)
         macs = [shape.stem.macs, *map(MacCost(shape).block, states, blocks)]
         return [self._known.setdefault(steps[:k], Prefix(macs[k])) for k in range(len(steps))]
-
-    def _tidy(self) -> None:
-        self._known = {
-            key: prefix for key, prefix in self._known.items() if not self.kept.drop_unused(prefix)
-        }

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from timm.models.vision_transformer import VisionTransformer
-from torch import nn
 
 from space.arch import Arch
 from space.arch_file import ArchFile, load_arch_file
 from space.operators.walk import trace
 from space.shape import BackboneShape
-from space.utils.errors import InputError, shown
+from space.utils.errors import naming
+from space.utils.reader import Reader
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.models.elastic import ElasticViT
 from supernet.models.supernet import Supernet, canonical, check_shape
@@ -108,38 +108,23 @@ def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> 
 
 def _with_operators(model: ElasticViT, whole: ElasticViT) -> ElasticViT:
     """Replace the operators' modules of a model by those of `whole`."""
-    for name, modules in model.operator_modules().items():
-        _take_over(modules, whole.operator_modules()[name])
+    for name in model.learned_modules():
+        model.set_submodule(name, whole.get_submodule(name))
     return model
 
 
-def _take_over(modules: nn.ModuleDict, others: Any) -> None:
-    for key, module in modules.items():
-        if isinstance(module, nn.ModuleDict):
-            _take_over(module, others[key])
-        else:
-            modules[key] = others[key]
-
-
-def _set_input(model: ElasticViT, file: ArchFile) -> ElasticViT:
+def _set_input(model: Any, file: ArchFile) -> ElasticViT:
     """Set the model's timm config to the input of the arch file."""
-    told: Any = model
-    told.pretrained_cfg = told.default_cfg = {**told.default_cfg, **timm_input(file)}
-    return model
+    model.pretrained_cfg = model.default_cfg = {**model.default_cfg, **timm_input(file)}
+    return model  # type: ignore[no-any-return]
 
 
 def _backbone(file: ArchFile, whose: str, args: Mapping[str, Any]) -> VisionTransformer:
     """Build the backbone of an arch file, with initial weights."""
-    described = {"args": {}, **file.backbone}
-    if "model" not in described:
-        raise InputError(f"{whose}: backbone.model: missing; it names the timm model to build")
-    for key in described.keys() - {"model", "args"}:
-        raise InputError(f"{whose}: backbone.{key}: unknown key; known are model, args")
-    if not isinstance(described["args"], dict):
-        raise InputError(
-            f"{whose}: backbone.args: must be a mapping, got {shown(described['args'])}"
-        )
-    backbone = create_backbone(described["model"], {**described["args"], **args})
+    with naming(whose):
+        given = Reader(file.backbone, ("backbone",)).mapping("model", args={})
+        given["args"].entries()
+    backbone = create_backbone(given["model"].value, {**given["args"].value, **args})
     check_shape(backbone_shape(backbone), file.shape, whose)
     return backbone
 

@@ -12,16 +12,17 @@ from typing import Any
 
 from timm.models import generate_default_cfgs, load_pretrained, register_model
 
-from space.arch_file import parse_arch
+from space.arch_file import ArchFile, parse_arch
 from space.utils.errors import InputError
 from supernet.models.elastic import ElasticViT
-from supernet.models.subnet import create_subnet
+from supernet.models.subnet import create_subnet, timm_input
 
 default_cfgs = generate_default_cfgs({"tokennas_vit": {"url": "", "classifier": "head"}})
 
-
 # Sources from which timm loads config and weights together.
 PLACES = ("local-dir", "hf-hub")
+# Preprocessing keys of timm's config.
+LOOK = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
 
 
 @register_model
@@ -64,3 +65,27 @@ def tokennas_vit(
     if num_classes is not None and num_classes != subnet.num_classes:
         subnet.reset_classifier(num_classes)
     return subnet  # type: ignore[no-any-return]
+
+
+def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
+    """Make the config of a subnet: arch, classes, preprocessing.
+
+    `timm.create_model("local-dir:FOLDER", pretrained=True)` and `hf-hub:USER/NAME` read it.
+    """
+    own: Any = subnet.pretrained_cfg
+    arch = ArchFile(file.arch, file.shape, backbone=file.backbone, input=file.input).to_dict()
+    return {
+        "architecture": "tokennas_vit",
+        "num_classes": subnet.num_classes,
+        "num_features": subnet.num_features,
+        **({"label_names": list(file.classes)} if file.classes else {}),
+        "model_args": {"arch": arch},
+        "pretrained_cfg": {
+            **{key: own[key] for key in LOOK if key in own},
+            **timm_input(file),
+            "fixed_input_size": True,
+            "num_classes": subnet.num_classes,
+            "first_conv": own.get("first_conv"),
+            "classifier": own.get("classifier"),
+        },
+    }

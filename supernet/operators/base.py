@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from space.state import Tokens
 from supernet.backbones.blocks import Exposed, Maps
 
-# What an operator may need of the attention of the block before: maps, logits, queries and keys.
-Need = Literal["maps", "logits", "rows"]
+# What an operator may need of the attention of the block before, see `Request`.
+Need = Literal["maps", "read_logits", "read_rows"]
 # Called with (block, query, key), (B, H, N, d), detached: of every block with own attention over
 # all tokens, and of the first block of a run, computed over all tokens too.
 Observer = Callable[[int, Tensor, Tensor], None]
@@ -115,14 +115,15 @@ class TokenOperator(ABC):
 
     Attributes:
         name: Name of the operator in `space.operators`.
-        modules: Attribute that holds its weights by block: `pools` gives `pools.3.conv2d`.
+        modules: Attribute that holds its weights by block: `pools` gives `pools.3.conv2d`; empty
+            without weights.
         decays: Whether its weights get weight decay.
         auxiliary: Name of the auxiliary loss that trains its weights; None for the task's loss.
         judged: Metric that `judge` computes; None without one.
     """
 
     name: ClassVar[str]
-    modules: ClassVar[str | None] = None
+    modules: ClassVar[str] = ""
     decays: ClassVar[bool] = True
     auxiliary: ClassVar[str | None] = None
     judged: ClassVar[Judged | None] = None

@@ -27,9 +27,7 @@ class Pooling(TokenOperator):
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         kinds = sorted({each.choice.kind for each in choices if each.choice.learned})
         kernels = {
-            kind: DepthwisePool(
-                net.embed_dim, 2 if kind == "conv2d" else 1, like.device, like.dtype
-            )
+            kind: DepthwisePool(net.embed_dim, 2 if kind == "conv2d" else 1).to(like)
             for kind in kinds
         }
         return nn.ModuleDict(kernels) if kernels else None
@@ -52,20 +50,12 @@ class DepthwisePool(nn.Module):
         dimensions: 1 for the sequence, 2 for the grid.
     """
 
-    def __init__(
-        self,
-        width: int,
-        dimensions: int,
-        device: torch.device | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, width: int, dimensions: int) -> None:
         super().__init__()
         self.dimensions = dimensions
-        size = (width, 1, *(3,) * dimensions)
-        self.weight = nn.Parameter(torch.zeros(size, device=device, dtype=dtype))
-        with torch.no_grad():
-            inside: Any = (..., *(slice(1, None),) * dimensions)
-            self.weight[inside] = 0.5**dimensions
+        taps = torch.full((2,) * dimensions, 0.5**dimensions)
+        kernel = F.pad(taps, (1, 0) * dimensions)
+        self.weight = nn.Parameter(kernel.repeat(width, 1, *(1,) * dimensions))
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve each axis of (B, D, P) or (B, D, h, w), rounding odd sides up."""
@@ -73,7 +63,8 @@ class DepthwisePool(nn.Module):
         y = convolve(x, self.weight, stride=2, padding=1, groups=x.shape[1])
         for axis in range(2, x.ndim):
             if x.shape[axis] % 2:
-                y = _double_last(y, axis)
+                inside, edge = y.split((y.shape[axis] - 1, 1), dim=axis)
+                y = torch.cat([inside, 2 * edge], dim=axis)
         return y
 
 
@@ -86,16 +77,25 @@ def pool_tokens(x: Tensor, grid: Grid | None, pool: Pool, conv: DepthwisePool | 
         pool: Kind and target, valid at that grid.
         conv: The module of a convolutional kind.
     """
-    if pool.kind in ("avg1d", "avg2d") and torch.compiler.is_exporting():
-        return _averages(x, grid, pool) @ x
-    x = x.transpose(1, 2)
     if pool.grid is not None:
         assert grid is not None
-        x = _pool2d(_split(x, 2, grid), pool, pool.grid, conv).flatten(2)
+        sides, target = grid, pool.grid
     else:
+        # 1-D kinds pool a grid of one row.
         assert pool.stride is not None
-        x = _pool1d(x, pool, -(-x.shape[2] // pool.stride), conv)
-    return x.transpose(1, 2)
+        sides, target = (1, x.shape[1]), (1, -(-x.shape[1] // pool.stride))
+    if pool.kind.startswith("avg") and torch.compiler.is_exporting():
+        return averages(sides, target).to(x.device, x.dtype) @ x
+    x = x.transpose(1, 2)
+    if pool.kind != "conv1d":
+        x = x.unflatten(2, sides)
+    if conv is not None:
+        x = conv(x)
+    elif pool.kind.startswith("avg"):
+        x = F.adaptive_avg_pool2d(x, target)
+    else:
+        x = adaptive_max(adaptive_max(x, 2, target[0]), 3, target[1])
+    return x.flatten(2).transpose(1, 2)
 
 
 def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
@@ -105,6 +105,8 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
     their last entry.
     """
     n = x.shape[axis]
+    if size == n:
+        return x
     starts = [i * n // size for i in range(size)]
     stops = [-(-(i + 1) * n // size) for i in range(size)]
     length = max(stop - start for start, stop in zip(starts, stops, strict=True))
@@ -114,22 +116,16 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
         for j in range(length)
     ]
     windows = x.index_select(axis, torch.tensor(rows, device=x.device))
-    return _split(windows, axis, (size, length)).amax(axis + 1)
+    pooled: Tensor = windows.unflatten(axis, (size, length)).amax(axis + 1)
+    return pooled
 
 
-def _averages(x: Tensor, grid: Grid | None, pool: Pool) -> Tensor:
-    """Return adaptive average pooling of tokens (B, P, D) as a matrix (P', P).
+def averages(sides: Grid, target: Grid) -> Tensor:
+    """Return adaptive average pooling of P tokens of a grid as a matrix (P', P).
 
     ONNX has no such operation, and its decomposition is slow in onnxruntime.
     """
-    if pool.grid is not None:
-        assert grid is not None
-        rows, columns = map(_windows, grid, pool.grid)
-        weights = torch.kron(rows, columns)
-    else:
-        assert pool.stride is not None
-        weights = _windows(x.shape[1], -(-x.shape[1] // pool.stride))
-    return weights.to(x.device, x.dtype)
+    return torch.kron(*map(_windows, sides, target))
 
 
 def _windows(n: int, size: int) -> Tensor:
@@ -138,30 +134,3 @@ def _windows(n: int, size: int) -> Tensor:
     stops = -(-(torch.arange(size)[:, None] + 1) * n // size)
     inside = (torch.arange(n) >= starts) & (torch.arange(n) < stops)
     return inside.double() / inside.sum(dim=1, keepdim=True)
-
-
-def _pool2d(x: Tensor, pool: Pool, grid: Grid, conv: DepthwisePool | None) -> Tensor:
-    if pool.kind == "avg2d":
-        return F.adaptive_avg_pool2d(x, grid)
-    if pool.kind == "max2d":
-        return adaptive_max(adaptive_max(x, 2, grid[0]), 3, grid[1])
-    assert conv is not None
-    return conv(x)  # type: ignore[no-any-return]
-
-
-def _pool1d(x: Tensor, pool: Pool, size: int, conv: DepthwisePool | None) -> Tensor:
-    if pool.kind == "avg1d":
-        return F.adaptive_avg_pool1d(x, size)
-    if pool.kind == "max1d":
-        return adaptive_max(x, 2, size)
-    assert conv is not None
-    return conv(x)  # type: ignore[no-any-return]
-
-
-def _split(x: Tensor, axis: int, sizes: tuple[int, int]) -> Tensor:
-    return x.unflatten(axis, sizes)  # type: ignore[no-any-return]
-
-
-def _double_last(y: Tensor, axis: int) -> Tensor:
-    last = y.shape[axis] - 1
-    return torch.cat([y.narrow(axis, 0, last), 2 * y.narrow(axis, last, 1)], dim=axis)

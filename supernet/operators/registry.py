@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -49,14 +47,3 @@ def register(operator: Operator[Any, Any], token_operator: TokenOperator) -> Non
     """
     space_registry.register(operator)
     _operators[operator.name] = token_operator
-
-
-@contextmanager
-def registered(operator: Operator[Any, Any], token_operator: TokenOperator) -> Iterator[None]:
-    """Register an operator within a context."""
-    with space_registry.registered(operator):
-        _operators[operator.name] = token_operator
-        try:
-            yield
-        finally:
-            del _operators[operator.name]

@@ -25,25 +25,22 @@ class MapSelector(nn.Module):
     Batched matrix products over the heads are several times faster here than convolutions.
     """
 
-    def __init__(self, heads: int, device: torch.device | None = None) -> None:
+    def __init__(self, heads: int) -> None:
         super().__init__()
         # Initialised to the identity: the ReLU passes what the bias lifts above zero, and
         # log-softmax cancels the bias. So learning starts from the previous map itself.
-        self.hidden = _HeadMix(heads, device)
-        self.hidden.bias = nn.Parameter(torch.full((heads,), LIFT, device=device))
-        self.predict = _HeadMix(heads, device)
+        self.hidden, self.predict = _HeadMix(heads), _HeadMix(heads)
+        self.hidden.bias = nn.Parameter(torch.full((heads,), LIFT))
 
     def forward(self, logits: Tensor) -> Tensor:
         """Map logits (B, H, N, N) to log-maps (B, H, N, N)."""
         with full_precision(logits):
-            mixed = _mix(logits, self.hidden.weight, self.hidden.bias, self.predict.weight)
-            return mixed.log_softmax(dim=-1)
+            return _mix(logits, *self.parameters()).log_softmax(dim=-1)
 
     def importance(self, logits: Tensor, prefix: int) -> Tensor:
         """Map logits (B, H, N, N) to the importance of patch tokens (B, P), without gradient."""
-        weights = (self.hidden.weight, self.hidden.bias, self.predict.weight)
         with full_precision(logits):
-            mixed = _mix(logits.detach(), *(weight.detach() for weight in weights))
+            mixed = _mix(logits.detach(), *(weight.detach() for weight in self.parameters()))
             return column_sums(mixed.softmax(dim=-1), prefix)
 
 
@@ -54,11 +51,9 @@ class _HeadMix(nn.Module):
     replace linear layers, must not find it.
     """
 
-    bias: nn.Parameter
-
-    def __init__(self, heads: int, device: torch.device | None) -> None:
+    def __init__(self, heads: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.eye(heads, device=device))
+        self.weight = nn.Parameter(torch.eye(heads))
 
 
 def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ with the largest true column sums that it chooses.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +18,6 @@ from space.operators.skipping import kept
 from supernet.operators.selection import choose, column_sums, row_importance
 from supernet.precision import at_least_float32, full_precision
 
-RIVALS = ("selector", "previous map", "class row", "chance")
 # With a smaller share of dropped tokens, guessing at random has a high recall too.
 LEAST_DROPPED = 0.1
 
@@ -58,7 +58,7 @@ class SelectorRecall:
 
     def __init__(self, supernet: Any) -> None:
         self.supernet = supernet
-        self.sums: dict[str, float] = dict.fromkeys(RIVALS, 0.0)
+        self.sums: defaultdict[str, float] = defaultdict(float)
         self.count = 0
         self._before: tuple[Tensor, Tensor, Tensor] | None = None
 
@@ -79,23 +79,19 @@ class SelectorRecall:
             "previous map": column_sums(before.softmax(dim=-1), prefix),
             "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
         }
-        tokens = truth.shape[1]
-        for k in self._chosen(tokens):
+        images, tokens = truth.shape
+        for k in sorted({kept(ratio, tokens) for ratio in supernet.space.axes["skip"].ratios}):
+            if tokens - k < LEAST_DROPPED * tokens:
+                continue
             right = choose(truth, k)
             for name, guess in guesses.items():
-                self.sums[name] += len(truth) * _overlap(choose(guess, k), right, tokens)
-            self.sums["chance"] += len(truth) * k / tokens
-            self.count += len(truth)
-
-    def _chosen(self, tokens: int) -> list[int]:
-        """Return the K of each ratio of the space that drops enough tokens."""
-        ratios = self.supernet.space.axes["skip"].ratios
-        numbers = {kept(ratio, tokens) for ratio in ratios}
-        return sorted(k for k in numbers if tokens - k >= LEAST_DROPPED * tokens)
+                self.sums[name] += images * _overlap(choose(guess, k), right, tokens)
+            self.sums["chance"] += images * k / tokens
+            self.count += images
 
     def means(self) -> dict[str, float]:
         """Return the recall of each rival, averaged over blocks, ratios and images."""
-        return {name: total / self.count for name, total in self.sums.items() if self.count}
+        return {name: total / self.count for name, total in self.sums.items()}
 
 
 def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]:

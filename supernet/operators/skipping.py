@@ -42,17 +42,17 @@ class Skipping(TokenOperator):
     def need(self, action: Action) -> Need | None:
         if not _starts(action):
             return None
-        return "logits" if action.choice.selector == "map" else "rows"
+        return "read_logits" if action.choice.selector == "map" else "read_rows"
 
     def reader(self, net: Backbone, need: Need, module: Any) -> Callable[..., Tensor]:
         prefix = net.num_prefix_tokens
-        if need == "logits":
+        if need == "read_logits":
             return partial(module.importance, prefix=prefix)
         return partial(row_importance, prefix=prefix, cls=net.has_class_token)
 
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         if any(_starts(each) and each.choice.selector == "map" for each in choices):
-            return MapSelector(net.num_heads, like.device).to(like.dtype)
+            return MapSelector(net.num_heads).to(like)
         return None
 
     def apply(self, net: Backbone, action: Action, flow: Flow, module: nn.Module | None) -> Flow:

@@ -1,13 +1,12 @@
 """An operator that is defined in a test file alone goes through every stage of a run."""
 
 import pytest
-from toy_operator import Thin, ThinTokens
+from toy_operator import registered
 
 from search.cli.main import main
 from search.front.front import Front
 from space import load_arch_file
 from supernet import create_subnet
-from supernet.operators.registry import registered
 
 CONFIG = """
 backbone:
@@ -34,7 +33,7 @@ def said(capsys, *words):
 def test_it_is_searched_retrained_exported_profiled_and_drawn(tmp_path, capsys):
     config, run = tmp_path / "thin.yaml", tmp_path / "run"
     config.write_text(f"{CONFIG}run: {run}\n")
-    with registered(Thin(), ThinTokens()):
+    with registered():
         said(capsys, "run", config)
         front = Front.load(run / "search" / "main" / "front.yaml")
         thinned = [entry for entry in front.entries if any(b.extra for b in entry.arch.blocks)]

@@ -1,9 +1,12 @@
 """`thin`: keeps every second patch token. An operator that is defined here and nowhere else."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from space.operators import registry as space_registry
 from space.operators.base import Axis, BlockCost, Operator, Term, blocks_of
 from space.state import Tokens
+from supernet.operators import registry
 from supernet.operators.base import TokenOperator
 
 
@@ -60,3 +63,14 @@ class ThinTokens(TokenOperator):
         n = flow.x.shape[1]
         kept = [*range(prefix), *range(prefix, n, 2)]
         return flow._replace(x=flow.x[:, kept])
+
+
+@contextmanager
+def registered():
+    """Registers `thin` within a context."""
+    with space_registry.registered(Thin()):
+        registry._operators["thin"] = ThinTokens()
+        try:
+            yield
+        finally:
+            del registry._operators["thin"]

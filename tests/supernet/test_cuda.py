@@ -73,11 +73,10 @@ def test_compiled_code_gives_the_same_logits(place):
 
 
 @torch.inference_mode()
-def test_archs_that_share_openings_have_the_same_logits_and_are_timed():
+def test_archs_that_share_openings_have_the_same_logits():
     net = build_supernet("class token", torch.float32).cuda()
     images, archs = images_for(net, 3, dtype=torch.float32).cuda(), some_archs(net.space, 20)
     openings = PrefixEvaluator(net)
     with torch.autocast("cuda", torch.bfloat16):
         for arch in openings.expect(archs):
             assert torch.equal(openings.network(arch)(images), net(images, arch))
-    assert min(openings.seconds) > 0

@@ -20,7 +20,7 @@ from supernet_toys import (
 from timm.layers import DropPath
 
 from supernet.backbones import blocks
-from supernet.backbones.blocks import Exchange, Request, elastic_attention, elastic_block
+from supernet.backbones.blocks import Exchange, Request, elastic_block
 from supernet.models import forward
 
 
@@ -50,7 +50,7 @@ def tokens(count=9, width=32, batch=2, requires_grad=False):
 
 
 def attention_of(name):
-    return elastic_attention(build(name).blocks[0].attn)
+    return elastic_block(build(name).blocks[0]).attn
 
 
 def own_attention(attn, x, request):

@@ -27,18 +27,18 @@ def starts(step):
 
 def test_the_full_arch_wants_nothing():
     for step in plan(Arch.full(6), shape()):
-        assert step == Step((), (), True, False, Tokens((5, 5), 25, own_maps=True))
+        assert step == Step((), (), False, Tokens((5, 5), 25, own_maps=True))
 
 
 def test_maps_are_made_where_a_block_reuses_them():
     steps = plan(first(OWN, SHARED, SHARED, OWN, SHARED), shape())
     assert [needs(step) for step in steps] == [["maps"], ["maps"], [], ["maps"], [], []]
-    assert [step.own_maps for step in steps] == [True, False, False, True, False, True]
+    assert [step.after.own_maps for step in steps] == [True, False, False, True, False, True]
 
 
 def test_selectors_ask_the_block_before_the_run_alone():
     steps = plan(first(OWN, skip(), skip(), OWN, skip(selector="cls")), shape())
-    assert [needs(step) for step in steps] == [["logits"], [], [], ["rows"], [], []]
+    assert [needs(step) for step in steps] == [["read_logits"], [], [], ["read_rows"], [], []]
     assert [starts(step) for step in steps] == [False, True, False, False, True, False]
     assert [step.restores for step in steps] == [False, False, True, False, True, False]
     assert [step.after.inside for step in steps] == [0, 13, 13, 0, 13, 0]
@@ -47,7 +47,7 @@ def test_selectors_ask_the_block_before_the_run_alone():
 def test_a_run_may_end_with_the_last_block():
     steps = plan(Arch((OWN, OWN, OWN, OWN, skip(), skip(shared=True))), shape())
     assert [step.restores for step in steps] == [False] * 5 + [True]
-    assert [needs(step) for step in steps] == [[]] * 3 + [["logits"], ["maps"], []]
+    assert [needs(step) for step in steps] == [[]] * 3 + [["read_logits"], ["maps"], []]
 
 
 def test_grids():
@@ -67,7 +67,7 @@ def test_a_choice_that_changes_nothing_plans_nothing():
 
 def test_what_is_wanted_is_used_by_the_next_block():
     space = supernet_of("class token").space
-    kinds = {"map": "logits", "cls": "rows"}
+    kinds = {"map": "read_logits", "cls": "read_rows"}
     for arch in some_archs(space, 300):
         steps = plan(arch, space.shape)
         for i, (step, after) in enumerate(pairwise(steps)):

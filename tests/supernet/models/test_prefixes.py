@@ -188,14 +188,18 @@ def test_out_of_memory_lets_go_of_what_is_kept_and_goes_on(monkeypatch):
 def test_what_nobody_comes_to_any_more_is_forgotten():
     net = build_supernet("average pooling")
     images, openings = images_for(net), PrefixEvaluator(net, PLENTY)
-    one, other = some_archs(net.space, 0)[:2]
-    openings.network(one)(images)
+    archs = some_archs(net.space, 0)
+    openings.network(archs[0])(images)
+    openings.expect(archs[1:3])
     for _ in range(2 * TIDY):
-        network = openings.network(other)
-    network(images)
-    assert set(openings._known) == {net.steps(other)[:k] for k in range(net.shape.depth)}
-    openings.network(other)
-    assert openings.kept.bytes == kept_bytes(openings)
+        openings.network(archs[3])
+    kept = {net.steps(arch)[:k] for arch in archs[:4] for k in range(net.shape.depth)}
+    assert set(openings._known) == kept
+    openings.expect([])
+    openings.kept.shrink()
+    for _ in range(TIDY):
+        openings.network(archs[3])
+    assert set(openings._known) == {net.steps(archs[3])[:k] for k in range(net.shape.depth)}
 
 
 def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_path):

@@ -157,9 +157,9 @@ def test_what_timm_cannot_create_is_refused(tmp_path, args, reason):
 @pytest.mark.parametrize(
     ("backbone", "reason"),
     [
-        ({}, "arch.yaml: backbone.model: missing"),
-        ({"args": {}}, "arch.yaml: backbone.model: missing"),
-        ({"model": NAMED, "arguments": {}}, "arch.yaml: backbone.arguments: unknown key; known"),
+        ({}, "arch.yaml: backbone: missing 'model'"),
+        ({"args": {}}, "arch.yaml: backbone: missing 'model'"),
+        ({"model": NAMED, "arguments": {}}, "arch.yaml: backbone.arguments: unknown key; did"),
         ({"model": NAMED, "args": [1]}, r"arch.yaml: backbone.args: must be a mapping, got \[1\]"),
         ({"model": [NAMED]}, "timm has no model"),
         ({"model": NAMED, "args": {**ARGS, "depth": 5}}, "not the one of .*: depth 5 instead of 6"),

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from supernet_toys import build, close, counted, images_for, numel, randomise
-from toy_operator import Thin, ThinTokens
+from toy_operator import registered
 
 from space import SearchSpace, macs, params
 from supernet import Supernet, backbone_shape, extract
 from supernet.operators.base import Flow
-from supernet.operators.registry import registered, token_operator, token_operators
+from supernet.operators.registry import token_operator, token_operators
 
 # A section of a config for each operator; whoever adds one adds it here.
 SECTIONS = {
@@ -36,7 +36,7 @@ def test_every_operator_is_under_contract():
 def one(request):
     """An operator, a network of it alone, images and archs."""
     known = request.param in {each.name for each in token_operators()}
-    with nullcontext() if known else registered(Thin(), ThinTokens()):
+    with nullcontext() if known else registered():
         backbone = build("class token")
         section = {request.param: SECTIONS[request.param]}
         space = SearchSpace.from_dict(section, backbone_shape(backbone))

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from space import macs, token_counts
 from supernet import extract
+from supernet.operators.base import Flow
 
 OPERATORS = {
     "own": OWN,
@@ -53,10 +54,10 @@ def arch_of(name):
 
 def after_operator(net, images, arch):
     """Tokens (B, N, D) as the operator's block leaves them, its grid, and those it found."""
-    seen = []
-    net.run_blocks(
-        net.embed(images), net.steps(arch), visit=lambda i, x, grid: seen.append((x, grid))
-    )
+    seen, flow = [], Flow(net.embed(images))
+    for i, step in enumerate(net.steps(arch)):
+        flow = net.run_step(i, step, flow)
+        seen.append((flow.all_tokens(), step.after.grid))
     return *seen[PLACE], seen[PLACE - 1][0]
 
 

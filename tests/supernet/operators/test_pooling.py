@@ -80,7 +80,7 @@ def test_adaptive_maximum_of_any_axis():
 
 @pytest.mark.parametrize("grid", [*SIZES, (1, 1), (2, 2), (2, 3)])
 def test_convolution_of_a_grid_starts_as_averaging(grid):
-    conv = DepthwisePool(WIDTH, 2, dtype=torch.float64)
+    conv = DepthwisePool(WIDTH, 2).double()
     x = tokens(grid[0] * grid[1])
     pooled = pool_tokens(x, grid, Pool("conv2d", grid=half(grid)), conv)
     close(on_grid(pooled, half(grid)), F.avg_pool2d(on_grid(x, grid), 2, ceil_mode=True))
@@ -88,7 +88,7 @@ def test_convolution_of_a_grid_starts_as_averaging(grid):
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 13])
 def test_convolution_of_a_sequence_starts_as_averaging(count):
-    conv = DepthwisePool(WIDTH, 1, dtype=torch.float64)
+    conv = DepthwisePool(WIDTH, 1).double()
     x = tokens(count)
     pooled = pool_tokens(x, None, Pool("conv1d", stride=2), conv)
     close(pooled.transpose(1, 2), F.avg_pool1d(x.transpose(1, 2), 2, ceil_mode=True))
@@ -99,7 +99,7 @@ def test_learned_weights_are_those_of_plain_loops(grid):
     torch.manual_seed(0)
     x = tokens(grid[0] * grid[1])
     for dimensions, pool in ((2, Pool("conv2d", grid=half(grid))), (1, Pool("conv1d", stride=2))):
-        conv = DepthwisePool(WIDTH, dimensions, dtype=torch.float64)
+        conv = DepthwisePool(WIDTH, dimensions).double()
         torch.nn.init.normal_(conv.weight)
         found = pool_tokens(x, grid, pool, conv)
         for image, pooled in zip(x, found, strict=True):
@@ -107,7 +107,7 @@ def test_learned_weights_are_those_of_plain_loops(grid):
 
 
 def test_a_kernel_belongs_to_each_channel():
-    conv = DepthwisePool(WIDTH, 2, dtype=torch.float64)
+    conv = DepthwisePool(WIDTH, 2).double()
     x = tokens(16)
     before = pool_tokens(x, (4, 4), Pool("conv2d", grid=(2, 2)), conv)
     with torch.no_grad():

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 import torch
 from supernet_toys import build, close, counted, images_for, numel
-from toy_operator import Thin, ThinTokens
+from toy_operator import Thin, ThinTokens, registered
 
 from space import (
     Arch,
@@ -21,7 +21,7 @@ from space import (
 from space.cost import activation_memory
 from supernet import Supernet, backbone_shape, extract
 from supernet.export import FORMATS, export_subnet
-from supernet.operators.registry import register, registered
+from supernet.operators.registry import register
 
 AXES = {
     "pool": {"blocks": [1, 4], "kinds": ["avg2d", "conv2d"], "grids": [3], "max_pools": 1},
@@ -35,7 +35,7 @@ THIN = BlockArch(extra=(("thin", True),))
 @pytest.fixture(autouse=True)
 def registration():
     with ExitStack() as stack:
-        stack.enter_context(registered(Thin(), ThinTokens()))
+        stack.enter_context(registered())
         yield stack
 
 
