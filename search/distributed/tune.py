@@ -25,7 +25,8 @@ from search.distributed.study_actor import HostStatus, StudyHost
 from search.evaluators.base import shares
 from search.front.front import Front
 from search.problem.objectives import Evaluate
-from search.study.session import OnProgress, Search
+from search.study.search import Search
+from search.study.session import OnProgress
 from search.utils.resources import Workers
 from space.utils.errors import InputError
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.problem.costs import FREE_COSTS, FreeCost
+from search.problem.latency_names import LATENCY
 from search.problem.objectives import NAME, Direction, Objective, direction_of
 from search.utils.units import SCALES, quantity
 from space.arch import Arch
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Budgets = str | Iterable[str] | Mapping[str, float | str] | None
 
+COSTS = ", ".join((*FREE_COSTS, "flops"))
 NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKMGT%]?)")
 
 
@@ -116,10 +118,11 @@ def parse_budget(
     """
     found: dict[str, Limit | Constraint] = {}
     objectives = tuple(objectives)
+    metrics = {*(task_directions() if directions is None else directions)}
+    metrics |= {each.name for each in objectives}
     functions = {each.name: each.function for each in objectives if each.function}
     for name, amount in _pairs(values):
-        scale = 0.5 if name == "flops" else 1.0
-        cost = "macs" if name == "flops" else name
+        cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
         if cost in found:
             raise InputError(f"budget: {cost!r} is given twice")
         if cost in costs:
@@ -129,17 +132,11 @@ def parse_budget(
             most = amount_of(name, amount, of(space.largest()), scale)
             found[cost] = Limit(cost, most, of, additive, free.unit)
         elif cost in functions:
-            function = functions[cost]
-            found[cost] = Limit(cost, amount_of(name, amount, function(space.largest())), function)
+            of = functions[cost]
+            found[cost] = Limit(cost, amount_of(name, amount, of(space.largest())), of)
         else:
-            _check_known(
-                cost,
-                [
-                    *(task_directions() if directions is None else directions),
-                    *(each.name for each in objectives),
-                ],
-                costs,
-            )
+            if cost not in metrics:
+                _refuse_typo(cost, [*costs, "flops", *metrics])
             direction = direction_of(cost, objectives, directions)
             found[cost] = Constraint(cost, amount_of(name, amount, None), direction)
     return Budget(
@@ -173,7 +170,7 @@ def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0)
     if unit != "%":
         return float(value) * SCALES[unit] * scale
     if full is None:
-        raise InputError(f"budget {name}: per cent needs a cost that is free: {_names()}")
+        raise InputError(f"budget {name}: per cent needs a cost that is free: {COSTS}")
     return full * float(value) / 100
 
 
@@ -194,14 +191,8 @@ def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
     return pairs
 
 
-def _check_known(name: str, metrics: Collection[str], costs: Mapping[str, FreeCost]) -> None:
-    """Reject likely typos of known names; any other name is a metric of the user's."""
-    hint = near(name, [*costs, "flops", *metrics])
-    if not hint and name != "latency_ms":
-        hint = near(name, ["latency_ms"])
-    if hint and name not in metrics:
-        raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {_names()}")
-
-
-def _names() -> str:
-    return ", ".join((*FREE_COSTS, "flops"))
+def _refuse_typo(name: str, known: list[str]) -> None:
+    """Refuse a name that is close to a known one; any other is a metric of the user's."""
+    hint = near(name, known) or (near(name, [LATENCY]) if name != LATENCY else "")
+    if hint:
+        raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {COSTS}")

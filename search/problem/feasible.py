@@ -16,8 +16,6 @@ from space.space import SearchSpace
 from space.utils.errors import InputError
 
 MOST_LISTED = 20_000
-# A budget this small, without a unit, was probably meant in per cent.
-LIKELY_PERCENT = 100
 QUICK_DRAWS = 1_000
 MAX_DRAWS = 10_000
 
@@ -42,9 +40,7 @@ class FeasibleArchs:
         """
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
-                bare = limit.name in ("macs", "params") and limit.most <= LIKELY_PERCENT
-                hint = f"; per cents are written as {limit.name}=70%" if bare else ""
-                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}{hint}")
+                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}")
         if len(self._bands) == len(self.budget.limits) < 2:
             return
         if self.draw(rng, ()) is None:
@@ -85,16 +81,13 @@ class FeasibleArchs:
     @cached_property
     def _bands(self) -> list[tuple[Limit, Bands]]:
         """The additive budgets, each with the space's archs counted by that cost."""
-        return [
-            (
-                limit,
-                self.space.mac_bands
-                if limit.name == "macs"
-                else Bands(self.space.graph, limit.additive),
-            )
-            for limit in self.budget.limits
-            if limit.additive is not None
-        ]
+        found = []
+        for limit in self.budget.limits:
+            if limit.name == "macs":
+                found.append((limit, self.space.mac_bands))
+            elif limit.additive is not None:
+                found.append((limit, Bands(self.space.graph, limit.additive)))
+        return found
 
     @cached_property
     def _sample(self) -> Callable[[np.random.Generator], Arch]:

@@ -61,19 +61,13 @@ class Measured(dict[str, float]):
 
 def read_groups(value: object) -> dict[str, GroupMeans]:
     """Read stored groups by metric; unreadable ones are left out."""
-    named = value.items() if isinstance(value, Mapping) else ()
-    return {
-        str(name): GroupMeans(each[0], tuple(each[1]))
-        for name, each in named
-        if _is_group_means(each)
-    }
-
-
-def _is_group_means(value: Any) -> bool:
-    match value:
-        case [int(images), list(means)]:
-            return 0 < images < MOST_IMAGES and all(isinstance(each, float) for each in means)
-    return False
+    found = {}
+    for name, each in value.items() if isinstance(value, Mapping) else ():
+        match each:
+            case [int(images), list(means)] if all(isinstance(mean, float) for mean in means):
+                if 0 < images < MOST_IMAGES:
+                    found[str(name)] = GroupMeans(images, tuple(means))
+    return found
 
 
 def groups_of(metrics: object) -> Mapping[str, GroupMeans]:

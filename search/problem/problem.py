@@ -71,10 +71,9 @@ class Problem:
         if error is None:
             try:
                 metrics |= self.costs(job.arch)
+                error = self._not_finite(metrics)
             except Exception as raised:
                 error = describe(raised)
-            else:
-                error = self._not_finite(metrics)
         if error is not None:
             return Record(
                 number, job.identity, job.arch, {}, None, {}, outcome.seconds, error, reused

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.front.hypervolume import weakly_dominates
+from search.front.hypervolume import signed, weakly_dominates
 from search.problem.problem import Problem
 from space.cost import macs
 from space.genes import Genes
@@ -102,7 +102,6 @@ class EvolutionSampler(BaseSampler):
 
     def _read(self, study: Study) -> None:
         """Read the trials that are new or have finished since the last call."""
-        signs = [-1 if each is StudyDirection.MAXIMIZE else 1 for each in study.directions]
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._finished or not trial.params:
                 continue
@@ -112,20 +111,17 @@ class EvolutionSampler(BaseSampler):
             if trial.state.is_finished():
                 self._finished.add(trial.number)
             if trial.state is TrialState.COMPLETE:
-                losses = [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+                losses = signed(trial.values, self._problem.objectives)
+                # The aim settles the MACs, unless they are the only loss.
+                names = (objective.name for objective in self._problem.objectives)
+                others = [loss for name, loss in zip(names, losses, strict=True) if name != "macs"]
                 self._candidates[identity] = _Candidate(
                     trial.params,
                     macs(arch, self._problem.space.shape),
-                    self._without_macs(losses),
+                    tuple(others) or losses,
                     sum(max(0.0, each) for each in trial.constraints.values()),
                 )
                 self._space = dict(trial.distributions)
-
-    def _without_macs(self, losses: Sequence[float]) -> tuple[float, ...]:
-        """Drop the MACs, which the aim settles, unless they are the only loss."""
-        names = [objective.name for objective in self._problem.objectives]
-        rest = [each for name, each in zip(names, losses, strict=True) if name != "macs"]
-        return tuple(rest or losses)
 
     def _breed(self, parents: Sequence[_Candidate], aim: float) -> Assignment:
         """Return the first new child near the aim, else the nearest new one, else any child."""

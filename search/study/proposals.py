@@ -155,9 +155,8 @@ class Proposals:
         return lean
 
     def _tell(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
-        if values is None:
-            return self._study.tell(trial, state=TrialState.FAIL)
-        return self._study.tell(trial, values)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        return self._study.tell(trial, values, state)
 
 
 def _fittest(

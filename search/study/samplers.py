@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseGASampler
 
 from search.problem.problem import Problem
 from search.study.evolution_sampler import EvolutionSampler
 from space.utils.errors import InputError, near, one_line, shown
+from space.utils.values import one_of
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,6 @@ SAMPLERS = {
     # Scrambled, so that a resumed search does not repeat its sequence.
     "QMCSampler": SamplerSpec({"scramble": True}, learns=False, ahead=64),
 }
-REFUSED = {
-    "CmaEsSampler": "it takes no categorical genes and would draw every one at random, silently",
-}
 
 
 @dataclass(frozen=True)
@@ -73,15 +70,8 @@ class SamplerChoice:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise InputError(f"sampler: a name must be text, got {shown(self.name)}")
-        if self.name in REFUSED:
-            raise InputError(f"sampler {self.name}: {REFUSED[self.name]}; use {DEFAULT}")
-        if self.name not in SAMPLERS:
-            known = ", ".join(SAMPLERS)
-            raise InputError(f"sampler must be one of {known}, got {shown(self.name)}{self._hint}")
+        one_of("sampler", self.name, tuple(SAMPLERS))
         names = [] if self.is_own else [*inspect.signature(self._optunas).parameters]
-        names = [name for name in names if name != "seed"]
         for name in self.arguments:
             if name == "seed":
                 raise InputError(
@@ -126,12 +116,9 @@ class SamplerChoice:
     @property
     def ahead(self) -> int:
         """Number of proposals that do not depend on each other's results."""
-        if self.is_own or not self.spec.learns:
-            return self.spec.ahead
         # A genetic sampler breeds a whole generation from the same parents.
-        sampler = self._make_optunas(0)
-        size = sampler.population_size if isinstance(sampler, BaseGASampler) else None
-        return size or self.spec.ahead
+        arguments = {**self.spec.defaults, **self.arguments}
+        return int(arguments.get("population_size", self.spec.ahead))
 
     @contextmanager
     def thinking(self) -> Iterator[None]:
@@ -151,14 +138,6 @@ class SamplerChoice:
     @property
     def _optunas(self) -> Any:
         return getattr(optuna.samplers, self.name)
-
-    @property
-    def _hint(self) -> str:
-        # People write tpe, or nsga2.
-        plain = {name.lower().removesuffix("sampler"): name for name in SAMPLERS}
-        given = self.name.lower().removesuffix("sampler").replace("-", "").replace("2", "ii")
-        hint = f"; did you mean {plain[given]!r}?" if given in plain else ""
-        return hint or near(self.name, [*SAMPLERS])
 
 
 def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoice:

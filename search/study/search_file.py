@@ -8,13 +8,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from search.problem.problem import Problem
-from search.study.samplers import SamplerChoice
+from search.study.search import Search
 from search.utils.plain_values import differences, plain
-from search.utils.units import quantity
 from space.shape import BackboneShape
 from space.space import SearchSpace
-from space.utils.errors import InputError, cut, shown
+from space.utils.errors import InputError, shown
 from space.utils.reader import open_yaml
 from space.utils.yaml_file import write_yaml
 
@@ -55,10 +53,9 @@ class SearchFile:
     study: str = ""
 
     @classmethod
-    def of(
-        cls, problem: Problem, sampler: SamplerChoice, seed: int, origin: Mapping[str, Any]
-    ) -> SearchFile:
+    def of(cls, search: Search) -> SearchFile:
         """Describe a search."""
+        problem, sampler = search.problem, search.sampler
         constraints = problem.budget.constraints
         limits = {limit.name: limit.most for limit in problem.budget.limits}
         return cls(
@@ -66,8 +63,8 @@ class SearchFile:
             tuple(map(str, problem.objectives)),
             limits | {each.name: each.limit for each in constraints},
             plain({"name": sampler.name, **sampler.arguments}),
-            seed,
-            plain(origin),
+            search.seed,
+            plain(search.origin),
             dict(problem.tables),
             tuple(
                 each.name
@@ -189,20 +186,9 @@ def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapp
 
 
 def _refuse(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for place, old, new in differences(then, now):
-        was, is_ = _short(old), _short(new)
-        if was == is_:
-            was, is_ = _shown(old), _shown(new)
+    for place, *values in differences(then, now):
+        was, is_ = ("not set" if value is None else shown(value) for value in values)
         raise InputError(
             f"{folder}: {'.'.join(place)} was {was} in the results that are there, and is {is_}; "
             "give the old value, or search under another name (--search.name; in Python, folder)"
         )
-
-
-def _short(value: Any) -> str:
-    """Format a value for messages, budgets as `0.8G`."""
-    return quantity(value) if isinstance(value, float) else _shown(value)
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None else cut(shown(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -73,11 +72,6 @@ def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record
 def numbered(records: Iterable[Record]) -> list[Record]:
     """Number records by their order."""
     return [replace(record, number=number) for number, record in enumerate(records)]
-
-
-def count_attempts(trials: Iterable[FrozenTrial]) -> Counter[object]:
-    """Count the evaluations of each arch, by identity."""
-    return Counter(trial.user_attrs.get("identity") for trial in trials)
 
 
 def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
