@@ -145,18 +145,20 @@ def _with_moved(options: SearchOptions, moved: Mapping[str, Any]) -> SearchOptio
     """Options with the values that earlier versions took as arguments of `run_search`."""
     values = dict(moved)
     for name, value in moved.items():
+        if isinstance(value, Workers):
+            values["workers"], values["ray"] = value.count, value.ray
+            values |= {"cpus_per_worker": value.cpus, "gpus_per_worker": value.gpus}
+        elif name in ("reuse", "latency") and isinstance(value, str | Path | LatencyTable):
+            values[name] = [value]
+    options = replace(options, **values)
+    for name in moved:
         warnings.warn(
             f"run_search({name}=...) goes with the next version; give "
             f"options=SearchOptions({name}=...)",
             DeprecationWarning,
             stacklevel=3,
         )
-        if isinstance(value, Workers):
-            values["workers"], values["ray"] = value.count, value.ray
-            values |= {"cpus_per_worker": value.cpus, "gpus_per_worker": value.gpus}
-        elif name in ("reuse", "latency") and isinstance(value, str | Path | LatencyTable):
-            values[name] = [value]
-    return replace(options, **values)
+    return options
 
 
 def search_here(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:

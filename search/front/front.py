@@ -129,14 +129,19 @@ class Front(FrontFile):
         None for the last entry, and where the evaluation gave no values per image.
         """
         ranked_by = self.ranked_by
-        found: list[Lead | None] = [None] * len(self.entries)
-        if ranked_by is not None:
-            rank = self.objectives.index(ranked_by)
-            for i, (one, other) in enumerate(pairwise(self.entries)):
-                if one.error is not None:
-                    ahead = abs(one.values[rank] - other.values[rank])
-                    found[i] = Lead(ranked_by.name, ahead, one.error)
-        return found
+        if ranked_by is None:
+            return [None] * len(self)
+        rank = self.objectives.index(ranked_by)
+        # Files of earlier versions list the entries by the first objective.
+        ranked = sorted(self.entries, key=lambda entry: ranked_by.sign * entry.values[rank])
+        found = {
+            one.identity: Lead(
+                ranked_by.name, abs(one.values[rank] - other.values[rank]), one.error
+            )
+            for one, other in pairwise(ranked)
+            if one.error is not None
+        }
+        return [found.get(entry.identity) for entry in self.entries]
 
     def rows(self) -> list[dict[str, Any]]:
         """Tabulate the entries: trial, objectives, then all other metrics."""
@@ -208,18 +213,15 @@ def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
         return f"all failed, the last with {errors[-1]}" if errors else "nothing was evaluated"
     constraints = problem.budget.constraints
 
-    def beyond(record: Record) -> dict[Constraint, float]:
-        excess = {each: record.excess.get(each.name, 0.0) for each in constraints}
-        return {each: much for each, much in excess.items() if much > 0}
+    def distances(record: Record) -> dict[str, float]:
+        shares = {each.name: record.excess.get(each.name, 0.0) / each.limit for each in constraints}
+        return {name: share for name, share in shares.items() if share > 0}
 
     nearest = min(
         (each for each in records if each.error is None),
-        key=lambda record: sum(m / c.limit for c, m in beyond(record).items()),
+        key=lambda record: sum(distances(record).values()),
     )
-    found = ", ".join(
-        f"{each.name}={quantity(each.limit + (much if each.direction == 'min' else -much))}"
-        for each, much in beyond(nearest).items()
-    )
+    found = ", ".join(f"{name}={quantity(nearest.metrics[name])}" for name in distances(nearest))
     return (
         f"none keeps {' and '.join(map(str, constraints))}; trial {nearest.number} "
         f"({nearest.identity[:6]}, {quantity(nearest.metrics['macs'])} MACs) comes nearest: {found}"

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from search.study.database_url import without_password
+from search.study.options import without_password
 from search.study.proposals import quiet
 from space.utils.errors import InputError, one_line
 

@@ -68,15 +68,9 @@ class FirstSeries:
             InputError: All evaluations failed.
         """
         failed = [record.error for record in records if record.error is not None]
-        if not failed or len(failed) < len(records):
-            self._flush()
-        elif self._waiting:
+        if failed and len(failed) == len(records):
             raise _nothing_works(str(len(failed)), failed[0])
-        else:
-            raise InputError(
-                f"none of the {len(failed)} evaluations that are stored succeeded, the first "
-                f"failed with {failed[0]}; search.retry_failed tries them again"
-            )
+        self._flush()
 
     def _flush(self) -> None:
         while self._waiting:

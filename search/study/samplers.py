@@ -73,14 +73,10 @@ class SamplerChoice:
         one_of("sampler", self.name, tuple(SAMPLERS))
         names = [] if self.is_own else [*inspect.signature(self._optunas).parameters]
         for name in self.arguments:
-            if name == "seed":
+            if name not in names or name == "seed":
                 raise InputError(
-                    f"sampler {self.name}: the seed is the search's: give search.seed (in Python, "
-                    "the seed of run_search)"
-                )
-            if name not in names:
-                raise InputError(
-                    f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}"
+                    f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}; the "
+                    "seed is the search's"
                 )
         try:
             if not self.is_own:

@@ -170,18 +170,16 @@ def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapp
     if "name" in now:
         return {key: value for key, value in old.items() if key not in then} | now
     if "name" in then:
-        raise InputError(
-            f"{folder}: the results that are there have the origin {shown(then['name'])}; give it "
-            "again if they come from what evaluates now, else search in another folder"
-        )
-    if "code" in then and "code" in now:
+        reason = f"have the origin {shown(then['name'])}"
+    elif "code" in then and "code" in now:
         reason = "come from other code, or from other values in it"
     else:
         noted = "what evaluated then cannot be compared" if then else "nothing was noted of it then"
         reason = f"may come from something else than what evaluates now: {now.get('why') or noted}"
     raise InputError(
         f"{folder}: the results that are there {reason}; if they mean the same, give "
-        "origin='NAME', a name of your own for what evaluates, else search in another folder"
+        f"origin={shown(then.get('name', 'NAME'))}, a name of your own for what evaluates, else "
+        "search in another folder"
     )
 
 

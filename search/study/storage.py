@@ -16,8 +16,8 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.database import add_trial, open_database, opening
-from search.study.database_url import without_password
 from search.study.journal import read_storage, repair, write_storage
+from search.study.options import without_password
 from search.study.proposals import quiet
 from search.study.search import Search
 from search.study.search_file import SearchFile, settle, study_name

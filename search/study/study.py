@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -156,7 +156,10 @@ class Study:
         unknown = job.identity not in self._open
         if known is not None or (unknown and len(self.records) >= self.trials):
             return None
-        outcome = self._check_metrics(outcome)
+        lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
+        if lacking is not None and not self._series.succeeded:
+            # No evaluation has succeeded yet, so it may always be missing.
+            raise InputError(lacking)
         record = self.problem.judge(job, outcome, len(self.records), reused)
         # After a restart of the study's process, outcomes may come of jobs that it does not know.
         _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
@@ -230,19 +233,6 @@ class Study:
     def _end(self, reason: str) -> None:
         self._series.end(self.records)
         self.ended = reason
-
-    def _check_metrics(self, outcome: Outcome) -> Outcome:
-        """Make an outcome that lacks a metric a failure.
-
-        Raises:
-            InputError: No evaluation has succeeded yet, so the metric may always be missing.
-        """
-        lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
-        if lacking is None:
-            return outcome
-        if not self._series.succeeded:
-            raise InputError(lacking)
-        return replace(outcome, error=lacking)
 
     def _reuse_metrics(self, job: Job) -> bool:
         """Finish a job with another search's metrics; return whether they sufficed."""
