@@ -94,11 +94,7 @@ def run_search(
         evaluate = judge = _on_supernet(supernet, loader, metric, evaluate or make_evaluate)
         known |= judge.origin() if folder else {}  # what is in memory is never compared
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
-    if initial is not None:
-        if not isinstance(initial, Iterable):
-            raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
-        initial = tuple(initial)
-    search = Search(problem, sampled, trials, seed, path, initial, known, options)
+    search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
     return _drive(search, _maker(evaluate, make_evaluate), on_event or (lambda progress: None))
 
 
@@ -112,10 +108,11 @@ def _problem(
     """Return the ready problem, given alone, or make the one that is wanted."""
     objectives, budget, directions = wanted
     if ready is not None:
-        others = {"objectives": objectives, "budget": budget, "directions": directions}
-        for name, value in {"space": space, **others}.items():
-            if value is not None and value is not DEFAULT:
-                raise InputError(f"run_search: {name} given beside a problem, which has its own")
+        if (space, *wanted) != (None, DEFAULT, None, None):
+            raise InputError(
+                "run_search: a problem comes alone, since it has a space, objectives, a budget and "
+                "directions of its own"
+            )
         return ready
     if space is None and supernet is not None:
         space = supernet.space
@@ -123,6 +120,12 @@ def _problem(
         raise InputError("run_search needs a supernet or a space")
     stated = task_directions() if directions is None else directions
     return make_problem(space, objectives, budget, stated, read_tables(options.latency))
+
+
+def _archs(initial: Iterable[Arch] | None) -> tuple[Arch, ...] | None:
+    if initial is not None and not isinstance(initial, Iterable):
+        raise InputError(f"initial: must be a list of archs, got {shown(initial)}")
+    return None if initial is None else tuple(initial)
 
 
 def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:

@@ -39,24 +39,18 @@ class Archive:
         new = np.array(point, dtype=float)
         if weakly_dominates(self._points, new).any():
             return False
-        self.volume += _exclusive(new, self._points, self.reference)
+        if (new < self.reference).all():
+            # Its box without the volume of the others in that box: WFG (While, Bradstreet and
+            # Barone, 2012).
+            box = float(np.prod(self.reference - new))
+            self.volume += box - _volume(np.maximum(self._points, new), self.reference)
         left = self._points[~weakly_dominates(new, self._points)]
         self._points = np.vstack([left, new])
         return True
 
 
-def _exclusive(point: Array, others: Array, reference: Array) -> float:
-    """Compute the volume that a point dominates and the others do not.
-
-    Its own box without the others' volume in that box: WFG (While, Bradstreet and Barone, 2012).
-    """
-    if not (point < reference).all():
-        return 0.0
-    own = float(np.prod(reference - point))
-    return own - _volume(np.maximum(others, point), reference) if len(others) else own
-
-
 def _volume(points: Array, reference: Array) -> float:
+    """Compute the volume between a reference point and the points that are better than it."""
     points = np.unique(points[(points < reference).all(axis=1)], axis=0)
     if not len(points):
         return 0.0

@@ -20,6 +20,7 @@ from search.utils.units import SCALES, quantity
 from space.arch import Arch
 from space.cost import AdditiveCost
 from space.utils.errors import InputError, near, shown
+from space.utils.values import is_number
 from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
@@ -160,13 +161,11 @@ def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0)
     value, unit = amount, ""
     if isinstance(amount, str):
         match = NUMBER.fullmatch(amount.strip())
-        if match is None:
-            raise InputError(
-                f"budget {name}: must be a number such as 0.8G, 12M or 60%, got {shown(amount)}"
-            )
-        value, unit = float(match[1].replace("_", "")), match[2]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InputError(f"budget {name}: must be a positive number, got {shown(amount)}")
+        value, unit = (float(match[1].replace("_", "")), match[2]) if match else (None, "")
+    if not is_number(value) or value <= 0:
+        raise InputError(
+            f"budget {name}: must be a number such as 0.8G, 12M or 60%, over 0, got {shown(amount)}"
+        )
     if unit != "%":
         return float(value) * SCALES[unit] * scale
     if full is None:
