@@ -13,12 +13,11 @@ from typing import Any
 
 from search.front.front_file import FrontEntry, FrontFile
 from search.front.hypervolume import follow_archive, signed, worst_values
-from search.front.leads import Lead
 from search.problem.budget import Constraint, amount_of
 from search.problem.costs import FREE_COSTS
 from search.problem.evaluation import Record
 from search.problem.objectives import Direction, Objective, direction_of, first_measured
-from search.problem.paired_error import standard_error
+from search.problem.paired_error import Lead, standard_error
 from search.problem.problem import Problem
 from search.utils.units import quantity
 from space.utils.errors import InputError, near, shown

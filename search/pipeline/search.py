@@ -14,7 +14,6 @@ from rich.progress import Progress
 
 from search.front.front import Front
 from search.front.front_file import FRONT
-from search.front.leads import Lead, describe_leads
 from search.latency.costs import by_cost
 from search.latency.fit import TOO_FAR
 from search.pipeline.config import SearchConfig
@@ -22,6 +21,7 @@ from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.measure_front import describe_excess, time_front
 from search.pipeline.run_evaluator import RunEvaluator
 from search.pipeline.run_folder import RunFolder
+from search.problem.paired_error import Lead, describe_leads
 from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions

@@ -44,7 +44,7 @@ class FeasibleArchs:
         if len(self._bands) == len(self.budget.limits) < 2:
             return
         if self.draw(rng, ()) is None:
-            found = "no arch is" if self.exact else "no arch was found"
+            found = "no arch is" if self.listed is not None else "no arch was found"
             raise InputError(f"budget {self.budget}: {found} inside; {self._ranges()}")
 
     def draw(self, rng: np.random.Generator, seen: Container[str]) -> Arch | None:
@@ -55,22 +55,17 @@ class FeasibleArchs:
             seen: Identities of the archs not to draw.
         """
         for attempt in range(MAX_DRAWS):
-            if attempt == self._quick_draws and self._listed is not None:
+            if attempt == self._quick_draws and self.listed is not None:
                 self._quick_draws = 0
-                left = [arch for identity, arch in self._listed if identity not in seen]
+                left = [arch for identity, arch in self.listed if identity not in seen]
                 return left[int(rng.integers(len(left)))] if left else None
             arch = self._sample(rng)
             if self.budget.inside(arch) and self.space.identity(arch) not in seen:
                 return arch
         return None
 
-    @property
-    def exact(self) -> bool:
-        """Whether all archs inside the budget are listed, so that `draw` misses none."""
-        return self._listed is not None
-
     @cached_property
-    def _listed(self) -> list[tuple[str, Arch]] | None:
+    def listed(self) -> list[tuple[str, Arch]] | None:
         """Identities and archs inside the budget; None where they are too many to enumerate."""
         limits = [(limit.additive, limit.ceiling) for limit in self.budget.limits if limit.additive]
         archs = list_archs(self.space.graph, limits, MOST_LISTED)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from search.front.leads import INSIGNIFICANT
+from search.problem.paired_error import INSIGNIFICANT
 from search.report.front_data import FrontData, collect_front_data
 from search.report.plot_arch import draw_arch
 from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from search.study.options import without_password
-from search.study.proposals import quiet
+from search.study.samplers import quiet
 from space.utils.errors import InputError, one_line
 
 # Longer than a server's restart, or its recovery after a crash.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -101,20 +102,15 @@ class SamplerChoice:
         return self._make_optunas(seed)
 
     def _make_optunas(self, seed: int) -> optuna.samplers.BaseSampler:
-        with warnings.catch_warnings():
-            # Experimental arguments are our choice; users need no warning of them.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler: optuna.samplers.BaseSampler = self._optunas(
-                seed=seed, **{**self.spec.defaults, **self.arguments}
-            )
+        with quiet():
+            sampler: optuna.samplers.BaseSampler = self._optunas(seed=seed, **self._arguments)
         return sampler
 
     @property
     def ahead(self) -> int:
         """Number of proposals that do not depend on each other's results."""
         # A genetic sampler breeds a whole generation from the same parents.
-        arguments = {**self.spec.defaults, **self.arguments}
-        return int(arguments.get("population_size", self.spec.ahead))
+        return int(self._arguments.get("population_size", self.spec.ahead))
 
     @contextmanager
     def thinking(self) -> Iterator[None]:
@@ -135,6 +131,10 @@ class SamplerChoice:
     def _optunas(self) -> Any:
         return getattr(optuna.samplers, self.name)
 
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {**self.spec.defaults, **self.arguments}
+
 
 def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoice:
     """Parse a sampler from its name, or from a mapping of `name` and its arguments.
@@ -151,3 +151,17 @@ def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoi
             f"sampler must be a name, or a mapping of name and arguments, got {shown(value)}"
         )
     return SamplerChoice(value["name"], {key: each for key, each in value.items() if key != "name"})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Optuna's log and its warnings about experimental features."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        logger.setLevel(level)

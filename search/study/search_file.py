@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -110,8 +109,8 @@ class SearchFile:
         return {"schema": SCHEMA, **space, **found}
 
 
-def study_name(folder: Path, storage: str, journal: bool) -> str:
-    """Return the name of a search's Optuna study; a new one where there is none.
+def find_description(folder: Path, storage: str, journal: bool) -> SearchFile | None:
+    """Read the description of the search in a folder; None where there is none.
 
     Args:
         folder: Folder of the search.
@@ -119,31 +118,30 @@ def study_name(folder: Path, storage: str, journal: bool) -> str:
         journal: Whether the folder has a journal.
 
     Raises:
-        InputError: The description is missing, invalid, or names another storage.
+        InputError: The description is missing beside a journal, invalid, or of another storage.
     """
     path = folder / SEARCH_FILE
     if not path.exists():
         if journal:
             raise InputError(f"{path}: missing, so nobody can say what the results here belong to")
-        return f"{folder.resolve().name}-{secrets.token_hex(4)}"
-    there = SearchFile.load(folder)
-    _refuse(folder, {"storage": there.storage}, {"storage": storage})
-    return there.study
+        return None
+    found = SearchFile.load(folder)
+    _refuse(folder, {"storage": found.storage}, {"storage": storage})
+    return found
 
 
-def settle(folder: Path, new: SearchFile, results: bool) -> None:
+def settle(folder: Path, old: SearchFile | None, new: SearchFile, results: bool) -> None:
     """Check a search against the description of the stored results, or write its description.
 
     Args:
         folder: Folder of the search.
+        old: Description in the folder, if any.
         new: Description of the search.
         results: Whether there are stored results; without any, an old description is replaced.
 
     Raises:
         InputError: A value differs from that of the stored results; the message shows both.
     """
-    path = folder / SEARCH_FILE
-    old = SearchFile.load(folder) if path.exists() else None
     if old == new:
         return
     if results and old is not None:
@@ -155,7 +153,7 @@ def settle(folder: Path, new: SearchFile, results: bool) -> None:
             directions=new.directions if old.directions is None else old.directions,
         )
         _refuse(folder, old.to_dict(), new.to_dict())
-    write_yaml(path, new.to_dict())
+    write_yaml(folder / SEARCH_FILE, new.to_dict())
 
 
 def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ database that Optuna supports. One process writes.
 
 from __future__ import annotations
 
+import secrets
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,9 @@ from optuna.trial import FrozenTrial, TrialState
 from search.study.database import add_trial, open_database, opening
 from search.study.journal import read_storage, repair, write_storage
 from search.study.options import without_password
-from search.study.proposals import quiet
+from search.study.samplers import quiet
 from search.study.search import Search
-from search.study.search_file import SearchFile, settle, study_name
+from search.study.search_file import SearchFile, find_description, settle
 from search.study.trial_format import is_estimate
 from search.utils.file_lock import FolderLock
 from space.utils.atomic import make_folder, writing
@@ -56,14 +57,15 @@ class Store:
         with ExitStack() as stack, opening(self._place):
             stack.enter_context(FolderLock(folder, search.driver))
             there = journal.exists() and journal.stat().st_size > 0
-            name = study_name(folder, storage, there)
+            old = find_description(folder, storage, there)
+            name = old.study if old else f"{folder.resolve().name}-{secrets.token_hex(4)}"
             described = replace(SearchFile.of(search), storage=storage, study=name)
             if url is None:
                 with writing(journal):
                     note = repair(journal)
                     self.notes += [note] if note else []
                     self._read(read_storage(journal), name)
-                    settle(folder, described, bool(self.trials))
+                    settle(folder, old, described, bool(self.trials))
                     # An interrupt inside Optuna's lock would surface as an error of its own.
                     with defer_signals():
                         self._study = self._create(write_storage(journal), name, search)
@@ -71,7 +73,7 @@ class Store:
                 database = open_database(url, name, search.driver)
                 stack.callback(database.engine.dispose)
                 self._read(database, name)
-                settle(folder, described, bool(self.trials))
+                settle(folder, old, described, bool(self.trials))
                 self._study = self._create(database, name, search)
             self._opened = stack.pop_all()
 

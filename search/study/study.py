@@ -245,6 +245,6 @@ class Study:
 
     def _describe_exhaustion(self) -> str:
         inside = "" if not self.problem.budget.limits else " inside the budget"
-        if self._feasible.exact:
+        if self._feasible.listed is not None:
             return f"every arch{inside} has been evaluated"
         return f"no arch{inside} was found that has not been evaluated"
