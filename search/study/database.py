@@ -105,7 +105,8 @@ def opening(place: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{place}: {one_line(error.__cause__ or error)}") from None
+        reason = one_line(error.__cause__ or error, typed=True)
+        raise InputError(f"{place}: cannot be opened: {reason}") from None
 
 
 class _StudyLock:

@@ -73,16 +73,12 @@ def check_url(url: object, name: str = "storage") -> None:
     Raises:
         InputError: The URL is invalid; the message calls it `name`.
     """
-    known = ", ".join(DATABASES)
-    if not isinstance(url, str):
-        raise InputError(f"{name}: must be the URL of one of {known}, as text, got {shown(url)}")
-    scheme, query = url.partition("://")[0].partition("+")[0], url.partition("?")[2]
+    text = url if isinstance(url, str) else ""
+    scheme, query = text.partition("://")[0].partition("+")[0], text.partition("?")[2]
     # Other schemes load a driver from wherever the URL says, and `plugin` loads an entry point.
-    if "://" not in url or scheme not in DATABASES or "plugin" in query:
-        raise InputError(
-            f"{name}: must be the URL of one of {known}, without plugins, got "
-            f"{shown(without_password(url))}"
-        )
+    if "://" not in text or scheme not in DATABASES or "plugin" in query:
+        known, given = ", ".join(DATABASES), shown(without_password(text) if text else url)
+        raise InputError(f"{name}: must be the URL of one of {known}, without plugins, got {given}")
 
 
 def without_password(url: str) -> str:
