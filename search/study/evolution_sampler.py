@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -47,8 +47,8 @@ class _Candidate:
     excess: float
 
 
-class EvolutionSampler(BaseSampler):
-    """A genetic sampler among archs of similar MACs.
+class EvolutionSampler(RandomSampler):
+    """A genetic sampler among archs of similar MACs; a random one before the first result.
 
     Proposals are new and inside the budget, as far as `TRIES` children have one that is.
 
@@ -58,11 +58,11 @@ class EvolutionSampler(BaseSampler):
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
+        super().__init__(seed)
         self._problem = problem
         self._genes = Genes(problem.space)
-        self._rng = np.random.default_rng(seed)
-        self._start = self._rng.random()
-        self._blind = RandomSampler(seed=seed)
+        self._generator = np.random.default_rng(seed)
+        self._start = self._generator.random()
         self._width = WIDTH * macs(problem.space.largest(), problem.space.shape)
         self._finished: set[int] = set()
         self._tried: set[str] = set()
@@ -90,15 +90,6 @@ class EvolutionSampler(BaseSampler):
         aim = low + place * (high - low)
         near = np.argsort(np.abs(costs - aim), kind="stable")[:NEIGHBOURS]
         return self._breed(_ranked([every[i] for i in near]), aim)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._blind.sample_independent(study, trial, param_name, param_distribution)
 
     def _read(self, study: Study) -> None:
         """Read the trials that are new or have finished since the last call."""
@@ -129,7 +120,7 @@ class EvolutionSampler(BaseSampler):
         child: Assignment = {}
         for _ in range(TRIES):
             child = dict(self._pick(parents).genes)
-            if self._rng.random() < CROSSOVER:
+            if self._generator.random() < CROSSOVER:
                 child = self._cross(child, self._pick(parents).genes)
             self._mutate(child)
             arch = self._genes.decode(child)
@@ -146,12 +137,12 @@ class EvolutionSampler(BaseSampler):
     def _pick(self, ranked: Sequence[_Candidate]) -> _Candidate:
         """Return the winner of a tournament among parents sorted by rank."""
         count = min(CONTENDERS, len(ranked))
-        return ranked[int(self._rng.choice(len(ranked), size=count, replace=False).min())]
+        return ranked[int(self._generator.choice(len(ranked), size=count, replace=False).min())]
 
     def _cross(self, genes: Mapping[str, str], other: Mapping[str, str]) -> Assignment:
         """Copy a random span of blocks from another arch into the genes."""
         depth = self._problem.space.shape.depth
-        first, last = sorted(self._rng.integers(0, depth, size=2))
+        first, last = sorted(self._generator.integers(0, depth, size=2))
         span = {gene: value for gene, value in other.items() if first <= _block(gene) <= last}
         return {**genes, **span}
 
@@ -159,14 +150,14 @@ class EvolutionSampler(BaseSampler):
         """Change random genes; one that is not plain becomes plain half of the time."""
         categories = self._genes.categories
         names = list(categories)
-        count = min(len(names), max(1, int(self._rng.poisson(MUTATIONS))))
-        for i in self._rng.choice(len(names), size=count, replace=False):
+        count = min(len(names), max(1, int(self._generator.poisson(MUTATIONS))))
+        for i in self._generator.choice(len(names), size=count, replace=False):
             plain, *rest = categories[names[i]]
             others = [value for value in rest if value != genes[names[i]]]
-            if genes[names[i]] != plain and (not others or self._rng.random() < 0.5):
+            if genes[names[i]] != plain and (not others or self._generator.random() < 0.5):
                 genes[names[i]] = plain
             else:
-                genes[names[i]] = others[int(self._rng.integers(len(others)))]
+                genes[names[i]] = others[int(self._generator.integers(len(others)))]
 
 
 def _ranked(candidates: Sequence[_Candidate]) -> list[_Candidate]:
