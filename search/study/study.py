@@ -197,7 +197,9 @@ class Study:
                 self._patience = self._sampler.patience
                 return self._give_out(Job(identity, arch, trial.params, "sampler"), trial)
             if self._proposals.needs_rebuild:
-                self._rebuild_proposals()
+                self._proposals.rebuild()
+                # The rebuilt study does not know the open jobs.
+                self._open = {job.identity: self._ask(job) for job in self.open}
         return self._draw()
 
     def _draw(self) -> Job | None:
@@ -220,11 +222,6 @@ class Study:
 
     def _ask(self, job: Job) -> tuple[Job, optuna.Trial]:
         return job, self._proposals.ask(job.genes)
-
-    def _rebuild_proposals(self) -> None:
-        """Rebuild the sampler's study without unevaluated trials, and ask open jobs again."""
-        self._proposals.rebuild()
-        self._open = {job.identity: self._ask(job) for job in self.open}
 
     def _end_if_done(self) -> None:
         if self.ended is None and len(self.records) >= self.trials:
