@@ -119,31 +119,27 @@ class Portfolio:
             InputError: A limit is invalid, no subnet meets all, or no objective is measured.
         """
         kept: dict[str, float | str] = {}
-        for given in limits.items():
-            name, amount = self._by_measurement(*given)
+        for given, amount in limits.items():
+            name, limit = given, amount
+            if is_latency(given) and all(given in each.entry.measured for each in self):
+                name = measured_name(given)
+                limit = amount_of(given, amount, self.front.full.get(given))
             # `latency_ms` and `measured_latency_ms` may both be given: the tighter limit holds.
             if name in kept:
-                amount = min(amount_of(name, each, None) for each in (amount, kept[name]))
-            kept[name] = amount
+                limit = min(amount_of(name, each, None) for each in (limit, kept[name]))
+            kept[name] = limit
         entry = self.front.best(**kept)
         if entry is None:
-            raise InputError(f"portfolio: none is within {self._reach(limits)}")
+            raise InputError(f"portfolio: none is within {self._reach(kept)}")
         return self._served[entry.identity]
-
-    def _by_measurement(self, name: str, amount: float | str) -> tuple[str, float | str]:
-        """Turn a latency limit into one on measured latency, if every subnet has been measured."""
-        if not is_latency(name) or not all(name in each.entry.measured for each in self):
-            return name, amount
-        return measured_name(name), amount_of(name, amount, self.front.full.get(name))
 
     def _reach(self, limits: Mapping[str, float | str]) -> str:
         """Format limits with the subnets' range: `macs=5% (theirs: 0.2G to 1.1G)`."""
         parts = []
         for name, amount in limits.items():
-            cost, scale = ("macs", 2) if name == "flops" else (self._by_measurement(name, 1)[0], 1)
-            found = [
-                scale * each.entry.metrics[cost] for each in self if cost in each.entry.metrics
-            ]
+            cost, scale = ("macs", 2) if name == "flops" else (name, 1)
+            metrics = [each.entry.metrics for each in self]
+            found = [scale * each[cost] for each in metrics if cost in each]
             reach = f"{cell(name, min(found))} to {cell(name, max(found))}" if found else "unknown"
             parts.append(f"{name}={amount} (theirs: {reach})")
         return ", ".join(parts)

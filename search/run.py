@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,8 @@ from search.study.options import SearchOptions
 from search.study.origin import Given, describe_origin
 from search.study.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.study.samplers import SamplerChoice, parse_sampler
-from search.study.session import OnProgress, Search
+from search.study.search import Search
+from search.study.session import OnProgress, open_search
 from search.study.status import told
 from search.utils.resources import Workers
 from space.arch import Arch
@@ -108,10 +108,11 @@ def _problem(
     """Return the ready problem, given alone, or make the one that is wanted."""
     objectives, budget, directions = wanted
     if ready is not None:
-        others = {"objectives": objectives, "budget": budget, "directions": directions}
-        for name, value in {"space": space, **others}.items():
-            if value is not None and value is not DEFAULT:
-                raise InputError(f"run_search: {name} given beside a problem, which has its own")
+        if (space, *wanted) != (None, DEFAULT, None, None):
+            raise InputError(
+                "run_search: a problem comes alone, since it has a space, objectives, a budget and "
+                "directions of its own"
+            )
         return ready
     if space is None and supernet is not None:
         space = supernet.space
@@ -132,7 +133,7 @@ def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) ->
     workers, limit = search.options.evaluators(), search.options.time_limit
     with told(search.folder, on_event) as report:
         if workers == 0:
-            front = search_here(search, make_evaluate, report, limit)
+            front = search_here(search, make_evaluate, report)
         else:
             # Ray is imported where it is used: without workers nobody waits for it.
             from search.distributed.tune import search_with_workers  # noqa: PLC0415
@@ -146,38 +147,26 @@ def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) ->
 def _with_moved(options: SearchOptions, moved: Mapping[str, Any]) -> SearchOptions:
     """Options with the values that earlier versions took as arguments of `run_search`."""
     values = dict(moved)
-    known = [each.name for each in fields(SearchOptions)]
-    for name in values:
-        if name not in known:
-            raise TypeError(f"run_search() got an unexpected keyword argument {name!r}")
+    for name, value in moved.items():
+        if isinstance(value, Workers):
+            values["workers"], values["ray"] = value.count, value.ray
+            values |= {"cpus_per_worker": value.cpus, "gpus_per_worker": value.gpus}
+        elif name in ("reuse", "latency") and isinstance(value, str | Path | LatencyTable):
+            values[name] = [value]
+    options = replace(options, **values)
+    for name in moved:
         warnings.warn(
             f"run_search({name}=...) goes with the next version; give "
             f"options=SearchOptions({name}=...)",
             DeprecationWarning,
             stacklevel=3,
         )
-    if isinstance(workers := values.get("workers"), Workers):
-        values |= {
-            "workers": workers.count,
-            "cpus_per_worker": workers.cpus,
-            "gpus_per_worker": workers.gpus,
-            "ray": workers.ray,
-        }
-    for name in ("reuse", "latency"):
-        one = values.get(name)
-        if one is not None:
-            values[name] = [one] if isinstance(one, str | Path | LatencyTable) else list(one)
-    return replace(options, **values)
+    return options
 
 
-def search_here(
-    search: Search,
-    make_evaluate: MakeEvaluate,
-    on_event: OnProgress,
-    time_limit: float | None = None,
-) -> Front:
+def search_here(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
     """The search in this process, one evaluation after the other, group by group."""
-    with search.open() as session:
+    with open_search(search) as session:
         study = session.study
         jobs = study.take_group(1)
         # A search that is at its end already has no use for weights.
@@ -185,11 +174,10 @@ def search_here(
         most = search.sampler.ahead if isinstance(evaluate, OrderingEvaluator) else 1
         on_event(session.progress())
         while jobs and evaluate is not None:
-            group = deque(order_jobs(evaluate, jobs))
-            while group:
-                job = group.popleft()
-                study.finish(job, evaluate_safely(evaluate, job.arch, time_limit))
-                if not group:
+            group = order_jobs(evaluate, jobs)
+            for job in group:
+                study.finish(job, evaluate_safely(evaluate, job.arch, search.options.time_limit))
+                if job is group[-1]:
                     jobs = study.take_group(most)
                 on_event(session.progress())
         return Front.of(search.problem, study.records, study.ended or "")
@@ -212,19 +200,20 @@ def _on_supernet(
 
 
 def _maker(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:
-    if (evaluate is None) == (make_evaluate is None):
-        raise InputError("run_search needs evaluate or make_evaluate, one of the two")
-    return make_evaluate or _Given(evaluate)
+    if evaluate is not None and make_evaluate is None:
+        return _Given(evaluate)
+    if evaluate is None and make_evaluate is not None:
+        return make_evaluate
+    raise InputError("run_search needs evaluate or make_evaluate, one of the two")
 
 
+@dataclass(frozen=True)
 class _Given:
     """Makes a callable that is there already; a class, so that it can be sent to workers."""
 
-    def __init__(self, evaluate: Evaluate | None) -> None:
-        self.evaluate = evaluate
+    evaluate: Evaluate
 
     def __call__(self) -> Evaluate:
-        assert self.evaluate is not None
         return self.evaluate
 
     @property

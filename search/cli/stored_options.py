@@ -15,7 +15,7 @@ from search.cli.arguments import Arguments
 from search.cli.messages import options, section_of
 from search.pipeline.config import FileConfig
 from search.pipeline.run_folder import OWN, RunFolder
-from search.study.database_url import without_password
+from search.study.options import without_password
 from search.utils.plain_values import Keys, as_word, differences, plain
 from space.utils.errors import cut
 from space.utils.yaml_file import dotted

@@ -8,7 +8,8 @@ from typing import Any
 
 from search.distributed.leases import Leases
 from search.front.front import Front
-from search.study.session import Progress, Search, Session
+from search.study.search import Search
+from search.study.session import Progress, Session, open_search
 from space.utils.errors import InputError
 
 
@@ -85,6 +86,6 @@ class StudyHost:
     def _open(self) -> tuple[Session, Leases]:
         """Open the search, unless it is open."""
         if self._opened is None:
-            session = self._stack.enter_context(self._search.open())
+            session = self._stack.enter_context(open_search(self._search))
             self._opened = session, Leases(session.study, self._count, ahead=self._ahead)
         return self._opened

@@ -23,7 +23,8 @@ from search.distributed.worker import evaluate_leases
 from search.evaluators.base import shares
 from search.front.front import Front
 from search.problem.objectives import Evaluate
-from search.study.session import OnProgress, Search
+from search.study.search import Search
+from search.study.session import OnProgress
 from search.utils.resources import Workers
 from space.utils.errors import InputError
 

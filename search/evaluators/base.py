@@ -68,11 +68,11 @@ def evaluate_safely(evaluate: Evaluate, arch: Arch, limit: float | None = None) 
 def _numbers(metrics: object) -> dict[str, float]:
     if not isinstance(metrics, Mapping):
         raise TypeError(f"an evaluation must give a mapping of metrics, got {shown(metrics)}")
-    return {str(name): _number(name, value) for name, value in metrics.items()}
-
-
-def _number(name: object, value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise TypeError(f"metric {cut(str(name))} must be a number, got {shown(value)}") from None
+    found = {}
+    for name, value in metrics.items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError):
+            message = f"metric {cut(str(name))} must be a number, got {shown(value)}"
+            raise TypeError(message) from None
+    return found

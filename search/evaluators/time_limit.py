@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import nullcontext
 from types import FrameType
 
 from search.problem.objectives import Evaluate
@@ -44,8 +45,10 @@ def evaluate_within(evaluate: Evaluate, arch: Arch, limit: float | None) -> Mapp
     if limit is None:
         return evaluate(arch)
     began = time.monotonic()
+    # The main thread alone receives signals.
+    is_main = threading.current_thread() is threading.main_thread()
     try:
-        with _Alarm(limit):
+        with _Alarm(limit) if is_main else nullcontext():
             metrics = evaluate(arch)
     except _Overtime:
         pass
@@ -64,35 +67,26 @@ class _Overtime(BaseException):
 
 
 class _Alarm:
-    """Raises `_Overtime` in its body, repeatedly, since the body may catch it.
-
-    Does nothing outside the main thread, which alone receives signals.
-    """
+    """Raises `_Overtime` in its body, repeatedly, since the body may catch it."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._heard = threading.current_thread() is threading.main_thread()
         self._over = False
-        self._before: Callable[..., object] | int | None = None
-        self._users = 0.0, 0.0
-        self._began = 0.0
 
     def __enter__(self) -> None:
-        if self._heard:
-            self._before = signal.signal(signal.SIGALRM, self._ring)
-            self._began = time.monotonic()
-            self._users = signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_SECONDS)
+        self._before = signal.signal(signal.SIGALRM, self._ring)
+        self._began = time.monotonic()
+        self._users = signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_SECONDS)
 
     def __exit__(self, *_: object) -> None:
         self._over = True
-        if self._heard:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, self._before)
-            left, interval = self._users
-            if left:
-                # A user's own alarm rings when it is due, or at once if overdue.
-                passed = time.monotonic() - self._began
-                signal.setitimer(signal.ITIMER_REAL, max(left - passed, 1e-3), interval)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._before)
+        left, interval = self._users
+        if left:
+            # A user's own alarm rings when it is due, or at once if overdue.
+            passed = time.monotonic() - self._began
+            signal.setitimer(signal.ITIMER_REAL, max(left - passed, 1e-3), interval)
 
     def _ring(self, _: int, frame: FrameType | None) -> None:
         # Never inside this file's code: there the evaluation is over and the timer about to stop.

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
 from search.front.front_file import FrontEntry, FrontFile
 from search.front.hypervolume import follow_archive, signed, worst_values
-from search.front.leads import Lead, compute_lead_errors, compute_leads
 from search.problem.budget import Constraint, amount_of
 from search.problem.costs import FREE_COSTS
 from search.problem.evaluation import Record
 from search.problem.objectives import Direction, Objective, direction_of, first_measured
+from search.problem.paired_error import Lead, standard_error
 from search.problem.problem import Problem
 from search.utils.units import quantity
 from space.utils.errors import InputError, near, shown
@@ -46,17 +47,18 @@ class Front(FrontFile):
                 point = signed(record.values, objectives)
                 if point in points:
                     chosen[(point[rank], *point, record.number)] = record
-        ordered = [record for _, record in sorted(chosen.items(), key=lambda pair: pair[0])]
-        errors, images = compute_lead_errors(ordered, ranked_by)
+        ordered = [chosen[key] for key in sorted(chosen)]
+        groups = [each.groups.get(ranked_by.name) if ranked_by else None for each in ordered]
+        errors = [standard_error(one, other) for one, other in pairwise(groups)]
+        images = {each.images for each in groups if each is not None}
         full = _costs_of_full(problem)
         return cls(
             objectives,
             tuple(
                 FrontEntry(
-                    *(each.arch, each.identity, each.number, each.values or (), each.metrics),
-                    errors.get(each.identity),
+                    *(each.arch, each.identity, each.number, each.values or (), each.metrics), error
                 )
-                for each in ordered
+                for each, error in zip_longest(ordered, errors)
             ),
             problem.space.shape,
             full,
@@ -65,7 +67,7 @@ class Front(FrontFile):
             reference,
             tuple(steps),
             ended if chosen else f"{ended}; {_why_empty(problem, records)}",
-            images=images,
+            images=images.pop() if len(images) == 1 else None,
             directions=dict(problem.directions),
             functions=tuple(o.name for o in objectives if o.function and o.name not in full),
         )
@@ -120,22 +122,24 @@ class Front(FrontFile):
         return min(within, key=lambda entry: ranked_by.sign * entry.values[rank], default=None)
 
     @property
-    def history(self) -> list[float]:
-        """The hypervolume after each evaluation."""
-        grown = dict(self.steps)
-        volumes, volume = [], 0.0
-        for count in range(1, self.evaluations + 1):
-            volume = grown.get(count, volume)
-            volumes.append(volume)
-        return volumes
-
-    @property
     def leads(self) -> list[Lead | None]:
         """The lead of each entry over the next best one in the first measured objective.
 
         None for the last entry, and where the evaluation gave no values per image.
         """
-        found = compute_leads(self.entries, self.ranked_by)
+        ranked_by = self.ranked_by
+        if ranked_by is None:
+            return [None] * len(self)
+        rank = self.objectives.index(ranked_by)
+        # Files of earlier versions list the entries by the first objective.
+        ranked = sorted(self.entries, key=lambda entry: ranked_by.sign * entry.values[rank])
+        found = {
+            one.identity: Lead(
+                ranked_by.name, abs(one.values[rank] - other.values[rank]), one.error
+            )
+            for one, other in pairwise(ranked)
+            if one.error is not None
+        }
         return [found.get(entry.identity) for entry in self.entries]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -157,12 +161,13 @@ class Front(FrontFile):
 
         Keeps the best and the last entry, and evenly spaced ones between.
         """
-        kept = _even(self.entries, max(2, MOST_BLOCKS // self.shape.depth))
-        left_out = len(self.entries) - len(kept)
-        if left_out:
-            # The next best entry is another one now, so the errors of the leads do not hold.
-            kept = tuple(replace(entry, error=None) for entry in kept)
-        return replace(self, entries=kept, left_out=self.left_out + left_out)
+        count, most = len(self.entries), max(2, MOST_BLOCKS // self.shape.depth)
+        if count <= most:
+            return self
+        kept = [self.entries[i * (count - 1) // (most - 1)] for i in range(most)]
+        # The next best entry is another one now, so the errors of the leads do not hold.
+        entries = tuple(replace(entry, error=None) for entry in kept)
+        return replace(self, entries=entries, left_out=self.left_out + count - most)
 
     @cached_property
     def _known(self) -> frozenset[str]:
@@ -197,13 +202,6 @@ def _costs_of_full(problem: Problem) -> dict[str, float]:
     return found
 
 
-def _even(entries: tuple[FrontEntry, ...], most: int) -> tuple[FrontEntry, ...]:
-    """Pick at most `most` evenly spaced entries, the first and the last included."""
-    if len(entries) <= most:
-        return entries
-    return tuple(entries[i * (len(entries) - 1) // (most - 1)] for i in range(most))
-
-
 def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
     """Explain why the front is empty, with the evaluation nearest to the constraints.
 
@@ -213,19 +211,16 @@ def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
     if len(errors) == len(records):
         return f"all failed, the last with {errors[-1]}" if errors else "nothing was evaluated"
     constraints = problem.budget.constraints
-    whole = [each for each in records if each.values is not None]
-    if not whole:
-        return "none was evaluated on all images"
 
-    def beyond(record: Record) -> dict[Constraint, float]:
-        excess = {each: record.excess.get(each.name, 0.0) for each in constraints}
-        return {each: much for each, much in excess.items() if much > 0}
+    def distances(record: Record) -> dict[str, float]:
+        shares = {each.name: record.excess.get(each.name, 0.0) / each.limit for each in constraints}
+        return {name: share for name, share in shares.items() if share > 0}
 
-    nearest = min(whole, key=lambda record: sum(m / c.limit for c, m in beyond(record).items()))
-    found = ", ".join(
-        f"{each.name}={quantity(each.limit + (much if each.direction == 'min' else -much))}"
-        for each, much in beyond(nearest).items()
+    nearest = min(
+        (each for each in records if each.error is None),
+        key=lambda record: sum(distances(record).values()),
     )
+    found = ", ".join(f"{name}={quantity(nearest.metrics[name])}" for name in distances(nearest))
     return (
         f"none keeps {' and '.join(map(str, constraints))}; trial {nearest.number} "
         f"({nearest.identity[:6]}, {quantity(nearest.metrics['macs'])} MACs) comes nearest: {found}"

@@ -39,35 +39,21 @@ class Archive:
         new = np.array(point, dtype=float)
         if weakly_dominates(self._points, new).any():
             return False
-        self.volume += _exclusive(new, self._points, self.reference)
+        if (new < self.reference).all():
+            # Its box without the volume of the others in that box: WFG (While, Bradstreet and
+            # Barone, 2012).
+            box = float(np.prod(self.reference - new))
+            self.volume += box - _volume(np.maximum(self._points, new), self.reference)
         left = self._points[~weakly_dominates(new, self._points)]
         self._points = np.vstack([left, new])
         return True
 
 
-def hypervolume(points: Iterable[Sequence[float]], reference: Sequence[float]) -> float:
-    """Compute the volume between `reference` and the points that are better than it."""
-    corner = np.array(reference, dtype=float)
-    return _volume(np.array(list(points), dtype=float).reshape(-1, len(corner)), corner)
-
-
-def _exclusive(point: Array, others: Array, reference: Array) -> float:
-    """Compute the volume that a point dominates and the others do not.
-
-    Its own box without the others' volume in that box: WFG (While, Bradstreet and Barone, 2012).
-    """
-    if not (point < reference).all():
-        return 0.0
-    own = float(np.prod(reference - point))
-    return own - _volume(np.maximum(others, point), reference) if len(others) else own
-
-
 def _volume(points: Array, reference: Array) -> float:
+    """Compute the volume between a reference point and the points that are better than it."""
     points = np.unique(points[(points < reference).all(axis=1)], axis=0)
     if not len(points):
         return 0.0
-    if len(reference) == 1:
-        return float(reference[0] - points[0, 0])
     if len(reference) == 2:
         # Strips from one point to the next, each as high as the best so far.
         widths = np.diff(points[:, 0], append=reference[0])
@@ -91,23 +77,19 @@ def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> 
     return signed(map(max, zip(*points, strict=True)), objectives)
 
 
-def hypervolume_steps(
+def follow_archive(
     records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
-) -> list[tuple[int, float]]:
-    """List (evaluations, hypervolume) wherever the hypervolume grew.
+) -> tuple[Archive, list[tuple[int, float]]]:
+    """Follow the non-dominated points of a search and their hypervolume.
 
     Args:
         records: Finished evaluations; those beyond a constraint count, but add no volume.
         objectives: Objectives of the records' values.
         reference: Reference point in the objectives' own units; the same one to compare searches.
+
+    Returns:
+        The points in the end, and (evaluations, hypervolume) wherever the hypervolume grew.
     """
-    return follow_archive(records, objectives, reference)[1]
-
-
-def follow_archive(
-    records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
-) -> tuple[Archive, list[tuple[int, float]]]:
-    """Return the non-dominated points of all evaluations, and the `hypervolume_steps`."""
     archive, steps = Archive(signed(reference, objectives)), []
     for count, record in enumerate(records, start=1):
         before = archive.volume

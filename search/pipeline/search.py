@@ -13,7 +13,6 @@ from rich.console import Console
 
 from search.front.front import Front
 from search.front.front_file import FRONT
-from search.front.leads import describe_leads
 from search.latency.costs import by_cost
 from search.latency.fit import TOO_FAR
 from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
@@ -22,6 +21,7 @@ from search.pipeline.context import TRAINED, RunContext
 from search.pipeline.latencies import time_front
 from search.pipeline.run_evaluator import RunEvaluator
 from search.problem.feasible import FeasibleArchs
+from search.problem.paired_error import describe_leads
 from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions

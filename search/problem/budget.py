@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.problem.costs import FREE_COSTS, FreeCost
+from search.problem.latency_names import LATENCY
 from search.problem.objectives import NAME, Direction, Objective, direction_of
 from search.utils.units import SCALES, quantity
 from space.arch import Arch
 from space.cost import AdditiveCost
 from space.utils.errors import InputError, near, shown
+from space.utils.values import is_number
 from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 Budgets = str | Iterable[str] | Mapping[str, float | str] | None
 
+COSTS = ", ".join((*FREE_COSTS, "flops"))
 NUMBER = re.compile(r"([+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([kKMGT%]?)")
 
 
@@ -116,10 +119,11 @@ def parse_budget(
     """
     found: dict[str, Limit | Constraint] = {}
     objectives = tuple(objectives)
+    metrics = {*(task_directions() if directions is None else directions)}
+    metrics |= {each.name for each in objectives}
     functions = {each.name: each.function for each in objectives if each.function}
     for name, amount in _pairs(values):
-        scale = 0.5 if name == "flops" else 1.0
-        cost = "macs" if name == "flops" else name
+        cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
         if cost in found:
             raise InputError(f"budget: {cost!r} is given twice")
         if cost in costs:
@@ -129,17 +133,11 @@ def parse_budget(
             most = amount_of(name, amount, of(space.largest()), scale)
             found[cost] = Limit(cost, most, of, additive, free.unit)
         elif cost in functions:
-            function = functions[cost]
-            found[cost] = Limit(cost, amount_of(name, amount, function(space.largest())), function)
+            of = functions[cost]
+            found[cost] = Limit(cost, amount_of(name, amount, of(space.largest())), of)
         else:
-            _check_known(
-                cost,
-                [
-                    *(task_directions() if directions is None else directions),
-                    *(each.name for each in objectives),
-                ],
-                costs,
-            )
+            if cost not in metrics:
+                _refuse_typo(cost, [*costs, "flops", *metrics])
             direction = direction_of(cost, objectives, directions)
             found[cost] = Constraint(cost, amount_of(name, amount, None), direction)
     return Budget(
@@ -163,17 +161,15 @@ def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0)
     value, unit = amount, ""
     if isinstance(amount, str):
         match = NUMBER.fullmatch(amount.strip())
-        if match is None:
-            raise InputError(
-                f"budget {name}: must be a number such as 0.8G, 12M or 60%, got {shown(amount)}"
-            )
-        value, unit = float(match[1].replace("_", "")), match[2]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise InputError(f"budget {name}: must be a positive number, got {shown(amount)}")
+        value, unit = (float(match[1].replace("_", "")), match[2]) if match else (None, "")
+    if not is_number(value) or value <= 0:
+        raise InputError(
+            f"budget {name}: must be a number such as 0.8G, 12M or 60%, over 0, got {shown(amount)}"
+        )
     if unit != "%":
         return float(value) * SCALES[unit] * scale
     if full is None:
-        raise InputError(f"budget {name}: per cent needs a cost that is free: {_names()}")
+        raise InputError(f"budget {name}: per cent needs a cost that is free: {COSTS}")
     return full * float(value) / 100
 
 
@@ -194,14 +190,8 @@ def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
     return pairs
 
 
-def _check_known(name: str, metrics: Collection[str], costs: Mapping[str, FreeCost]) -> None:
-    """Reject likely typos of known names; any other name is a metric of the user's."""
-    hint = near(name, [*costs, "flops", *metrics])
-    if not hint and name != "latency_ms":
-        hint = near(name, ["latency_ms"])
-    if hint and name not in metrics:
-        raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {_names()}")
-
-
-def _names() -> str:
-    return ", ".join((*FREE_COSTS, "flops"))
+def _refuse_typo(name: str, known: list[str]) -> None:
+    """Refuse a name that is close to a known one; any other is a metric of the user's."""
+    hint = near(name, known) or (near(name, [LATENCY]) if name != LATENCY else "")
+    if hint:
+        raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {COSTS}")

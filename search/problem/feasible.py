@@ -16,8 +16,6 @@ from space.space import SearchSpace
 from space.utils.errors import InputError
 
 MOST_LISTED = 20_000
-# A budget this small, without a unit, was probably meant in per cent.
-LIKELY_PERCENT = 100
 QUICK_DRAWS = 1_000
 MAX_DRAWS = 10_000
 
@@ -42,13 +40,11 @@ class FeasibleArchs:
         """
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
-                bare = limit.name in ("macs", "params") and limit.most <= LIKELY_PERCENT
-                hint = f"; per cents are written as {limit.name}=70%" if bare else ""
-                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}{hint}")
+                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}")
         if len(self._bands) == len(self.budget.limits) < 2:
             return
         if self.draw(rng, ()) is None:
-            found = "no arch is" if self.exact else "no arch was found"
+            found = "no arch is" if self.listed is not None else "no arch was found"
             raise InputError(f"budget {self.budget}: {found} inside; {self._ranges()}")
 
     def draw(self, rng: np.random.Generator, seen: Container[str]) -> Arch | None:
@@ -59,22 +55,17 @@ class FeasibleArchs:
             seen: Identities of the archs not to draw.
         """
         for attempt in range(MAX_DRAWS):
-            if attempt == self._quick_draws and self._listed is not None:
+            if attempt == self._quick_draws and self.listed is not None:
                 self._quick_draws = 0
-                left = [arch for identity, arch in self._listed if identity not in seen]
+                left = [arch for identity, arch in self.listed if identity not in seen]
                 return left[int(rng.integers(len(left)))] if left else None
             arch = self._sample(rng)
             if self.budget.inside(arch) and self.space.identity(arch) not in seen:
                 return arch
         return None
 
-    @property
-    def exact(self) -> bool:
-        """Whether all archs inside the budget are listed, so that `draw` misses none."""
-        return self._listed is not None
-
     @cached_property
-    def _listed(self) -> list[tuple[str, Arch]] | None:
+    def listed(self) -> list[tuple[str, Arch]] | None:
         """Identities and archs inside the budget; None where they are too many to enumerate."""
         limits = [(limit.additive, limit.ceiling) for limit in self.budget.limits if limit.additive]
         archs = list_archs(self.space.graph, limits, MOST_LISTED)
@@ -85,16 +76,13 @@ class FeasibleArchs:
     @cached_property
     def _bands(self) -> list[tuple[Limit, Bands]]:
         """The additive budgets, each with the space's archs counted by that cost."""
-        return [
-            (
-                limit,
-                self.space.mac_bands
-                if limit.name == "macs"
-                else Bands(self.space.graph, limit.additive),
-            )
-            for limit in self.budget.limits
-            if limit.additive is not None
-        ]
+        found = []
+        for limit in self.budget.limits:
+            if limit.name == "macs":
+                found.append((limit, self.space.mac_bands))
+            elif limit.additive is not None:
+                found.append((limit, Bands(self.space.graph, limit.additive)))
+        return found
 
     @cached_property
     def _sample(self) -> Callable[[np.random.Generator], Arch]:

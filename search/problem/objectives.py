@@ -77,11 +77,8 @@ def parse_objectives(
         InputError: No objective, an unknown name, one given twice, or an invalid direction.
     """
     given = [values] if isinstance(values, str | Objective) else list(values)
-    costs, stated = functions or {}, task_directions() if directions is None else directions
-    found = [
-        _known(each, costs) if isinstance(each, Objective) else _parse(each, stated, costs)
-        for each in given
-    ]
+    stated = task_directions() if directions is None else directions
+    found = [_parse(each, stated, functions or {}) for each in given]
     if not found:
         raise InputError(f"objectives: at least one is needed, such as {', '.join(DEFAULT)}")
     names = [objective.name for objective in found]
@@ -109,42 +106,35 @@ def direction_of(
     Raises:
         InputError: The direction is unknown.
     """
-    stated = {
-        **task_directions(),
-        **(directions or {}),
-        **{each.name: each.direction for each in objectives},
-    }
-    if name not in stated and is_latency(predicted_name(name) or name):
+    stated: dict[str, str] = {**task_directions(), **(directions or {})}
+    stated |= {each.name: each.direction for each in objectives}
+    if name in stated:
+        return "max" if stated[name] == "max" else "min"
+    if is_latency(predicted_name(name) or name):
         return "min"
-    if name not in stated:
-        own = cut(name)
-        raise InputError(
-            f"budget {own}: nothing says whether more of it is better; say so by an objective "
-            f"{own}=max or {own}=min, or by `directions` of run_search"
-        )
-    return "max" if stated[name] == "max" else "min"
-
-
-def _known(objective: Objective, functions: Mapping[str, Callable[[Arch], float]]) -> Objective:
-    """Give an `Objective` of the user's its function, where its name is one of `functions`."""
-    if objective.function is not None or objective.name not in functions:
-        return objective
-    return replace(objective, function=functions[objective.name])
+    own = cut(name)
+    raise InputError(
+        f"budget {own}: nothing says whether more of it is better; say so by an objective "
+        f"{own}=max or {own}=min, or by `directions` of run_search"
+    )
 
 
 def _parse(
-    text: object, directions: Mapping[str, str], functions: Mapping[str, Callable[[Arch], float]]
+    value: object, directions: Mapping[str, str], functions: Mapping[str, Callable[[Arch], float]]
 ) -> Objective:
-    if not isinstance(text, str):
-        raise InputError(f"objectives: must be names, got {shown(text)}")
-    name, given, direction = (part.strip() for part in text.partition("="))
-    if given:
-        return Objective(name, direction, functions.get(name))  # type: ignore[arg-type]
-    known = {**directions, **dict.fromkeys((*FREE_COSTS, *functions), "min")}
-    if name in known:
-        return Objective(name, known[name], functions.get(name))  # type: ignore[arg-type]
-    own = cut(name)
-    raise InputError(
-        f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own needs "
-        f"its direction: {own}=max or {own}=min"
-    )
+    if isinstance(value, Objective):
+        unknown = value.function is None and value.name in functions
+        return replace(value, function=functions[value.name]) if unknown else value
+    if not isinstance(value, str):
+        raise InputError(f"objectives: must be names, got {shown(value)}")
+    name, given, direction = (part.strip() for part in value.partition("="))
+    if not given:
+        known = {**directions, **dict.fromkeys((*FREE_COSTS, *functions), "min")}
+        if name not in known:
+            own = cut(name)
+            raise InputError(
+                f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own "
+                f"needs its direction: {own}=max or {own}=min"
+            )
+        direction = known[name]
+    return Objective(name, direction, functions.get(name))  # type: ignore[arg-type]

@@ -8,12 +8,14 @@ differences between groups estimates their variance between images (batch means)
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from search.utils.console import is_share
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +23,7 @@ Floats = NDArray[np.float64]
 GROUPS = 64
 DIGITS = 6
 MOST_IMAGES = 1 << 53
+INSIGNIFICANT = "≈"
 
 
 class GroupMeans(NamedTuple):
@@ -61,19 +64,13 @@ class Measured(dict[str, float]):
 
 def read_groups(value: object) -> dict[str, GroupMeans]:
     """Read stored groups by metric; unreadable ones are left out."""
-    named = value.items() if isinstance(value, Mapping) else ()
-    return {
-        str(name): GroupMeans(each[0], tuple(each[1]))
-        for name, each in named
-        if _is_group_means(each)
-    }
-
-
-def _is_group_means(value: Any) -> bool:
-    match value:
-        case [int(images), list(means)]:
-            return 0 < images < MOST_IMAGES and all(isinstance(each, float) for each in means)
-    return False
+    found = {}
+    for name, each in value.items() if isinstance(value, Mapping) else ():
+        match each:
+            case [int(images), list(means)] if all(isinstance(mean, float) for mean in means):
+                if 0 < images < MOST_IMAGES:
+                    found[str(name)] = GroupMeans(images, tuple(means))
+    return found
 
 
 def groups_of(metrics: object) -> Mapping[str, GroupMeans]:
@@ -118,3 +115,39 @@ def _sizes(images: int) -> NDArray[Any]:
     """Count the images of each group, (groups,)."""
     count = min(GROUPS, images)
     return images // count + (np.arange(count) < images % count)
+
+
+class Lead(NamedTuple):
+    """The gap between an arch of a front and the next best one.
+
+    Args:
+        name: Name of the measured objective.
+        ahead: Absolute difference in that objective.
+        error: Standard error of the difference, paired over the images.
+    """
+
+    name: str
+    ahead: float
+    error: float
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the gap exceeds two standard errors, so that chance hardly explains it."""
+        return self.ahead > 2 * self.error
+
+    def __str__(self) -> str:
+        mark = "" if self.is_significant else f"{INSIGNIFICANT} "
+        percent = is_share(self.name)
+        texts = [f"{100 * x:.2f}%" if percent else f"{x:.2g}" for x in (self.ahead, self.error)]
+        return f"{mark}{texts[0]} ±{texts[1]}"
+
+
+def describe_leads(leads: Iterable[Lead | None]) -> str:
+    """Summarise the leads of a front, of which at least one is known, in a sentence."""
+    known = [lead for lead in leads if lead is not None]
+    close = sum(not lead.is_significant for lead in known)
+    return (
+        f"Lead: difference in {known[0].name} to the next best arch of the front, ± its standard "
+        f"error over the same images; {close} of {len(known)} are not significant "
+        f"({INSIGNIFICANT}), under two standard errors."
+    )

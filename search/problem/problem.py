@@ -66,15 +66,16 @@ class Problem:
         return found | {limit.name: float(limit.of(arch)) for limit in self.budget.limits}
 
     def judge(self, job: Job, outcome: Outcome, number: int, reused: bool = False) -> Record:
-        """Make the record of an outcome with all metrics; a NaN or infinite value is a failure."""
+        """Make the record of an outcome; a metric that is missing or not finite is a failure."""
         error, metrics = outcome.error, dict(outcome.metrics)
+        if error is None:
+            error = self.lacking(metrics)
         if error is None:
             try:
                 metrics |= self.costs(job.arch)
+                error = self._not_finite(metrics)
             except Exception as raised:
                 error = describe(raised)
-            else:
-                error = self._not_finite(metrics)
         if error is not None:
             return Record(
                 number, job.identity, job.arch, {}, None, {}, outcome.seconds, error, reused

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from search.front.hypervolume import hypervolume_steps, signed, worst_values
+from search.front.hypervolume import follow_archive, signed, worst_values
 from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.operators.registry import operators
@@ -41,7 +41,7 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
         reference = worst_values(records, objectives)
         values = [record.values for record in records if record.inside and record.values]
         curves = [
-            (len(search.records), hypervolume_steps(search.records, objectives, reference))
+            (len(search.records), follow_archive(search.records, objectives, reference)[1])
             for search in searches
         ]
     else:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from search.front.front import Front
-from search.front.leads import describe_leads
 from search.pipeline.config import SearchConfig
 from search.pipeline.run_folder import section
+from search.problem.paired_error import describe_leads
 from search.report.run_results import RunResults
 from search.report.search_result import SearchResult
 from search.utils.units import quantity

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
-from search.study.database_url import check_url, without_password
-from search.study.proposals import quiet
+from search.study.options import without_password
+from search.study.samplers import quiet
 from space.utils.errors import InputError, one_line
 
 # Longer than a server's restart, or its recovery after a crash.
@@ -25,31 +24,34 @@ LONGEST_WAIT = 2.0
 # A server notices within milliseconds that the process holding a lock is dead.
 HANDOVER_SECONDS = 2.0
 # Without keepalives a server holds a lock for two hours after its owner's machine lost power.
-KEEPALIVES = {"idle": 30, "interval": 10, "count": 3}
+KEEPALIVES = {
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 
 class ConnectionLostError(Exception):
     """The connection to the database is lost, and perhaps the answer to a commit."""
 
 
-def open_database(url: str, study: str, driver: int | None) -> RDBStorage:
+def open_database(url: str, study: str, driver: int) -> RDBStorage:
     """Open a database to write one study to; PostgreSQL locks it until the engine is disposed.
 
     Args:
         url: URL as SQLAlchemy takes it.
         study: Name of the study.
-        driver: PID named as the owner of the lock; None for this process.
+        driver: PID named as the owner of the lock.
 
     Raises:
-        InputError: Another search writes the study, or the URL is of no supported database.
+        InputError: Another search writes the study.
     """
-    check_url(url)
     with quiet():
         storage = RDBStorage(url)
         if url.startswith("postgresql"):
             # Optuna needs two connections to create and check tables, and one from then on.
             storage.engine.dispose()
-            lock = _StudyLock(study, os.getpid() if driver is None else driver)
+            lock = _StudyLock(study, driver)
             storage = RDBStorage(
                 url,
                 # One connection, which writes and holds the lock; a new one takes the lock again.
@@ -69,20 +71,6 @@ def check_driver(url: str) -> None:
     """
     with opening(f"storage {without_password(url)}"):
         create_engine(url).dispose()
-
-
-def reach(url: str) -> None:
-    """Check that a database can be connected to.
-
-    Raises:
-        InputError: The URL is of no supported database.
-    """
-    check_url(url)
-    engine = create_engine(url)
-    try:
-        engine.connect().close()
-    finally:
-        engine.dispose()
 
 
 def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
@@ -117,7 +105,8 @@ def opening(place: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{place}: {one_line(error.__cause__ or error)}") from None
+        reason = one_line(error.__cause__ or error, typed=True)
+        raise InputError(f"{place}: cannot be opened: {reason}") from None
 
 
 class _StudyLock:
@@ -129,10 +118,8 @@ class _StudyLock:
 
     def __call__(self, connection: Any, _: object) -> None:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('application_name', %s, false)", [self._owner])
-            for name, value in KEEPALIVES.items():
-                setting = f"tcp_keepalives_{name}"
-                cursor.execute("SELECT set_config(%s, %s, false)", [setting, str(value)])
+            for setting, value in {"application_name": self._owner, **KEEPALIVES}.items():
+                cursor.execute("SELECT set_config(%s, %s, false)", [setting, value])
             ends = time.monotonic() + HANDOVER_SECONDS
             while not self._taken(cursor):
                 if time.monotonic() > ends:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import Study, StudyDirection
+from optuna.samplers import RandomSampler
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.front.hypervolume import weakly_dominates
+from search.front.hypervolume import signed, weakly_dominates
 from search.problem.problem import Problem
 from space.cost import macs
 from space.genes import Genes
@@ -47,8 +47,8 @@ class _Candidate:
     excess: float
 
 
-class EvolutionSampler(BaseSampler):
-    """A genetic sampler among archs of similar MACs.
+class EvolutionSampler(RandomSampler):
+    """A genetic sampler among archs of similar MACs; a random one before the first result.
 
     Proposals are new and inside the budget, as far as `TRIES` children have one that is.
 
@@ -58,11 +58,11 @@ class EvolutionSampler(BaseSampler):
     """
 
     def __init__(self, problem: Problem, seed: int) -> None:
+        super().__init__(seed)
         self._problem = problem
         self._genes = Genes(problem.space)
-        self._rng = np.random.default_rng(seed)
-        self._start = self._rng.random()
-        self._blind = RandomSampler(seed=seed)
+        self._generator = np.random.default_rng(seed)
+        self._start = self._generator.random()
         self._width = WIDTH * macs(problem.space.largest(), problem.space.shape)
         self._finished: set[int] = set()
         self._tried: set[str] = set()
@@ -91,18 +91,8 @@ class EvolutionSampler(BaseSampler):
         near = np.argsort(np.abs(costs - aim), kind="stable")[:NEIGHBOURS]
         return self._breed(_ranked([every[i] for i in near]), aim)
 
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._blind.sample_independent(study, trial, param_name, param_distribution)
-
     def _read(self, study: Study) -> None:
         """Read the trials that are new or have finished since the last call."""
-        signs = [-1 if each is StudyDirection.MAXIMIZE else 1 for each in study.directions]
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._finished or not trial.params:
                 continue
@@ -112,20 +102,17 @@ class EvolutionSampler(BaseSampler):
             if trial.state.is_finished():
                 self._finished.add(trial.number)
             if trial.state is TrialState.COMPLETE:
-                losses = [sign * value for sign, value in zip(signs, trial.values, strict=True)]
+                losses = signed(trial.values, self._problem.objectives)
+                # The aim settles the MACs, unless they are the only loss.
+                names = (objective.name for objective in self._problem.objectives)
+                others = [loss for name, loss in zip(names, losses, strict=True) if name != "macs"]
                 self._candidates[identity] = _Candidate(
                     trial.params,
                     macs(arch, self._problem.space.shape),
-                    self._without_macs(losses),
+                    tuple(others) or losses,
                     sum(max(0.0, each) for each in trial.constraints.values()),
                 )
                 self._space = dict(trial.distributions)
-
-    def _without_macs(self, losses: Sequence[float]) -> tuple[float, ...]:
-        """Drop the MACs, which the aim settles, unless they are the only loss."""
-        names = [objective.name for objective in self._problem.objectives]
-        rest = [each for name, each in zip(names, losses, strict=True) if name != "macs"]
-        return tuple(rest or losses)
 
     def _breed(self, parents: Sequence[_Candidate], aim: float) -> Assignment:
         """Return the first new child near the aim, else the nearest new one, else any child."""
@@ -133,7 +120,7 @@ class EvolutionSampler(BaseSampler):
         child: Assignment = {}
         for _ in range(TRIES):
             child = dict(self._pick(parents).genes)
-            if self._rng.random() < CROSSOVER:
+            if self._generator.random() < CROSSOVER:
                 child = self._cross(child, self._pick(parents).genes)
             self._mutate(child)
             arch = self._genes.decode(child)
@@ -150,12 +137,12 @@ class EvolutionSampler(BaseSampler):
     def _pick(self, ranked: Sequence[_Candidate]) -> _Candidate:
         """Return the winner of a tournament among parents sorted by rank."""
         count = min(CONTENDERS, len(ranked))
-        return ranked[int(self._rng.choice(len(ranked), size=count, replace=False).min())]
+        return ranked[int(self._generator.choice(len(ranked), size=count, replace=False).min())]
 
     def _cross(self, genes: Mapping[str, str], other: Mapping[str, str]) -> Assignment:
         """Copy a random span of blocks from another arch into the genes."""
         depth = self._problem.space.shape.depth
-        first, last = sorted(self._rng.integers(0, depth, size=2))
+        first, last = sorted(self._generator.integers(0, depth, size=2))
         span = {gene: value for gene, value in other.items() if first <= _block(gene) <= last}
         return {**genes, **span}
 
@@ -163,14 +150,14 @@ class EvolutionSampler(BaseSampler):
         """Change random genes; one that is not plain becomes plain half of the time."""
         categories = self._genes.categories
         names = list(categories)
-        count = min(len(names), max(1, int(self._rng.poisson(MUTATIONS))))
-        for i in self._rng.choice(len(names), size=count, replace=False):
+        count = min(len(names), max(1, int(self._generator.poisson(MUTATIONS))))
+        for i in self._generator.choice(len(names), size=count, replace=False):
             plain, *rest = categories[names[i]]
             others = [value for value in rest if value != genes[names[i]]]
-            if genes[names[i]] != plain and (not others or self._rng.random() < 0.5):
+            if genes[names[i]] != plain and (not others or self._generator.random() < 0.5):
                 genes[names[i]] = plain
             else:
-                genes[names[i]] = others[int(self._rng.integers(len(others)))]
+                genes[names[i]] = others[int(self._generator.integers(len(others)))]
 
 
 def _ranked(candidates: Sequence[_Candidate]) -> list[_Candidate]:

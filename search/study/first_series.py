@@ -31,42 +31,34 @@ class FirstSeries:
         self.succeeded = any(map(_succeeded, records))
         self._store = store
         self._waiting: list[FrozenTrial] = []
-        self._error: str | None = None
-        self._failures = 0
+        self._errors: list[str] = []
         self._over = False
 
-    def add(self, trial: FrozenTrial, record: Record) -> None:
+    def add(self, trial: FrozenTrial, record: Record, retried: bool) -> None:
         """Store a finished trial, now or once an evaluation has succeeded.
 
+        Failures count until the first success of this run; that of a retried arch only while the
+        search has had no success at all.
+
         Raises:
-            InputError: The trial cannot be stored; earlier ones are.
+            InputError: The trial cannot be stored, or the first evaluations all failed.
         """
         self._waiting.append(trial)
-        self.succeeded = self.succeeded or _succeeded(record)
+        self._over = self._over or _succeeded(record)
+        self.succeeded = self.succeeded or self._over
         if self.succeeded:
             self._flush()
-
-    def count(self, record: Record, retried: bool) -> None:
-        """Count failures until the first success of this run.
-
-        Once the search has had a success, another failure of a retried arch does not count.
-
-        Raises:
-            InputError: The first evaluations all failed.
-        """
-        self._over = self._over or _succeeded(record)
         if record.error is None or self._over or (retried and self.succeeded):
             return
-        self._failures += 1
-        self._error = self._error or record.error
-        if self._failures < MOST_FAILURES:
+        self._errors.append(record.error)
+        if len(self._errors) < MOST_FAILURES:
             return
         if not self.succeeded:
-            raise _nothing_works(f"first {self._failures}", self._error)
+            raise _nothing_works(f"first {MOST_FAILURES}", self._errors[0])
         raise InputError(
-            f"the first {self._failures} evaluations of this run failed, the first with "
-            f"{self._error}; the same command goes on after them, and with search.retry_failed it "
-            "tries them again"
+            f"the first {MOST_FAILURES} evaluations of this run failed, the first with "
+            f"{self._errors[0]}; the same command goes on after them, and with "
+            "search.retry_failed it tries them again"
         )
 
     def end(self, records: Sequence[Record]) -> None:
@@ -76,15 +68,9 @@ class FirstSeries:
             InputError: All evaluations failed.
         """
         failed = [record.error for record in records if record.error is not None]
-        if not failed or len(failed) < len(records):
-            self._flush()
-        elif self._waiting:
+        if failed and len(failed) == len(records):
             raise _nothing_works(str(len(failed)), failed[0])
-        else:
-            raise InputError(
-                f"none of the {len(failed)} evaluations that are stored succeeded, the first "
-                f"failed with {failed[0]}; search.retry_failed tries them again"
-            )
+        self._flush()
 
     def _flush(self) -> None:
         while self._waiting:

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from space.utils.errors import InputError, one_line, shown
+from space.utils.errors import InputError, shown
 
 CREATE_TRIAL = 4
 
@@ -43,15 +43,8 @@ def repair(path: Path) -> str | None:
 
 
 def read_storage(path: Path) -> JournalStorage:
-    """Open the journal to read, beside whichever process writes to it.
-
-    Raises:
-        InputError: The file is no Optuna journal.
-    """
-    try:
-        return JournalStorage(JournalFileBackend(str(path.absolute())))
-    except Exception as error:
-        raise InputError(f"{path}: no journal of Optuna's: {one_line(error)}") from None
+    """Open the journal to read, beside whichever process writes to it."""
+    return JournalStorage(JournalFileBackend(str(path.absolute())))
 
 
 def write_storage(path: Path) -> JournalStorage:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from search.evaluators.time_limit import check_limit
-from search.study.database_url import check_url
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, shown
 from space.utils.values import is_integer
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,24 @@ class SearchOptions:
         if self.workers == 0:
             return 0
         return Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker, self.ray)
+
+
+def check_url(url: object, name: str = "storage") -> None:
+    """Reject all but URLs of supported databases, before any driver is imported.
+
+    Raises:
+        InputError: The URL is invalid; the message calls it `name`.
+    """
+    text = url if isinstance(url, str) else ""
+    scheme, query = text.partition("://")[0].partition("+")[0], text.partition("?")[2]
+    # Other schemes load a driver from wherever the URL says, and `plugin` loads an entry point.
+    if "://" not in text or scheme not in DATABASES or "plugin" in query:
+        known, given = ", ".join(DATABASES), shown(without_password(text) if text else url)
+        raise InputError(f"{name}: must be the URL of one of {known}, without plugins, got {given}")
+
+
+def without_password(url: str) -> str:
+    """Remove the password from a URL."""
+    head, at, tail = url.rpartition("@")
+    scheme, separator, user = head.partition("://")
+    return f"{scheme}{separator}{user.split(':')[0]}@{tail}" if at else url

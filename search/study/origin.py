@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path, PurePath
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 from space.utils.errors import InputError, shown
@@ -52,7 +52,8 @@ def describe_callable(function: Callable[..., Any]) -> dict[str, str]:
     """
     try:
         found = _Reader(_package(function)).describe(function, "")
-    except (_UnknownError, RecursionError) as error:
+    except (_UnknownError, RecursionError, ValueError) as error:
+        # The last of these where a variable of a closure has no value yet.
         return {"run": secrets.token_hex(DIGITS // 2), "why": str(error)}
     return {"code": hashlib.sha256(repr(found).encode()).hexdigest()[:DIGITS]}
 
@@ -124,7 +125,7 @@ class _Reader:
 
     def _function(self, function: FunctionType) -> Any:
         code = function.__code__
-        cells = map(_content, function.__closure__ or ())
+        cells = [cell.cell_contents for cell in function.__closure__ or ()]
         used = dict(zip(code.co_freevars, cells, strict=True))
         known = function.__globals__
         names = set()
@@ -177,13 +178,6 @@ def _installed(name: str) -> bool:
     return spec is not None and any(
         part in ("site-packages", "dist-packages") for part in Path(str(spec.origin)).parts
     )
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        raise _UnknownError("a variable that it uses has no value yet") from None
 
 
 def _bound(function: BuiltinFunctionType) -> bool:

@@ -7,11 +7,8 @@ study from the finished trials; for a genetic sampler, from the fittest of them.
 from __future__ import annotations
 
 import copy
-import logging
 import sys
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import optuna
@@ -21,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.problem.evaluation import Record
 from search.problem.problem import Problem
-from search.study.samplers import SamplerChoice
+from search.study.samplers import SamplerChoice, quiet
 from space.genes import Genes
 
 MIN_SKIPPED = 1000
@@ -155,9 +152,8 @@ class Proposals:
         return lean
 
     def _tell(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
-        if values is None:
-            return self._study.tell(trial, state=TrialState.FAIL)
-        return self._study.tell(trial, values)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        return self._study.tell(trial, values, state)
 
 
 def _fittest(
@@ -178,17 +174,3 @@ def _fittest(
         study = optuna.create_study(directions=directions, sampler=sampler)
     study.add_trials(found)
     return sampler.get_parent_population(study, 1)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence Optuna's log and its warnings about experimental features."""
-    logger = logging.getLogger("optuna")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        logger.setLevel(level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseGASampler
 
 from search.problem.problem import Problem
 from search.study.evolution_sampler import EvolutionSampler
 from space.utils.errors import InputError, near, one_line, shown
+from space.utils.values import one_of
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,6 @@ SAMPLERS = {
     # Scrambled, so that a resumed search does not repeat its sequence.
     "QMCSampler": SamplerSpec({"scramble": True}, learns=False, ahead=64),
 }
-REFUSED = {
-    "CmaEsSampler": "it takes no categorical genes and would draw every one at random, silently",
-}
 
 
 @dataclass(frozen=True)
@@ -73,24 +71,13 @@ class SamplerChoice:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise InputError(f"sampler: a name must be text, got {shown(self.name)}")
-        if self.name in REFUSED:
-            raise InputError(f"sampler {self.name}: {REFUSED[self.name]}; use {DEFAULT}")
-        if self.name not in SAMPLERS:
-            known = ", ".join(SAMPLERS)
-            raise InputError(f"sampler must be one of {known}, got {shown(self.name)}{self._hint}")
+        one_of("sampler", self.name, tuple(SAMPLERS))
         names = [] if self.is_own else [*inspect.signature(self._optunas).parameters]
-        names = [name for name in names if name != "seed"]
         for name in self.arguments:
-            if name == "seed":
+            if name not in names or name == "seed":
                 raise InputError(
-                    f"sampler {self.name}: the seed is the search's: give search.seed (in Python, "
-                    "the seed of run_search)"
-                )
-            if name not in names:
-                raise InputError(
-                    f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}"
+                    f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}; the "
+                    "seed is the search's"
                 )
         try:
             if not self.is_own:
@@ -115,23 +102,15 @@ class SamplerChoice:
         return self._make_optunas(seed)
 
     def _make_optunas(self, seed: int) -> optuna.samplers.BaseSampler:
-        with warnings.catch_warnings():
-            # Experimental arguments are our choice; users need no warning of them.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler: optuna.samplers.BaseSampler = self._optunas(
-                seed=seed, **{**self.spec.defaults, **self.arguments}
-            )
+        with quiet():
+            sampler: optuna.samplers.BaseSampler = self._optunas(seed=seed, **self._arguments)
         return sampler
 
     @property
     def ahead(self) -> int:
         """Number of proposals that do not depend on each other's results."""
-        if self.is_own or not self.spec.learns:
-            return self.spec.ahead
         # A genetic sampler breeds a whole generation from the same parents.
-        sampler = self._make_optunas(0)
-        size = sampler.population_size if isinstance(sampler, BaseGASampler) else None
-        return size or self.spec.ahead
+        return int(self._arguments.get("population_size", self.spec.ahead))
 
     @contextmanager
     def thinking(self) -> Iterator[None]:
@@ -153,12 +132,8 @@ class SamplerChoice:
         return getattr(optuna.samplers, self.name)
 
     @property
-    def _hint(self) -> str:
-        # People write tpe, or nsga2.
-        plain = {name.lower().removesuffix("sampler"): name for name in SAMPLERS}
-        given = self.name.lower().removesuffix("sampler").replace("-", "").replace("2", "ii")
-        hint = f"; did you mean {plain[given]!r}?" if given in plain else ""
-        return hint or near(self.name, [*SAMPLERS])
+    def _arguments(self) -> dict[str, Any]:
+        return {**self.spec.defaults, **self.arguments}
 
 
 def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoice:
@@ -176,3 +151,17 @@ def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoi
             f"sampler must be a name, or a mapping of name and arguments, got {shown(value)}"
         )
     return SamplerChoice(value["name"], {key: each for key, each in value.items() if key != "name"})
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Optuna's log and its warnings about experimental features."""
+    logger = logging.getLogger("optuna")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        logger.setLevel(level)

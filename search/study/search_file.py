@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from search.problem.problem import Problem
-from search.study.samplers import SamplerChoice
+from search.study.search import Search
 from search.utils.plain_values import differences, plain
-from search.utils.units import quantity
 from space.shape import BackboneShape
 from space.space import SearchSpace
-from space.utils.errors import InputError, cut, shown
+from space.utils.errors import InputError, shown
 from space.utils.reader import open_yaml
 from space.utils.yaml_file import write_yaml
 
@@ -55,10 +52,9 @@ class SearchFile:
     study: str = ""
 
     @classmethod
-    def of(
-        cls, problem: Problem, sampler: SamplerChoice, seed: int, origin: Mapping[str, Any]
-    ) -> SearchFile:
+    def of(cls, search: Search) -> SearchFile:
         """Describe a search."""
+        problem, sampler = search.problem, search.sampler
         constraints = problem.budget.constraints
         limits = {limit.name: limit.most for limit in problem.budget.limits}
         return cls(
@@ -66,8 +62,8 @@ class SearchFile:
             tuple(map(str, problem.objectives)),
             limits | {each.name: each.limit for each in constraints},
             plain({"name": sampler.name, **sampler.arguments}),
-            seed,
-            plain(origin),
+            search.seed,
+            plain(search.origin),
             dict(problem.tables),
             tuple(
                 each.name
@@ -113,8 +109,8 @@ class SearchFile:
         return {"schema": SCHEMA, **space, **found}
 
 
-def study_name(folder: Path, storage: str, journal: bool) -> str:
-    """Return the name of a search's Optuna study; a new one where there is none.
+def find_description(folder: Path, storage: str, journal: bool) -> SearchFile | None:
+    """Read the description of the search in a folder; None where there is none.
 
     Args:
         folder: Folder of the search.
@@ -122,31 +118,30 @@ def study_name(folder: Path, storage: str, journal: bool) -> str:
         journal: Whether the folder has a journal.
 
     Raises:
-        InputError: The description is missing, invalid, or names another storage.
+        InputError: The description is missing beside a journal, invalid, or of another storage.
     """
     path = folder / SEARCH_FILE
     if not path.exists():
         if journal:
             raise InputError(f"{path}: missing, so nobody can say what the results here belong to")
-        return f"{folder.resolve().name}-{secrets.token_hex(4)}"
-    there = SearchFile.load(folder)
-    _refuse(folder, {"storage": there.storage}, {"storage": storage})
-    return there.study
+        return None
+    found = SearchFile.load(folder)
+    _refuse(folder, {"storage": found.storage}, {"storage": storage})
+    return found
 
 
-def settle(folder: Path, new: SearchFile, results: bool) -> None:
+def settle(folder: Path, old: SearchFile | None, new: SearchFile, results: bool) -> None:
     """Check a search against the description of the stored results, or write its description.
 
     Args:
         folder: Folder of the search.
+        old: Description in the folder, if any.
         new: Description of the search.
         results: Whether there are stored results; without any, an old description is replaced.
 
     Raises:
         InputError: A value differs from that of the stored results; the message shows both.
     """
-    path = folder / SEARCH_FILE
-    old = SearchFile.load(folder) if path.exists() else None
     if old == new:
         return
     if results and old is not None:
@@ -158,7 +153,7 @@ def settle(folder: Path, new: SearchFile, results: bool) -> None:
             directions=new.directions if old.directions is None else old.directions,
         )
         _refuse(folder, old.to_dict(), new.to_dict())
-    write_yaml(path, new.to_dict())
+    write_yaml(folder / SEARCH_FILE, new.to_dict())
 
 
 def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -173,36 +168,23 @@ def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapp
     if "name" in now:
         return {key: value for key, value in old.items() if key not in then} | now
     if "name" in then:
-        raise InputError(
-            f"{folder}: the results that are there have the origin {shown(then['name'])}; give it "
-            "again if they come from what evaluates now, else search in another folder"
-        )
-    if "code" in then and "code" in now:
+        reason = f"have the origin {shown(then['name'])}"
+    elif "code" in then and "code" in now:
         reason = "come from other code, or from other values in it"
     else:
         noted = "what evaluated then cannot be compared" if then else "nothing was noted of it then"
         reason = f"may come from something else than what evaluates now: {now.get('why') or noted}"
     raise InputError(
         f"{folder}: the results that are there {reason}; if they mean the same, give "
-        "origin='NAME', a name of your own for what evaluates, else search in another folder"
+        f"origin={shown(then.get('name', 'NAME'))}, a name of your own for what evaluates, else "
+        "search in another folder"
     )
 
 
 def _refuse(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    for place, old, new in differences(then, now):
-        was, is_ = _short(old), _short(new)
-        if was == is_:
-            was, is_ = _shown(old), _shown(new)
+    for place, *values in differences(then, now):
+        was, is_ = ("not set" if value is None else shown(value) for value in values)
         raise InputError(
             f"{folder}: {'.'.join(place)} was {was} in the results that are there, and is {is_}; "
             "give the old value, or search under another name (--search.name; in Python, folder)"
         )
-
-
-def _short(value: Any) -> str:
-    """Format a value for messages, budgets as `0.8G`."""
-    return quantity(value) if isinstance(value, float) else _shown(value)
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None else cut(shown(value))

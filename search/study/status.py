@@ -7,16 +7,16 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from search.utils.console import OPTIMISTIC, cell
 from search.utils.units import duration
 from space.utils.errors import InputError, printable
-from space.utils.reader import Reader, open_json
+from space.utils.reader import open_json
 from space.utils.yaml_file import write_text
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ SILENT_SECONDS = 30.0
 MOST = 1 << 62
 # A PID of 0 or less would signal process groups; a greater one the kernel does not have.
 MOST_PID = (1 << 31) - 1
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,56 +86,38 @@ def told(folder: Path | None, on_event: OnProgress) -> Iterator[OnProgress]:
     if folder is None:
         yield on_event
         return
-    telling = _Telling(folder, on_event)
+    last: Progress | None = None
+    due = 0.0
+
+    def write_and_call(progress: Progress) -> None:
+        nonlocal last, due
+        last = progress
+        if time.monotonic() >= due or progress.ended is not None:
+            due = time.monotonic() + EVERY_SECONDS
+            write_status(folder, progress)
+        on_event(progress)
+
     try:
-        yield telling
+        yield write_and_call
     except InputError as error:
-        telling.end(str(error))
+        last = last and replace(last, ended=str(error))
         raise
     finally:
-        telling.end()
-
-
-class _Telling:
-    def __init__(
-        self, folder: Path, on_event: OnProgress, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._folder = folder
-        self._on_event = on_event
-        self._clock = clock
-        self._next = 0.0
-        self._last: Progress | None = None
-        self._unwritten: Progress | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        now = self._clock()
-        self._last = self._unwritten = progress
-        if now >= self._next or progress.ended is not None:
-            self._next = now + EVERY_SECONDS
-            write_status(self._folder, progress)
-            self._unwritten = None
-        self._on_event(progress)
-
-    def end(self, why: str | None = None) -> None:
-        """Write the last progress that is not written yet, if it can be.
-
-        Args:
-            why: Reason for which the search ended by itself.
-        """
-        if self._last is not None and why is not None:
-            self._unwritten = replace(self._last, ended=why)
-        if self._unwritten is not None:
+        if last is not None:
             with suppress(InputError):
-                write_status(self._folder, self._unwritten)
+                write_status(folder, last)
 
 
 def write_status(folder: Path, progress: Progress) -> None:
     """Write the status of a search into its folder."""
-    said = {name: getattr(progress, name) for name in SAID}
-    status = Status(
-        os.getpid(), socket.gethostname(), time.time(), best=progress.best_value, **said
-    )
-    write_text(folder / NAME, json.dumps(asdict(status)) + "\n")
+    status = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "time": time.time(),
+        "best": progress.best_value,
+        **{name: getattr(progress, name) for name in SAID},
+    }
+    write_text(folder / NAME, json.dumps(status) + "\n")
 
 
 def read_status(folder: Path) -> Status:
@@ -153,10 +134,7 @@ def read_status(folder: Path) -> Status:
         # Earlier versions wrote the last two.
         **dict.fromkeys(("best", "workers", "ended", "forward", "of_alone")),
     )
-
-    def known(name: str, read: Callable[[Reader], T]) -> T | None:
-        return None if given[name].value is None else read(given[name])
-
+    best, workers, ended = (given[name] for name in ("best", "workers", "ended"))
     return Status(
         pid=given["pid"].integer(least=1, most=MOST_PID),
         host=given["host"].text(),
@@ -166,10 +144,10 @@ def read_status(folder: Path) -> Status:
         failed=given["failed"].integer(most=MOST),
         rate=given["rate"].number(),
         objective=given["objective"].text(),
-        best=known("best", lambda each: each.number(least=-math.inf)),
-        workers=known("workers", lambda each: each.integer(most=MOST)),
+        best=None if best.value is None else best.number(least=-math.inf),
+        workers=None if workers.value is None else workers.integer(most=MOST),
         leased=given["leased"].integer(most=MOST),
-        ended=known("ended", Reader.text),
+        ended=None if ended.value is None else ended.text(),
     )
 
 

@@ -6,22 +6,22 @@ database that Optuna supports. One process writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+import secrets
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.problem.objectives import Objective
-from search.study.database import add_trial, open_database, opening, reach
-from search.study.database_url import without_password
+from search.study.database import add_trial, open_database, opening
 from search.study.journal import read_storage, repair, write_storage
-from search.study.proposals import quiet
-from search.study.search_file import SearchFile, settle, study_name
+from search.study.options import without_password
+from search.study.samplers import quiet
+from search.study.search import Search
+from search.study.search_file import SearchFile, find_description, settle
 from search.study.trial_format import is_estimate
 from search.utils.file_lock import FolderLock
 from space.utils.atomic import make_folder, writing
@@ -37,10 +37,7 @@ class Store:
 
     Args:
         folder: Folder of the search, created if missing.
-        description: Settings that the results depend on.
-        objectives: Objectives, in the order of a trial's values.
-        url: URL of a database for the trials; None for a journal in the folder.
-        driver: PID of the process that runs the search; None for this one.
+        search: The search.
 
     Attributes:
         trials: Trials stored before opening, in the order of finishing.
@@ -50,73 +47,49 @@ class Store:
         InputError: The folder is in use or of another search, or the storage cannot be opened.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        description: SearchFile,
-        objectives: tuple[Objective, ...],
-        *,
-        url: str | None = None,
-        driver: int | None = None,
-    ) -> None:
-        make_folder(folder)
-        self._lock = FolderLock(folder, driver)
-        self._database: RDBStorage | None = None
-        self.notes: list[str] = []
-        try:
-            self._open(folder, description, objectives, url, driver)
-        except BaseException:
-            self.close()
-            raise
-
-    def _open(
-        self,
-        folder: Path,
-        description: SearchFile,
-        objectives: tuple[Objective, ...],
-        url: str | None,
-        driver: int | None,
-    ) -> None:
-        journal = folder / JOURNAL
+    def __init__(self, folder: Path, search: Search) -> None:
+        journal, url = folder / JOURNAL, search.options.storage
         storage = "journal" if url is None else without_password(url)
         self._place = str(journal) if url is None else f"storage {storage}"
-        there = journal.exists() and journal.stat().st_size > 0
-        if url is not None:
-            # Before `search.yaml` ties the folder to the URL, so that a wrong one can be corrected.
-            with opening(self._place):
-                reach(url)
-        name = study_name(folder, storage, there)
-        described = replace(description, storage=storage, study=name)
-        if url is None:
-            with opening(self._place), writing(journal):
-                note = repair(journal)
-                self.notes += [note] if note else []
-                self._read(read_storage(journal), name)
-                settle(folder, described, bool(self.trials))
-                # An interrupt inside Optuna's lock would surface as an error of its own.
-                with defer_signals():
-                    self._study = self._create(write_storage(journal), name, objectives)
-        else:
-            with opening(self._place):
-                self._database = open_database(url, name, driver)
-                self._read(self._database, name)
-                settle(folder, described, bool(self.trials))
-                self._study = self._create(self._database, name, objectives)
+        self._in_database = url is not None
+        self.notes: list[str] = []
+        make_folder(folder)
+        with ExitStack() as stack, opening(self._place):
+            stack.enter_context(FolderLock(folder, search.driver))
+            there = journal.exists() and journal.stat().st_size > 0
+            old = find_description(folder, storage, there)
+            name = old.study if old else f"{folder.resolve().name}-{secrets.token_hex(4)}"
+            described = replace(SearchFile.of(search), storage=storage, study=name)
+            if url is None:
+                with writing(journal):
+                    note = repair(journal)
+                    self.notes += [note] if note else []
+                    self._read(read_storage(journal), name)
+                    settle(folder, old, described, bool(self.trials))
+                    # An interrupt inside Optuna's lock would surface as an error of its own.
+                    with defer_signals():
+                        self._study = self._create(write_storage(journal), name, search)
+            else:
+                database = open_database(url, name, search.driver)
+                stack.callback(database.engine.dispose)
+                self._read(database, name)
+                settle(folder, old, described, bool(self.trials))
+                self._study = self._create(database, name, search)
+            self._opened = stack.pop_all()
 
     def _read(self, storage: BaseStorage, name: str) -> None:
         """Read the stored trials, without those whose metrics are estimates."""
         stored = _trials(storage, name)
-        self.trials = _without_estimates(stored)
+        self.trials = [trial for trial in stored if not is_estimate(trial)]
         if left_out := len(stored) - len(self.trials):
             self.notes.append(
                 f"{self._place}: {left_out:,} evaluations do not count, since an earlier version "
                 "stopped them early (search.racing): their metrics are estimates"
             )
 
-    def _create(
-        self, storage: BaseStorage, name: str, objectives: tuple[Objective, ...]
-    ) -> optuna.Study:
+    def _create(self, storage: BaseStorage, name: str, search: Search) -> optuna.Study:
         """Open the study to write to; one without trials is recreated with the objectives."""
+        objectives = search.problem.objectives
         names = [objective.name for objective in objectives]
         with quiet():
             if not self.trials:
@@ -140,7 +113,7 @@ class Store:
         """
         try:
             # Waiting for a database may be interrupted; writing to a file may not.
-            with writing(self._place), defer_signals(wanted=self._database is None):
+            with writing(self._place), defer_signals(wanted=not self._in_database):
                 add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
             reason = one_line(error.__cause__ or error)
@@ -148,9 +121,7 @@ class Store:
 
     def close(self) -> None:
         """Release the folder; calling it again does nothing."""
-        if self._database is not None:
-            self._database.engine.dispose()
-        self._lock.release()
+        self._opened.close()
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:
@@ -166,11 +137,8 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
     with opening(str(journal)):
         storage = read_storage(journal)
         names = [study.study_name for study in storage.get_all_studies()]
-        return _without_estimates(_trials(storage, names[0])) if names else []
-
-
-def _without_estimates(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if not is_estimate(trial)]
+        trials = _trials(storage, names[0]) if names else []
+        return [trial for trial in trials if not is_estimate(trial)]
 
 
 def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:

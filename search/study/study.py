@@ -6,9 +6,9 @@ evaluation in here: the driver takes jobs and brings outcomes.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import optuna
@@ -16,12 +16,11 @@ import optuna
 from search.problem.evaluation import Job, Outcome, Record, Source
 from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import groups_of
-from search.problem.problem import Problem
 from search.study.first_series import FirstSeries
 from search.study.proposals import Proposals
-from search.study.samplers import SamplerChoice
+from search.study.search import Search
 from search.study.storage import Store
-from search.study.trial_format import attributes, count_attempts, numbered, read_records
+from search.study.trial_format import attributes, numbered, read_records
 from search.study.warm_start import initial_archs
 from space.arch import Arch
 from space.genes import Genes
@@ -53,14 +52,9 @@ class Study:
     """Gives out jobs until `trials` evaluations are finished.
 
     Args:
-        problem: Search space, objectives and budget.
-        sampler: Sampler and its arguments.
-        trials: Number of finished evaluations, failed ones and those of earlier runs included.
-        seed: Seed of every random choice.
+        search: The search.
         store: Storage of finished evaluations; None for none.
-        initial: Archs to start from instead of the default ladder and hand-made ones.
         known: Metrics that other searches measured, by identity, which are reused.
-        retry_failed: Whether stored failures are evaluated again first; each arch counts once.
 
     Attributes:
         records: Finished evaluations in the order of finishing; the last one of each arch.
@@ -74,43 +68,39 @@ class Study:
 
     def __init__(
         self,
-        problem: Problem,
-        sampler: SamplerChoice,
-        trials: int,
-        *,
-        seed: int = 0,
+        search: Search,
         store: Store | None = None,
-        initial: Iterable[Arch] | None = None,
         known: Mapping[str, Mapping[str, float]] | None = None,
-        retry_failed: bool = False,
     ) -> None:
-        self.problem = problem
-        self.trials = trials
-        self.seed = seed
+        self.problem = problem = search.problem
+        self.trials = search.trials
+        self.seed = search.seed
         self.counts = Counts()
         self.ended: str | None = None
-        self._sampler = sampler
+        self._sampler = search.sampler.spec
         self._known = known or {}
         self._genes = Genes(problem.space)
         stored = store.trials if store else []
         self.records = read_records(stored, problem)
-        self._attempts = count_attempts(stored)
+        self._attempts = Counter(trial.user_attrs.get("identity") for trial in stored)
         self._series = FirstSeries(store, self.records)
-        failed = [each for each in self.records if retry_failed and each.error is not None]
+        retry = search.options.retry_failed
+        failed = [each for each in self.records if retry and each.error is not None]
         if failed:
-            self.trials = max(trials, len(self.records))
+            self.trials = max(self.trials, len(self.records))
             self.records = numbered(each for each in self.records if each.error is None)
         self._seen: dict[str, Record | None] = {each.identity: each for each in self.records}
-        self._rng = np.random.default_rng([seed, 1, len(self.records)])
+        self._rng = np.random.default_rng([self.seed, 1, len(self.records)])
         self._feasible = FeasibleArchs(problem.space, problem.budget)
         self._feasible.check(self._rng)
-        self._proposals = Proposals(problem, sampler, seed, stored)
+        self._proposals = Proposals(problem, search.sampler, self.seed, stored)
         self._open: dict[str, tuple[Job, optuna.Trial]] = {}
+        initial: Iterable[Arch] | None = search.initial
         if initial is None:
-            initial = initial_archs(problem, seed) if sampler.spec.learns else ()
+            initial = initial_archs(problem, self.seed) if self._sampler.learns else ()
         self._initial = deque(self._make_job(each.arch, "retry") for each in failed)
         self._initial.extend(self._make_job(arch) for arch in initial)
-        self._patience = sampler.spec.patience
+        self._patience = self._sampler.patience
         self._exhausted_space = False
         self._end_if_done()
 
@@ -166,7 +156,10 @@ class Study:
         unknown = job.identity not in self._open
         if known is not None or (unknown and len(self.records) >= self.trials):
             return None
-        outcome = self._check_metrics(outcome)
+        lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
+        if lacking is not None and not self._series.succeeded:
+            # No evaluation has succeeded yet, so it may always be missing.
+            raise InputError(lacking)
         record = self.problem.judge(job, outcome, len(self.records), reused)
         # After a restart of the study's process, outcomes may come of jobs that it does not know.
         _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
@@ -175,10 +168,9 @@ class Study:
         frozen = self._proposals.finish(trial, record.values)
         self._attempts[job.identity] += 1
         frozen.user_attrs = attributes(record, job, self.seed, self._attempts[job.identity])
-        self._series.add(frozen, record)
         self.records.append(record)
         self._seen[job.identity] = record
-        self._series.count(record, retried=job.source == "retry")
+        self._series.add(frozen, record, retried=job.source == "retry")
         self._end_if_done()
         return record
 
@@ -202,10 +194,12 @@ class Study:
                 self.counts.refused += 1
                 self._proposals.skip(trial, None)
             else:
-                self._patience = self._sampler.spec.patience
+                self._patience = self._sampler.patience
                 return self._give_out(Job(identity, arch, trial.params, "sampler"), trial)
             if self._proposals.needs_rebuild:
-                self._rebuild_proposals()
+                self._proposals.rebuild()
+                # The rebuilt study does not know the open jobs.
+                self._open = {job.identity: self._ask(job) for job in self.open}
         return self._draw()
 
     def _draw(self) -> Job | None:
@@ -213,7 +207,7 @@ class Study:
         if arch is None:
             return None
         self.counts.drawn += 1
-        self._patience = min(MOST_AFTER_DRAW, self._sampler.spec.patience)
+        self._patience = min(MOST_AFTER_DRAW, self._sampler.patience)
         return self._give_out(self._make_job(arch, "uniform"))
 
     def _make_job(self, arch: Arch, source: Source = "initial") -> Job:
@@ -229,11 +223,6 @@ class Study:
     def _ask(self, job: Job) -> tuple[Job, optuna.Trial]:
         return job, self._proposals.ask(job.genes)
 
-    def _rebuild_proposals(self) -> None:
-        """Rebuild the sampler's study without unevaluated trials, and ask open jobs again."""
-        self._proposals.rebuild()
-        self._open = {job.identity: self._ask(job) for job in self.open}
-
     def _end_if_done(self) -> None:
         if self.ended is None and len(self.records) >= self.trials:
             self._end(f"the {self.trials:,} evaluations that were asked for are finished")
@@ -241,19 +230,6 @@ class Study:
     def _end(self, reason: str) -> None:
         self._series.end(self.records)
         self.ended = reason
-
-    def _check_metrics(self, outcome: Outcome) -> Outcome:
-        """Make an outcome that lacks a metric a failure.
-
-        Raises:
-            InputError: No evaluation has succeeded yet, so the metric may always be missing.
-        """
-        lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
-        if lacking is None:
-            return outcome
-        if not self._series.succeeded:
-            raise InputError(lacking)
-        return replace(outcome, error=lacking)
 
     def _reuse_metrics(self, job: Job) -> bool:
         """Finish a job with another search's metrics; return whether they sufficed."""
@@ -266,6 +242,6 @@ class Study:
 
     def _describe_exhaustion(self) -> str:
         inside = "" if not self.problem.budget.limits else " inside the budget"
-        if self._feasible.exact:
+        if self._feasible.listed is not None:
             return f"every arch{inside} has been evaluated"
         return f"no arch{inside} was found that has not been evaluated"

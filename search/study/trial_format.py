@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -62,8 +61,8 @@ def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record
     genes = Genes(problem.space)
     found: dict[str, Record] = {}
     for trial in trials:
-        _check(trial)
-        record = _record(trial, problem, genes)
+        with naming(f"stored trial {trial.number}"):
+            record = _record(trial, problem, genes)
         if record.identity not in found or found[record.identity].error is not None:
             found.pop(record.identity, None)
             found[record.identity] = record
@@ -75,20 +74,16 @@ def numbered(records: Iterable[Record]) -> list[Record]:
     return [replace(record, number=number) for number, record in enumerate(records)]
 
 
-def count_attempts(trials: Iterable[FrozenTrial]) -> Counter[object]:
-    """Count the evaluations of each arch, by identity."""
-    return Counter(trial.user_attrs.get("identity") for trial in trials)
-
-
 def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
     """Return the metrics of the successful evaluations, by identity."""
     found: dict[str, Measured] = {}
     for trial in trials:
-        _check(trial)
-        identity, metrics = trial.user_attrs.get("identity"), trial.user_attrs.get("metrics")
-        if trial.state == TrialState.COMPLETE and isinstance(identity, str):
-            groups = read_groups(trial.user_attrs.get("groups"))
-            found[identity] = Measured(_metrics(metrics, trial), groups)
+        with naming(f"stored trial {trial.number}"):
+            _check(trial)
+            attrs = trial.user_attrs
+            if trial.state == TrialState.COMPLETE:
+                metrics = Measured(_read_metrics(attrs), read_groups(attrs.get("groups")))
+                found[str(attrs.get("identity"))] = metrics
     return found
 
 
@@ -99,7 +94,7 @@ def _check(trial: FrozenTrial) -> None:
         values = trial.values if isinstance(trial.values, list) else [trial.values or 0.0]
         if all(map(_is_number, (*values, *trial.constraints.values()))):
             return
-    raise InputError(f"stored trial {trial.number} was not written by a search")
+    raise InputError("was not written by a search")
 
 
 def _is_number(value: object) -> bool:
@@ -107,27 +102,22 @@ def _is_number(value: object) -> bool:
 
 
 def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
+    _check(trial)
     attrs = trial.user_attrs
-    with naming(f"stored trial {trial.number} does not fit the space"):
+    with naming("does not fit the space"):
         arch = genes.decode(trial.params)
-    identity = problem.space.identity(arch)
-    if attrs.get("identity") != identity:
-        raise InputError(
-            f"stored trial {trial.number} is of arch {shown(attrs.get('identity'))} "
-            f"where its genes give {identity}"
-        )
-    seconds = attrs.get("seconds", 0.0)
+    identity, stored = problem.space.identity(arch), attrs.get("identity")
+    if stored != identity:
+        raise InputError(f"is of arch {shown(stored)} where its genes give {identity}")
+    seconds, objectives = attrs.get("seconds", 0.0), len(problem.objectives)
     values = trial.values if trial.state == TrialState.COMPLETE else None
-    if values is not None and len(values) != len(problem.objectives):
-        raise InputError(
-            f"stored trial {trial.number} has {len(values)} values for "
-            f"{len(problem.objectives)} objectives"
-        )
+    if values is not None and len(values) != objectives:
+        raise InputError(f"has {len(values)} values for {objectives} objectives")
     return Record(
         trial.number,
         identity,
         arch,
-        _metrics(attrs.get("metrics", {}), trial),
+        _read_metrics(attrs),
         None if values is None else tuple(values),
         dict(trial.constraints),
         float(seconds) if isinstance(seconds, int | float) else 0.0,
@@ -137,7 +127,8 @@ def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
     )
 
 
-def _metrics(metrics: object, trial: FrozenTrial) -> dict[str, float]:
+def _read_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
+    metrics = attrs.get("metrics", {})
     if not isinstance(metrics, Mapping) or not all(map(_is_number, metrics.values())):
-        raise InputError(f"stored trial {trial.number}: metrics must be numbers by name")
+        raise InputError("metrics must be numbers by name")
     return {str(name): float(value) for name, value in metrics.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from search.problem.problem import Problem
@@ -31,20 +33,12 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     ]
     top = max(full * min([1.0, *shares]), low)
     made = [each.arch for each in baselines(space, top) if each.arch is not None]
-    rungs = [_rung(problem, rng, low, top, i) for i in range(1, RUNGS)]
-    archs = [largest, space.smallest(), *made, *(rung for rung in rungs if rung is not None)]
+    archs = [largest, space.smallest(), *made]
+    step = (top - low) / RUNGS
+    for i in range(1, RUNGS):
+        middle = low + step * (i + 0.5)
+        with suppress(InputError):  # no arch has such MACs
+            archs.append(space.sample(rng, macs=(middle - step / 2, middle + step / 2)))
     # Equal canonical forms are the same arch, to be proposed once.
     distinct = dict.fromkeys(space.canonical(arch) for arch in archs)
     return [arch for arch in distinct if budget.inside(arch)]
-
-
-def _rung(
-    problem: Problem, rng: np.random.Generator, low: float, top: float, i: int
-) -> Arch | None:
-    """Draw an arch near the i-th of RUNGS even steps of MACs; None where there is none."""
-    step = (top - low) / RUNGS
-    middle = low + step * (i + 0.5)
-    try:
-        return problem.space.sample(rng, macs=(middle - step / 2, middle + step / 2))
-    except InputError:
-        return None

@@ -35,7 +35,7 @@ from search.report.search_result import read_search
 from search.report.training_log import read_curves, read_log
 from search.run import run_search
 from search.study.samplers import parse_sampler
-from search.study.search_file import SearchFile
+from search.study.search import Search
 from search.study.session import Progress
 from search.study.status import described, read_status, write_status
 from search.study.storage import Store
@@ -191,7 +191,7 @@ def _resume(run):
     problem = problem_of(space, budget="macs=90%")
     # What evaluates is no part of this: it is what it was.
     origin = origin if isinstance(origin, dict) else {}
-    store = Store(folder, SearchFile.of(problem, sampler, 0, origin), problem.objectives)
+    store = Store(folder, Search(problem, sampler, folder=folder, origin=origin))
     try:
         _in_file(folder / "journal.log", read_records, store.trials, problem)
     finally:

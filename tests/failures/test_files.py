@@ -150,7 +150,7 @@ def newer_journal(path):
     with path.open("a") as file:
         for _ in range(2):
             file.write(json.dumps({"op_code": 99, "worker_id": "later", "novelty": 1}) + "\n")
-    return ["no journal of Optuna's"]
+    return ["cannot be opened: "]
 
 
 def newer_status(path):

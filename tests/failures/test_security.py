@@ -20,9 +20,9 @@ from training_toys import CLASSES, toy_backbone
 from search.cli.parse import parse_call
 from search.front.front import Front
 from search.run import run_search
-from search.study.journal import read_storage
+from search.study.options import SearchOptions
 from search.study.samplers import parse_sampler
-from search.study.search_file import SearchFile
+from search.study.search import Search
 from search.study.storage import Store, read_trials
 from search.study.trial_format import read_records
 from space import Arch, InputError, load_arch_file, save_arch
@@ -274,9 +274,11 @@ def test_a_sampler_is_one_of_those_listed(ran, name):
     ],
 )
 def test_a_storage_is_a_database_that_sqlalchemy_ships(tmp_path, ran, url):
-    problem = problem_of(SPACE)
-    description = SearchFile.of(problem, parse_sampler("RandomSampler"), 0, {})
-    message = in_a_line(Store, tmp_path / "s", description, problem.objectives, url=url)
+    def open_store():
+        options = SearchOptions(storage=url)
+        Store(tmp_path / "s", Search(problem_of(SPACE), folder=tmp_path / "s", options=options))
+
+    message = in_a_line(open_store)
     assert message.startswith(("storage: must be the URL", f"storage {url}: "))
     assert not ran.exists()
 
@@ -291,6 +293,5 @@ def test_a_journal_of_odd_operations_is_read_or_refused(tmp_path, code):
     journal.write_text("\n".join(lines) + "\n")
     records = []
     with suppress(InputError):
-        read_storage(journal)
         records = read_records(read_trials(folder), problem_of(SPACE))
     assert len(records) <= 5

@@ -12,6 +12,7 @@ from search.problem.objectives import parse_objectives
 from search.problem.problem import Problem
 from search.study.options import SearchOptions
 from search.study.samplers import parse_sampler
+from search.study.search import Search
 from search.study.study import Study
 from space import SearchSpace, macs
 
@@ -99,7 +100,10 @@ def problem_of(space, objectives=("top1", "macs"), budget=None):
 def study_of(space, trials, sampler="NSGAIISampler", budget=None, seed=0, **others):
     objectives = others.pop("objectives", ("top1", "macs"))
     problem = problem_of(space, objectives, budget)
-    return Study(problem, parse_sampler(sampler), trials, seed=seed, **others)
+    search = Search(
+        problem, parse_sampler(sampler), trials, seed, initial=others.pop("initial", None)
+    )
+    return Study(search, **others)
 
 
 def drive(study, evaluate, most=1 << 30):

@@ -53,5 +53,5 @@ def test_options_do_not_warn_and_other_arguments_are_unknown():
 def test_a_ready_problem_comes_alone(given):
     values = {"problem": problem_of(SPACE), "evaluate": Evaluate(SPACE), "trials": 5}
     assert run_search(**values).evaluations == 5
-    with pytest.raises(InputError, match=f"{next(iter(given))} given beside a problem"):
+    with pytest.raises(InputError, match="a problem comes alone"):
         run_search(**values, **given)

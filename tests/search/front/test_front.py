@@ -10,7 +10,7 @@ from search_toys import Evaluate, drive, problem_of, records_of, study_of, toy_s
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.front.hypervolume import hypervolume, hypervolume_steps, signed, worst_values
+from search.front.hypervolume import Archive, follow_archive, signed, worst_values
 from search.problem.objectives import Objective, parse_objectives
 from search.run import run_search
 from space import InputError, macs, params
@@ -53,18 +53,19 @@ def test_the_front_is_what_nothing_dominates(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_history_is_the_hypervolume_of_the_evaluations_so_far(seed):
+def test_the_steps_are_the_hypervolume_of_the_evaluations_so_far(seed):
     rng = random.Random(seed)
     names = rng.sample(["top1=max", "kl=min", "speed=max"], rng.randint(1, 3))
     problem = problem_of(SPACE, names)
     records = records_of(SPACE, random_values(rng, 25, names))
     front = Front.of(problem, records)
-    reference = signed(front.reference, problem.objectives)
-    points = []
-    for record, volume in zip(records, front.history, strict=True):
+    archive = Archive(signed(front.reference, problem.objectives))
+    grown, volume = dict(front.steps), 0.0
+    for count, record in enumerate(records, start=1):
         if record.values is not None:
-            points.append(signed(record.values, problem.objectives))
-        assert volume == pytest.approx(hypervolume(points, reference))
+            archive.add(signed(record.values, problem.objectives))
+        volume = grown.get(count, volume)
+        assert volume == pytest.approx(archive.volume)
 
 
 def test_searches_are_compared_with_one_reference():
@@ -72,13 +73,13 @@ def test_searches_are_compared_with_one_reference():
     records = records_of(SPACE, [(0.5, 4.0), None, (0.7, 6.0), (0.4, 7.0)])
     assert worst_values(records, objectives) == (0.4, 7.0)
     assert worst_values([], objectives) == (0.0, 0.0)
-    steps = hypervolume_steps(records, objectives, (0.0, 10.0))
+    steps = follow_archive(records, objectives, (0.0, 10.0))[1]
     assert steps == [(1, 0.5 * 6), (3, pytest.approx(0.5 * 6 + 0.2 * 4))]
 
 
 def test_an_empty_front_is_one():
     front = Front.of(problem_of(SPACE), records_of(SPACE, [None, None]))
-    assert (len(front), front.history, front.best(), front.rows()) == (0, [0.0, 0.0], None, [])
+    assert (len(front), front.steps, front.best(), front.rows()) == (0, (), None, [])
 
 
 @pytest.fixture(scope="module")

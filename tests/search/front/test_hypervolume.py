@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.front.hypervolume import Archive, hypervolume
+from search.front.hypervolume import Archive
 
 SIDE = 6
 
@@ -36,12 +36,10 @@ def clouds(dimensions):
 @given(data=st.data())
 def test_the_volume_is_that_of_the_cells(dimensions, data):
     points = data.draw(clouds(dimensions))
-    expected = cells(points, dimensions)
-    assert hypervolume(points, [SIDE] * dimensions) == expected
     archive = Archive([SIDE] * dimensions)
     for point in points:
         archive.add(point)
-    assert archive.volume == expected
+    assert archive.volume == cells(points, dimensions)
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,8 +7,14 @@ import pytest
 from search_toys import Evaluate, noise, toy_space
 
 from search.front.front import Front
-from search.front.leads import Lead
-from search.problem.paired_error import GROUPS, Measured, group_means, read_groups, standard_error
+from search.problem.paired_error import (
+    GROUPS,
+    Lead,
+    Measured,
+    group_means,
+    read_groups,
+    standard_error,
+)
 from search.run import run_search
 from search.study.options import SearchOptions
 

@@ -89,7 +89,7 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
     [
         (["--search.budget", "macs=5%"], "no arch is that cheap; the space reaches from"),
         (["--search.budget", "mac=50%"], "'mac'"),
-        (["--search.sampler", "nsga2"], "did you mean 'NSGAIISampler'"),
+        (["--search.sampler", "NSGASampler"], "did you mean 'NSGAIISampler'"),
         (["--search.sampler_args", "{population: 9}"], "unknown argument 'population'"),
         (["--search.objectives", "[top1, mac]"], "'mac'"),
         (["--search.objectives", "[miou=max, macs]"], "'miou' is not measured"),

@@ -5,7 +5,7 @@ from stored import search, study_in
 
 from search.study import database
 from search.study.database import ConnectionLostError, add_trial
-from search.study.database_url import without_password
+from search.study.options import without_password
 from space import InputError
 
 

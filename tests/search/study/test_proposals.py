@@ -6,8 +6,8 @@ from optuna.trial import TrialState
 from search_toys import problem_of, toy_space
 
 from search.problem.evaluation import Record
-from search.study.proposals import MAX_GENETIC_TRIALS, MIN_SKIPPED, Proposals, quiet
-from search.study.samplers import SAMPLERS, SamplerChoice
+from search.study.proposals import MAX_GENETIC_TRIALS, MIN_SKIPPED, Proposals
+from search.study.samplers import SAMPLERS, SamplerChoice, quiet
 from space import Genes
 
 PROBLEM = problem_of(toy_space())

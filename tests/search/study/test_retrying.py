@@ -7,7 +7,8 @@ from stored import SPACE, search, stored
 from search.cli.main import main
 from search.distributed.study_actor import StudyHost
 from search.problem.evaluation import Outcome
-from search.study.session import MAX_FAILURE_NOTES, Search
+from search.study.search import Search
+from search.study.session import MAX_FAILURE_NOTES
 from search.study.status import described, read_status
 from search.study.storage import read_trials
 from space import InputError
