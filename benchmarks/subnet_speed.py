@@ -20,7 +20,7 @@ import torch
 from peaks import peak_bytes
 
 from search.latency.conditions import Conditions
-from search.latency.measure import device_name, take_turns, waiting_for
+from search.latency.measure import device_name, get_synchronize, time_interleaved
 from search.latency.subnets import compiled
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
@@ -130,13 +130,13 @@ def main(argv: list[str] | None = None) -> None:
         nets = {name: compiled(net, device) for name, net in nets.items()}
     size = (args.batch, 3, *backbone.patch_embed.img_size)
     images = torch.randn(size, device=device, dtype=getattr(torch, args.dtype))
-    wait = waiting_for(device)
+    wait = get_synchronize(device)
     with torch.inference_mode():
         runs = {name: lambda net=net: net(images) for name, net in nets.items()}
-        taken = take_turns(runs, args.rounds, wait, warm_up=1)
+        taken = time_interleaved(runs, args.rounds, wait, warm_up=1)
         rows = {name: row(name, archs, shape, taken) for name in archs}
         if not args.compile:
-            parts = take_turns(block_runs(supernet, images), 3 * args.rounds, wait)
+            parts = time_interleaved(block_runs(supernet, images), 3 * args.rounds, wait)
             peaks = {name: peak_bytes(run, device) for name, run in runs.items()}
             for name in archs:
                 rows[name]["peak"] = peaks[name] / peaks[FULL]

@@ -119,7 +119,9 @@ def make_problem(
     return Problem(space, wanted, limits, digests, directions)
 
 
-def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[str, LatencyTable]:
+def match_tables(
+    tables: Iterable[LatencyTable], digests: Mapping[str, str]
+) -> dict[str, LatencyTable]:
     """Match the latency costs of a search to tables.
 
     Args:

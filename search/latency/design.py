@@ -16,12 +16,12 @@ from space.space import SearchSpace
 COVERAGE = 4
 
 
-def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
+def design_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
     """Choose the full and the smallest arch, and others until `COVERAGE` have each term.
 
     Each step draws a random arch with the term that the fewest archs have so far.
     """
-    ways = _Ways(space)
+    ways = _PathSampler(space)
     archs = dict.fromkeys((space.largest(), space.smallest()))
     counts = Counter(dict.fromkeys(list_terms(space), 0))
     tries = Counter[Term]()
@@ -40,7 +40,7 @@ def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
             counts.update(count_terms(arch, space.shape).keys())
 
 
-def held_out_archs(
+def draw_held_out(
     space: SearchSpace, rng: np.random.Generator, count: int, others: list[Arch]
 ) -> list[Arch]:
     """Draw archs evenly over MACs, without the others; fewer where the space is small."""
@@ -54,7 +54,7 @@ def held_out_archs(
     return list(found)
 
 
-class _Ways:
+class _PathSampler:
     """Random paths through given edges of a space's graph."""
 
     def __init__(self, space: SearchSpace) -> None:

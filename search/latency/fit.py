@@ -18,10 +18,10 @@ Array = NDArray[np.float64]
 
 # Relative scales of the regularisation: deviation of a term from its operator's smooth curve, and
 # noise of an arch. With few archs a term, the curve decides; with many, the measurements.
-STRAY = 0.3
-NOISE = 0.02
+TERM_SCALE = 0.3
+NOISE_SCALE = 0.02
 # Weight of the full arch, whose latency is 100% in budgets.
-PINNED = 30.0
+FULL_WEIGHT = 30.0
 TOO_FAR = (
     "That is too far off to rest a budget on: measure again with the machine to itself, "
     "with more --rounds, or with a larger --batch"
@@ -51,7 +51,7 @@ class Error:
         """Compare predictions with measurements of the same archs, two or more."""
         guess, truth = np.array(predicted), np.array(measured)
         sizes = np.abs(guess / truth - 1)
-        return cls(float(sizes.mean()), float(sizes.max()), tau(guess, truth), len(truth))
+        return cls(float(sizes.mean()), float(sizes.max()), kendall_tau(guess, truth), len(truth))
 
     @property
     def large(self) -> bool:
@@ -65,7 +65,7 @@ class Error:
         )
 
 
-def tau(predicted: ArrayLike, measured: ArrayLike) -> float:
+def kendall_tau(predicted: ArrayLike, measured: ArrayLike) -> float:
     """Compute Kendall's tau over the pairs with different predictions; 0 without any."""
     guess, truth = np.array(predicted, dtype=float), np.array(measured, dtype=float)
     apart = np.sign(guess[:, None] - guess) * ~np.isclose(guess[:, None], guess, rtol=1e-6)
@@ -73,7 +73,7 @@ def tau(predicted: ArrayLike, measured: ArrayLike) -> float:
     return float((apart * np.sign(truth[:, None] - truth)).sum() / pairs) if pairs else 0.0
 
 
-def fit(
+def fit_terms(
     measured: Mapping[Arch, float], shape: BackboneShape, terms: Sequence[Term]
 ) -> dict[Term, float]:
     """Fit non-negative seconds of each term by least squares of relative errors.
@@ -92,13 +92,13 @@ def fit(
         for term, count in count_terms(arch, shape).items():
             row[column[term]] = count
     seconds = np.array(list(measured.values()))
-    weights = np.where([arch == Arch.full(shape.depth) for arch in measured], PINNED, 1.0)
+    weights = np.where([arch == Arch.full(shape.depth) for arch in measured], FULL_WEIGHT, 1.0)
     counts *= (weights / seconds)[:, None]
     curves = _curves(terms)
     smooth = curves @ nnls(counts @ curves, weights)[0]
     # A floor, since a term with 0 on the curve may still take a small part of a block's time.
-    scale = STRAY * np.maximum(smooth, 1e-3 * seconds.max() / shape.depth)
-    near, wanted = NOISE * np.diag(1 / scale), NOISE * smooth / scale
+    scale = TERM_SCALE * np.maximum(smooth, 1e-3 * seconds.max() / shape.depth)
+    near, wanted = NOISE_SCALE * np.diag(1 / scale), NOISE_SCALE * smooth / scale
     found = nnls(np.vstack([counts, near]), np.concatenate([weights, wanted]))[0]
     return {term: float(value) for term, value in zip(terms, found, strict=True)}
 

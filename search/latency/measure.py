@@ -43,7 +43,7 @@ class Timing(NamedTuple):
         return cls(median(taken), (third - first) / median(taken))
 
 
-def take_turns(
+def time_interleaved(
     runs: Mapping[K, Callable[[], object]],
     rounds: int,
     wait: Callable[[], None],
@@ -97,16 +97,16 @@ def time_rounds(
     Raises:
         InputError: The device cannot be synchronised.
     """
-    wait, warm_up = waiting_for(device), WARM_UP
+    wait, warm_up = get_synchronize(device), WARM_UP
     for i in track(rounds, title, console=console, disable=not console.is_terminal):
-        taken = take_turns(runs, 1, wait, warm_up, seed=i)
+        taken = time_interleaved(runs, 1, wait, warm_up, seed=i)
         yield [seconds for (seconds,) in taken.values()]
         warm_up = 0
         if not console.is_terminal:
             console.print(f"{title}: round {i + 1} of {rounds.stop}")
 
 
-def steady(names: Iterable[K], rounds: Sequence[Sequence[float]]) -> dict[K, Timing]:
+def remove_drift(names: Iterable[K], rounds: Sequence[Sequence[float]]) -> dict[K, Timing]:
     """Summarise each run without the rounds' drift: a device that heats up, other load.
 
     A round's drift is the median over runs of their slowdown in it.
@@ -121,7 +121,7 @@ def steady(names: Iterable[K], rounds: Sequence[Sequence[float]]) -> dict[K, Tim
     return {name: Timing.of(row) for name, row in zip(names, rows, strict=True)}
 
 
-def waiting_for(device: torch.device) -> Callable[[], None]:
+def get_synchronize(device: torch.device) -> Callable[[], None]:
     """Return a function that synchronises the device.
 
     Raises:
@@ -149,7 +149,7 @@ def device_name(device: torch.device) -> str:
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def images_like(model: nn.Module, batch: int) -> torch.Tensor:
+def make_images(model: nn.Module, batch: int) -> torch.Tensor:
     """Make random images (B, C, H, W) for a timm VisionTransformer, on its device."""
     parameter = next(model.parameters())
     size = (batch, model.in_chans, *model.patch_embed.img_size)  # type: ignore[union-attr, misc]

@@ -13,7 +13,7 @@ from space.utils.atomic import writing
 from space.utils.yaml_file import write_text
 
 
-class Rounds:
+class RoundLog:
     """A file with a header and one line per round; it is deleted once the table is written.
 
     Args:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from search.latency.conditions import Conditions
-from search.latency.measure import device_name, images_like
+from search.latency.measure import device_name, make_images
 from space.arch import Arch
 from supernet.models.subnet import extract
 from supernet.models.supernet import Supernet
@@ -18,7 +18,7 @@ from supernet.models.supernet import Supernet
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-def conditions_on(
+def make_conditions(
     device: torch.device, batch: int, dtype: str | None, compiled: bool
 ) -> Conditions:
     """Make the conditions of a measurement; the default dtype is the device's usual one.
@@ -30,7 +30,7 @@ def conditions_on(
     return Conditions(device_name(device), batch, dtype or usual, compiled)  # type: ignore[arg-type]
 
 
-def runs_of(
+def make_forward_passes(
     supernet: Supernet, archs: Iterable[Arch], conditions: Conditions, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """Make forward passes of subnets, by identity, which share the supernet's weights.
@@ -43,7 +43,7 @@ def runs_of(
     """
     net = copy.deepcopy(supernet).to(device, getattr(torch, conditions.dtype))
     net.eval().requires_grad_(False)
-    images = images_like(net, conditions.batch)
+    images = make_images(net, conditions.batch)
     runs: dict[str, Callable[[], object]] = {}
     for arch in archs:
         subnet: Forward = extract(net, arch, share=True)

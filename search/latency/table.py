@@ -27,7 +27,7 @@ KEYS = ("schema", "name", "conditions", "full_ms", "terms", "measured", "shape")
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredArch:
     """A measured arch.
 
     Args:
@@ -50,10 +50,10 @@ class LatencyTable:
     Args:
         name: Name of the device in budgets: `latency_ms@NAME`.
         conditions: Conditions of the measurements.
-        full_ms: Measured milliseconds of the full network.
+        full_ms: MeasuredArch milliseconds of the full network.
         error: Prediction error on held-out archs; None where it is unknown.
         terms: Milliseconds of each term.
-        measured: Measured archs.
+        measured: MeasuredArch archs.
         shape: Shape of the backbone.
     """
 
@@ -62,7 +62,7 @@ class LatencyTable:
     full_ms: float
     error: Error | None
     terms: dict[Term, float]
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredArch, ...]
     shape: BackboneShape
 
     def predict(self, arch: Arch) -> float:
@@ -187,13 +187,15 @@ def _read_term(reader: Reader) -> tuple[Term, float]:
     return Term(operator.text(), tokens.integer(), left.integer()), ms.number()
 
 
-def _read_measured(reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]) -> Measured:
+def _read_measured(
+    reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]
+) -> MeasuredArch:
     given = reader.mapping("ms", "spread", "held_out", "blocks")
     arch = read_blocks(given["blocks"])
     for term in given["blocks"].make(count_terms, arch, shape):
         if term not in terms:
             raise given["blocks"].error(f"{term} is not among the terms of this table")
-    return Measured(
+    return MeasuredArch(
         arch, given["ms"].positive(), given["spread"].number(), given["held_out"].flag()
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.latency.costs import by_cost
+from search.latency.costs import match_tables
 from search.latency.table import LatencyTable
 from search.latency.terms import arch_terms
 from search.pipeline.run_folder import section
@@ -93,7 +93,7 @@ def collect_latency_data(
         searched = search.front.shape
         if any(getattr(shape, key) != getattr(searched, key) for key in ("depth", "width", "grid")):
             return None
-        cost = next(iter(by_cost([table], search.tables)), "")
+        cost = next(iter(match_tables([table], search.tables)), "")
         if cost in search.limits:
             limit = search.limits[cost] / table.full_ms
         for entry in search.front.entries:

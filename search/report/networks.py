@@ -10,7 +10,7 @@ from typing import Any
 from search.front.front import Front
 from search.front.front_file import FrontEntry
 from search.pipeline.choose import Purpose
-from search.pipeline.network_folder import ARCH, failure
+from search.pipeline.network_folder import ARCH, read_failure
 from search.pipeline.run_folder import CONFIG, read_values, section
 from search.problem.latency_names import is_latency
 from search.report.training_log import Row, read_log
@@ -23,7 +23,7 @@ from space.utils.reader import Reader
 
 
 @dataclass(frozen=True)
-class Timing:
+class SpeedFigure:
     """Milliseconds of a batch, or images/s.
 
     Args:
@@ -67,8 +67,8 @@ class Network:
     inherited: Mapping[str, float] = field(default_factory=dict)
     retrained: Mapping[str, float] = field(default_factory=dict)
     test_images: int | None = None
-    speed: Timing | None = None
-    latencies: Mapping[str, Timing] = field(default_factory=dict)
+    speed: SpeedFigure | None = None
+    latencies: Mapping[str, SpeedFigure] = field(default_factory=dict)
     log: tuple[Row, ...] = ()
     budgets: tuple[str, ...] = ()
     better: FrontEntry | None = None
@@ -122,7 +122,7 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
     for folder in sorted(each for each in (run / "retrain" / name).glob("*") if each.is_dir()):
         if (folder / ARCH).exists():
             networks.append(_read_network(run, folder))
-        elif (reason := failure(folder)) is None:
+        elif (reason := read_failure(folder)) is None:
             unfinished.append(f"{folder.name} is not finished: left out.")
         else:
             unfinished.append(f"{folder.name} could not be retrained, and is left out: {reason}")
@@ -145,7 +145,7 @@ def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
     for title, entry in picks.items():
         path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
         latencies = {
-            cost: Timing(entry.measured.get(cost, ms), measured=cost in entry.measured)
+            cost: SpeedFigure(entry.measured.get(cost, ms), measured=cost in entry.measured)
             for cost, ms in entry.metrics.items()
             if is_latency(cost)
         }
@@ -196,11 +196,11 @@ def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
     return figures
 
 
-def _read_timing(reader: Reader) -> Timing:
+def _read_timing(reader: Reader) -> SpeedFigure:
     given = reader.mapping(
         "value", device=None, batch=None, dtype=None, compiled=None, measured=False
     )
     batch = given["batch"].value
     parts = (given["device"].value, batch and f"batch {batch}", given["dtype"].value)
     conditions = ", ".join(str(each) for each in parts if each is not None)
-    return Timing(given["value"].number(), conditions, given["measured"].value is True)
+    return SpeedFigure(given["value"].number(), conditions, given["measured"].value is True)

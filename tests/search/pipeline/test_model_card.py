@@ -82,7 +82,7 @@ def test_a_card_without_figures_has_the_exact_ones_alone():
     card = card_of("subnet.safetensors", metrics={})
     assert card.data.eval_results is None
     assert [row.split(" | ")[-1] for row in rows_of(card)] == ["measured |", *["exact |"] * 2]
-    assert "weights that lay beside its arch file" in card.text
+    assert "the weights beside its arch file" in card.text
 
 
 def test_a_card_names_what_the_hub_has_and_what_training_began_with():

@@ -174,8 +174,8 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--archs", "a.yaml"], "export.format: arch files take"),
-        (["--archs", "a.yaml", "--format", "portfolio"], "export.format: arch files take"),
+        (["--archs", "a.yaml"], "export.format: arch files need"),
+        (["--archs", "a.yaml", "--format", "portfolio"], "export.format: arch files need"),
         (["--archs", "a.yaml", "--format", "onnx"], "a.yaml: cannot be read"),
         (["--format", "tflite"], "export.format"),
     ],

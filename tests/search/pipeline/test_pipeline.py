@@ -190,7 +190,7 @@ def test_a_search_that_goes_on_retrains_its_new_best_and_keeps_the_old_one(run, 
     assert archs[0] != archs[1]
     (earlier,) = (place / "earlier").iterdir()
     assert load_arch_file(earlier / "arch.yaml").arch == archs[0]
-    assert "no longer its choice" in capsys.readouterr().out
+    assert "no longer the best choice" in capsys.readouterr().out
 
 
 def test_a_run_refuses_another_recipe_of_retraining_before_it_searches(run, capsys):
