@@ -49,7 +49,7 @@ def claim_folder(
             with FolderLock(folder):
                 aside = _set_aside(folder, earlier, space)
             print_line(
-                console, f"{folder}: its arch is no longer the best choice: moved to {aside}"
+                console, f"{folder}: its arch is no longer the best: moved to {aside}"
             )
     return folder
 

@@ -91,10 +91,10 @@ def test_a_card_names_what_the_hub_has_and_what_training_began_with():
         data = DataConfig(dataset=DatasetConfig(name=name))
         card = card_of(SUPERNET, config=Config(backbone=backbone, data=data))
         assert card.data.datasets == found
-        assert "beginning with `deit.pth`" in card.text
+        assert "starting from `deit.pth`" in card.text
         assert "secret" not in card.text
     pretrained = Config(backbone=BackboneConfig(model="m", pretrained=True))
-    assert "beginning with timm's pretrained weights" in card_of(SUPERNET, config=pretrained).text
+    assert "starting from timm's pretrained weights" in card_of(SUPERNET, config=pretrained).text
 
 
 def test_a_card_describes_each_block_and_each_file():

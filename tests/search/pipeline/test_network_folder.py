@@ -51,7 +51,7 @@ def test_another_arch_is_set_aside_whole_and_it_is_said(folder, name):
     before = {each.name: each.read_bytes() for each in place.iterdir()}
     _, finished, told = taken(folder, TWO)
     assert not finished
-    assert "is no longer the best choice: moved to" in told
+    assert "is no longer the best: moved to" in told
     assert {each.name for each in place.iterdir()} == {"config.yaml", "earlier", "lock"}
     (aside,) = (place / "earlier").iterdir()
     assert str(aside) in told

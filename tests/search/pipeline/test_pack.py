@@ -96,7 +96,7 @@ def test_its_card_says_what_was_measured_and_on_what(config):
     ):
         assert words in card.text
     assert "onnxruntime" not in card.text
-    assert "beginning with random weights" in card.text
+    assert "starting from random weights" in card.text
     assert str(config.parent) not in card.text
 
 
