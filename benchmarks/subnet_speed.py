@@ -21,7 +21,7 @@ from peaks import peak_bytes
 
 from search.latency.conditions import Conditions
 from search.latency.measure import device_name, get_synchronize, time_interleaved
-from search.latency.subnets import compiled
+from search.latency.subnets import compile_subnet
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
 from supernet import Supernet, backbone_shape, extract
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> None:
     archs = archs_of(shape)
     nets = {FULL: backbone, **{name: extract(supernet, arch) for name, arch in archs.items()}}
     if args.compile:
-        nets = {name: compiled(net, device) for name, net in nets.items()}
+        nets = {name: compile_subnet(net, device) for name, net in nets.items()}
     size = (args.batch, 3, *backbone.patch_embed.img_size)
     images = torch.randn(size, device=device, dtype=getattr(torch, args.dtype))
     wait = get_synchronize(device)

@@ -1,4 +1,4 @@
-"""Extracted subnets as functions to time."""
+"""Forward passes of extracted subnets, to be timed."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def make_forward_passes(
     for arch in archs:
         subnet: Forward = extract(net, arch, share=True)
         if conditions.compiled:
-            subnet = compiled(subnet, images.device)
+            subnet = compile_subnet(subnet, images.device)
         runs[supernet.space.identity(arch)] = partial(_forward, subnet, images)
     return runs
 
 
-def compiled(subnet: Forward, device: torch.device) -> Forward:
+def compile_subnet(subnet: Forward, device: torch.device) -> Forward:
     """Compile a subnet as one graph; on a GPU as a CUDA graph, without launch overhead."""
     mode = "reduce-overhead" if device.type == "cuda" else None
-    # Isolated: subnets share their code, so each call would try the guards of all others.
+    # Subnets share their code: without isolation, each call would check the guards of all others.
     options: dict[str, Any] = {"mode": mode, "isolate_recompiles": True}
     return torch.compile(subnet, fullgraph=True, dynamic=False, **options)
 

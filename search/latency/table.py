@@ -1,7 +1,6 @@
 """Latency tables: latencies measured on a device, for searches on any machine.
 
-Schema tokennas/latency/1. `shape`, which is needed to check the costs, stands last: a truncated
-file is noticed.
+Schema tokennas/latency/1. The required key `shape` is last, so that a truncated file is refused.
 """
 
 from __future__ import annotations
@@ -71,35 +70,39 @@ class LatencyTable:
         Raises:
             InputError: The arch does not fit the backbone, or the table lacks one of its terms.
         """
-        found = count_terms(arch, self.shape)
-        for term in found:
+        counts = count_terms(arch, self.shape)
+        for term in counts:
             if term not in self.terms:
                 raise InputError(f"latency {self.name}: no entry for {term}")
-        return sum(count * self.terms[term] for term, count in found.items())
+        return sum(count * self.terms[term] for term, count in counts.items())
 
-    def check(self, space: SearchSpace, whose: str) -> None:
+    def check(self, space: SearchSpace, source: str) -> None:
         """Check that the table covers the archs of a space.
 
+        Args:
+            space: The space.
+            source: File or name of the table, for messages.
+
         Raises:
-            InputError: The table is of another backbone, lacks a term, or has no error.
+            InputError: The table is of another backbone, lacks a term, or has no `error`.
         """
         if self.error is None:
             raise InputError(
-                f"{whose}: does not say how far its predictions are off (`error`); "
+                f"{source}: lacks the `error` of its predictions; "
                 "measure again: tokennas profile CONFIG"
             )
         for field in fields(BackboneShape):
-            found, wanted = getattr(self.shape, field.name), getattr(space.shape, field.name)
-            # Shapes may differ in the head: other classes take next to no time.
-            if found != wanted and field.name != "head":
+            actual, expected = getattr(self.shape, field.name), getattr(space.shape, field.name)
+            # Other classes change the head alone, whose time is negligible.
+            if actual != expected and field.name != "head":
                 raise InputError(
-                    f"{whose}: of another backbone: {field.name} {found} instead of {wanted}; "
+                    f"{source}: of another backbone: {field.name} {actual} instead of {expected}; "
                     "measure this one: tokennas profile CONFIG"
                 )
         missing = [term for term in list_terms(space) if term not in self.terms]
         if missing:
             raise InputError(
-                f"{whose}: has no entry for {missing[0]} and {len(missing) - 1} more that this "
+                f"{source}: has no entry for {missing[0]} and {len(missing) - 1} more that this "
                 "space may choose; measure it: tokennas profile CONFIG"
             )
 
@@ -136,7 +139,7 @@ class LatencyTable:
         """Read the file.
 
         Raises:
-            InputError: The file is invalid; the message says where.
+            InputError: The file is invalid.
         """
         reader = open_yaml(path, SCHEMA)
         given = reader.mapping(*KEYS, error=None)
@@ -144,7 +147,7 @@ class LatencyTable:
         terms = dict(map(_read_term, given["terms"].items()))
         archs = given["measured"].items()
         if not archs:
-            raise given["measured"].error("must be the archs that were measured")
+            raise given["measured"].error("must list the measured archs, got none")
         return cls(
             given["name"].make(check_name, given["name"].value),
             _read_conditions(given["conditions"]),

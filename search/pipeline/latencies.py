@@ -61,7 +61,7 @@ def choose_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
         if table is None:
             known = ", ".join(sorted(tables))
             raise InputError(
-                f"search: {name}: there are latency tables of {known}; say which, as in "
+                f"search: {name}: there are latency tables of {known}; choose one, as in "
                 f"latency_ms@{min(tables)}, or name one file by --search.latency"
             )
         chosen[table.name] = table

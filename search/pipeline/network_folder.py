@@ -48,9 +48,7 @@ def claim_folder(
         if space.identity(earlier) != space.identity(arch):
             with FolderLock(folder):
                 aside = _set_aside(folder, earlier, space)
-            print_line(
-                console, f"{folder}: its arch is no longer the best: moved to {aside}"
-            )
+            print_line(console, f"{folder}: its arch is no longer the best: moved to {aside}")
     return folder
 
 

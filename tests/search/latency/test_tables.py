@@ -77,7 +77,7 @@ def test_a_search_goes_on_with_its_table_whatever_was_measured_since(run):
     assert names_of(config_of(run, budget="latency_ms@gpu=80%")) == ["gpu"]
     both = "latency_ms@gpu=80%, latency_ms@cpu=70%"
     assert names_of(config_of(run, budget=both)) == ["gpu", "cpu"]
-    with pytest.raises(InputError, match=r"tables of cpu, gpu; say which, as in latency_ms@cpu"):
+    with pytest.raises(InputError, match=r"tables of cpu, gpu; choose one, as in latency_ms@cpu"):
         names_of(config_of(run, name="other"))
     with pytest.raises(InputError, match="latency_ms@tpu: there are latency tables of cpu, gpu"):
         names_of(config_of(run, budget="latency_ms@tpu=80%"))

@@ -64,7 +64,7 @@ def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
     assert table.conditions.device == device_name(torch.device("cpu"))
     assert not (path.parent / "cpu.rounds.jsonl").exists()
     out = capsys.readouterr().out
-    assert f"{table.error.archs} archs that had no part in it: mean error" in out
+    assert f"{table.error.archs} held-out archs: mean error" in out
     assert f"full network {table.full_ms:.3f} ms" in out
     assert main(["search", config, *budget]) == 0
     assert "budget: latency_ms=1000" in resolved.read_text()
@@ -176,7 +176,7 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--batch", "0"], "batch: must be a count of images, got 0"),
+        (["--batch", "0"], "batch: must be at least 1, got 0"),
         (["--dtype", "float8"], "dtype must be one of float32, bfloat16, float16, got 'float8'"),
         (["--name", "a/b"], "--name: must be letters, digits, - and _ alone"),
         (["--rounds", "1"], "--rounds: must be at least 2, got 1"),
