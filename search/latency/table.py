@@ -142,17 +142,17 @@ class LatencyTable:
             InputError: The file is invalid.
         """
         reader = open_yaml(path, SCHEMA)
-        given = reader.mapping(*KEYS, error=None)
-        shape = BackboneShape.read(given["shape"])
-        terms = dict(map(_read_term, given["terms"].items()))
-        archs = given["measured"].items()
+        values = reader.mapping(*KEYS, error=None)
+        shape = BackboneShape.read(values["shape"])
+        terms = dict(map(_read_term, values["terms"].items()))
+        archs = values["measured"].items()
         if not archs:
-            raise given["measured"].error("must list the measured archs, got none")
+            raise values["measured"].error("must list the measured archs, got none")
         return cls(
-            given["name"].make(check_name, given["name"].value),
-            _read_conditions(given["conditions"]),
-            given["full_ms"].positive(),
-            None if given["error"].value is None else _read_error(given["error"]),
+            values["name"].make(check_name, values["name"].value),
+            _read_conditions(values["conditions"]),
+            values["full_ms"].positive(),
+            None if values["error"].value is None else _read_error(values["error"]),
             terms,
             tuple(_read_measured(each, shape, terms) for each in archs),
             shape,
@@ -161,24 +161,24 @@ class LatencyTable:
 
 def _read_conditions(reader: Reader) -> Conditions:
     # Earlier versions wrote the clock too.
-    given = reader.mapping("device", "batch", "dtype", "compiled", "libraries", clock_mhz=None)
+    values = reader.mapping("device", "batch", "dtype", "compiled", "libraries", clock_mhz=None)
     return reader.make(
         Conditions,
-        given["device"].text(),
-        given["batch"].integer(),
-        given["dtype"].value,
-        given["compiled"].flag(),
-        given["libraries"].text(),
+        values["device"].text(),
+        values["batch"].integer(),
+        values["dtype"].value,
+        values["compiled"].flag(),
+        values["libraries"].text(),
     )
 
 
 def _read_error(reader: Reader) -> Error:
-    given = reader.mapping("mean", "worst", "kendall_tau", "archs")
+    values = reader.mapping("mean", "worst", "kendall_tau", "archs")
     return Error(
-        given["mean"].number(),
-        given["worst"].number(),
-        given["kendall_tau"].number(least=-1),
-        given["archs"].integer(),
+        values["mean"].number(),
+        values["worst"].number(),
+        values["kendall_tau"].number(least=-1),
+        values["archs"].integer(),
     )
 
 
@@ -193,13 +193,13 @@ def _read_term(reader: Reader) -> tuple[Term, float]:
 def _read_measured(
     reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]
 ) -> MeasuredArch:
-    given = reader.mapping("ms", "spread", "held_out", "blocks")
-    arch = read_blocks(given["blocks"])
-    for term in given["blocks"].make(count_terms, arch, shape):
+    values = reader.mapping("ms", "spread", "held_out", "blocks")
+    arch = read_blocks(values["blocks"])
+    for term in values["blocks"].make(count_terms, arch, shape):
         if term not in terms:
-            raise given["blocks"].error(f"{term} is not among the terms of this table")
+            raise values["blocks"].error(f"{term} is not among the terms of this table")
     return MeasuredArch(
-        arch, given["ms"].positive(), given["spread"].number(), given["held_out"].flag()
+        arch, values["ms"].positive(), values["spread"].number(), values["held_out"].flag()
     )
 
 

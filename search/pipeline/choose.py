@@ -10,7 +10,7 @@ from typing import Literal
 from search.front.front import Front
 from search.front.front_file import FrontEntry
 from search.pipeline.config import Config
-from search.pipeline.given_archs import read_archs
+from search.pipeline.named_archs import read_archs
 from search.problem.budget import amount_of
 from search.problem.latency_names import measured_name
 from space.arch import Arch

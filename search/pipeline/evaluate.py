@@ -16,8 +16,8 @@ from search.latency.measure import device_name, get_synchronize, make_images, ti
 from search.latency.table import LatencyTable
 from search.pipeline.context import RunContext
 from search.pipeline.export import write_arch
-from search.pipeline.given_archs import read_archs
 from search.pipeline.latencies import time_archs
+from search.pipeline.named_archs import read_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.pipeline.pack import load_subnet
 from search.problem.latency_names import is_latency

@@ -13,8 +13,8 @@ from search.front.front_file import FRONT
 from search.pipeline.choose import check_names
 from search.pipeline.config import Config
 from search.pipeline.context import SUPERNET_SECTIONS, RunContext
-from search.pipeline.given_archs import NamedArch, file_stem, read_archs
 from search.pipeline.latencies import format_latencies, tables_by_cost
+from search.pipeline.named_archs import NamedArch, file_stem, read_archs
 from search.pipeline.pack import Packer, is_package
 from search.pipeline.search import check_front
 from search.utils.console import print_line

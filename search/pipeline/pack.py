@@ -14,8 +14,8 @@ from torch import Tensor
 
 from search.front.front import Front
 from search.pipeline.context import RunContext
-from search.pipeline.given_archs import NamedArch
 from search.pipeline.model_card import SUPERNET, render_portfolio_card, render_subnet_card
+from search.pipeline.named_archs import NamedArch
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.portfolio import save_portfolio
 from search.utils.console import print_line

@@ -24,10 +24,10 @@ from space.utils.reader import Reader
 
 @dataclass(frozen=True)
 class SpeedFigure:
-    """Milliseconds of a batch, or images/s.
+    """Speed of a network: milliseconds of a batch, or images/s.
 
     Args:
-        value: The number.
+        value: The figure.
         conditions: Device, batch and dtype, where known.
         measured: Whether it was measured on the device, not predicted.
     """
@@ -42,7 +42,7 @@ class Network:
     """A network of the report's table.
 
     Args:
-        name: Name of the retrained choice, or of the place on the front.
+        name: Name of the retrained choice, or position on the front.
         arch: Its arch.
         shape: Shape of the backbone.
         file: Its arch file, relative to the run; None where it was not exported.
@@ -55,7 +55,7 @@ class Network:
         latencies: Milliseconds of a batch, by name of the cost.
         log: Log of its retraining, a row for each epoch.
         budgets: The budgets of the config that it was retrained with.
-        better: A better entry that the search has since found for the same budget, or None.
+        better: A better entry of the current front for the same budget, or None.
     """
 
     name: str
@@ -113,7 +113,7 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
     """Read the retrained networks of a search.
 
     Returns:
-        The networks, by falling MACs with the full one first, and a line on each incomplete folder.
+        The networks, by descending MACs with the full one first; a line on each incomplete folder.
 
     Raises:
         InputError: An arch file or a log is invalid.
@@ -123,7 +123,7 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
         if (folder / ARCH).exists():
             networks.append(_read_network(run, folder))
         elif (reason := read_failure(folder)) is None:
-            unfinished.append(f"{folder.name} is not finished: left out.")
+            unfinished.append(f"{folder.name} is not finished, and is left out.")
         else:
             unfinished.append(f"{folder.name} could not be retrained, and is left out: {reason}")
     return sorted(networks, key=lambda each: (not each.is_full, -each.macs, each.name)), unfinished
@@ -181,7 +181,7 @@ def _read_network(run: Path, folder: Path) -> Network:
 
 
 def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
-    """Read the metrics of an arch file as arguments of `Network`."""
+    """Read the metrics of an arch file into arguments of `Network`."""
     splits = ("search", "inherited", "retrained")
     figures: dict[str, Any] = {
         name: each.named_numbers() for name, each in metrics.items() if name in splits
@@ -189,18 +189,18 @@ def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
     if "test_images" in metrics:
         figures["test_images"] = metrics["test_images"].integer()
     if "images_per_second" in metrics:
-        figures["speed"] = _read_timing(metrics["images_per_second"])
+        figures["speed"] = _read_speed(metrics["images_per_second"])
     figures["latencies"] = {
-        name: _read_timing(each) for name, each in metrics.items() if is_latency(name)
+        name: _read_speed(each) for name, each in metrics.items() if is_latency(name)
     }
     return figures
 
 
-def _read_timing(reader: Reader) -> SpeedFigure:
-    given = reader.mapping(
+def _read_speed(reader: Reader) -> SpeedFigure:
+    values = reader.mapping(
         "value", device=None, batch=None, dtype=None, compiled=None, measured=False
     )
-    batch = given["batch"].value
-    parts = (given["device"].value, batch and f"batch {batch}", given["dtype"].value)
+    batch = values["batch"].value
+    parts = (values["device"].value, batch and f"batch {batch}", values["dtype"].value)
     conditions = ", ".join(str(each) for each in parts if each is not None)
-    return SpeedFigure(given["value"].number(), conditions, given["measured"].value is True)
+    return SpeedFigure(values["value"].number(), conditions, values["measured"].value is True)

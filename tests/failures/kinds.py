@@ -22,7 +22,7 @@ from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config
 from search.pipeline.context import SUPERNET_SECTIONS
-from search.pipeline.given_archs import file_stem
+from search.pipeline.named_archs import file_stem
 from search.pipeline.run_folder import RunFolder
 from search.pipeline.search import show_front
 from search.problem.budget import parse_budget

@@ -166,7 +166,7 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
     over = {entry.trial for entry, more in zip(found.entries, beyond, strict=True) if more}
     assert marked == over
     assert over
-    assert "the full one takes 1.30 of what it took in the profile" in said
+    assert "the full one takes 1.30 of its time in the profile" in said
     assert "The device's speed has changed" in said
     # What was measured before stays.
     again = timed(monkeypatch, front, table, 9.0, names=names, earlier=found)

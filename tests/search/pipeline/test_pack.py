@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from stages_config import CONFIG
 
 from search.cli.main import main
-from search.pipeline.pack import CARD, RECORD
+from search.pipeline.pack import CARD, RECORD_FILE
 from space import load_arch_file, save_arch
 from supernet import create_subnet
 from supernet.export import formats
@@ -129,7 +129,7 @@ def test_it_goes_on_where_it_stopped_and_adds_formats(config):
     assert main([*argv, "safetensors", "torch-export"]) == 0
     both = stamps(place(config))
     assert both["model.safetensors"] == before["model.safetensors"]
-    assert set(json.loads((place(config) / RECORD).read_text())["checks"]) == {
+    assert set(json.loads((place(config) / RECORD_FILE).read_text())["checks"]) == {
         "safetensors",
         "torch-export",
     }
@@ -166,7 +166,7 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
     save_arch(path=retrained(config), **{**vars(file), "arch": other})
     assert "80: holds another arch" in refused(capsys, "export", config, *archs)
     assert {path: path.read_bytes() for path in place(config).iterdir()} == before
-    (place(config) / RECORD).write_text("{}")
+    (place(config) / RECORD_FILE).write_text("{}")
     save_arch(path=retrained(config), **vars(file))
     assert "export.json:1: missing 'weights'" in refused(capsys, "export", config, *archs)
 

@@ -12,7 +12,7 @@ from search.latency import measure as measuring
 from search.latency.measure import device_name
 from search.latency.subnets import make_conditions, make_forward_passes
 from search.latency.table import LatencyTable
-from search.pipeline.given_archs import file_stem
+from search.pipeline.named_archs import file_stem
 from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
 from supernet.backbones.vit import create_backbone
