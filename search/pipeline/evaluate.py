@@ -100,7 +100,7 @@ def measure_retrained(
     files = {name: load_arch_file(folder / ARCH) for name, folder in folders.items()}
     metrics = {name: dict(file.metrics) for name, file in files.items()}
     # If one network lacks figures, all are measured again, interleaved, to be comparable.
-    if not all(SPEED in known for known in metrics.values()):
+    if not all(SPEED in figures for figures in metrics.values()):
         subnets = [
             create_subnet(folder / ARCH, folder / WEIGHTS).to(run.device).eval()
             for folder in folders.values()
@@ -108,7 +108,7 @@ def measure_retrained(
         speeds = images_per_second(subnets, run.config.retrain.amp)
         for name, speed in zip(folders, speeds, strict=True):
             metrics[name][SPEED] = speed
-    if not all(tables.keys() <= known.keys() for known in metrics.values()):
+    if not all(tables.keys() <= figures.keys() for figures in metrics.values()):
         archs = (file.arch for file in files.values())
         latencies = time_archs(archs, run.supernet, tables, run.console)
         for name, file in files.items():

@@ -41,7 +41,7 @@ def render_subnet_card(
         config: Config of the run.
         search_images: Images of the search split.
         checks: Comparison of each file's outputs with the subnet's, by format.
-        source: Source of the weights: `supernet`, or the file that lay beside the arch file.
+        source: Source of the weights: `supernet`, or the file beside the arch file.
     """
     retrained = source != SUPERNET and "retrained" in file.metrics
     counts = token_counts(file.arch, file.shape)

@@ -48,8 +48,8 @@ class RunFolder:
 
     Args:
         config: Config of the run.
-        file: The config's file, whose name names the folder if `config.run` is empty; a run's own
-            `config.yaml` stands for its folder.
+        file: The config's file. If `config.run` is empty, it determines the folder: by its name, or
+            for a run's own `config.yaml` as the folder of the file.
     """
 
     def __init__(self, config: Config, file: Path | None) -> None:
@@ -73,8 +73,8 @@ class RunFolder:
         Args:
             stage: Name of the folder.
             sections: Sections that its results depend on.
-            searched: Whether evaluations used the section `search`; if not, later commands do not
-                take it from this one.
+            searched: Whether evaluations used the section `search`; if not, it is not stored for
+                later commands.
 
         Raises:
             InputError: The folder holds results of other values, or cannot be written.

@@ -65,7 +65,7 @@ def test_a_card_of_own_weights_has_all_that_was_measured_with_them():
     assert "weights of its own, retrained" in card.text
     assert "images of 224 x 224; 12 classes: class 0, class 1" in card.text
     assert "class 9, ....\n" in card.text
-    assert "archs were chosen by it" not in card.text
+    assert "Archs were chosen by it" not in card.text
 
 
 def test_a_card_of_the_supernets_weights_has_the_figures_of_those():
@@ -75,7 +75,7 @@ def test_a_card_of_the_supernets_weights_has_the_figures_of_those():
         "| KL to the full network, with the supernet's weights | 0.2500 | 35 images of the search "
         "split |",
     ]
-    assert "archs were chosen by it" in card.text
+    assert "Archs were chosen by it" in card.text
 
 
 def test_a_card_without_figures_has_the_exact_ones_alone():

@@ -109,7 +109,7 @@ def test_networks_of_the_front_are_judged_by_the_search_split_and_the_card_warns
         assert found["top-1, with the supernet's weights"] == metrics["top1"]
         assert {each.dataset_split for each in card.data.eval_results} == {"search"}
         assert "35 images of the search split" in card.text
-        assert "archs were chosen by it" in card.text
+        assert "Archs were chosen by it" in card.text
 
 
 def test_figures_of_another_supernet_are_left_out(config):

@@ -91,7 +91,7 @@ def test_the_report_has_a_picture_for_each_table(tmp_path):
     text = html.unescape(page.read_text(encoding="utf-8"))
     assert "MACs and milliseconds" in text
     most = read_run(tmp_path, "main").latencies[0].operators[0]
-    assert f"takes '{most.operator}'" in text
+    assert f"'{most.operator}' exceeds its share" in text
     (tmp_path / "latency" / "Phone.yaml").write_text("name: phone\n")
     with pytest.raises(InputError, match=r"Phone\.yaml:1: missing 'schema'"):
         make_report(tmp_path)
