@@ -76,7 +76,7 @@ def search(run: RunContext) -> Front:
             on_event=on_event,
         )
     if first is None or front.evaluations == first.done:
-        # Nothing was left to evaluate, so these values cannot make evaluations fail.
+        # Nothing was left to evaluate, so that no evaluation can fail by these values.
         claim()
     check_front(front, config)
     if tables:
