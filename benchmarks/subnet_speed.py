@@ -20,8 +20,8 @@ import torch
 from peaks import peak_bytes
 
 from search.latency.conditions import Conditions
-from search.latency.measure import device_name, take_turns, waiting_for
-from search.latency.subnets import compiled
+from search.latency.measure import device_name, get_synchronize, time_interleaved
+from search.latency.subnets import compile_subnet
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
 from supernet import Supernet, backbone_shape, extract
@@ -127,16 +127,16 @@ def main(argv: list[str] | None = None) -> None:
     archs = archs_of(shape)
     nets = {FULL: backbone, **{name: extract(supernet, arch) for name, arch in archs.items()}}
     if args.compile:
-        nets = {name: compiled(net, device) for name, net in nets.items()}
+        nets = {name: compile_subnet(net, device) for name, net in nets.items()}
     size = (args.batch, 3, *backbone.patch_embed.img_size)
     images = torch.randn(size, device=device, dtype=getattr(torch, args.dtype))
-    wait = waiting_for(device)
+    wait = get_synchronize(device)
     with torch.inference_mode():
         runs = {name: lambda net=net: net(images) for name, net in nets.items()}
-        taken = take_turns(runs, args.rounds, wait, warm_up=1)
+        taken = time_interleaved(runs, args.rounds, wait, warm_up=1)
         rows = {name: row(name, archs, shape, taken) for name in archs}
         if not args.compile:
-            parts = take_turns(block_runs(supernet, images), 3 * args.rounds, wait)
+            parts = time_interleaved(block_runs(supernet, images), 3 * args.rounds, wait)
             peaks = {name: peak_bytes(run, device) for name, run in runs.items()}
             for name in archs:
                 rows[name]["peak"] = peaks[name] / peaks[FULL]

@@ -20,7 +20,7 @@ import torch
 from peaks import peak_bytes
 
 from search.cli.parse import parse_call
-from search.latency.measure import device_name, take_turns, waiting_for
+from search.latency.measure import device_name, get_synchronize, time_interleaved
 from search.pipeline.context import find_device
 from space import SearchSpace
 from supernet import Supernet, backbone_shape
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
             loss = task.loss(model(images, *arch), targets)
         loss.backward()
 
-    wait, taken, peaks, shares = waiting_for(device), {}, [], []
+    wait, taken, peaks, shares = get_synchronize(device), {}, [], []
     for repeat in range(args.repeats):
         archs = [space.largest(), *draw_archs(space, 0, repeat, recipe.random_archs)]
         runs = {
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
             STEP: partial(sandwich, batch, archs[1:]),
             **{f"arch {i}": partial(alone, supernet, arch) for i, arch in enumerate(archs)},
         }
-        found = take_turns(runs, 1, wait, warm_up=int(not repeat), seed=repeat)
+        found = time_interleaved(runs, 1, wait, warm_up=int(not repeat), seed=repeat)
         for name, (seconds,) in found.items():
             taken.setdefault(name, []).append(seconds)
         shares.append(taken[STEP][-1] / sum(taken[f"arch {i}"][-1] for i in range(len(archs))))

@@ -18,7 +18,7 @@ from search.cli.commands import COMMANDS, Command
 from search.cli.messages import explain, options, section_of
 from search.cli.stored_options import stored_values
 from search.pipeline.config import Config, FileConfig
-from search.pipeline.run_folder import RunFolder, is_own, values_of_file
+from search.pipeline.run_folder import RunFolder, is_stored_config, read_file_values
 from search.utils.plain_values import Keys
 from space.utils.errors import InputError, naming, near, shown
 from space.utils.yaml_file import MOST_DEPTH, Document, Place, dotted, read_yaml
@@ -88,7 +88,7 @@ def parse_call(argv: Sequence[str]) -> Call:
     own, config = _parse(command, arguments, data, document)
     taken: dict[Keys, Any] = {}
     if command.needs_torch:
-        config = replace(config, file_values=values_of_file(arguments.file, data))
+        config = replace(config, file_values=read_file_values(arguments.file, data))
         taken = stored_values(config, arguments.file, arguments)
     if taken:
         # Parsed again, with stored values of the run over those of the file.
@@ -102,7 +102,7 @@ def parse_call(argv: Sequence[str]) -> Call:
 def _drop_racing(file: Path, data: dict[str, Any]) -> None:
     """Drop `search.racing` from a config's data, which earlier versions stored."""
     search = data.get("search")
-    if isinstance(search, dict) and (is_own(file) or search.get("racing") is None):
+    if isinstance(search, dict) and (is_stored_config(file) or search.get("racing") is None):
         search.pop("racing", None)
 
 

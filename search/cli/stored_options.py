@@ -14,7 +14,7 @@ from typing import Any
 from search.cli.arguments import Arguments
 from search.cli.messages import options, section_of
 from search.pipeline.config import FileConfig
-from search.pipeline.run_folder import OWN, RunFolder
+from search.pipeline.run_folder import COMMAND_VALUES, RunFolder
 from search.study.options import without_password
 from search.utils.plain_values import Keys, as_word, differences, plain
 from space.utils.errors import cut
@@ -39,7 +39,8 @@ def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[
     def silent(keys: Keys) -> bool:
         """Return whether neither an option nor an edit of the file sets a value."""
         name = ".".join(keys)
-        own = any(f"{name}.".startswith(f"{each}.") for each in (*OWN, "run", "search.name"))
+        keys_of_command = (*COMMAND_VALUES, "run", "search.name")
+        own = any(f"{name}.".startswith(f"{each}.") for each in keys_of_command)
         edited = _at(said, keys) != _at(config.file_values, keys)
         return not (own or edited or arguments.say(keys))
 

@@ -1,1 +1,1 @@
-"""Latency: measured on extracted subnets, predicted as a sum over blocks. No Ray in here."""
+"""Latency: measured on extracted subnets, predicted as a sum over blocks. Independent of Ray."""

@@ -1,4 +1,4 @@
-"""Conditions of latency measurements. No torch in here, so that searches can do without."""
+"""Conditions of latency measurements, without torch, which not every search needs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def _libraries() -> str:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Conditions of latency measurements; latencies compare only under equal conditions.
+    """Conditions of latency measurements; only latencies under equal ones are comparable.
 
     Args:
-        device: Name: `NVIDIA H100 80GB HBM3`, `AMD EPYC, 2 threads`.
+        device: Name such as `NVIDIA H100 80GB HBM3` or `AMD EPYC, 2 threads`.
         batch: Batch size.
         dtype: Type of weights and images.
         compiled: Whether `torch.compile` was used.
@@ -36,11 +36,11 @@ class Conditions:
 
     def __post_init__(self) -> None:
         if self.batch < 1:
-            raise InputError(f"batch: must be a count of images, got {shown(self.batch)}")
+            raise InputError(f"batch: must be at least 1, got {shown(self.batch)}")
         one_of("dtype", self.dtype, get_args(Precision))
 
     def like(self, other: Conditions) -> bool:
-        """Return whether latencies are comparable: all but versions are equal."""
+        """Return whether latencies are comparable: all is equal except versions."""
         return replace(self, libraries=other.libraries) == other
 
     def __str__(self) -> str:

@@ -58,14 +58,14 @@ def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTa
     Raises:
         InputError: A file is invalid, or two tables have the same name.
     """
-    given = [latency] if isinstance(latency, str | Path | LatencyTable) else list(latency)
+    sources = [latency] if isinstance(latency, str | Path | LatencyTable) else list(latency)
     tables = tuple(
-        each if isinstance(each, LatencyTable) else LatencyTable.load(each) for each in given
+        each if isinstance(each, LatencyTable) else LatencyTable.load(each) for each in sources
     )
     names = [table.name for table in tables]
     if len(set(names)) < len(names):
         known = ", ".join(names)
-        raise InputError(f"latency: two tables of {known} have one name; change `name:` in a file")
+        raise InputError(f"latency: two tables of {known} share a name; change `name:` in a file")
     return tables
 
 
@@ -75,15 +75,16 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
     Raises:
         InputError: A table does not cover the archs of the space.
     """
-    found = {}
+    costs = {}
     for table in tables:
         table.check(space, f"latency table {table.name}")
         cost = LatencyCost(table)
         for name in (latency_of(table.name), LATENCY):
-            found[name] = FreeCost(name, cost.predict, cost.additive, PER_MS)
-    if len(found) > 2:
-        del found[LATENCY]
-    return found
+            costs[name] = FreeCost(name, cost.predict, cost.additive, PER_MS)
+    # Two names for one table; the bare name is ambiguous with several.
+    if len(costs) > 2:
+        del costs[LATENCY]
+    return costs
 
 
 def make_problem(
@@ -103,23 +104,25 @@ def make_problem(
     functions: dict[str, Callable[[Arch], float]] = {
         name: cost.at(space.shape) for name, cost in latencies.items()
     }
-    wanted = parse_objectives(objectives, directions, functions)
-    limits = parse_budget(budget, space, wanted, directions, {**FREE_COSTS, **latencies})
-    used = {objective.name for objective in wanted}
+    parsed = parse_objectives(objectives, directions, functions)
+    limits = parse_budget(budget, space, parsed, directions, {**FREE_COSTS, **latencies})
+    used = {objective.name for objective in parsed}
     used |= {limit.name for limit in limits.limits} | {c.name for c in limits.constraints}
     if len(tables) > 1 and LATENCY in used:
         names = ", ".join(latency_of(table.name) for table in tables)
-        raise InputError(f"{LATENCY}: there are several latency tables; say which: {names}")
+        raise InputError(f"{LATENCY}: there are several latency tables; choose one: {names}")
     digests = {
         name: digest(table)
         for table in tables
         for name in (LATENCY, latency_of(table.name))
         if name in used
     }
-    return Problem(space, wanted, limits, digests, directions)
+    return Problem(space, parsed, limits, digests, directions)
 
 
-def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[str, LatencyTable]:
+def match_tables(
+    tables: Iterable[LatencyTable], digests: Mapping[str, str]
+) -> dict[str, LatencyTable]:
     """Match the latency costs of a search to tables.
 
     Args:
@@ -128,9 +131,9 @@ def by_cost(tables: Iterable[LatencyTable], digests: Mapping[str, str]) -> dict[
     """
     return {
         name: table
-        for name, known in digests.items()
+        for name, stored in digests.items()
         for table in tables
-        if digest(table) == known and name in (LATENCY, latency_of(table.name))
+        if digest(table) == stored and name in (LATENCY, latency_of(table.name))
     }
 
 

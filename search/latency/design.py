@@ -16,12 +16,12 @@ from space.space import SearchSpace
 COVERAGE = 4
 
 
-def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
-    """Choose the full and the smallest arch, and others until `COVERAGE` have each term.
+def design_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
+    """Choose the full and the smallest arch, and others until each term has `COVERAGE` archs.
 
     Each step draws a random arch with the term that the fewest archs have so far.
     """
-    ways = _Ways(space)
+    sampler = _PathSampler(space)
     archs = dict.fromkeys((space.largest(), space.smallest()))
     counts = Counter(dict.fromkeys(list_terms(space), 0))
     tries = Counter[Term]()
@@ -34,33 +34,33 @@ def designed_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
             return list(archs)
         term = min(open_terms, key=lambda t: (counts[t], t))
         tries[term] += 1
-        arch = ways.through(term, rng)
+        arch = sampler.draw_through(term, rng)
         if arch not in archs:
             archs[arch] = None
             counts.update(count_terms(arch, space.shape).keys())
 
 
-def held_out_archs(
+def draw_held_out(
     space: SearchSpace, rng: np.random.Generator, count: int, others: list[Arch]
 ) -> list[Arch]:
-    """Draw archs evenly over MACs, without the others; fewer where the space is small."""
-    found: dict[Arch, None] = {}
+    """Draw `count` archs evenly over MACs that are not in `others`; fewer in a small space."""
+    archs: dict[Arch, None] = {}
     for _ in range(20 * count):
         arch = space.mac_bands.sample_evenly(rng)
         if arch not in others:
-            found[arch] = None
-        if len(found) == count:
+            archs[arch] = None
+        if len(archs) == count:
             break
-    return list(found)
+    return list(archs)
 
 
-class _Ways:
-    """Random paths through given edges of a space's graph."""
+class _PathSampler:
+    """Sampler of archs, as random paths through a space's graph that use a given term."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.graph = graph = space.graph
-        # Of each term: (level, node, index of the edge).
-        self.places: dict[Term, list[tuple[int, int, int]]] = {}
+        # edges_of[term]: (level, node, index of the edge) of each edge with the term.
+        self.edges_of: dict[Term, list[tuple[int, int, int]]] = {}
         # before[i][n]: (node of level i - 1, block) of each edge into node n of level i.
         self.before: list[list[list[tuple[int, BlockArch]]]] = [
             [[] for _ in level] for level in graph.levels
@@ -71,21 +71,21 @@ class _Ways:
                     self.before[i + 1][edge.to].append((node, edge.block))
                     cost = block_cost(graph.levels[i][node], edge.block, space.shape)
                     for term, _ in cost.terms:
-                        self.places.setdefault(term, []).append((i, node, k))
+                        self.edges_of.setdefault(term, []).append((i, node, k))
         for node, state in enumerate(graph.levels[-1]):
-            self.places.setdefault(rest_term(state, space.shape)[0], []).append(
+            self.edges_of.setdefault(rest_term(state, space.shape)[0], []).append(
                 (len(graph.edges), node, 0)
             )
 
-    def through(self, term: Term, rng: np.random.Generator) -> Arch:
-        """Draw an arch with `term`: at a random place, with random choices before and after."""
-        places = self.places[term]
-        level, node, k = places[int(rng.integers(len(places)))]
+    def draw_through(self, term: Term, rng: np.random.Generator) -> Arch:
+        """Draw an arch through a random edge with `term`, with random choices before and after."""
+        edges_with_term = self.edges_of[term]
+        level, node, k = edges_with_term[int(rng.integers(len(edges_with_term)))]
         head: list[BlockArch] = []
         at = node
         for i in range(level, 0, -1):
-            ways = self.before[i][at]
-            at, block = ways[int(rng.integers(len(ways)))]
+            edges_into = self.before[i][at]
+            at, block = edges_into[int(rng.integers(len(edges_into)))]
             head.append(block)
         tail: list[BlockArch] = []
         for i in range(level, len(self.graph.edges)):

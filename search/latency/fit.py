@@ -17,14 +17,14 @@ from space.shape import BackboneShape
 Array = NDArray[np.float64]
 
 # Relative scales of the regularisation: deviation of a term from its operator's smooth curve, and
-# noise of an arch. With few archs a term, the curve decides; with many, the measurements.
-STRAY = 0.3
-NOISE = 0.02
+# noise of an arch. A term of few archs follows the curve; one of many, the measurements.
+TERM_SCALE = 0.3
+NOISE_SCALE = 0.02
 # Weight of the full arch, whose latency is 100% in budgets.
-PINNED = 30.0
+FULL_WEIGHT = 30.0
 TOO_FAR = (
-    "That is too far off to rest a budget on: measure again with the machine to itself, "
-    "with more --rounds, or with a larger --batch"
+    "The error is too large for budgets: measure again on an idle machine, with more --rounds, "
+    "or with a larger --batch"
 )
 LARGE_MEAN, SMALL_TAU = 0.05, 0.95
 
@@ -50,8 +50,8 @@ class Error:
     def of(cls, predicted: Sequence[float], measured: Sequence[float]) -> Error:
         """Compare predictions with measurements of the same archs, two or more."""
         guess, truth = np.array(predicted), np.array(measured)
-        sizes = np.abs(guess / truth - 1)
-        return cls(float(sizes.mean()), float(sizes.max()), tau(guess, truth), len(truth))
+        errors = np.abs(guess / truth - 1)
+        return cls(float(errors.mean()), float(errors.max()), kendall_tau(guess, truth), len(truth))
 
     @property
     def large(self) -> bool:
@@ -60,12 +60,12 @@ class Error:
 
     def __str__(self) -> str:
         return (
-            f"{self.archs} archs that had no part in it: mean error {self.mean:.1%}, "
+            f"{self.archs} held-out archs: mean error {self.mean:.1%}, "
             f"worst {self.worst:.1%}, Kendall tau {self.kendall_tau:.3f}"
         )
 
 
-def tau(predicted: ArrayLike, measured: ArrayLike) -> float:
+def kendall_tau(predicted: ArrayLike, measured: ArrayLike) -> float:
     """Compute Kendall's tau over the pairs with different predictions; 0 without any."""
     guess, truth = np.array(predicted, dtype=float), np.array(measured, dtype=float)
     apart = np.sign(guess[:, None] - guess) * ~np.isclose(guess[:, None], guess, rtol=1e-6)
@@ -73,16 +73,16 @@ def tau(predicted: ArrayLike, measured: ArrayLike) -> float:
     return float((apart * np.sign(truth[:, None] - truth)).sum() / pairs) if pairs else 0.0
 
 
-def fit(
+def fit_terms(
     measured: Mapping[Arch, float], shape: BackboneShape, terms: Sequence[Term]
 ) -> dict[Term, float]:
-    """Fit non-negative seconds of each term by least squares of relative errors.
+    """Fit non-negative latencies of each term by least squares of relative errors.
 
     First a curve a + b n + c n^2 over the tokens n for each operator; then each term, regularised
     towards that curve, which matters most for terms that few archs have.
 
     Args:
-        measured: Seconds of each arch.
+        measured: Latency of each arch, in the unit of the result.
         shape: Shape of the backbone.
         terms: Terms to fit, which include all of the archs.
     """
@@ -91,24 +91,24 @@ def fit(
     for row, arch in zip(counts, measured, strict=True):
         for term, count in count_terms(arch, shape).items():
             row[column[term]] = count
-    seconds = np.array(list(measured.values()))
-    weights = np.where([arch == Arch.full(shape.depth) for arch in measured], PINNED, 1.0)
-    counts *= (weights / seconds)[:, None]
-    curves = _curves(terms)
+    latencies = np.array(list(measured.values()))
+    weights = np.where([arch == Arch.full(shape.depth) for arch in measured], FULL_WEIGHT, 1.0)
+    counts *= (weights / latencies)[:, None]
+    curves = _make_curves(terms)
     smooth = curves @ nnls(counts @ curves, weights)[0]
     # A floor, since a term with 0 on the curve may still take a small part of a block's time.
-    scale = STRAY * np.maximum(smooth, 1e-3 * seconds.max() / shape.depth)
-    near, wanted = NOISE * np.diag(1 / scale), NOISE * smooth / scale
-    found = nnls(np.vstack([counts, near]), np.concatenate([weights, wanted]))[0]
-    return {term: float(value) for term, value in zip(terms, found, strict=True)}
+    scale = TERM_SCALE * np.maximum(smooth, 1e-3 * latencies.max() / shape.depth)
+    prior, target = NOISE_SCALE * np.diag(1 / scale), NOISE_SCALE * smooth / scale
+    fitted = nnls(np.vstack([counts, prior]), np.concatenate([weights, target]))[0]
+    return {term: float(value) for term, value in zip(terms, fitted, strict=True)}
 
 
-def _curves(terms: Sequence[Term]) -> Array:
+def _make_curves(terms: Sequence[Term]) -> Array:
     """Build the curves' design matrix, (terms, 3 x operators): 1, n and n^2 of each operator."""
     operators = sorted({term.operator for term in terms})
     most = max(max(term.tokens, 1) for term in terms)
-    found: Array = np.zeros((len(terms), 3 * len(operators)))
-    for row, term in zip(found, terms, strict=True):
+    matrix: Array = np.zeros((len(terms), 3 * len(operators)))
+    for row, term in zip(matrix, terms, strict=True):
         first = 3 * operators.index(term.operator)
         row[first : first + 3] = [1.0, term.tokens / most, (term.tokens / most) ** 2]
-    return found
+    return matrix

@@ -1,4 +1,4 @@
-"""Interleaved timing of networks, on the device, batch and precision of their use."""
+"""Interleaved timing of networks, on the device and with the batch and precision of their use."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ class Timing(NamedTuple):
     spread: float
 
     @classmethod
-    def of(cls, taken: list[float]) -> Timing:
-        """Summarise repeats, two or more."""
-        first, _, third = quantiles(taken, n=4)
-        return cls(median(taken), (third - first) / median(taken))
+    def of(cls, seconds: list[float]) -> Timing:
+        """Summarise two or more repetitions."""
+        first, _, third = quantiles(seconds, n=4)
+        return cls(median(seconds), (third - first) / median(seconds))
 
 
-def take_turns(
+def time_interleaved(
     runs: Mapping[K, Callable[[], object]],
     rounds: int,
     wait: Callable[[], None],
     warm_up: int = WARM_UP,
     seed: int = 0,
 ) -> dict[K, list[float]]:
-    """Time all runs round by round, so that other load on the machine slows all of them.
+    """Time runs in interleaved rounds, so that other load on the machine slows all of them.
 
     Args:
         runs: Functions to time, by name; each round calls them in a random order.
@@ -62,17 +62,17 @@ def take_turns(
     Returns:
         The seconds of each run in each round.
     """
-    taken: dict[K, list[float]] = {name: [] for name in runs}
-    order = random.Random(seed)
+    seconds: dict[K, list[float]] = {name: [] for name in runs}
+    generator = random.Random(seed)
     for i in range(-warm_up, rounds):
-        for name in order.sample(list(runs), len(runs)):
+        for name in generator.sample(list(runs), len(runs)):
             wait()
             began = time.perf_counter()
             runs[name]()
             wait()
             if i >= 0:
-                taken[name].append(time.perf_counter() - began)
-    return taken
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
 
 
 def time_rounds(
@@ -82,7 +82,7 @@ def time_rounds(
     console: Console,
     title: str,
 ) -> Iterator[list[float]]:
-    """Time all runs round by round, with a progress bar; without a terminal, a line a round.
+    """Time runs in interleaved rounds, with a progress bar; without a terminal, a line a round.
 
     Args:
         runs: Functions to time on the device, by name.
@@ -97,17 +97,17 @@ def time_rounds(
     Raises:
         InputError: The device cannot be synchronised.
     """
-    wait, warm_up = waiting_for(device), WARM_UP
+    wait, warm_up = get_synchronize(device), WARM_UP
     for i in track(rounds, title, console=console, disable=not console.is_terminal):
-        taken = take_turns(runs, 1, wait, warm_up, seed=i)
-        yield [seconds for (seconds,) in taken.values()]
+        timed = time_interleaved(runs, 1, wait, warm_up, seed=i)
+        yield [seconds for (seconds,) in timed.values()]
         warm_up = 0
         if not console.is_terminal:
             console.print(f"{title}: round {i + 1} of {rounds.stop}")
 
 
-def steady(names: Iterable[K], rounds: Sequence[Sequence[float]]) -> dict[K, Timing]:
-    """Summarise each run without the rounds' drift: a device that heats up, other load.
+def remove_drift(names: Iterable[K], rounds: Sequence[Sequence[float]]) -> dict[K, Timing]:
+    """Summarise each run, corrected for drift over rounds: a device that heats up, other load.
 
     A round's drift is the median over runs of their slowdown in it.
 
@@ -116,12 +116,12 @@ def steady(names: Iterable[K], rounds: Sequence[Sequence[float]]) -> dict[K, Tim
         rounds: Seconds of each run in each round.
     """
     seconds = np.array(rounds).T
-    shares = seconds / np.median(seconds, axis=1, keepdims=True)
-    rows = (seconds / np.median(shares, axis=0)).tolist()
+    slowdowns = seconds / np.median(seconds, axis=1, keepdims=True)
+    rows = (seconds / np.median(slowdowns, axis=0)).tolist()
     return {name: Timing.of(row) for name, row in zip(names, rows, strict=True)}
 
 
-def waiting_for(device: torch.device) -> Callable[[], None]:
+def get_synchronize(device: torch.device) -> Callable[[], None]:
     """Return a function that synchronises the device.
 
     Raises:
@@ -143,13 +143,13 @@ def device_name(device: torch.device) -> str:
         return str(device)
     name = platform.processor() or platform.machine()
     if CPU_INFO.exists():
-        found = re.search(r"^model name\s*:(.*)$", CPU_INFO.read_text(), re.MULTILINE)
-        name = found[1].strip() if found else name
+        match = re.search(r"^model name\s*:(.*)$", CPU_INFO.read_text(), re.MULTILINE)
+        name = match[1].strip() if match else name
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def images_like(model: nn.Module, batch: int) -> torch.Tensor:
+def make_images(model: nn.Module, batch: int) -> torch.Tensor:
     """Make random images (B, C, H, W) for a timm VisionTransformer, on its device."""
     parameter = next(model.parameters())
     size = (batch, model.in_chans, *model.patch_embed.img_size)  # type: ignore[union-attr, misc]

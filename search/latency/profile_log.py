@@ -13,11 +13,11 @@ from space.utils.atomic import writing
 from space.utils.yaml_file import write_text
 
 
-class Rounds:
+class RoundLog:
     """A file with a header and one line per round; it is deleted once the table is written.
 
     Args:
-        path: The file; restarted for another description, and cut before a truncated line.
+        path: The file; rewritten for another description, and cut before a truncated line.
         description: Plain values that identify the measurement.
         count: Number of runs in a round.
     """
@@ -30,18 +30,18 @@ class Rounds:
         header = json.dumps(description)
         rows = map(_read_row, lines[1:] if lines[:1] == [header] else ())
         self.seconds = list(takewhile(lambda row: len(row) == count, rows))
-        kept = [header, *map(json.dumps, self.seconds)]
-        write_text(path, "".join(f"{line}\n" for line in kept))
+        valid = [header, *map(json.dumps, self.seconds)]
+        write_text(path, "".join(f"{line}\n" for line in valid))
 
     def add(self, seconds: list[float]) -> None:
-        """Append a round."""
+        """Append the seconds of a round."""
         self.seconds.append(seconds)
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(seconds) + "\n")
 
 
 def _read_row(line: str) -> list[float]:
-    """Read the seconds in a line; none of a truncated one."""
+    """Read the seconds in a line; return an empty list for a truncated one."""
     with suppress(ValueError):
         row = json.loads(line)
         if isinstance(row, list) and all(isinstance(each, float) for each in row):

@@ -1,4 +1,4 @@
-"""Extracted subnets as functions to time."""
+"""Forward passes of extracted subnets, to be timed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from search.latency.conditions import Conditions
-from search.latency.measure import device_name, images_like
+from search.latency.measure import device_name, make_images
 from space.arch import Arch
 from supernet.models.subnet import extract
 from supernet.models.supernet import Supernet
@@ -18,7 +18,7 @@ from supernet.models.supernet import Supernet
 Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
-def conditions_on(
+def make_conditions(
     device: torch.device, batch: int, dtype: str | None, compiled: bool
 ) -> Conditions:
     """Make the conditions of a measurement; the default dtype is the device's usual one.
@@ -30,7 +30,7 @@ def conditions_on(
     return Conditions(device_name(device), batch, dtype or usual, compiled)  # type: ignore[arg-type]
 
 
-def runs_of(
+def make_forward_passes(
     supernet: Supernet, archs: Iterable[Arch], conditions: Conditions, device: torch.device
 ) -> dict[str, Callable[[], object]]:
     """Make forward passes of subnets, by identity, which share the supernet's weights.
@@ -43,20 +43,20 @@ def runs_of(
     """
     net = copy.deepcopy(supernet).to(device, getattr(torch, conditions.dtype))
     net.eval().requires_grad_(False)
-    images = images_like(net, conditions.batch)
+    images = make_images(net, conditions.batch)
     runs: dict[str, Callable[[], object]] = {}
     for arch in archs:
         subnet: Forward = extract(net, arch, share=True)
         if conditions.compiled:
-            subnet = compiled(subnet, images.device)
+            subnet = compile_subnet(subnet, images.device)
         runs[supernet.space.identity(arch)] = partial(_forward, subnet, images)
     return runs
 
 
-def compiled(subnet: Forward, device: torch.device) -> Forward:
+def compile_subnet(subnet: Forward, device: torch.device) -> Forward:
     """Compile a subnet as one graph; on a GPU as a CUDA graph, without launch overhead."""
     mode = "reduce-overhead" if device.type == "cuda" else None
-    # Isolated: subnets share their code, so each call would try the guards of all others.
+    # Subnets share their code: without isolation, each call would check the guards of all others.
     options: dict[str, Any] = {"mode": mode, "isolate_recompiles": True}
     return torch.compile(subnet, fullgraph=True, dynamic=False, **options)
 

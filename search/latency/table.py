@@ -1,7 +1,6 @@
 """Latency tables: latencies measured on a device, for searches on any machine.
 
-Schema tokennas/latency/1. `shape`, which is needed to check the costs, stands last: a truncated
-file is noticed.
+Schema tokennas/latency/1. The required key `shape` is last, so that a truncated file is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ KEYS = ("schema", "name", "conditions", "full_ms", "terms", "measured", "shape")
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredArch:
     """A measured arch.
 
     Args:
@@ -50,10 +49,10 @@ class LatencyTable:
     Args:
         name: Name of the device in budgets: `latency_ms@NAME`.
         conditions: Conditions of the measurements.
-        full_ms: Measured milliseconds of the full network.
+        full_ms: MeasuredArch milliseconds of the full network.
         error: Prediction error on held-out archs; None where it is unknown.
         terms: Milliseconds of each term.
-        measured: Measured archs.
+        measured: MeasuredArch archs.
         shape: Shape of the backbone.
     """
 
@@ -62,7 +61,7 @@ class LatencyTable:
     full_ms: float
     error: Error | None
     terms: dict[Term, float]
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredArch, ...]
     shape: BackboneShape
 
     def predict(self, arch: Arch) -> float:
@@ -71,35 +70,39 @@ class LatencyTable:
         Raises:
             InputError: The arch does not fit the backbone, or the table lacks one of its terms.
         """
-        found = count_terms(arch, self.shape)
-        for term in found:
+        counts = count_terms(arch, self.shape)
+        for term in counts:
             if term not in self.terms:
                 raise InputError(f"latency {self.name}: no entry for {term}")
-        return sum(count * self.terms[term] for term, count in found.items())
+        return sum(count * self.terms[term] for term, count in counts.items())
 
-    def check(self, space: SearchSpace, whose: str) -> None:
+    def check(self, space: SearchSpace, source: str) -> None:
         """Check that the table covers the archs of a space.
 
+        Args:
+            space: The space.
+            source: File or name of the table, for messages.
+
         Raises:
-            InputError: The table is of another backbone, lacks a term, or has no error.
+            InputError: The table is of another backbone, lacks a term, or has no `error`.
         """
         if self.error is None:
             raise InputError(
-                f"{whose}: does not say how far its predictions are off (`error`); "
+                f"{source}: lacks the `error` of its predictions; "
                 "measure again: tokennas profile CONFIG"
             )
         for field in fields(BackboneShape):
-            found, wanted = getattr(self.shape, field.name), getattr(space.shape, field.name)
-            # Shapes may differ in the head: other classes take next to no time.
-            if found != wanted and field.name != "head":
+            actual, expected = getattr(self.shape, field.name), getattr(space.shape, field.name)
+            # Other classes change the head alone, whose time is negligible.
+            if actual != expected and field.name != "head":
                 raise InputError(
-                    f"{whose}: of another backbone: {field.name} {found} instead of {wanted}; "
+                    f"{source}: of another backbone: {field.name} {actual} instead of {expected}; "
                     "measure this one: tokennas profile CONFIG"
                 )
         missing = [term for term in list_terms(space) if term not in self.terms]
         if missing:
             raise InputError(
-                f"{whose}: has no entry for {missing[0]} and {len(missing) - 1} more that this "
+                f"{source}: has no entry for {missing[0]} and {len(missing) - 1} more that this "
                 "space may choose; measure it: tokennas profile CONFIG"
             )
 
@@ -136,20 +139,20 @@ class LatencyTable:
         """Read the file.
 
         Raises:
-            InputError: The file is invalid; the message says where.
+            InputError: The file is invalid.
         """
         reader = open_yaml(path, SCHEMA)
-        given = reader.mapping(*KEYS, error=None)
-        shape = BackboneShape.read(given["shape"])
-        terms = dict(map(_read_term, given["terms"].items()))
-        archs = given["measured"].items()
+        values = reader.mapping(*KEYS, error=None)
+        shape = BackboneShape.read(values["shape"])
+        terms = dict(map(_read_term, values["terms"].items()))
+        archs = values["measured"].items()
         if not archs:
-            raise given["measured"].error("must be the archs that were measured")
+            raise values["measured"].error("must list the measured archs, got none")
         return cls(
-            given["name"].make(check_name, given["name"].value),
-            _read_conditions(given["conditions"]),
-            given["full_ms"].positive(),
-            None if given["error"].value is None else _read_error(given["error"]),
+            values["name"].make(check_name, values["name"].value),
+            _read_conditions(values["conditions"]),
+            values["full_ms"].positive(),
+            None if values["error"].value is None else _read_error(values["error"]),
             terms,
             tuple(_read_measured(each, shape, terms) for each in archs),
             shape,
@@ -158,24 +161,24 @@ class LatencyTable:
 
 def _read_conditions(reader: Reader) -> Conditions:
     # Earlier versions wrote the clock too.
-    given = reader.mapping("device", "batch", "dtype", "compiled", "libraries", clock_mhz=None)
+    values = reader.mapping("device", "batch", "dtype", "compiled", "libraries", clock_mhz=None)
     return reader.make(
         Conditions,
-        given["device"].text(),
-        given["batch"].integer(),
-        given["dtype"].value,
-        given["compiled"].flag(),
-        given["libraries"].text(),
+        values["device"].text(),
+        values["batch"].integer(),
+        values["dtype"].value,
+        values["compiled"].flag(),
+        values["libraries"].text(),
     )
 
 
 def _read_error(reader: Reader) -> Error:
-    given = reader.mapping("mean", "worst", "kendall_tau", "archs")
+    values = reader.mapping("mean", "worst", "kendall_tau", "archs")
     return Error(
-        given["mean"].number(),
-        given["worst"].number(),
-        given["kendall_tau"].number(least=-1),
-        given["archs"].integer(),
+        values["mean"].number(),
+        values["worst"].number(),
+        values["kendall_tau"].number(least=-1),
+        values["archs"].integer(),
     )
 
 
@@ -187,14 +190,16 @@ def _read_term(reader: Reader) -> tuple[Term, float]:
     return Term(operator.text(), tokens.integer(), left.integer()), ms.number()
 
 
-def _read_measured(reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]) -> Measured:
-    given = reader.mapping("ms", "spread", "held_out", "blocks")
-    arch = read_blocks(given["blocks"])
-    for term in given["blocks"].make(count_terms, arch, shape):
+def _read_measured(
+    reader: Reader, shape: BackboneShape, terms: Mapping[Term, float]
+) -> MeasuredArch:
+    values = reader.mapping("ms", "spread", "held_out", "blocks")
+    arch = read_blocks(values["blocks"])
+    for term in values["blocks"].make(count_terms, arch, shape):
         if term not in terms:
-            raise given["blocks"].error(f"{term} is not among the terms of this table")
-    return Measured(
-        arch, given["ms"].positive(), given["spread"].number(), given["held_out"].flag()
+            raise values["blocks"].error(f"{term} is not among the terms of this table")
+    return MeasuredArch(
+        arch, values["ms"].positive(), values["spread"].number(), values["held_out"].flag()
     )
 
 

@@ -1,7 +1,7 @@
-"""The terms that latencies are sums of: an operator and its number of patch tokens.
+"""The terms of a latency, which is their sum: an operator and its number of patch tokens.
 
-As with MACs, work that the previous block does for a block counts as the block's own: a map that is
-kept for it, scores that select its tokens. So latency is an additive cost, and the dynamic
+As with MACs, work that the previous block does for a block counts as the block's own: keeping a
+map for it, scoring its tokens. So latency is an additive cost, and the dynamic
 programming that counts and samples by MACs works for milliseconds too.
 """
 
@@ -19,7 +19,7 @@ from space.space import SearchSpace
 
 
 def arch_terms(arch: Arch, shape: BackboneShape) -> Iterator[tuple[Term, int]]:
-    """Iterate over the terms of an arch, repeated ones too, with their MACs (the arch's in all).
+    """Iterate over the terms of an arch, with repetitions, and their MACs, which sum to the arch's.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
@@ -41,8 +41,8 @@ def count_terms(arch: Arch, shape: BackboneShape) -> Counter[Term]:
 
 def list_terms(space: SearchSpace) -> list[Term]:
     """List every term that an arch of the space may have, sorted."""
-    found = {rest_term(state, space.shape)[0] for state in space.graph.levels[-1]}
+    terms = {rest_term(state, space.shape)[0] for state in space.graph.levels[-1]}
     for level in space.graph.choices():
         for state, block in level:
-            found.update(term for term, _ in block_cost(state, block, space.shape).terms)
-    return sorted(found)
+            terms.update(term for term, _ in block_cost(state, block, space.shape).terms)
+    return sorted(terms)

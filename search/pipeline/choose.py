@@ -1,4 +1,4 @@
-"""Choosing networks to retrain: the full one, the best within each budget, and controls."""
+"""Choice of the networks to retrain: the full one, the best within each budget, and controls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from search.front.front import Front
 from search.front.front_file import FrontEntry
 from search.pipeline.config import Config
-from search.pipeline.given_archs import read_archs
+from search.pipeline.named_archs import read_archs
 from search.problem.budget import amount_of
 from search.problem.latency_names import measured_name
 from space.arch import Arch
@@ -48,10 +48,10 @@ class Purpose:
             return cls("full")
         if re.fullmatch(BUDGET_PATTERN, name):
             return cls("best", name)
-        if found := re.fullmatch(r"random (.+)", name):
-            return cls("random", found[1])
-        if found := re.fullmatch(rf"baseline (.+?)(?: ({BUDGET_PATTERN}))?", name):
-            return cls("baseline", found[2] or "", found[1])
+        if match := re.fullmatch(r"random (.+)", name):
+            return cls("random", match[1])
+        if match := re.fullmatch(rf"baseline (.+?)(?: ({BUDGET_PATTERN}))?", name):
+            return cls("baseline", match[2] or "", match[1])
         return cls("file", label=name)
 
 
@@ -86,7 +86,7 @@ def check_names(names: Iterable[str]) -> None:
     """Refuse names of networks that would share a folder.
 
     Raises:
-        InputError: Two would.
+        InputError: Two networks would share a folder.
     """
     folders = list(map(to_folder_name, names))
     for folder in folders:
@@ -95,18 +95,18 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def split_budget(budget: str) -> tuple[str, str]:
-    """Split a budget into cost and amount: MACs for `50%`, the named cost for `latency_ms=3.0`."""
+    """Split a budget into cost and amount; a bare amount such as `50%` is of the MACs."""
     name, equals, amount = (part.strip() for part in budget.rpartition("="))
     return (name, amount) if equals else ("macs", amount)
 
 
 def to_folder_name(name: str) -> str:
-    """Return a name without characters that are special to shells."""
+    """Replace the characters of a name that are special to shells."""
     return re.sub(r"[^\w.-]+|^\.*$", "_", name.replace("%", ""))
 
 
 def stage_path(config: Config, name: str) -> str:
-    """Return the stage of a choice: its folder, relative to the run."""
+    """Return the folder of a choice, relative to the run."""
     return f"retrain/{config.search.name}/{to_folder_name(name)}"
 
 
@@ -114,7 +114,7 @@ def choose(
     config: Config,
     front: Front,
     space: SearchSpace,
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
     best_of_random: Callable[[str], Arch],
 ) -> list[Choice]:
     """Choose the full network, and for each budget the front's best and the controls.
@@ -123,18 +123,18 @@ def choose(
         config: Config of the run.
         front: Front of its search.
         space: The searched space.
-        tell: Called with a line for each choice that is skipped, its arch being chosen already.
+        report: Called with a line for each choice that is skipped as a duplicate.
         best_of_random: Returns the best of random archs within a budget.
 
     Raises:
         InputError: The front has no subnet within a budget.
     """
-    wanted = config.retrain
-    choices = [Choice(str(Purpose("full")), space.largest())] if wanted.full else []
-    for budget in wanted.budgets:
+    retrain = config.retrain
+    choices = [Choice(str(Purpose("full")), space.largest())] if retrain.full else []
+    for budget in retrain.budgets:
         best = best_within(front, budget)
         choices.append(Choice(str(Purpose("best", budget)), best.arch))
-        if wanted.baselines:
+        if retrain.baselines:
             is_macs = split_budget(budget)[0] == "macs"
             limit = _limit(front, budget) if is_macs else best.metrics["macs"]
             choices += [
@@ -142,18 +142,18 @@ def choose(
                 for each in baselines(space, macs=limit)
                 if each.arch is not None
             ]
-        if wanted.random:
+        if retrain.random:
             choices.append(Choice(str(Purpose("random", budget)), best_of_random(budget)))
-    kept: dict[Arch, Choice] = {}
+    by_arch: dict[Arch, Choice] = {}
     for choice in choices:
-        other = kept.setdefault(choice.arch, choice)
+        other = by_arch.setdefault(choice.arch, choice)
         if other is not choice:
-            tell(f"{choice.name} is the same arch as {other.name}: retrained once")
-    return list(kept.values())
+            report(f"{choice.name} is the same arch as {other.name}: retrained once")
+    return list(by_arch.values())
 
 
 def best_within(front: Front, budget: str) -> FrontEntry:
-    """Return the front's best within a budget, by measured latency where one is within it.
+    """Return the front's best within a budget; measured latencies take precedence.
 
     Args:
         front: Front of a search.
@@ -178,6 +178,6 @@ def best_within(front: Front, budget: str) -> FrontEntry:
 def _limit(front: Front, budget: str) -> float:
     name, amount = split_budget(budget)
     if name not in front.full:
-        known = ", ".join(front.full)
-        raise InputError(f"retrain.budgets: {name!r} is no cost of this front; these are: {known}")
+        costs = ", ".join(front.full)
+        raise InputError(f"retrain.budgets: {name!r} is no cost of this front; these are: {costs}")
     return amount_of(name, amount, front.full[name])

@@ -16,10 +16,10 @@ from supernet.training.recipe import RetrainRecipe, SupernetRecipe
 
 @dataclass(frozen=True)
 class SupernetConfig(SupernetRecipe):
-    """How the supernet is trained.
+    """Recipe of the supernet's training.
 
     Args:
-        teacher: a network to distil from, on the same images; none for no teacher.
+        teacher: Network to distil from, on the same images; none for no teacher.
     """
 
     teacher: BackboneConfig | None = None
@@ -27,23 +27,22 @@ class SupernetConfig(SupernetRecipe):
 
 @dataclass(frozen=True)
 class SearchConfig(SearchOptions):
-    """How the space is searched.
+    """Options of the search.
 
     Args:
-        name: of the search; another budget, sampler or objective is a search of its own.
-        objectives: metrics of the task (`top1`, `top5`, `cross_entropy`, `kl` of classification)
+        name: Name of the search; another budget, sampler or objective needs another name.
+        objectives: Metrics of the task (`top1`, `top5`, `cross_entropy`, `kl` of classification)
             and costs (`macs`, `params`, `tokens`, `activation_memory`, and with a latency table
-            `latency_ms`), best traded against each other; by default the first metric and `macs`.
-        budget: such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full network, or
-            with a latency table `latency_ms=3.0`; one or several.
-        trials: evaluations, failed ones and those of earlier runs included.
-        seed: seed of the search alone, by default the run's; a search with another one needs a name
-            of its own.
-        sampler: one of Optuna's, by its name, or `EvolutionSampler`.
-        sampler_args: its arguments, such as `population_size`.
-        reuse: names of other searches of this run, whose evaluations are not made again.
-        latency: latency tables of the devices whose `latency_ms` is budgeted or an objective; by
-            default those that `tokennas profile` left in the run's folder.
+            `latency_ms`) to optimise together; by default the first metric and `macs`.
+        budget: Limits such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full
+            network, or with a latency table `latency_ms=3.0`; one or several.
+        trials: Number of evaluations, failed ones and those of earlier runs included.
+        seed: Seed of the search alone, by default the run's; another seed needs another name.
+        sampler: Name of an Optuna sampler, or `EvolutionSampler`.
+        sampler_args: Arguments of the sampler, such as `population_size`.
+        reuse: Names of other searches of this run, whose evaluations are reused.
+        latency: Latency tables of the devices whose `latency_ms` is a budget or an objective; by
+            default those that `tokennas profile` wrote into the run's folder.
     """
 
     section: ClassVar[str] = "search."
@@ -73,11 +72,11 @@ class SearchConfig(SearchOptions):
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What is exported of the front, beside its arch files.
+    """Formats of the export, beside arch files.
 
     Args:
-        format: files for each subnet, in a folder of its own with a model card: `safetensors` (what
-            timm loads), `torch-export`, `onnx`; and `portfolio`, all of them over one set of
+        format: Files for each subnet, in its own folder with a model card: `safetensors` (which
+            timm loads), `torch-export`, `onnx`; and `portfolio`, all subnets over one set of
             weights.
     """
 
@@ -88,28 +87,28 @@ class ExportConfig:
 
 @dataclass(frozen=True)
 class RetrainConfig(RetrainRecipe):
-    """Which subnets are retrained, from what, and how.
+    """Subnets to retrain, and their recipe.
 
     Args:
-        budgets: the front's best within each, in per cent of the full network's MACs or as
-            `0.8G`; in milliseconds as `latency_ms=3.0` or `latency_ms=60%`.
-        full: also the full network, by the same recipe, to compare with.
-        baselines: also the hand-made archs of the same budgets, where they get there.
-        random: also, within each budget, the best of as many archs drawn at random as the search
-            has evaluated: what a search must beat.
-        weights: to begin with: of the supernet (`inherited`), none (`scratch`), or the backbone's
-            own checkpoint (`backbone`).
-        distill: learn from the full network of the supernet too.
-        workers: networks that are retrained side by side, through the search's Ray; 0 for one after
+        budgets: Budgets within which to retrain the front's best: MACs as a percentage of the full
+            network's or as `0.8G`; milliseconds as `latency_ms=3.0` or `latency_ms=60%`.
+        full: Whether to retrain the full network too, by the same recipe, for comparison.
+        baselines: Whether to retrain the hand-made archs of the same budgets too, where they exist.
+        random: Whether to retrain, for each budget, the best random arch too, of as many as the
+            search has evaluated: the control that a search must beat.
+        weights: Initial weights: the supernet's (`inherited`), random ones (`scratch`), or the
+            backbone's checkpoint (`backbone`).
+        distill: Whether to distil from the full network of the supernet too.
+        workers: Number of networks retrained in parallel, through the search's Ray; 0 for one after
             the other, in this process.
-        processes: that train each of these networks, data parallel: each has batches and a GPU of
-            its own.
-        cpus_per_worker: cores of each process.
-        gpus_per_worker: GPUs of each process, such as 1 or 0.5; by default an even share of those
-            that are there, or 1 where several processes train a network.
+        processes: Number of processes for each of these networks, data parallel, each with its own
+            batches and GPU.
+        cpus_per_worker: Cores of each process.
+        gpus_per_worker: GPUs of each process, such as 1 or 0.5; by default an even share of the
+            available ones, or 1 where several processes train a network.
     """
 
-    # Who has fewer processes now goes on with fewer; the arch file has their number at the end.
+    # Retraining may resume with fewer processes; the arch file stores their final number.
     free: ClassVar[frozenset[str]] = RetrainRecipe.free | {
         *("budgets", "full", "baselines", "random"),
         *("workers", "processes", "cpus_per_worker", "gpus_per_worker"),
@@ -132,18 +131,17 @@ class Config:
     """A run: a backbone, data, and the stages that find networks inside a budget.
 
     Args:
-        run: folder of the run; by default runs/ and the config's name.
-        seed: of everything random.
-        device: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU where there is one.
-        backbone: the Vision Transformer to start from.
-        data: data set, augmentation, splits.
-        task: what the networks are trained and judged for: its `name`, and its own values;
-            without it classification.
-        space: what may be chosen at which blocks: `pool`, `share`, `skip`.
-        supernet: how the supernet is trained.
-        search: how the space is searched.
-        export: what is exported of the front.
-        retrain: which subnets are retrained, and how.
+        run: Folder of the run; by default runs/ and the config's name.
+        seed: Seed of every random choice.
+        device: Name such as `cpu`, `cuda` or `cuda:1`; `auto` for a GPU where there is one.
+        backbone: The Vision Transformer to start from.
+        data: Data set, augmentation and splits.
+        task: The task, as its `name` and options; classification by default.
+        space: The choices of each operator, and their blocks: `pool`, `share`, `skip`.
+        supernet: Recipe of the supernet's training.
+        search: Options of the search.
+        export: Formats of the export.
+        retrain: Subnets to retrain, and their recipe.
     """
 
     run: str | None = None
@@ -167,8 +165,8 @@ class Config:
             raise InputError(f"retrain.processes: must be at least 1, got {self.retrain.processes}")
         if self.retrain.processes > 1 and self.retrain.workers == 0:
             raise InputError(
-                f"retrain.processes: {self.retrain.processes} for each network that is retrained "
-                "through Ray; set retrain.workers, how many of them at a time, to 1 or more"
+                f"retrain.processes: {self.retrain.processes} for each network need Ray; set "
+                "retrain.workers, the number of networks at a time, to 1 or more"
             )
         if self.evaluators() == 0 == self.retrainers() and self.search.ray.address is not None:
             raise InputError(
@@ -183,37 +181,37 @@ class Config:
 
     @property
     def search_seed(self) -> int:
-        """The seed of the search: its own, or else that of the run."""
+        """The seed of the search, by default that of the run."""
         return self.seed if self.search.seed is None else self.search.seed
 
     def evaluators(self) -> Literal[0] | Workers:
-        """What evaluates: this process, or workers."""
+        """Return the workers that evaluate, or 0 for this process."""
         return self._workers("search", self.search)
 
     def retrainers(self) -> Literal[0] | Workers:
-        """What retrains: this process, or workers."""
+        """Return the workers that retrain, or 0 for this process."""
         return self._workers("retrain", self.retrain, self.retrain.processes)
 
     def _workers(
-        self, section: str, wanted: SearchConfig | RetrainConfig, processes: int = 1
+        self, section: str, config: SearchConfig | RetrainConfig, processes: int = 1
     ) -> Literal[0] | Workers:
-        if wanted.workers == 0:
+        if config.workers == 0:
             return 0
         kind, colon, _ = self.device.partition(":")
-        gpus = wanted.gpus_per_worker
+        gpus = config.gpus_per_worker
         if kind == "cpu":
             if gpus:
                 raise InputError(
-                    f"{section}.gpus_per_worker: none with `device: {self.device}`, got {gpus}"
+                    f"{section}.gpus_per_worker: must be 0 with `device: {self.device}`, got {gpus}"
                 )
             gpus = 0.0
         elif colon:
             raise InputError(
-                f"device: {self.device!r} with {section}.workers, to which Ray gives GPUs; give "
-                f"`{kind}`, and set CUDA_VISIBLE_DEVICES where it may not take all"
+                f"device: {self.device!r} with {section}.workers, to which Ray assigns GPUs; give "
+                f"`{kind}`, and limit the GPUs by CUDA_VISIBLE_DEVICES"
             )
-        cpus = wanted.cpus_per_worker
-        return Workers(wanted.workers, cpus, gpus, self.search.ray, section, processes)
+        cpus = config.cpus_per_worker
+        return Workers(config.workers, cpus, gpus, self.search.ray, section, processes)
 
 
 @dataclass(frozen=True)
@@ -221,7 +219,7 @@ class FileConfig(Config):
     """A config that was read from a file.
 
     Args:
-        file_values: what the file says by itself; options may have said otherwise.
+        file_values: Values of the file, without the options of the command line.
     """
 
     file_values: dict[str, Any] = field(default_factory=dict)

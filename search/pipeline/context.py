@@ -1,4 +1,4 @@
-"""What the stages of a run work with, opened once, when one of them first asks for it."""
+"""The context of a run: the objects that its stages share, each opened on first use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import track
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config, SupernetConfig
-from search.pipeline.latencies import latency_tables
+from search.pipeline.latencies import choose_tables
 from search.pipeline.run_folder import SPLIT, RunFolder
 from search.problem.problem import Problem
 from search.utils.console import new_console
@@ -37,19 +37,19 @@ from supernet.weights import load_weights
 
 WEIGHTS = "supernet.safetensors"
 GOOD_IMAGES = "good_images.bin"
-# What a supernet's weights depend on.
-TRAINED = ("backbone", "data", "task", "space", "supernet")
+# Config sections that a supernet's weights depend on.
+SUPERNET_SECTIONS = ("backbone", "data", "task", "space", "supernet")
 
 
 class RunContext:
-    """A run: its config, its folder, and what its stages open.
+    """A run: its config, its folder, and the objects that its stages share.
 
-    Whatever is asked for may raise an InputError: what is wrong, where, and what would be right.
+    Each property may raise an InputError, as it opens its object on first use.
 
     Args:
         config: The run's config.
         file: The config's file; None where it has none.
-        console: Where the stages say what they do; None for the standard output.
+        console: Console of the stages' messages; None for the standard output.
     """
 
     def __init__(self, config: Config, file: Path | None, console: Console | None = None) -> None:
@@ -60,7 +60,7 @@ class RunContext:
         self._is_trained = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Another process opens everything itself, and shows nothing.
+        # Open objects are not pickled: another process opens its own, with a quiet console.
         return _open_quietly, (self.config, self.file)
 
     def open(self) -> RunContext:
@@ -71,12 +71,12 @@ class RunContext:
 
     @cached_property
     def device(self) -> torch.device:
-        """The device that everything runs on."""
+        """The device of the run."""
         return find_device(self.config.device)
 
     @cached_property
     def task(self) -> Task:
-        """What the networks are trained and judged for."""
+        """The task of the networks."""
         config, name = self.config, self.config.task_name
         section = Reader({"name": name, **config.task}, ("task",))
         task = task_class(name).from_config(section, self._sources[0].classes, config.data.augment)
@@ -85,12 +85,12 @@ class RunContext:
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The archs of the run."""
+        """The search space."""
         return SearchSpace.from_dict(self.config.space, backbone_shape(self._loaded.backbone))
 
     @cached_property
     def data(self) -> Data:
-        """The splits."""
+        """The training, search and test splits."""
         config, backbone = self.config, self._loaded.backbone
         split, sources = self.folder.split(), self._sources
         return open_data(config.data, backbone, config.seed, split, sources, task=self.task)
@@ -129,17 +129,17 @@ class RunContext:
         }
 
     def load_trained(self) -> RunContext:
-        """Give the supernet the weights that the run has trained, where it has others still.
+        """Load the trained weights into the supernet, unless they are loaded already.
 
         Raises:
-            InputError: it is not trained yet, or by other values.
+            InputError: The supernet is not trained yet, or was trained by other values.
         """
         weights = self.folder.path / "supernet" / WEIGHTS
         if not self._is_trained:
             if not weights.exists():
                 raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
             self.open()
-            self.folder.check("supernet", TRAINED)
+            self.folder.check("supernet", SUPERNET_SECTIONS)
             load_weights(self.supernet, weights)
             self.supernet.eval()
             self._is_trained = True
@@ -152,49 +152,49 @@ class RunContext:
 
     @property
     def origin(self) -> dict[str, str]:
-        """What evaluations rest on: the supernet's weights and the search split."""
+        """Digests of the supernet's weights and the search split, on which evaluations depend."""
         return {"supernet": self.weights_digest, "split": digest(self.folder.path / SPLIT)}
 
     @cached_property
     def tables(self) -> tuple[LatencyTable, ...]:
-        """The latency tables that budgets and objectives rest on."""
-        return latency_tables(self.folder)
+        """The latency tables that budgets and objectives need."""
+        return choose_tables(self.folder)
 
     @cached_property
     def problem(self) -> Problem:
-        """Where the search looks, and for what."""
+        """The search problem: space, objectives and budget."""
         return self.problem_within(self.config.search.budget)
 
     def problem_within(self, budget: str | list[str] | None) -> Problem:
-        """The search's problem, inside another budget."""
+        """Return the search problem with another budget."""
         objectives, directions = self.config.search.objectives, self.task.directions
         return make_problem(self.space, objectives, budget, directions, self.tables)
 
     def search_batches(self) -> Iterable[Any]:
-        """The batches of the search split, with a progress bar while they are loaded."""
+        """Iterate over the batches of the search split, with a progress bar."""
         batches, hidden = self.data.search, not self.console.is_terminal
         return track(batches, "images", console=self.console, transient=True, disable=hidden)
 
     def held_out(self, amp: bool) -> HeldOut:
-        """The search split on the device.
+        """Load the search split onto the device.
 
         Args:
-            amp: Whether networks are judged under bfloat16 autocast on GPUs.
+            amp: Whether to evaluate under bfloat16 autocast on GPUs.
         """
         return HeldOut(self.search_batches(), self.task, self.device, amp)
 
     @cached_property
     def test(self) -> HeldOut:
-        """The test split on the device, to judge retrained networks on."""
+        """The test split on the device, for retrained networks."""
         return HeldOut(self.data.test, self.task, self.device, self.config.retrain.amp)
 
     def check_images(self) -> None:
-        """Open the image files of all splits, but for those that the run knows to be good.
+        """Open the image files of all splits, except those that the run has checked before.
 
-        It is for the command to call, not for the processes that work for it.
+        Only the main process should call this, not workers.
 
         Raises:
-            InputError: images cannot be read: how many, and the first of them.
+            InputError: Some images cannot be read; the message has their number and the first ones.
         """
         data: Any = self.data
         splits = data.train.images, data.search.dataset, data.test.dataset
@@ -206,16 +206,16 @@ def _open_quietly(config: Config, file: Path | None) -> RunContext:
 
 
 def digest(path: Path) -> str:
-    """A short hash of a file, which says what results were made with."""
+    """Hash a file to 16 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is a GPU where there is one.
+    """Return the device of a name; `auto` is a GPU where there is one.
 
     Raises:
-        InputError: there is no such device.
+        InputError: The device does not exist.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""Evaluating networks on the test split, and timing them side by side."""
+"""Evaluation of networks on the test split, and their interleaved timing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search.latency.measure import device_name, images_like, take_turns, waiting_for
+from search.latency.measure import device_name, get_synchronize, make_images, time_interleaved
 from search.latency.table import LatencyTable
 from search.pipeline.context import RunContext
 from search.pipeline.export import write_arch
-from search.pipeline.given_archs import read_archs
 from search.pipeline.latencies import time_archs
+from search.pipeline.named_archs import read_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.pipeline.pack import load_subnet
 from search.problem.latency_names import is_latency
@@ -30,25 +30,32 @@ from supernet.precision import autocast
 
 SPEED = "images_per_second"
 BATCH = 64
-SECONDS = 1.0
+SECONDS_PER_NETWORK = 1.0
 
 
 def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
     """Measure accuracy on the test split, MACs, parameters, images/s and known latencies.
 
-    `archs` are arch files, fronts and folders of them. An arch file with weights beside it (of the
-    same name, or in its network's folder) is evaluated with them, others with the supernet's.
+    An arch file with weights beside it (of the same name, or in its network's folder) is evaluated
+    with them, others with the supernet's.
+
+    Args:
+        run: The run, whose supernet is trained.
+        archs: Paths of arch files, fronts and folders of them.
+
+    Returns:
+        The rows of the printed table.
 
     Raises:
         InputError: An arch file is invalid, or of another backbone.
     """
-    given = read_archs(archs)
+    named_archs = read_archs(archs)
     run.load_trained()
     amp = run.config.supernet.amp
-    found = [load_subnet(run, each.path, each.file) for each in given]
+    loaded = [load_subnet(run, each.path, each.file) for each in named_archs]
     run.check_images()
     test = HeldOut(run.data.test, run.task, run.device, amp)
-    speeds = images_per_second([subnet for subnet, _ in found], amp)
+    speeds = images_per_second([subnet for subnet, _ in loaded], amp)
     rows = [
         {
             "network": each.name,
@@ -56,14 +63,14 @@ def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
             **test.measure(subnet),
             **_costs(each.file, {**each.file.metrics, SPEED: speed}),
         }
-        for each, (subnet, source), speed in zip(given, found, speeds, strict=True)
+        for each, (subnet, source), speed in zip(named_archs, loaded, speeds, strict=True)
     ]
     show_rows(rows, run.console, title=f"on the test split, {len(test):,} images")
     return rows
 
 
 def _costs(file: ArchFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return MACs, parameters, images/s and known latencies, by column title."""
+    """Compute MACs and parameters, and return them with speed and latencies by column title."""
     latencies = {
         name if each.get("measured") else f"{name}, predicted": each.get("value")
         for name, each in metrics.items()
@@ -77,38 +84,38 @@ def _costs(file: ArchFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def add_figures(
-    run: RunContext, places: Mapping[str, Path], tables: Mapping[str, LatencyTable]
+def measure_retrained(
+    run: RunContext, folders: Mapping[str, Path], tables: Mapping[str, LatencyTable]
 ) -> list[dict[str, Any]]:
-    """Add images/s, and latencies where the search has tables, to arch files that lack them.
+    """Measure images/s, and latencies where the search has tables, for arch files without them.
 
     Args:
         run: The run, whose supernet is trained.
-        places: Folders of complete networks, by name.
+        folders: Folders of complete networks, by name.
         tables: Latency tables of the search, by name of the cost.
 
     Returns:
-        Table rows of the networks: a metric with either weights, costs and speed.
+        Table rows of the networks: a metric with inherited and retrained weights, costs and speed.
     """
-    files = {name: load_arch_file(place / ARCH) for name, place in places.items()}
+    files = {name: load_arch_file(folder / ARCH) for name, folder in folders.items()}
     metrics = {name: dict(file.metrics) for name, file in files.items()}
-    # If one network lacks figures, all are measured, side by side.
-    if not all(SPEED in known for known in metrics.values()):
+    # If one network lacks figures, all are measured again, interleaved, to be comparable.
+    if not all(SPEED in figures for figures in metrics.values()):
         subnets = [
-            create_subnet(place / ARCH, place / WEIGHTS).to(run.device).eval()
-            for place in places.values()
+            create_subnet(folder / ARCH, folder / WEIGHTS).to(run.device).eval()
+            for folder in folders.values()
         ]
         speeds = images_per_second(subnets, run.config.retrain.amp)
-        for name, speed in zip(places, speeds, strict=True):
+        for name, speed in zip(folders, speeds, strict=True):
             metrics[name][SPEED] = speed
-    if not all(tables.keys() <= known.keys() for known in metrics.values()):
+    if not all(tables.keys() <= figures.keys() for figures in metrics.values()):
         archs = (file.arch for file in files.values())
         latencies = time_archs(archs, run.supernet, tables, run.console)
         for name, file in files.items():
             metrics[name] |= latencies[run.space.identity(file.arch)]
     for name, file in files.items():
         if metrics[name] != file.metrics:
-            path = places[name] / ARCH
+            path = folders[name] / ARCH
             write_arch(run, path, file.arch, metrics=metrics[name], origin=file.origin)
     metric = run.task.metrics[0].name
     return [
@@ -123,7 +130,7 @@ def add_figures(
 
 
 def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str, Any]]:
-    """Measure images/s of networks in inference: medians over about a second for each.
+    """Measure images/s of networks in inference, as medians over about a second for each.
 
     Args:
         subnets: The networks, all on one device.
@@ -132,18 +139,18 @@ def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str,
     if not subnets:
         return []
     parameter = next(subnets[0].parameters())
-    device, wait = parameter.device, waiting_for(parameter.device)
+    device, wait = parameter.device, get_synchronize(parameter.device)
 
     def forward(subnet: nn.Module, images: Tensor) -> None:
         with torch.inference_mode(), autocast(device, amp):
             subnet(images)
 
     runs = {
-        i: partial(forward, subnet, images_like(subnet, BATCH)) for i, subnet in enumerate(subnets)
+        i: partial(forward, subnet, make_images(subnet, BATCH)) for i, subnet in enumerate(subnets)
     }
-    # The seconds of one round, after the warm-up, set the number of rounds.
-    once = sum(map(sum, take_turns(runs, 1, wait).values()))
-    rounds = math.ceil(SECONDS * len(subnets) / once)
+    # The seconds of one round, after the warm-up, determine the number of rounds.
+    round_seconds = sum(map(sum, time_interleaved(runs, 1, wait).values()))
+    rounds = math.ceil(SECONDS_PER_NETWORK * len(subnets) / round_seconds)
     half = amp and device.type == "cuda"
     conditions = {
         "device": device_name(device),
@@ -152,5 +159,5 @@ def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str,
     }
     return [
         {"value": round(BATCH / median(taken), 1), **conditions}
-        for taken in take_turns(runs, rounds, wait, warm_up=0).values()
+        for taken in time_interleaved(runs, rounds, wait, warm_up=0).values()
     ]

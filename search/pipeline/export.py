@@ -1,4 +1,4 @@
-"""Stage three: the front's archs as arch files, and their subnets as deployable files."""
+"""Stage three: export of the front's archs as arch files, and of their subnets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from search.front.front import Front
 from search.front.front_file import FRONT
 from search.pipeline.choose import check_names
 from search.pipeline.config import Config
-from search.pipeline.context import TRAINED, RunContext
-from search.pipeline.given_archs import NamedArch, file_stem, read_archs
-from search.pipeline.latencies import latencies_of, tables_by_cost
-from search.pipeline.pack import Packing, is_package
-from search.pipeline.search import check_found
+from search.pipeline.context import SUPERNET_SECTIONS, RunContext
+from search.pipeline.latencies import format_latencies, tables_by_cost
+from search.pipeline.named_archs import NamedArch, file_stem, read_archs
+from search.pipeline.pack import Packer, is_package
+from search.pipeline.search import check_front
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from space.arch import Arch
@@ -32,48 +32,47 @@ def export(run: RunContext, archs: list[str]) -> None:
     """Write an arch file for each point of the front, and `front.yaml` beside them.
 
     Files of an earlier export are removed where their arch is no longer on the front. In the
-    config's formats, the subnet of each point is written too, or of each arch file in `archs`; the
-    format `portfolio` writes the front over one set of weights, as does every export once there is
-    one.
+    config's formats, the subnet of each point is written too, or of each arch file in `archs`. The
+    format `portfolio` writes the front over one set of weights; an existing portfolio is rewritten.
 
     Raises:
         InputError: The front or the trained supernet is missing, an arch file is invalid, or a
-            file cannot be written or does not compute what its subnet computes.
+            file cannot be written or its outputs differ from the subnet's.
     """
     config, folder = run.config, run.folder
-    forms = check_formats(config, archs)
+    formats = check_formats(config, archs)
     front = None if archs else load_front(run)
-    given = read_archs(archs)
-    check_names(each.name for each in given)
+    named_archs = read_archs(archs)
+    check_names(each.name for each in named_archs)
     run.load_trained()
-    folder.claim("supernet", TRAINED)
+    folder.claim("supernet", SUPERNET_SECTIONS)
     target = make_folder(folder.path / "export" / config.search.name)
-    packing = Packing(run, forms)
+    packer = Packer(run, formats)
     with FolderLock(target):
         if front is not None:
-            given = _write_front(run, front, target)
-            # One of an earlier front would be taken for this one's.
+            named_archs = _write_front(run, front, target)
+            # A portfolio of an earlier front would be taken for this one's.
             if PORTFOLIO in config.export.format or (target / PORTFOLIO / FRONT).exists():
-                packing.pack_front(target / PORTFOLIO, front)
-        if forms:
-            for each in given:
-                packing.pack(target / each.name, each)
+                packer.pack_front(target / PORTFOLIO, front)
+        if formats:
+            for each in named_archs:
+                packer.pack(target / each.name, each)
 
 
 def check_formats(config: Config, archs: list[str] | None = None) -> list[str]:
-    """Return the formats of single subnets that a config asks for.
+    """Return a config's export formats of single subnets.
 
     Raises:
         InputError: A format's package is not installed, or the formats do not suit arch files.
     """
-    wanted = list(dict.fromkeys(config.export.format))
-    if archs and (not wanted or PORTFOLIO in wanted):
-        raise InputError("export.format: arch files take those of subnets, as --format safetensors")
-    forms: list[str] = [name for name in wanted if name != PORTFOLIO]
-    for name in forms:
+    requested = list(dict.fromkeys(config.export.format))
+    if archs and (not requested or PORTFOLIO in requested):
+        raise InputError("export.format: arch files need those of subnets, as --format safetensors")
+    formats: list[str] = [name for name in requested if name != PORTFOLIO]
+    for name in formats:
         with naming("export.format"):
             check_packages(name)
-    return forms
+    return formats
 
 
 def load_front(run: RunContext) -> Front:
@@ -86,7 +85,7 @@ def load_front(run: RunContext) -> Front:
     if not path.exists():
         raise InputError(f"{path}: not there; search first: tokennas search CONFIG")
     front = Front.load(path)
-    check_found(front, run.config.search)
+    check_front(front, run.config.search)
     return front
 
 
@@ -99,7 +98,7 @@ def write_arch(
     metrics: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an arch file with the run's backbone, input and classes."""
-    whole = {
+    full_origin = {
         "run": run.folder.path.name,
         "search": run.config.search.name,
         "seed": run.config.seed,
@@ -107,20 +106,20 @@ def write_arch(
         "version": version("tokennas"),
         **origin,
     }
-    save_arch(arch, path, shape=run.space.shape, **run.about, metrics=metrics, origin=whole)
+    save_arch(arch, path, shape=run.space.shape, **run.about, metrics=metrics, origin=full_origin)
 
 
 def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:
-    """Write the arch files of a front, in place of those of an earlier one."""
+    """Write the arch files of a front, and remove those of an earlier one."""
     for line in remove_stale(target, front):
         print_line(run.console, line)
-    # Before the arch files: a later export finds by it what an interrupted one has written.
+    # Saved first, so that a later export finds the arch files of an interrupted one.
     front.save(target / FRONT)
     paths, tables = [], tables_by_cost(run.folder)
     for entry in front.entries:
         path = target / f"{file_stem(entry)}.yaml"
         origin = {"trial": entry.trial, "identity": entry.identity}
-        metrics = {"search": dict(entry.metrics), **latencies_of(entry, tables)}
+        metrics = {"search": dict(entry.metrics), **format_latencies(entry, tables)}
         write_arch(run, path, entry.arch, metrics=metrics, origin=origin)
         paths.append(path)
     print_line(run.console, f"archs exported to {target}: {len(paths)}")
@@ -128,7 +127,7 @@ def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]
 
 
 def remove_stale(target: Path, front: Front) -> Iterator[str]:
-    """Remove arch files and exported folders of archs that were on the front of an earlier export.
+    """Remove arch files and folders of archs that are only on the front of an earlier export.
 
     Files that the export did not write are kept, with the folder or arch file that they belong to.
 
@@ -137,7 +136,7 @@ def remove_stale(target: Path, front: Front) -> Iterator[str]:
         front: The current front.
 
     Yields:
-        A line on what was removed, and on each file or folder that was kept.
+        A line on the number of removed archs, and on each file or folder that was kept.
 
     Raises:
         InputError: The earlier front is invalid, or a file cannot be removed.
@@ -146,14 +145,14 @@ def remove_stale(target: Path, front: Front) -> Iterator[str]:
     current = set(map(file_stem, front.entries))
     removed = 0
     for stem in map(file_stem, earlier):
-        path, place = target / f"{stem}.yaml", target / stem
+        path, folder = target / f"{stem}.yaml", target / stem
         if stem in current or not path.exists():
             continue
-        if is_package(place):
-            with writing(place, "removed"):
-                shutil.rmtree(place)
-        elif place.exists():
-            yield f"{place}: no longer on the front, but kept: it holds something else"
+        if is_package(folder):
+            with writing(folder, "removed"):
+                shutil.rmtree(folder)
+        elif folder.exists():
+            yield f"{folder}: no longer on the front, but kept: it holds other files"
         others = [each for each in target.glob(f"{stem}.*") if each != path]
         if others:
             yield f"{path}: no longer on the front, but kept: {others[0].name} lies beside it"

@@ -1,4 +1,4 @@
-"""Costs of a backbone, size of a space, and time to expect, before a run."""
+"""Costs of a backbone, size of a space, and expected training time, before a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def inspect_config(run: RunContext) -> None:
     """Show backbone, data, space and expected training time of a config.
 
     Raises:
-        InputError: The config is wrong in what a run would reject, except for images: none is read.
+        InputError: The config is invalid; images are not checked, as none is read.
     """
     config, console = run.config, run.open().console
     show_shape(config.backbone.model, run.supernet.shape, console)
@@ -50,7 +50,7 @@ def inspect_config(run: RunContext) -> None:
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
     show_space(run.supernet.space.mac_bands, run.supernet.space.size(), console)
-    seconds = seconds_to_train(run)
+    seconds = estimate_training(run)
     console.print(
         f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
         f"{run.device}"
@@ -93,18 +93,18 @@ def show_space(bands: Bands, size: int, console: Console) -> None:
     console.print(f"[bold]space[/] {size:,} distinct archs")
     console.print(
         f"MACs from {quantity(bands.low, 3)} ({bands.low / bands.high:.0%} of the full network) to "
-        f"{quantity(bands.high, 3)}; archs from so many MACs on:"
+        f"{quantity(bands.high, 3)}; number of archs by MACs, from the lower bound on:"
     )
     counts = bands.histogram(BARS)
-    most = max(count.value for count in counts)
+    largest = max(count.value for count in counts)
     step = (bands.high - bands.low) / BARS
     for i, (archs, exact) in enumerate(counts):
-        bar = "█" * round(40 * archs / most)
+        bar = "█" * round(40 * archs / largest)
         text = f"{archs:,}" if exact else f"about {archs:.2g}"
         console.print(f"{quantity(bands.low + i * step, 3):>8} {bar} {text}", highlight=False)
 
 
-def seconds_to_train(run: RunContext) -> float:
+def estimate_training(run: RunContext) -> float:
     """Estimate the seconds of the supernet's training, from steps on a few random images."""
     config, supernet = run.config, run.supernet.train()
     recipe = run.supernet_recipe
@@ -123,7 +123,7 @@ def seconds_to_train(run: RunContext) -> float:
 
     draw = partial(draw_archs, supernet.space, config.seed, random=recipe.random_archs)
     seconds(draw(step=0))  # warm-up
-    alone = recipe.full_epochs or 0
-    per_batch = alone * seconds([]) + (recipe.epochs - alone) * seconds(draw(step=1))
+    full_epochs = recipe.full_epochs or 0
+    per_batch = full_epochs * seconds([]) + (recipe.epochs - full_epochs) * seconds(draw(step=1))
     supernet.zero_grad()
     return per_batch / PROBE_BATCH * len(run.data.train.images)

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.latency.costs import by_cost, read_tables
-from search.latency.measure import device_name, steady, time_rounds
-from search.latency.subnets import runs_of
+from search.latency.costs import match_tables, read_tables
+from search.latency.measure import device_name, remove_drift, time_rounds
+from search.latency.subnets import make_forward_passes
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config
 from search.pipeline.run_folder import RunFolder
@@ -32,7 +32,7 @@ CONDITIONS = ("device", "batch", "dtype", "compiled")
 DRIFT = 0.1
 
 
-def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
+def choose_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
     """Return the tables of the latencies that budgets and objectives name, if any.
 
     They are the files that the config names, or else those of the run's folder. A search that has
@@ -41,13 +41,13 @@ def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
     Raises:
         InputError: A table is missing, invalid or ambiguous.
     """
-    names = _asked(folder.config)
+    names = _find_latency_names(folder.config)
     if not names:
         return ()
-    tables = {table.name: table for table in _there(folder)}
+    tables = {table.name: table for table in _read_tables(folder)}
     if not tables:
         raise InputError(
-            f"search: {names[0]} rests on a latency table, and there is none in "
+            f"search: {names[0]} needs a latency table, and there is none in "
             f"{folder.path / FOLDER}; measure one with `tokennas profile CONFIG`, or name its file "
             "by --search.latency"
         )
@@ -61,7 +61,7 @@ def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
         if table is None:
             known = ", ".join(sorted(tables))
             raise InputError(
-                f"search: {name}: there are latency tables of {known}; say which, as in "
+                f"search: {name}: there are latency tables of {known}; choose one, as in "
                 f"latency_ms@{min(tables)}, or name one file by --search.latency"
             )
         chosen[table.name] = table
@@ -69,28 +69,28 @@ def latency_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
 
 
 def tables_by_cost(folder: RunFolder) -> dict[str, LatencyTable]:
-    """Return the tables that a search has used, by name of the cost, as far as they still exist.
+    """Return the tables that a search has used, by name of the cost, if they still exist.
 
     Raises:
         InputError: A table is invalid.
     """
-    place = folder.search
-    digests = SearchFile.load(place).latency if (place / SEARCH_FILE).exists() else {}
-    return by_cost(_there(folder), digests) if digests else {}
+    stored = (folder.search / SEARCH_FILE).exists()
+    digests = SearchFile.load(folder.search).latency if stored else {}
+    return match_tables(_read_tables(folder), digests) if digests else {}
 
 
-def _asked(config: Config) -> list[str]:
+def _find_latency_names(config: Config) -> list[str]:
     """Return the latencies that budgets and objectives name."""
-    wanted = config.search
-    budgets = [wanted.budget] if isinstance(wanted.budget, str) else wanted.budget or []
-    texts = ",".join([*wanted.objectives, *budgets]).split(",")
+    search = config.search
+    budgets = [search.budget] if isinstance(search.budget, str) else search.budget or []
+    texts = ",".join([*search.objectives, *budgets]).split(",")
     names = dict.fromkeys(text.partition("=")[0].strip() for text in texts)
     return list(filter(is_latency, names))
 
 
-def _there(folder: RunFolder) -> tuple[LatencyTable, ...]:
-    own = sorted((folder.path / FOLDER).glob("*.yaml"))
-    return read_tables(folder.config.search.latency or own)
+def _read_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
+    paths = sorted((folder.path / FOLDER).glob("*.yaml"))
+    return read_tables(folder.config.search.latency or paths)
 
 
 def time_front(
@@ -114,26 +114,26 @@ def time_front(
     """
     front = front.readable()
     for name, table in tables.items():
-        known = {
+        ms = {
             entry.identity: entry.measured[name]
             for entry in (earlier.entries if earlier else ())
             if name in entry.measured
         }
-        left = [entry.arch for entry in front.entries if entry.identity not in known]
-        if left:
-            found = _measure(name, left, supernet, table, console)
-            if found is None:
+        unmeasured = [entry.arch for entry in front.entries if entry.identity not in ms]
+        if unmeasured:
+            measured = _measure(name, unmeasured, supernet, table, console)
+            if measured is None:
                 continue
-            known |= found
+            ms |= measured
         entries = (
-            replace(e, metrics={**e.metrics, measured_name(name): known[e.identity]})
+            replace(e, metrics={**e.metrics, measured_name(name): ms[e.identity]})
             for e in front.entries
         )
         front = replace(front, entries=tuple(entries))
     return front
 
 
-def latencies_of(
+def format_latencies(
     entry: FrontEntry, tables: Mapping[str, LatencyTable]
 ) -> dict[str, dict[str, Any]]:
     """Return an entry's latencies in the format of arch files, by name of the cost."""
@@ -150,22 +150,25 @@ def time_archs(
     tables: Mapping[str, LatencyTable],
     console: Console,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the latencies of arch files by identity, predicted where a device is missing here.
+    """Measure archs, or predict their latencies where this machine lacks the device.
 
     Args:
         archs: Archs that the tables can predict.
         supernet: A supernet of their space; its weights do not matter.
         tables: Latency tables, by name of the cost.
         console: Console for missing devices and drift.
+
+    Returns:
+        Latencies in the format of arch files, by the arch's identity and the name of the cost.
     """
-    named = {supernet.space.identity(arch): arch for arch in archs}
-    found: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in named}
+    by_identity = {supernet.space.identity(arch): arch for arch in archs}
+    latencies: dict[str, dict[str, dict[str, Any]]] = {identity: {} for identity in by_identity}
     for name, table in tables.items():
-        ms = _measure(name, named.values(), supernet, table, console)
-        for identity, arch in named.items():
+        ms = _measure(name, by_identity.values(), supernet, table, console)
+        for identity, arch in by_identity.items():
             value = table.predict(arch) if ms is None else ms[identity]
-            found[identity][name] = _to_dict(value, ms is not None, table)
-    return found
+            latencies[identity][name] = _to_dict(value, ms is not None, table)
+    return latencies
 
 
 def _to_dict(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
@@ -174,10 +177,10 @@ def _to_dict(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
     return {"value": round(ms, 4), "measured": measured, **conditions}
 
 
-def _device_of(table: LatencyTable) -> torch.device | None:
+def _find_device(table: LatencyTable) -> torch.device | None:
     """Return the device of a table, or None where this machine lacks it."""
-    cards = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    devices = map(torch.device, ("cpu", *cards))
+    gpus = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = map(torch.device, ("cpu", *gpus))
     return next((each for each in devices if device_name(each) == table.conditions.device), None)
 
 
@@ -190,27 +193,27 @@ def _measure(
 ) -> dict[str, float] | None:
     """Measure milliseconds by identity under a table's conditions, the full network's too.
 
-    None if the device is missing or measuring fails, so that the search's result is kept.
+    Returns None if the device is missing or measuring fails, so that the search's result is kept.
     """
-    device = _device_of(table)
+    device = _find_device(table)
     if device is None:
-        print_line(console, f"{name}: {table.conditions.device} is not at hand: predicted alone")
+        print_line(console, f"{name}: {table.conditions.device} is not available: predicted only")
         return None
     full = Arch.full(supernet.shape.depth)
     try:
-        runs = runs_of(supernet, [full, *archs], table.conditions, device)
+        runs = make_forward_passes(supernet, [full, *archs], table.conditions, device)
         rounds = [*time_rounds(runs, range(ROUNDS), device, console, "timing")]
     except RuntimeError as error:  # out of memory, or torch cannot compile here
-        why = one_line(error)
-        print_line(console, f"{table.conditions}: could not be measured, predicted alone: {why}")
+        reason = one_line(error)
+        print_line(console, f"{table.conditions}: cannot be measured, predicted only: {reason}")
         return None
-    ms = {identity: 1e3 * timing.seconds for identity, timing in steady(runs, rounds).items()}
+    ms = {identity: 1e3 * timing.seconds for identity, timing in remove_drift(runs, rounds).items()}
     drift = ms[supernet.space.identity(full)] / table.full_ms
     print_line(
         console,
-        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of what "
-        "it took in the profile",
+        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of its "
+        "time in the profile",
     )
     if not 1 - DRIFT <= drift <= 1 + DRIFT:
-        print_line(console, "The machine is not what it was: make the profile and this search anew")
+        print_line(console, "The device's speed has changed: repeat profile and search")
     return ms

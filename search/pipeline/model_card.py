@@ -20,7 +20,7 @@ from space.operators.registry import operators
 from supernet.export import FORMATS, Check
 from supernet.tasks.registry import find_metric, task_entry
 
-# The source of weights that lie beside no arch file.
+# The source of weights of an arch file without weights beside it.
 SUPERNET = "supernet"
 
 
@@ -41,7 +41,7 @@ def render_subnet_card(
         config: Config of the run.
         search_images: Images of the search split.
         checks: Comparison of each file's outputs with the subnet's, by format.
-        source: Source of the weights: `supernet`, or the file that lay beside the arch file.
+        source: Source of the weights: `supernet`, or the file beside the arch file.
     """
     retrained = source != SUPERNET and "retrained" in file.metrics
     counts = token_counts(file.arch, file.shape)
@@ -60,7 +60,7 @@ def render_subnet_card(
         images={"test": file.metrics.get("test_images"), "search": search_images},
         speed=file.metrics.get("images_per_second"),
         latencies=[value for key, value in file.metrics.items() if is_latency(key)],
-        blocks=list(zip(counts, map(_describe, file.arch.blocks), strict=True)),
+        blocks=list(zip(counts, map(_describe_block, file.arch.blocks), strict=True)),
         checks=checks,
         formats=FORMATS,
     )
@@ -100,7 +100,7 @@ def _render(
     **values: Any,
 ) -> str:
     dataset, task = config.data.dataset.name, task_entry(config.task_name)
-    # Their license may bind derived weights.
+    # Named in the card, as their license may cover derived weights.
     first_weights = "timm's pretrained weights" if config.backbone.pretrained else "random weights"
     if config.backbone.checkpoint is not None:
         first_weights = f"`{Path(config.backbone.checkpoint).name}`"
@@ -146,6 +146,6 @@ def _collect_results(file: ArchFile, source: str, config: Config) -> Iterator[Ev
                 )
 
 
-def _describe(block: BlockArch) -> str:
+def _describe_block(block: BlockArch) -> str:
     words = (operator.describe(operator.choice(block)) for operator in operators())
     return ", ".join(filter(None, words))

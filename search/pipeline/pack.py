@@ -14,8 +14,8 @@ from torch import Tensor
 
 from search.front.front import Front
 from search.pipeline.context import RunContext
-from search.pipeline.given_archs import NamedArch
 from search.pipeline.model_card import SUPERNET, render_portfolio_card, render_subnet_card
+from search.pipeline.named_archs import NamedArch
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.portfolio import save_portfolio
 from search.utils.console import print_line
@@ -31,21 +31,21 @@ from supernet.models.supernet import check_shape
 from supernet.weights import tensor_bytes
 
 CONFIG, CARD = "config.json", "README.md"
-# The `Record` of a folder.
-RECORD = "export.json"
-# Images of the search split to check each file on, and each subnet of a portfolio.
-CHECKED, CHECKED_OF_FRONT = 256, 64
+# The `ExportRecord` of a folder.
+RECORD_FILE = "export.json"
+# Number of search images to check each exported file on, and each subnet of a portfolio.
+CHECK_IMAGES, PORTFOLIO_CHECK_IMAGES = 256, 64
 
 
 def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT, str]:
     """Load the subnet of an arch file in eval mode; return it and the source of its weights.
 
     Raises:
-        InputError: Its classes are not those of the data, or its backbone is another one.
+        InputError: Its classes are not those of the data, or it is of another backbone.
     """
     if len(file.classes) not in (0, len(run.task.classes)):
-        raise InputError(f"{path}: knows {len(file.classes)} classes, {run.task.needs}")
-    # Of the arch file's name, or those of its network's folder: retrained, or exported.
+        raise InputError(f"{path}: has {len(file.classes)} classes, {run.task.needs}")
+    # Named as the arch file, or in its network's folder: retrained or exported weights.
     names = [path.with_suffix(".safetensors").name]
     if path.name == ARCH:
         names += [WEIGHTS, FORMATS["safetensors"].file]
@@ -57,73 +57,73 @@ def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT
 
 
 @dataclass(frozen=True)
-class Packing:
-    """Writes the folders of exported networks.
+class Packer:
+    """Writer of the folders of exported networks.
 
     Args:
         run: The run, whose supernet is trained.
-        forms: Formats to write.
+        formats: Formats to write.
     """
 
     run: RunContext
-    forms: Sequence[str]
+    formats: Sequence[str]
 
-    def pack(self, place: Path, given: NamedArch) -> None:
+    def pack(self, folder: Path, named: NamedArch) -> None:
         """Write the folder of an arch file's subnet; existing files are kept.
 
         Args:
-            place: Folder of the network.
-            given: The arch file.
+            folder: Folder of the network.
+            named: The arch file.
 
         Raises:
             InputError: The folder holds another arch or other weights, or a file cannot be written.
         """
-        run, file = self.run, given.file
-        subnet, source = load_subnet(run, given.path, file)
-        wanted, found = (subnet.in_chans, *subnet.patch_embed.img_size), self.images.shape[1:]
-        if wanted != tuple(found):
+        run, file = self.run, named.file
+        subnet, source = load_subnet(run, named.path, file)
+        expected, size = (subnet.in_chans, *subnet.patch_embed.img_size), self.images.shape[1:]
+        if expected != tuple(size):
             raise InputError(
-                f"{given.path}: takes images of {wanted}, the data of this run has {tuple(found)}"
+                f"{named.path}: takes images of {expected}, the data of this run has {tuple(size)}"
             )
-        record = _claim(place, subnet, source)
-        # Where the arch file lacks backbone, input or classes, those of the run hold.
+        record = _claim(folder, subnet, source)
+        # The run's backbone, input and classes fill in for missing ones of the arch file.
         values = {key: getattr(file, key) or value for key, value in run.about.items()}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
         if record.source == SUPERNET and file.origin.get("supernet") != run.weights_digest:
-            # Its metrics are those of other weights.
+            # Its metrics were measured with other weights.
             file = replace(file, metrics={})
-        save_arch(path=place / ARCH, **vars(file))
+        save_arch(path=folder / ARCH, **vars(file))
         config = hub_config(subnet, file)
-        write_text(place / CONFIG, json.dumps(config, indent=2) + "\n")
-        for name in self.forms:
+        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        for name in self.formats:
             if name not in record.checks:
-                there = place / FORMATS[name].file
-                record.checks[name] = export_subnet(subnet, there, name, self.images, config)
-                write_text(place / RECORD, json.dumps(asdict(record), indent=2) + "\n")
-                print_line(run.console, f"{there}: {record.checks[name]}")
+                path = folder / FORMATS[name].file
+                record.checks[name] = export_subnet(subnet, path, name, self.images, config)
+                write_text(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
+                print_line(run.console, f"{path}: {record.checks[name]}")
         text = render_subnet_card(
-            f"{file.origin.get('run', 'tokennas')}-{place.name}",
+            f"{file.origin.get('run', 'tokennas')}-{folder.name}",
             file,
             run.config,
             search_images=len(run.data.search_indices),
             checks=record.checks,
             source=record.source,
         )
-        write_text(place / CARD, text)
+        write_text(folder / CARD, text)
 
-    def pack_front(self, place: Path, front: Front) -> None:
+    def pack_front(self, folder: Path, front: Front) -> None:
         """Write the folder of a portfolio.
 
         Raises:
             InputError: See `save_portfolio`.
         """
-        run, few = self.run, self.images[:CHECKED_OF_FRONT]
-        checks = save_portfolio(run.supernet, front, place, run.about, few)
-        name, images = f"{run.folder.path.name}-{place.name}", len(run.data.search_indices)
-        write_text(place / CARD, render_portfolio_card(name, front, run.config, images))
+        run, images = self.run, self.images[:PORTFOLIO_CHECK_IMAGES]
+        checks = save_portfolio(run.supernet, front, folder, run.about, images)
+        name, count = f"{run.folder.path.name}-{folder.name}", len(run.data.search_indices)
+        write_text(folder / CARD, render_portfolio_card(name, front, run.config, count))
         if checks:
-            print_line(run.console, f"{place}: {len(checks)} subnets over one set of weights")
+            print_line(run.console, f"{folder}: {len(checks)} subnets over one set of weights")
 
     @cached_property
     def images(self) -> Tensor:
@@ -131,21 +131,21 @@ class Packing:
         parts: list[Tensor] = []
         for images, *_ in self.run.data.search:
             parts.append(images)
-            if sum(map(len, parts)) >= CHECKED:
+            if sum(map(len, parts)) >= CHECK_IMAGES:
                 break
-        return torch.cat(parts)[:CHECKED]
+        return torch.cat(parts)[:CHECK_IMAGES]
 
 
-def is_package(place: Path) -> bool:
+def is_package(folder: Path) -> bool:
     """Return whether a path is the folder of an exported network, and holds nothing else."""
-    written = {ARCH, CONFIG, CARD, RECORD, *(each.file for each in FORMATS.values())}
-    if place.is_symlink() or not place.is_dir():
+    names = {ARCH, CONFIG, CARD, RECORD_FILE, *(each.file for each in FORMATS.values())}
+    if folder.is_symlink() or not folder.is_dir():
         return False
-    return all(each.name in written or each.match(".*.part") for each in place.iterdir())
+    return all(each.name in names or each.match(".*.part") for each in folder.iterdir())
 
 
 @dataclass(frozen=True)
-class Record:
+class ExportRecord:
     """Contents of an exported network's folder.
 
     Args:
@@ -159,25 +159,25 @@ class Record:
     checks: dict[str, Check]
 
 
-def _claim(place: Path, subnet: ElasticViT, source: str) -> Record:
+def _claim(folder: Path, subnet: ElasticViT, source: str) -> ExportRecord:
     """Make the folder of a subnet, or read the record of an existing one.
 
     Raises:
         InputError: The folder holds another arch or other weights, or its record is invalid.
     """
     weights = hashlib.sha256(tensor_bytes(subnet.state_dict())).hexdigest()[:16]
-    remove_half_written(make_folder(place))
-    if (place / ARCH).exists() and load_arch(place / ARCH) != subnet.arch:
-        raise InputError(f"{place}: holds another arch; move it away, or rename the arch file")
-    if not (place / RECORD).exists():
-        return Record(weights, source, {})
-    given = open_json(place / RECORD).mapping("weights", "source", "checks")
-    if given["weights"].value != weights:
-        raise InputError(f"{place}: holds an export of other weights; move it away to export anew")
+    remove_half_written(make_folder(folder))
+    if (folder / ARCH).exists() and load_arch(folder / ARCH) != subnet.arch:
+        raise InputError(f"{folder}: holds another arch; move it away, or rename the arch file")
+    if not (folder / RECORD_FILE).exists():
+        return ExportRecord(weights, source, {})
+    stored = open_json(folder / RECORD_FILE).mapping("weights", "source", "checks")
+    if stored["weights"].value != weights:
+        raise InputError(f"{folder}: holds an export of other weights; move it away to replace it")
     names = [field.name for field in fields(Check)]
     checks = {}
-    for name, each in given["checks"].entries().items():
-        if name in FORMATS and (place / FORMATS[name].file).exists():
+    for name, each in stored["checks"].entries().items():
+        if name in FORMATS and (folder / FORMATS[name].file).exists():
             check = each.mapping(*names)
             checks[name] = Check(**{key: value.value for key, value in check.items()})
-    return Record(weights, given["source"].text(), checks)
+    return ExportRecord(weights, stored["source"].text(), checks)

@@ -1,4 +1,4 @@
-"""Profiling a config's archs on a device into a latency table."""
+"""Profile of a config's archs on a device, stored as a latency table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from rich.console import Console
 
 from search.latency.conditions import Conditions
-from search.latency.design import designed_archs, held_out_archs
-from search.latency.fit import TOO_FAR, Error, fit, tau
-from search.latency.measure import Timing, steady, time_rounds
-from search.latency.profile_log import Rounds
-from search.latency.subnets import conditions_on, runs_of
-from search.latency.table import LatencyTable, Measured, check_name
+from search.latency.design import design_archs, draw_held_out
+from search.latency.fit import TOO_FAR, Error, fit_terms, kendall_tau
+from search.latency.measure import Timing, remove_drift, time_rounds
+from search.latency.profile_log import RoundLog
+from search.latency.subnets import make_conditions, make_forward_passes
+from search.latency.table import LatencyTable, MeasuredArch, check_name
 from search.latency.terms import list_terms
 from search.pipeline.context import RunContext
 from search.pipeline.latencies import FOLDER
@@ -34,7 +34,16 @@ HELD_OUT = 40
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """Options of a profile, those of `tokennas profile`."""
+    """Options of `tokennas profile`.
+
+    Args:
+        batch: Batch size.
+        dtype: Type of weights and images; None for the device's usual one.
+        compile: Whether to use `torch.compile`.
+        name: Name of the device in budgets; by default `cpu`, `cuda`, ...
+        rounds: Number of timings of each arch.
+        out: Path of the table; by default in the run's folder.
+    """
 
     batch: int = 1
     dtype: str | None = None
@@ -60,7 +69,7 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
         InputError: The config is wrong, or the file holds another profile.
     """
     config, console, device = run.config, run.console, run.device
-    conditions = conditions_on(device, options.batch, options.dtype, options.compile)
+    conditions = make_conditions(device, options.batch, options.dtype, options.compile)
     name = options.name or device.type
     path = Path(options.out or run.folder.path / FOLDER / f"{name}.yaml")
     supernet = _make_supernet(run)
@@ -72,30 +81,30 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
                 f"{'--out' if options.out else '--name'} for {conditions}"
             )
         show(table, console)
-        print_line(console, f"measured already; delete {path} to measure anew")
+        print_line(console, f"measured already; delete {path} to measure again")
         return table
     make_folder(path.parent)
     rng = np.random.default_rng([config.seed, 2])
-    designed = designed_archs(supernet.space, rng)
-    held_out = held_out_archs(supernet.space, rng, HELD_OUT, designed)
+    designed = design_archs(supernet.space, rng)
+    held_out = draw_held_out(supernet.space, rng, HELD_OUT, designed)
     if len(held_out) < 2:
         raise InputError(
-            f"space: {supernet.space.size()} archs are too few to tell how far predictions are "
-            "off; give it more choices"
+            f"space: {supernet.space.size()} archs are too few to estimate the error of "
+            "predictions; give it more choices"
         )
     archs = [*designed, *held_out]
-    print_line(console, f"{len(designed)} archs to fit, {len(held_out)} to judge by; {conditions}")
-    runs = runs_of(supernet, archs, conditions, device)
-    described = {
+    print_line(console, f"{len(designed)} archs to fit, {len(held_out)} held out; {conditions}")
+    runs = make_forward_passes(supernet, archs, conditions, device)
+    description = {
         "backbone": [config.backbone.model, config.backbone.args],
         "conditions": conditions.to_dict(),
         "archs": list(runs),
     }
-    rounds = Rounds(path.with_suffix(".rounds.jsonl"), described, len(runs))
-    left = range(len(rounds.seconds), options.rounds)
-    for seconds in time_rounds(runs, left, device, console, "profile"):
+    rounds = RoundLog(path.with_suffix(".rounds.jsonl"), description, len(runs))
+    remaining = range(len(rounds.seconds), options.rounds)
+    for seconds in time_rounds(runs, remaining, device, console, "profile"):
         rounds.add(seconds)
-    timings = steady(archs, rounds.seconds[: options.rounds])
+    timings = remove_drift(archs, rounds.seconds[: options.rounds])
     table = make_table(name, conditions, timings, held_out, supernet.space)
     table.save(path)
     rounds.path.unlink()
@@ -105,9 +114,9 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
 
 
 def _make_supernet(run: RunContext) -> Supernet:
-    """Make the config's supernet without trained weights, with the head of its data if known."""
+    """Make the config's supernet without trained weights, with a head for its data if available."""
     model, args = run.config.backbone.model, dict(run.config.backbone.args)
-    # Elsewhere the data are not at hand; what a head takes is nothing beside the blocks.
+    # Without the data, the head of timm is timed: its share of the time is negligible.
     with suppress(InputError):
         args.setdefault("num_classes", run.task.outputs)
     backbone = create_backbone(model, args)
@@ -121,10 +130,10 @@ def make_table(
     held_out: Sequence[Arch],
     space: SearchSpace,
 ) -> LatencyTable:
-    """Fit the terms to the archs that are not held out; their error is on those that are."""
+    """Fit the terms to the archs that are not held out, and compute the error on the others."""
     ms = {arch: 1e3 * timing.seconds for arch, timing in timings.items()}
     designed = {arch: value for arch, value in ms.items() if arch not in held_out}
-    terms = fit(designed, space.shape, list_terms(space))
+    terms = fit_terms(designed, space.shape, list_terms(space))
     table = LatencyTable(
         name=name,
         conditions=conditions,
@@ -132,7 +141,7 @@ def make_table(
         error=None,
         terms={term: round(value, 7) for term, value in terms.items()},
         measured=tuple(
-            Measured(arch, round(ms[arch], 6), round(timing.spread, 4), arch in held_out)
+            MeasuredArch(arch, round(ms[arch], 6), round(timing.spread, 4), arch in held_out)
             for arch, timing in timings.items()
         ),
         shape=space.shape,
@@ -149,11 +158,12 @@ def show(table: LatencyTable, console: Console) -> None:
     ]
     show_rows(rows, console)
     assert table.error is not None
-    held = [each for each in table.measured if each.held_out]
-    by_macs = tau([macs(each.arch, table.shape) for each in held], [each.ms for each in held])
+    held_out = [each for each in table.measured if each.held_out]
+    held_out_macs = [macs(each.arch, table.shape) for each in held_out]
+    tau_of_macs = kendall_tau(held_out_macs, [each.ms for each in held_out])
     spread = float(np.median([each.spread for each in table.measured]))
     print_line(console, f"full network {table.full_ms:.3f} ms a batch, on {table.conditions}")
-    spreads = f"(by MACs alone {by_macs:.3f}); spread of a measurement {spread:.1%}"
-    print_line(console, f"{table.error} {spreads}")
+    details = f"(by MACs alone {tau_of_macs:.3f}); spread of a measurement {spread:.1%}"
+    print_line(console, f"{table.error} {details}")
     if table.error.large:
         print_line(console, TOO_FAR)

@@ -12,17 +12,17 @@ from typing import Any
 from search.pipeline.choose import Choice, check_names, choose, load_choices, stage_path
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext
-from search.pipeline.evaluate import add_figures
+from search.pipeline.evaluate import measure_retrained
 from search.pipeline.export import load_front, write_arch
 from search.pipeline.latencies import tables_by_cost
 from search.pipeline.network_folder import (
     ARCH,
+    RETRAIN_SECTIONS,
     STARTED,
-    VALUES,
     WEIGHTS,
-    forgive,
-    note_failure,
-    take,
+    claim_folder,
+    clear_failure,
+    store_failure,
 )
 from search.pipeline.search import best_random
 from search.problem.evaluation import reason_of
@@ -81,32 +81,32 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
     if archs:
         choices = load_choices(archs, run.space)
     else:
-        front, tell = load_front(run), partial(print_line, run.console)
+        front, report = load_front(run), partial(print_line, run.console)
         random = partial(best_random, run, front.evaluations)
-        choices = choose(run.config, front, run.space, tell, random)
+        choices = choose(run.config, front, run.space, report, random)
     check_names(choice.name for choice in choices)
     stages = {choice: stage_path(run.config, choice.name) for choice in choices}
     for stage in stages.values():
-        run.folder.check(stage, VALUES)
+        run.folder.check(stage, RETRAIN_SECTIONS)
     run.check_images()
-    places = {
-        choice: take(run.folder, stage, choice.arch, run.space, run.console)
+    folders = {
+        choice: claim_folder(run.folder, stage, choice.arch, run.space, run.console)
         for choice, stage in stages.items()
     }
-    todo = {choice: place for choice, place in places.items() if not (place / ARCH).exists()}
+    todo = {choice: folder for choice, folder in folders.items() if not (folder / ARCH).exists()}
     failed = _retrain_all(run, todo)
-    done = {each.name: place for each, place in places.items() if each.name not in failed}
-    rows = add_figures(run, done, tables)
+    done = {each.name: folder for each, folder in folders.items() if each.name not in failed}
+    rows = measure_retrained(run, done, tables)
     images: Any = run.data.test.dataset
     title = f"retrained, on the test split, {len(images):,} images"
     return Retrained(title, rows, failed)
 
 
-def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, str]:
+def _retrain_all(run: RunContext, folders: Mapping[Choice, Path]) -> dict[str, str]:
     """Retrain choices, in sequence or on workers; return the reasons for failures by name."""
     workers = run.config.retrainers()
-    if workers == 0 or not places:
-        found = {choice.name: attempt(run, choice, place) for choice, place in places.items()}
+    if workers == 0 or not folders:
+        reasons = {each.name: try_retrain(run, each, folder) for each, folder in folders.items()}
     else:
         # Imported here: Ray takes seconds to load.
         from search.distributed.jobs import LongJob, run_jobs  # noqa: PLC0415
@@ -114,24 +114,24 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
         jobs = [
             LongJob(
                 choice.name,
-                run=partial(attempt, run, choice, place),
-                run_share=partial(retrain_share, run, choice, place),
-                note=partial(note_failure, place),
-                progress=partial(count_epochs, place),
+                run=partial(try_retrain, run, choice, folder),
+                run_share=partial(retrain_share, run, choice, folder),
+                note=partial(store_failure, folder),
+                progress=partial(count_epochs, folder),
                 total=run.config.retrain.epochs,
             )
-            for choice, place in places.items()
+            for choice, folder in folders.items()
         ]
-        missing = partial(missing_data, run.config)
-        found = run_jobs(jobs, workers, run.console, run.folder.path, missing)
-    return {name: reason for name, reason in found.items() if reason is not None}
+        missing = partial(describe_missing, run.config)
+        reasons = run_jobs(jobs, workers, run.console, run.folder.path, missing)
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
-def missing_data(config: Config) -> str | None:
-    """Return what this node lacks of the checkpoint and the data, or None."""
+def describe_missing(config: Config) -> str | None:
+    """Describe a checkpoint or data set that this node lacks, or return None."""
     checkpoint = config.backbone.checkpoint
     if checkpoint is not None and not Path(checkpoint).exists():
-        return f"backbone.checkpoint: {checkpoint} is not there"
+        return f"backbone.checkpoint: {checkpoint} does not exist"
     try:
         open_sources(config.data.dataset)
     except InputError as error:
@@ -139,87 +139,86 @@ def missing_data(config: Config) -> str | None:
     return None
 
 
-def count_epochs(place: Path) -> int:
-    """Count the epochs in the log of a training."""
-    log = place / "log.jsonl"
+def count_epochs(folder: Path) -> int:
+    """Count the finished epochs in the training log of a folder."""
+    log = folder / "log.jsonl"
     return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
-def attempt(run: RunContext, choice: Choice, place: Path) -> str | None:
+def try_retrain(run: RunContext, choice: Choice, folder: Path) -> str | None:
     """Retrain a choice in this process; return the reason for a failure, or None."""
     try:
-        retrain_share(run, choice, place)
+        retrain_share(run, choice, folder)
     except Exception as error:
         # One failure must not end the retraining of the others.
         return reason_of(error)
     return None
 
 
-def retrain_share(run: RunContext, choice: Choice, place: Path) -> None:
+def retrain_share(run: RunContext, choice: Choice, folder: Path) -> None:
     """Retrain a choice together with the other processes of torch's process group, if any.
 
-    The reason for a failure is stored in its folder.
+    The reason for a failure is stored in the folder.
 
     Raises:
         InputError: This process failed, or another one, whose rank the message names.
         KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
     """
     processes = Processes.current()
-    with run_on_all(lambda: FolderLock(place) if processes.is_main else nullcontext()):
-        run_on_main(lambda: forgive(place))
+    with run_on_all(lambda: FolderLock(folder) if processes.is_main else nullcontext()):
+        run_on_main(lambda: clear_failure(folder))
         try:
-            retrain_choice(run, choice, place)
+            retrain_choice(run, choice, folder)
         except Exception as error:
-            # Where another process has died, Ray Train destroys the group: no reason to store.
+            # Not stored: an error after another process has died and Ray Train destroyed the group.
             if not isinstance(error, ProcessLostError) and Processes.current() == processes:
-                note_failure(place, reason_of(error))
+                store_failure(folder, reason_of(error))
             raise
 
 
-def retrain_choice(run: RunContext, choice: Choice, place: Path) -> None:
+def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
     """Train a choice, evaluate it on the test split, and write weights and arch file."""
     run_on_all(run.load_trained)
     recipe = run.config.retrain
-    first, count = Processes.current().is_main, Processes.current().count
+    is_main, count = Processes.current().is_main, Processes.current().count
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
     if count > 1:
         # The batch is that of all processes together.
         origin["processes"] = count
 
-    def begin() -> dict[str, Any]:
-        """Evaluate the inherited weights on the test split."""
+    def evaluate_inherited() -> dict[str, Any]:
         inherited = run.test.measure(extract(run.supernet, choice.arch).eval())
-        write_arch(run, place / STARTED, choice.arch, origin=origin)
+        write_arch(run, folder / STARTED, choice.arch, origin=origin)
         return {"inherited": inherited, "test_images": len(run.test)}
 
     # The main process alone evaluates and writes.
-    metrics = run_on_main(begin)
+    metrics = run_on_main(evaluate_inherited)
     subnet = train_subnet(
         _initial_subnet(run, choice.arch),
         run.data.train,
         task=run.task,
         recipe=recipe,
-        held_out=run.held_out(recipe.amp) if first else None,
+        held_out=run.held_out(recipe.amp) if is_main else None,
         teacher=extract(run.supernet, run.space.largest()) if recipe.distill else None,
-        folder=place,
+        folder=folder,
         seed=run.config.seed,
         title=f"retrain {choice.name}",
         quiet=run.console.quiet,
     )
 
-    def finish() -> None:
-        save_weights(subnet, place / WEIGHTS)
+    def save_results() -> None:
+        save_weights(subnet, folder / WEIGHTS)
         # Written last: this arch file marks the folder as complete.
-        whole = metrics | {"retrained": run.test.measure(subnet)}
-        write_arch(run, place / ARCH, choice.arch, metrics=whole, origin=origin)
-        with writing(place / STARTED):
-            (place / STARTED).unlink()
+        all_metrics = metrics | {"retrained": run.test.measure(subnet)}
+        write_arch(run, folder / ARCH, choice.arch, metrics=all_metrics, origin=origin)
+        with writing(folder / STARTED):
+            (folder / STARTED).unlink()
 
-    run_on_main(finish)
+    run_on_main(save_results)
 
 
 def _initial_subnet(run: RunContext, arch: Arch) -> ElasticViT:
-    """Make the subnet with its initial weights."""
+    """Make the subnet of an arch with its initial weights."""
     source, backbone = run.config.retrain.weights, run.config.backbone
     if source == "inherited":
         return extract(run.supernet, arch)

@@ -1,4 +1,4 @@
-"""Factories of a run's evaluator, from its folder or from arrays sent to another machine."""
+"""Factories of a run's evaluator: from the run's folder, or from arrays sent by Ray."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from supernet.tasks.base import Task
 
 @dataclass(frozen=True)
 class RunEvaluator:
-    """Makes the evaluator of a run.
+    """Factory of a run's evaluator.
 
     It pickles as `CarriedEvaluator`, so that other machines need neither the folder nor the data.
 
@@ -36,7 +36,7 @@ class RunEvaluator:
     shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
-        """Load weights and images."""
+        """Load weights and images into an evaluator."""
         run = self.run.load_trained()
         return SupernetEvaluator(run.supernet, run.held_out(run.config.supernet.amp))
 
@@ -53,7 +53,7 @@ class RunEvaluator:
 
 @dataclass(frozen=True)
 class CarriedEvaluator:
-    """Makes the evaluator of a run from arrays, which Ray copies once to each node.
+    """Factory of a run's evaluator from arrays, which Ray copies once to each node.
 
     Args:
         config: Config of the run.
@@ -68,11 +68,11 @@ class CarriedEvaluator:
     batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
 
     def __call__(self) -> SupernetEvaluator:
-        """Build the supernet around the weights, on this worker's device."""
+        """Build an evaluator around the arrays, on this worker's device."""
         config = self.config
         device = find_device(config.device)
-        plain = replace(config.backbone, checkpoint=None, pretrained=False)
-        backbone = load_backbone(plain, self.task, config.seed).backbone
+        unloaded = replace(config.backbone, checkpoint=None, pretrained=False)
+        backbone = load_backbone(unloaded, self.task, config.seed).backbone
         supernet = Supernet(backbone, SearchSpace.from_dict(config.space, backbone_shape(backbone)))
         weights = {name: shared(array) for name, array in self.weights.items()}
         # Without copies: the workers of a node share the memory of weights and images.

@@ -22,8 +22,8 @@ FREE = {
     *(("retrain", name) for name in RetrainConfig.free),
 }
 
-# Values that each command sets for itself: the machine, and what is exported.
-OWN = (
+# Values of one command, not of the run: its resources, and the formats to export.
+COMMAND_VALUES = (
     "device",
     "search.workers",
     "search.cpus_per_worker",
@@ -37,7 +37,7 @@ OWN = (
     "retrain.gpus_per_worker",
 )
 # Sections that each named search stores for itself.
-SEARCHED = ("search", "export", "retrain")
+SEARCH_SECTIONS = ("search", "export", "retrain")
 # The config of the last command, and its file's values without the options.
 CONFIG, FILE = "config.yaml", "config_file.yaml"
 SPLIT = "search_split.json"
@@ -48,8 +48,8 @@ class RunFolder:
 
     Args:
         config: Config of the run.
-        file: The config's file, whose name names the folder if `config.run` is empty; a run's own
-            `config.yaml` stands for its folder.
+        file: The config's file. If `config.run` is empty, it determines the folder: by its name, or
+            for a run's own `config.yaml` as the folder of the file.
     """
 
     def __init__(self, config: Config, file: Path | None) -> None:
@@ -59,7 +59,7 @@ class RunFolder:
         self.path = Path("runs") / name
         if config.run:
             self.path = Path(config.run)
-        elif file is not None and is_own(file):
+        elif file is not None and is_stored_config(file):
             self.path = file.parent
 
     @property
@@ -73,8 +73,8 @@ class RunFolder:
         Args:
             stage: Name of the folder.
             sections: Sections that its results depend on.
-            searched: Whether evaluations used the section `search`; if not, later commands do not
-                take it from this one.
+            searched: Whether evaluations used the section `search`; if not, it is not stored for
+                later commands.
 
         Raises:
             InputError: The folder holds results of other values, or cannot be written.
@@ -96,7 +96,7 @@ class RunFolder:
         stored = self.path / stage / CONFIG
         if not stored.exists():
             return
-        changed = changes(read_yaml(stored).data, self._values(sections))
+        changed = describe_changes(read_yaml(stored).data, self._values(sections))
         if changed:
             raise InputError(
                 f"{stored.parent}: holds results of other values ({'; '.join(changed)}); give the "
@@ -109,40 +109,42 @@ class RunFolder:
         Raises:
             InputError: A file is invalid.
         """
-        values, said = read_values(self.path / CONFIG), read_values(self.path / FILE)
+        values, file_values = read_values(self.path / CONFIG), read_values(self.path / FILE)
         if self._own_search is not None:
             values |= read_values(self._own_search / CONFIG)
-            said |= read_values(self._own_search / FILE)
-        return values, said
+            file_values |= read_values(self._own_search / FILE)
+        return values, file_values
 
     @property
     def _own_search(self) -> Path | None:
-        """Folder of a search that an option has named; None for the search of the file."""
-        said = self.config.file_values if isinstance(self.config, FileConfig) else {}
-        named = section(said, "search").get("name") or SearchConfig.name
-        return None if self.config.search.name == named else self.search
+        """The folder of a search named by an option; None for the search of the file."""
+        file_values = self.config.file_values if isinstance(self.config, FileConfig) else {}
+        name_in_file = section(file_values, "search").get("name") or SearchConfig.name
+        return None if self.config.search.name == name_in_file else self.search
 
     def _values(self, sections: tuple[str, ...]) -> dict[str, Any]:
         """Return the values that results of some sections depend on."""
-        whole = plain(asdict(self.config))
-        return {name: whole[name] for name in ("seed", *sections)}
+        values = plain(asdict(self.config))
+        return {name: values[name] for name in ("seed", *sections)}
 
     def _store(self, searched: bool) -> None:
         """Store the config for later commands, and its file's values, to notice edits.
 
         Where an option has named another search, the run's own sections of it are kept.
         """
-        whole, own = plain(asdict(self.config)), self._own_search
-        said = whole.pop("file_values", {})
-        _take_own(whole, said)
-        held = () if searched else ("search",)
+        config, search = plain(asdict(self.config)), self._own_search
+        file_values = config.pop("file_values", {})
+        _reset_command_values(config, file_values)
+        unused = () if searched else ("search",)
         # The path is not stored: a run's folder may be moved.
-        for name, values in ((CONFIG, whole | {"run": None}), (FILE, said)):
+        for name, values in ((CONFIG, config | {"run": None}), (FILE, file_values)):
             path = self.path / name
-            if own is not None and own.is_dir():
-                searches = _held(values, read_values(own / name), held)
-                write_yaml(own / name, {key: searches[key] for key in SEARCHED if key in searches})
-            write_yaml(path, _held(values, read_values(path) or said, SEARCHED if own else held))
+            if search is not None and search.is_dir():
+                stored = _keep_sections(values, read_values(search / name), unused)
+                stored = {key: stored[key] for key in SEARCH_SECTIONS if key in stored}
+                write_yaml(search / name, stored)
+            kept, before = SEARCH_SECTIONS if search else unused, read_values(path) or file_values
+            write_yaml(path, _keep_sections(values, before, kept))
 
     def split(self) -> list[int] | None:
         """Read the indices of the search split, or None."""
@@ -158,29 +160,31 @@ class RunFolder:
             write_text(path, json.dumps({"indices": indices}) + "\n")
 
 
-def is_own(file: Path) -> bool:
+def is_stored_config(file: Path) -> bool:
     """Return whether a config's file was written by a run."""
     return file.name == CONFIG and file.with_name(FILE).exists()
 
 
-def values_of_file(file: Path, data: dict[str, Any]) -> dict[str, Any]:
+def read_file_values(file: Path, data: dict[str, Any]) -> dict[str, Any]:
     """Return the values of a config's file; for a run's own, those of the original file."""
-    return read_values(file.with_name(FILE)) if is_own(file) else data
+    return read_values(file.with_name(FILE)) if is_stored_config(file) else data
 
 
-def _take_own(values: dict[str, Any], said: dict[str, Any]) -> None:
-    """Reset the values in `OWN` to those of the file, or to the defaults."""
+def _reset_command_values(values: dict[str, Any], file_values: dict[str, Any]) -> None:
+    """Reset the values in `COMMAND_VALUES` to those of the file, or to the defaults."""
     defaults = plain(asdict(Config()))
-    for key in OWN:
+    for key in COMMAND_VALUES:
         *sections, name = key.split(".")
-        inner, told, default = values, said, defaults
+        inner, in_file, default = values, file_values, defaults
         for each in sections:
-            inner, told, default = inner[each], section(told, each), default[each]
-        inner[name] = told.get(name, default[name])
+            inner, in_file, default = inner[each], section(in_file, each), default[each]
+        inner[name] = in_file.get(name, default[name])
 
 
-def _held(values: dict[str, Any], before: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return values with some sections as before, or without them where there were none."""
+def _keep_sections(
+    values: dict[str, Any], before: dict[str, Any], names: Iterable[str]
+) -> dict[str, Any]:
+    """Return values with the named sections as before, or without them if they were missing."""
     others = {key: value for key, value in values.items() if key not in names}
     return others | {key: before[key] for key in names if key in before}
 
@@ -197,14 +201,14 @@ def read_values(path: Path) -> dict[str, Any]:
 
 def section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a section of a run's config; empty where there is none."""
-    found = values.get(name)
-    return found if isinstance(found, dict) else {}
+    value = values.get(name)
+    return value if isinstance(value, dict) else {}
 
 
-def changes(old: Any, new: Any, place: Keys = ()) -> list[str]:
+def describe_changes(old: Any, new: Any, keys: Keys = ()) -> list[str]:
     """Describe each changed value, as in `supernet.lr was 0.1, is 0.2`."""
     return [
-        f"{'.'.join(at)} was {shown(then)}, is {shown(now)}"
-        for at, then, now in differences(old, new, place)
-        if at[:2] not in FREE
+        f"{'.'.join(changed)} was {shown(before)}, is {shown(after)}"
+        for changed, before, after in differences(old, new, keys)
+        if changed[:2] not in FREE
     ]

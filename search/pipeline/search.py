@@ -13,11 +13,11 @@ from rich.console import Console
 
 from search.front.front import Front
 from search.front.front_file import FRONT
-from search.latency.costs import by_cost
+from search.latency.costs import match_tables
 from search.latency.fit import TOO_FAR
 from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
 from search.pipeline.config import SearchConfig
-from search.pipeline.context import TRAINED, RunContext
+from search.pipeline.context import SUPERNET_SECTIONS, RunContext
 from search.pipeline.latencies import time_front
 from search.pipeline.run_evaluator import RunEvaluator
 from search.problem.feasible import FeasibleArchs
@@ -36,13 +36,13 @@ from supernet.progress import progress_bar
 
 
 def search(run: RunContext) -> Front:
-    """Search the space of a config on its trained supernet; `front.yaml` holds what was found.
+    """Search the space of a config on its trained supernet, and write `front.yaml`.
 
     Raises:
-        InputError: there is no trained supernet, the search's values are not right, or the front is
+        InputError: The supernet is not trained, a value of the search is invalid, or the front is
             empty.
     """
-    wanted, console = run.config.search, run.console
+    config, console = run.config.search, run.console
     tables = run.load_trained().tables
     for table in tables:
         print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
@@ -51,61 +51,62 @@ def search(run: RunContext) -> Front:
     problem = run.problem
     run.check_images()
     path = run.folder.search / FRONT
-    # Only what the same tables predicted can have been measured under the same conditions.
+    # A search keeps its tables, so that its earlier front was measured under the same conditions.
     earlier = Front.load(path) if tables and path.exists() else None
-    claim = cache(partial(run.folder.claim, "supernet", TRAINED, searched=True))
+    claim = cache(partial(run.folder.claim, "supernet", SUPERNET_SECTIONS, searched=True))
     first: State | None = None
 
     def on_event(state: State) -> None:
         nonlocal first
         first = first or state
-        # Later commands take a search's values once something has succeeded by them: not those by
-        # which nothing works, such as too small a time limit.
+        # Stored for later commands only once an evaluation has succeeded: values such as too small
+        # a time limit, with which all of them fail, must not become the defaults.
         if state.done - state.failed > first.done - first.failed:
             claim()
         show(state)
 
-    with shown_progress(console) as show:
-        front = search_supernet(
+    with show_progress(console) as show:
+        front = run_supernet_search(
             run,
             problem,
-            {"reuse": [str(run.folder.search.with_name(name)) for name in wanted.reuse]},
-            trials=wanted.trials,
-            sampler={"name": wanted.sampler, **wanted.sampler_args},
+            {"reuse": [str(run.folder.search.with_name(name)) for name in config.reuse]},
+            trials=config.trials,
+            sampler={"name": config.sampler, **config.sampler_args},
             folder=run.folder.search,
             on_event=on_event,
         )
     if first is None or front.evaluations == first.done:
-        # Nothing was left to evaluate: the values are as good as any.
+        # Nothing was left to evaluate, so that no evaluation can fail by these values.
         claim()
-    check_found(front, wanted)
+    check_front(front, config)
     if tables:
-        front = time_front(front, earlier, run.supernet, by_cost(tables, problem.tables), console)
+        by_cost = match_tables(tables, problem.tables)
+        front = time_front(front, earlier, run.supernet, by_cost, console)
         front.save(path)
     show_front(front, console, {limit.name: limit.most for limit in problem.budget.limits})
     return front
 
 
-def search_supernet(
+def run_supernet_search(
     run: RunContext, problem: Problem, options: Mapping[str, Any], **values: Any
 ) -> Front:
-    """`run_search` on the supernet of a run, with what all searches of its config have in common.
+    """Call `run_search` on a run's supernet, with the search options of its config.
 
     Args:
         run: The run, whose supernet is trained.
-        problem: What is looked for.
-        options: Values of the config's search that are others here.
-        values: What is this search's own, as `run_search` takes it.
+        problem: The search problem.
+        options: Search options that differ from the config's.
+        values: Other arguments of `run_search`.
     """
-    wanted, workers = run.config.search, run.config.evaluators()
-    values_of_config = {each.name: getattr(wanted, each.name) for each in fields(SearchOptions)}
+    config, workers = run.config.search, run.config.evaluators()
+    config_options = {field.name: getattr(config, field.name) for field in fields(SearchOptions)}
     gpus = None if workers == 0 else workers.gpus
     return run_search(
         make_evaluate=RunEvaluator(run),
         problem=problem,
         seed=run.config.search_seed,
         origin=run.origin,
-        options=SearchOptions(**{**values_of_config, "gpus_per_worker": gpus, **options}),
+        options=SearchOptions(**{**config_options, "gpus_per_worker": gpus, **options}),
         **values,
     )
 
@@ -122,8 +123,8 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
     problem = run.problem_within(limit)
     feasible = FeasibleArchs(run.space, problem.budget)
     archs = draw_distinct(feasible, run.space, count, run.config.search_seed)
-    with shown_progress(run.console, name) as shown:
-        front = search_supernet(
+    with show_progress(run.console, name) as show:
+        front = run_supernet_search(
             run,
             problem,
             {"storage": None, "reuse": []},
@@ -131,7 +132,7 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
             sampler="RandomSampler",
             initial=archs,
             folder=run.folder.search / to_folder_name(name),
-            on_event=shown,
+            on_event=show,
         )
     return best_within(front, budget).arch
 
@@ -140,54 +141,54 @@ def draw_distinct(feasible: FeasibleArchs, space: SearchSpace, count: int, seed:
     """Draw `count` distinct archs uniformly within a budget, or all if there are fewer."""
     # The tag separates these draws from the search's own with the same seed.
     rng = np.random.default_rng((seed, 0xA2C))
-    found: dict[str, Arch] = {}
-    while len(found) < count and (arch := feasible.draw(rng, found)) is not None:
-        found[space.identity(arch)] = arch
-    return list(found.values())
+    archs: dict[str, Arch] = {}
+    while len(archs) < count and (arch := feasible.draw(rng, archs)) is not None:
+        archs[space.identity(arch)] = arch
+    return list(archs.values())
 
 
-def check_found(front: Front, wanted: SearchConfig) -> None:
-    """Refuse to go on with a front that is empty.
+def check_front(front: Front, config: SearchConfig) -> None:
+    """Refuse an empty front.
 
     Raises:
-        InputError: why it is, and what to try.
+        InputError: The front is empty.
     """
     if front.entries:
         return
     raise InputError(
-        f"search {wanted.name}: the front is empty after {front.evaluations} evaluations, "
-        f"{front.failed} failed: {front.ended}; give a budget within reach, by another "
-        f"--search.name (--search.reuse '[{wanted.name}]' spares its evaluations), or more "
+        f"search {config.name}: the front is empty after {front.evaluations} evaluations, "
+        f"{front.failed} failed: {front.ended}; give a budget that archs can meet under another "
+        f"--search.name (--search.reuse '[{config.name}]' reuses its evaluations), or more "
         "--search.trials"
     )
 
 
 def show_front(front: Front, console: Console, limits: Mapping[str, float] | None = None) -> None:
-    """A table of the front, how the search ended, and what its figures are worth.
+    """Print a table of the front, how the search ended, and how reliable its figures are.
 
     Args:
-        front: what was found.
-        console: where it is shown.
-        limits: budgets by the name of the cost; what a measurement finds beyond one is marked.
+        front: The front.
+        console: Console to print to.
+        limits: Budgets by name of the cost; subnets that are measured to exceed one are marked.
     """
     leads, first = front.leads, ["trial", *(each.name for each in front.objectives)]
     rows = []
     for entry, row, lead in zip(front.entries, front.rows(), leads, strict=True):
-        shown = {name: row[name] for name in first}
+        cells = {name: row[name] for name in first}
         if any(leads):
-            shown["lead"] = "" if lead is None else str(lead)
-        shown["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
-        over = [
+            cells["lead"] = "" if lead is None else str(lead)
+        cells["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
+        excesses = [
             f"{name} is over by {entry.measured[name] / most - 1:.1%}"
             for name, most in (limits or {}).items()
             if entry.measured.get(name, 0.0) > most
         ]
-        if over:
-            shown["budget"] = ", ".join(over)
+        if excesses:
+            cells["budget"] = ", ".join(excesses)
         rest = {name: value for name, value in row.items() if name not in first}
-        rows.append(shown | rest)
-    of = f", {front.images:,} images" if front.images else ""
-    show_rows(rows, console, title=f"front, on the search split{of}")
+        rows.append(cells | rest)
+    images = f", {front.images:,} images" if front.images else ""
+    show_rows(rows, console, title=f"front, on the search split{images}")
     counts = f"{front.evaluations} evaluations, {front.failed} failed"
     print_line(console, f"{counts}: {cut(front.ended)}.")
     if any(leads):
@@ -196,26 +197,26 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
 
 
 @contextmanager
-def shown_progress(console: Console, title: str = "search") -> Iterator[OnProgress]:
-    """Show how far a search is, by a function that takes its progress.
+def show_progress(console: Console, title: str = "search") -> Iterator[OnProgress]:
+    """Show a progress bar, and yield the function that updates it.
 
-    A bar over the evaluations has rate, time left, best so far, and what was not evaluated; outside
-    terminals each tenth of the search is a line.
+    The bar has rate, time left, best value so far, and counts of refused and repeated archs; a
+    console that is no terminal gets a line for each tenth of the search.
 
     Args:
-        console: Console for bar and lines.
-        title: What is searched.
+        console: Console to print to.
+        title: Title of the bar.
     """
-    noted: set[str] = set()
+    printed: set[str] = set()
     tenth: int | None = None
 
     def show(state: State) -> None:
         nonlocal tenth
         for note in state.notes:
-            if note not in noted:
-                noted.add(note)
+            if note not in printed:
+                printed.add(note)
                 print_line(console, note)
-        words = _words(state)
+        words = _describe_state(state)
         bar.update(task, total=state.total, completed=state.done, state=words)
         before, tenth = tenth, 10 * state.done // state.total
         if before is not None and tenth > before and not console.is_terminal:
@@ -226,7 +227,7 @@ def shown_progress(console: Console, title: str = "search") -> Iterator[OnProgre
         yield show
 
 
-def _words(state: State) -> str:
+def _describe_state(state: State) -> str:
     words = [f"{state.rate:.1f}/s"]
     if state.seconds_left is not None:
         words.append(f"{duration(state.seconds_left)} left")

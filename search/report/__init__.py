@@ -1,4 +1,4 @@
-"""The report of a run: tables, plots, and one HTML page that shows them."""
+"""The report of a run: tables, plots, and an HTML page of both."""
 
 from search.report.report import make_report
 

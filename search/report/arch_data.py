@@ -1,4 +1,4 @@
-"""The data of an arch's plot: each of its blocks in numbers."""
+"""The data of an arch's plot: tokens, MACs and operators of each block."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from space.state import State
 
 @dataclass(frozen=True)
 class BlockData:
-    """Numbers of a block.
+    """Data of a block.
 
     Args:
         tokens_before: Patch tokens before the block and its pooling.
         tokens: Patch tokens that the block works on.
-        bypass: Patch tokens that bypass it.
+        bypass: Patch tokens that bypass the block.
         macs: MACs of the block, with its pooling or its selector.
-        pool: Its pooling with the tokens before and after; empty for none.
-        selector: The selector of its tokens; empty except in the first block of a run.
-        producer: The block whose attention maps it reuses; None where it computes its own.
+        pool: Label of its pooling, with the tokens before and after; empty for none.
+        selector: Label of its selector; empty except in the first block of a run.
+        producer: Index of the block whose attention maps it reuses; None where it computes its own.
     """
 
     tokens_before: int
@@ -36,7 +36,7 @@ class BlockData:
 
 
 def collect_arch_data(arch: Arch, shape: BackboneShape) -> list[BlockData]:
-    """Compute the numbers of an arch's blocks.
+    """Collect the data of an arch's blocks.
 
     Raises:
         InputError: The arch does not fit the backbone or breaks a validity rule.
@@ -61,7 +61,7 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> list[BlockData]:
 
 
 def _label(kind: Kind, before: State, block: BlockArch) -> str:
-    """Describe in short lines what the operators of a kind do to a block's tokens."""
+    """Describe the operators of a kind at a block, a short line each."""
     after = advance(before, block)
     labels = (
         turn.operator.label(before.tokens, after.tokens, turn.choice)

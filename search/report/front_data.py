@@ -24,7 +24,7 @@ class Point(NamedTuple):
 
 
 class RetrainedPoint(NamedTuple):
-    """A retrained network: its points with inherited weights, where known, and retrained ones."""
+    """A retrained network: its points with inherited weights, if known, and with retrained ones."""
 
     before: Point | None
     after: Point
@@ -33,7 +33,7 @@ class RetrainedPoint(NamedTuple):
 
 @dataclass(frozen=True)
 class FrontData:
-    """Data of one plot.
+    """Data of a front's plot.
 
     Args:
         score: The metric of the y axis.
@@ -67,7 +67,7 @@ class FrontData:
 
 
 def collect_front_data(search: SearchResult, networks: Sequence[Network]) -> list[FrontData]:
-    """Collect the data of a plot over the front's cost, and of one over each latency budget."""
+    """Collect the data of a plot over the front's cost, and of one over each budgeted latency."""
     score = choose_score(search.front)
     others = [each.name for each in search.front.objectives if each.name != score.name]
     cost = others[0] if others and "macs" not in others else "macs"
@@ -86,8 +86,8 @@ def _collect(
     full, hand_made = None, dict[tuple[float, float], list[str]]()
     if space is not None:
         full = _point(metrics_of.get(space.identity(space.largest()), {}), cost, score)
-        most = search.limits.get("macs", macs(space.largest(), space.shape))
-        for each in baselines(space, most):
+        limit = search.limits.get("macs", macs(space.largest(), space.shape))
+        for each in baselines(space, limit):
             metrics = metrics_of.get(space.identity(each.arch), {}) if each.arch else {}
             if point := _point(metrics, cost, score):
                 # Several families of hand-made archs may contain the same arch.

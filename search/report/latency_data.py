@@ -1,4 +1,4 @@
-"""The data of a latency table's plot: where MACs and time disagree, by operator."""
+"""The data of a latency table's plot: time against MACs, of archs and of operators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from search.latency.costs import by_cost
+from search.latency.costs import match_tables
 from search.latency.table import LatencyTable
 from search.latency.terms import arch_terms
 from search.pipeline.run_folder import section
@@ -27,7 +27,7 @@ class RelativeCost(NamedTuple):
 
 
 class OperatorCost(NamedTuple):
-    """An operator's shares of the full network's time and MACs, means over archs."""
+    """An operator's shares of the full network's time and MACs, as means over archs."""
 
     operator: str
     time: float
@@ -41,15 +41,15 @@ class OperatorCost(NamedTuple):
 
 @dataclass(frozen=True)
 class LatencyData:
-    """Data of one table's plot.
+    """Data of a latency table's plot.
 
     Args:
         table: The table.
         archs: The profile's measured archs, spread over the space.
-        predicted: The front, as predicted.
-        measured: The front, as far as measured.
-        limit: The budget as a share of the full network's time; None for none.
-        operators: The operators, by falling `excess`.
+        predicted: Predictions of the front.
+        measured: Measurements of the front, as far as there are any.
+        limit: Latency budget as a share of the full network's time; None for none.
+        operators: The operators, by descending `excess`.
     """
 
     table: LatencyTable
@@ -61,15 +61,15 @@ class LatencyData:
 
 
 def find_latency_tables(run: Path, config: Mapping[str, Any]) -> list[LatencyTable]:
-    """Read the latency tables in a run's folder, and those of its config that are still there.
+    """Read the latency tables in a run's folder, and those of its config that still exist.
 
     Raises:
         InputError: A file is invalid.
     """
     paths = sorted((run / "latency").glob("*.yaml"))
-    named = section(config, "search").get("latency")
-    if isinstance(named, list):
-        paths += filter(Path.exists, map(Path, map(str, named)))
+    configured = section(config, "search").get("latency")
+    if isinstance(configured, list):
+        paths += filter(Path.exists, map(Path, map(str, configured)))
     return list({table.name: table for table in map(LatencyTable.load, paths)}.values())
 
 
@@ -85,25 +85,25 @@ def collect_latency_data(
     shape = table.shape
     full_macs = macs(Arch.full(shape.depth), shape)
 
-    def relative(arch: Arch, ms: float) -> RelativeCost:
+    def to_relative(arch: Arch, ms: float) -> RelativeCost:
         return RelativeCost(macs(arch, shape) / full_macs, ms / table.full_ms)
 
     predicted, measured, limit = [], [], None
     if search is not None:
-        searched = search.front.shape
-        if any(getattr(shape, key) != getattr(searched, key) for key in ("depth", "width", "grid")):
+        other = search.front.shape
+        if any(getattr(shape, key) != getattr(other, key) for key in ("depth", "width", "grid")):
             return None
-        cost = next(iter(by_cost([table], search.tables)), "")
+        cost = next(iter(match_tables([table], search.tables)), "")
         if cost in search.limits:
             limit = search.limits[cost] / table.full_ms
         for entry in search.front.entries:
-            with suppress(InputError):  # the arch has a choice that the profile did not measure
-                predicted.append(relative(entry.arch, table.predict(entry.arch)))
+            with suppress(InputError):  # The table may lack a term of the arch.
+                predicted.append(to_relative(entry.arch, table.predict(entry.arch)))
             if cost in entry.measured:
-                measured.append(relative(entry.arch, entry.measured[cost]))
+                measured.append(to_relative(entry.arch, entry.measured[cost]))
     return LatencyData(
         table=table,
-        archs=[relative(each.arch, each.ms) for each in table.measured],
+        archs=[to_relative(each.arch, each.ms) for each in table.measured],
         predicted=predicted,
         measured=measured,
         limit=limit,

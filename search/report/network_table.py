@@ -1,4 +1,4 @@
-"""The table of networks, a row each, for the terminal and the page."""
+"""The table of networks for terminal and page, a row each."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def make_network_table(
     Args:
         networks: The networks.
         score: The metric that ranks them on the search split.
-        test_score: The metric to show of the test split.
+        test_score: The metric to show on the test split.
     """
     retrained = any(each.retrained for each in networks)
-    # Selection biases the metrics of the search split: with test metrics, they are left out.
-    searched = [] if retrained else [score.format(each.search) for each in networks]
+    # Metrics of the search split are biased by selection: left out if there are test metrics.
+    search_scores = [] if retrained else [score.format(each.search) for each in networks]
     speeds = [f"{each.speed.value:,.0f}" if each.speed else "" for each in networks]
     columns = [
-        Column("network", [_name(each) for each in networks], text=True),
+        Column("network", [_format_name(each) for each in networks], text=True),
         Column("MACs", [quantity(each.macs) for each in networks]),
         Column("of full", [f"{each.mac_share:.0%}" for each in networks]),
         Column("parameters", [quantity(each.params) for each in networks]),
-        Column(f"{score.title}, search split", searched),
+        Column(f"{score.title}, search split", search_scores),
         Column("inherited", [test_score.format(each.inherited) for each in networks]),
         Column("retrained", [test_score.format(each.retrained) for each in networks]),
         Column("images/s", speeds),
-        *_latency_columns(networks),
+        *_make_latency_columns(networks),
         Column(FILE, [str(each.file or "") for each in networks], text=True),
     ]
     if retrained:
@@ -68,7 +68,7 @@ def make_network_table(
 
 
 def show_network_table(table: NetworkTable, title: str, run: Path, console: Console) -> None:
-    """Print the table, and beneath it the files' whole paths, to be copied."""
+    """Print the table, and beneath it the full paths of the files, to be copied."""
     show_columns([each for each in table.columns if each.title != FILE], console, title)
     for column in table.columns:
         if column.title == FILE:
@@ -77,13 +77,13 @@ def show_network_table(table: NetworkTable, title: str, run: Path, console: Cons
     console.print(" ".join(table.notes), highlight=False, markup=False, style="dim")
 
 
-def _name(network: Network) -> str:
+def _format_name(network: Network) -> str:
     if network.better is not None:
         return f"{network.name} (outdated)"
     return "full network" if network.is_full else network.name
 
 
-def _latency_columns(networks: Sequence[Network]) -> list[Column]:
+def _make_latency_columns(networks: Sequence[Network]) -> list[Column]:
     """Make a column for each latency; `~` marks predictions."""
     columns = []
     for name in dict.fromkeys(name for each in networks for name in each.latencies):
@@ -105,7 +105,7 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
 
 
 def _describe_error(networks: Sequence[Network], score: Score) -> str:
-    """Describe the number of test images and the standard error of a share of them."""
+    """Describe the number of test images, and the standard error of a score on them."""
     for each in networks:
         share = each.retrained.get(score.name)
         if each.test_images and share is not None and score.is_percent:

@@ -10,7 +10,7 @@ from typing import Any
 from search.front.front import Front
 from search.front.front_file import FrontEntry
 from search.pipeline.choose import Purpose
-from search.pipeline.network_folder import ARCH, failure
+from search.pipeline.network_folder import ARCH, read_failure
 from search.pipeline.run_folder import CONFIG, read_values, section
 from search.problem.latency_names import is_latency
 from search.report.training_log import Row, read_log
@@ -23,11 +23,11 @@ from space.utils.reader import Reader
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Milliseconds of a batch, or images/s.
+class SpeedFigure:
+    """Speed of a network: milliseconds of a batch, or images/s.
 
     Args:
-        value: The number.
+        value: The figure.
         conditions: Device, batch and dtype, where known.
         measured: Whether it was measured on the device, not predicted.
     """
@@ -42,7 +42,7 @@ class Network:
     """A network of the report's table.
 
     Args:
-        name: Name of the retrained choice, or of the place on the front.
+        name: Name of the retrained choice, or position on the front.
         arch: Its arch.
         shape: Shape of the backbone.
         file: Its arch file, relative to the run; None where it was not exported.
@@ -55,7 +55,7 @@ class Network:
         latencies: Milliseconds of a batch, by name of the cost.
         log: Log of its retraining, a row for each epoch.
         budgets: The budgets of the config that it was retrained with.
-        better: A better entry that the search has since found for the same budget, or None.
+        better: A better entry of the current front for the same budget, or None.
     """
 
     name: str
@@ -67,8 +67,8 @@ class Network:
     inherited: Mapping[str, float] = field(default_factory=dict)
     retrained: Mapping[str, float] = field(default_factory=dict)
     test_images: int | None = None
-    speed: Timing | None = None
-    latencies: Mapping[str, Timing] = field(default_factory=dict)
+    speed: SpeedFigure | None = None
+    latencies: Mapping[str, SpeedFigure] = field(default_factory=dict)
     log: tuple[Row, ...] = ()
     budgets: tuple[str, ...] = ()
     better: FrontEntry | None = None
@@ -113,7 +113,7 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
     """Read the retrained networks of a search.
 
     Returns:
-        The networks, by falling MACs with the full one first, and a line on each incomplete folder.
+        The networks, by descending MACs with the full one first; a line on each incomplete folder.
 
     Raises:
         InputError: An arch file or a log is invalid.
@@ -122,8 +122,8 @@ def read_retrained(run: Path, name: str) -> tuple[list[Network], list[str]]:
     for folder in sorted(each for each in (run / "retrain" / name).glob("*") if each.is_dir()):
         if (folder / ARCH).exists():
             networks.append(_read_network(run, folder))
-        elif (reason := failure(folder)) is None:
-            unfinished.append(f"{folder.name} is not finished: left out.")
+        elif (reason := read_failure(folder)) is None:
+            unfinished.append(f"{folder.name} is not finished, and is left out.")
         else:
             unfinished.append(f"{folder.name} could not be retrained, and is left out: {reason}")
     return sorted(networks, key=lambda each: (not each.is_full, -each.macs, each.name)), unfinished
@@ -145,7 +145,7 @@ def pick_from_front(run: Path, name: str, front: Front) -> list[Network]:
     for title, entry in picks.items():
         path = next((run / "export" / name).glob(f"*_{entry.identity[:6]}.yaml"), None)
         latencies = {
-            cost: Timing(entry.measured.get(cost, ms), measured=cost in entry.measured)
+            cost: SpeedFigure(entry.measured.get(cost, ms), measured=cost in entry.measured)
             for cost, ms in entry.metrics.items()
             if is_latency(cost)
         }
@@ -181,7 +181,7 @@ def _read_network(run: Path, folder: Path) -> Network:
 
 
 def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
-    """Read the metrics of an arch file as arguments of `Network`."""
+    """Read the metrics of an arch file into arguments of `Network`."""
     splits = ("search", "inherited", "retrained")
     figures: dict[str, Any] = {
         name: each.named_numbers() for name, each in metrics.items() if name in splits
@@ -189,18 +189,18 @@ def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
     if "test_images" in metrics:
         figures["test_images"] = metrics["test_images"].integer()
     if "images_per_second" in metrics:
-        figures["speed"] = _read_timing(metrics["images_per_second"])
+        figures["speed"] = _read_speed(metrics["images_per_second"])
     figures["latencies"] = {
-        name: _read_timing(each) for name, each in metrics.items() if is_latency(name)
+        name: _read_speed(each) for name, each in metrics.items() if is_latency(name)
     }
     return figures
 
 
-def _read_timing(reader: Reader) -> Timing:
-    given = reader.mapping(
+def _read_speed(reader: Reader) -> SpeedFigure:
+    values = reader.mapping(
         "value", device=None, batch=None, dtype=None, compiled=None, measured=False
     )
-    batch = given["batch"].value
-    parts = (given["device"].value, batch and f"batch {batch}", given["dtype"].value)
+    batch = values["batch"].value
+    parts = (values["device"].value, batch and f"batch {batch}", values["dtype"].value)
     conditions = ", ".join(str(each) for each in parts if each is not None)
-    return Timing(given["value"].number(), conditions, given["measured"].value is True)
+    return SpeedFigure(values["value"].number(), conditions, values["measured"].value is True)

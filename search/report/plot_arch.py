@@ -1,4 +1,4 @@
-"""The plot of one arch: its tokens block by block, above a table of its blocks."""
+"""The plot of an arch: patch tokens of each block, above a table of its blocks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from search.report.score import Score
 from search.report.style import AMBER, BLUE, ORANGE, RC
 from search.utils.units import quantity
 
-# Half of a bar's width, in blocks.
+# Half the width of a bar, in blocks.
 HALF = 0.34
 
 
 @rc_context({**RC, "axes.grid": False})
 def draw_arch(network: Network, score: Score) -> Figure:
-    """Draw an arch: bars of tokens, funnels for pooling, hatched bypasses, a table beneath."""
+    """Draw an arch: bars for tokens, funnels for pooling, hatching for skips, a table beneath."""
     blocks = collect_arch_data(network.arch, network.shape)
     figure = Figure(figsize=(min(max(9.0, 0.82 * len(blocks) + 1.6), 15.0), 4.6))
     axes = figure.add_subplot()
@@ -40,7 +40,7 @@ def draw_arch(network: Network, score: Score) -> Figure:
 
 def _draw_tokens(axes: Axes, blocks: Sequence[BlockData]) -> None:
     axes.set_xlim(-0.8, len(blocks) - 0.4)
-    # With space for the label of a pooling.
+    # Leaves space for the label of a pooling.
     axes.set_ylim(0, 1.25 * max(each.tokens_before for each in blocks))
     axes.set_ylabel("patch tokens")
     tokens = [each.tokens for each in blocks]
@@ -60,7 +60,7 @@ def _draw_tokens(axes: Axes, blocks: Sequence[BlockData]) -> None:
 
 
 def _draw_pool(axes: Axes, i: int, block: BlockData, size: float) -> None:
-    """Draw a funnel from the tokens before a pooling to those after, with a label above."""
+    """Draw a funnel from the tokens before a pooling to those after it, with a label above."""
     after = block.tokens + block.bypass
     left, right = i - 1 + HALF if i else -0.75, i - HALF
     axes.fill([left, left, right, right], [0, block.tokens_before, after, 0], color=AMBER, lw=0)
@@ -69,7 +69,7 @@ def _draw_pool(axes: Axes, i: int, block: BlockData, size: float) -> None:
 
 
 def _draw_table(axes: Axes, blocks: Sequence[BlockData], size: float) -> None:
-    """Label each bar with its column of the table, one line for each row."""
+    """Draw a table as labels of the x axis: a column for each block, a line for each row."""
     rows = {
         "block": [str(i) for i in range(len(blocks))],
         "works on": [str(each.tokens) for each in blocks],
@@ -78,9 +78,9 @@ def _draw_table(axes: Axes, blocks: Sequence[BlockData], size: float) -> None:
         "maps of": ["" if each.producer is None else str(each.producer) for each in blocks],
         "MACs": [quantity(each.macs, 3) for each in blocks],
     }
-    shown = {name: cells for name, cells in rows.items() if any(cells)}
-    columns = zip(*shown.values(), strict=True)
-    labels = ["\n".join(shown), *("\n".join(column) for column in columns)]
+    rows = {name: cells for name, cells in rows.items() if any(cells)}
+    columns = zip(*rows.values(), strict=True)
+    labels = ["\n".join(rows), *("\n".join(column) for column in columns)]
     axes.set_xticks([-0.6, *range(len(blocks))], labels, fontsize=size)
     axes.get_xticklabels()[0].set_horizontalalignment("right")
     axes.tick_params(axis="x", length=0)
@@ -92,13 +92,13 @@ def _describe_network(network: Network, score: Score) -> str:
         f"{quantity(network.macs, 3)} MACs ({network.mac_share:.0%} of full)",
         f"{quantity(network.params, 3)} parameters",
     ]
-    tested = [
+    test_scores = [
         f"{score.format(metrics)} {kind}"
         for kind, metrics in (("inherited", network.inherited), ("retrained", network.retrained))
         if score.name in metrics
     ]
-    if tested:
-        words.append(f"test {score.title} {', '.join(tested)}")
+    if test_scores:
+        words.append(f"test {score.title} {', '.join(test_scores)}")
     elif score.name in network.search:
         words.append(f"{score.title} {score.format(network.search)} on the search split")
     return "  ·  ".join(words)

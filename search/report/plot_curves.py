@@ -1,4 +1,4 @@
-"""Training curves: losses, accuracies and recall of the selectors over the epochs."""
+"""The plot of training curves: losses, accuracies and recall of the selectors over epochs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.report.score import LOWER, Score
 from search.report.style import OUTSIDE, RC
 from search.report.training_log import Curve, Row, read_curves
 
-# Ratio of the largest loss to the smallest from which on the axis is logarithmic.
+# Ratio of the largest loss to the smallest above which the axis is logarithmic.
 WIDE_RANGE = 15
 LOSS = f"loss{LOWER}"
 
@@ -26,10 +26,10 @@ class Panel:
     """Curves that share a y axis.
 
     Args:
-        title: A few words.
+        title: Title above the panel.
         unit: Label of the y axis.
         curves: The curves by name.
-        dashed: Names of the curves to compare with, which are dashed.
+        dashed: Names of the control curves, drawn dashed.
     """
 
     title: str
@@ -39,7 +39,7 @@ class Panel:
 
 
 def make_training_panels(rows: Sequence[Row], score: Score) -> list[Panel]:
-    """Losses, accuracy of the watched archs, and recall of the selectors, where there are any."""
+    """Make panels of losses, accuracy of the watched archs, and recall of the selectors, if any."""
     watched = read_curves(rows, score.name, score.scale(1.0))
     panels = [
         Panel("Loss by kind of arch", LOSS, read_curves(rows, "loss")),
@@ -55,7 +55,7 @@ def make_training_panels(rows: Sequence[Row], score: Score) -> list[Panel]:
 
 
 def make_retraining_panels(networks: Sequence[Network], score: Score) -> list[Panel]:
-    """Losses and accuracies of the retrained networks, where there are any."""
+    """Make panels of losses and accuracies of the retrained networks, if any."""
     ranked = sorted(networks, key=lambda each: -each.macs)
     controls = {each.label for each in ranked if each.is_control}
     panels = []
@@ -64,8 +64,8 @@ def make_retraining_panels(networks: Sequence[Network], score: Score) -> list[Pa
         ("On the search split", score.name, score.scale(1.0), score.axis),
     ):
         curves = {each.label: read_curves(each.log, group, factor).get("subnet") for each in ranked}
-        known = {name: curve for name, curve in curves.items() if curve is not None}
-        panels.append(Panel(title, unit, known, controls))
+        logged = {name: curve for name, curve in curves.items() if curve is not None}
+        panels.append(Panel(title, unit, logged, controls))
     return [panel for panel in panels if panel.curves]
 
 

@@ -18,9 +18,9 @@ from search.report.style import BLUE, GREEN, INK, ORANGE, OUTSIDE, PALE, PURPLE,
 from search.utils.console import metric_title
 from search.utils.units import quantity
 
-# One of so many evaluated networks is left out, the worst ones: they would squeeze the others.
-WORST = 20
-# One for each network; circle and star are those of the front and of the full network.
+# The worst evaluated networks, one in so many, are left out: they would squeeze the others.
+ONE_IN = 20
+# Markers of single networks; the circle is the front's, the star the full network's.
 MARKERS = "s^Dv<P>Xpdh8"
 # Headings of the legend.
 SPLITS = ("search split", "test split")
@@ -29,11 +29,11 @@ HOLLOW: dict[str, Any] = {"mfc": "white", "mew": 1.5}
 
 @rc_context(RC)
 def draw_front(data: FrontData) -> Figure:
-    """Draw score over cost."""
+    """Draw the score of networks over their cost."""
     figure = Figure(figsize=(10, 6))
     axes = figure.add_subplot()
-    of_image = "" if is_latency(data.cost) else " of one image"
-    axes.set_xlabel(f"{metric_title(data.cost)}{of_image}")
+    unit = "" if is_latency(data.cost) else " of one image"
+    axes.set_xlabel(f"{metric_title(data.cost)}{unit}")
     axes.set_ylabel(data.score.axis)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: quantity(value)))
     _draw_search_split(axes, data)
@@ -57,10 +57,10 @@ def _draw_search_split(axes: Axes, data: FrontData) -> None:
         _plot(axes, data.insignificant, "o", mec=BLUE, ms=5.5, label=label, **HOLLOW)
     if data.evaluated:
         ranked = sorted(data.evaluated, key=lambda each: each.y, reverse=data.score.better == "max")
-        worst = len(ranked) // WORST
+        worst = len(ranked) // ONE_IN
         label = "evaluated" + ", predicted ms" * timed + f",\nbut the {worst} worst" * bool(worst)
-        shown = ranked[: len(ranked) - worst]
-        _plot(axes, shown, "o", color=PALE, mew=0, ms=4, zorder=1, label=label)
+        best = ranked[: len(ranked) - worst]
+        _plot(axes, best, "o", color=PALE, mew=0, ms=4, zorder=1, label=label)
     if data.full:
         _plot(axes, [data.full], "*", color=INK, ms=15, zorder=7, label="full network")
     if data.limit is not None:
@@ -79,19 +79,19 @@ def _draw_test_split(axes: Axes, data: FrontData) -> None:
 
 
 def _draw_retrained(axes: Axes, point: RetrainedPoint, marker: str) -> None:
-    """Draw a network after retraining, with an arrow from its point before."""
-    color, above = (PURPLE, 0.0) if point.is_control else (ORANGE, 0.2)
+    """Draw the points of a network before and after retraining, with an arrow between them."""
+    color, raised = (PURPLE, 0.0) if point.is_control else (ORANGE, 0.2)
     after = point.after
-    _plot(axes, [after], marker, color=color, ms=10, zorder=8 + above, label=after.name)
+    _plot(axes, [after], marker, color=color, ms=10, zorder=8 + raised, label=after.name)
     if point.before is not None:
-        _plot(axes, [point.before], marker, mec=color, ms=7, zorder=6 + above, **HOLLOW)
+        _plot(axes, [point.before], marker, mec=color, ms=7, zorder=6 + raised, **HOLLOW)
         arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 3, "shrinkB": 5}
-        axes.annotate("", after[:2], point.before[:2], arrowprops=arrow, zorder=6 + above)
+        axes.annotate("", after[:2], point.before[:2], arrowprops=arrow, zorder=6 + raised)
 
 
 def _plot(axes: Axes, points: Sequence[Point], marker: str, **style: Any) -> None:
-    whole: dict[str, Any] = {"ls": "", "mec": "white", "mew": 0.8, "zorder": 3, **style}
-    axes.plot([each.x for each in points], [each.y for each in points], marker=marker, **whole)
+    full_style: dict[str, Any] = {"ls": "", "mec": "white", "mew": 0.8, "zorder": 3, **style}
+    axes.plot([each.x for each in points], [each.y for each in points], marker=marker, **full_style)
 
 
 def _add_heading(axes: Axes, split: str, images: int | None) -> None:

@@ -1,4 +1,4 @@
-"""The plot of MACs against milliseconds."""
+"""The plot of time against MACs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.report.style import BLUE, GREY, ORANGE, PALE, RC, SKY
 
 @rc_context(RC)
 def draw_latency(data: LatencyData) -> Figure:
-    """Draw networks by their shares of MACs and time (left), and operators' shares (right)."""
+    """Draw shares of MACs and time: of networks on the left, of operators on the right."""
     figure = Figure(figsize=(11, 5.8))
     networks, operators = figure.subplots(1, 2, width_ratios=(1.5, 1))
     _draw_networks(networks, data)
@@ -34,7 +34,7 @@ def _draw_networks(axes: Axes, data: LatencyData) -> None:
         if costs:
             xs, ys = zip(*costs, strict=True)
             axes.scatter(xs, ys, s=size, facecolors=face, edgecolors=edge, label=label)
-    axes.axline((0, 0), (1, 1), color=PALE, lw=1.5, zorder=1, label="time saved as MACs are")
+    axes.axline((0, 0), (1, 1), color=PALE, lw=1.5, zorder=1, label="time in proportion to MACs")
     if data.limit is not None:
         axes.axhline(data.limit, color=ORANGE, lw=1.6, label=f"budget {data.limit:.0%}")
     axes.set_xlim(left=0)
@@ -47,9 +47,9 @@ def _draw_networks(axes: Axes, data: LatencyData) -> None:
 def _draw_operators(axes: Axes, data: LatencyData) -> None:
     """Draw a pair of bars for each operator, the one with the largest excess on top."""
     names, times, work = zip(*reversed(data.operators), strict=True)
-    places = range(len(names))
-    axes.barh([i + 0.2 for i in places], times, 0.38, color=BLUE, label="time")
-    axes.barh([i - 0.2 for i in places], work, 0.38, color=SKY, label="MACs")
-    axes.set_yticks(places, names)
+    positions = range(len(names))
+    axes.barh([i + 0.2 for i in positions], times, 0.38, color=BLUE, label="time")
+    axes.barh([i - 0.2 for i in positions], work, 0.38, color=SKY, label="MACs")
+    axes.set_yticks(positions, names)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("of the full network, mean of the profile's archs")

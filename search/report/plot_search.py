@@ -14,7 +14,7 @@ from search.report.style import BLUE, GREY, ORANGE, RC
 
 @rc_context(RC)
 def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
-    """Draw hypervolume over evaluations; the first search in front."""
+    """Draw hypervolume over evaluations, by name of the search; the first one is highlighted."""
     figure = Figure(figsize=(9, 4.2))
     axes = figure.add_subplot()
     for i, (name, curve) in enumerate(curves.items()):
@@ -38,7 +38,7 @@ def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
 
 @rc_context({**RC, "axes.grid.axis": "y"})
 def draw_usage(front: Sequence[Usage], others: Sequence[Usage] | None) -> Figure:
-    """Draw a panel for each operator: the share of archs that use it at each block.
+    """Draw a panel for each operator, with the share of archs that use it at each block.
 
     Args:
         front: Usage in the archs of a front, drawn as bars.

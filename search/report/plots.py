@@ -44,7 +44,7 @@ def write_plots(results: RunResults, folder: Path) -> list[Plot]:
     for plot in plots:
         with replacing(folder / f"{plot.stem}.png") as file:
             file.write(plot.png)
-    # Plots of an earlier report would be taken for this one's.
+    # Plots of an earlier report would be taken for those of this one.
     for path in (*folder.glob("arch-*.png"), *folder.glob("front-latency_ms*.png")):
         if path.stem not in {plot.stem for plot in plots}:
             path.unlink()
@@ -58,10 +58,10 @@ def _draw_all(results: RunResults) -> Iterator[Plot]:
             if front.front or front.evaluated:
                 yield Plot(stem, "The front", _describe_front(front), to_png(draw_front(front)))
     for data in results.latencies:
-        most = data.operators[0]
+        worst = data.operators[0]
         caption = (
-            f"{data.table.name}: most beyond its share of the MACs takes {most.operator!r} "
-            f"({100 * most.excess:+.1f} points). Predictions judged by {data.table.error}."
+            f"{data.table.name}: {worst.operator!r} exceeds its share of the MACs by the most "
+            f"({100 * worst.excess:+.1f} points). Predictions on {data.table.error}."
         )
         png = to_png(draw_latency(data))
         yield Plot(f"latency-{data.table.name}", "MACs and milliseconds", caption, png)
@@ -74,34 +74,34 @@ def _draw_all(results: RunResults) -> Iterator[Plot]:
 def _describe_front(data: FrontData) -> str:
     text = "The blue line is the best that the search found for each cost"
     if not data.is_line:
-        text = "The blue points are the front; other objectives than these two count too"
+        text = "The blue points are the front, which has other objectives than these two as well"
     if not data.front:
-        text = "The front is empty: no arch keeps the budget; grey points are what was evaluated"
+        text = "The front is empty: no arch meets the budget; grey points are the evaluated archs"
     text += f", measured on the search split. {OPTIMISTIC}"
     if data.retrained:
         text += (
             " Arrows are test figures, from inherited (hollow) to retrained (filled) weights; the "
-            "purple ones are there to compare with: made by hand, or the best of random archs."
+            "purple ones are controls: hand-made archs, or the best of random ones."
         )
     if data.hand_made:
-        text += " Green markers are archs as people build them by hand."
+        text += " Green markers are hand-made archs."
     return text
 
 
 def _draw_archs(results: RunResults) -> Iterator[Plot]:
-    """Draw found archs, then controls; the full network only where it is alone."""
+    """Draw the archs of the front, then controls; the full network only if it is the only one."""
     for network in sorted(results.networks, key=lambda each: each.is_control):
         if network.is_full and len(results.networks) > 1:
             continue
         heading = "The chosen subnets"
         if network.is_control:
             heading = "Hand-made and random archs, to compare"
-        marks = [
+        captions = [
             each.caption
             for each in operators()
             if any(each.choice(block) != each.plain for block in network.arch.blocks)
         ]
-        caption = ". ".join([f"{network.label}, at {network.mac_share:.0%} of the MACs", *marks])
+        caption = ". ".join([f"{network.label}, at {network.mac_share:.0%} of the MACs", *captions])
         score = results.test_score if network.retrained else results.score
         stem = f"arch-{to_folder_name(network.name)}"
         yield Plot(stem, heading, f"{caption}.", to_png(draw_arch(network, score)))
@@ -112,30 +112,31 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
     curves = compute_hypervolumes(searches)
     if curves[0].evaluations:
         caption = (
-            "Of the box between the worst and the best value of each objective, the front "
-            "dominates so much."
+            "The share of the box between the worst and the best value of each objective that the "
+            "front dominates."
         )
         if results.randoms:
             caption += " The further above random search, the more the sampler has learned."
-        named = dict(zip((each.name for each in searches), curves, strict=False))
-        yield Plot("hypervolume", "The search", caption, to_png(draw_hypervolumes(named)))
+        by_name = dict(zip((each.name for each in searches), curves, strict=False))
+        yield Plot("hypervolume", "The search", caption, to_png(draw_hypervolumes(by_name)))
     if search.front.entries:
-        chosen = count_usage([entry.arch for entry in search.front.entries])
+        front_usage = count_usage([entry.arch for entry in search.front.entries])
         limit = search.limits.get("macs")
-        drawn = None if search.space is None else sample_usage(search.space, limit)
-        where = "from the whole space" if limit is None else "inside the budget"
+        usage = None if search.space is None else sample_usage(search.space, limit)
+        source = "from the whole space" if limit is None else "inside the budget"
         caption = (
-            "Where a bar stands above its mark, the front makes the choice more often than "
-            f"{SAMPLES:,} archs drawn uniformly {where}."
+            "Where a bar is above its mark, the front makes the choice more often than "
+            f"{SAMPLES:,} archs drawn uniformly {source}."
         )
-        png = to_png(draw_usage(chosen, drawn))
+        png = to_png(draw_usage(front_usage, usage))
         yield Plot("choices", "What the front chooses", caption, png)
 
 
 def _draw_training(results: RunResults) -> Iterator[Plot]:
     if panels := make_training_panels(results.training, results.test_score):
         caption = (
-            "The supernet's archs learn together; selectors are of use above the previous map."
+            "Losses and metrics of the supernet's archs. A selector is useful if its recall is "
+            "above that of the previous map."
         )
         yield Plot("training", "Training of the supernet", caption, to_png(draw_panels(panels)))
     if panels := make_retraining_panels(results.networks, results.test_score):

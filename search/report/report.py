@@ -1,4 +1,4 @@
-"""`make_report`: the plots, the page and the table of a run."""
+"""The report of a run: its plots, page and table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEMPLATE = Path(__file__).with_name("page.html.jinja")
 def make_report(run: Path, name: str = "main", console: Console | None = None) -> Path:
     """Write the report of a run into `RUN/report/NAME/`, and print its table.
 
-    Stages that have not run yet are left out, with a line that says so.
+    Stages that have not run yet are left out, with a line on each.
 
     Args:
         run: Folder of the run.

@@ -1,4 +1,4 @@
-"""Advice on what to retrain again, since the search has found better archs."""
+"""Advice on what to retrain again after a search has found better archs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def advise_retraining(
         run: Folder of the run.
         search: The current search.
         networks: Its retrained networks, from `mark_outdated`.
-        budgets: The budgets to retrain for, of the search's config.
+        budgets: The budgets to retrain for, from the search's config.
         score: The metric that networks are judged by.
     """
     words = ["tokennas", "retrain", str(run)]
@@ -44,7 +44,7 @@ def advise_retraining(
         words += ["--search.name", search.name]
     command = shlex.join(words)
     names = {each.arch: each.name for each in networks}
-    done = {each.name for each in networks}
+    retrained = {each.name for each in networks}
     for each in networks:
         if each.better is not None:
             state = "not yet retrained"
@@ -56,12 +56,12 @@ def advise_retraining(
                 f"{each.name} is no longer the best: the search has since found a better arch "
                 f"({_describe(each.better, score)}), which is {state}."
             )
-    if done.isdisjoint(budgets):
-        return  # Given arch files were retrained, not the best within budgets.
+    if retrained.isdisjoint(budgets):
+        return  # Arch files were retrained, not the best within budgets.
     for budget in budgets:
         folder = run / "retrain" / search.name / to_folder_name(budget)
         best = _find_best(search.front, budget)
-        begun = budget in done or folder.exists()
+        begun = budget in retrained or folder.exists()
         if best is not None and best.arch not in names and not begun:
             described = _describe(best, score)
             yield f"The best within {budget} ({described}) is not retrained; `{command}` does."

@@ -51,7 +51,7 @@ class RunResults:
 
     @property
     def test_score(self) -> Score:
-        """The task's first metric: people read it of trained networks, whatever ranked archs."""
+        """The task's first metric, by which trained networks are judged whatever ranked archs."""
         return task_score(self.config)
 
 
@@ -62,26 +62,26 @@ def read_run(run: Path, name: str) -> RunResults:
         InputError: There is nothing to report, or a file is invalid.
     """
     if not run.is_dir():
-        raise InputError(f"{run}: there is no such folder; a run makes one: tokennas run CONFIG")
+        raise InputError(f"{run}: there is no such folder; make it by tokennas run CONFIG")
     training = read_log(run / "supernet" / "log.jsonl")
     search, randoms, missing = _read_searches(run, name)
     networks, unfinished = read_retrained(run, name)
     if not (training or search or networks):
-        known = [path.name for stage in ("search", "retrain") for path in (run / stage).glob("*/")]
+        names = [path.name for stage in ("search", "retrain") for path in (run / stage).glob("*/")]
         raise InputError(
             f"{run}: nothing to report yet: no supernet/log.jsonl, no search/{name}, "
-            f"no retrain/{name}{near(name, known)}"
+            f"no retrain/{name}{near(name, names)}"
         )
     config = read_values(run / CONFIG)
     score = choose_score(search.front) if search else task_score(config)
     if not config:
-        missing.append("config.yaml is not there: what was run is known only in part.")
+        missing.append("config.yaml is not there: the run is known only in part.")
     if not training:
         missing.append("supernet/log.jsonl is not there: no training curves.")
     if search is not None:
         networks = mark_outdated(networks, search.front)
-        own = config | read_values(run / "search" / name / CONFIG)
-        budgets = section(own, "retrain").get("budgets")
+        search_config = config | read_values(run / "search" / name / CONFIG)
+        budgets = section(search_config, "retrain").get("budgets")
         budgets = [str(each) for each in budgets] if isinstance(budgets, list) else []
         missing += advise_retraining(run, search, networks, budgets, score)
     if not networks:
@@ -115,17 +115,17 @@ def _read_searches(
     search = read_search(folder / name)
     missing = []
     if not search.ended:
-        missing.append(f"search/{name} has not ended: the front is what it has found so far.")
+        missing.append(f"search/{name} has not ended: the front is the one so far.")
     if not search.records and search.front.evaluations:
         missing.append(
-            f"search/{name} keeps no journal here (a database does, or it was removed): only the "
-            "front is shown, not all that was evaluated."
+            f"search/{name} has no journal here (it is in a database, or was removed): only the "
+            "front is shown, not all evaluations."
         )
     randoms = search.find_random(read_search(folder / each) for each in names if each != name)
     if not randoms:
         missing.append(
-            "No search by RandomSampler with the same objectives and budget, to compare how fast "
-            "they get there; `tokennas search CONFIG --search.name random --search.sampler "
+            "No search by RandomSampler with the same objectives and budget, to compare the "
+            "hypervolume with; `tokennas search CONFIG --search.name random --search.sampler "
             "RandomSampler` makes one."
         )
     return search, randoms, missing

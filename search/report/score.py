@@ -46,7 +46,7 @@ class Score:
         return 100 * value if self.is_percent else value
 
     def format(self, metrics: Mapping[str, float]) -> str:
-        """Format its value among metrics with its unit; empty where it is missing."""
+        """Format its value in metrics, with the unit; empty where it is missing."""
         if self.name not in metrics:
             return ""
         value = metrics[self.name]

@@ -31,9 +31,9 @@ class HypervolumeCurve(NamedTuple):
 
 
 def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCurve]:
-    """Compute the curve of each search, with one reference point and one unit.
+    """Compute the curve of each search, with the same reference point and unit.
 
-    Where the first search has no records here, only its curve is returned, as stored in its front.
+    If the first search has no records here, return only its curve, as stored in its front.
     """
     front, objectives = searches[0].front, searches[0].front.objectives
     if searches[0].records:
@@ -51,7 +51,7 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
     best = [min(column) for column in zip(*points, strict=True)]
     # Without points there are no steps.
     corner = signed(reference, objectives) if points else ()
-    box = prod(worst - least for worst, least in zip(corner, best, strict=True))
+    box = prod(high - low for high, low in zip(corner, best, strict=True))
     return [
         HypervolumeCurve(count, [(at, volume / box if box else 0.0) for at, volume in steps])
         for count, steps in curves
@@ -71,7 +71,7 @@ class Usage(NamedTuple):
 
 
 def count_usage(archs: Sequence[Arch]) -> list[Usage]:
-    """Count the use of each operator in archs (at least one) of equal depth."""
+    """Count the use of each operator in one or more archs of equal depth."""
     usages = []
     for each in operators():
         used = [[each.choice(block) != each.plain for block in arch.blocks] for arch in archs]
@@ -80,7 +80,7 @@ def count_usage(archs: Sequence[Arch]) -> list[Usage]:
 
 
 def sample_usage(space: SearchSpace, limit: float | None, seed: int = 0) -> list[Usage]:
-    """Count the use in archs drawn uniformly from the space, or from those within MACs."""
+    """Count the use of each operator in archs drawn uniformly, with MACs up to `limit` if any."""
     rng = np.random.default_rng(seed)
     band = None if limit is None else (0.0, limit)
     return count_usage([space.sample(rng, macs=band) for _ in range(SAMPLES)])

@@ -47,7 +47,7 @@ class SearchResult:
     ended: bool = True
 
     def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
-        """Return the random searches of the same objectives and budget; none for a random one."""
+        """Find the random searches with its objectives and budget; none if it is random itself."""
         if self.sampler == RANDOM or not self.records:
             return []
         return [
@@ -62,7 +62,7 @@ class SearchResult:
 
 
 def find_searches(folder: Path) -> list[str]:
-    """Return the names of the searches in a folder that have a front or a journal."""
+    """Find the names of the searches in a folder that have a front or a journal."""
     return sorted(
         each.name
         for each in folder.glob("*")
@@ -79,10 +79,10 @@ def read_search(folder: Path) -> SearchResult:
     ended = (folder / FRONT).exists()
     if not (folder / SEARCH_FILE).exists():
         if not ended:
-            raise InputError(f"{folder / FRONT}: not there, and no {SEARCH_FILE} either")
+            raise InputError(f"{folder / FRONT}: does not exist, nor does {SEARCH_FILE}")
         return SearchResult(folder.name, Front.load(folder / FRONT))
     file = SearchFile.load(folder)
-    problem = _problem_of(folder, file)
+    problem = _rebuild_problem(folder, file)
     records: list[Record] = []
     if (folder / JOURNAL).exists():
         with naming(str(folder / JOURNAL)):
@@ -99,7 +99,7 @@ def read_search(folder: Path) -> SearchResult:
     )
 
 
-def _problem_of(folder: Path, file: SearchFile) -> Problem:
+def _rebuild_problem(folder: Path, file: SearchFile) -> Problem:
     """Rebuild the problem of a search from its stored description."""
     free = dict.fromkeys([*file.latency, *(file.functions or ())], _predict)
     directions = {**task_directions(), **(file.directions or {})}
@@ -109,5 +109,5 @@ def _problem_of(folder: Path, file: SearchFile) -> Problem:
 
 
 def _predict(arch: Arch) -> float:
-    """Stand in for user functions and latency tables, whose values the records hold."""
+    """Stand in for user functions and latency tables: the records already have their values."""
     raise NotImplementedError

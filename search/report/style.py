@@ -1,4 +1,4 @@
-"""The style of plots: colours for colour-blind readers, and PNG."""
+"""The style of plots, with colours for colour-blind readers, and their PNG encoding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AA4499"
 SKY, AMBER = "#8CC8EC", "#E69F00"
 INK, GREY, PALE = "#1A1A1A", "#6B6B6B", "#C9C9C9"
 
-# matplotlib reads styles when axes are made: decorate functions that draw with `rc_context(RC)`.
+# matplotlib reads styles when axes are made, so functions that draw need `@rc_context(RC)`.
 # Any: matplotlib types the keys as a Literal.
 RC: Any = {
     "figure.dpi": 120,
@@ -46,7 +46,7 @@ OUTSIDE: Any = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.03), "borderaxes
 
 @rc_context(RC)
 def to_png(figure: Figure) -> bytes:
-    """Encode a figure as PNG; equal figures give equal bytes."""
+    """Encode a figure as PNG, without metadata: equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -20,7 +20,7 @@ from space.utils.errors import InputError
 
 
 def summarise_run(results: RunResults) -> list[tuple[str, str]]:
-    """Return names and texts of what is known of backbone, data, space, training and search."""
+    """Summarise backbone, data, space, training and search as pairs of name and text."""
     search = results.search
     test_images = next((each.test_images for each in results.networks if each.test_images), None)
     splits = {"search": search and search.front.images, "test": test_images}
@@ -47,16 +47,16 @@ def summarise_run(results: RunResults) -> list[tuple[str, str]]:
 
 
 def describe_loading(results: RunResults) -> str:
-    """Return Python code that loads the largest found network with a file, if any."""
-    saved = [each for each in results.networks if each.file is not None]
-    if not saved:
+    """Return Python code that loads the largest subnet with a file, if any."""
+    with_file = [each for each in results.networks if each.file is not None]
+    if not with_file:
         return ""
-    best = min(saved, key=lambda each: (each.is_full, each.is_control, -each.macs))
-    weights = f', weights="{best.weights}"' if best.weights else ""
+    chosen = min(with_file, key=lambda each: (each.is_full, each.is_control, -each.macs))
+    weights = f', weights="{chosen.weights}"' if chosen.weights else ""
     return (
         f"# in the folder of the run, {results.run.name}/\n"
         "from supernet import create_subnet\n"
-        f'subnet = create_subnet("{best.file}"{weights}).eval()   # {best.label}'
+        f'subnet = create_subnet("{chosen.file}"{weights}).eval()   # {chosen.label}'
     )
 
 
@@ -85,7 +85,7 @@ def _describe_data(config: Mapping[str, Any]) -> str:
 
 def _describe_space(space: SearchSpace) -> str:
     axes = [name for name, axis in space.to_dict().items() if axis]
-    return f"{space.size():,} distinct archs ({', '.join(axes) or 'nothing to choose'})"
+    return f"{space.size():,} distinct archs ({', '.join(axes) or 'no choices'})"
 
 
 def _describe_limits(search: SearchResult) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _bound(front: Front, name: str) -> str:
 
 
 def _describe_front(front: Front) -> str:
-    """Describe the number of subnets, and how many are told apart."""
+    """Describe the number of subnets, and which leads are significant."""
     ended = f": {front.ended}" if front.ended else ""
     leads = f" {describe_leads(front.leads)}" if any(front.leads) else ""
     return f"{len(front)} subnets{ended}.{leads}"

@@ -1,4 +1,4 @@
-"""Reading of training logs."""
+"""Training logs: rows of metrics by epoch, and the curves in them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Curve(NamedTuple):
 
 
 def read_log(path: Path) -> list[Row]:
-    """Read the rows in the order of their epochs, without lines that a killed writer left torn.
+    """Read the rows in the order of their epochs; none where there is no file.
 
-    Of an epoch that was trained again after a restart, the last row counts. No file has no rows.
+    Truncated lines are skipped. Of an epoch that was repeated after a restart, the last row counts.
 
     Raises:
         InputError: The file cannot be read, or no line is a row.
@@ -54,7 +54,7 @@ def read_log(path: Path) -> list[Row]:
 
 
 def read_curves(rows: Sequence[Row], group: str, factor: float = 1.0) -> dict[str, Curve]:
-    """Return the curves of a group of columns, by name: `loss/largest` is `largest` of `loss`.
+    """Collect the curves of a group of metrics: `loss/largest` is `largest` in the group `loss`.
 
     Args:
         rows: Rows of a log.

@@ -21,8 +21,8 @@ from search.front.front import Front
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config
-from search.pipeline.context import TRAINED
-from search.pipeline.given_archs import file_stem
+from search.pipeline.context import SUPERNET_SECTIONS
+from search.pipeline.named_archs import file_stem
 from search.pipeline.run_folder import RunFolder
 from search.pipeline.search import show_front
 from search.problem.budget import parse_budget
@@ -74,7 +74,7 @@ def _example(run, space, i):
     shutil.copy(sorted(CONFIGS.glob("*.yaml"))[i - 1], run / "mine.yaml")
     (run / "options.json").write_text(json.dumps(OPTIONS[i]))
     RunFolder(_config(run), None).store_split(list(range(i, 100, 10)))
-    RunFolder(_config(run), None).claim("stored", TRAINED)
+    RunFolder(_config(run), None).claim("stored", SUPERNET_SECTIONS)
     progress = Progress(3, 10, i, Counts(), 1.5, "top1", None, ended="stopped" if i else None)
     write_status(run, progress)
     _train(run / "training")
@@ -218,7 +218,7 @@ def _read_log(run):
 
 
 def _read_stored(run):
-    RunFolder(_config(run), None).check("stored", TRAINED)
+    RunFolder(_config(run), None).check("stored", SUPERNET_SECTIONS)
 
 
 def _read_checkpoint(run):

@@ -224,7 +224,7 @@ def test_workers_have_the_gpus_that_ray_gives_them():
     assert Config(device="cuda:1").evaluators() == 0
     with pytest.raises(InputError, match=r"^device: 'cuda:1' with search\.workers"):
         Config(search=workers, device="cuda:1")
-    with pytest.raises(InputError, match=r"^search\.gpus_per_worker: none with `device: cpu`"):
+    with pytest.raises(InputError, match=r"^search\.gpus_per_worker: must be 0 with `device: cpu`"):
         Config(search=SearchConfig(workers=2, gpus_per_worker=1), device="cpu")
 
 

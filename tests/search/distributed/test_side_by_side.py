@@ -11,7 +11,7 @@ from retraining_toys import checkpoints, copied, interrupted, killed_once, weigh
 from search.cli.main import main
 from search.distributed.connect import connected
 from search.distributed.jobs import LongJob, _wait_for_failure
-from search.pipeline.network_folder import FAILED, failure, note_failure
+from search.pipeline.network_folder import FAILED, read_failure, store_failure
 from search.utils.resources import Workers
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("heard")]
@@ -66,7 +66,7 @@ def test_a_network_that_fails_is_named_and_the_others_are_done(searched, alone, 
     assert error.startswith("tokennas: 1 of 2 networks could not be retrained (60%: ")
     assert error.count("\n") == 1
     assert weights(run).keys() == NETWORKS - {"60"}
-    reason = failure(place)
+    reason = read_failure(place)
     assert reason is not None
     assert reason in error
     assert main(["report", str(searched), "--run", str(run)]) == 0
@@ -95,7 +95,7 @@ def test_why_a_network_is_not_there_is_told_and_noted(tmp_path):
     def dies():
         os._exit(1)
 
-    job = LongJob("60", raises, raises, partial(note_failure, tmp_path), lambda: 0, 3)
+    job = LongJob("60", raises, raises, partial(store_failure, tmp_path), lambda: 0, 3)
     with connected(Workers(1)):
         for work, words in (
             (raises, "ValueError: no such weights"),
@@ -105,7 +105,7 @@ def test_why_a_network_is_not_there_is_told_and_noted(tmp_path):
             reason = _wait_for_failure(ref, job)
             assert reason.startswith(words)
             assert "\n" not in reason
-            assert failure(tmp_path) == reason
+            assert read_failure(tmp_path) == reason
 
 
 def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(searched, alone, run):

@@ -16,7 +16,7 @@ from search.cli.main import main
 from search.cli.parse import parse_call
 from search.distributed.train_group import how_they_died
 from search.pipeline.context import RunContext
-from search.pipeline.network_folder import failure
+from search.pipeline.network_folder import read_failure
 from search.pipeline.retrain import retrain_share
 from search.utils.file_lock import FolderLock
 from space import InputError
@@ -121,6 +121,6 @@ def test_a_network_that_fails_is_named_once_and_the_other_is_done(together):
     assert error.startswith("tokennas: 1 of 2 networks could not be retrained (full: ")
     assert str(place / "checkpoint.pt") in error
     assert error.count("\n") == 1
-    assert str(failure(place)) in error
+    assert str(read_failure(place)) in error
     assert load_arch_file(place.with_name("60") / "arch.yaml").origin["processes"] == 2
     assert weights(together).keys() == {"60"}

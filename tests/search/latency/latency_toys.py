@@ -2,7 +2,7 @@
 
 from search.latency.conditions import Conditions
 from search.latency.fit import Error
-from search.latency.table import LatencyTable, Measured
+from search.latency.table import LatencyTable, MeasuredArch
 from search.latency.terms import count_terms, list_terms
 
 CONDITIONS = Conditions("a made-up device", 8, "float32", compiled=False, libraries="torch 2.0")
@@ -29,6 +29,8 @@ def table_of(space, name="toy", error=Error(0.01, 0.02, 0.99, 40)):  # noqa: B00
         ms_of_arch(space.largest(), space.shape),
         error,
         {term: ms_of_term(term) for term in list_terms(space)},
-        tuple(Measured(a, ms_of_arch(a, space.shape), 0.01, bool(i)) for i, a in enumerate(archs)),
+        tuple(
+            MeasuredArch(a, ms_of_arch(a, space.shape), 0.01, bool(i)) for i, a in enumerate(archs)
+        ),
         space.shape,
     )

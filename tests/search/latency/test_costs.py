@@ -54,7 +54,7 @@ def test_several_devices_have_budgets_of_their_own():
     assert limits[0].most / limits[1].most == pytest.approx(0.75)
     with pytest.raises(InputError, match="'latency_ms'; did you mean 'latency_ms@phone'"):
         problem("latency_ms=60%", tables=tables)
-    with pytest.raises(InputError, match="say which: latency_ms@phone, latency_ms@server"):
+    with pytest.raises(InputError, match="choose one: latency_ms@phone, latency_ms@server"):
         problem("macs=60%", ["top1", "latency_ms=min"], tables)
     # A single one answers to both names.
     (limit,) = problem("latency_ms@toy=60%").budget.limits

@@ -9,8 +9,8 @@ from scipy.stats import kendalltau
 from search_toys import small_space, toy_space
 from space_toys import deit_small, seeded_spaces
 
-from search.latency.design import COVERAGE, designed_archs, held_out_archs
-from search.latency.fit import Error, fit, tau
+from search.latency.design import COVERAGE, design_archs, draw_held_out
+from search.latency.fit import Error, fit_terms, kendall_tau
 from search.latency.terms import count_terms, list_terms
 from space import SearchSpace
 
@@ -28,7 +28,7 @@ def deit_space():
 
 @pytest.mark.parametrize("space", [deit_space(), *SPACES])
 def test_every_term_has_archs_enough(space):
-    archs = designed_archs(space, np.random.default_rng(0))
+    archs = design_archs(space, np.random.default_rng(0))
     assert len(set(archs)) == len(archs)
     assert all(arch in space and space.canonical(arch) == arch for arch in archs)
     assert space.largest() in archs
@@ -41,8 +41,8 @@ def test_every_term_has_archs_enough(space):
 
 def test_held_out_archs_are_others():
     space, rng = deit_space(), np.random.default_rng(0)
-    designed = designed_archs(space, rng)
-    held = held_out_archs(space, rng, 30, designed)
+    designed = design_archs(space, rng)
+    held = draw_held_out(space, rng, 30, designed)
     assert len(set(held)) == 30
     assert not set(held) & set(designed)
     assert all(arch in space for arch in held)
@@ -51,9 +51,11 @@ def test_held_out_archs_are_others():
 def test_exact_times_are_found_again():
     space, rng = deit_space(), np.random.default_rng(0)
     shape = space.shape
-    designed = designed_archs(space, rng)
-    held = held_out_archs(space, rng, 40, designed)
-    terms = fit({arch: ms_of_arch(arch, shape) for arch in designed}, shape, list_terms(space))
+    designed = design_archs(space, rng)
+    held = draw_held_out(space, rng, 40, designed)
+    terms = fit_terms(
+        {arch: ms_of_arch(arch, shape) for arch in designed}, shape, list_terms(space)
+    )
     assert all(value >= 0 for value in terms.values())
     guess = [sum(n * terms[t] for t, n in count_terms(arch, shape).items()) for arch in held]
     error = Error.of(guess, [ms_of_arch(arch, shape) for arch in held])
@@ -67,13 +69,13 @@ def test_exact_times_are_found_again():
 def test_noise_is_averaged_and_the_full_arch_is_met():
     space, rng = deit_space(), np.random.default_rng(1)
     shape = space.shape
-    designed = designed_archs(space, rng)
+    designed = design_archs(space, rng)
     noisy = {a: ms_of_arch(a, shape) * rng.normal(1, 0.02) for a in designed}
     noisy[space.largest()] *= (
         1.03  # as a measurement may be off, which per cents are of all the same
     )
-    terms = fit(noisy, shape, list_terms(space))
-    held = held_out_archs(space, rng, 40, designed)
+    terms = fit_terms(noisy, shape, list_terms(space))
+    held = draw_held_out(space, rng, 40, designed)
     guess = [sum(n * terms[t] for t, n in count_terms(arch, shape).items()) for arch in held]
     error = Error.of(guess, [ms_of_arch(arch, shape) for arch in held])
     assert error.mean < 0.03
@@ -83,12 +85,12 @@ def test_noise_is_averaged_and_the_full_arch_is_met():
 
 
 def test_archs_that_are_predicted_to_be_equal_are_not_compared():
-    assert tau([1, 1, 2, 2], [1.0, 1.1, 2.1, 2.0]) == 1
-    assert tau([1, 2, 3], [3, 2, 1]) == -1
-    assert tau([1, 1], [1, 2]) == 0
+    assert kendall_tau([1, 1, 2, 2], [1.0, 1.1, 2.1, 2.0]) == 1
+    assert kendall_tau([1, 2, 3], [3, 2, 1]) == -1
+    assert kendall_tau([1, 1], [1, 2]) == 0
     rng = np.random.default_rng(0)
     guess, truth = rng.random(50), rng.random(50)
-    assert tau(guess, truth) == pytest.approx(kendalltau(guess, truth).statistic)
+    assert kendall_tau(guess, truth) == pytest.approx(kendalltau(guess, truth).statistic)
 
 
 def test_errors_that_are_too_large_for_budgets():

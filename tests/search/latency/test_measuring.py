@@ -6,8 +6,8 @@ import torch
 
 from search.latency import measure as measuring
 from search.latency.conditions import Conditions
-from search.latency.measure import Timing, device_name, steady, take_turns
-from search.latency.profile_log import Rounds
+from search.latency.measure import Timing, device_name, remove_drift, time_interleaved
+from search.latency.profile_log import RoundLog
 from space import InputError
 
 
@@ -23,7 +23,7 @@ def test_runs_take_turns(monkeypatch):
         return call
 
     runs = {name: run(name, i + 1) for i, name in enumerate("abc")}
-    taken = take_turns(runs, 4, lambda: None, warm_up=2)
+    taken = time_interleaved(runs, 4, lambda: None, warm_up=2)
     assert taken == {"a": [1] * 4, "b": [2] * 4, "c": [3] * 4}
     rounds = [calls[i : i + 3] for i in range(0, len(calls), 3)]
     assert len(rounds) == 6
@@ -35,7 +35,7 @@ def test_what_slows_a_round_is_taken_out():
     rng = np.random.default_rng(0)
     slow = rng.uniform(1, 3, 9)
     rounds = [[(i + 1) * each for i in range(10)] for each in slow]
-    found = steady(map(str, range(10)), rounds)
+    found = remove_drift(map(str, range(10)), rounds)
     assert all(timing.spread == pytest.approx(0, abs=1e-9) for timing in found.values())
     assert found["3"].seconds / found["0"].seconds == pytest.approx(4)
     assert found["0"].seconds == pytest.approx(np.median(slow))
@@ -58,17 +58,17 @@ def test_conditions():
 
 def test_rounds_are_kept_and_go_on(tmp_path):
     path, what = tmp_path / "cpu.rounds.jsonl", {"archs": ["a", "b"]}
-    rounds = Rounds(path, what, 2)
+    rounds = RoundLog(path, what, 2)
     rounds.add([1.0, 2.0])
     rounds.add([3.0, 4.0])
-    assert Rounds(path, what, 2).seconds == [[1.0, 2.0], [3.0, 4.0]]
+    assert RoundLog(path, what, 2).seconds == [[1.0, 2.0], [3.0, 4.0]]
     path.write_text(path.read_text()[:-4])
-    assert Rounds(path, what, 2).seconds == [[1.0, 2.0]]
+    assert RoundLog(path, what, 2).seconds == [[1.0, 2.0]]
     # What is left of the torn line is gone, so that the next one stands by itself.
-    again = Rounds(path, what, 2)
+    again = RoundLog(path, what, 2)
     again.add([5.0, 6.0])
-    assert Rounds(path, what, 2).seconds == [[1.0, 2.0], [5.0, 6.0]]
-    assert Rounds(path, {"archs": ["a", "c"]}, 2).seconds == []
+    assert RoundLog(path, what, 2).seconds == [[1.0, 2.0], [5.0, 6.0]]
+    assert RoundLog(path, {"archs": ["a", "c"]}, 2).seconds == []
     for damaged in (b"", b"a\xff\xfe\n[1.0, 2.0]\n"):
         path.write_bytes(damaged)
-        assert Rounds(path, what, 2).seconds == []
+        assert RoundLog(path, what, 2).seconds == []

@@ -41,7 +41,7 @@ def test_predictions_are_the_sums_of_the_terms():
     [
         ("schema: tokennas/latency/1", "schema: tokennas/latency/2", "1: schema: must be"),
         ("name: toy", "name: a/b", "toy.yaml:2: name: must be letters"),
-        ("batch: 8", "batch: 0", "3: conditions: batch: must be a count"),
+        ("batch: 8", "batch: 0", "3: conditions: batch: must be at least 1"),
         ("dtype: float32", "dtype: int8", "dtype must be one of float32"),
         ("compiled: false", "compiled: 3", "compiled: must be true or false"),
         ("compiled: false", "compiler: false", "conditions.compiler: unknown key"),
@@ -79,7 +79,7 @@ def test_a_table_that_was_cut_off_is_noticed(saved):
 def test_tables_that_cannot_judge_a_space_are_refused():
     space = toy_space()
     table_of(space).check(space, "t")
-    with pytest.raises(InputError, match="t: does not say how far its predictions are off"):
+    with pytest.raises(InputError, match="t: lacks the `error` of its predictions"):
         table_of(space, error=None).check(space, "t")
     with pytest.raises(InputError, match="t: of another backbone: depth 6 instead of 5"):
         table_of(space).check(middle_space(), "t")

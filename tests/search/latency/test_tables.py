@@ -11,14 +11,14 @@ from search_toys import Evaluate, toy_space
 
 from search import run_search
 from search.latency import measure as measuring
-from search.latency.costs import by_cost, digest, make_problem
-from search.latency.measure import device_name, waiting_for
+from search.latency.costs import digest, make_problem, match_tables
+from search.latency.measure import device_name, get_synchronize
 from search.pipeline import latencies as timing
 from search.pipeline.check import _check_budget
 from search.pipeline.config import Config, SearchConfig
 from search.pipeline.latencies import (
-    latencies_of,
-    latency_tables,
+    choose_tables,
+    format_latencies,
     tables_by_cost,
     time_archs,
     time_front,
@@ -67,7 +67,7 @@ def config_of(run, **search):
 
 
 def names_of(config):
-    return [table.name for table in latency_tables(RunFolder(config, None))]
+    return [table.name for table in choose_tables(RunFolder(config, None))]
 
 
 def test_a_search_goes_on_with_its_table_whatever_was_measured_since(run):
@@ -77,7 +77,7 @@ def test_a_search_goes_on_with_its_table_whatever_was_measured_since(run):
     assert names_of(config_of(run, budget="latency_ms@gpu=80%")) == ["gpu"]
     both = "latency_ms@gpu=80%, latency_ms@cpu=70%"
     assert names_of(config_of(run, budget=both)) == ["gpu", "cpu"]
-    with pytest.raises(InputError, match=r"tables of cpu, gpu; say which, as in latency_ms@cpu"):
+    with pytest.raises(InputError, match=r"tables of cpu, gpu; choose one, as in latency_ms@cpu"):
         names_of(config_of(run, name="other"))
     with pytest.raises(InputError, match="latency_ms@tpu: there are latency tables of cpu, gpu"):
         names_of(config_of(run, budget="latency_ms@tpu=80%"))
@@ -99,7 +99,7 @@ def test_figures_are_said_of_the_device_that_they_are_of(run):
         folder=run / "search" / "main",
         options=SearchOptions(latency=[table_of(space, "cpu")]),
     )
-    said = latencies_of(front.entries[0], found)
+    said = format_latencies(front.entries[0], found)
     assert said.keys() == {"latency_ms"}
     assert said["latency_ms"]["device"] == CONDITIONS.device
     limits, digests = {"latency_ms": 8.0}, SearchFile.load(run / "search" / "main").latency
@@ -116,7 +116,7 @@ def stand_in(monkeypatch, table, seconds):
     """A supernet whose subnets take so much of the profile's: the full one, and 1.02 all others."""
     space = toy_space()
     monkeypatch.setattr(
-        timing, "runs_of", lambda net, archs, *_: {space.identity(a): a for a in archs}
+        timing, "make_forward_passes", lambda net, archs, *_: {space.identity(a): a for a in archs}
     )
     full = table.full_ms / 1e3 * seconds
 
@@ -125,7 +125,7 @@ def stand_in(monkeypatch, table, seconds):
         times[space.identity(space.largest())] = full
         return {name: [each] for name, each in times.items()}
 
-    monkeypatch.setattr(measuring, "take_turns", turns)
+    monkeypatch.setattr(measuring, "time_interleaved", turns)
     net = torch.nn.Linear(1, 1)
     net.space, net.shape = space, space.shape
     return net
@@ -166,8 +166,8 @@ def test_what_was_measured_stands_beside_what_was_predicted(monkeypatch, capsys)
     over = {entry.trial for entry, more in zip(found.entries, beyond, strict=True) if more}
     assert marked == over
     assert over
-    assert "the full one takes 1.30 of what it took in the profile" in said
-    assert "The machine is not what it was" in said
+    assert "the full one takes 1.30 of its time in the profile" in said
+    assert "The device's speed has changed" in said
     # What was measured before stays.
     again = timed(monkeypatch, front, table, 9.0, names=names, earlier=found)
     assert again.entries == found.entries
@@ -204,7 +204,7 @@ def test_any_archs_are_timed_where_the_device_is_at_hand(monkeypatch, capsys):
         assert (measured["measured"], predicted["measured"]) == (True, False)
         assert (measured["device"], predicted["device"]) == (here.device, "a GPU")
     said = capsys.readouterr().out
-    assert "latency_ms@gpu: a GPU is not at hand: predicted alone" in said
+    assert "latency_ms@gpu: a GPU is not available: predicted only" in said
     assert "2 networks timed on" in said
 
 
@@ -217,14 +217,14 @@ def test_what_cannot_be_timed_is_predicted(monkeypatch, capsys):
     def fails(*_):
         raise torch.OutOfMemoryError("no room\nat all")
 
-    monkeypatch.setattr(timing, "runs_of", fails)
+    monkeypatch.setattr(timing, "make_forward_passes", fails)
     found = time_archs([space.smallest()], net, tables, Console(width=200))
     (said,) = found.values()
     assert said["latency_ms"]["measured"] is False
     assert said["latency_ms"]["value"] == pytest.approx(
         tables["latency_ms"].predict(space.smallest()), abs=1e-4
     )
-    told = f"{here}: could not be measured, predicted alone: no room at all"
+    told = f"{here}: cannot be measured, predicted only: no room at all"
     assert told in capsys.readouterr().out
     front = run_search(
         space=space,
@@ -260,7 +260,7 @@ def test_tables_of_equal_predictions_on_other_devices_differ():
     other = replace(table, conditions=replace(CONDITIONS, batch=9))
     assert digest(table) == digest(replace(table, name="other", measured=()))
     assert digest(table) != digest(other)
-    assert by_cost([other], {"latency_ms": digest(table)}) == {}
+    assert match_tables([other], {"latency_ms": digest(table)}) == {}
 
 
 def test_a_budget_of_retraining_that_no_arch_keeps_is_told_before(run):
@@ -270,11 +270,11 @@ def test_a_budget_of_retraining_that_no_arch_keeps_is_told_before(run):
     _check_budget("latency_ms=70%", run)
     with pytest.raises(InputError, match="no arch is that cheap"):
         _check_budget("latency_ms=0.0001", run)
-    with pytest.raises(InputError, match="has no 'latency_ms@phone' to go by"):
+    with pytest.raises(InputError, match="has no cost 'latency_ms@phone'"):
         _check_budget("latency_ms@phone=3", run)
 
 
 def test_what_cannot_be_waited_for_cannot_be_timed():
-    waiting_for(torch.device("cpu"))()
+    get_synchronize(torch.device("cpu"))()
     with pytest.raises(InputError, match="device: 'meta' cannot be timed"):
-        waiting_for(torch.device("meta"))
+        get_synchronize(torch.device("meta"))

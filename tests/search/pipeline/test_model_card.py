@@ -65,7 +65,7 @@ def test_a_card_of_own_weights_has_all_that_was_measured_with_them():
     assert "weights of its own, retrained" in card.text
     assert "images of 224 x 224; 12 classes: class 0, class 1" in card.text
     assert "class 9, ....\n" in card.text
-    assert "archs were chosen by it" not in card.text
+    assert "Archs were chosen by it" not in card.text
 
 
 def test_a_card_of_the_supernets_weights_has_the_figures_of_those():
@@ -75,14 +75,14 @@ def test_a_card_of_the_supernets_weights_has_the_figures_of_those():
         "| KL to the full network, with the supernet's weights | 0.2500 | 35 images of the search "
         "split |",
     ]
-    assert "archs were chosen by it" in card.text
+    assert "Archs were chosen by it" in card.text
 
 
 def test_a_card_without_figures_has_the_exact_ones_alone():
     card = card_of("subnet.safetensors", metrics={})
     assert card.data.eval_results is None
     assert [row.split(" | ")[-1] for row in rows_of(card)] == ["measured |", *["exact |"] * 2]
-    assert "weights that lay beside its arch file" in card.text
+    assert "the weights beside its arch file" in card.text
 
 
 def test_a_card_names_what_the_hub_has_and_what_training_began_with():
@@ -91,10 +91,10 @@ def test_a_card_names_what_the_hub_has_and_what_training_began_with():
         data = DataConfig(dataset=DatasetConfig(name=name))
         card = card_of(SUPERNET, config=Config(backbone=backbone, data=data))
         assert card.data.datasets == found
-        assert "beginning with `deit.pth`" in card.text
+        assert "starting from `deit.pth`" in card.text
         assert "secret" not in card.text
     pretrained = Config(backbone=BackboneConfig(model="m", pretrained=True))
-    assert "beginning with timm's pretrained weights" in card_of(SUPERNET, config=pretrained).text
+    assert "starting from timm's pretrained weights" in card_of(SUPERNET, config=pretrained).text
 
 
 def test_a_card_describes_each_block_and_each_file():

@@ -9,7 +9,7 @@ from rich.console import Console
 from search_toys import all_archs, small_space
 
 from search.pipeline.config import Config
-from search.pipeline.network_folder import ARCH, STARTED, take
+from search.pipeline.network_folder import ARCH, STARTED, claim_folder
 from search.pipeline.run_folder import RunFolder
 from space import macs, save_arch
 from space.utils.errors import InputError
@@ -25,7 +25,7 @@ def folder(tmp_path):
 
 def taken(folder, arch):
     told = io.StringIO()
-    place = take(folder, "retrain/main/50", arch, SPACE, Console(file=told, width=400))
+    place = claim_folder(folder, "retrain/main/50", arch, SPACE, Console(file=told, width=400))
     return place, (place / ARCH).exists(), told.getvalue()
 
 
@@ -51,7 +51,7 @@ def test_another_arch_is_set_aside_whole_and_it_is_said(folder, name):
     before = {each.name: each.read_bytes() for each in place.iterdir()}
     _, finished, told = taken(folder, TWO)
     assert not finished
-    assert "is no longer its choice: kept in" in told
+    assert "is no longer the best: moved to" in told
     assert {each.name for each in place.iterdir()} == {"config.yaml", "earlier", "lock"}
     (aside,) = (place / "earlier").iterdir()
     assert str(aside) in told

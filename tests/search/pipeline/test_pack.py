@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard
 from stages_config import CONFIG
 
 from search.cli.main import main
-from search.pipeline.pack import CARD, RECORD
+from search.pipeline.pack import CARD, RECORD_FILE
 from space import load_arch_file, save_arch
 from supernet import create_subnet
 from supernet.export import formats
@@ -96,7 +96,7 @@ def test_its_card_says_what_was_measured_and_on_what(config):
     ):
         assert words in card.text
     assert "onnxruntime" not in card.text
-    assert "beginning with random weights" in card.text
+    assert "starting from random weights" in card.text
     assert str(config.parent) not in card.text
 
 
@@ -109,7 +109,7 @@ def test_networks_of_the_front_are_judged_by_the_search_split_and_the_card_warns
         assert found["top-1, with the supernet's weights"] == metrics["top1"]
         assert {each.dataset_split for each in card.data.eval_results} == {"search"}
         assert "35 images of the search split" in card.text
-        assert "archs were chosen by it" in card.text
+        assert "Archs were chosen by it" in card.text
 
 
 def test_figures_of_another_supernet_are_left_out(config):
@@ -129,7 +129,7 @@ def test_it_goes_on_where_it_stopped_and_adds_formats(config):
     assert main([*argv, "safetensors", "torch-export"]) == 0
     both = stamps(place(config))
     assert both["model.safetensors"] == before["model.safetensors"]
-    assert set(json.loads((place(config) / RECORD).read_text())["checks"]) == {
+    assert set(json.loads((place(config) / RECORD_FILE).read_text())["checks"]) == {
         "safetensors",
         "torch-export",
     }
@@ -166,7 +166,7 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
     save_arch(path=retrained(config), **{**vars(file), "arch": other})
     assert "80: holds another arch" in refused(capsys, "export", config, *archs)
     assert {path: path.read_bytes() for path in place(config).iterdir()} == before
-    (place(config) / RECORD).write_text("{}")
+    (place(config) / RECORD_FILE).write_text("{}")
     save_arch(path=retrained(config), **vars(file))
     assert "export.json:1: missing 'weights'" in refused(capsys, "export", config, *archs)
 
@@ -174,8 +174,8 @@ def test_a_folder_of_something_else_is_never_written_over(config, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--archs", "a.yaml"], "export.format: arch files take"),
-        (["--archs", "a.yaml", "--format", "portfolio"], "export.format: arch files take"),
+        (["--archs", "a.yaml"], "export.format: arch files need"),
+        (["--archs", "a.yaml", "--format", "portfolio"], "export.format: arch files need"),
         (["--archs", "a.yaml", "--format", "onnx"], "a.yaml: cannot be read"),
         (["--format", "tflite"], "export.format"),
     ],

@@ -82,7 +82,7 @@ def test_every_point_of_the_front_is_exported_with_its_weights(run, config):
         assert torch.equal(named(images), wanted)
         assert torch.equal(served(images), wanted)
     card = ModelCard.load(folder / "portfolio" / "README.md")
-    assert "trained on `digits` as a supernet, beginning with random weights" in card.text
+    assert "trained on `digits` as a supernet, starting from random weights" in card.text
     assert sum(line.startswith("| ") for line in card.text.splitlines()) == len(front) + 1
     assert list(portfolio.classes) == load_arch_file(files[0]).classes
     assert Front.load(folder / "front.yaml").rows() == front.rows()
@@ -190,7 +190,7 @@ def test_a_search_that_goes_on_retrains_its_new_best_and_keeps_the_old_one(run, 
     assert archs[0] != archs[1]
     (earlier,) = (place / "earlier").iterdir()
     assert load_arch_file(earlier / "arch.yaml").arch == archs[0]
-    assert "no longer its choice" in capsys.readouterr().out
+    assert "no longer the best" in capsys.readouterr().out
 
 
 def test_a_run_refuses_another_recipe_of_retraining_before_it_searches(run, capsys):

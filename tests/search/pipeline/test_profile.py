@@ -10,9 +10,9 @@ from search import Front
 from search.cli.main import main
 from search.latency import measure as measuring
 from search.latency.measure import device_name
-from search.latency.subnets import conditions_on, runs_of
+from search.latency.subnets import make_conditions, make_forward_passes
 from search.latency.table import LatencyTable
-from search.pipeline.given_archs import file_stem
+from search.pipeline.named_archs import file_stem
 from space import SearchSpace, load_arch_file
 from supernet import Supernet, backbone_shape, extract
 from supernet.backbones.vit import create_backbone
@@ -60,11 +60,11 @@ def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
     assert main(["profile", config, "--rounds", "3", "--batch", "2"]) == 0
     path = tmp_path / "runs" / "toy" / "latency" / "cpu.yaml"
     table = LatencyTable.load(path)
-    assert table.conditions.like(conditions_on(torch.device("cpu"), 2, None, compiled=False))
+    assert table.conditions.like(make_conditions(torch.device("cpu"), 2, None, compiled=False))
     assert table.conditions.device == device_name(torch.device("cpu"))
     assert not (path.parent / "cpu.rounds.jsonl").exists()
     out = capsys.readouterr().out
-    assert f"{table.error.archs} archs that had no part in it: mean error" in out
+    assert f"{table.error.archs} held-out archs: mean error" in out
     assert f"full network {table.full_ms:.3f} ms" in out
     assert main(["search", config, *budget]) == 0
     assert "budget: latency_ms=1000" in resolved.read_text()
@@ -137,7 +137,7 @@ def test_a_front_point_over_its_budget_is_marked(config, tmp_path, capsys):
 
 def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch, capsys):
     taken = []
-    turns = measuring.take_turns
+    turns = measuring.time_interleaved
 
     def interrupted(*args, **kwargs):
         if len(taken) == 2:
@@ -146,13 +146,13 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
         taken.append(kwargs["seed"])
         return turns(*args, **kwargs)
 
-    monkeypatch.setattr(measuring, "take_turns", interrupted)
+    monkeypatch.setattr(measuring, "time_interleaved", interrupted)
     command = ["profile", config, "--rounds", "4", "--name", "mine"]
     assert main(command) == 130
     assert main(command) == 0
     assert taken == [0, 1, "stop", 2, 3]
     path = tmp_path / "runs" / "toy" / "latency" / "mine.yaml"
-    # Rounds of another backbone are none of this one's.
+    # RoundLog of another backbone are none of this one's.
     taken.clear()
     command = ["profile", config, "--rounds", "4", "--out", "other.yaml"]
     assert main(command) == 130
@@ -176,13 +176,13 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--batch", "0"], "batch: must be a count of images, got 0"),
+        (["--batch", "0"], "batch: must be at least 1, got 0"),
         (["--dtype", "float8"], "dtype must be one of float32, bfloat16, float16, got 'float8'"),
         (["--name", "a/b"], "--name: must be letters, digits, - and _ alone"),
         (["--rounds", "1"], "--rounds: must be at least 2, got 1"),
         (["--device", "meta"], "device: 'meta' cannot be timed"),
         (["--device", "cuda:9"], "device: 'cuda:9' is not there"),
-        (["--space", "{skip: {blocks: [1], ratios: [0.5]}}"], "archs are too few to tell how far"),
+        (["--space", "{skip: {blocks: [1], ratios: [0.5]}}"], "archs are too few to estimate"),
     ],
 )
 def test_what_cannot_be_profiled_is_told_in_a_line(config, tmp_path, capsys, options, words):
@@ -198,9 +198,9 @@ def test_what_is_timed_is_the_subnet(dtype):
     net = small_supernet()
     archs = [net.space.graph.path(rank) for rank in range(0, net.space.size(), 7)]
     device = torch.device("cpu")
-    conditions = conditions_on(device, 3, dtype, compiled=False)
+    conditions = make_conditions(device, 3, dtype, compiled=False)
     torch.manual_seed(0)
-    runs = runs_of(net, archs, conditions, device)
+    runs = make_forward_passes(net, archs, conditions, device)
     torch.manual_seed(0)
     images = torch.randn(3, 3, 16, 16, dtype=getattr(torch, dtype))
     for arch in archs:
@@ -231,9 +231,9 @@ def test_what_is_compiled_is_the_subnet():
     net = small_supernet()
     archs = [net.space.largest(), *(net.space.graph.path(rank) for rank in (1, 20, 40))]
     for kind in ["cpu", *["cuda"] * torch.cuda.is_available()]:
-        conditions = conditions_on(torch.device(kind), 3, "float32", compiled=True)
+        conditions = make_conditions(torch.device(kind), 3, "float32", compiled=True)
         torch.manual_seed(0)
-        runs = runs_of(net.to(kind), archs, conditions, torch.device(kind))
+        runs = make_forward_passes(net.to(kind), archs, conditions, torch.device(kind))
         torch.manual_seed(0)
         images = torch.randn(3, 3, 16, 16, device=kind)
         for arch in archs:

@@ -92,7 +92,7 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
         (["--search.sampler", "NSGASampler"], "did you mean 'NSGAIISampler'"),
         (["--search.sampler_args", "{population: 9}"], "unknown argument 'population'"),
         (["--search.objectives", "[top1, mac]"], "'mac'"),
-        (["--search.objectives", "[miou=max, macs]"], "'miou' is not measured"),
+        (["--search.objectives", "[miou=max, macs]"], "'miou' is no metric of the task"),
         (["--search.reuse", "[other]"], "search.reuse: there is no search 'other' in "),
         (["--search.trials", "0"], "search.trials: must be at least 1, got 0"),
         (["--search.workers=-1"], "search.workers: must be at least 0, got -1"),
@@ -101,7 +101,7 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
         (["--retrain.budgets", "[70%, 5%]"], "retrain.budgets[1]: budget macs="),
         (
             ["--search.objectives", "[macs, params]"],
-            "retrain.budgets[0]: no objective of the search (macs, params) is measured",
+            "retrain.budgets[0]: no objective of the search (macs, params) is a metric",
         ),
         (["--retrain.budgets", "[much]"], "must be a number such as"),
     ],

@@ -10,12 +10,12 @@ from search_toys import Evaluate, all_archs, toy_space
 
 from search import run_search
 from search.latency.costs import digest
-from search.latency.table import Measured
+from search.latency.table import MeasuredArch
 from search.report import make_report
 from search.report.front_data import collect_front_data
 from search.report.latency_data import collect_latency_data
 from search.report.network_table import make_network_table
-from search.report.networks import Network, Timing
+from search.report.networks import Network, SpeedFigure
 from search.report.run_results import read_run
 from search.report.score import Score
 from search.report.search_result import SearchResult, read_search
@@ -27,7 +27,7 @@ def profile_of(space, name="toy"):
     """A table that has measured every tenth arch of the space."""
     table = table_of(space, name)
     archs = all_archs(space)[::10]
-    measured = tuple(Measured(arch, table.predict(arch), 0.01, held_out=True) for arch in archs)
+    measured = tuple(MeasuredArch(arch, table.predict(arch), 0.01, held_out=True) for arch in archs)
     return type(table)(**{**vars(table), "measured": measured})
 
 
@@ -91,7 +91,7 @@ def test_the_report_has_a_picture_for_each_table(tmp_path):
     text = html.unescape(page.read_text(encoding="utf-8"))
     assert "MACs and milliseconds" in text
     most = read_run(tmp_path, "main").latencies[0].operators[0]
-    assert f"takes '{most.operator}'" in text
+    assert f"'{most.operator}' exceeds its share" in text
     (tmp_path / "latency" / "Phone.yaml").write_text("name: phone\n")
     with pytest.raises(InputError, match=r"Phone\.yaml:1: missing 'schema'"):
         make_report(tmp_path)
@@ -107,7 +107,7 @@ def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
         space.shape,
         inherited={"top1": 0.5},
         retrained={"top1": 0.75},
-        latencies={"latency_ms": Timing(4.5, measured=True)},
+        latencies={"latency_ms": SpeedFigure(4.5, measured=True)},
     )
     elsewhere = Network("x", front.entries[-1].arch, space.shape, retrained={"top1": 0.6})
     search = read_search(tmp_path / "search" / "main")
@@ -132,9 +132,9 @@ def test_a_front_within_milliseconds_is_drawn_over_them_too(tmp_path):
 
 def test_the_table_tells_measured_milliseconds_from_predicted_ones():
     arch = toy_space().largest()
-    predicted = Timing(3.25, measured=False)
+    predicted = SpeedFigure(3.25, measured=False)
     networks = [
-        Network("a", arch, toy_space().shape, latencies={"latency_ms": Timing(4.5, "cpu")}),
+        Network("a", arch, toy_space().shape, latencies={"latency_ms": SpeedFigure(4.5, "cpu")}),
         Network("b", arch, toy_space().shape, latencies={"latency_ms": predicted}),
         Network("c", arch, toy_space().shape),
     ]

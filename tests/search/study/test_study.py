@@ -163,7 +163,7 @@ def test_what_learns_nothing_starts_at_random(sampler):
     assert {job.source for job in jobs} == {"sampler"}
 
 
-def test_given_archs_come_first_and_those_over_budget_are_refused():
+def test_named_archs_come_first_and_those_over_budget_are_refused():
     space = toy_space()
     some = all_archs(space)[5:8]
     study = study_of(space, 6, initial=[*some, some[0]])

@@ -1,4 +1,4 @@
-"""The archs that `--archs` names: by arch files, by fronts, or by folders of either."""
+"""The archs of the option `--archs`: arch files, fronts, or folders of either."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class NamedArch:
 
     Args:
         name: Name of its file, or of its network's folder.
-        path: Its arch file; for an entry of a front that was not exported, the future path.
+        path: Its arch file; for an entry of a front, the path that an export would write.
         file: Contents of the file.
     """
 
@@ -40,13 +40,13 @@ def read_archs(paths: Iterable[str | Path]) -> list[NamedArch]:
     Raises:
         InputError: A file is invalid, a folder has no archs, or a front is empty.
     """
-    found: dict[Path, NamedArch] = {}
+    archs: dict[Path, NamedArch] = {}
     for path in map(Path, paths):
-        for each in _files(path) if path.is_dir() else [path]:
-            is_front = _schema(each) == FRONT_SCHEMA
-            for arch in _of_front(each) if is_front else [_of_file(each)]:
-                found.setdefault(arch.path.absolute(), arch)
-    return list(found.values())
+        for file in _find_files(path) if path.is_dir() else [path]:
+            is_front = _read_schema(file) == FRONT_SCHEMA
+            for arch in _read_front(file) if is_front else [_read_file(file)]:
+                archs.setdefault(arch.path.absolute(), arch)
+    return list(archs.values())
 
 
 def file_stem(entry: FrontEntry) -> str:
@@ -56,38 +56,38 @@ def file_stem(entry: FrontEntry) -> str:
     return f"{macs / size:07.2f}{unit}_{entry.identity[:6]}"
 
 
-def _files(folder: Path) -> list[Path]:
+def _find_files(folder: Path) -> list[Path]:
     """Return the arch files of a folder, or its front."""
     if (folder / ARCH).exists():
         return [folder / ARCH]
-    found = [path for path in sorted(folder.glob("*.yaml")) if _schema(path) == ARCH_SCHEMA]
-    found = found or [*folder.glob(FRONT)] or sorted(folder.glob(f"*/{ARCH}"))
-    if not found:
+    paths = [path for path in sorted(folder.glob("*.yaml")) if _read_schema(path) == ARCH_SCHEMA]
+    paths = paths or [*folder.glob(FRONT)] or sorted(folder.glob(f"*/{ARCH}"))
+    if not paths:
         raise InputError(f"{folder}: no arch files in this folder, no {FRONT} and no */{ARCH}")
-    return found
+    return paths
 
 
-def _schema(path: Path) -> object:
+def _read_schema(path: Path) -> object:
     data = read_yaml(path).data
     return data.get("schema") if isinstance(data, dict) else None
 
 
-def _of_file(path: Path) -> NamedArch:
+def _read_file(path: Path) -> NamedArch:
     name = path.absolute().parent.name if path.name == ARCH else path.stem
     return NamedArch(name, path, load_arch_file(path))
 
 
-def _of_front(path: Path) -> Iterator[NamedArch]:
-    """Yield the entries of a front, from the arch files beside it where they were exported."""
+def _read_front(path: Path) -> Iterator[NamedArch]:
+    """Yield the archs of a front, read from their arch files beside it where these exist."""
     front = Front.load(path)
     if not front.entries:
         raise InputError(f"{path}: the front is empty: {front.ended}")
     for entry in front.entries:
-        beside = path.with_name(f"{file_stem(entry)}.yaml")
-        if beside.exists():
-            yield _of_file(beside)
+        exported = path.with_name(f"{file_stem(entry)}.yaml")
+        if exported.exists():
+            yield _read_file(exported)
         else:
             origin = {"trial": entry.trial, "identity": entry.identity}
             metrics = {"search": dict(entry.metrics)}
             file = ArchFile(entry.arch, front.shape, metrics=metrics, origin=origin)
-            yield NamedArch(beside.stem, beside, file)
+            yield NamedArch(exported.stem, exported, file)

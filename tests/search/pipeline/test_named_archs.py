@@ -9,7 +9,7 @@ from search_toys import Evaluate, toy_space
 from search.cli.main import main
 from search.front.front import Front
 from search.pipeline.export import remove_stale
-from search.pipeline.given_archs import file_stem, read_archs
+from search.pipeline.named_archs import file_stem, read_archs
 from search.run import run_search
 from space import InputError, load_arch_file, save_arch
 
