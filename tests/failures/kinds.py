@@ -44,9 +44,9 @@ from search.study.trial_format import read_records
 from space import InputError, SearchSpace, load_arch_file
 from space.utils.yaml_file import read_yaml
 from supernet.backbones.load import load_checkpoint_file
-from supernet.data.splits import DataConfig, cut
+from supernet.data.splits import DataConfig, split_indices
 from supernet.tasks.registry import directions
-from supernet.training.log import Journal
+from supernet.training.log import TrainingLog
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 from supernet.weights import load_weights, save_weights
 
@@ -214,7 +214,7 @@ def _read_log(run):
         for group in ("loss", "top1", "recall"):
             read_curves(rows, group)
     finally:
-        Journal(folder, "supernet", quiet=True).restore(5)
+        TrainingLog(folder, "supernet", quiet=True).drop_rows(5)
 
 
 def _read_stored(run):
