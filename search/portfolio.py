@@ -15,7 +15,7 @@ from torch import Tensor
 
 from search.front.front import Front
 from search.front.front_file import FRONT, FrontEntry
-from search.problem.budget import amount_of
+from search.problem.budget import parse_amount
 from search.problem.latency_names import is_latency, measured_name
 from search.utils.console import cell
 from space.arch_file import ArchFile, parse_arch
@@ -123,10 +123,10 @@ class Portfolio:
             name, limit = given, amount
             if is_latency(given) and all(given in each.entry.measured for each in self):
                 name = measured_name(given)
-                limit = amount_of(given, amount, self.front.full.get(given))
+                limit = parse_amount(given, amount, self.front.full.get(given))
             # `latency_ms` and `measured_latency_ms` may both be given: the tighter limit holds.
             if name in kept:
-                limit = min(amount_of(name, each, None) for each in (limit, kept[name]))
+                limit = min(parse_amount(name, each, None) for each in (limit, kept[name]))
             kept[name] = limit
         entry = self.front.best(**kept)
         if entry is None:
@@ -169,7 +169,7 @@ def save_portfolio(
             the extracted one, or the files cannot be written.
     """
     check_shape(supernet.shape, front.shape, "the front")
-    place, front = Path(folder), front.readable()
+    place, front = Path(folder), front.thin_out()
     if not front.entries:
         raise InputError(f"{place}: the front is empty: nothing to export")
     archs = [entry.arch for entry in front.entries]

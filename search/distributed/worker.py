@@ -13,7 +13,7 @@ from search.distributed.leases import HEARTBEAT_SECONDS, Result
 from search.distributed.ray_api import ray
 from search.evaluators.base import evaluate_safely, order_jobs
 from search.evaluators.time_limit import too_long
-from search.problem.evaluation import Job, Outcome, describe
+from search.problem.evaluation import Job, Outcome, describe_exception
 from search.problem.objectives import Evaluate
 
 # Between two requests while no job is free; the jobs of a worker that dies become free.
@@ -72,7 +72,7 @@ def evaluate_leases(
             # Fetched here: a module that this node lacks is reported instead of retried for ever.
             evaluate = ray.get(made[0])()
         except Exception as error:
-            ray.get(call.remote("give_up", name, describe(error)))
+            ray.get(call.remote("give_up", name, describe_exception(error)))
             return
         work(exchange, evaluate, watch)
     except ray.exceptions.RayActorError:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any, Protocol, runtime_checkable
 
 from search.evaluators.time_limit import evaluate_within
-from search.problem.evaluation import Job, Outcome, describe
+from search.problem.evaluation import Job, Outcome, describe_exception
 from search.problem.objectives import Evaluate
 from search.problem.paired_error import GroupMeans, groups_of
 from space.arch import Arch
@@ -61,7 +61,7 @@ def evaluate_safely(evaluate: Evaluate, arch: Arch, limit: float | None = None) 
         given = evaluate_within(evaluate, arch, limit)
         metrics, groups = _numbers(given), groups_of(given)
     except Exception as raised:
-        error = describe(raised)
+        error = describe_exception(raised)
     return Outcome(metrics, error, time.perf_counter() - started, groups)
 
 

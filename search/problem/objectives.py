@@ -66,7 +66,7 @@ def parse_objectives(
     directions: Mapping[str, str] | None = None,
     functions: Mapping[str, Callable[[Arch], float]] | None = None,
 ) -> tuple[Objective, ...]:
-    """Parse objectives from names; a metric of the user's needs a direction: `latency_ms=min`.
+    """Parse objectives from names; a user's own metric needs a direction: `iou=max`.
 
     Args:
         values: One objective or several.
@@ -74,7 +74,7 @@ def parse_objectives(
         functions: Further costs by name: predicted latencies.
 
     Raises:
-        InputError: No objective, an unknown name, one given twice, or an invalid direction.
+        InputError: There is no objective, a name is unknown or given twice, or a direction invalid.
     """
     given = [values] if isinstance(values, str | Objective) else list(values)
     stated = task_directions() if directions is None else directions
@@ -89,14 +89,14 @@ def parse_objectives(
 
 
 def first_measured(objectives: Iterable[Objective]) -> Objective | None:
-    """Return the first objective that evaluations measure, which ranks archs; None without one."""
+    """Return the first measured objective, which ranks archs; None without one."""
     return next((objective for objective in objectives if objective.measured), None)
 
 
 def direction_of(
     name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] | None = None
 ) -> Direction:
-    """Return which direction of a metric is better.
+    """Return the direction of optimisation of a metric or latency.
 
     Args:
         name: The metric's name.

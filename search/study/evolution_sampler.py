@@ -19,7 +19,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.front.hypervolume import signed, weakly_dominates
+from search.front.hypervolume import apply_signs, weakly_dominates
 from search.problem.problem import Problem
 from space.cost import macs
 from space.genes import Genes
@@ -102,7 +102,7 @@ class EvolutionSampler(RandomSampler):
             if trial.state.is_finished():
                 self._finished.add(trial.number)
             if trial.state is TrialState.COMPLETE:
-                losses = signed(trial.values, self._problem.objectives)
+                losses = apply_signs(trial.values, self._problem.objectives)
                 # The aim settles the MACs, unless they are the only loss.
                 names = (objective.name for objective in self._problem.objectives)
                 others = [loss for name, loss in zip(names, losses, strict=True) if name != "macs"]

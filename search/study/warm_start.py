@@ -27,7 +27,7 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     full = float(macs(largest, space.shape))
     low = macs(space.smallest(), space.shape)
     shares = [
-        limit.most / max(limit.of(largest), 1e-9)
+        limit.most / max(limit.cost(largest), 1e-9)
         for limit in budget.limits
         if limit.name == "macs" or limit.name in problem.latencies
     ]

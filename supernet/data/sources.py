@@ -176,8 +176,8 @@ def _check_scriptless() -> None:
         installed = "0"
     if int(installed.split(".")[0]) < SCRIPTLESS_MAJOR:
         raise InputError(
-            f"dataset.name: hfds/NAME needs the package datasets, version {SCRIPTLESS_MAJOR} or later, "
-            "where no script of a data set is run"
+            f"dataset.name: hfds/NAME needs the package datasets, version {SCRIPTLESS_MAJOR} or "
+            "later, where no script of a data set is run"
         )
 
 

@@ -167,7 +167,7 @@ def split_indices(
     limit = config.train_limit or len(strata)
     pool = np.sort(rng.permutation(len(strata))[:limit])
     share = min(config.search_share, config.search_limit / len(pool))
-    held_out = list(stored or ())
+    held_out = [] if stored is None else list(stored)
     if stored is None:
         for stratum in np.unique(strata[pool]):
             members = rng.permutation(pool[strata[pool] == stratum])

@@ -204,7 +204,7 @@ def _read_status(run):
 
 def _read_split(run):
     held = RunFolder(_config(run), None).split()
-    _in_file(run / "search_split.json", cut, TARGETS, DataConfig(), 0, held)
+    _in_file(run / "search_split.json", split_indices, TARGETS, DataConfig(), 0, held)
 
 
 def _read_log(run):
