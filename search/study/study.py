@@ -58,7 +58,7 @@ class Study:
 
     Attributes:
         records: Finished evaluations in the order of finishing; the last one of each arch.
-        trials: As in `search`, or the number of stored ones if it is greater and failures are retried.
+        trials: As in `search`, or at least the number of stored ones if failures are retried.
         ended: Reason why there are no more jobs; None while there are.
 
     Raises:

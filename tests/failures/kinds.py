@@ -37,7 +37,7 @@ from search.run import run_search
 from search.study.samplers import parse_sampler
 from search.study.search import Search
 from search.study.session import Progress
-from search.study.status import described, read_status, write_status
+from search.study.status import format_status, read_status, write_status
 from search.study.storage import Store
 from search.study.study import Counts
 from search.study.trial_format import read_records
@@ -199,7 +199,7 @@ def _resume(run):
 
 
 def _read_status(run):
-    Console(quiet=True).print(described(read_status(run)), markup=False)
+    Console(quiet=True).print(format_status(read_status(run)), markup=False)
 
 
 def _read_split(run):

@@ -264,7 +264,7 @@ def test_evaluations_of_a_callable_that_nobody_knows_are_not_reused(tmp_path):
 
 @pytest.mark.parametrize("origin", ["", "  ", 3])
 def test_a_name_that_is_none_is_refused(tmp_path, origin):
-    with pytest.raises(InputError, match="origin: must be a name for what evaluates, got"):
+    with pytest.raises(InputError, match="origin: must be a name of the evaluation, got"):
         search(tmp_path, origin=origin)
     assert describe_origin({"split": 1}, plain) == {"split": 1}
 

@@ -9,7 +9,7 @@ from search.distributed.study_actor import StudyHost
 from search.problem.evaluation import Outcome
 from search.study.search import Search
 from search.study.session import MAX_FAILURE_NOTES
-from search.study.status import described, read_status
+from search.study.status import format_status, read_status
 from search.study.storage import read_trials
 from space import InputError
 from space.utils.yaml_file import read_yaml
@@ -48,7 +48,7 @@ def attempts(folder):
 
 
 @pytest.mark.parametrize("url", [None, "sqlite:///{}/trials.db"])
-def test_a_first_evaluations_that_all_fail_is_not_stored_and_tried_again(tmp_path, url):
+def test_a_first_series_that_all_fail_is_not_stored_and_tried_again(tmp_path, url):
     url, broken = url and url.format(tmp_path), Failing(always)
     with pytest.raises(InputError) as caught:
         search(tmp_path / "a", 30, broken, storage=url)
@@ -58,7 +58,7 @@ def test_a_first_evaluations_that_all_fail_is_not_stored_and_tried_again(tmp_pat
     assert "nothing is stored" in message
     assert "the same command tries these archs again" in message
     assert "\n" not in message
-    assert message in described(read_status(tmp_path / "a"))
+    assert message in format_status(read_status(tmp_path / "a"))
     mended, whole = Evaluate(SPACE), Evaluate(SPACE)
     front, _ = search(tmp_path / "a", 12, mended, storage=url)
     assert front == search(tmp_path / "whole", 12, whole)[0]
@@ -88,7 +88,7 @@ def test_failures_before_the_first_success_are_stored_with_it(tmp_path):
     assert [record.error is not None for record in records] == [True] * 7 + [False] * 5
 
 
-def test_a_search_that_is_killed_in_its_first_evaluations_tries_it_again(tmp_path):
+def test_a_search_that_is_killed_in_its_first_series_tries_it_again(tmp_path):
     def killed(identity):
         if len(broken.seen) == 7:
             raise KeyboardInterrupt
@@ -112,7 +112,7 @@ def exchanged(host, outcomes):
     return seen
 
 
-def test_workers_end_a_first_evaluations_that_all_fail_and_leave_nothing(tmp_path):
+def test_workers_end_a_first_series_that_all_fail_and_leave_nothing(tmp_path):
     bad, good = Outcome({}, TOO_LONG, 1.0), Outcome({"top1": 0.5}, None, 1.0)
     planned = Search(problem_of(SPACE), trials=40, folder=tmp_path)
     host = StudyHost(planned, workers=1)
