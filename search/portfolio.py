@@ -140,10 +140,8 @@ class Portfolio:
             cost, scale = ("macs", 2) if name == "flops" else (name, 1)
             metrics = [each.entry.metrics for each in self]
             values = [scale * each[cost] for each in metrics if cost in each]
-            span = (
-                f"{cell(name, min(values))} to {cell(name, max(values))}" if values else "unknown"
-            )
-            parts.append(f"{name}={amount} (theirs: {span})")
+            ends = [cell(name, end(values)) for end in (min, max) if values]
+            parts.append(f"{name}={amount} (theirs: {' to '.join(ends) or 'unknown'})")
         return ", ".join(parts)
 
 
