@@ -92,7 +92,7 @@ def run_search(
     known = describe_origin(origin, metric if supernet else evaluate or make_evaluate)
     if supernet is not None:
         evaluate = judge = _on_supernet(supernet, loader, metric, evaluate or make_evaluate)
-        known |= judge.origin() if folder else {}  # what is in memory is never compared
+        known |= judge.origin() if folder else {}  # origins of results in memory are never compared
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
     search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
     return _run(search, _make_factory(evaluate, make_evaluate), on_event or (lambda progress: None))

@@ -98,7 +98,7 @@ class FrontFile:
         """Read a front, and check its costs against blocks and shape.
 
         Raises:
-            InputError: The file is invalid; the message says where.
+            InputError: The file is invalid.
         """
         fields = open_yaml(path, SCHEMA).mapping(
             *("schema", *REQUIRED), images=None, directions=_default_directions(), functions=()

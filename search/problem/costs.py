@@ -19,6 +19,8 @@ from space.cost import (
 )
 from space.shape import BackboneShape
 
+Cost = Callable[[Arch, BackboneShape], float]
+
 
 @dataclass(frozen=True)
 class FreeCost:
@@ -32,7 +34,7 @@ class FreeCost:
     """
 
     name: str
-    compute: Callable[[Arch, BackboneShape], float]
+    compute: Cost
     additive: Callable[[BackboneShape], AdditiveCost] | None = None
     unit: int = 1
 
@@ -50,9 +52,7 @@ def tokens(arch: Arch, shape: BackboneShape) -> int:
     return sum(token_counts(arch, shape))
 
 
-def _compute(
-    cost: Callable[[Arch, BackboneShape], float], shape: BackboneShape, arch: Arch
-) -> float:
+def _compute(cost: Cost, shape: BackboneShape, arch: Arch) -> float:
     return cost(arch, shape)
 
 

@@ -112,10 +112,10 @@ def direction_of(
         return "max" if stated[name] == "max" else "min"
     if is_latency(predicted_name(name) or name):
         return "min"
-    own = cut(name)
+    short = cut(name)
     raise InputError(
-        f"budget {own}: nothing says whether more of it is better; say so by an objective "
-        f"{own}=max or {own}=min, or by `directions` of run_search"
+        f"budget {short}: nothing says whether more of it is better; say so by an objective "
+        f"{short}=max or {short}=min, or by `directions` of run_search"
     )
 
 
@@ -127,14 +127,14 @@ def _parse(
         return replace(value, function=functions[value.name]) if unknown else value
     if not isinstance(value, str):
         raise InputError(f"objectives: must be names, got {shown(value)}")
-    name, given, direction = (part.strip() for part in value.partition("="))
-    if not given:
+    name, equals, direction = (part.strip() for part in value.partition("="))
+    if not equals:
         known = {**directions, **dict.fromkeys((*FREE_COSTS, *functions), "min")}
         if name not in known:
-            own = cut(name)
+            short = cut(name)
             raise InputError(
                 f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own "
-                f"needs its direction: {own}=max or {own}=min"
+                f"needs its direction: {short}=max or {short}=min"
             )
         direction = known[name]
     return Objective(name, direction, functions.get(name))  # type: ignore[arg-type]

@@ -171,5 +171,4 @@ def _rank(candidates: Sequence[_Candidate]) -> list[_Candidate]:
 
 
 def _block(gene: str) -> int:
-    """Return the block of a gene."""
     return int(gene.rpartition(".")[2])

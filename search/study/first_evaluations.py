@@ -14,7 +14,7 @@ MOST_FAILURES = 10
 
 
 class FirstEvaluations:
-    """Storing of finished trials, which ends a search whose first evaluations all fail.
+    """A writer of finished trials, which ends a search whose first evaluations all fail.
 
     Nothing is stored before the first success, so that archs which failed because of a time limit
     or a device are tried again. After it, failures are stored at once.

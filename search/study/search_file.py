@@ -78,7 +78,7 @@ class SearchFile:
         """Read the description of the search in a folder.
 
         Raises:
-            InputError: The file is invalid; the message says where.
+            InputError: The file is invalid.
         """
         values = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
             *("schema", "study", "shape", "space", "objectives", "budget", "sampler", "seed"),
@@ -123,9 +123,7 @@ def read_description(folder: Path, storage: str, has_journal: bool) -> SearchFil
     path = folder / SEARCH_FILE
     if not path.exists():
         if has_journal:
-            raise InputError(
-                f"{path}: missing, so it is unknown which search the results here belong to"
-            )
+            raise InputError(f"{path}: missing, so the search of these results is unknown")
         return None
     description = SearchFile.load(folder)
     _refuse_differences(folder, {"storage": description.storage}, {"storage": storage})

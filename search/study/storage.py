@@ -44,8 +44,7 @@ class Store:
         notes: Repairs on opening, one line each.
 
     Raises:
-        InputError: The folder is in use or belongs to another search, or the storage cannot be
-            opened.
+        InputError: The folder is in use or of another search, or the storage cannot be opened.
     """
 
     def __init__(self, folder: Path, search: Search) -> None:

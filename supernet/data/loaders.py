@@ -230,7 +230,6 @@ class _Loader(DataLoader[Any]):
 
 
 def _collate(samples: list[Sample | InputError]) -> tuple[Tensor, Tensor, Tensor] | InputError:
-    """Stack samples into a batch, or return the first error."""
     for sample in samples:
         if isinstance(sample, InputError):
             return sample

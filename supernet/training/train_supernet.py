@@ -162,8 +162,8 @@ def _make_legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -
     if recipe.full_epochs:
         parts.append(f"the full network learns alone for {recipe.full_epochs} epochs")
     parts.append(
-        f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of some with "
-        "so many per cent of the MACs"
+        f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of archs "
+        "with the given share of the MACs"
     )
     judged = (each.judged for each in token_operators())
     return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in judged if each])
