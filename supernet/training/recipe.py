@@ -18,8 +18,8 @@ class Recipe:
         epochs: Passes over the training images.
         optimizer: Name of a timm optimiser.
         lr: Learning rate.
-        weight_decay: Weight decay; none on biases, norms, positions, prefix tokens and kernels.
-        layer_decay: Factor of the learning rate from block to block, last to first; none for 1.
+        weight_decay: Weight decay; not on biases, norms, positions, prefix tokens, pooling kernels.
+        layer_decay: Factor of the learning rate from block to block, last to first; none is 1.
         optimizer_args: More arguments for the optimiser, such as `betas`.
         schedule: Name of a timm schedule that can be stepped at every update.
         warmup_epochs: Epochs of linear warm-up.
