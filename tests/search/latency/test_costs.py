@@ -69,10 +69,10 @@ def test_every_arch_is_inside_its_own_latency(seed):
     (whole,) = problem("latency_ms=100%", tables=[table]).budget.limits
     assert whole.allows(space.largest())
     for arch in all_archs(space)[seed::30]:
-        (limit,) = problem({"latency_ms": whole.of(arch)}, tables=[table]).budget.limits
+        (limit,) = problem({"latency_ms": whole.cost(arch)}, tables=[table]).budget.limits
         assert limit.allows(arch)
         assert total(arch, space.shape, limit.additive) <= limit.ceiling
-        (less,) = problem({"latency_ms": whole.of(arch) - 2e-6}, tables=[table]).budget.limits
+        (less,) = problem({"latency_ms": whole.cost(arch) - 2e-6}, tables=[table]).budget.limits
         assert not less.allows(arch)
         assert total(arch, space.shape, less.additive) > less.ceiling
 

@@ -24,7 +24,7 @@ def budget_of(rng, space, archs, costs):
     """A budget that some archs of the space keep, perhaps not together."""
     values = {}
     for name in rng.sample(COSTS, costs):
-        of = parse_budget({name: 1}, space).limits[0].of
+        of = parse_budget({name: 1}, space).limits[0].cost
         values[name] = max(of(rng.choice(archs)), 1)
     return parse_budget(values, space)
 

@@ -46,7 +46,7 @@ def test_where_none_is_whole_it_is_refused_and_left_as_it_is(tmp_path):
         each.write_bytes(each.read_bytes()[:500])
     shutil.copytree(tmp_path, tmp_path / "copy")
     with pytest.raises(
-        InputError, match=r"not an intact checkpoint: .*; delete it to go"
+        InputError, match=r"not an intact checkpoint: .*; delete it to start"
     ) as caught:
         load_checkpoint(path)
     assert "\n" not in str(caught.value)
