@@ -254,7 +254,7 @@ def test_a_study_that_is_started_again_on_the_way_is_the_same(tmp_path, monkeypa
 
 def test_evaluations_of_a_callable_that_nobody_knows_are_not_reused(tmp_path):
     search(tmp_path / "a", TOYS)
-    with pytest.raises(InputError, match=r"cannot be reused, .*; give both the same origin='NAME'"):
+    with pytest.raises(InputError, match=r"cannot be reused: .*; give both the same origin='NAME'"):
         search(tmp_path / "b", TOYS, reuse=[tmp_path / "a"])
     search(tmp_path / "a", TOYS, origin="toys")
     evaluate = Evaluate(SPACE)
