@@ -32,6 +32,7 @@ from supernet.tasks.registry import directions as task_directions
 if TYPE_CHECKING:
     from search.evaluators.supernet import Metric, SupernetEvaluator
     from supernet.models.supernet import Supernet
+    from supernet.tasks.base import Task
 
 MakeEvaluate = Callable[[], Evaluate]
 
@@ -42,6 +43,7 @@ def run_search(
     *,
     loader: Iterable[Any] | None = None,
     metric: Metric | None = None,
+    task: Task | None = None,
     evaluate: Evaluate | None = None,
     make_evaluate: MakeEvaluate | None = None,
     problem: Problem | None = None,
@@ -58,15 +60,14 @@ def run_search(
     options: SearchOptions | None = None,
     **moved: Any,
 ) -> Front:
-    """Search a space inside a budget; return the front, which is saved in the folder too.
-
-    If the front is empty, its `ended` has the reason. docs/search.md explains each value.
+    """Search a space inside a budget; return the front, also saved in the folder (docs/search.md).
 
     Args:
         supernet: A trained supernet, evaluated on `loader`; or else give `space` and `evaluate`.
         space: The search space; by default the supernet's.
         loader: Batches of (images, targets), read once.
-        metric: Metrics by name from logits and targets; by default those of classification.
+        metric: Metrics by name from outputs and targets; by default those of the task.
+        task: The task of the supernet; by default classification.
         evaluate: Function from arch to metrics by name; an exception or NaN fails that arch alone.
         make_evaluate: Factory of `evaluate`, called in each process that evaluates.
         problem: A ready problem, in place of space, objectives, budget and directions.
@@ -91,7 +92,7 @@ def run_search(
     problem = _problem(problem, supernet, space, (objectives, budget, directions), options)
     known = describe_origin(origin, metric if supernet else evaluate or make_evaluate)
     if supernet is not None:
-        evaluate = judge = _on_supernet(supernet, loader, metric, evaluate or make_evaluate)
+        evaluate = judge = _on_supernet(supernet, loader, metric, task, evaluate or make_evaluate)
         known |= judge.origin() if folder else {}  # origins of results in memory are never compared
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
     search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
@@ -187,6 +188,7 @@ def _on_supernet(
     supernet: Supernet,
     loader: Iterable[Any] | None,
     metric: Metric | None,
+    task: Task | None,
     other: object,
 ) -> SupernetEvaluator:
     # A search over a callable does not need torch.
@@ -196,7 +198,7 @@ def _on_supernet(
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
     if not isinstance(loader, Iterable):
         raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
-    return loader_evaluator(supernet, loader, metric)
+    return loader_evaluator(supernet, loader, metric, task)
 
 
 def _make_factory(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,39 +54,38 @@ class HeldOut:
 
     def set_reference(self, network: Network) -> None:
         """Store a network's output, to compare others with it (`kl`)."""
-        outputs = self.outputs(network)
-        pairs = zip(self.batches, outputs, strict=True)
-        self.batches = [batch._replace(reference=output) for batch, output in pairs]
+        self.batches = [batch._replace(reference=output) for batch, output in self.outputs(network)]
 
-    def outputs(self, network: Network) -> list[Tensor]:
-        """Return a network's output for each of `batches`, without gradients.
+    def outputs(self, network: Network) -> Iterator[tuple[Held, Tensor]]:
+        """Yield each batch with a network's output, without gradients.
 
-        Batches that do not fit into the device's memory are halved first, and stay so: the same
-        tensors come each time, as `PrefixEvaluator` caches by them.
+        From a batch on that does not fit into the device's memory, batches are halved, and stay so:
+        the same tensors come each time, as `PrefixEvaluator` caches by them.
 
         Raises:
-            torch.OutOfMemoryError: Not even one image fits.
+            torch.OutOfMemoryError: Not even one image fits; the batches stay as they were.
         """
-        batches = self.batches
-        while True:
+        batches, i = self.batches, 0
+        while i < len(batches):
             try:
                 with torch.inference_mode(), autocast(self.device, self.amp):
-                    outputs = [at_least_float32(network(batch.images)) for batch in batches]
+                    output = at_least_float32(network(batches[i].images))
             except torch.OutOfMemoryError:
-                if all(len(batch.images) <= 1 for batch in batches):
+                if len(batches[i].images) <= 1:
                     raise
+                halves = [half for batch in batches[i:] for half in batch.halves()]
+                batches = batches[:i] + halves
+                torch.cuda.empty_cache()
             else:
-                self.batches = batches
-                return outputs
-            batches = [half for batch in batches for half in batch.halves()]
-            torch.cuda.empty_cache()
+                yield batches[i], output
+                i += 1
+        self.batches = batches
 
     def statistics(self, network: Network) -> dict[str, NDArray[np.float64]]:
         """Compute the task's statistics of each image, (images, ...) by name."""
-        outputs = self.outputs(network)
         parts = [
             self.task.statistics(output, batch.targets, batch.reference)
-            for batch, output in zip(self.batches, outputs, strict=True)
+            for batch, output in self.outputs(network)
         ]
         names = parts[0] if parts else ()
         return {

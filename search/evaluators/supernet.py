@@ -17,7 +17,9 @@ from supernet.data.loaders import all_batches
 from supernet.evaluation import HeldOut
 from supernet.models.prefixes import PrefixEvaluator
 from supernet.models.supernet import Supernet
+from supernet.tasks.base import Task
 from supernet.tasks.classification import Classification
+from supernet.tasks.registry import DEFAULT_TASK
 from supernet.weights import first_not_finite, tensor_bytes
 
 Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
@@ -62,28 +64,40 @@ class SupernetEvaluator:
         if self.metric is None:
             values = self.held_out.statistics(network)
             return Measured.of(self.held_out.task.reduce(values), values)
-        logits = torch.cat(list(self.held_out.outputs(network)))
+        logits = torch.cat([output for _, output in self.held_out.outputs(network)])
         targets = torch.cat([batch.targets for batch in self.held_out.batches])
         return {name: float(value) for name, value in self.metric(logits, targets).items()}
 
     def origin(self) -> dict[str, str]:
         """Identify this evaluation by hashes of weights, layers and images."""
-        return {
+        hashes = {
             "supernet": hash_weights(self.supernet),
             # Models with equal weights may differ in activation functions.
             "layers": _digest(repr(self.supernet).encode()),
             "images": hash_images((each.images, each.targets) for each in self.held_out.batches),
         }
+        task = self.held_out.task
+        if task.name != DEFAULT_TASK:  # whose folders had no such entry before there were others
+            hashes["task"] = _digest(repr((task.name, task.identity())).encode())
+        return hashes
 
 
 def loader_evaluator(
-    supernet: Supernet, loader: Iterable[Any], metric: Metric | None = None
+    supernet: Supernet,
+    loader: Iterable[Any],
+    metric: Metric | None = None,
+    task: Task | None = None,
 ) -> SupernetEvaluator:
-    """Make an evaluator on a user's loader of (images, targets), which is read once.
+    """Make an evaluator on a user's loader.
 
-    It uses the user's metric, or those of classification.
+    Args:
+        supernet: Trained supernet, on its device.
+        loader: Batches of (images, targets), read once.
+        metric: Metrics by name from outputs and targets; None for those of the task.
+        task: The task; None for classification.
     """
-    task = Classification([str(label) for label in range(supernet.num_classes)])
+    if task is None:
+        task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
     # A user's metric gets the supernet's own logits, without mixed precision.
     held_out = HeldOut(all_batches(loader, "loader"), task, device, amp=metric is None)

@@ -184,7 +184,7 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         ]
         if over:
             shown["budget"] = ", ".join(over)
-        rest = {name: value for name, value in row.items() if name not in (*first, "top5")}
+        rest = {name: value for name, value in row.items() if name not in first}
         rows.append(shown | rest)
     of = f", {front.images:,} images" if front.images else ""
     show_rows(rows, console, title=f"front, on the search split{of}")

@@ -13,11 +13,12 @@ from space.arch import Arch
 from space.utils.errors import InputError, cut, near, shown
 from space.utils.values import one_of
 from supernet.tasks.registry import directions as task_directions
+from supernet.tasks.registry import task_metrics
 
 Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]
 
-DEFAULT = ("top1", "macs")
+DEFAULT = (task_metrics()[0].name, "macs")
 NAME = re.compile(r"[A-Za-z_][\w.@-]*")
 
 

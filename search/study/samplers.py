@@ -74,11 +74,11 @@ class SamplerChoice:
         one_of("sampler", self.name, tuple(SAMPLERS))
         names = [] if self.is_own else [*inspect.signature(self._optuna_class).parameters]
         for name in self.arguments:
-            if name not in names or name == "seed":
-                raise InputError(
-                    f"sampler {self.name}: unknown argument {shown(name)}{near(name, names)}; the "
-                    "seed is the search's"
-                )
+            if name == "seed":
+                raise InputError(f"sampler {self.name}: it has the search's seed; give search.seed")
+            if name not in names:
+                hint = near(name, names)
+                raise InputError(f"sampler {self.name}: unknown argument {shown(name)}{hint}")
         try:
             if not self.is_own:
                 self._make_optuna_sampler(0)

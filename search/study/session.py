@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from search.problem.evaluation import Record
+from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import Measured
 from search.study.search import Search
 from search.study.search_file import SearchFile
@@ -69,6 +72,9 @@ def open_search(search: Search) -> Iterator[Session]:
         InputError: See `Store` and `Study`.
     """
     reusable = _read_reused(search)
+    # Before anything is written, so that the budget can still be changed in the same folder.
+    feasible = FeasibleArchs(search.problem.space, search.problem.budget)
+    feasible.check(np.random.default_rng([search.seed, 1]))
     store = None if search.folder is None else Store(search.folder, search)
     try:
         study = Study(search, store, reusable)

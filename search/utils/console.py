@@ -12,7 +12,7 @@ from rich.table import Table
 
 from search.utils.units import quantity
 from space.utils.errors import printable
-from supernet.tasks.registry import find_metric
+from supernet.tasks.registry import find_metric, secondary_metrics
 
 # Shown with every search: the best of many noisy metrics is biased.
 OPTIMISTIC = (
@@ -25,11 +25,10 @@ TITLES = {
     "tokens": "patch tokens over all blocks",
     "activation_memory": "activation memory (bytes)",
 }
-# Columns that a narrow terminal drops, in this order, and how many leading ones always stay.
-SPARE = (
-    *("tokens", "activation_memory", "params", "parameters", "top5", "kl", "weights", "trial"),
-    *("of full", "images/s"),
-)
+# Columns that a narrow terminal drops, in this order, before and after the tasks' secondary
+# metrics, and how many leading ones always stay.
+SPARE = ("tokens", "activation_memory", "params", "parameters")
+SPARE_AFTER = ("weights", "trial", "of full", "images/s")
 KEPT = 2
 # Characters between columns, and the width at which text is folded into lines.
 GAP, FOLDED = 2, 24
@@ -132,8 +131,9 @@ def show_columns(columns: Sequence[Column], console: Console, title: str = "") -
 def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     """Drop columns until the rest fits: the spare ones first, then from the right."""
     kept = list(columns)
-    spare = [each for name in SPARE for each in columns if each.title == name]
-    spare += [each for each in reversed(columns[KEPT:]) if each.title not in SPARE]
+    order = [*SPARE, *secondary_metrics(), *SPARE_AFTER]
+    spare = [each for name in order for each in columns if each.title == name]
+    spare += [each for each in reversed(columns[KEPT:]) if each.title not in order]
     for each in spare:
         if sum(column.width + GAP for column in kept) - GAP <= width:
             break

@@ -237,10 +237,6 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """Format a choice other than the plain one in short lines, for the plot of an arch."""
         return self.text(choice)
 
-    def summary(self, choice: ChoiceT) -> str:
-        """Return the group in which statistics count a choice other than the plain one."""
-        return self.text(choice)
-
 
 def runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placing]:
     """Yield placings of runs of each choice, a plain block between them, from some block on."""

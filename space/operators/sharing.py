@@ -91,6 +91,3 @@ class Sharing(Operator[Attention, ShareAxis]):
 
     def describe(self, choice: Attention) -> str:
         return "the attention maps of the block before" if choice == "shared" else "own attention"
-
-    def summary(self, choice: Attention) -> str:
-        return ""

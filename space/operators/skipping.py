@@ -162,9 +162,6 @@ class Skipping(Operator[Skip, SkipAxis]):
     def label(self, before: Tokens, after: Tokens, choice: Skip) -> str:
         return "" if before.inside else choice.selector
 
-    def summary(self, choice: Skip) -> str:
-        return f"{choice.ratio:.0%}"
-
 
 @lru_cache(maxsize=65536)
 def kept(ratio: float, tokens: int) -> int:

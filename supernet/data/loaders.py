@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import random
 import signal
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from functools import cache, partial
 from multiprocessing.util import Finalize
 from typing import Any, NamedTuple, cast
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from space.utils.errors import InputError
+from space.utils.errors import InputError, cut
 from supernet.data.sources import Source
 from supernet.process_group import Processes
 
@@ -148,7 +148,13 @@ def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
     match batch:
         case [Tensor() as images, Tensor() as targets, *_]:
             return images, targets
-    kind = type(batch).__name__
+        case Mapping():
+            content = f" of {', '.join(map(str, batch))}"
+        case [*parts]:
+            content = f" of {', '.join(type(part).__name__ for part in parts)}"
+        case _:
+            content = ""
+    kind = cut(type(batch).__name__ + content)
     raise InputError(f"{name}: a batch must be (images, targets), two tensors, got a {kind}")
 
 

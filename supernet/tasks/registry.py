@@ -93,6 +93,11 @@ def find_metric(name: str) -> Metric | None:
     return next((metric for metric in metrics if metric.name == name), None)
 
 
+def secondary_metrics() -> list[str]:
+    """Return the names of the metrics that are not the primary one of their task."""
+    return [metric.name for entry in _tasks.values() for metric in entry.metrics[1:]]
+
+
 def directions(*tasks: str) -> dict[str, Direction]:
     """Return the optimisation directions of the metrics of tasks, by default of all, by name."""
     names = tasks or task_names()

@@ -9,6 +9,7 @@ import torch
 from stages_config import CONFIG
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
+from toy_task import Number, registered
 
 from search import run_search
 from search.cli.main import main
@@ -97,6 +98,21 @@ def test_a_users_metric_takes_the_place_of_the_usual_ones(supernet, loader):
         with torch.no_grad():
             wanted = metric(supernet(images, entry.arch), targets)["margin"].item()
         assert entry.metrics["margin"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_supernet_of_another_task_is_judged_by_its_metrics(supernet, loader, tmp_path):
+    images, targets = joined(loader)
+    with registered():
+        search = partial(run_search, supernet, loader=loader, objectives=("rmse", "macs"), trials=5)
+        front = search(task=Number(), folder=tmp_path)
+        assert [str(each) for each in front.objectives] == ["rmse=min", "macs=min"]
+        for entry in front.entries:
+            with torch.no_grad():
+                error = supernet(images, entry.arch)[:, 0] - targets
+            assert entry.metrics["rmse"] == pytest.approx(error.square().mean().sqrt().item())
+        assert search(task=Number(), folder=tmp_path) == front
+        with pytest.raises(InputError, match="task"):
+            search(task=Number(scale=2.0), folder=tmp_path)
 
 
 def test_what_archs_share_changes_no_metric(supernet, loader):

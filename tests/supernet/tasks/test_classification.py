@@ -99,7 +99,7 @@ def test_held_out_means_do_not_depend_on_the_batches():
     for held in (whole, parts):
         held.set_reference(toy_backbone().double().eval())
     assert len(whole) == len(parts) == 10
-    assert {logits.dtype for logits in whole.outputs(model)} == {torch.float64}
+    assert {logits.dtype for _, logits in whole.outputs(model)} == {torch.float64}
     assert whole.measure(model) == pytest.approx(parts.measure(model), rel=1e-12)
     assert whole.measure(model)["kl"] == pytest.approx(0, abs=1e-12)
 

@@ -93,11 +93,11 @@ DICTS = TensorLoader(
         ({"held_out": []}, "held_out: must have images to evaluate on, got none"),
         (
             {"loader": DICTS},
-            r"^train: a batch must be \(images, targets\), two tensors, got a dict$",
+            r"^train: a batch must be \(images, targets\), .*, got a dict of image, label$",
         ),
         (
             {"held_out": DICTS.batches},
-            r"^held_out: a batch must be .*, got a dict$",
+            r"^held_out: a batch must be .*, got a dict of image, label$",
         ),
         ({"seed": 1 << 64}, r"^seed: must be an integer of 0 to 2\^64 - 1, got 184467440737095516"),
         ({"seed": -1}, r"^seed: must be an integer of 0 to 2\^64 - 1, got -1"),
