@@ -55,7 +55,7 @@ class Counting:
         # One of its own for each search: nothing is kept from one to the next.
         self.evaluate = SupernetEvaluator(made.supernet, made.held_out)
         if room is not None:
-            self.evaluate.openings = PrefixEvaluator(made.supernet, room)
+            self.evaluate.prefixes = PrefixEvaluator(made.supernet, room)
         self.made = made
         self.archs = []
         self.blocks = 0
@@ -63,8 +63,8 @@ class Counting:
         self.sample = []
         self.seconds = 0.0
         self.expect = self.evaluate.expect
-        self.shared = self.evaluate.openings.network
-        self.evaluate.openings.network = self.timed
+        self.shared = self.evaluate.prefixes.network
+        self.evaluate.prefixes.network = self.timed
 
     def __call__(self, arch):
         self.archs.append(arch)
@@ -142,7 +142,7 @@ def measure(made: SupernetEvaluator, config, sampler, trials: int, room: int | N
         counting.forward,
         counting.alone,
         counting.blocks / (parts * done * made.supernet.shape.depth),
-        counting.evaluate.openings.kept.bytes / 1e6,
+        counting.evaluate.prefixes.kept.bytes / 1e6,
     )
 
 

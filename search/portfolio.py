@@ -15,7 +15,7 @@ from torch import Tensor
 
 from search.front.front import Front
 from search.front.front_file import FRONT, FrontEntry
-from search.problem.budget import amount_of
+from search.problem.budget import parse_amount
 from search.problem.latency_names import is_latency, measured_name
 from search.utils.console import cell
 from space.arch_file import ArchFile, parse_arch
@@ -30,10 +30,10 @@ from supernet.weights import load_weights, tensor_bytes
 WEIGHTS = "portfolio.safetensors"
 # Metadata keys: an arch file of the first subnet, for backbone, input and classes; and a digest
 # of the front that the weights belong to, since the two files cannot be replaced at once.
-ABOUT, MADE_FOR = "arch", "front"
+ARCH_KEY, FRONT_KEY = "arch", "front"
 
 
-class Served:
+class PortfolioSubnet:
     """A subnet of a portfolio: images (B, C, H, W) to logits (B, classes).
 
     Args:
@@ -74,25 +74,25 @@ class Portfolio:
 
     def __init__(self, model: ElasticViT, front: Front, classes: tuple[str, ...] = ()) -> None:
         if model.training:
-            raise InputError("a portfolio's network is one to evaluate: call supernet.eval()")
+            raise InputError("a portfolio's supernet must be in eval mode: call supernet.eval()")
         if not front.entries:
             raise InputError("a portfolio needs subnets: the front is empty")
         check_shape(model.shape, front.shape, "the front")
         self.model = model
         self.front = front
         self.classes = classes
-        self._served = {each.identity: Served(model, each) for each in front.entries}
+        self._subnets = {each.identity: PortfolioSubnet(model, each) for each in front.entries}
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Portfolio:
-        """Read a folder that `save_portfolio`, or `tokennas export --format portfolio`, wrote.
+        """Read a folder written by `save_portfolio` or `tokennas export --format portfolio`.
 
         Raises:
             InputError: A file is invalid, or the files do not belong together.
         """
         front, weights = Front.load(Path(folder) / FRONT), Path(folder) / WEIGHTS
-        file, made_for = _about(weights)
-        if made_for != _digest(front):
+        file, digest = _read_metadata(weights)
+        if digest != _digest(front):
             raise InputError(
                 f"{weights}: was not written for the {FRONT} beside it; export the portfolio again"
             )
@@ -105,43 +105,43 @@ class Portfolio:
     def __len__(self) -> int:
         return len(self.front)
 
-    def __iter__(self) -> Iterator[Served]:
-        return iter(self._served.values())
+    def __iter__(self) -> Iterator[PortfolioSubnet]:
+        return iter(self._subnets.values())
 
-    def at(self, **limits: float | str) -> Served:
+    def at(self, **limits: float | str) -> PortfolioSubnet:
         """Return the best subnet within limits: `macs="60%"`, `latency_ms=5`.
 
         The first measured objective ranks subnets. Names are those of the front's metrics, and
-        `flops`. Limits are upper ones, or lower ones where more is better. Latency limits apply
-        to measured latencies where all subnets have one, else to predicted ones.
+        `flops`. Limits are upper ones, or lower ones if more is better. Latency limits apply
+        to measured latencies if all subnets have one, else to predicted ones.
 
         Raises:
             InputError: A limit is invalid, no subnet meets all, or no objective is measured.
         """
-        kept: dict[str, float | str] = {}
-        for given, amount in limits.items():
-            name, limit = given, amount
-            if is_latency(given) and all(given in each.entry.measured for each in self):
-                name = measured_name(given)
-                limit = amount_of(given, amount, self.front.full.get(given))
+        applied: dict[str, float | str] = {}
+        for requested, amount in limits.items():
+            name, limit = requested, amount
+            if is_latency(requested) and all(requested in each.entry.measured for each in self):
+                name = measured_name(requested)
+                limit = parse_amount(requested, amount, self.front.full.get(requested))
             # `latency_ms` and `measured_latency_ms` may both be given: the tighter limit holds.
-            if name in kept:
-                limit = min(amount_of(name, each, None) for each in (limit, kept[name]))
-            kept[name] = limit
-        entry = self.front.best(**kept)
+            if name in applied:
+                limit = min(parse_amount(name, each, None) for each in (limit, applied[name]))
+            applied[name] = limit
+        entry = self.front.best(**applied)
         if entry is None:
-            raise InputError(f"portfolio: none is within {self._reach(kept)}")
-        return self._served[entry.identity]
+            raise InputError(f"portfolio: none is within {self._describe_limits(applied)}")
+        return self._subnets[entry.identity]
 
-    def _reach(self, limits: Mapping[str, float | str]) -> str:
+    def _describe_limits(self, limits: Mapping[str, float | str]) -> str:
         """Format limits with the subnets' range: `macs=5% (theirs: 0.2G to 1.1G)`."""
         parts = []
         for name, amount in limits.items():
             cost, scale = ("macs", 2) if name == "flops" else (name, 1)
             metrics = [each.entry.metrics for each in self]
-            found = [scale * each[cost] for each in metrics if cost in each]
-            reach = f"{cell(name, min(found))} to {cell(name, max(found))}" if found else "unknown"
-            parts.append(f"{name}={amount} (theirs: {reach})")
+            values = [scale * each[cost] for each in metrics if cost in each]
+            ends = [cell(name, end(values)) for end in (min, max) if values]
+            parts.append(f"{name}={amount} (theirs: {' to '.join(ends) or 'unknown'})")
         return ", ".join(parts)
 
 
@@ -162,48 +162,48 @@ def save_portfolio(
         images: Real images, (n, C, H, W), on which each subnet is compared with the extracted one.
 
     Returns:
-        The comparison of each subnet; empty where the folder holds this portfolio already.
+        The comparison of each subnet; empty if the folder holds this portfolio already.
 
     Raises:
         InputError: The front is empty or of other archs, `about` is invalid, a subnet differs from
             the extracted one, or the files cannot be written.
     """
     check_shape(supernet.shape, front.shape, "the front")
-    place, front = Path(folder), front.readable()
+    path, front = Path(folder), front.thin_out()
     if not front.entries:
-        raise InputError(f"{place}: the front is empty: nothing to export")
+        raise InputError(f"{path}: the front is empty: nothing to export")
     archs = [entry.arch for entry in front.entries]
-    first = json.dumps(ArchFile(archs[0], front.shape, **about).to_dict())
-    file = parse_arch(json.loads(first), str(place))
-    metadata = {ABOUT: first, MADE_FOR: _digest(front)}
+    arch_json = json.dumps(ArchFile(archs[0], front.shape, **about).to_dict())
+    file = parse_arch(json.loads(arch_json), str(path))
+    metadata = {ARCH_KEY: arch_json, FRONT_KEY: _digest(front)}
     data = tensor_bytes(narrow(supernet, archs).state_dict(), metadata)
-    model = create_elastic(file, str(place), archs)
+    model = create_elastic(file, str(path), archs)
     model.load_state_dict(load(data))
     portfolio = Portfolio(model.eval().requires_grad_(False), front, tuple(file.classes))
-    if _holds(place, portfolio):
+    if _is_saved(path, portfolio):
         return []
     checks = []
     for served in portfolio:
         subnet = extract(supernet, served.entry.arch).cpu().float()
         checks.append(compare(subnet, served.forward_with_choices, images.cpu().float()))
         if not checks[-1].equal:
-            raise InputError(f"{place}: not written: {served.entry.identity}: {checks[-1]}")
-    make_folder(place)
-    with replacing(place / WEIGHTS) as written:
-        written.write(data)
-    front.save(place / FRONT)
+            raise InputError(f"{path}: not written: {served.entry.identity}: {checks[-1]}")
+    make_folder(path)
+    with replacing(path / WEIGHTS) as weights_file:
+        weights_file.write(data)
+    front.save(path / FRONT)
     return checks
 
 
-def _holds(place: Path, portfolio: Portfolio) -> bool:
+def _is_saved(folder: Path, portfolio: Portfolio) -> bool:
     """Return whether the folder holds this portfolio already."""
     try:
-        found = Portfolio.load(place)
+        saved = Portfolio.load(folder)
     except InputError:
         return False
-    own, there = portfolio.model.state_dict(), found.model.state_dict()
-    same = portfolio.front == found.front and portfolio.classes == found.classes
-    return same and all(torch.equal(each, there[name]) for name, each in own.items())
+    weights, saved_weights = portfolio.model.state_dict(), saved.model.state_dict()
+    is_same = portfolio.front == saved.front and portfolio.classes == saved.classes
+    return is_same and all(torch.equal(x, saved_weights[name]) for name, x in weights.items())
 
 
 def _digest(front: Front) -> str:
@@ -215,13 +215,13 @@ def _digest(front: Front) -> str:
     return hashlib.sha256(repr((front.shape, entries)).encode()).hexdigest()[:16]
 
 
-def _about(path: Path) -> tuple[ArchFile, str]:
+def _read_metadata(path: Path) -> tuple[ArchFile, str]:
     """Read the metadata of a portfolio's weights: the arch file, and the digest of the front."""
     try:
         with path.open("rb"), safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        about = parse_arch(json.loads(metadata.get(ABOUT, "")), str(path))
-        return about, metadata.get(MADE_FOR, "")
+        about = parse_arch(json.loads(metadata.get(ARCH_KEY, "")), str(path))
+        return about, metadata.get(FRONT_KEY, "")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except (SafetensorError, json.JSONDecodeError, RecursionError) as error:

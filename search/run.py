@@ -17,12 +17,12 @@ from search.problem.budget import Budgets
 from search.problem.objectives import DEFAULT, Evaluate
 from search.problem.problem import Problem
 from search.study.options import SearchOptions
-from search.study.origin import Given, describe_origin
+from search.study.origin import Origin, describe_origin
 from search.study.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.study.samplers import SamplerChoice, parse_sampler
 from search.study.search import Search
 from search.study.session import OnProgress, open_search
-from search.study.status import told
+from search.study.status import reporting_status
 from search.utils.resources import Workers
 from space.arch import Arch
 from space.space import SearchSpace
@@ -55,7 +55,7 @@ def run_search(
     seed: int = 0,
     folder: str | Path | None = None,
     initial: Iterable[Arch] | None = None,
-    origin: Given = None,
+    origin: Origin = None,
     on_event: OnProgress | None = None,
     options: SearchOptions | None = None,
     **moved: Any,
@@ -63,40 +63,40 @@ def run_search(
     """Search a space inside a budget; return the front, also saved in the folder (docs/search.md).
 
     Args:
-        supernet: A trained supernet, judged on `loader`; or else give `space` and `evaluate`.
-        space: The archs; by default those of the supernet.
+        supernet: A trained supernet, evaluated on `loader`; or else give `space` and `evaluate`.
+        space: The search space; by default the supernet's.
         loader: Batches of (images, targets), read once.
         metric: Metrics by name from outputs and targets; by default those of the task.
         task: The task of the supernet; by default classification.
-        evaluate: Metrics of an arch by name; an exception or NaN fails that arch alone.
+        evaluate: Function from arch to metrics by name; an exception or NaN fails that arch alone.
         make_evaluate: Factory of `evaluate`, called in each process that evaluates.
         problem: A ready problem, in place of space, objectives, budget and directions.
-        objectives: Names of metrics and costs; other metrics with a direction: `latency_ms=min`.
+        objectives: Names of metrics and costs; other metrics with a direction: `iou=max`.
         budget: `"macs=0.8G"`, `"macs=60%, params=12M"` or `{"macs": 0.8e9}`.
         directions: Direction of each metric, by name.
         trials: Number of finished evaluations, failed and earlier ones included.
-        sampler: Name of a sampler of Optuna's, or a mapping of `name` and its arguments.
+        sampler: Name of an Optuna sampler, or a mapping of `name` and its arguments.
         seed: Seed of every random choice.
-        folder: Folder of the results, from which the same call goes on; None for in memory.
+        folder: Folder of the results, to resume from; None to keep them in memory.
         initial: Archs to start from, instead of a ladder over the budget and hand-made archs.
-        origin: Name of what evaluates; a folder of another origin is refused.
-        on_event: Called with the progress after evaluations.
+        origin: Name of the evaluation; a folder of another origin is refused.
+        on_event: Function called with the progress after evaluations.
         options: Workers, time limit, storage, searches to reuse, latency tables.
-        moved: Values of `options`, as arguments of earlier versions; with a warning.
+        moved: Values of `options` that were arguments in earlier versions; deprecated.
 
     Raises:
         InputError: A value is invalid, or all evaluations failed.
-        KeyboardInterrupt: What was finished is stored, once an evaluation has succeeded.
+        KeyboardInterrupt: Ctrl-C; finished evaluations are stored, once one has succeeded.
     """
-    options = _with_moved(options or SearchOptions(), moved)
+    options = _merge_moved(options or SearchOptions(), moved)
     problem = _problem(problem, supernet, space, (objectives, budget, directions), options)
     known = describe_origin(origin, metric if supernet else evaluate or make_evaluate)
     if supernet is not None:
         evaluate = judge = _on_supernet(supernet, loader, metric, task, evaluate or make_evaluate)
-        known |= judge.origin() if folder else {}  # what is in memory is never compared
+        known |= judge.origin() if folder else {}  # origins of results in memory are never compared
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
     search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
-    return _drive(search, _maker(evaluate, make_evaluate), on_event or (lambda progress: None))
+    return _run(search, _make_factory(evaluate, make_evaluate), on_event or (lambda progress: None))
 
 
 def _problem(
@@ -106,7 +106,7 @@ def _problem(
     wanted: tuple[Objectives, Budgets, Mapping[str, str] | None],
     options: SearchOptions,
 ) -> Problem:
-    """Return the ready problem, given alone, or make the one that is wanted."""
+    """Return the ready problem, or make one from the other arguments."""
     objectives, budget, directions = wanted
     if ready is not None:
         if (space, *wanted) != (None, DEFAULT, None, None):
@@ -129,14 +129,14 @@ def _archs(initial: Iterable[Arch] | None) -> tuple[Arch, ...] | None:
     return None if initial is None else tuple(initial)
 
 
-def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
+def _run(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
     """Run a search to its end, in this process or on workers, and save its front."""
     workers, limit = search.options.evaluators(), search.options.time_limit
-    with told(search.folder, on_event) as report:
+    with reporting_status(search.folder, on_event) as report:
         if workers == 0:
             front = search_here(search, make_evaluate, report)
         else:
-            # Ray is imported where it is used: without workers nobody waits for it.
+            # Ray is slow to import, and not needed without workers.
             from search.distributed.tune import search_with_workers  # noqa: PLC0415
 
             front = search_with_workers(search, make_evaluate, report, workers, limit)
@@ -145,8 +145,8 @@ def _drive(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) ->
     return front
 
 
-def _with_moved(options: SearchOptions, moved: Mapping[str, Any]) -> SearchOptions:
-    """Options with the values that earlier versions took as arguments of `run_search`."""
+def _merge_moved(options: SearchOptions, moved: Mapping[str, Any]) -> SearchOptions:
+    """Return the options with values that were arguments of `run_search` in earlier versions."""
     values = dict(moved)
     for name, value in moved.items():
         if isinstance(value, Workers):
@@ -166,11 +166,11 @@ def _with_moved(options: SearchOptions, moved: Mapping[str, Any]) -> SearchOptio
 
 
 def search_here(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
-    """The search in this process, one evaluation after the other, group by group."""
+    """Run a search in this process, one evaluation after the other, group by group."""
     with open_search(search) as session:
         study = session.study
         jobs = study.take_group(1)
-        # A search that is at its end already has no use for weights.
+        # Without jobs, weights need not be loaded.
         evaluate = make_evaluate() if jobs else None
         most = search.sampler.ahead if isinstance(evaluate, OrderingEvaluator) else 1
         on_event(session.progress())
@@ -191,7 +191,7 @@ def _on_supernet(
     task: Task | None,
     other: object,
 ) -> SupernetEvaluator:
-    # torch is imported where it is used: a search over a callable needs none.
+    # A search over a callable does not need torch.
     from search.evaluators.supernet import loader_evaluator  # noqa: PLC0415
 
     if loader is None or other is not None:
@@ -201,17 +201,17 @@ def _on_supernet(
     return loader_evaluator(supernet, loader, metric, task)
 
 
-def _maker(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:
+def _make_factory(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:
     if evaluate is not None and make_evaluate is None:
-        return _Given(evaluate)
+        return _ReadyEvaluate(evaluate)
     if evaluate is None and make_evaluate is not None:
         return make_evaluate
     raise InputError("run_search needs evaluate or make_evaluate, one of the two")
 
 
 @dataclass(frozen=True)
-class _Given:
-    """Makes a callable that is there already; a class, so that it can be sent to workers."""
+class _ReadyEvaluate:
+    """A factory that returns a ready callable; a class, so that it can be sent to workers."""
 
     evaluate: Evaluate
 
@@ -220,5 +220,5 @@ class _Given:
 
     @property
     def shares(self) -> bool:
-        """Whether it gains by evaluating archs that begin alike one after the other."""
+        """Whether evaluations of archs with equal leading blocks share work."""
         return isinstance(self.evaluate, OrderingEvaluator)

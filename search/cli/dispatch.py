@@ -36,9 +36,9 @@ def run_call(call: Call) -> None:
     if call.taken and is_main_process():
         print(f"as before in {folder.path}: {describe_values(call.taken)}")
     if name == "status":
-        from search.study.status import described, read_status  # noqa: PLC0415
+        from search.study.status import format_status, read_status  # noqa: PLC0415
 
-        print_line(new_console(), described(read_status(folder.search)))
+        print_line(new_console(), format_status(read_status(folder.search)))
     elif name == "report":
         _report(folder)
     else:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from search.evaluators.base import count_shared_blocks
-from search.problem.evaluation import Job, Outcome, describe
+from search.problem.evaluation import Job, Outcome, describe_exception
 from search.study.study import Study
 from space.arch import Arch
 from space.utils.errors import InputError
@@ -238,7 +238,7 @@ class Leases:
             self.error = error
         except Exception as error:
             # Raised by a sampler or a user's objective: another worker would not help.
-            self.error = InputError(f"the search cannot go on: {describe(error)}")
+            self.error = InputError(f"the search cannot go on: {describe_exception(error)}")
         waited = self._clock() - began
         for worker in self._workers.values():
             worker.seen += waited

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from search.problem.evaluation import describe
+from search.problem.evaluation import describe_exception
 from space.utils.errors import InputError, one_line
 
 # For every process that imports Ray.
@@ -102,4 +102,4 @@ def ask(method: Any) -> Any:
 def cause_of(error: BaseException) -> str:
     """Return one line on the error of a task or an actor, or on how Ray lost it."""
     cause = getattr(error, "cause", None)
-    return describe(cause) if isinstance(cause, Exception) else one_line(error)
+    return describe_exception(cause) if isinstance(cause, Exception) else one_line(error)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from search.distributed.ray_api import environment, ray
-from search.problem.evaluation import reason_of
+from search.problem.evaluation import format_error
 from search.utils.launcher import PATIENCE
 from search.utils.resources import Workers
 from space.utils.errors import one_line
@@ -142,7 +142,7 @@ def train_share(arguments: dict[str, Any]) -> None:
     except Exception as error:
         # Where another process has died, Ray Train destroys the group: not this job's error.
         if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
-            ray.get(notices.met.remote(job.name, reason_of(error)))
+            ray.get(notices.met.remote(job.name, format_error(error)))
         # Ray Train then ends the other processes, which wait for this one.
         raise
 

@@ -20,7 +20,7 @@ from search.distributed.connect import connected, describe_placement, fit_worker
 from search.distributed.ray_api import TUNE, ask, cause_of, put, ray
 from search.distributed.study_actor import HostStatus, StudyHost
 from search.distributed.worker import evaluate_leases
-from search.evaluators.base import shares
+from search.evaluators.base import shares_work
 from search.front.front import Front
 from search.problem.objectives import Evaluate
 from search.study.search import Search
@@ -58,7 +58,7 @@ def search_with_workers(
     with _tune_folder(workers) as folder, connected(workers) as own:
         options = here() | {"runtime_env": _runtime_env(workers, {} if own else TUNE)}
         started = fit_workers(_at_most(workers, search.trials), own)
-        with _study(options, search, started.count, shares(make_evaluate)) as study:
+        with _study(options, search, started.count, shares_work(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not wait for weights and images.
             status: HostStatus = ask(study.status)
             on_event(status.progress)

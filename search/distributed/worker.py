@@ -12,8 +12,8 @@ from typing import Any
 from search.distributed.leases import HEARTBEAT_SECONDS, Result
 from search.distributed.ray_api import ray
 from search.evaluators.base import evaluate_safely, order_jobs
-from search.evaluators.time_limit import too_long
-from search.problem.evaluation import Job, Outcome, describe
+from search.evaluators.time_limit import describe_timeout
+from search.problem.evaluation import Job, Outcome, describe_exception
 from search.problem.objectives import Evaluate
 
 # Between two requests while no job is free; the jobs of a worker that dies become free.
@@ -72,7 +72,7 @@ def evaluate_leases(
             # Fetched here: a module that this node lacks is reported instead of retried for ever.
             evaluate = ray.get(made[0])()
         except Exception as error:
-            ray.get(call.remote("give_up", name, describe(error)))
+            ray.get(call.remote("give_up", name, describe_exception(error)))
             return
         work(exchange, evaluate, watch)
     except ray.exceptions.RayActorError:
@@ -109,7 +109,7 @@ class Watch:
         now = self._now
         if now is None or self._limit is None or self._clock() - now[1] <= self._limit:
             return []
-        return [*self._done, (now[0], Outcome({}, too_long(self._limit), self._limit))]
+        return [*self._done, (now[0], Outcome({}, describe_timeout(self._limit), self._limit))]
 
 
 def work(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> None:

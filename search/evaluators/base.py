@@ -1,4 +1,4 @@
-"""The interface of evaluators, and how the search calls them."""
+"""The interface of evaluators, and calls of them with failures as outcomes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import Any, Protocol, runtime_checkable
 
 from search.evaluators.time_limit import evaluate_within
-from search.problem.evaluation import Job, Outcome, describe
+from search.problem.evaluation import Job, Outcome, describe_exception
 from search.problem.objectives import Evaluate
 from search.problem.paired_error import GroupMeans, groups_of
 from space.arch import Arch
@@ -26,7 +26,7 @@ class OrderingEvaluator(Protocol):
         """Prepare for the next archs; return them in the fastest order."""
 
 
-def shares(make_evaluate: object) -> bool:
+def shares_work(make_evaluate: object) -> bool:
     """Return whether an evaluator's factory declares that evaluations share work."""
     return getattr(make_evaluate, "shares", False) is True
 
@@ -38,7 +38,7 @@ def count_shared_blocks(one: Arch, other: Arch | None) -> int:
 
 
 def order_jobs(evaluate: Any, jobs: Sequence[Job]) -> list[Job]:
-    """Order jobs as the evaluator prefers, after it was told of them."""
+    """Order jobs as the evaluator prefers."""
     if not isinstance(evaluate, OrderingEvaluator):
         return list(jobs)
     by_arch = {job.arch: job for job in jobs}
@@ -51,28 +51,28 @@ def evaluate_safely(evaluate: Evaluate, arch: Arch, limit: float | None = None) 
     Args:
         evaluate: Evaluation function.
         arch: Arch to evaluate.
-        limit: Time limit in seconds; None for none.
+        limit: Time limit in seconds; None for no limit.
     """
     started = time.perf_counter()
     metrics: dict[str, float] = {}
     groups: Mapping[str, GroupMeans] = {}
     error = None
     try:
-        given = evaluate_within(evaluate, arch, limit)
-        metrics, groups = _numbers(given), groups_of(given)
+        result = evaluate_within(evaluate, arch, limit)
+        metrics, groups = _convert_metrics(result), groups_of(result)
     except Exception as raised:
-        error = describe(raised)
+        error = describe_exception(raised)
     return Outcome(metrics, error, time.perf_counter() - started, groups)
 
 
-def _numbers(metrics: object) -> dict[str, float]:
+def _convert_metrics(metrics: object) -> dict[str, float]:
     if not isinstance(metrics, Mapping):
         raise TypeError(f"an evaluation must give a mapping of metrics, got {shown(metrics)}")
-    found = {}
+    numbers = {}
     for name, value in metrics.items():
         try:
-            found[str(name)] = float(value)
+            numbers[str(name)] = float(value)
         except (TypeError, ValueError):
             message = f"metric {cut(str(name))} must be a number, got {shown(value)}"
             raise TypeError(message) from None
-    return found
+    return numbers

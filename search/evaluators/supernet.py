@@ -26,7 +26,7 @@ Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
 class SupernetEvaluator:
-    """Gives the metrics of a supernet's archs, on images that stay on the device.
+    """The evaluator of a supernet's archs, on images that stay on the device.
 
     Leading blocks that archs share are run once (`supernet.models.prefixes`).
 
@@ -34,7 +34,7 @@ class SupernetEvaluator:
         supernet: Trained supernet, on its device.
         held_out: Held-out images.
         metric: Function of the logits and targets of all images that gives metrics by name; None
-            for the task's metrics, of which `kl` is to the full network.
+            for the task's metrics, with `kl` to the full network.
 
     Raises:
         InputError: A weight of the supernet is not finite.
@@ -50,17 +50,17 @@ class SupernetEvaluator:
         self.held_out = held_out
         self.metric = metric
         # After the images, since the cache may take a share of the memory that they leave.
-        self.openings = PrefixEvaluator(supernet)
+        self.prefixes = PrefixEvaluator(supernet)
         if metric is None:
             held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
 
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
         """Prepare for the next archs; return them in the order that shares most blocks."""
-        return self.openings.expect(archs)
+        return self.prefixes.expect(archs)
 
     def __call__(self, arch: Arch) -> dict[str, float]:
         """Return metrics by name."""
-        network = self.openings.network(arch)
+        network = self.prefixes.network(arch)
         if self.metric is None:
             values = self.held_out.statistics(network)
             return Measured.of(self.held_out.task.reduce(values), values)
@@ -72,7 +72,7 @@ class SupernetEvaluator:
         """Identify this evaluation by hashes of weights, layers and images."""
         hashes = {
             "supernet": hash_weights(self.supernet),
-            # Equal weights may have other activations between them.
+            # Models with equal weights may differ in activation functions.
             "layers": _digest(repr(self.supernet).encode()),
             "images": hash_images((each.images, each.targets) for each in self.held_out.batches),
         }

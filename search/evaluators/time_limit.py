@@ -14,12 +14,12 @@ from space.arch import Arch
 from space.utils.errors import InputError
 
 MOST_SECONDS = 1e8
-# Interval of further interruptions if the first was caught; enough for cleaning up after it.
-AGAIN_SECONDS = 0.5
+# Interval of repeated interruptions, if the code catches them; enough for its cleanup.
+REPEAT_SECONDS = 0.5
 
 
 def check_limit(limit: float | None, name: str = "time_limit") -> None:
-    """Reject invalid time limits.
+    """Refuse invalid time limits.
 
     Raises:
         InputError: The limit is invalid; the message calls it `name`.
@@ -28,7 +28,7 @@ def check_limit(limit: float | None, name: str = "time_limit") -> None:
         raise InputError(f"{name}: must be seconds, over 0 and up to {MOST_SECONDS:g}, got {limit}")
 
 
-def too_long(limit: float) -> str:
+def describe_timeout(limit: float) -> str:
     """Describe the failure of an evaluation that exceeded its time limit."""
     return f"it took longer than the time limit of {limit:g} s"
 
@@ -44,8 +44,8 @@ def evaluate_within(evaluate: Evaluate, arch: Arch, limit: float | None) -> Mapp
     """
     if limit is None:
         return evaluate(arch)
-    began = time.monotonic()
-    # The main thread alone receives signals.
+    started = time.monotonic()
+    # Only the main thread receives signals.
     is_main = threading.current_thread() is threading.main_thread()
     try:
         with _Alarm(limit) if is_main else nullcontext():
@@ -53,42 +53,42 @@ def evaluate_within(evaluate: Evaluate, arch: Arch, limit: float | None) -> Mapp
     except _Overtime:
         pass
     except Exception:
-        # Past the limit, an error may stem from the interruption, and the time limit says more.
-        if time.monotonic() - began <= limit:
+        # Past the limit, the error may stem from the interruption: report the time limit instead.
+        if time.monotonic() - started <= limit:
             raise
     else:
-        if time.monotonic() - began <= limit:
+        if time.monotonic() - started <= limit:
             return metrics
-    raise TimeoutError(too_long(limit))
+    raise TimeoutError(describe_timeout(limit))
 
 
 class _Overtime(BaseException):
-    """Interrupts an evaluation; a `BaseException`, since evaluators may catch `Exception`."""
+    """An evaluation's interruption; a `BaseException`, since evaluators may catch `Exception`."""
 
 
 class _Alarm:
-    """Raises `_Overtime` in its body, repeatedly, since the body may catch it."""
+    """A context that raises `_Overtime` in its body, repeatedly, since the body may catch it."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._over = False
 
     def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGALRM, self._ring)
-        self._began = time.monotonic()
-        self._users = signal.setitimer(signal.ITIMER_REAL, self._seconds, AGAIN_SECONDS)
+        self._user_handler = signal.signal(signal.SIGALRM, self._interrupt)
+        self._started = time.monotonic()
+        self._user_timer = signal.setitimer(signal.ITIMER_REAL, self._seconds, REPEAT_SECONDS)
 
     def __exit__(self, *_: object) -> None:
         self._over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._before)
-        left, interval = self._users
-        if left:
+        signal.signal(signal.SIGALRM, self._user_handler)
+        remaining, interval = self._user_timer
+        if remaining:
             # A user's own alarm rings when it is due, or at once if overdue.
-            passed = time.monotonic() - self._began
-            signal.setitimer(signal.ITIMER_REAL, max(left - passed, 1e-3), interval)
+            elapsed = time.monotonic() - self._started
+            signal.setitimer(signal.ITIMER_REAL, max(remaining - elapsed, 1e-3), interval)
 
-    def _ring(self, _: int, frame: FrameType | None) -> None:
-        # Never inside this file's code: there the evaluation is over and the timer about to stop.
+    def _interrupt(self, _: int, frame: FrameType | None) -> None:
+        # Not inside this file's code: the evaluation is over there, and the timer about to stop.
         if not self._over and (frame is None or frame.f_globals is not globals()):
             raise _Overtime

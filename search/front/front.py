@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from search.front.front_file import FrontEntry, FrontFile
-from search.front.hypervolume import follow_archive, signed, worst_values
-from search.problem.budget import Constraint, amount_of
+from search.front.hypervolume import apply_signs, build_archive, worst_values
+from search.problem.budget import Constraint, parse_amount
 from search.problem.costs import FREE_COSTS
 from search.problem.evaluation import Record
 from search.problem.objectives import Direction, Objective, direction_of, first_measured
@@ -22,7 +22,7 @@ from search.problem.problem import Problem
 from search.utils.units import quantity
 from space.utils.errors import InputError, near, shown
 
-# Limit of a front's file, which people read: some hundred subnets.
+# Limit of a front's file, which people read: a few hundred subnets.
 MOST_BLOCKS = 8000
 
 
@@ -37,14 +37,14 @@ class Front(FrontFile):
         """Compute the front of finished evaluations, without those beyond a constraint."""
         objectives = problem.objectives
         reference = worst_values(records, objectives)
-        archive, steps = follow_archive(records, objectives, reference)
+        archive, steps = build_archive(records, objectives, reference)
         points = set(archive.points)
         ranked_by = problem.ranked_by
         rank = 0 if ranked_by is None else objectives.index(ranked_by)
         chosen = {}
         for record in records:
             if record.inside and record.values:
-                point = signed(record.values, objectives)
+                point = apply_signs(record.values, objectives)
                 if point in points:
                     chosen[(point[rank], *point, record.number)] = record
         ordered = [chosen[key] for key in sorted(chosen)]
@@ -66,7 +66,7 @@ class Front(FrontFile):
             sum(record.error is not None for record in records),
             reference,
             tuple(steps),
-            ended if chosen else f"{ended}; {_why_empty(problem, records)}",
+            ended if chosen else f"{ended}; {_explain_empty(problem, records)}",
             images=images.pop() if len(images) == 1 else None,
             directions=dict(problem.directions),
             functions=tuple(o.name for o in objectives if o.function and o.name not in full),
@@ -79,7 +79,7 @@ class Front(FrontFile):
     def ranked_by(self) -> Objective | None:
         """The objective that ranks subnets: the first measured one; None without one.
 
-        A file has no functions, only the names of those that do not work on the full arch.
+        A file has no functions, only the names of those that fail on the full arch.
         """
         free = (*self.full, *self.functions)
         return first_measured(each for each in self.objectives if each.name not in free)
@@ -99,7 +99,7 @@ class Front(FrontFile):
     def best(self, **limits: float | str) -> FrontEntry | None:
         """Return the best entry within limits such as `macs=0.8e9`, `macs="60%"` or `top1=0.7`.
 
-        Limits are upper ones, or lower ones where more is better. None where no entry is inside.
+        Limits are upper ones, or lower ones where more is better. None if no entry is inside.
 
         Raises:
             InputError: No objective is measured, a name is unknown, or an amount is invalid.
@@ -125,7 +125,7 @@ class Front(FrontFile):
     def leads(self) -> list[Lead | None]:
         """The lead of each entry over the next best one in the first measured objective.
 
-        None for the last entry, and where the evaluation gave no values per image.
+        None for the last entry, and if the evaluation gave no values per image.
         """
         ranked_by = self.ranked_by
         if ranked_by is None:
@@ -133,14 +133,14 @@ class Front(FrontFile):
         rank = self.objectives.index(ranked_by)
         # Files of earlier versions list the entries by the first objective.
         ranked = sorted(self.entries, key=lambda entry: ranked_by.sign * entry.values[rank])
-        found = {
+        leads = {
             one.identity: Lead(
                 ranked_by.name, abs(one.values[rank] - other.values[rank]), one.error
             )
             for one, other in pairwise(ranked)
             if one.error is not None
         }
-        return [found.get(entry.identity) for entry in self.entries]
+        return [leads.get(entry.identity) for entry in self.entries]
 
     def rows(self) -> list[dict[str, Any]]:
         """Tabulate the entries: trial, objectives, then all other metrics."""
@@ -153,10 +153,10 @@ class Front(FrontFile):
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write the `readable` front (schema tokennas/front/1)."""
-        self.readable().write(path)
+        """Write the front, thinned out (schema tokennas/front/1)."""
+        self.thin_out().write(path)
 
-    def readable(self) -> Front:
+    def thin_out(self) -> Front:
         """Thin out a front that is too long for a file that people read.
 
         Keeps the best and the last entry, and evenly spaced ones between.
@@ -170,19 +170,19 @@ class Front(FrontFile):
         return replace(self, entries=entries, left_out=self.left_out + count - most)
 
     @cached_property
-    def _known(self) -> frozenset[str]:
+    def _names(self) -> frozenset[str]:
         """Names that limits may use."""
         measured = (entry.metrics for entry in self.entries)
-        names = (objective.name for objective in self.objectives)
-        return frozenset(self.full).union(names, *measured)
+        objectives = (objective.name for objective in self.objectives)
+        return frozenset(self.full).union(objectives, *measured)
 
     def _constraint(self, name: str, amount: float | str) -> Constraint:
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
-        if cost not in self._known:
-            known = sorted(self._known)
-            hint = near(name, known) or f"; known are {', '.join(known)}"
+        if cost not in self._names:
+            names = sorted(self._names)
+            hint = near(name, names) or f"; known are {', '.join(names)}"
             raise InputError(f"front: unknown {shown(name)}{hint}")
-        limit = amount_of(name, amount, self.full.get(cost), scale)
+        limit = parse_amount(name, amount, self.full.get(cost), scale)
         return Constraint(cost, limit, self.direction(cost))
 
 
@@ -191,18 +191,18 @@ def _costs_of_full(problem: Problem) -> dict[str, float]:
     space, full = problem.space, problem.space.largest()
     costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
     costs |= problem.latencies
-    found = {name: float(cost(full)) for name, cost in costs.items()}
+    values = {name: float(cost(full)) for name, cost in costs.items()}
     for objective in problem.objectives:
         # A user's function may not work on the full arch.
-        if objective.function is not None and objective.name not in found:
+        if objective.function is not None and objective.name not in values:
             with suppress(Exception):
                 value = float(objective.function(full))
                 if math.isfinite(value):
-                    found[objective.name] = value
-    return found
+                    values[objective.name] = value
+    return values
 
 
-def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
+def _explain_empty(problem: Problem, records: Sequence[Record]) -> str:
     """Explain why the front is empty, with the evaluation nearest to the constraints.
 
     Distances to several constraints are added up, each relative to its limit.
@@ -220,8 +220,11 @@ def _why_empty(problem: Problem, records: Sequence[Record]) -> str:
         (each for each in records if each.error is None),
         key=lambda record: sum(distances(record).values()),
     )
-    found = ", ".join(f"{name}={quantity(nearest.metrics[name])}" for name in distances(nearest))
+    nearest_values = ", ".join(
+        f"{name}={quantity(nearest.metrics[name])}" for name in distances(nearest)
+    )
     return (
         f"none keeps {' and '.join(map(str, constraints))}; trial {nearest.number} "
-        f"({nearest.identity[:6]}, {quantity(nearest.metrics['macs'])} MACs) comes nearest: {found}"
+        f"({nearest.identity[:6]}, {quantity(nearest.metrics['macs'])} MACs) comes nearest: "
+        + nearest_values
     )

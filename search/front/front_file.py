@@ -27,8 +27,8 @@ REQUIRED = ("objectives", *COUNTS, "ended", "full", "reference", "steps", "entri
 IDENTITY = re.compile(r"[0-9a-f]{16}")
 
 
-def _usual_directions() -> dict[str, str]:
-    """Return the directions that a file leaves out."""
+def _default_directions() -> dict[str, str]:
+    """Return the directions that a file may leave out."""
     return dict(task_directions(DEFAULT_TASK))
 
 
@@ -67,16 +67,16 @@ class FrontFile:
         objectives: Objectives of the search.
         entries: Subnets.
         shape: Shape of the backbone.
-        full: Costs of the full arch that need no evaluation, which are 100% in limits.
+        full: Free costs of the full arch, which are 100% in limits.
         evaluations: Number of finished evaluations, failed ones included.
         failed: Number of failed evaluations.
         reference: Reference point of the hypervolume: the worst value of each objective.
-        steps: (evaluations, hypervolume) wherever the hypervolume grew.
-        ended: Reason why the search ended, and why the front is empty where it is.
+        steps: (evaluations, hypervolume) at each growth of the hypervolume.
+        ended: Reason why the search ended, and why the front is empty if it is.
         left_out: Number of subnets that the file leaves out, see `Front.save`.
         images: Number of images of the search split; None where it is unknown.
         directions: Directions of metrics that are no objectives, by name.
-        functions: Objectives that are functions of the arch and do not work on the full one.
+        functions: Objectives that are functions of the arch and fail on the full arch.
     """
 
     objectives: tuple[Objective, ...]
@@ -90,36 +90,36 @@ class FrontFile:
     ended: str = ""
     left_out: int = 0
     images: int | None = None
-    directions: Mapping[str, str] = field(default_factory=_usual_directions)
+    directions: Mapping[str, str] = field(default_factory=_default_directions)
     functions: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a front; its costs are checked against blocks and shape.
+        """Read a front, and check its costs against blocks and shape.
 
         Raises:
-            InputError: The file is invalid; the message says where.
+            InputError: The file is invalid.
         """
-        given = open_yaml(path, SCHEMA).mapping(
-            *("schema", *REQUIRED), images=None, directions=_usual_directions(), functions=()
+        fields = open_yaml(path, SCHEMA).mapping(
+            *("schema", *REQUIRED), images=None, directions=_default_directions(), functions=()
         )
-        objectives = tuple(map(_read_objective, given["objectives"].items(least=1)))
-        shape = BackboneShape.read(given["shape"])
+        objectives = tuple(map(_read_objective, fields["objectives"].items(least=1)))
+        shape = BackboneShape.read(fields["shape"])
         return cls(
             objectives,
-            tuple(_read_entry(each, shape, len(objectives)) for each in given["entries"].items()),
+            tuple(_read_entry(each, shape, len(objectives)) for each in fields["entries"].items()),
             shape,
-            _read_costs(given["full"]),
-            **{name: given[name].integer() for name in COUNTS},
-            reference=given["reference"].numbers(len(objectives)),
-            steps=tuple(map(_read_step, given["steps"].items())),
-            ended=given["ended"].text(),
-            images=None if given["images"].value is None else given["images"].integer(),
+            _read_costs(fields["full"]),
+            **{name: fields[name].integer() for name in COUNTS},
+            reference=fields["reference"].numbers(len(objectives)),
+            steps=tuple(map(_read_step, fields["steps"].items())),
+            ended=fields["ended"].text(),
+            images=None if fields["images"].value is None else fields["images"].integer(),
             directions={
                 name: each.choice(("max", "min"))
-                for name, each in given["directions"].entries().items()
+                for name, each in fields["directions"].entries().items()
             },
-            functions=tuple(each.text() for each in given["functions"].items()),
+            functions=tuple(each.text() for each in fields["functions"].items()),
         )
 
     def write(self, path: str | Path) -> None:
@@ -136,7 +136,9 @@ class FrontFile:
             "reference": list(self.reference),
             "steps": [list(step) for step in self.steps],
             "entries": [_entry_to_dict(entry) for entry in self.entries],
-            "directions": dict(self.directions) if self.directions != _usual_directions() else None,
+            "directions": dict(self.directions)
+            if self.directions != _default_directions()
+            else None,
             "functions": list(self.functions) or None,
             # Last, and required to check the costs of the entries: a truncated file is noticed.
             "shape": self.shape.to_dict(),
@@ -156,25 +158,25 @@ def _entry_to_dict(entry: FrontEntry) -> dict[str, Any]:
 
 
 def _read_entry(reader: Reader, shape: BackboneShape, objectives: int) -> FrontEntry:
-    given = reader.mapping("trial", "identity", "values", "metrics", "blocks", error=None)
-    arch = read_blocks(given["blocks"])
-    metrics = _read_costs(given["metrics"])
-    for name, each in given["metrics"].entries().items():
+    fields = reader.mapping("trial", "identity", "values", "metrics", "blocks", error=None)
+    arch = read_blocks(fields["blocks"])
+    metrics = _read_costs(fields["metrics"])
+    for name, each in fields["metrics"].entries().items():
         if name in FREE_COSTS:
-            right = given["blocks"].make(FREE_COSTS[name].of, arch, shape)
-            if metrics[name] != right:
-                raise each.error(f"does not fit blocks and shape, which give {right}")
-    identity = given["identity"].text()
+            expected = fields["blocks"].make(FREE_COSTS[name].compute, arch, shape)
+            if metrics[name] != expected:
+                raise each.error(f"does not fit blocks and shape, which give {expected}")
+    identity = fields["identity"].text()
     # Files are named after the identity: anything but a hash might be another path.
     if not IDENTITY.fullmatch(identity):
-        raise given["identity"].error(f"must be 16 hexadecimal digits, got {shown(identity)}")
+        raise fields["identity"].error(f"must be 16 hexadecimal digits, got {shown(identity)}")
     return FrontEntry(
         arch,
         identity,
-        given["trial"].integer(),
-        given["values"].numbers(objectives),
+        fields["trial"].integer(),
+        fields["values"].numbers(objectives),
         metrics,
-        None if given["error"].value is None else given["error"].number(),
+        None if fields["error"].value is None else fields["error"].number(),
     )
 
 
@@ -184,10 +186,10 @@ def _read_objective(reader: Reader) -> Objective:
 
 
 def _read_costs(reader: Reader) -> dict[str, float]:
-    found = reader.named_numbers()
-    if "macs" not in found:
+    costs = reader.named_numbers()
+    if "macs" not in costs:
         raise reader.error("missing 'macs'")
-    return found
+    return costs
 
 
 def _read_step(reader: Reader) -> tuple[int, float]:

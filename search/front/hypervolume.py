@@ -40,12 +40,12 @@ class Archive:
         if weakly_dominates(self._points, new).any():
             return False
         if (new < self.reference).all():
-            # Its box without the volume of the others in that box: WFG (While, Bradstreet and
-            # Barone, 2012).
+            # Its box minus the volume of the others in that box: WFG (While, Bradstreet and Barone,
+            # 2012).
             box = float(np.prod(self.reference - new))
             self.volume += box - _volume(np.maximum(self._points, new), self.reference)
-        left = self._points[~weakly_dominates(new, self._points)]
-        self._points = np.vstack([left, new])
+        remaining = self._points[~weakly_dominates(new, self._points)]
+        self._points = np.vstack([remaining, new])
         return True
 
 
@@ -64,23 +64,25 @@ def _volume(points: Array, reference: Array) -> float:
     return archive.volume
 
 
-def signed(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:
+def apply_signs(values: Iterable[float], objectives: Sequence[Objective]) -> tuple[float, ...]:
     """Turn objective values into a point to minimise; the same call turns it back."""
     return tuple(each.sign * value for each, value in zip(objectives, values, strict=True))
 
 
 def worst_values(records: Iterable[Record], objectives: Sequence[Objective]) -> tuple[float, ...]:
-    """Return the worst value of each objective among the successful evaluations; 0 for none."""
-    points = [signed(record.values, objectives) for record in records if record.values is not None]
+    """Return the worst value of each objective among successful evaluations; 0 without one."""
+    points = [
+        apply_signs(record.values, objectives) for record in records if record.values is not None
+    ]
     if not points:
         return (0.0,) * len(objectives)
-    return signed(map(max, zip(*points, strict=True)), objectives)
+    return apply_signs(map(max, zip(*points, strict=True)), objectives)
 
 
-def follow_archive(
+def build_archive(
     records: Iterable[Record], objectives: Sequence[Objective], reference: Sequence[float]
 ) -> tuple[Archive, list[tuple[int, float]]]:
-    """Follow the non-dominated points of a search and their hypervolume.
+    """Build the archive of a search's non-dominated points.
 
     Args:
         records: Finished evaluations; those beyond a constraint count, but add no volume.
@@ -88,13 +90,13 @@ def follow_archive(
         reference: Reference point in the objectives' own units; the same one to compare searches.
 
     Returns:
-        The points in the end, and (evaluations, hypervolume) wherever the hypervolume grew.
+        The final archive, and (evaluations, hypervolume) at each growth of the hypervolume.
     """
-    archive, steps = Archive(signed(reference, objectives)), []
+    archive, steps = Archive(apply_signs(reference, objectives)), []
     for count, record in enumerate(records, start=1):
         before = archive.volume
         if record.inside and record.values is not None:
-            archive.add(signed(record.values, objectives))
+            archive.add(apply_signs(record.values, objectives))
         if archive.volume > before:
             steps.append((count, archive.volume))
     return archive, steps

@@ -9,7 +9,7 @@ from pathlib import Path
 from search.latency.table import LatencyTable
 from search.problem.budget import Budgets, parse_budget
 from search.problem.costs import FREE_COSTS, FreeCost
-from search.problem.latency_names import LATENCY, latency_of
+from search.problem.latency_names import LATENCY, latency_name
 from search.problem.objectives import Objective, parse_objectives
 from search.problem.problem import Problem
 from space.arch import Arch, BlockArch
@@ -79,7 +79,7 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
     for table in tables:
         table.check(space, f"latency table {table.name}")
         cost = LatencyCost(table)
-        for name in (latency_of(table.name), LATENCY):
+        for name in (latency_name(table.name), LATENCY):
             costs[name] = FreeCost(name, cost.predict, cost.additive, PER_MS)
     # Two names for one table; the bare name is ambiguous with several.
     if len(costs) > 2:
@@ -109,12 +109,12 @@ def make_problem(
     used = {objective.name for objective in parsed}
     used |= {limit.name for limit in limits.limits} | {c.name for c in limits.constraints}
     if len(tables) > 1 and LATENCY in used:
-        names = ", ".join(latency_of(table.name) for table in tables)
+        names = ", ".join(latency_name(table.name) for table in tables)
         raise InputError(f"{LATENCY}: there are several latency tables; choose one: {names}")
     digests = {
         name: digest(table)
         for table in tables
-        for name in (LATENCY, latency_of(table.name))
+        for name in (LATENCY, latency_name(table.name))
         if name in used
     }
     return Problem(space, parsed, limits, digests, directions)
@@ -133,7 +133,7 @@ def match_tables(
         name: table
         for name, stored in digests.items()
         for table in tables
-        if digest(table) == stored and name in (LATENCY, latency_of(table.name))
+        if digest(table) == stored and name in (LATENCY, latency_name(table.name))
     }
 
 

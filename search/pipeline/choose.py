@@ -11,7 +11,7 @@ from search.front.front import Front
 from search.front.front_file import FrontEntry
 from search.pipeline.config import Config
 from search.pipeline.named_archs import read_archs
-from search.problem.budget import amount_of
+from search.problem.budget import parse_amount
 from search.problem.latency_names import measured_name
 from space.arch import Arch
 from space.baselines import baselines
@@ -180,4 +180,4 @@ def _limit(front: Front, budget: str) -> float:
     if name not in front.full:
         costs = ", ".join(front.full)
         raise InputError(f"retrain.budgets: {name!r} is no cost of this front; these are: {costs}")
-    return amount_of(name, amount, front.full[name])
+    return parse_amount(name, amount, front.full[name])

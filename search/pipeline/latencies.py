@@ -112,7 +112,7 @@ def time_front(
         tables: Latency tables, by name of the cost.
         console: Console for missing devices and drift.
     """
-    front = front.readable()
+    front = front.thin_out()
     for name, table in tables.items():
         ms = {
             entry.identity: entry.measured[name]

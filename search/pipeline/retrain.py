@@ -25,7 +25,7 @@ from search.pipeline.network_folder import (
     store_failure,
 )
 from search.pipeline.search import best_random
-from search.problem.evaluation import reason_of
+from search.problem.evaluation import format_error
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
@@ -151,7 +151,7 @@ def try_retrain(run: RunContext, choice: Choice, folder: Path) -> str | None:
         retrain_share(run, choice, folder)
     except Exception as error:
         # One failure must not end the retraining of the others.
-        return reason_of(error)
+        return format_error(error)
     return None
 
 
@@ -172,7 +172,7 @@ def retrain_share(run: RunContext, choice: Choice, folder: Path) -> None:
         except Exception as error:
             # Not stored: an error after another process has died and Ray Train destroyed the group.
             if not isinstance(error, ProcessLostError) and Processes.current() == processes:
-                store_failure(folder, reason_of(error))
+                store_failure(folder, format_error(error))
             raise
 
 

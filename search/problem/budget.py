@@ -1,8 +1,8 @@
-"""Budgets: upper limits on what an arch costs.
+"""Budgets: limits on the costs and metrics of an arch.
 
 `macs=0.8G`, `flops=1.6G` (1 MAC = 2 FLOPs), `params=12M`, `macs=60%` of the full arch's; with a
-latency table `latency_ms=3.0` too, and `latency_ms@NAME=60%` for one of several devices. A budget
-on a free cost is checked before an evaluation; one on a metric only afterwards, as a constraint.
+latency table also `latency_ms=3.0`, and `latency_ms@NAME=60%` for one of several devices. A budget
+on a free cost is checked before an evaluation, one on a metric after it, as a constraint.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ class Limit:
     Args:
         name: Name of the cost.
         most: Upper limit, in the cost's own unit.
-        of: Function that gives the cost of an arch.
-        additive: The same cost as a sum over blocks; None where it is no such sum.
+        cost: Function that computes the cost of an arch.
+        additive: The same cost as a sum over blocks; None if it is no such sum.
         unit: Number of units of that sum in one unit of the cost.
     """
 
     name: str
     most: float
-    of: Callable[[Arch], float]
+    cost: Callable[[Arch], float]
     additive: AdditiveCost | None = None
     unit: int = 1
 
     @property
     def ceiling(self) -> float:
         """The limit in units of the sum over blocks."""
-        # Rounding of a per cent, in milliseconds, must not lose the last whole nanosecond.
+        # A per cent of milliseconds, rounded, must not lose the last whole nanosecond.
         return self.most if self.unit == 1 else math.floor(self.most * self.unit + 1e-3)
 
-    def keeps(self, arch: Arch) -> bool:
+    def allows(self, arch: Arch) -> bool:
         """Return whether an arch is inside the limit."""
-        cost = self.of(arch)
+        cost = self.cost(arch)
         return (cost if self.unit == 1 else round(cost * self.unit)) <= self.ceiling
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class Budget:
 
     def inside(self, arch: Arch) -> bool:
         """Return whether an arch is inside every budget on a free cost."""
-        return all(limit.keeps(arch) for limit in self.limits)
+        return all(limit.allows(arch) for limit in self.limits)
 
     def __str__(self) -> str:
         return ", ".join(map(str, (*self.limits, *self.constraints))) or "none"
@@ -110,44 +110,45 @@ def parse_budget(
     Args:
         values: The budgets; None for no budget.
         space: Search space, whose largest arch is 100%.
-        objectives: Objectives, whose names may have budgets too.
-        directions: Directions of the metrics that the evaluation is known to give, by name.
+        objectives: Objectives, which may have budgets too.
+        directions: Directions of the evaluation's metrics by name; None for those of all tasks.
         costs: Free costs by name, predicted latencies included.
 
     Raises:
         InputError: A name is unknown, an amount is invalid, or a cost is given twice.
     """
-    found: dict[str, Limit | Constraint] = {}
+    budgets: dict[str, Limit | Constraint] = {}
     objectives = tuple(objectives)
     metrics = {*(task_directions() if directions is None else directions)}
     metrics |= {each.name for each in objectives}
     functions = {each.name: each.function for each in objectives if each.function}
-    for name, amount in _pairs(values):
+    for name, amount in _parse_pairs(values):
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
-        if cost in found:
+        if cost in budgets:
             raise InputError(f"budget: {cost!r} is given twice")
         if cost in costs:
             free = costs[cost]
-            of = free.at(space.shape)
+            compute = free.at(space.shape)
             additive = free.additive(space.shape) if free.additive else None
-            most = amount_of(name, amount, of(space.largest()), scale)
-            found[cost] = Limit(cost, most, of, additive, free.unit)
+            most = parse_amount(name, amount, compute(space.largest()), scale)
+            budgets[cost] = Limit(cost, most, compute, additive, free.unit)
         elif cost in functions:
-            of = functions[cost]
-            found[cost] = Limit(cost, amount_of(name, amount, of(space.largest())), of)
+            compute = functions[cost]
+            most = parse_amount(name, amount, compute(space.largest()))
+            budgets[cost] = Limit(cost, most, compute)
         else:
             if cost not in metrics:
                 _refuse_typo(cost, [*costs, "flops", *metrics])
             direction = direction_of(cost, objectives, directions)
-            found[cost] = Constraint(cost, amount_of(name, amount, None), direction)
+            budgets[cost] = Constraint(cost, parse_amount(name, amount, None), direction)
     return Budget(
-        tuple(each for each in found.values() if isinstance(each, Limit)),
-        tuple(each for each in found.values() if isinstance(each, Constraint)),
+        tuple(each for each in budgets.values() if isinstance(each, Limit)),
+        tuple(each for each in budgets.values() if isinstance(each, Constraint)),
     )
 
 
-def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0) -> float:
-    """Return the limit that an amount stands for: 0.8G, 12M, 3.0 or 60%.
+def parse_amount(name: str, amount: object, full: float | None, scale: float = 1.0) -> float:
+    """Parse the amount of a budget: 0.8G, 12M, 3.0 or 60%.
 
     Args:
         name: Name of the budget, for error messages.
@@ -169,11 +170,11 @@ def amount_of(name: str, amount: object, full: float | None, scale: float = 1.0)
     if unit != "%":
         return float(value) * SCALES[unit] * scale
     if full is None:
-        raise InputError(f"budget {name}: per cent needs a cost that is free: {COSTS}")
+        raise InputError(f"budget {name}: per cent needs a free cost: {COSTS}")
     return full * float(value) / 100
 
 
-def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
+def _parse_pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
     if values is None:
         return []
     if isinstance(values, Mapping):
@@ -191,7 +192,7 @@ def _pairs(values: Budgets) -> Iterable[tuple[str, float | str]]:
 
 
 def _refuse_typo(name: str, known: list[str]) -> None:
-    """Refuse a name that is close to a known one; any other is a metric of the user's."""
+    """Refuse a name that is close to a known one; any other is a user's own metric."""
     hint = near(name, known) or (near(name, [LATENCY]) if name != LATENCY else "")
     if hint:
         raise InputError(f"budget: unknown {shown(name)}{hint}; costs are {COSTS}")

@@ -19,6 +19,8 @@ from space.cost import (
 )
 from space.shape import BackboneShape
 
+Cost = Callable[[Arch, BackboneShape], float]
+
 
 @dataclass(frozen=True)
 class FreeCost:
@@ -26,19 +28,19 @@ class FreeCost:
 
     Args:
         name: Name in objectives and budgets.
-        of: Function that gives the cost of an arch.
-        additive: The same cost as a sum over blocks; None where it is no such sum.
+        compute: Function of arch and shape that computes the cost.
+        additive: The same cost as a sum over blocks; None if it is no such sum.
         unit: Number of units of that sum in one unit of the cost (latencies are summed in ns).
     """
 
     name: str
-    of: Callable[[Arch, BackboneShape], float]
+    compute: Cost
     additive: Callable[[BackboneShape], AdditiveCost] | None = None
     unit: int = 1
 
     def at(self, shape: BackboneShape) -> Callable[[Arch], float]:
-        """Return the cost function for archs of one backbone."""
-        return partial(_value, self.of, shape)
+        """Return the cost as a function of the archs of one backbone."""
+        return partial(_compute, self.compute, shape)
 
 
 def tokens(arch: Arch, shape: BackboneShape) -> int:
@@ -50,8 +52,8 @@ def tokens(arch: Arch, shape: BackboneShape) -> int:
     return sum(token_counts(arch, shape))
 
 
-def _value(of: Callable[[Arch, BackboneShape], float], shape: BackboneShape, arch: Arch) -> float:
-    return of(arch, shape)
+def _compute(cost: Cost, shape: BackboneShape, arch: Arch) -> float:
+    return cost(arch, shape)
 
 
 FREE_COSTS = {

@@ -1,4 +1,4 @@
-"""Jobs to evaluate, their outcomes, and the records that are kept."""
+"""Jobs to evaluate, their outcomes, and the records of finished evaluations."""
 
 from __future__ import annotations
 
@@ -83,13 +83,13 @@ class Record:
         return self.values is not None and all(value <= 0 for value in self.excess.values())
 
 
-def describe(error: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Format an exception in one line, with the file and line that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return one_line(error, typed=True) + place
 
 
-def reason_of(error: Exception) -> str:
+def format_error(error: Exception) -> str:
     """Format an error in one line: an `InputError` as its message, others with type and place."""
-    return str(error) if isinstance(error, InputError) else describe(error)
+    return str(error) if isinstance(error, InputError) else describe_exception(error)

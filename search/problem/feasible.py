@@ -1,4 +1,4 @@
-"""Feasible archs: whether any meet the budget, and uniform draws of unseen ones."""
+"""Feasible archs: a check that any meet the budget, and uniform draws of unseen ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FeasibleArchs:
         self._quick_draws = 0 if space.size() <= MOST_LISTED else QUICK_DRAWS
 
     def check(self, rng: np.random.Generator) -> None:
-        """Reject budgets that no arch meets, before anything is evaluated.
+        """Refuse budgets that no arch meets, before anything is evaluated.
 
         Exact for one additive budget (MACs, params, tokens). Otherwise a bounded enumeration and
         random draws look for an arch.
@@ -40,25 +40,27 @@ class FeasibleArchs:
         """
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
-                raise InputError(f"budget {limit}: no arch is that cheap; {self._ranges()}")
+                raise InputError(
+                    f"budget {limit}: no arch is that cheap; {self._describe_ranges()}"
+                )
         if len(self._bands) == len(self.budget.limits) < 2:
             return
         if self.draw(rng, ()) is None:
-            found = "no arch is" if self.listed is not None else "no arch was found"
-            raise InputError(f"budget {self.budget}: {found} inside; {self._ranges()}")
+            failure = "no arch is" if self.listed is not None else "no arch was found"
+            raise InputError(f"budget {self.budget}: {failure} inside; {self._describe_ranges()}")
 
     def draw(self, rng: np.random.Generator, seen: Container[str]) -> Arch | None:
-        """Draw uniformly from the unseen archs inside the budget; None where none is found.
+        """Draw uniformly from the unseen archs inside the budget; None if none is found.
 
         Args:
             rng: Random generator.
-            seen: Identities of the archs not to draw.
+            seen: Identities of the archs to exclude.
         """
         for attempt in range(MAX_DRAWS):
             if attempt == self._quick_draws and self.listed is not None:
                 self._quick_draws = 0
-                left = [arch for identity, arch in self.listed if identity not in seen]
-                return left[int(rng.integers(len(left)))] if left else None
+                unseen = [arch for identity, arch in self.listed if identity not in seen]
+                return unseen[int(rng.integers(len(unseen)))] if unseen else None
             arch = self._sample(rng)
             if self.budget.inside(arch) and self.space.identity(arch) not in seen:
                 return arch
@@ -66,7 +68,7 @@ class FeasibleArchs:
 
     @cached_property
     def listed(self) -> list[tuple[str, Arch]] | None:
-        """Identities and archs inside the budget; None where they are too many to enumerate."""
+        """Identities and archs inside the budget; None if they are too many to enumerate."""
         limits = [(limit.additive, limit.ceiling) for limit in self.budget.limits if limit.additive]
         archs = list_archs(self.space.graph, limits, MOST_LISTED)
         if archs is None:
@@ -76,13 +78,13 @@ class FeasibleArchs:
     @cached_property
     def _bands(self) -> list[tuple[Limit, Bands]]:
         """The additive budgets, each with the space's archs counted by that cost."""
-        found = []
+        pairs = []
         for limit in self.budget.limits:
             if limit.name == "macs":
-                found.append((limit, self.space.mac_bands))
+                pairs.append((limit, self.space.mac_bands))
             elif limit.additive is not None:
-                found.append((limit, Bands(self.space.graph, limit.additive)))
-        return found
+                pairs.append((limit, Bands(self.space.graph, limit.additive)))
+        return pairs
 
     @cached_property
     def _sample(self) -> Callable[[np.random.Generator], Arch]:
@@ -96,18 +98,18 @@ class FeasibleArchs:
             )
         return lambda rng: bands.sample(rng, 0, tightest.ceiling)
 
-    def _ranges(self) -> str:
+    def _describe_ranges(self) -> str:
         """Format the range of each budgeted cost over the space, for error messages."""
         full = self.space.largest()
         parts = [
             f"{limit.name}={quantity(bands.low / limit.unit)} "
-            f"({bands.low / limit.unit / (limit.of(full) or 1):.0%} of the full network's) to "
+            f"({bands.low / limit.unit / (limit.cost(full) or 1):.0%} of the full network's) to "
             f"{quantity(bands.high / limit.unit)}"
             for limit, bands in self._bands
         ]
         smallest = self.space.smallest()
         parts += [
-            f"{limit.name}={quantity(limit.of(smallest))} (its arch of fewest MACs)"
+            f"{limit.name}={quantity(limit.cost(smallest))} (its arch of fewest MACs)"
             for limit in self.budget.limits
             if limit.additive is None
         ]

@@ -67,7 +67,7 @@ def parse_objectives(
     directions: Mapping[str, str] | None = None,
     functions: Mapping[str, Callable[[Arch], float]] | None = None,
 ) -> tuple[Objective, ...]:
-    """Parse objectives from names; a metric of the user's needs a direction: `latency_ms=min`.
+    """Parse objectives from names; a user's own metric needs a direction: `iou=max`.
 
     Args:
         values: One objective or several.
@@ -75,7 +75,7 @@ def parse_objectives(
         functions: Further costs by name: predicted latencies.
 
     Raises:
-        InputError: No objective, an unknown name, one given twice, or an invalid direction.
+        InputError: There is no objective, a name is unknown or given twice, or a direction invalid.
     """
     given = [values] if isinstance(values, str | Objective) else list(values)
     stated = task_directions() if directions is None else directions
@@ -90,14 +90,14 @@ def parse_objectives(
 
 
 def first_measured(objectives: Iterable[Objective]) -> Objective | None:
-    """Return the first objective that evaluations measure, which ranks archs; None without one."""
+    """Return the first measured objective, which ranks archs; None without one."""
     return next((objective for objective in objectives if objective.measured), None)
 
 
 def direction_of(
     name: str, objectives: Iterable[Objective] = (), directions: Mapping[str, str] | None = None
 ) -> Direction:
-    """Return which direction of a metric is better.
+    """Return the direction of optimisation of a metric or latency.
 
     Args:
         name: The metric's name.
@@ -113,10 +113,10 @@ def direction_of(
         return "max" if stated[name] == "max" else "min"
     if is_latency(predicted_name(name) or name):
         return "min"
-    own = cut(name)
+    short = cut(name)
     raise InputError(
-        f"budget {own}: nothing says whether more of it is better; say so by an objective "
-        f"{own}=max or {own}=min, or by `directions` of run_search"
+        f"budget {short}: nothing says whether more of it is better; say so by an objective "
+        f"{short}=max or {short}=min, or by `directions` of run_search"
     )
 
 
@@ -128,14 +128,14 @@ def _parse(
         return replace(value, function=functions[value.name]) if unknown else value
     if not isinstance(value, str):
         raise InputError(f"objectives: must be names, got {shown(value)}")
-    name, given, direction = (part.strip() for part in value.partition("="))
-    if not given:
+    name, equals, direction = (part.strip() for part in value.partition("="))
+    if not equals:
         known = {**directions, **dict.fromkeys((*FREE_COSTS, *functions), "min")}
         if name not in known:
-            own = cut(name)
+            short = cut(name)
             raise InputError(
                 f"objectives: unknown {shown(name)}{near(name, list(known))}; a metric of your own "
-                f"needs its direction: {own}=max or {own}=min"
+                f"needs its direction: {short}=max or {short}=min"
             )
         direction = known[name]
     return Objective(name, direction, functions.get(name))  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Standard errors of the difference between two archs evaluated on the same images.
 
 An evaluation keeps a metric's means over a few groups of the images, the same groups for every
-arch: some hundred bytes, where a value per image would take thousands. The variance of the paired
+arch: some hundred bytes, while a value per image would take thousands. The variance of the paired
 differences between groups estimates their variance between images (batch means).
 """
 
@@ -19,7 +19,7 @@ from search.utils.console import is_share
 
 Floats = NDArray[np.float64]
 
-# The standard error is then off by 9 % itself. With fewer images than groups, each is a group.
+# With 64 groups the standard error has an error of 9 % itself. Fewer images: a group each.
 GROUPS = 64
 DIGITS = 6
 MOST_IMAGES = 1 << 53
@@ -43,7 +43,7 @@ class Measured(dict[str, float]):
 
     Args:
         metrics: Means over all images, by name.
-        groups: Means over groups, of the metrics where they are known.
+        groups: Means over groups, by name; only of metrics where they are known.
     """
 
     def __init__(self, metrics: Mapping[str, float], groups: Mapping[str, GroupMeans]) -> None:
@@ -64,35 +64,35 @@ class Measured(dict[str, float]):
 
 def read_groups(value: object) -> dict[str, GroupMeans]:
     """Read stored groups by metric; unreadable ones are left out."""
-    found = {}
+    groups = {}
     for name, each in value.items() if isinstance(value, Mapping) else ():
         match each:
             case [int(images), list(means)] if all(isinstance(mean, float) for mean in means):
                 if 0 < images < MOST_IMAGES:
-                    found[str(name)] = GroupMeans(images, tuple(means))
-    return found
+                    groups[str(name)] = GroupMeans(images, tuple(means))
+    return groups
 
 
 def groups_of(metrics: object) -> Mapping[str, GroupMeans]:
-    """Return the groups of metrics; none for a plain mapping."""
+    """Return the group means of metrics; empty for a plain mapping."""
     return metrics.groups if isinstance(metrics, Measured) else {}
 
 
 def group_means(values: Floats) -> GroupMeans:
     """Compute a metric's means over groups of the images from its values, (images,)."""
-    sums = np.bincount(_groups(len(values)), weights=values)
-    means = np.round(sums / _sizes(len(values)), DIGITS)
+    sums = np.bincount(_assign_groups(len(values)), weights=values)
+    means = np.round(sums / _group_sizes(len(values)), DIGITS)
     return GroupMeans(len(values), tuple(means.tolist()))
 
 
 def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | None:
     """Compute the standard error of the difference between two archs' means.
 
-    None where it is unknown: for different images, or too few.
+    None if it is unknown: for different images, or too few.
     """
     if one is None or other is None or one.images != other.images:
         return None
-    sizes = _sizes(one.images)
+    sizes = _group_sizes(one.images)
     if not len(one.means) == len(other.means) == len(sizes) > 1:
         return None
     differences = np.subtract(one.means, other.means)
@@ -103,7 +103,7 @@ def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | 
 
 
 @lru_cache(maxsize=8)
-def _groups(images: int) -> NDArray[Any]:
+def _assign_groups(images: int) -> NDArray[Any]:
     """Assign each image to a group, (images,).
 
     At random, since images may come sorted by class.
@@ -111,7 +111,7 @@ def _groups(images: int) -> NDArray[Any]:
     return np.random.default_rng(0).permutation(images) % min(GROUPS, images)
 
 
-def _sizes(images: int) -> NDArray[Any]:
+def _group_sizes(images: int) -> NDArray[Any]:
     """Count the images of each group, (groups,)."""
     count = min(GROUPS, images)
     return images // count + (np.arange(count) < images % count)

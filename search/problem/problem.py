@@ -1,4 +1,4 @@
-"""The search problem: how the metrics of an evaluation become values to compare."""
+"""The search problem: search space, objectives and budget."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from search.problem.budget import Budget
 from search.problem.costs import FREE_COSTS
-from search.problem.evaluation import Job, Outcome, Record, describe
+from search.problem.evaluation import Job, Outcome, Record, describe_exception
 from search.problem.objectives import Objective, first_measured
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import near
 from supernet.tasks.registry import directions as task_directions
 
-# Recorded for every arch, whatever the objectives are.
+# Recorded for every arch, with any objectives.
 COSTS = ("macs", "params", "tokens")
 
 
@@ -52,30 +52,30 @@ class Problem:
     @property
     def latencies(self) -> dict[str, Callable[[Arch], float]]:
         """Functions that predict latencies, by name of the cost."""
-        found = {limit.name: limit.of for limit in self.budget.limits}
-        found |= {each.name: each.function for each in self.objectives if each.function}
-        return {name: found[name] for name in self.tables}
+        functions = {limit.name: limit.cost for limit in self.budget.limits}
+        functions |= {each.name: each.function for each in self.objectives if each.function}
+        return {name: functions[name] for name in self.tables}
 
     def costs(self, arch: Arch) -> dict[str, float]:
-        """Compute what needs no evaluation: free costs, function objectives, budgeted costs."""
+        """Compute the values that need no evaluation: free, objective and budgeted costs."""
         names = [*COSTS, *(each.name for each in self.objectives if each.name in FREE_COSTS)]
-        found = {name: float(FREE_COSTS[name].of(arch, self.space.shape)) for name in names}
+        costs = {name: float(FREE_COSTS[name].compute(arch, self.space.shape)) for name in names}
         for objective in self.objectives:
             if objective.function is not None:
-                found[objective.name] = float(objective.function(arch))
-        return found | {limit.name: float(limit.of(arch)) for limit in self.budget.limits}
+                costs[objective.name] = float(objective.function(arch))
+        return costs | {limit.name: float(limit.cost(arch)) for limit in self.budget.limits}
 
-    def judge(self, job: Job, outcome: Outcome, number: int, reused: bool = False) -> Record:
-        """Make the record of an outcome; a metric that is missing or not finite is a failure."""
+    def make_record(self, job: Job, outcome: Outcome, number: int, reused: bool = False) -> Record:
+        """Make the record of an outcome; a missing or non-finite metric is a failure."""
         error, metrics = outcome.error, dict(outcome.metrics)
         if error is None:
-            error = self.lacking(metrics)
+            error = self.describe_missing(metrics)
         if error is None:
             try:
                 metrics |= self.costs(job.arch)
-                error = self._not_finite(metrics)
+                error = self._describe_non_finite(metrics)
             except Exception as raised:
-                error = describe(raised)
+                error = describe_exception(raised)
         if error is not None:
             return Record(
                 number, job.identity, job.arch, {}, None, {}, outcome.seconds, error, reused
@@ -93,15 +93,15 @@ class Problem:
             {name: each for name, each in outcome.groups.items() if name in self.measured},
         )
 
-    def lacking(self, metrics: Mapping[str, float]) -> str | None:
-        """Describe the first required metric that an evaluation lacks; None where it has all."""
+    def describe_missing(self, metrics: Mapping[str, float]) -> str | None:
+        """Describe the first required metric that an evaluation lacks; None if it has all."""
         for name in self.measured:
             if name not in metrics:
-                given = ", ".join(metrics) or "nothing"
-                return f"the evaluation gives no {name!r}, only {given}{near(name, list(metrics))}"
+                names = ", ".join(metrics) or "nothing"
+                return f"the evaluation gives no {name!r}, only {names}{near(name, list(metrics))}"
         return None
 
-    def _not_finite(self, metrics: Mapping[str, float]) -> str | None:
+    def _describe_non_finite(self, metrics: Mapping[str, float]) -> str | None:
         names = dict.fromkeys((*(each.name for each in self.objectives), *self.measured))
         bad = [f"{name} is {metrics[name]}" for name in names if not math.isfinite(metrics[name])]
         return ", ".join(bad) or None

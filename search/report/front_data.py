@@ -123,7 +123,7 @@ def _collect_retrained(
     for network in networks:
         costs = {name: timing.value for name, timing in network.latencies.items()}
         if cost in FREE_COSTS:
-            costs[cost] = float(FREE_COSTS[cost].of(network.arch, network.shape))
+            costs[cost] = float(FREE_COSTS[cost].compute(network.arch, network.shape))
         before = _point({**network.inherited, **costs}, cost, score)
         after = _point({**network.retrained, **costs}, cost, score, network.label)
         if after:

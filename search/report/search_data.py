@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from search.front.hypervolume import follow_archive, signed, worst_values
+from search.front.hypervolume import apply_signs, build_archive, worst_values
 from search.report.search_result import SearchResult
 from space.arch import Arch
 from space.operators.registry import operators
@@ -41,16 +41,16 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
         reference = worst_values(records, objectives)
         values = [record.values for record in records if record.inside and record.values]
         curves = [
-            (len(search.records), follow_archive(search.records, objectives, reference)[1])
+            (len(search.records), build_archive(search.records, objectives, reference)[1])
             for search in searches
         ]
     else:
         reference, values = front.reference, [entry.values for entry in front.entries]
         curves = [(front.evaluations, list(front.steps))]
-    points = [signed(each, objectives) for each in values]
+    points = [apply_signs(each, objectives) for each in values]
     best = [min(column) for column in zip(*points, strict=True)]
     # Without points there are no steps.
-    corner = signed(reference, objectives) if points else ()
+    corner = apply_signs(reference, objectives) if points else ()
     box = prod(high - low for high, low in zip(corner, best, strict=True))
     return [
         HypervolumeCurve(count, [(at, volume / box if box else 0.0) for at, volume in steps])

@@ -1,1 +1,1 @@
-"""The study: which arch is evaluated next, and the storage of finished evaluations."""
+"""The study: proposals of archs to evaluate, and the storage of finished evaluations."""

@@ -1,4 +1,4 @@
-"""Trials in a database: one writer per study, which waits for a server that is away."""
+"""Trials in a database: one writer per study, which waits for an unreachable server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from search.study.options import without_password
-from search.study.samplers import quiet
+from search.study.samplers import silence_optuna
 from space.utils.errors import InputError, one_line
 
 # Longer than a server's restart, or its recovery after a crash.
@@ -32,21 +32,21 @@ KEEPALIVES = {
 
 
 class ConnectionLostError(Exception):
-    """The connection to the database is lost, and perhaps the answer to a commit."""
+    """The connection to the database is lost, perhaps before a commit was confirmed."""
 
 
 def open_database(url: str, study: str, driver: int) -> RDBStorage:
     """Open a database to write one study to; PostgreSQL locks it until the engine is disposed.
 
     Args:
-        url: URL as SQLAlchemy takes it.
+        url: URL of the database, in SQLAlchemy's format.
         study: Name of the study.
         driver: PID named as the owner of the lock.
 
     Raises:
         InputError: Another search writes the study.
     """
-    with quiet():
+    with silence_optuna():
         storage = RDBStorage(url)
         if url.startswith("postgresql"):
             # Optuna needs two connections to create and check tables, and one from then on.
@@ -59,7 +59,7 @@ def open_database(url: str, study: str, driver: int) -> RDBStorage:
                 skip_compatibility_check=True,
                 skip_table_creation=True,
             )
-    event.listen(storage.engine, "handle_error", _tell_lost)
+    event.listen(storage.engine, "handle_error", _raise_connection_lost)
     return storage
 
 
@@ -69,37 +69,37 @@ def check_driver(url: str) -> None:
     Raises:
         InputError: The driver is not installed, or the URL is invalid.
     """
-    with opening(f"storage {without_password(url)}"):
+    with convert_open_errors(f"storage {without_password(url)}"):
         create_engine(url).dispose()
 
 
 def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
-    """Store a trial exactly once, however often the connection is lost.
+    """Store a trial exactly once, retrying while the connection is lost.
 
     Raises:
-        InputError: The database stays away.
+        InputError: The database stays unreachable.
     """
-    began, wait, again = time.monotonic(), 0.0, False
+    started, wait, is_retry = time.monotonic(), 0.0, False
     while True:
         try:
-            if not (again and _stored(study, trial)):
+            if not (is_retry and _is_stored(study, trial)):
                 study.add_trial(trial)
         except ConnectionLostError as error:
-            if time.monotonic() - began + wait > AWAY_SECONDS:
+            if time.monotonic() - started + wait > AWAY_SECONDS:
                 reason = one_line(error.__cause__ or error)
                 raise InputError(
                     f"{place}: away for {AWAY_SECONDS:.0f} seconds ({reason}); once it is back, "
                     "the same command goes on from what is stored"
                 ) from None
             time.sleep(wait)
-            wait, again = min(2 * wait + 0.1, LONGEST_WAIT), True
+            wait, is_retry = min(2 * wait + 0.1, LONGEST_WAIT), True
         else:
             return
 
 
 @contextmanager
-def opening(place: str) -> Iterator[None]:
-    """Raise errors of opening a storage as an `InputError` in one line."""
+def convert_open_errors(place: str) -> Iterator[None]:
+    """Convert errors of opening a storage to an `InputError` of one line."""
     try:
         yield
     except InputError:
@@ -110,7 +110,7 @@ def opening(place: str) -> Iterator[None]:
 
 
 class _StudyLock:
-    """Takes a study's advisory lock on each new PostgreSQL connection, whose end frees the lock."""
+    """A study's advisory lock, taken on each PostgreSQL connection and released at its end."""
 
     def __init__(self, study: str, driver: int) -> None:
         self._study = study
@@ -120,10 +120,10 @@ class _StudyLock:
         with connection.cursor() as cursor:
             for setting, value in {"application_name": self._owner, **KEEPALIVES}.items():
                 cursor.execute("SELECT set_config(%s, %s, false)", [setting, value])
-            ends = time.monotonic() + HANDOVER_SECONDS
-            while not self._taken(cursor):
-                if time.monotonic() > ends:
-                    owner = self._other(cursor)
+            deadline = time.monotonic() + HANDOVER_SECONDS
+            while not self._try_lock(cursor):
+                if time.monotonic() > deadline:
+                    owner = self._describe_owner(cursor)
                     connection.close()
                     raise InputError(
                         f"study {self._study}: another command writes to it in this database"
@@ -132,11 +132,11 @@ class _StudyLock:
                 time.sleep(0.1)
         connection.commit()
 
-    def _taken(self, cursor: Any) -> bool:
+    def _try_lock(self, cursor: Any) -> bool:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [self._study])
         return bool(cursor.fetchone()[0])
 
-    def _other(self, cursor: Any) -> str:
+    def _describe_owner(self, cursor: Any) -> str:
         cursor.execute(
             "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) "
             "WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
@@ -147,16 +147,16 @@ class _StudyLock:
         return f" ({row[0]})" if row and row[0] else ""
 
 
-def _tell_lost(context: ExceptionContext) -> None:
-    """Raise a lost connection, which Optuna ignores: a retry might store a trial twice."""
+def _raise_connection_lost(context: ExceptionContext) -> None:
+    """Raise a lost connection, which Optuna ignores: its retry may store a trial twice."""
     if context.is_disconnect or context.connection is None:
         raise ConnectionLostError(str(context.original_exception))
 
 
-def _stored(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Return whether this attempt at the arch is stored; reads only trials since the last call."""
-    wanted = [trial.user_attrs.get(name) for name in ("identity", "attempt")]
+def _is_stored(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Return whether this attempt at the arch is stored, reading only the trials that are new."""
+    attempt = [trial.user_attrs.get(name) for name in ("identity", "attempt")]
     return any(
-        [each.user_attrs.get(name) for name in ("identity", "attempt")] == wanted
+        [each.user_attrs.get(name) for name in ("identity", "attempt")] == attempt
         for each in study.get_trials(deepcopy=False)
     )

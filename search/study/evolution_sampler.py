@@ -19,7 +19,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.front.hypervolume import signed, weakly_dominates
+from search.front.hypervolume import apply_signs, weakly_dominates
 from search.problem.problem import Problem
 from space.cost import macs
 from space.genes import Genes
@@ -50,7 +50,7 @@ class _Candidate:
 class EvolutionSampler(RandomSampler):
     """A genetic sampler among archs of similar MACs; a random one before the first result.
 
-    Proposals are new and inside the budget, as far as `TRIES` children have one that is.
+    Proposals are new and inside the budget, if one of `TRIES` children is.
 
     Args:
         problem: Problem of the study: its genes are the parameters, its objectives the values.
@@ -82,14 +82,14 @@ class EvolutionSampler(RandomSampler):
     ) -> dict[str, Any]:
         if not search_space:
             return {}
-        every = list(self._candidates.values())
-        costs = np.array([each.macs for each in every])
-        place = (self._start + trial.number * GOLDEN) % 1.0
-        # One width beyond what was evaluated, so that both ends are reached.
+        candidates = list(self._candidates.values())
+        costs = np.array([each.macs for each in candidates])
+        position = (self._start + trial.number * GOLDEN) % 1.0
+        # One width beyond the evaluated MACs, so that both ends of the space are reached.
         low, high = costs.min() - self._width, costs.max() + self._width
-        aim = low + place * (high - low)
-        near = np.argsort(np.abs(costs - aim), kind="stable")[:NEIGHBOURS]
-        return self._breed(_ranked([every[i] for i in near]), aim)
+        aim = low + position * (high - low)
+        nearest = np.argsort(np.abs(costs - aim), kind="stable")[:NEIGHBOURS]
+        return self._breed(_rank([candidates[i] for i in nearest]), aim)
 
     def _read(self, study: Study) -> None:
         """Read the trials that are new or have finished since the last call."""
@@ -102,8 +102,8 @@ class EvolutionSampler(RandomSampler):
             if trial.state.is_finished():
                 self._finished.add(trial.number)
             if trial.state is TrialState.COMPLETE:
-                losses = signed(trial.values, self._problem.objectives)
-                # The aim settles the MACs, unless they are the only loss.
+                losses = apply_signs(trial.values, self._problem.objectives)
+                # The aim determines the MACs, so they are no loss unless they are the only one.
                 names = (objective.name for objective in self._problem.objectives)
                 others = [loss for name, loss in zip(names, losses, strict=True) if name != "macs"]
                 self._candidates[identity] = _Candidate(
@@ -115,7 +115,7 @@ class EvolutionSampler(RandomSampler):
                 self._space = dict(trial.distributions)
 
     def _breed(self, parents: Sequence[_Candidate], aim: float) -> Assignment:
-        """Return the first new child near the aim, else the nearest new one, else any child."""
+        """Breed the first new child near the aim, else the nearest new one, else any child."""
         nearest: tuple[float, Assignment] | None = None
         child: Assignment = {}
         for _ in range(TRIES):
@@ -160,13 +160,13 @@ class EvolutionSampler(RandomSampler):
                 genes[names[i]] = others[int(self._generator.integers(len(others)))]
 
 
-def _ranked(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+def _rank(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     """Sort candidates: inside measured budgets first, then by how many others dominate each."""
     losses: NDArray[np.float64] = np.array([each.losses for each in candidates])
     # (i, j): candidate j is nowhere worse than i.
     no_worse = weakly_dominates(losses[None], losses[:, None])
-    beaten = (no_worse & ~no_worse.T).sum(axis=1)
-    order = sorted(range(len(candidates)), key=lambda i: (candidates[i].excess, beaten[i]))
+    dominated_by = (no_worse & ~no_worse.T).sum(axis=1)
+    order = sorted(range(len(candidates)), key=lambda i: (candidates[i].excess, dominated_by[i]))
     return [candidates[i] for i in order]
 
 

@@ -20,20 +20,20 @@ def repair(path: Path) -> str | None:
     """Remove a killed writer's lock and its half-written line; only the one writer may call this.
 
     Returns:
-        A note on what was cut off; None where nothing was.
+        A note on the bytes that were cut off; None without any.
 
     Raises:
-        InputError: A line before the last ones is no journal entry.
+        InputError: A line other than the last ones is no journal entry.
     """
     lock = Path(f"{path}.lock")
     if lock.is_symlink():
         JournalFileSymlinkLock(str(path)).release()
-    for left in path.parent.glob(f"{lock.name}*.rename"):
-        left.unlink()
+    for leftover in path.parent.glob(f"{lock.name}*.rename"):
+        leftover.unlink()
     if not path.exists():
         return None
     size = path.stat().st_size
-    end, complete = _last_entry(path)
+    end, complete = _find_last_entry(path)
     if end < size:
         os.truncate(path, end)
     if not complete:
@@ -43,7 +43,7 @@ def repair(path: Path) -> str | None:
 
 
 def read_storage(path: Path) -> JournalStorage:
-    """Open the journal to read, beside whichever process writes to it."""
+    """Open the journal to read, even while another process writes it."""
     return JournalStorage(JournalFileBackend(str(path.absolute())))
 
 
@@ -53,9 +53,9 @@ def write_storage(path: Path) -> JournalStorage:
 
 
 class _LightBackend(JournalFileBackend):
-    """Writes whole trials, but replays them without their large fields.
+    """A backend that writes whole trials, but replays them without their large fields.
 
-    Optuna keeps all that it replays: about 20 KB a trial, which a mere writer does not need.
+    Optuna keeps replayed trials in memory: about 20 KB each, which a writer does not need.
     """
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
@@ -67,22 +67,22 @@ class _LightBackend(JournalFileBackend):
                 yield log
 
 
-def _last_entry(path: Path) -> tuple[int, bool]:
+def _find_last_entry(path: Path) -> tuple[int, bool]:
     """Find where the last valid entry ends, and whether its newline is there."""
-    at, end, complete, wrong = 0, 0, True, ""
+    offset, end, complete, problem = 0, 0, True, ""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            at += len(line)
-            if _entry(line) is None:
-                wrong = wrong or f"{path}:{number}: no entry of a journal: {shown(line)}"
-            elif wrong:
-                raise InputError(wrong)
+            offset += len(line)
+            if _parse_entry(line) is None:
+                problem = problem or f"{path}:{number}: no entry of a journal: {shown(line)}"
+            elif problem:
+                raise InputError(problem)
             else:
-                end, complete = at, line.endswith(b"\n")
+                end, complete = offset, line.endswith(b"\n")
     return end, complete
 
 
-def _entry(line: bytes) -> dict[str, Any] | None:
+def _parse_entry(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""How a search runs, whatever it looks for: processes, storage, limits."""
+"""The options of a search: workers, time limit, storage."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """How a search runs.
+    """The options of a search, apart from the problem and the sampler.
 
     Args:
-        workers: processes that evaluate, through Ray; 0 for this one. On this machine no more are
-            started than have cores; on a cluster those that find no place wait for nodes to join.
-        cpus_per_worker: cores of each.
-        gpus_per_worker: GPUs of each, such as 1, 0.5 or 0.25; by default an even share of those
-            that are there.
-        ray: which Ray they run on.
-        time_limit: seconds after which an evaluation has failed; none for no limit.
-        retry_failed: true to evaluate stored archs that failed once more, before others; each
+        workers: Number of Ray workers that evaluate; 0 for this process. On a local Ray, only as
+            many are started as have cores; on a cluster those that do not fit wait for nodes.
+        cpus_per_worker: Cores of each worker.
+        gpus_per_worker: GPUs of each worker, such as 1, 0.5 or 0.25; by default an even share of
+            the available ones.
+        ray: The Ray cluster of the workers.
+        time_limit: Time limit of an evaluation in seconds, after which it fails; none for no limit.
+        retry_failed: Whether to evaluate stored archs that failed again, before others; each
             attempt is kept, the last one counts.
-        storage: URL of a database for the trials, instead of a journal in the run's folder.
-        reuse: folders of searches of the same origin, whose evaluations are not made again.
-        latency: latency tables, or their files: budgets and objectives may then say `latency_ms`,
-            or `latency_ms@NAME` where there are several.
+        storage: URL of a database for the trials, instead of a journal in the search's folder.
+        reuse: Folders of searches of the same origin, whose evaluations are reused.
+        latency: Latency tables or their files, for budgets and objectives on `latency_ms`, or
+            `latency_ms@NAME` if there are several.
 
     Raises:
-        InputError: A value is not right.
+        InputError: A value is invalid.
     """
 
-    # What stands before the names of values in errors.
+    # Prefix of the option names in errors.
     section: ClassVar[str] = ""
 
     workers: int = 0
@@ -61,14 +61,14 @@ class SearchOptions:
             check_url(self.storage, f"{self.section}storage")
 
     def evaluators(self) -> Literal[0] | Workers:
-        """The processes that evaluate; 0 for this one."""
+        """Return the workers that evaluate; 0 for this process."""
         if self.workers == 0:
             return 0
         return Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker, self.ray)
 
 
 def check_url(url: object, name: str = "storage") -> None:
-    """Reject all but URLs of supported databases, before any driver is imported.
+    """Refuse all but URLs of supported databases, before any driver is imported.
 
     Raises:
         InputError: The URL is invalid; the message calls it `name`.
@@ -77,8 +77,8 @@ def check_url(url: object, name: str = "storage") -> None:
     scheme, query = text.partition("://")[0].partition("+")[0], text.partition("?")[2]
     # Other schemes load a driver from wherever the URL says, and `plugin` loads an entry point.
     if "://" not in text or scheme not in DATABASES or "plugin" in query:
-        known, given = ", ".join(DATABASES), shown(without_password(text) if text else url)
-        raise InputError(f"{name}: must be the URL of one of {known}, without plugins, got {given}")
+        known, value = ", ".join(DATABASES), shown(without_password(text) if text else url)
+        raise InputError(f"{name}: must be the URL of one of {known}, without plugins, got {value}")
 
 
 def without_password(url: str) -> str:

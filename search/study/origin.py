@@ -16,76 +16,76 @@ from typing import Any
 
 from space.utils.errors import InputError, shown
 
-PLAIN = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
-NAMED = (ModuleType, logging.Logger)
+PLAIN_TYPES = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
+NAMED_TYPES = (ModuleType, logging.Logger)
 DIGITS = 16
-# Known by name, like installed packages: we keep the results of their code equal.
-OURS = ("space", "supernet", "search")
+# Described by name, like installed packages: their results do not change between versions.
+OWN_PACKAGES = ("space", "supernet", "search")
 
-Given = str | Mapping[str, Any] | None
+Origin = str | Mapping[str, Any] | None
 
 
-def describe_origin(given: Given, function: Callable[..., Any] | None) -> dict[str, Any]:
-    """Return the given origin, or else one derived from a callable's code.
+def describe_origin(origin: Origin, function: Callable[..., Any] | None) -> dict[str, Any]:
+    """Return the user's origin as plain values, or else one derived from a callable's code.
 
     Args:
-        given: The user's name for the evaluation, or plain values.
+        origin: The user's name for the evaluation, or plain values; None for neither.
         function: Evaluation function, its factory, or a metric; None where there is no callable.
 
     Raises:
         InputError: The name is empty.
     """
-    if given is None:
+    if origin is None:
         return {} if function is None else describe_callable(function)
-    if isinstance(given, Mapping):
-        return dict(given)
-    if not isinstance(given, str) or not given.strip():
-        raise InputError(f"origin: must be a name for what evaluates, got {shown(given)}")
-    return {"name": given}
+    if isinstance(origin, Mapping):
+        return dict(origin)
+    if not isinstance(origin, str) or not origin.strip():
+        raise InputError(f"origin: must be a name of the evaluation, got {shown(origin)}")
+    return {"name": origin}
 
 
 def describe_callable(function: Callable[..., Any]) -> dict[str, str]:
     """Hash a callable's code and the plain values, functions and classes that it uses.
 
-    Those of other packages count by name. Where a callable uses anything else, such as a network,
-    its code does not determine its results: then return a unique value, and the reason.
+    Those of other packages count by name. If a callable uses anything else, such as a network, its
+    code does not determine its results: then return a unique value, and the reason.
     """
     try:
-        found = _Reader(_package(function)).describe(function, "")
+        description = _Describer(_package(function)).describe(function, "")
     except (_UnknownError, RecursionError, ValueError) as error:
-        # The last of these where a variable of a closure has no value yet.
+        # ValueError: a variable of a closure has no value yet.
         return {"run": secrets.token_hex(DIGITS // 2), "why": str(error)}
-    return {"code": hashlib.sha256(repr(found).encode()).hexdigest()[:DIGITS]}
+    return {"code": hashlib.sha256(repr(description).encode()).hexdigest()[:DIGITS]}
 
 
 class _UnknownError(Exception):
     """A value cannot be described."""
 
 
-class _Reader:
-    """Describes values as plain ones that are equal in every process.
+class _Describer:
+    """A description of values by plain ones that are equal in every process.
 
     Args:
-        package: Package whose functions and classes are read; those of others count by name.
+        package: Package whose functions and classes are described by code; others count by name.
     """
 
     def __init__(self, package: str) -> None:
         self._package = package
-        self._read: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
 
     def describe(self, value: Any, name: str) -> Any:
-        """Describe a value, which its user calls `name`; empty for the callable itself.
+        """Describe a value; `name` is its name in the code that uses it, empty for the callable.
 
         Raises:
             _UnknownError: The value cannot be described.
         """
-        if type(value) in PLAIN or isinstance(value, PurePath):
+        if type(value) in PLAIN_TYPES or isinstance(value, PurePath):
             return str(value) if isinstance(value, PurePath) else repr(value)
-        if isinstance(value, ModuleType) and not _installed(value.__name__):
+        if isinstance(value, ModuleType) and not _is_installed(value.__name__):
             raise _UnknownError(f"it uses {name}, a module of yours, whose values may be others")
-        if isinstance(value, NAMED):
+        if isinstance(value, NAMED_TYPES):
             return getattr(value, "__name__", None) or value.name
-        if isinstance(value, BuiltinFunctionType) and not _bound(value):
+        if isinstance(value, BuiltinFunctionType) and not _is_bound(value):
             return value.__qualname__
         if isinstance(value, list | tuple):
             return [type(value).__name__, *(self.describe(each, name) for each in value)]
@@ -97,79 +97,79 @@ class _Reader:
             parts = (value.func, value.args, value.keywords)
             return ["partial", *(self.describe(each, name) for each in parts)]
         if isinstance(value, FunctionType | type):
-            return self._defined(value)
+            return self._describe_definition(value)
         kind = f"of type {type(value).__name__}, which cannot be compared"
         raise _UnknownError(f"it uses {name}, {kind}" if name else f"it is {kind}")
 
-    def _defined(self, value: FunctionType | type) -> Any:
+    def _describe_definition(self, value: FunctionType | type) -> Any:
         """Describe a function or class: of another package by name, others once each."""
-        if _package(value) != self._package and _installed(_package(value)):
+        if _package(value) != self._package and _is_installed(_package(value)):
             return f"{value.__module__}.{value.__qualname__}"
-        if id(value) in self._read:
-            return f"number {self._read[id(value)]}"
-        self._read[id(value)] = len(self._read)
+        if id(value) in self._numbers:
+            return f"number {self._numbers[id(value)]}"
+        self._numbers[id(value)] = len(self._numbers)
         if isinstance(value, FunctionType):
-            return self._function(value)
+            return self._describe_function(value)
         parts = {k: v for k, v in vars(value).items() if not k.startswith("__") or callable(v)}
         return [
             [self.describe(base, base.__name__) for base in value.__bases__],
-            [(name, self._member(each, name)) for name, each in sorted(parts.items())],
+            [(name, self._describe_member(each, name)) for name, each in sorted(parts.items())],
         ]
 
-    def _member(self, value: Any, name: str) -> Any:
+    def _describe_member(self, value: Any, name: str) -> Any:
         if isinstance(value, staticmethod | classmethod):
             value = value.__func__
         if isinstance(value, property):
             return [self.describe(each, name) for each in (value.fget, value.fset)]
         return self.describe(value, f"`{name}`")
 
-    def _function(self, function: FunctionType) -> Any:
+    def _describe_function(self, function: FunctionType) -> Any:
         code = function.__code__
         cells = [cell.cell_contents for cell in function.__closure__ or ()]
         used = dict(zip(code.co_freevars, cells, strict=True))
-        known = function.__globals__
+        global_values = function.__globals__
         names = set()
-        for step in _steps(code):
+        for step in _iterate_instructions(code):
             if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
                 names.add(str(step.argval))
-            elif step.opname == "IMPORT_NAME" and not _installed(step.argval):
+            elif step.opname == "IMPORT_NAME" and not _is_installed(step.argval):
                 module = step.argval.split(".")[0]
                 raise _UnknownError(f"it imports `{module}`, a module of yours, when it is called")
-        used |= {name: known[name] for name in sorted(names) if name in known}
+        used |= {name: global_values[name] for name in sorted(names) if name in global_values}
         return [
-            self._code(code, function.__doc__),
+            self._describe_code(code, function.__doc__),
             [(name, self.describe(value, f"`{name}`")) for name, value in used.items()],
             self.describe((function.__defaults__, function.__kwdefaults__), "a default"),
             [(name, self.describe(each, f"`{name}`")) for name, each in vars(function).items()],
         ]
 
-    def _code(self, code: CodeType, docstring: str | None = None) -> Any:
+    def _describe_code(self, code: CodeType, docstring: str | None = None) -> Any:
         """Describe a function's code, without its variable names and docstring."""
         constants = list(code.co_consts)
         if docstring is not None and constants[:1] == [docstring]:
             constants[0] = None
-        inner = [self._code(each) for each in constants if isinstance(each, CodeType)]
+        inner = [self._describe_code(each) for each in constants if isinstance(each, CodeType)]
         plain = [each for each in constants if not isinstance(each, CodeType)]
         steps = code.co_code.hex(), code.co_exceptiontable.hex(), code.co_names, code.co_argcount
         return [steps, inner, self.describe(plain, "a constant")]
 
 
-def _steps(code: CodeType) -> Iterator[dis.Instruction]:
+def _iterate_instructions(code: CodeType) -> Iterator[dis.Instruction]:
     """Iterate over the instructions of a function and of those defined in it."""
     yield from dis.get_instructions(code)
     for each in code.co_consts:
         if isinstance(each, CodeType):
-            yield from _steps(each)
+            yield from _iterate_instructions(each)
 
 
 @cache
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     """Return whether a module belongs to Python or to an installed package.
 
-    Modules that a program made without a file count as the user's.
+    Modules made by a program, without a file, count as the user's.
     """
     package = name.split(".", maxsplit=1)[0]
-    if package in (*sys.stdlib_module_names, *OURS):
+    if package in (*sys.stdlib_module_names, *OWN_PACKAGES):
         return True
     try:
         spec = find_spec(package)
@@ -180,7 +180,7 @@ def _installed(name: str) -> bool:
     )
 
 
-def _bound(function: BuiltinFunctionType) -> bool:
+def _is_bound(function: BuiltinFunctionType) -> bool:
     """Return whether a builtin is a method of a value, not a function of a module."""
     return not isinstance(function.__self__, ModuleType | type | None)
 

@@ -1,4 +1,4 @@
-"""The in-memory Optuna study of a sampler, which proposes genes and gets their values.
+"""The in-memory Optuna study of a sampler, which proposes genes and is told their values.
 
 Optuna keeps every trial, so over-budget and repeated proposals accumulate. `rebuild` starts a new
 study from the finished trials; for a genetic sampler, from the fittest of them.
@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.problem.evaluation import Record
 from search.problem.problem import Problem
-from search.study.samplers import SamplerChoice, quiet
+from search.study.samplers import SamplerChoice, silence_optuna
 from space.genes import Genes
 
 MIN_SKIPPED = 1000
@@ -45,7 +45,7 @@ class _Gene(CategoricalDistribution):
 
 
 class Proposals:
-    """Asks a sampler for genes and tells it their values.
+    """The proposals of a sampler, by Optuna's ask and tell.
 
     Args:
         problem: Problem that defines the genes and the objectives.
@@ -93,14 +93,14 @@ class Proposals:
         self._skipped = 0
         sampler = self._sampler.make(self._problem, seed)
         directions = [objective.optuna_direction for objective in self._problem.objectives]
-        with quiet():
+        with silence_optuna():
             self._study = optuna.create_study(directions=directions, sampler=sampler)
         if not self._sampler.is_own:
             self._cache_search_space(sampler)
         self._genetic = isinstance(sampler, BaseGASampler)
         trials = [self._share_memory(trial) for trial in trials]
         if isinstance(sampler, BaseGASampler):
-            trials = _fittest(sampler, trials, directions)
+            trials = _select_fittest(sampler, trials, directions)
         self._study.add_trials(trials)
         self._finished = list(range(len(trials)))
 
@@ -111,25 +111,25 @@ class Proposals:
         """
         infer = sampler.infer_relative_search_space
         variable_genes = sum(not gene.single() for gene in self._distributions.values())
-        known: Distributions = {}
+        cached: Distributions = {}
 
-        def remembered(study: optuna.Study, trial: FrozenTrial) -> Distributions:
-            nonlocal known
-            if len(known) < variable_genes:
-                known = infer(study, trial)
-            return known
+        def infer_cached(study: optuna.Study, trial: FrozenTrial) -> Distributions:
+            nonlocal cached
+            if len(cached) < variable_genes:
+                cached = infer(study, trial)
+            return cached
 
-        sampler.infer_relative_search_space = remembered  # type: ignore[method-assign]
+        sampler.infer_relative_search_space = infer_cached  # type: ignore[method-assign]
 
     def ask(self, genes: Mapping[str, str] | None = None) -> optuna.Trial:
         """Start a trial with the sampler's proposal, or with the given genes."""
         if genes is not None:
             self._study.enqueue_trial(dict(genes))
-        with self._sampler.thinking():
+        with self._sampler.limit_threads():
             return self._study.ask(self._distributions)
 
     def finish(self, trial: optuna.Trial, values: Sequence[float] | None) -> FrozenTrial:
-        """Finish a trial with its objective values, or as failed where they are None."""
+        """Finish a trial with its objective values, or as failed if they are None."""
         self._finished.append(trial.number)
         frozen = self._tell(trial, values)
         # Storages serialise Optuna's own classes only.
@@ -156,21 +156,21 @@ class Proposals:
         return self._study.tell(trial, values, state)
 
 
-def _fittest(
+def _select_fittest(
     sampler: BaseGASampler, trials: Sequence[FrozenTrial], directions: Sequence[Direction]
 ) -> list[FrozenTrial]:
-    """Reduce finished trials to a first generation of the fittest.
+    """Select a first generation from the finished trials: the fittest.
 
-    Optuna would recurse through all earlier generations, whose numbers say little after a restart:
+    Optuna would recurse through all earlier generations, whose numbers mean little after a restart:
     the repeated proposals that filled them are gone.
     """
-    found = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    for trial in found:
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    for trial in complete:
         key = f"{type(sampler).__name__}:generation"
         trial.system_attrs = {**trial.system_attrs, key: 0}
-    if len(found) <= (sampler.population_size or 0):
-        return found
-    with quiet():
+    if len(complete) <= (sampler.population_size or 0):
+        return complete
+    with silence_optuna():
         study = optuna.create_study(directions=directions, sampler=sampler)
-    study.add_trials(found)
+    study.add_trials(complete)
     return sampler.get_parent_population(study, 1)

@@ -1,4 +1,4 @@
-"""Optuna's samplers, by their names and with their arguments, and one of our own."""
+"""Optuna's samplers, by name and arguments, and one of our own."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from space.utils.values import one_of
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """What the search knows of a sampler.
+    """The properties of a sampler that the search depends on.
 
     Args:
         defaults: Arguments that differ from Optuna's defaults.
-        own: A class of our own, made from (problem, seed); None for Optuna's class of that name.
-        learns: Whether proposals depend on results; else initial archs would make them less random.
+        own: Class of our own, called with (problem, seed); None for Optuna's class of that name.
+        learns: Whether proposals depend on results; only then a search starts from initial archs.
         patience: Rejected proposals in a row before an arch is drawn uniformly.
         ahead: Number of proposals that do not depend on each other's results.
-        one_thread: Whether it is faster on one thread of torch.
+        one_thread: Whether the sampler is faster on one thread of torch.
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class SamplerChoice:
 
     def __post_init__(self) -> None:
         one_of("sampler", self.name, tuple(SAMPLERS))
-        names = [] if self.is_own else [*inspect.signature(self._optunas).parameters]
+        names = [] if self.is_own else [*inspect.signature(self._optuna_class).parameters]
         for name in self.arguments:
             if name == "seed":
                 raise InputError(f"sampler {self.name}: it has the search's seed; give search.seed")
@@ -81,13 +81,13 @@ class SamplerChoice:
                 raise InputError(f"sampler {self.name}: unknown argument {shown(name)}{hint}")
         try:
             if not self.is_own:
-                self._make_optunas(0)
+                self._make_optuna_sampler(0)
         except (TypeError, ValueError) as error:
             raise InputError(f"sampler {self.name}: {one_line(error)}") from None
 
     @property
     def spec(self) -> SamplerSpec:
-        """What the search knows of the sampler."""
+        """The sampler's properties."""
         return SAMPLERS[self.name]
 
     @property
@@ -99,11 +99,11 @@ class SamplerChoice:
         """Create a new sampler."""
         if self.spec.own is not None:
             return self.spec.own(problem, seed)
-        return self._make_optunas(seed)
+        return self._make_optuna_sampler(seed)
 
-    def _make_optunas(self, seed: int) -> optuna.samplers.BaseSampler:
-        with quiet():
-            sampler: optuna.samplers.BaseSampler = self._optunas(seed=seed, **self._arguments)
+    def _make_optuna_sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        with silence_optuna():
+            sampler: optuna.samplers.BaseSampler = self._optuna_class(seed=seed, **self._arguments)
         return sampler
 
     @property
@@ -113,8 +113,8 @@ class SamplerChoice:
         return int(self._arguments.get("population_size", self.spec.ahead))
 
     @contextmanager
-    def thinking(self) -> Iterator[None]:
-        """Run the sampler on as many threads as suit it."""
+    def limit_threads(self) -> Iterator[None]:
+        """Run the sampler on one thread of torch if that is faster."""
         if not self.spec.one_thread:
             yield
             return
@@ -128,7 +128,7 @@ class SamplerChoice:
             torch.set_num_threads(threads)
 
     @property
-    def _optunas(self) -> Any:
+    def _optuna_class(self) -> Any:
         return getattr(optuna.samplers, self.name)
 
     @property
@@ -154,7 +154,7 @@ def parse_sampler(value: str | Mapping[str, Any] | SamplerChoice) -> SamplerChoi
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_optuna() -> Iterator[None]:
     """Silence Optuna's log and its warnings about experimental features."""
     logger = logging.getLogger("optuna")
     level = logger.level

@@ -1,4 +1,4 @@
-"""`search.yaml`: what the results in a folder depend on (schema tokennas/search/1)."""
+"""`search.yaml`: the settings that a folder's results depend on (schema tokennas/search/1)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from space.utils.yaml_file import write_yaml
 
 SCHEMA = "tokennas/search/1"
 SEARCH_FILE = "search.yaml"
-# Keys by which an origin describes a callable, see `search.study.origin`.
-CALLABLE = ("name", "code", "run", "why")
+# Keys of an origin that describe a callable, see `search.study.origin`.
+CALLABLE_KEYS = ("name", "code", "run", "why")
 
 
 @dataclass(frozen=True)
 class SearchFile:
-    """Everything that the results of a search depend on.
+    """The description of a search: all settings that its results depend on.
 
     Args:
         space: Search space, with the backbone's shape.
@@ -78,91 +78,95 @@ class SearchFile:
         """Read the description of the search in a folder.
 
         Raises:
-            InputError: The file is invalid; the message says where.
+            InputError: The file is invalid.
         """
-        given = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
+        values = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
             *("schema", "study", "shape", "space", "objectives", "budget", "sampler", "seed"),
             **{"storage": "", "origin": {}, "latency": {}, "functions": None, "directions": None},
         )
-        given["origin"].entries()
-        given["sampler"].entries()
-        functions, directions = given["functions"], given["directions"]
+        values["origin"].entries()
+        values["sampler"].entries()
+        functions, directions = values["functions"], values["directions"]
         return cls(
-            SearchSpace.read(given["space"], BackboneShape.read(given["shape"])),
-            tuple(each.text() for each in given["objectives"].items()),
-            given["budget"].named_numbers(),
-            given["sampler"].value,
-            given["seed"].integer(),
-            given["origin"].value,
-            {name: each.text() for name, each in given["latency"].entries().items()},
+            SearchSpace.read(values["space"], BackboneShape.read(values["shape"])),
+            tuple(each.text() for each in values["objectives"].items()),
+            values["budget"].named_numbers(),
+            values["sampler"].value,
+            values["seed"].integer(),
+            values["origin"].value,
+            {name: each.text() for name, each in values["latency"].entries().items()},
             None if functions.value is None else tuple(each.text() for each in functions.items()),
             None if directions.value is None else directions.value,
-            given["storage"].text(),
-            given["study"].text(),
+            values["storage"].text(),
+            values["study"].text(),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for YAML."""
-        found = {item.name: plain(getattr(self, item.name)) for item in fields(self)[1:]}
-        found = {name: value for name, value in found.items() if value is not None}
+        values = {item.name: plain(getattr(self, item.name)) for item in fields(self)[1:]}
+        values = {name: value for name, value in values.items() if value is not None}
         space = {"shape": self.space.shape.to_dict(), "space": self.space.to_dict()}
-        return {"schema": SCHEMA, **space, **found}
+        return {"schema": SCHEMA, **space, **values}
 
 
-def find_description(folder: Path, storage: str, journal: bool) -> SearchFile | None:
-    """Read the description of the search in a folder; None where there is none.
+def read_description(folder: Path, storage: str, has_journal: bool) -> SearchFile | None:
+    """Read the description of the search in a folder; None without one.
 
     Args:
         folder: Folder of the search.
         storage: Storage of the trials, as in `SearchFile`.
-        journal: Whether the folder has a journal.
+        has_journal: Whether the folder has a journal.
 
     Raises:
         InputError: The description is missing beside a journal, invalid, or of another storage.
     """
     path = folder / SEARCH_FILE
     if not path.exists():
-        if journal:
-            raise InputError(f"{path}: missing, so nobody can say what the results here belong to")
+        if has_journal:
+            raise InputError(f"{path}: missing, so the search of these results is unknown")
         return None
-    found = SearchFile.load(folder)
-    _refuse(folder, {"storage": found.storage}, {"storage": storage})
-    return found
+    description = SearchFile.load(folder)
+    _refuse_differences(folder, {"storage": description.storage}, {"storage": storage})
+    return description
 
 
-def settle(folder: Path, old: SearchFile | None, new: SearchFile, results: bool) -> None:
+def update_description(
+    folder: Path, old: SearchFile | None, new: SearchFile, has_results: bool
+) -> None:
     """Check a search against the description of the stored results, or write its description.
 
     Args:
         folder: Folder of the search.
         old: Description in the folder, if any.
         new: Description of the search.
-        results: Whether there are stored results; without any, an old description is replaced.
+        has_results: Whether there are stored results; otherwise an old description is replaced.
 
     Raises:
         InputError: A value differs from that of the stored results; the message shows both.
     """
     if old == new:
         return
-    if results and old is not None:
+    if has_results and old is not None:
         old = replace(
             old,
-            origin=_named(folder, old.origin, new.origin),
+            origin=_merge_origins(folder, old.origin, new.origin),
             # Earlier versions did not write these.
             functions=new.functions if old.functions is None else old.functions,
             directions=new.directions if old.directions is None else old.directions,
         )
-        _refuse(folder, old.to_dict(), new.to_dict())
+        _refuse_differences(folder, old.to_dict(), new.to_dict())
     write_yaml(folder / SEARCH_FILE, new.to_dict())
 
 
-def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the origin of the stored results, with the new name where it had none.
+def _merge_origins(
+    folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return the origin of the stored results, with the new name if it had none.
 
     Raises:
-        InputError: The evaluation is another unnamed callable, or cannot be compared.
+        InputError: The callables differ or cannot be compared, and are not named alike.
     """
-    then, now = ({key: each[key] for key in CALLABLE if key in each} for each in (old, new))
+    then, now = ({key: each[key] for key in CALLABLE_KEYS if key in each} for each in (old, new))
     if then == now or not now or ("name" in then and "name" in now):
         return old
     if "name" in now:
@@ -172,16 +176,16 @@ def _named(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapp
     elif "code" in then and "code" in now:
         reason = "come from other code, or from other values in it"
     else:
-        noted = "what evaluated then cannot be compared" if then else "nothing was noted of it then"
-        reason = f"may come from something else than what evaluates now: {now.get('why') or noted}"
+        noted = "the old evaluation cannot be compared" if then else "its origin was not stored"
+        reason = f"may come from another evaluation than this one: {now.get('why') or noted}"
     raise InputError(
         f"{folder}: the results that are there {reason}; if they mean the same, give "
-        f"origin={shown(then.get('name', 'NAME'))}, a name of your own for what evaluates, else "
+        f"origin={shown(then.get('name', 'NAME'))}, a name of your own for the evaluation, else "
         "search in another folder"
     )
 
 
-def _refuse(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _refuse_differences(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for place, *values in differences(then, now):
         was, is_ = ("not set" if value is None else shown(value) for value in values)
         raise InputError(

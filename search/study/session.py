@@ -29,7 +29,7 @@ class Progress:
         done: Number of finished evaluations, failed ones and those of earlier runs included.
         total: Number of evaluations at which the search ends.
         failed: Number of failed evaluations.
-        counts: Proposals that were not evaluated, since this run began.
+        counts: Counts of proposals that were not evaluated, since this run began.
         rate: Evaluations a second, since this run began.
         objective: Name of the first measured objective; empty without one.
         best: Best evaluation in that objective, inside the constraints.
@@ -71,13 +71,13 @@ def open_search(search: Search) -> Iterator[Session]:
     Raises:
         InputError: See `Store` and `Study`.
     """
-    known = _read_reused(search)
+    reusable = _read_reused(search)
     # Before anything is written, so that the budget can still be changed in the same folder.
     feasible = FeasibleArchs(search.problem.space, search.problem.budget)
     feasible.check(np.random.default_rng([search.seed, 1]))
     store = None if search.folder is None else Store(search.folder, search)
     try:
-        study = Study(search, store, known)
+        study = Study(search, store, reusable)
         yield Session(study, store.notes if store else ())
     finally:
         if store:
@@ -86,21 +86,21 @@ def open_search(search: Search) -> Iterator[Session]:
 
 def _read_reused(search: Search) -> dict[str, Measured]:
     """Read the metrics of the searches to reuse, by identity."""
-    found: dict[str, Measured] = {}
-    mine = SearchFile.of(search)
+    reused: dict[str, Measured] = {}
+    this = SearchFile.of(search)
     for folder in map(Path, search.options.reuse):
         other = SearchFile.load(folder)
-        if (other.space.shape, other.origin) != (mine.space.shape, mine.origin):
-            unnamed = "code" in mine.origin or "run" in mine.origin
+        if (other.space.shape, other.origin) != (this.space.shape, this.origin):
+            unnamed = "code" in this.origin or "run" in this.origin
             raise InputError(
-                f"{folder}: cannot be reused, its evaluations are of another backbone or origin"
+                f"{folder}: cannot be reused: its evaluations are of another backbone or origin"
                 + ("; give both the same origin='NAME', if they mean the same" * unnamed)
             )
         # Its latencies were predicted from its own tables; ours may differ.
         for identity, metrics in read_metrics(read_trials(folder)).items():
-            kept = {k: v for k, v in metrics.items() if k not in other.latency}
-            found[identity] = Measured(kept, metrics.groups)
-    return found
+            comparable = {k: v for k, v in metrics.items() if k not in other.latency}
+            reused[identity] = Measured(comparable, metrics.groups)
+    return reused
 
 
 class Session:
@@ -108,13 +108,13 @@ class Session:
 
     Args:
         study: The study.
-        notes: Messages about opening it.
+        notes: Messages from opening it.
     """
 
     def __init__(self, study: Study, notes: Iterable[str] = ()) -> None:
         self.study = study
         self._notes = list(notes)
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._first_count = len(study.records)
         self._read_count = self._failed = self._noted = 0
         self._ranked_by = study.problem.ranked_by
@@ -125,9 +125,9 @@ class Session:
         """Return the progress since the search was opened."""
         done = len(self.study.records)
         for record in self.study.records[self._read_count :]:
-            self._read(record)
+            self._count_record(record)
         self._read_count = done
-        elapsed = time.monotonic() - self._began
+        elapsed = time.monotonic() - self._started
         return Progress(
             done=done,
             total=self.study.trials,
@@ -141,7 +141,7 @@ class Session:
             best_value=self._best_value,
         )
 
-    def _read(self, record: Record) -> None:
+    def _count_record(self, record: Record) -> None:
         """Count a failure and note the first ones of this run, or compare with the best record."""
         if record.error is not None:
             self._failed += 1

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     # Imports Optuna, which is slow to load and not needed to read a status.
     from search.study.session import OnProgress, Progress
 
-NAME = "status.json"
-# Fields taken from `Progress`.
-SAID = ("done", "total", "failed", "rate", "objective", "workers", "leased", "ended")
-EVERY_SECONDS = 2.0
+STATUS_FILE = "status.json"
+# Fields copied from `Progress`.
+PROGRESS_FIELDS = ("done", "total", "failed", "rate", "objective", "workers", "leased", "ended")
+WRITE_SECONDS = 2.0
 # On another host the driver's process cannot be checked, only the age of its file.
 SILENT_SECONDS = 30.0
-MOST = 1 << 62
+MOST_COUNT = 1 << 62
 # A PID of 0 or less would signal process groups; a greater one the kernel does not have.
 MOST_PID = (1 << 31) - 1
 
@@ -81,8 +81,8 @@ class Status:
 
 
 @contextmanager
-def told(folder: Path | None, on_event: OnProgress) -> Iterator[OnProgress]:
-    """Wrap `on_event` to write the status file too, every few seconds and at the end."""
+def reporting_status(folder: Path | None, on_event: OnProgress) -> Iterator[OnProgress]:
+    """Wrap `on_event` to also write the status file, every few seconds and at the end."""
     if folder is None:
         yield on_event
         return
@@ -93,7 +93,7 @@ def told(folder: Path | None, on_event: OnProgress) -> Iterator[OnProgress]:
         nonlocal last, due
         last = progress
         if time.monotonic() >= due or progress.ended is not None:
-            due = time.monotonic() + EVERY_SECONDS
+            due = time.monotonic() + WRITE_SECONDS
             write_status(folder, progress)
         on_event(progress)
 
@@ -115,9 +115,9 @@ def write_status(folder: Path, progress: Progress) -> None:
         "host": socket.gethostname(),
         "time": time.time(),
         "best": progress.best_value,
-        **{name: getattr(progress, name) for name in SAID},
+        **{name: getattr(progress, name) for name in PROGRESS_FIELDS},
     }
-    write_text(folder / NAME, json.dumps(status) + "\n")
+    write_text(folder / STATUS_FILE, json.dumps(status) + "\n")
 
 
 def read_status(folder: Path) -> Status:
@@ -126,38 +126,38 @@ def read_status(folder: Path) -> Status:
     Raises:
         InputError: There is no status, or the file is invalid.
     """
-    path = folder / NAME
+    path = folder / STATUS_FILE
     if not path.exists():
-        raise InputError(f"{path}: not there: no search has begun in this folder")
-    given = open_json(path).mapping(
+        raise InputError(f"{path}: there is no such file: no search has begun in this folder")
+    values = open_json(path).mapping(
         *("pid", "host", "time", "done", "total", "failed", "rate", "objective", "leased"),
         # Earlier versions wrote the last two.
         **dict.fromkeys(("best", "workers", "ended", "forward", "of_alone")),
     )
-    best, workers, ended = (given[name] for name in ("best", "workers", "ended"))
+    best, workers, ended = (values[name] for name in ("best", "workers", "ended"))
     return Status(
-        pid=given["pid"].integer(least=1, most=MOST_PID),
-        host=given["host"].text(),
-        time=given["time"].number(),
-        done=given["done"].integer(most=MOST),
-        total=given["total"].integer(least=1, most=MOST),
-        failed=given["failed"].integer(most=MOST),
-        rate=given["rate"].number(),
-        objective=given["objective"].text(),
+        pid=values["pid"].integer(least=1, most=MOST_PID),
+        host=values["host"].text(),
+        time=values["time"].number(),
+        done=values["done"].integer(most=MOST_COUNT),
+        total=values["total"].integer(least=1, most=MOST_COUNT),
+        failed=values["failed"].integer(most=MOST_COUNT),
+        rate=values["rate"].number(),
+        objective=values["objective"].text(),
         best=None if best.value is None else best.number(least=-math.inf),
-        workers=None if workers.value is None else workers.integer(most=MOST),
-        leased=given["leased"].integer(most=MOST),
+        workers=None if workers.value is None else workers.integer(most=MOST_COUNT),
+        leased=values["leased"].integer(most=MOST_COUNT),
         ended=None if ended.value is None else ended.text(),
     )
 
 
-def described(status: Status) -> str:
+def format_status(status: Status) -> str:
     """Format a status for people, in a few lines."""
     state = "ended" if status.ended else "running" if status.running else "not running"
-    where = f"process {status.pid} on {status.host}"
+    process = f"process {status.pid} on {status.host}"
     percent = status.done / status.total
     lines = [
-        f"{state} ({where}): {status.done:,} of {status.total:,} evaluations ({percent:.0%}), "
+        f"{state} ({process}): {status.done:,} of {status.total:,} evaluations ({percent:.0%}), "
         f"{status.failed:,} failed" + (f", {status.rate:.2f} a second" if status.rate else "")
     ]
     if status.best is not None:
@@ -172,9 +172,9 @@ def described(status: Status) -> str:
     if status.ended is not None:
         lines.append(status.ended)
     elif status.running:
-        left = status.total - status.done
+        remaining = status.total - status.done
         if status.rate > 0:
-            lines.append(f"about {duration(left / status.rate)} left")
+            lines.append(f"about {duration(remaining / status.rate)} left")
     else:
         lines.append("the same command goes on from here")
     return "\n".join(map(printable, lines))

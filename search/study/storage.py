@@ -1,7 +1,7 @@
 """Durable storage of a search: one Optuna trial for each finished evaluation.
 
 In Optuna's own formats, which optuna-dashboard opens: a journal file in the search's folder, or any
-database that Optuna supports. One process writes.
+database that Optuna supports. There is one writer.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.database import add_trial, open_database, opening
+from search.study.database import add_trial, convert_open_errors, open_database
 from search.study.journal import read_storage, repair, write_storage
 from search.study.options import without_password
-from search.study.samplers import quiet
+from search.study.samplers import silence_optuna
 from search.study.search import Search
-from search.study.search_file import SearchFile, find_description, settle
+from search.study.search_file import SearchFile, read_description, update_description
 from search.study.trial_format import is_estimate
 from search.utils.file_lock import FolderLock
 from space.utils.atomic import make_folder, writing
@@ -33,7 +33,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
 
 
 class Store:
-    """The finished trials of a search, on disk or in a database.
+    """The durable storage of a search's finished trials, on disk or in a database.
 
     Args:
         folder: Folder of the search, created if missing.
@@ -54,18 +54,18 @@ class Store:
         self._in_database = url is not None
         self.notes: list[str] = []
         make_folder(folder)
-        with ExitStack() as stack, opening(self._place):
+        with ExitStack() as stack, convert_open_errors(self._place):
             stack.enter_context(FolderLock(folder, search.driver))
-            there = journal.exists() and journal.stat().st_size > 0
-            old = find_description(folder, storage, there)
+            has_journal = journal.exists() and journal.stat().st_size > 0
+            old = read_description(folder, storage, has_journal)
             name = old.study if old else f"{folder.resolve().name}-{secrets.token_hex(4)}"
-            described = replace(SearchFile.of(search), storage=storage, study=name)
+            new = replace(SearchFile.of(search), storage=storage, study=name)
             if url is None:
                 with writing(journal):
                     note = repair(journal)
                     self.notes += [note] if note else []
                     self._read(read_storage(journal), name)
-                    settle(folder, old, described, bool(self.trials))
+                    update_description(folder, old, new, bool(self.trials))
                     # An interrupt inside Optuna's lock would surface as an error of its own.
                     with defer_signals():
                         self._study = self._create(write_storage(journal), name, search)
@@ -73,13 +73,13 @@ class Store:
                 database = open_database(url, name, search.driver)
                 stack.callback(database.engine.dispose)
                 self._read(database, name)
-                settle(folder, old, described, bool(self.trials))
+                update_description(folder, old, new, bool(self.trials))
                 self._study = self._create(database, name, search)
             self._opened = stack.pop_all()
 
     def _read(self, storage: BaseStorage, name: str) -> None:
         """Read the stored trials, without those whose metrics are estimates."""
-        stored = _trials(storage, name)
+        stored = _get_trials(storage, name)
         self.trials = [trial for trial in stored if not is_estimate(trial)]
         if left_out := len(stored) - len(self.trials):
             self.notes.append(
@@ -91,7 +91,7 @@ class Store:
         """Open the study to write to; one without trials is recreated with the objectives."""
         objectives = search.problem.objectives
         names = [objective.name for objective in objectives]
-        with quiet():
+        with silence_optuna():
             if not self.trials:
                 with suppress(KeyError):
                     optuna.delete_study(study_name=name, storage=storage)
@@ -133,16 +133,16 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
     journal = folder / JOURNAL
     if not journal.exists():
         raise InputError(f"{journal}: there is no such file")
-    # Optuna may fail on a replay of entries that are not its own.
-    with opening(str(journal)):
+    # Optuna may raise any error on entries that are not its own.
+    with convert_open_errors(str(journal)):
         storage = read_storage(journal)
         names = [study.study_name for study in storage.get_all_studies()]
-        trials = _trials(storage, names[0]) if names else []
+        trials = _get_trials(storage, names[0]) if names else []
         return [trial for trial in trials if not is_estimate(trial)]
 
 
-def _trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
-    with quiet():
+def _get_trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
+    with silence_optuna():
         try:
             study = optuna.load_study(study_name=name, storage=storage)
         except KeyError:

@@ -1,7 +1,7 @@
-"""The search loop's state: which arch is evaluated next, and the records so far.
+"""The search loop's state: the next arch to evaluate, and the records so far.
 
-Every evaluation is of an arch inside the budget that was not evaluated before. No Ray and no
-evaluation in here: the driver takes jobs and brings outcomes.
+Every evaluation is of an arch inside the budget that was not evaluated before. Neither Ray nor
+evaluators are used here: the driver takes jobs and returns their outcomes.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import optuna
 from search.problem.evaluation import Job, Outcome, Record, Source
 from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import groups_of
-from search.study.first_series import FirstSeries
+from search.study.first_evaluations import FirstEvaluations
 from search.study.proposals import Proposals
 from search.study.search import Search
 from search.study.storage import Store
-from search.study.trial_format import attributes, numbered, read_records
+from search.study.trial_format import make_attributes, number_records, read_records
 from search.study.warm_start import initial_archs
 from space.arch import Arch
 from space.genes import Genes
 from space.utils.errors import InputError
 
-# Patience after a uniform draw, until the sampler proposes a new arch: near the end of a small
-# space every evaluation would otherwise cost as many asks as the first.
+# Maximum patience after a uniform draw, until the sampler proposes a new arch: near the end of a
+# small space every evaluation would otherwise cost as many asks as the first.
 MOST_AFTER_DRAW = 10
 
 
@@ -49,16 +49,16 @@ class Counts:
 
 
 class Study:
-    """Gives out jobs until `trials` evaluations are finished.
+    """The state of a search, which gives out jobs until `trials` evaluations are finished.
 
     Args:
         search: The search.
-        store: Storage of finished evaluations; None for none.
-        known: Metrics that other searches measured, by identity, which are reused.
+        store: Storage of finished evaluations; None to keep them in memory.
+        reusable: Metrics that other searches measured, by identity.
 
     Attributes:
         records: Finished evaluations in the order of finishing; the last one of each arch.
-        trials: As given, or the number of stored ones where failures are retried and it is greater.
+        trials: As in `search`, or at least the number of stored ones if failures are retried.
         ended: Reason why there are no more jobs; None while there are.
 
     Raises:
@@ -70,7 +70,7 @@ class Study:
         self,
         search: Search,
         store: Store | None = None,
-        known: Mapping[str, Mapping[str, float]] | None = None,
+        reusable: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.problem = problem = search.problem
         self.trials = search.trials
@@ -78,17 +78,17 @@ class Study:
         self.counts = Counts()
         self.ended: str | None = None
         self._sampler = search.sampler.spec
-        self._known = known or {}
+        self._reusable = reusable or {}
         self._genes = Genes(problem.space)
         stored = store.trials if store else []
         self.records = read_records(stored, problem)
         self._attempts = Counter(trial.user_attrs.get("identity") for trial in stored)
-        self._series = FirstSeries(store, self.records)
+        self._first_evaluations = FirstEvaluations(store, self.records)
         retry = search.options.retry_failed
         failed = [each for each in self.records if retry and each.error is not None]
         if failed:
             self.trials = max(self.trials, len(self.records))
-            self.records = numbered(each for each in self.records if each.error is None)
+            self.records = number_records(each for each in self.records if each.error is None)
         self._seen: dict[str, Record | None] = {each.identity: each for each in self.records}
         self._rng = np.random.default_rng([self.seed, 1, len(self.records)])
         self._feasible = FeasibleArchs(problem.space, problem.budget)
@@ -114,7 +114,7 @@ class Study:
         return self._seen.get(job.identity) is None
 
     def take_job(self) -> Job | None:
-        """Return the next job, never an arch twice; None where there is none yet or any more."""
+        """Return the next job, never an arch twice; None if there is none yet or any more."""
         while True:
             self._end_if_done()
             if self.ended is not None or len(self.records) + len(self._open) >= self.trials:
@@ -147,30 +147,33 @@ class Study:
             self._give_out(job)
 
     def finish(self, job: Job, outcome: Outcome, reused: bool = False) -> Record | None:
-        """Store the outcome of a job; None where the arch has one already.
+        """Store the outcome of a job and return its record; None if the arch has one already.
 
         Raises:
             InputError: The first evaluations lack a required metric, or all failed.
         """
-        known = self._seen.get(job.identity)
-        unknown = job.identity not in self._open
-        if known is not None or (unknown and len(self.records) >= self.trials):
+        is_unknown = job.identity not in self._open
+        if self._seen.get(job.identity) is not None or (
+            is_unknown and len(self.records) >= self.trials
+        ):
             return None
-        lacking = None if outcome.error is not None else self.problem.lacking(outcome.metrics)
-        if lacking is not None and not self._series.succeeded:
+        missing = (
+            None if outcome.error is not None else self.problem.describe_missing(outcome.metrics)
+        )
+        if missing is not None and not self._first_evaluations.succeeded:
             # No evaluation has succeeded yet, so it may always be missing.
-            raise InputError(lacking)
-        record = self.problem.judge(job, outcome, len(self.records), reused)
-        # After a restart of the study's process, outcomes may come of jobs that it does not know.
-        _, trial = self._ask(job) if unknown else self._open.pop(job.identity)
+            raise InputError(missing)
+        record = self.problem.make_record(job, outcome, len(self.records), reused)
+        # After a restart of the study's process, outcomes may come from jobs unknown to it.
+        _, trial = self._ask(job) if is_unknown else self._open.pop(job.identity)
         for name, excess in record.excess.items():
             trial.set_constraint(name, excess)
         frozen = self._proposals.finish(trial, record.values)
         self._attempts[job.identity] += 1
-        frozen.user_attrs = attributes(record, job, self.seed, self._attempts[job.identity])
+        frozen.user_attrs = make_attributes(record, job, self.seed, self._attempts[job.identity])
         self.records.append(record)
         self._seen[job.identity] = record
-        self._series.add(frozen, record, retried=job.source == "retry")
+        self._first_evaluations.add(frozen, record, retried=job.source == "retry")
         self._end_if_done()
         return record
 
@@ -228,13 +231,13 @@ class Study:
             self._end(f"the {self.trials:,} evaluations that were asked for are finished")
 
     def _end(self, reason: str) -> None:
-        self._series.end(self.records)
+        self._first_evaluations.end(self.records)
         self.ended = reason
 
     def _reuse_metrics(self, job: Job) -> bool:
         """Finish a job with another search's metrics; return whether they sufficed."""
-        metrics = self._known.get(job.identity)
-        if metrics is None or self.problem.lacking(metrics) is not None:
+        metrics = self._reusable.get(job.identity)
+        if metrics is None or self.problem.describe_missing(metrics) is not None:
             return False
         self.counts.reused += 1
         self.finish(job, Outcome(metrics, groups=groups_of(metrics)), reused=True)

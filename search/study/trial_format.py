@@ -16,15 +16,15 @@ from space.genes import Genes
 from space.utils.errors import InputError, naming, shown
 
 
-def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:
-    """Return the user attributes of a stored trial.
+def make_attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, Any]:
+    """Make the user attributes of a stored trial.
 
     Args:
-        record, job: Finished evaluation and its job.
+        record, job: The finished evaluation and its job.
         seed: Seed of the search.
         attempt: Number of evaluations of the arch so far, this one included.
     """
-    found: dict[str, Any] = {
+    attrs: dict[str, Any] = {
         "identity": record.identity,
         "arch": [block_to_dict(block) for block in record.arch.blocks],
         "metrics": dict(record.metrics),
@@ -34,18 +34,20 @@ def attributes(record: Record, job: Job, seed: int, attempt: int) -> dict[str, A
         "attempt": attempt,
     }
     if record.error is not None:
-        found["error"] = record.error
+        attrs["error"] = record.error
     if record.reused:
-        found["reused"] = True
+        attrs["reused"] = True
     if record.groups:
-        found["groups"] = {name: [n, list(means)] for name, (n, means) in record.groups.items()}
-    return found
+        attrs["groups"] = {
+            name: [images, list(means)] for name, (images, means) in record.groups.items()
+        }
+    return attrs
 
 
 def is_estimate(trial: FrozenTrial) -> bool:
     """Return whether a trial's metrics are estimates, which earlier versions stored."""
-    attributes = trial.user_attrs if isinstance(trial.user_attrs, Mapping) else {}
-    metrics = attributes.get("metrics")
+    attrs = trial.user_attrs if isinstance(trial.user_attrs, Mapping) else {}
+    metrics = attrs.get("metrics")
     return isinstance(metrics, Mapping) and "racing.seen" in metrics
 
 
@@ -53,42 +55,42 @@ def read_records(trials: Iterable[FrozenTrial], problem: Problem) -> list[Record
     """Return the records of stored trials, one for each arch, in the order of finishing.
 
     A failed arch may have been retried: its last attempt counts. A database may hold a trial twice
-    where the connection broke during its commit.
+    if the connection broke during its commit.
 
     Raises:
         InputError: A trial does not fit the space, or was not written by a search.
     """
     genes = Genes(problem.space)
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     for trial in trials:
         with naming(f"stored trial {trial.number}"):
-            record = _record(trial, problem, genes)
-        if record.identity not in found or found[record.identity].error is not None:
-            found.pop(record.identity, None)
-            found[record.identity] = record
-    return numbered(found.values())
+            record = _read_record(trial, problem, genes)
+        if record.identity not in records or records[record.identity].error is not None:
+            records.pop(record.identity, None)
+            records[record.identity] = record
+    return number_records(records.values())
 
 
-def numbered(records: Iterable[Record]) -> list[Record]:
+def number_records(records: Iterable[Record]) -> list[Record]:
     """Number records by their order."""
     return [replace(record, number=number) for number, record in enumerate(records)]
 
 
 def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
     """Return the metrics of the successful evaluations, by identity."""
-    found: dict[str, Measured] = {}
+    by_identity: dict[str, Measured] = {}
     for trial in trials:
         with naming(f"stored trial {trial.number}"):
-            _check(trial)
+            _check_trial(trial)
             attrs = trial.user_attrs
             if trial.state == TrialState.COMPLETE:
                 metrics = Measured(_read_metrics(attrs), read_groups(attrs.get("groups")))
-                found[str(attrs.get("identity"))] = metrics
-    return found
+                by_identity[str(attrs.get("identity"))] = metrics
+    return by_identity
 
 
-def _check(trial: FrozenTrial) -> None:
-    """Reject trials that no search has stored: Optuna replays whatever a journal says."""
+def _check_trial(trial: FrozenTrial) -> None:
+    """Refuse trials that no search has stored: Optuna replays any valid journal."""
     parts = (trial.user_attrs, trial.system_attrs, trial.params)
     if all(isinstance(part, Mapping) for part in parts):
         values = trial.values if isinstance(trial.values, list) else [trial.values or 0.0]
@@ -101,8 +103,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 62)
 
 
-def _record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
-    _check(trial)
+def _read_record(trial: FrozenTrial, problem: Problem, genes: Genes) -> Record:
+    _check_trial(trial)
     attrs = trial.user_attrs
     with naming("does not fit the space"):
         arch = genes.decode(trial.params)

@@ -27,17 +27,17 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     full = float(macs(largest, space.shape))
     low = macs(space.smallest(), space.shape)
     shares = [
-        limit.most / max(limit.of(largest), 1e-9)
+        limit.most / max(limit.cost(largest), 1e-9)
         for limit in budget.limits
         if limit.name == "macs" or limit.name in problem.latencies
     ]
     top = max(full * min([1.0, *shares]), low)
-    made = [each.arch for each in baselines(space, top) if each.arch is not None]
-    archs = [largest, space.smallest(), *made]
+    hand_made = [each.arch for each in baselines(space, top) if each.arch is not None]
+    archs = [largest, space.smallest(), *hand_made]
     step = (top - low) / RUNGS
     for i in range(1, RUNGS):
         middle = low + step * (i + 0.5)
-        with suppress(InputError):  # no arch has such MACs
+        with suppress(InputError):  # no arch has MACs in this band
             archs.append(space.sample(rng, macs=(middle - step / 2, middle + step / 2)))
     # Equal canonical forms are the same arch, to be proposed once.
     distinct = dict.fromkeys(space.canonical(arch) for arch in archs)

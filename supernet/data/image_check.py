@@ -18,84 +18,83 @@ from supernet.data.loaders import Images, Indices
 from supernet.data.sources import Source
 from supernet.progress import progress_bar
 
-AT_ONCE = 16  # images per task of the thread pool
-MOST_NAMED = 3  # bad images in an error
+IMAGES_PER_TASK = 16  # of the thread pool
+MOST_NAMED = 3  # unreadable images in an error
 SAVE_SECONDS = 60.0
 
 
-def check_images(splits: Sequence[Images], kept: Path) -> None:
-    """Decode the files of all images in parallel, but for those that an earlier check decoded.
+def check_images(splits: Sequence[Images], digest_file: Path) -> None:
+    """Decode the files of all images in parallel, except those that an earlier check decoded.
 
     Args:
         splits: Images to check; those that are no files are skipped.
-        kept: File with the digests of checked files; written every minute, also if the check is
-            interrupted.
+        digest_file: File with the digests of checked images; written every minute, also if the
+            check is interrupted.
 
     Raises:
         InputError: Images cannot be read; the message has their number and the first of them.
     """
-    parts = [part for images in splits for part in _parts(images)]
-    if not parts:
+    chunks = [chunk for images in splits for chunk in _chunks(images)]
+    if not chunks:
         return
-    total = sum(len(indices) for _, indices in parts)
-    known, good, bad = _read_digests(kept), list[int](), list[str]()
-    console, began = Console(stderr=True), time.monotonic()
-    saved = began
+    total = sum(len(indices) for _, indices in chunks)
+    checked, good, errors = _read_digests(digest_file), list[int](), list[str]()
+    console, started = Console(stderr=True), time.monotonic()
+    saved = started
     # Pillow releases the GIL while it decodes, so threads are as fast as processes.
     pool = ThreadPoolExecutor()
     try:
         with progress_bar(console) as bar:
             task = bar.add_task("images", total=total, state="")
-            results = pool.map(partial(_decode, known), parts)
-            for (_, indices), (digests, errors) in zip(parts, results, strict=True):
+            results = pool.map(partial(_decode, checked), chunks)
+            for (_, indices), (digests, messages) in zip(chunks, results, strict=True):
                 good += digests
-                bad += errors
+                errors += messages
                 bar.advance(task, len(indices))
                 if time.monotonic() > saved + SAVE_SECONDS:  # a kill loses a minute of the check
-                    _write_digests(kept, known.union(good))
+                    _write_digests(digest_file, checked.union(good))
                     saved = time.monotonic()
     finally:
         pool.shutdown(cancel_futures=True)
         if good:
-            _write_digests(kept, known.union(good))
-    if bad:
-        more = f"; and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
-        raise InputError(
-            f"{len(bad):,} of {total:,} images cannot be used: {'; '.join(bad[:MOST_NAMED])}{more}"
-        )
+            _write_digests(digest_file, checked.union(good))
+    if errors:
+        more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
+        first = "; ".join(errors[:MOST_NAMED])
+        raise InputError(f"{len(errors):,} of {total:,} images cannot be used: {first}{more}")
     if good:
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - started
         console.print(
             f"{len(good):,} of {total:,} images opened in {seconds:.0f} s: all can be read"
         )
 
 
-def _parts(images: Images) -> Iterator[tuple[Source, Indices]]:
-    """Yield a few images at a time, of those that are files."""
+def _chunks(images: Images) -> Iterator[tuple[Source, Indices]]:
+    """Yield the images that are files, a few at a time."""
     if images.source.digest is not None:
-        for start in range(0, len(images), AT_ONCE):
-            yield images.source, images.indices[start : start + AT_ONCE]
+        for start in range(0, len(images), IMAGES_PER_TASK):
+            yield images.source, images.indices[start : start + IMAGES_PER_TASK]
 
 
-def _decode(known: set[int], part: tuple[Source, Indices]) -> tuple[list[int], list[str]]:
-    """Decode images whose digests are not known; return the digests of good ones, and errors."""
-    source, indices = part
+def _decode(checked: set[int], chunk: tuple[Source, Indices]) -> tuple[list[int], list[str]]:
+    """Decode the images not checked yet; return the digests of good ones, and errors."""
+    source, indices = chunk
     assert source.digest is not None
-    good, bad = list[int](), list[str]()
+    good, errors = list[int](), list[str]()
     for i in indices.tolist():
         digest = source.digest(i)
-        if digest not in known:
+        if digest not in checked:
             try:
                 source.read(i)
             except InputError as error:
-                bad.append(str(error))
+                errors.append(str(error))
             else:
                 good.append(digest)
-    return good, bad
+    return good, errors
 
 
 def _read_digests(path: Path) -> set[int]:
-    """Read the digests of checked files; none where there is no such file."""
+    """Read the digests of checked images; an empty set without a file."""
     try:
         return set(np.fromfile(path, "<u8").tolist())
     except OSError:

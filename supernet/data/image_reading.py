@@ -22,7 +22,7 @@ BLACK_IS_ZERO = 1
 
 
 class DatasetReader:
-    """Reads images from a data set.
+    """A reader of a data set's images.
 
     Args:
         dataset: Result of timm's `create_dataset`, or a sequence of (image, target).
@@ -41,9 +41,9 @@ class DatasetReader:
         if hasattr(dataset, "loader"):
             # torchvision's default loader converts with Pillow's clipping `convert("RGB")`.
             dataset.loader = Image.open
-        listing = dataset if self._reader is None else self._reader
+        indexed = dataset if self._reader is None else self._reader
         # None where images are neither files nor members of a tar file.
-        self.files = getattr(listing, "samples", getattr(listing, "imgs", None))
+        self.files = getattr(indexed, "samples", getattr(indexed, "imgs", None))
 
     def __call__(self, i: int) -> Image.Image:
         """Read image i.
@@ -62,25 +62,25 @@ class DatasetReader:
             ) from None
 
     def digest(self, i: int) -> int:
-        """Return eight bytes that identify this version of the file of image i.
+        """Return a 64-bit hash that identifies this version of the file of image i.
 
-        They are a hash of path, size, time of change, and Pillow's version, since another one may
+        It covers path, size and modification time, and Pillow's version, since another one may
         fail on other files.
         """
-        name, size, changed = self._name(i), -1, -1
+        name, size, modified = self._name(i), -1, -1
         # Reading the image raises an error that names the reason.
         with suppress(OSError):
-            found = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
-            size, changed = found.st_size, found.st_mtime_ns
+            status = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
+            size, modified = status.st_size, status.st_mtime_ns
         path = os.path.abspath(name)  # noqa: PTH100 - pathlib takes longer, a million times
-        what = repr((path, size, changed, PIL.__version__))
-        return int.from_bytes(hashlib.blake2b(what.encode(), digest_size=8).digest(), "little")
+        key = repr((path, size, modified, PIL.__version__))
+        return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
     def _name(self, i: int) -> str:
         """Return the path of image i, or the best name that the data set has for it."""
         if self.files is None:
-            known = None if self._reader is None else self._reader.filename(i, absolute=True)
-            return str(known or type(self._dataset).__name__)
+            name = None if self._reader is None else self._reader.filename(i, absolute=True)
+            return str(name or type(self._dataset).__name__)
         if self._tar is None:
             return str(self.files[i][0])
         member, _, inner_tar = self.files[i]
@@ -107,7 +107,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         *colours, alpha = extrema
         if alpha[0] < alpha[1] and all(low == high for low, high in colours):
             raise ValueError(
-                "it has one colour, and its picture is in its transparency alone; save it on a "
+                "it has one colour, and its picture is in the alpha channel alone; save it on a "
                 "background"
             )
     return image.convert("RGB")

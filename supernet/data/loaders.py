@@ -1,7 +1,7 @@
 """Batches and loaders. An augmented image is a function of (seed, epoch, image).
 
-So a resumed training is exact: the sampler starts at any step of an epoch, and each sample seeds
-all generators before its augmentation, in whichever worker.
+So a resumed training is exact: the sampler can start at any step of an epoch, and all generators
+are seeded before the augmentation of each sample, in whichever worker.
 """
 
 from __future__ import annotations
@@ -45,10 +45,16 @@ class Batch(NamedTuple):
 
 
 class Images(Dataset[Sample | InputError]):
-    """Transformed images of a source; a key is (epoch, index), with epoch -1 for evaluation.
+    """Transformed images of a source, by (epoch, position); epoch -1 is for evaluation.
 
-    An image that cannot be read is returned as its error: one raised in a worker would carry the
+    For an image that cannot be read the error is returned: one raised in a worker would carry the
     worker's traceback.
+
+    Args:
+        source: The source.
+        indices: Indices into the source, by position.
+        transform: The transform.
+        seed: Seed of the augmentation.
     """
 
     def __init__(self, source: Source, indices: Indices, transform: Any, seed: int) -> None:
@@ -61,8 +67,8 @@ class Images(Dataset[Sample | InputError]):
         return len(self.indices)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample | InputError:
-        epoch, place = key
-        index = int(self.indices[place])
+        epoch, position = key
+        index = int(self.indices[position])
         draw = 0.0
         if epoch >= 0:
             draw = float(seed_all(self.seed, epoch, index, devices=False).random())
@@ -101,7 +107,7 @@ class ShuffledBatches:
         order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
         # The batches of all processes, joined, equal the batch of a training by one process.
         size, count, rank = self.batch, self.processes.count, self.processes.rank
-        keys = [(epoch, int(place)) for place in order]
+        keys = [(epoch, int(position)) for position in order]
         starts = [(step * count + rank) * size for step in range(first, self.steps)]
         batches = [keys[start : start + size] for start in starts]
         for batch in _Loader(self.images, batches, self.workers):
@@ -118,7 +124,7 @@ class UserBatches:
         self.steps = len(loader)
 
     def epoch(self, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
-        """Yield all batches of an epoch, after `sampler.set_epoch` where there is one."""
+        """Yield all batches of an epoch, after calling `sampler.set_epoch` if there is one."""
         assert first == 0
         set_epoch = getattr(getattr(self.loader, "sampler", None), "set_epoch", None)
         if set_epoch is not None:
@@ -153,32 +159,32 @@ def images_and_targets(batch: Any, name: str) -> tuple[Tensor, Tensor]:
 
 
 def all_batches(loader: Iterable[Any], name: str) -> list[tuple[Tensor, Tensor]]:
-    """Return (images, targets) of all batches of a user's own loader, but for empty ones.
+    """Return (images, targets) of all batches of a user's own loader, without empty ones.
 
     Raises:
         InputError: There are no images, or a batch is invalid; the loader is called `name`.
     """
     pairs = (images_and_targets(batch, name) for batch in loader)
-    found = [(images, targets) for images, targets in pairs if len(targets)]
-    if not found:
-        raise InputError(f"{name}: must hold images to judge on, got none")
-    return found
+    batches = [(images, targets) for images, targets in pairs if len(targets)]
+    if not batches:
+        raise InputError(f"{name}: must have images to evaluate on, got none")
+    return batches
 
 
-def evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:
+def make_evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:
     """Make a loader of (images, targets, 0) in order, without augmentation."""
-    places = [(-1, place) for place in range(len(images))]
-    batches = [places[start : start + batch] for start in range(0, len(places), batch)]
+    keys = [(-1, position) for position in range(len(images))]
+    batches = [keys[start : start + batch] for start in range(0, len(keys), batch)]
     return _Loader(images, batches, workers)
 
 
 def seed_all(*key: int, devices: bool = True) -> np.random.Generator:
-    """Seed all global generators from a key; returns a numpy generator seeded by it too.
+    """Seed all global generators from a key; return a numpy generator seeded by it too.
 
     Args:
         key: Non-negative integers.
-        devices: Whether to seed torch's generators of GPUs. It queues a stack trace where they are
-            not yet initialised: 1 ms, as much as decoding an image.
+        devices: Whether to seed torch's generators of GPUs. Where they are not yet initialised,
+            torch records a stack trace: 1 ms, as much as decoding an image.
     """
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(int(words[0]))
@@ -189,26 +195,26 @@ def seed_all(*key: int, devices: bool = True) -> np.random.Generator:
 
 
 @cache
-def _leaving(process: int) -> Any:
+def _exit_flag(process: int) -> Any:
     """Return a flag in memory shared with the workers: 1 once process `process` exits."""
-    leaving = multiprocessing.RawValue("b", 0)
+    exiting = multiprocessing.RawValue("b", 0)
     # Priority 100 runs before multiprocessing sends SIGTERM to the workers and joins them.
-    Finalize(None, setattr, (leaving, "value", 1), exitpriority=100)
-    return leaving
+    Finalize(None, setattr, (exiting, "value", 1), exitpriority=100)
+    return exiting
 
 
-def _heed_no_signals(leaving: Any, worker: int) -> None:
+def _ignore_signals(exiting: Any, worker: int) -> None:
     """Ignore signals in a worker: schedulers signal all processes, but training finishes its step.
 
     SIGTERM from the exiting main process ends the worker at once by `os._exit`, as torch's handler
     does: Python's normal exit would block on a queue that nobody reads any more.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if leaving.value else None)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if exiting.value else None)
 
 
 class _Loader(DataLoader[Any]):
-    """A loader of batches of keys, which raises the errors of its workers where it is iterated."""
+    """A loader of batches of keys, which raises its workers' errors in the main process."""
 
     def __init__(self, images: Images, batches: list[list[tuple[int, int]]], workers: int) -> None:
         super().__init__(
@@ -219,7 +225,7 @@ class _Loader(DataLoader[Any]):
             # Without a generator of its own the loader would draw from the global one.
             generator=torch.Generator().manual_seed(0),
             collate_fn=_collate,
-            worker_init_fn=partial(_heed_no_signals, _leaving(os.getpid())) if workers else None,
+            worker_init_fn=partial(_ignore_signals, _exit_flag(os.getpid())) if workers else None,
         )
 
     def __iter__(self) -> Any:

@@ -29,7 +29,7 @@ SYNONYMS = (
     ("test", "testing"),
 )
 DIGITS_TEST_SHARE = 4
-SCRIPTLESS = 4  # first major version of `datasets` that runs no scripts
+SCRIPTLESS_MAJOR = 4  # first major version of `datasets` that runs no scripts
 # timm's other kinds are streams, which have no length. Opening them also runs shell commands from
 # the root (wds), or code that comes with a data set (tfds).
 RANDOM_ACCESS = ("torch/", "hfds/")
@@ -70,24 +70,26 @@ def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
     """Open the training and the test split.
 
     Raises:
-        InputError: There are no images, the splits share some, or they do not have the same two or
-            more classes.
+        InputError: There are no images, the splits share some, or they do not have the same
+            classes, two or more.
     """
     if config.name == "digits":
-        return _digits()
-    train_set, test_set = (_open(config, each) for each in (config.train_split, config.test_split))
+        return _load_digits()
+    train_set, test_set = (
+        _open_dataset(config, split) for split in (config.train_split, config.test_split)
+    )
     if _share_images(train_set, test_set):
         raise InputError(
             f"dataset.test_split: {config.test_split!r} shares images with the training split "
             f"{config.train_split!r}; final figures need images that were not trained on"
         )
-    train = _source(train_set, config, config.train_split)
-    test = _source(test_set, config, config.test_split)
+    train = _make_source(train_set, config, config.train_split)
+    test = _make_source(test_set, config, config.test_split)
     _check_classes(config, train, test)
     return train, test
 
 
-def _digits() -> tuple[Source, Source]:
+def _load_digits() -> tuple[Source, Source]:
     """Load scikit-learn's 1,797 digits (8 x 8); every fourth of a class is in the test split."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import, seldom needed
 
@@ -99,15 +101,15 @@ def _digits() -> tuple[Source, Source]:
         is_test[np.flatnonzero(targets == label)[DIGITS_TEST_SHARE - 1 :: DIGITS_TEST_SHARE]] = True
     classes = tuple(str(name) for name in bunch.target_names)
 
-    def source(split: str, which: NDArray[np.bool_]) -> Source:
-        images = [(Image.fromarray(each), None) for each in pixels[which]]
-        return Source(targets[which], classes, DatasetReader(images, split))
+    def source(split: str, mask: NDArray[np.bool_]) -> Source:
+        images = [(Image.fromarray(each), None) for each in pixels[mask]]
+        return Source(targets[mask], classes, DatasetReader(images, split))
 
     return source("train", ~is_test), source("test", is_test)
 
 
-def _open(config: DatasetConfig, split: str) -> Any:
-    """Open a data set by timm's `create_dataset`."""
+def _open_dataset(config: DatasetConfig, split: str) -> Any:
+    """Open a data set with timm's `create_dataset`."""
     name, root = config.name, config.root
     if name in ("folder", "tar"):
         name, root = "", str(_split_folder(config, split))
@@ -127,8 +129,8 @@ def _open(config: DatasetConfig, split: str) -> Any:
         ) from None
 
 
-def _source(dataset: Any, config: DatasetConfig, split: str) -> Source:
-    """Make the source of a data set, without decoding images."""
+def _make_source(dataset: Any, config: DatasetConfig, split: str) -> Source:
+    """Make the source of a data set without decoding images."""
     reader = getattr(dataset, "reader", None)
     if reader is None:
         targets = getattr(dataset, "targets", getattr(dataset, "labels", []))
@@ -156,26 +158,26 @@ def _share_images(train: Any, test: Any) -> bool:
     Configured split names are no proof: `val` and `valid` may be one folder, and for torchvision's
     CIFAR-10 every name but train is the test split.
     """
-    both = [getattr(each, "reader", each) for each in (train, test)]
-    parts = [getattr(each, "split", getattr(each, "train", None)) for each in both]
-    if None not in parts:
+    readers = [getattr(each, "reader", each) for each in (train, test)]
+    splits = [getattr(each, "split", getattr(each, "train", None)) for each in readers]
+    if None not in splits:
         # Hugging Face slices: `train[90%:]` is a part of `train`.
-        wholes = [str(part).partition("[")[0] for part in parts]
-        return parts[0] == parts[1] or parts[0] == wholes[1] or parts[1] == wholes[0]
-    roots = [Path(each.root).resolve() for each in both if getattr(each, "root", None)]
+        unsliced = [str(split).partition("[")[0] for split in splits]
+        return splits[0] == splits[1] or splits[0] == unsliced[1] or splits[1] == unsliced[0]
+    roots = [Path(each.root).resolve() for each in readers if getattr(each, "root", None)]
     return any(one.is_relative_to(other) for one, other in permutations(roots, 2))
 
 
 def _check_scriptless() -> None:
     """Refuse versions of `datasets` that run the script of a data set."""
     try:
-        found = version("datasets")
+        installed = version("datasets")
     except PackageNotFoundError:
-        found = "0"
-    if int(found.split(".")[0]) < SCRIPTLESS:
+        installed = "0"
+    if int(installed.split(".")[0]) < SCRIPTLESS_MAJOR:
         raise InputError(
-            f"dataset.name: hfds/NAME needs the package datasets, version {SCRIPTLESS} or later, "
-            "where no script of a data set is run"
+            f"dataset.name: hfds/NAME needs the package datasets, version {SCRIPTLESS_MAJOR} or "
+            "later, where no script of a data set is run"
         )
 
 
@@ -197,27 +199,30 @@ def _split_folder(config: DatasetConfig, split: str) -> Path:
     root = Path(config.root)
     if not root.exists():
         raise InputError(f"dataset.root: {root} does not exist")
-    names: tuple[str, ...] = next((group for group in SYNONYMS if split in group), ())
-    tried = [root / name for name in (split, *names)]
-    tried += [path.with_name(f"{path.name}.tar") for path in tried]
-    for path in tried:
+    synonyms: tuple[str, ...] = next((group for group in SYNONYMS if split in group), ())
+    candidates = [root / name for name in (split, *synonyms)]
+    candidates += [path.with_name(f"{path.name}.tar") for path in candidates]
+    for path in candidates:
         if path.exists():
             return path
-    there = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "a file"
-    raise InputError(f"dataset.root: {root} has no split {split!r}; it holds {there or 'nothing'}")
+    contents = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "a file"
+    raise InputError(
+        f"dataset.root: {root} has no split {split!r}; it holds {contents or 'nothing'}"
+    )
 
 
 def _check_classes(config: DatasetConfig, train: Source, test: Source) -> None:
+    """Refuse splits that do not have the same classes, two or more."""
     if len(train.classes) < 2:
         raise InputError(
             f"dataset: the split {config.train_split!r} has the class "
             f"{shown(train.classes[0])} alone; two or more are needed, each a folder of its images"
         )
-    every = (*train.classes, *test.classes)
+    classes = (*train.classes, *test.classes)
     for split, source in ((config.train_split, train), (config.test_split, test)):
         labels = set(np.unique(source.targets).tolist())
-        there = {name for label, name in enumerate(source.classes) if label in labels}
-        missing = [name for name in dict.fromkeys(every) if name not in there]
+        present = {name for label, name in enumerate(source.classes) if label in labels}
+        missing = [name for name in dict.fromkeys(classes) if name not in present]
         if missing:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             names = ", ".join(missing[:5])

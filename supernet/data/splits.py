@@ -1,4 +1,4 @@
-"""Splits and transforms of a run, by the `data` section of its config."""
+"""Splits and transforms of a run, from the `data` section of its config."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchvision.transforms import Compose, Grayscale
 from space.utils.errors import InputError
 from space.utils.values import check_seed
 from supernet.config import AugmentConfig, DataConfig, InputConfig
-from supernet.data.loaders import Images, Indices, ShuffledBatches, evaluation_loader
+from supernet.data.loaders import Images, Indices, ShuffledBatches, make_evaluation_loader
 from supernet.data.sources import Source, open_sources
 from supernet.tasks.base import Array, Task
 
@@ -24,7 +24,14 @@ GREY, RGB = 1, 3
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a run: training batches, and loaders of the search and test splits."""
+    """The data of a run.
+
+    Args:
+        train: Training batches.
+        search, test: Loaders of the search and test splits.
+        search_indices: Indices of the search split in the training data, to store with the run.
+        input: Input size, mean, std, crop and interpolation, as in arch files.
+    """
 
     train: ShuffledBatches
     search: DataLoader[Any]
@@ -57,11 +64,11 @@ def open_data(
     """
     check_seed(seed)
     train, test = sources or open_sources(config.dataset)
-    look = _look(config.input, backbone)
+    data_config = _resolve_input(config.input, backbone)
     strata = train.targets if task is None else task.strata(train.targets)
-    pool, held = cut(strata, config, seed, search_indices)
-    _check_classes(strata, train_limit=pool, search_share=held)
-    augmented = _transform(look, is_training=True, **_augmentation(config.augment))
+    pool, held_out = split_indices(strata, config, seed, search_indices)
+    _check_classes(strata, train_limit=pool, search_share=held_out)
+    augmented = _make_transform(data_config, is_training=True, **_augmentation_args(config.augment))
     batches = ShuffledBatches(Images(train, pool, augmented, seed), config.batch, config.workers)
     if not batches.steps:
         images = len(pool) // batches.processes.count
@@ -70,43 +77,43 @@ def open_data(
             "process"
         )
     # Random, since folders are sorted by class; the same for every seed, so that runs compare.
-    tests = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
+    test_indices = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
     # Shuffled: the recall of selectors is measured on the first images only.
-    shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held)
+    shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held_out)
 
     def loader(source: Source, indices: Indices) -> DataLoader[Any]:
-        images = Images(source, indices, _transform(look), seed)
-        return evaluation_loader(images, config.eval_batch, config.workers)
+        images = Images(source, indices, _make_transform(data_config), seed)
+        return make_evaluation_loader(images, config.eval_batch, config.workers)
 
-    preprocessing = {k: list(v) if isinstance(v, tuple) else v for k, v in look.items()}
+    preprocessing = {k: list(v) if isinstance(v, tuple) else v for k, v in data_config.items()}
     return Data(
         train=batches,
         search=loader(train, shuffled),
-        test=loader(test, tests),
-        search_indices=held,
+        test=loader(test, test_indices),
+        search_indices=held_out,
         input={"size": preprocessing.pop("input_size"), **preprocessing},
     )
 
 
 def _check_classes(strata: Array, **parts: Indices) -> None:
-    """Refuse parts of one class alone, by the option that makes them, of data with several."""
+    """Refuse parts with a single class, of data with several; `parts` are by option."""
     if len(np.unique(strata)) == 1:
         return
     for option, part in parts.items():
         if len(np.unique(strata[part])) == 1:
             raise InputError(
-                f"data.{option}: leaves {len(part):,} images of one class alone, of which every "
+                f"data.{option}: leaves {len(part):,} images of one class alone, on which every "
                 "network is right; more are needed"
             )
 
 
-def _transform(look: dict[str, Any], **training: Any) -> Any:
+def _make_transform(data_config: dict[str, Any], **training: Any) -> Any:
     """Make timm's transform of an RGB image, preceded by grey conversion for grey backbones."""
-    transform = create_transform(**look, **training)
-    return Compose([Grayscale(), transform]) if look["input_size"][0] == GREY else transform
+    transform = create_transform(**data_config, **training)
+    return Compose([Grayscale(), transform]) if data_config["input_size"][0] == GREY else transform
 
 
-def _augmentation(config: AugmentConfig) -> dict[str, Any]:
+def _augmentation_args(config: AugmentConfig) -> dict[str, Any]:
     return {
         "scale": config.crop_scale,
         "hflip": config.hflip,
@@ -117,7 +124,7 @@ def _augmentation(config: AugmentConfig) -> dict[str, Any]:
     }
 
 
-def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
+def _resolve_input(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
     """Resolve timm's data config; values of `config` override the backbone's."""
     channels = backbone.in_chans
     if channels not in (GREY, RGB):
@@ -125,40 +132,52 @@ def _look(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
             f"backbone.args: in_chans is {channels}, images have {RGB} channels, or as grey ones "
             f"{GREY}"
         )
-    given = {key: value for key, value in asdict(config).items() if value is not None}
-    for key in {"mean", "std"} & set(given):
-        if len(given[key]) != channels:
+    overrides = {key: value for key, value in asdict(config).items() if value is not None}
+    for key in {"mean", "std"} & set(overrides):
+        if len(overrides[key]) != channels:
             raise InputError(
                 f"data.input.{key}: must have {channels} values, one for each channel, got "
-                f"{len(given[key])}"
+                f"{len(overrides[key])}"
             )
-    given["input_size"] = (channels, *backbone.patch_embed.img_size)
-    look = dict(resolve_data_config(given, model=backbone, verbose=False))
+    overrides["input_size"] = (channels, *backbone.patch_embed.img_size)
+    data_config = dict(resolve_data_config(overrides, model=backbone, verbose=False))
     if channels == GREY:
         # timm gives three-channel values for one-channel models too.
-        look |= {key: (sum(look[key]) / len(look[key]),) for key in ("mean", "std")}
-    return look
+        data_config |= {
+            key: (sum(data_config[key]) / len(data_config[key]),) for key in ("mean", "std")
+        }
+    return data_config
 
 
-def cut(
-    strata: Indices, config: DataConfig, seed: int, held: Sequence[int] | None
+def split_indices(
+    strata: Indices, config: DataConfig, seed: int, stored: Sequence[int] | None
 ) -> tuple[Indices, Indices]:
-    """Return the indices to train on, and those of the search split: a share of each stratum."""
+    """Return the indices to train on, and those of the search split: a share of each stratum.
+
+    Args:
+        strata: Stratum of each image.
+        config: The `data` section.
+        seed: Seed of the split.
+        stored: The search split stored by a run; None draws a new one.
+
+    Raises:
+        InputError: The search split is empty, or the stored one is of other data.
+    """
     rng = np.random.default_rng((seed, 0xC07))
     limit = config.train_limit or len(strata)
     pool = np.sort(rng.permutation(len(strata))[:limit])
     share = min(config.search_share, config.search_limit / len(pool))
-    if held is None:
-        held = []
+    held_out = [] if stored is None else list(stored)
+    if stored is None:
         for stratum in np.unique(strata[pool]):
             members = rng.permutation(pool[strata[pool] == stratum])
-            held += members[: round(share * len(members))].tolist()
-    elif not all(0 <= index < len(strata) for index in held):
+            held_out += members[: round(share * len(members))].tolist()
+    elif not all(0 <= index < len(strata) for index in held_out):
         raise InputError(
             f"the stored search split is of other data: it has images beyond the {len(strata)} "
             "that there are"
         )
-    chosen = np.sort(np.asarray(held, dtype=np.int64))
+    chosen = np.sort(np.asarray(held_out, dtype=np.int64))
     if not len(chosen):
         raise InputError(
             f"data.search_share: {config.search_share} of {len(pool)} training images leaves no "

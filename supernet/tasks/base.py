@@ -1,6 +1,6 @@
 """The interface of a task.
 
-B images; the task defines the shapes of outputs and targets.
+B images; each task defines the shapes of its outputs and targets.
 """
 
 from __future__ import annotations
@@ -63,17 +63,17 @@ class Task(ABC):
 
     @property
     def contents(self) -> str:
-        """What the data are of, in words: "10 classes"."""
+        """Description of the data's targets, such as "10 classes"."""
         return f"{len(self.classes)} classes" if self.classes else self.name
 
     @property
     def needs(self) -> str:
-        """The head that the data needs, in words: "the data 10 classes"."""
+        """Description of the data's targets for messages, such as "the data 10 classes"."""
         return f"the data {self.contents}"
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Return all values that training results depend on."""
+        """Return the values of the task that training results depend on."""
 
     def fits(self, backbone: VisionTransformer) -> bool:
         """Return whether the backbone's head has this task's outputs."""
@@ -84,10 +84,10 @@ class Task(ABC):
         """Give the backbone a new head for this task, the same at each call."""
 
     def check_batch(self, batch: int, place: str = "data.batch") -> None:  # noqa: B027
-        """Refuse a batch size that cannot be trained with; `place` names its option.
+        """Refuse a batch size that training cannot use; `place` names its option.
 
         Raises:
-            InputError: The batch size cannot be trained with.
+            InputError: The batch size is invalid.
         """
 
     def mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,12 +106,12 @@ class Task(ABC):
     def statistics(
         self, output: Tensor, targets: Tensor, reference: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Compute the statistics of each image that `reduce` takes, (B, ...) by name.
+        """Compute the statistics of each image for `reduce`, (B, ...) by name.
 
         Args:
             output: A network's output.
             targets: The targets.
-            reference: The full network's output, if known.
+            reference: The full network's output; None where it is unknown.
         """
 
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:

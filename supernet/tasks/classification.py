@@ -19,7 +19,7 @@ from supernet.config import AugmentConfig
 from supernet.precision import at_least_float32
 from supernet.tasks.base import Array, Task
 
-# Checkpoints hold these, and are compared with them: a metric that is added does not belong here.
+# A part of the identity that checkpoints store, so new metrics must not be added.
 _STORED_DIRECTIONS = {"top1": "max", "top5": "max", "cross_entropy": "min", "kl": "min"}
 
 
@@ -112,23 +112,23 @@ class Classification(Task):
             reference: Logits of the full network, for `kl`.
         """
         logits = at_least_float32(output)
-        own = logits.gather(1, targets[:, None])
-        lower = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
+        target_logits = logits.gather(1, targets[:, None])
+        is_lower = torch.arange(logits.shape[1], device=logits.device) < targets[:, None]
         # Of equal logits the lower label comes first, as in argmax.
-        rank = ((logits > own) | ((logits == own) & lower)).sum(dim=1)
+        rank = ((logits > target_logits) | ((logits == target_logits) & is_lower)).sum(dim=1)
         is_nan = logits.isnan().any(dim=1)
 
-        def is_among(first: int) -> Tensor:
-            return (rank < first).to(logits.dtype).masked_fill(is_nan, torch.nan)
+        def is_in_top(k: int) -> Tensor:
+            return (rank < k).to(logits.dtype).masked_fill(is_nan, torch.nan)
 
-        found = {
-            "top1": is_among(1),
-            "top5": is_among(5),
+        statistics = {
+            "top1": is_in_top(1),
+            "top5": is_in_top(5),
             "cross_entropy": F.cross_entropy(logits, targets, reduction="none"),
         }
         if reference is not None:
-            found["kl"] = self.divergence(logits, reference)
-        return found
+            statistics["kl"] = self.divergence(logits, reference)
+        return statistics
 
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
         with torch.random.fork_rng(devices=[]):

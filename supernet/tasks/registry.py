@@ -25,8 +25,8 @@ class Metric:
         name: Name in configs, files and Python.
         direction: Direction of optimisation.
         title: Name in sentences and on axes.
-        unit: Any unit; "%" for shares, which are displayed times 100.
-        hub_type: Name on the Hugging Face Hub, if another.
+        unit: Unit; "%" for shares, which are displayed times 100.
+        hub_type: Name on the Hugging Face Hub; empty for `name`.
     """
 
     name: str
@@ -44,13 +44,13 @@ class TaskEntry(NamedTuple):
     """The registry entry of a task.
 
     Args:
-        place: Module and class, as `module:Class`.
+        class_path: Module and class, as `module:Class`.
         metrics: Its metrics, the primary one first.
         pipeline_tag: Name of the task on the Hugging Face Hub.
-        network: What a network for it is called in a sentence.
+        network: Noun phrase for its networks, to begin sentences with.
     """
 
-    place: str
+    class_path: str
     metrics: tuple[Metric, ...]
     pipeline_tag: str = "other"
     network: str = "A network"
@@ -89,8 +89,8 @@ def task_metrics(name: str = DEFAULT_TASK) -> tuple[Metric, ...]:
 
 def find_metric(name: str) -> Metric | None:
     """Return the metric of that name, of any task; None if no task has one."""
-    every = (metric for entry in _tasks.values() for metric in entry.metrics)
-    return next((metric for metric in every if metric.name == name), None)
+    metrics = (metric for entry in _tasks.values() for metric in entry.metrics)
+    return next((metric for metric in metrics if metric.name == name), None)
 
 
 def secondary_metrics() -> list[str]:
@@ -110,15 +110,15 @@ def task_class(name: str) -> type[Task]:
     Raises:
         InputError: There is no such task.
     """
-    found: type[Task] = resolve_name(task_entry(name).place)
-    return found
+    task: type[Task] = resolve_name(task_entry(name).class_path)
+    return task
 
 
 def register(name: str, entry: TaskEntry) -> None:
     """Add a task; needed in every process that trains or evaluates it.
 
     Raises:
-        InputError: There is one of that name, or a metric of that name that differs.
+        InputError: The name is taken, or another task has a metric of the same name that differs.
     """
     if name in _tasks:
         raise InputError(f"task {shown(name)}: there is one of that name")
@@ -129,7 +129,7 @@ def register(name: str, entry: TaskEntry) -> None:
 
 
 def task_entry(name: str) -> TaskEntry:
-    """What the registry says of a task.
+    """Return the registry entry of a task.
 
     Raises:
         InputError: There is no such task.

@@ -1,7 +1,7 @@
 """Checkpoints of a training: the last two, each with a checksum, so that one is always intact.
 
-A file holds what `torch.save` writes, then a mark and the SHA-256 of all before it: torch ignores
-trailing bytes, and loads a file with a flipped bit without an error.
+A file holds the output of `torch.save`, then a mark and the SHA-256 of all bytes before it: torch
+ignores trailing bytes, and loads a file with a flipped bit without an error.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from space.utils.errors import InputError, one_line, shown
 MARK = b"tokennas-sha256:"
 
 
-class Found(NamedTuple):
-    """The checkpoint that was loaded.
+class LoadedCheckpoint(NamedTuple):
+    """A loaded checkpoint.
 
     Args:
         state: State of the newest intact checkpoint; None without a checkpoint.
@@ -31,7 +31,7 @@ class Found(NamedTuple):
     notes: list[str]
 
 
-def previous(path: Path) -> Path:
+def previous_path(path: Path) -> Path:
     """Return the path of the checkpoint before the one at `path`."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
@@ -46,17 +46,17 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getbuffer()
-    with replacing(path, previous(path)) as file:
+    with replacing(path, previous_path(path)) as file:
         file.write(data)
         file.write(MARK + sha256(data).digest())
 
 
-def load_checkpoint(path: Path) -> Found:
+def load_checkpoint(path: Path) -> LoadedCheckpoint:
     """Load the newest intact checkpoint onto the CPU, running no code.
 
-    Broadcast GPU tensors would be unpickled onto the same GPU by every process.
+    On the CPU, since every process would unpickle broadcast GPU tensors onto the same GPU.
 
-    A damaged checkpoint is renamed to `*.broken`, so that the next save does not replace an intact
+    A damaged checkpoint is renamed to `*.broken`, so that the next save does not replace the intact
     one by it. Half-written files of killed processes are removed.
 
     Raises:
@@ -65,19 +65,19 @@ def load_checkpoint(path: Path) -> Found:
     remove_half_written(path.parent)
     state: dict[str, Any] | None = None
     broken, notes = list[Path](), list[str]()
-    for each in (path, previous(path)):
-        if state is None and each.exists():
+    for file in (path, previous_path(path)):
+        if state is None and file.exists():
             try:
-                state = _read(each)
+                state = _read(file)
             except InputError as error:
-                broken.append(each)
-                notes.append(f"{each}: no whole checkpoint: {error}")
+                broken.append(file)
+                notes.append(f"{file}: not an intact checkpoint: {error}")
     if broken and state is None:
-        raise InputError(f"{notes[0]}; delete it to go anew")
-    for each in broken:
-        with writing(each):
-            each.replace(each.with_name(f"{each.name}.broken"))
-    return Found(state, notes)
+        raise InputError(f"{notes[0]}; delete it to start anew")
+    for file in broken:
+        with writing(file):
+            file.replace(file.with_name(f"{file.name}.broken"))
+    return LoadedCheckpoint(state, notes)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -92,5 +92,5 @@ def _read(path: Path) -> dict[str, Any]:
     except Exception as error:  # torch raises many types for damaged files
         raise InputError(one_line(error)) from None
     if not isinstance(state, dict):
-        raise InputError(f"it holds no state but {shown(state)}")
+        raise InputError(f"it must hold a mapping, got {shown(state)}")
     return state

@@ -31,7 +31,7 @@ class Cell(NamedTuple):
         return max(len(self.name), len(self.value), 5) + 2
 
 
-class Journal:
+class TrainingLog:
     """The log of a training, one row per epoch.
 
     Args:
@@ -39,7 +39,7 @@ class Journal:
         title: Title of the table.
         legend: Meaning of the columns, printed once.
         quiet: Whether to print nothing.
-        figures: Units of the metric groups to print beside the losses, by group.
+        units: Units of the metric groups to print beside the losses, by group.
     """
 
     def __init__(
@@ -48,18 +48,18 @@ class Journal:
         title: str,
         legend: str = "",
         quiet: bool = False,
-        figures: Mapping[str, str] | None = None,
+        units: Mapping[str, str] | None = None,
     ) -> None:
         self.path = None if folder is None else folder / "log.jsonl"
         # File names may look like rich's markup.
         self.title = escape(title)
         self.legend = legend
-        self.figures = figures or {}
+        self.units = units or {}
         self.console = Console(stderr=True, quiet=quiet)
         self._columns: list[tuple[str, str]] = []
-        self._board = _tensorboard(folder)
+        self._tensorboard = _open_tensorboard(folder)
 
-    def restore(self, epoch: int) -> None:
+    def drop_rows(self, epoch: int) -> None:
         """Drop the rows from `epoch` on, which were never checkpointed."""
         if self.path is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -70,11 +70,11 @@ class Journal:
         if self.path is not None:
             with writing(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-        if self._board is not None:
+        if self._tensorboard is not None:
             for name, value in row.items():
-                self._board.add_scalar(name, value, row["epoch"])
-        cells = _format_row(row, self.figures)
-        shown = _fit(cells, self.console.width) if self.console.is_terminal else cells
+                self._tensorboard.add_scalar(name, value, row["epoch"])
+        cells = _format_row(row, self.units)
+        shown = _fit_cells(cells, self.console.width) if self.console.is_terminal else cells
         columns = [(cell.group, cell.name) for cell in shown]
         if columns != self._columns:
             if not self._columns and self.legend:
@@ -86,7 +86,7 @@ class Journal:
             self._columns = columns
         self._print(_join_values(shown))
 
-    def note(self, *lines: str) -> None:
+    def print_lines(self, *lines: str) -> None:
         """Print messages between the rows."""
         for line in lines:
             self._print(escape(line))
@@ -96,14 +96,14 @@ class Journal:
         self.console.print(text, highlight=False, soft_wrap=not self.console.is_terminal)
 
     @contextmanager
-    def progress(self, total: int, done: int) -> Iterator[Any]:
-        """Show a progress bar over all steps; yields a function that advances it with a text."""
+    def show_progress(self, total: int, done: int) -> Iterator[Any]:
+        """Show a progress bar over all steps; yield a function that advances it with a text."""
         with progress_bar(self.console) as bar:
             task = bar.add_task(self.title, total=total, completed=done, state="")
             yield lambda state: bar.update(task, advance=1, state=state)
 
 
-def _format_row(row: Row, figures: Mapping[str, str]) -> list[Cell]:
+def _format_row(row: Row, units: Mapping[str, str]) -> list[Cell]:
     cells = [Cell("", "epoch", str(row["epoch"] + 1))]
     for key, value in row.items():
         group, _, name = key.partition("/")
@@ -111,20 +111,20 @@ def _format_row(row: Row, figures: Mapping[str, str]) -> list[Cell]:
             cells.append(Cell(group, name, f"{value:.3f}"))
         elif key == "grad_norm":
             cells.append(Cell("grad", "norm", f"{value:.2f}"))
-        elif group in figures:
-            unit = figures[group]
+        elif group in units:
+            unit = units[group]
             text = f"{100 * value:.1f}" if unit == "%" else f"{value:.4g}"
             cells.append(Cell(f"{group} {unit}".rstrip(), name, text))
     return [*cells, Cell("", "images/s", f"{row['images_per_second']:.0f}")]
 
 
-def _fit(cells: list[Cell], width: int) -> list[Cell]:
+def _fit_cells(cells: list[Cell], width: int) -> list[Cell]:
     """Drop cells until the rest fit into `width` without wrapping."""
     kept = list(cells)
     metrics = list(dict.fromkeys(c.group for c in cells if c.group not in ("", "loss", "grad")))
     # The operators' metrics are dropped first, the task's own metric last.
     for group in (*reversed(metrics[1:]), "loss", "grad", *metrics[:1]):
-        for cell in reversed([cell for cell in cells if cell.group == group]):
+        for cell in reversed([each for each in cells if each.group == group]):
             if len(_join_values(kept)) > width:
                 kept.remove(cell)
     return kept
@@ -144,7 +144,7 @@ def _join_values(cells: list[Cell]) -> str:
     return "".join(cell.value.rjust(cell.width - 2) + "  " for cell in cells).rstrip()
 
 
-def _tensorboard(folder: Path | None) -> Any:
+def _open_tensorboard(folder: Path | None) -> Any:
     if folder is None or find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional

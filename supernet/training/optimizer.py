@@ -26,7 +26,7 @@ def check_optimizer(recipe: Recipe) -> None:
     """Check that timm has the recipe's optimiser and takes its arguments.
 
     Raises:
-        InputError: The optimiser is unknown, or its arguments are wrong.
+        InputError: The optimiser is unknown, or its arguments are invalid.
     """
     dummy = nn.Parameter(torch.zeros(2, 2))
     _create_optimizer([{"params": [dummy]}], recipe)
@@ -36,7 +36,7 @@ def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
     """Make timm's optimiser; parameters of auxiliary losses get a group without weight decay.
 
     Raises:
-        InputError: The optimiser is unknown, or its arguments are wrong.
+        InputError: The optimiser is unknown, or its arguments are invalid.
     """
     decay: dict[str, Any] = {
         "weight_decay": recipe.weight_decay,
@@ -46,20 +46,20 @@ def make_optimizer(model: ElasticViT, recipe: Recipe) -> torch.optim.Optimizer:
         groups = param_groups_weight_decay(model, **decay)
     else:
         groups = param_groups_layer_decay(model, layer_decay=recipe.layer_decay, **decay)
-    others = [each for group in model.auxiliary_parameters().values() for each in group]
-    taken = {id(parameter) for parameter in others}
+    auxiliary = [each for group in model.auxiliary_parameters().values() for each in group]
+    auxiliary_ids = {id(parameter) for parameter in auxiliary}
     for group in groups:
-        group["params"] = [each for each in group["params"] if id(each) not in taken]
+        group["params"] = [each for each in group["params"] if id(each) not in auxiliary_ids]
     groups = [group for group in groups if group["params"]]
-    if others:
-        groups.append({"params": others, "lr": recipe.selector_lr, "weight_decay": 0.0})
+    if auxiliary:
+        groups.append({"params": auxiliary, "lr": recipe.selector_lr, "weight_decay": 0.0})
     return _create_optimizer(groups, recipe)
 
 
 def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
-    known = [str(name) for name in list_optimizers()]
-    if recipe.optimizer not in known:
-        hint = near(recipe.optimizer, known)
+    names = [str(name) for name in list_optimizers()]
+    if recipe.optimizer not in names:
+        hint = near(recipe.optimizer, names)
         raise InputError(f"{recipe.section}.optimizer: unknown {recipe.optimizer!r}{hint}")
     try:
         return create_optimizer_v2(
@@ -100,34 +100,38 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int
 
 
 def split_parameters(model: ElasticViT) -> dict[str, list[nn.Parameter]]:
-    """Split the parameters into the network's, and those of each auxiliary loss.
+    """Split the parameters into the network's and those of each auxiliary loss.
 
     Returns:
         The network's parameters first, each group under the name of its gradient norm in the log:
         `grad_norm`, `selector_grad_norm`.
     """
-    own = model.auxiliary_parameters()
-    taken = {id(each) for group in own.values() for each in group}
-    network = [each for each in model.parameters() if id(each) not in taken]
-    return {"grad_norm": network} | {f"{name}_grad_norm": group for name, group in own.items()}
+    auxiliary = model.auxiliary_parameters()
+    auxiliary_ids = {id(each) for group in auxiliary.values() for each in group}
+    network = [each for each in model.parameters() if id(each) not in auxiliary_ids]
+    return {"grad_norm": network} | {
+        f"{name}_grad_norm": group for name, group in auxiliary.items()
+    }
 
 
 def clip_gradients(
-    groups: Mapping[str, list[nn.Parameter]], most: float | None
+    groups: Mapping[str, list[nn.Parameter]], max_norm: float | None
 ) -> dict[str, float]:
     """Clip the gradients of each group of parameters by the group's norm.
 
     Args:
         groups: Parameters by group name.
-        most: Greatest norm; None turns clipping off.
+        max_norm: Maximum norm; None turns clipping off.
 
     Returns:
         The norm of each group that has gradients, before clipping.
     """
     norms = {}
     for name, parameters in groups.items():
-        used = [each for each in parameters if each.grad is not None]
-        if used:
+        with_gradient = [each for each in parameters if each.grad is not None]
+        if with_gradient:
             # Clipping to infinity changes nothing.
-            norms[name] = clip_grad_norm_(used, torch.inf if most is None else most).item()
+            norms[name] = clip_grad_norm_(
+                with_gradient, torch.inf if max_norm is None else max_norm
+            ).item()
     return norms

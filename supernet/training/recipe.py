@@ -18,18 +18,18 @@ class Recipe:
         epochs: Passes over the training images.
         optimizer: Name of a timm optimiser.
         lr: Learning rate.
-        weight_decay: Not on biases, norms, positions, prefix tokens and pooling kernels.
-        layer_decay: Factor of the learning rate from block to block, last to first; none is off.
+        weight_decay: Weight decay; not on biases, norms, positions, prefix tokens, pooling kernels.
+        layer_decay: Factor of the learning rate from block to block, last to first; none is 1.
         optimizer_args: More arguments for the optimiser, such as `betas`.
         schedule: Name of a timm schedule that can be stepped at every update.
         warmup_epochs: Epochs of linear warm-up.
         min_lr: Final learning rate of the schedule.
-        clip: Greatest gradient norm, of the network and of its selectors each; none turns clipping
+        clip: Maximum gradient norm, of the network and of its selectors each; none turns clipping
             off, as in timm and DeiT. The log shows the norms.
-        accumulate: Batches of one optimiser step.
-        ema: Decay of the averaged weights, which are then evaluated and kept; none for no average.
-        amp: bfloat16 autocast on GPUs.
-        grad_checkpointing: Recompute activations in the backward pass, to save memory.
+        accumulate: Batches per optimiser step.
+        ema: Decay of the weight average, which is then evaluated and kept; none for no average.
+        amp: Whether to use bfloat16 autocast on GPUs.
+        grad_checkpointing: Whether to recompute activations in the backward pass, to save memory.
         selector_lr: Learning rate of map selectors, in an optimiser group of their own.
         selector_share: Share of the images that map selectors learn from.
         teacher_share: Weight of distillation in the loss on the labels, if there is a teacher.
@@ -80,10 +80,10 @@ class SupernetRecipe(Recipe):
     """The recipe of the supernet.
 
     Args:
-        random_archs: Random archs of a step beside the largest and the smallest.
-        full_epochs: First epochs, which train the full network alone; none is 0, but from the
-            command line a tenth of the epochs where the checkpoint had another head.
-        watch: Archs, spread over the MACs, whose metrics are logged beside largest and smallest.
+        random_archs: Number of random archs of a step, beside the largest and the smallest.
+        full_epochs: Number of first epochs that train the full network alone; none is 0, but from
+            the command line a tenth of the epochs if the checkpoint had another head.
+        watch: Number of archs, spread over the MACs, to log metrics of beside largest and smallest.
     """
 
     section: ClassVar[str] = "supernet"

@@ -37,15 +37,15 @@ class Position:
     counts: dict[str, int] = field(default_factory=dict)
     module_updates: dict[str, int] = field(default_factory=dict)
 
-    def add_step(self, figures: Mapping[str, float], modules: Mapping[str, nn.Module]) -> None:
+    def add_step(self, scalars: Mapping[str, float], modules: Mapping[str, nn.Module]) -> None:
         """Count an optimiser step.
 
         Args:
-            figures: Its losses and gradient norms.
+            scalars: Its losses and gradient norms.
             modules: The learned modules; those with a gradient were updated.
         """
         self.step += 1
-        for name, value in figures.items():
+        for name, value in scalars.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] = self.counts.get(name, 0) + 1
         for name, module in modules.items():
@@ -60,14 +60,14 @@ class Position:
 def describe_training(
     model: ElasticViT, task: Task, recipe: Recipe, seed: int, updates: int
 ) -> dict[str, Any]:
-    """Describe a training: what a checkpoint holds beside tensors and the position.
+    """Describe a training by the plain values of its checkpoint, apart from the position.
 
     Args:
         model: The model.
         task: The task.
         recipe: The recipe.
         seed: The seed.
-        updates: Optimiser steps of an epoch.
+        updates: Optimiser steps per epoch.
     """
     space = getattr(model, "space", None)
     identity = {
@@ -101,7 +101,7 @@ def check_same(state: Mapping[str, Any], training: Mapping[str, Any], free: Cont
     if state.get("schema") != SCHEMA:
         raise InputError(
             f"must be {SCHEMA}, got {shown(state.get('schema'))}: another version of "
-            "tokennas wrote it; go on with that one, or give another folder"
+            "tokennas wrote it; resume with that version, or give another folder"
         )
     old = {**state["recipe"], "seed": state["seed"]}
     changed = [
@@ -121,7 +121,7 @@ def check_same(state: Mapping[str, Any], training: Mapping[str, Any], free: Cont
 
 
 def read_position(state: Mapping[str, Any], training: Mapping[str, Any]) -> Position:
-    """Return the position of a checkpoint; rescaled if the number of processes has changed.
+    """Return the position of a checkpoint, rescaled if the number of processes has changed.
 
     Args:
         state: State of the checkpoint.
@@ -130,18 +130,18 @@ def read_position(state: Mapping[str, Any], training: Mapping[str, Any]) -> Posi
     Raises:
         ValueError: The position is not valid.
     """
-    at = Position(**state["position"])
+    position = Position(**state["position"])
     # A checkpoint may lie between the last step of an epoch and its evaluation.
     steps = max(training["updates"], state["updates"])
     valid = (
-        at.epoch in range(training["recipe"]["epochs"] + 1)
-        and at.step in range(steps + 1)
-        and at.sums.keys() == at.counts.keys()
-        and all(isinstance(count, int) for count in at.module_updates.values())
+        position.epoch in range(training["recipe"]["epochs"] + 1)
+        and position.step in range(steps + 1)
+        and position.sums.keys() == position.counts.keys()
+        and all(isinstance(count, int) for count in position.module_updates.values())
     )
     if not valid:
-        raise ValueError(f"there is no such position: {shown(state['position'])}")
+        raise ValueError(f"invalid position: {shown(state['position'])}")
     if state["processes"] != training["processes"]:
-        at.step = at.step * training["updates"] // state["updates"]
-        at.counts = dict.fromkeys(at.sums, max(at.step, 1))
-    return at
+        position.step = position.step * training["updates"] // state["updates"]
+        position.counts = dict.fromkeys(position.sums, max(position.step, 1))
+    return position

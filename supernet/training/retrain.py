@@ -43,9 +43,9 @@ def retrain(
         recipe: The recipe.
         held_out: Batches of (images, targets), evaluated after each epoch.
         teacher: A network on the same device, to distil from.
-        folder: Folder of checkpoint and log; the same call resumes from there. None writes nothing.
+        folder: Folder of checkpoint and log, to resume from; None to write nothing.
         seed: Seed of every random choice.
-        title: Title of the progress.
+        title: Title of the log and the progress bar.
         quiet: Whether to print nothing.
 
     Returns:
@@ -62,7 +62,7 @@ def retrain(
             f"the subnet's head has {subnet.num_classes} outputs, {task.needs}; "
             "call subnet.reset_classifier first"
         )
-    images = make_held_out(held_out, task, subnet, settings.amp)
+    held_out_images = make_held_out(held_out, task, subnet, settings.amp)
     path = None if folder is None else make_folder(Path(folder))
 
     learn = partial(
@@ -72,8 +72,8 @@ def retrain(
     def step(batch: Batch, _epoch: int, _step: int, scale: float) -> dict[str, Tensor]:
         return learn(batch, weight=scale)[1]
 
-    def judge(model: nn.Module) -> dict[str, float]:
-        metrics = {} if images is None else images.measure(model)
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        metrics = {} if held_out_images is None else held_out_images.measure(model)
         return {f"{name}/subnet": value for name, value in metrics.items()}
 
     trainer = Trainer(
@@ -82,8 +82,8 @@ def retrain(
         task=task,
         recipe=settings,
         step=step,
-        judge=judge,
-        journal=make_log(task, path, title, describe_metric(task, images), quiet),
+        evaluate=evaluate,
+        log=make_log(task, path, title, describe_metric(task, held_out_images), quiet),
         folder=path,
         seed=seed,
     )

@@ -2,7 +2,7 @@
 
 The largest arch learns from the labels (and a teacher); the smallest and some random archs are
 distilled from its logits. Random archs cover the MACs evenly. Few of them would use the kernel of a
-late pooling, so every second one is drawn among the archs that use a given kernel.
+late pooling, so every second one is drawn among the archs that use one certain kernel.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ from supernet.training.recipe import Recipe, SupernetRecipe
 Teacher = Callable[[Tensor], Tensor]
 
 
-def draw_archs(space: SearchSpace, seed: int, step: int, random: int) -> list[Arch]:
-    """Draw the archs that a step distils from the largest; a function of (seed, step).
+def draw_archs(space: SearchSpace, seed: int, step: int, count: int) -> list[Arch]:
+    """Draw the archs that a step distils from the largest: the smallest, and `count` random ones.
 
-    Random archs alternate between all archs and those that use one pooling kernel, each kernel in
-    turn; all are drawn evenly over the MACs.
+    A function of (seed, step). Random archs alternate between all archs and those that use one
+    pooling kernel, each kernel in turn; all are drawn evenly over the MACs.
     """
     # Constants in seeds keep random streams of one seed apart.
     rng = np.random.default_rng((seed, step, 0xA5))
-    learned = list(space.kernel_bands.values())
+    kernel_bands = list(space.kernel_bands.values())
     archs = [space.smallest()]
-    for turn in range(step * random, (step + 1) * random):
+    for draw in range(step * count, (step + 1) * count):
         bands = space.mac_bands
-        if learned and turn % 2:
-            cycle, place = divmod(turn // 2, len(learned))
-            order = np.random.default_rng((seed, cycle, 0x1E)).permutation(len(learned))
-            bands = learned[order[place]]
+        if kernel_bands and draw % 2:
+            cycle, position = divmod(draw // 2, len(kernel_bands))
+            order = np.random.default_rng((seed, cycle, 0x1E)).permutation(len(kernel_bands))
+            bands = kernel_bands[order[position]]
         archs.append(bands.sample_evenly(rng))
     return archs
 
 
 @dataclass(frozen=True)
 class Sandwich:
-    """Runs forward and backward passes of a sandwich step.
+    """The forward and backward passes of a sandwich step.
 
     Args:
         supernet: The supernet.
         task: The task.
         recipe: The recipe.
-        teacher: Teacher of the largest arch.
+        teacher: Teacher of the largest arch; None for none.
     """
 
     supernet: Supernet
@@ -65,10 +65,10 @@ class Sandwich:
     teacher: Teacher | None = None
 
     def __call__(self, batch: Batch, archs: list[Arch], scale: float = 1.0) -> dict[str, Tensor]:
-        """Run the backward passes of one batch; returns the mean loss of each kind of arch.
+        """Run the backward passes of one batch; return the mean loss of each kind of arch.
 
         Args:
-            batch: Images, labels (B,) or mixed labels (B, classes), and draws.
+            batch: Images, labels (B,) or mixed labels (B, classes), and draws (B,).
             archs: The smallest and the random archs; if empty, only the largest is trained.
             scale: Factor of the losses, for gradient accumulation.
         """
@@ -89,8 +89,8 @@ class Sandwich:
                 loss = self.task.distillation(supernet(batch.images, arch), logits)
             (loss * weight).backward()
             distilled.append(loss.detach())
-        kinds = {"smallest": distilled[:1], "random": distilled[1:]}
-        return losses | {kind: torch.stack(each).mean() for kind, each in kinds.items() if each}
+        by_kind = {"smallest": distilled[:1], "random": distilled[1:]}
+        return losses | {kind: torch.stack(each).mean() for kind, each in by_kind.items() if each}
 
 
 def learn_labels(
@@ -108,11 +108,11 @@ def learn_labels(
 
     Args:
         model: A supernet or a subnet.
-        batch: Images, labels (B,) or mixed labels (B, classes), and draws.
-        name: Name of the loss.
+        batch: Images, labels (B,) or mixed labels (B, classes), and draws (B,).
+        name: Name of the loss in the log.
         task: The task.
         recipe: The recipe.
-        teacher: The teacher, if there is one.
+        teacher: The teacher; None for none.
         weight: Factor of the loss. Auxiliary losses are summed over the images instead.
         arch: The arch; None for a subnet's own.
 
@@ -120,7 +120,7 @@ def learn_labels(
         The logits, detached, and the losses by name.
     """
     assert batch.draws is not None
-    # A part of the images, fixed by sample and epoch; it bounds the memory.
+    # Auxiliary losses see a share of the images, fixed by sample and epoch, to bound the memory.
     rows = (batch.draws < recipe.selector_share).to(batch.images.device)
     auxiliaries = auxiliary_losses(model, rows)
 
@@ -133,8 +133,8 @@ def learn_labels(
         logits = model.forward_head(features)
         loss = task.loss(logits, batch.targets)
         if teacher is not None:
-            soft = task.distillation(logits, teacher(batch.images))
-            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * soft
+            distillation = task.distillation(logits, teacher(batch.images))
+            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * distillation
     (loss * weight).backward()
     losses = {name: loss.detach()}
     for auxiliary_name, auxiliary in auxiliaries.items():

@@ -22,7 +22,7 @@ from supernet.models.supernet import Supernet
 from supernet.operators.registry import token_operators
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
-from supernet.training.log import Journal
+from supernet.training.log import TrainingLog
 from supernet.training.recipe import SupernetRecipe
 from supernet.training.sandwich import Sandwich, draw_archs, freeze
 from supernet.training.trainer import Step, Trainer
@@ -51,7 +51,7 @@ def train_supernet(
         recipe: The recipe.
         held_out: Batches of (images, targets), evaluated after each epoch.
         teacher: A network on the same device, to distil from.
-        folder: Folder of checkpoint and log; the same call resumes from there. None writes nothing.
+        folder: Folder of checkpoint and log, to resume from; None to write nothing.
         seed: Seed of every random choice.
         quiet: Whether to print nothing.
 
@@ -78,8 +78,8 @@ def train_supernet(
         task=task,
         recipe=recipe,
         step=_make_step(sandwich, seed),
-        judge=partial(_evaluate, held_out, watched(supernet.space, recipe.watch)),
-        journal=make_log(task, path, "supernet", _legend(task, recipe, held_out), quiet),
+        evaluate=partial(_evaluate, held_out, select_watched_archs(supernet.space, recipe.watch)),
+        log=make_log(task, path, "supernet", _make_legend(task, recipe, held_out), quiet),
         folder=path,
         seed=seed,
     )
@@ -87,37 +87,37 @@ def train_supernet(
     updates = sorted(trainer.position.module_updates.items(), key=itemgetter(1))
     if updates:
         counts = ", ".join(f"{name} {count:,}" for name, count in updates)
-        trainer.journal.note(f"updates of each learned module: {counts}")
+        trainer.log.print_lines(f"updates of each learned module: {counts}")
     supernet.load_state_dict(trained.state_dict())
     return supernet.eval()
 
 
 def make_held_out(
-    given: Iterable[Any] | HeldOut | None, task: Task, model: nn.Module, amp: bool
+    held_out: Iterable[Any] | HeldOut | None, task: Task, model: nn.Module, amp: bool
 ) -> HeldOut | None:
-    """Return held-out images on the model's device; a user's loader is read into memory."""
-    if given is None or isinstance(given, HeldOut):
-        return given
+    """Make held-out images on the model's device; a user's loader is read into memory."""
+    if held_out is None or isinstance(held_out, HeldOut):
+        return held_out
     device = next(model.parameters()).device
-    return HeldOut(all_batches(given, "held_out"), task, device, amp)
+    return HeldOut(all_batches(held_out, "held_out"), task, device, amp)
 
 
-def make_log(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> Journal:
+def make_log(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> TrainingLog:
     """Make the training log; only the main process writes and prints."""
-    first, metric = Processes.current().is_main, task.metrics[0]
+    is_main, metric = Processes.current().is_main, task.metrics[0]
     shares = [each.judged.name for each in token_operators() if each.judged is not None]
-    shown = {metric.name: metric.unit, **dict.fromkeys(shares, "%")}
-    return Journal(folder if first else None, title, legend, quiet or not first, shown)
+    units = {metric.name: metric.unit, **dict.fromkeys(shares, "%")}
+    return TrainingLog(folder if is_main else None, title, legend, quiet or not is_main, units)
 
 
 def describe_metric(task: Task, held_out: HeldOut | None) -> str:
-    """Describe the columns of the task's first metric."""
+    """Describe the log's columns of the task's primary metric."""
     count = "" if held_out is None else f" ({len(held_out):,} images)"
     return f"{task.metrics[0].name} on the search split{count}"
 
 
-def watched(space: SearchSpace, count: int) -> dict[str, Arch]:
-    """Return the archs to log metrics of: largest, smallest, and `count` between them in MACs."""
+def select_watched_archs(space: SearchSpace, count: int) -> dict[str, Arch]:
+    """Select the archs to log metrics of: largest, smallest, and `count` between them in MACs."""
     bands, rng = space.mac_bands, np.random.default_rng(0)
     archs = {"largest": space.largest(), "smallest": space.smallest()}
     edges = np.linspace(bands.low, bands.high, count + 2)
@@ -132,8 +132,8 @@ def _make_step(sandwich: Sandwich, seed: int) -> Step:
     recipe, space = sandwich.recipe, sandwich.supernet.space
 
     def train(batch: Batch, epoch: int, step: int, scale: float) -> dict[str, Tensor]:
-        alone = epoch < (recipe.full_epochs or 0)
-        archs = [] if alone else draw_archs(space, seed, step, recipe.random_archs)
+        full_only = epoch < (recipe.full_epochs or 0)
+        archs = [] if full_only else draw_archs(space, seed, step, recipe.random_archs)
         return sandwich(batch, archs, scale)
 
     return train
@@ -143,27 +143,27 @@ def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> d
     """Evaluate the watched archs and the operators' weights on the held-out images."""
     if held_out is None:
         return {}
-    found: dict[str, float] = {}
+    row: dict[str, float] = {}
     for name, arch in archs.items():
         metrics = held_out.measure(partial(model, arch=arch))
-        found |= {f"{metric}/{name}": value for metric, value in metrics.items()}
+        row |= {f"{metric}/{name}": value for metric, value in metrics.items()}
     count = -(-RECALL_IMAGES // len(held_out.batches[0].targets))
     images = [batch.images for batch in islice(held_out.batches, count)]
     for operator in token_operators():
         if operator.judged is not None:
             shares = operator.judge(model, images)
-            found |= {f"{operator.judged.name}/{name}": x for name, x in shares.items()}
-    return found
+            row |= {f"{operator.judged.name}/{name}": x for name, x in shares.items()}
+    return row
 
 
-def _legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
-    """Explain the columns of the log."""
+def _make_legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -> str:
+    """Make the legend of the log's columns."""
     parts = []
     if recipe.full_epochs:
         parts.append(f"the full network learns alone for {recipe.full_epochs} epochs")
     parts.append(
-        f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of some with "
-        "so many per cent of the MACs"
+        f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of archs "
+        "with the given share of the MACs"
     )
     judged = (each.judged for each in token_operators())
     return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in judged if each])

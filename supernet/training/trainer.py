@@ -25,8 +25,8 @@ from supernet.data.loaders import Batch, ShuffledBatches, UserBatches, seed_all
 from supernet.models.elastic import ElasticViT
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
-from supernet.training.checkpoint import Found, load_checkpoint, save_checkpoint
-from supernet.training.log import Journal
+from supernet.training.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+from supernet.training.log import TrainingLog
 from supernet.training.optimizer import (
     clip_gradients,
     make_optimizer,
@@ -38,7 +38,7 @@ from supernet.training.resume import Position, check_same, describe_training, re
 from supernet.weights import first_not_finite
 
 Step = Callable[[Batch, int, int, float], dict[str, Tensor]]
-Judge = Callable[[nn.Module], dict[str, float]]
+Evaluate = Callable[[nn.Module], dict[str, float]]
 
 
 class DivergedError(InputError):
@@ -46,7 +46,7 @@ class DivergedError(InputError):
 
 
 class Trainer:
-    """Trains a model by a recipe.
+    """The training of a model by a recipe.
 
     Args:
         model: The model, on its device.
@@ -55,9 +55,9 @@ class Trainer:
         recipe: The recipe.
         step: Function of (batch, epoch, step, scale) that runs the backward passes of the losses
             times `scale` and returns the losses; steps are counted over all epochs.
-        judge: Function from the (averaged) model to its metrics, called after each epoch.
-        journal: The training log.
-        folder: Folder of the checkpoint; None keeps none.
+        evaluate: Function from the (averaged) model to its metrics, called after each epoch.
+        log: The training log.
+        folder: Folder of the checkpoint; None for none.
         seed: Seed of every random choice.
     """
 
@@ -69,29 +69,29 @@ class Trainer:
         task: Task,
         recipe: Recipe,
         step: Step,
-        judge: Judge,
-        journal: Journal,
+        evaluate: Evaluate,
+        log: TrainingLog,
         folder: Path | None = None,
         seed: int = 0,
     ) -> None:
         check_seed(seed)
         self.model, self.task, self.recipe, self.seed = model, task, recipe, seed
         self.batches = train if isinstance(train, ShuffledBatches) else UserBatches(train)
-        self._step, self._judge, self.journal = step, judge, journal
+        self._step, self._evaluate, self.log = step, evaluate, log
         self.processes = Processes.current()
         self.device = next(model.parameters()).device
-        self.updates = self.batches.steps // recipe.accumulate
-        if self.updates < 1:
+        self.steps = self.batches.steps // recipe.accumulate
+        if self.steps < 1:
             raise InputError(
                 f"{recipe.section}.accumulate: must be at most the {self.batches.steps} batches of "
                 f"an epoch, got {recipe.accumulate}"
             )
         self.optimizer = make_optimizer(model, recipe)
-        self.schedule = make_schedule(self.optimizer, recipe, self.updates)
+        self.schedule = make_schedule(self.optimizer, recipe, self.steps)
         self.ema = None if recipe.ema is None else ModelEmaV3(model, recipe.ema, use_warmup=True)
         self.position = Position()
         self._stop, self._all_stop, self._images = Stop(), False, 0
-        self._description = describe_training(model, task, recipe, seed, self.updates)
+        self._description = describe_training(model, task, recipe, seed, self.steps)
         self.path = folder and folder / "checkpoint.pt"
         model.set_grad_checkpointing(recipe.grad_checkpointing)
 
@@ -101,9 +101,9 @@ class Trainer:
         return self.model if self.ema is None else self.ema.module
 
     @property
-    def done(self) -> int:
+    def steps_done(self) -> int:
         """Optimiser steps completed, over all epochs."""
-        return self.position.epoch * self.updates + self.position.step
+        return self.position.epoch * self.steps + self.position.step
 
     def fit(self) -> nn.Module:
         """Train to the end of the recipe, resuming from the checkpoint if there is one.
@@ -117,119 +117,130 @@ class Trainer:
         self._restore()
         # Other loaders resume at epoch boundaries only, too long a wait after a signal.
         stopping = defer_signals(self.batches.exact, patient=self.processes.count > 1)
-        total = self.recipe.epochs * self.updates
-        with self.journal.progress(total, self.done) as tell, stopping as self._stop:
+        total = self.recipe.epochs * self.steps
+        with self.log.show_progress(total, self.steps_done) as advance, stopping as self._stop:
             while self.position.epoch < self.recipe.epochs:
                 try:
-                    self._epoch(tell)
+                    self._train_epoch(advance)
                 except ProcessLostError:
-                    # The scheduler may have signalled all processes, and another has left already.
+                    # The scheduler may have signalled all processes, and another exited first.
                     self._stop.check()
                     raise
         return self.averaged
 
-    def _epoch(self, tell: Callable[[str], None]) -> None:
-        at, recipe = self.position, self.recipe
-        began = saved = time.monotonic()
+    def _train_epoch(self, advance: Callable[[str], None]) -> None:
+        position, recipe = self.position, self.recipe
+        started = saved = time.monotonic()
         self._images = 0
         self.model.train()
         if not self.batches.exact:
             # A user's own loader draws its order from the global generators.
-            seed_all(self.seed, at.epoch, 0xE9)
+            seed_all(self.seed, position.epoch, 0xE9)
         # Closing ends the loader's workers, even if a caller keeps the exception's traceback.
-        with closing(self.batches.epoch(at.epoch, at.step * recipe.accumulate)) as batches:
-            while at.step < self.updates:
-                figures = self._update(batches)
-                at.add_step(figures, self.model.learned_modules())
-                tell("  ".join(f"{k.removeprefix('loss/')} {x:.3f}" for k, x in figures.items()))
+        with closing(
+            self.batches.epoch(position.epoch, position.step * recipe.accumulate)
+        ) as batches:
+            while position.step < self.steps:
+                scalars = self._update(batches)
+                position.add_step(scalars, self.model.learned_modules())
+                advance("  ".join(f"{k.removeprefix('loss/')} {x:.3f}" for k, x in scalars.items()))
                 if self._all_stop:
                     self._save()
                     # A barrier: launchers kill all processes once one exits; the main one saves.
                     self.processes.broadcast(None)
                     self._stop.leave()
                 minutes = (time.monotonic() - saved) / 60
-                if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
+                if (
+                    self.batches.exact
+                    and minutes > recipe.save_minutes
+                    and position.step < self.steps
+                ):
                     self._save()
                     saved = time.monotonic()
         self._check_weights()
-        seconds = time.monotonic() - began
-        row = {"epoch": at.epoch, "lr": max(group["lr"] for group in self.optimizer.param_groups)}
-        row |= at.means()
-        row |= {f"updates/{name}": count for name, count in at.module_updates.items()}
+        seconds = time.monotonic() - started
+        row = {
+            "epoch": position.epoch,
+            "lr": max(group["lr"] for group in self.optimizer.param_groups),
+        }
+        row |= position.means()
+        row |= {f"updates/{name}": count for name, count in position.module_updates.items()}
         if self.processes.is_main:
-            row |= self._evaluate()
+            row |= self._evaluate_epoch()
             speed = self.processes.count * self._images / seconds
-            self.journal.add(row | {"images_per_second": speed, "seconds": seconds})
-        self.position = Position(epoch=at.epoch + 1, module_updates=at.module_updates)
+            self.log.add(row | {"images_per_second": speed, "seconds": seconds})
+        self.position = Position(epoch=position.epoch + 1, module_updates=position.module_updates)
         self._save()
 
-    def _evaluate(self) -> dict[str, float]:
+    def _evaluate_epoch(self) -> dict[str, float]:
         """Evaluate the model; a signal interrupts the evaluation."""
         try:
             with self._stop.at_once():
-                metrics = self._judge(self.averaged.eval())
+                metrics = self._evaluate(self.averaged.eval())
         except KeyboardInterrupt:
             self._save()
             raise
         # Finite weights may still give logits that are not finite.
-        self._check_figures(metrics)
+        self._check_finite(metrics)
         return metrics
 
     def _update(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """Run one optimiser step over `accumulate` batches; returns losses and gradient norms."""
-        done, count = self.done, self.recipe.accumulate
+        """Run one optimiser step over `accumulate` batches; return losses and gradient norms."""
+        step, count = self.steps_done, self.recipe.accumulate
         self.optimizer.zero_grad(set_to_none=True)
-        found: dict[str, list[Tensor]] = {}
-        learned = torch.zeros(())
+        losses: dict[str, list[Tensor]] = {}
+        auxiliary_images = torch.zeros(())
         # Rank 0 draws the same random numbers as a training of one process.
         rank = (self.processes.rank,) if self.processes.rank else ()
         for part in range(count):
             batch = next(batches)
-            seed_all(self.seed, done, part, *rank)
+            seed_all(self.seed, step, part, *rank)
             images, targets = (x.to(self.device, non_blocking=True) for x in batch[:2])
             self._images += len(images)
             images, targets = self.task.mix(images, targets)
             draws = torch.rand(len(images)) if batch.draws is None else batch.draws
-            learned += (draws < self.recipe.selector_share).sum()
+            auxiliary_images += (draws < self.recipe.selector_share).sum()
             batch = Batch(images, targets, draws)
-            for name, loss in self._step(batch, self.position.epoch, done, 1 / count).items():
-                found.setdefault(f"loss/{name}", []).append(loss)
+            for name, loss in self._step(batch, self.position.epoch, step, 1 / count).items():
+                losses.setdefault(f"loss/{name}", []).append(loss)
         groups = split_parameters(self.model)
-        network, *others = groups.values()
-        summed = [parameter for group in others for parameter in group]
-        self._all_stop = self.processes.reduce(network, summed, learned, self._stop.wanted)
-        figures = {name: torch.stack(losses).mean().item() for name, losses in found.items()}
-        figures |= clip_gradients(groups, self.recipe.clip)
-        self._check_figures(figures)
+        network, *auxiliary_groups = groups.values()
+        auxiliary = [parameter for group in auxiliary_groups for parameter in group]
+        self._all_stop = self.processes.reduce(
+            network, auxiliary, auxiliary_images, self._stop.wanted
+        )
+        scalars = {name: torch.stack(values).mean().item() for name, values in losses.items()}
+        scalars |= clip_gradients(groups, self.recipe.clip)
+        self._check_finite(scalars)
         self.optimizer.step()
-        self.schedule.step_update(done + 1)
+        self.schedule.step_update(step + 1)
         if self.ema is not None:
-            self.ema.update(self.model, step=done + 1)
-        return figures
+            self.ema.update(self.model, step=step + 1)
+        return scalars
 
-    def _check_figures(self, figures: Mapping[str, float]) -> None:
+    def _check_finite(self, scalars: Mapping[str, float]) -> None:
         """Refuse losses, gradient norms and metrics that are not finite."""
-        for name, value in figures.items():
+        for name, value in scalars.items():
             if not math.isfinite(value):
-                raise self._diverged(f"{name} is {value}")
+                raise self._make_divergence_error(f"{name} is {value}")
 
     def _check_weights(self) -> None:
         """Refuse weights that are not finite, before they are evaluated or saved."""
         name = first_not_finite(self.model)
         if name is not None:
-            raise self._diverged(f"{name} is not finite")
+            raise self._make_divergence_error(f"{name} is not finite")
 
-    def _diverged(self, what: str) -> DivergedError:
-        """Make an error that says where training diverged, and what to try."""
-        recipe, section, at = self.recipe, self.recipe.section, self.position
-        step = min(at.step + 1, self.updates)
+    def _make_divergence_error(self, reason: str) -> DivergedError:
+        """Make an error with the step where training diverged, and what to try."""
+        recipe, section, position = self.recipe, self.recipe.section, self.position
+        step = min(position.step + 1, self.steps)
         clip = "none" if recipe.clip is None else f"{recipe.clip:g}"
-        kept = self.path is not None and self.path.exists()
+        has_checkpoint = self.path is not None and self.path.exists()
         return DivergedError(
-            f"{section}: training diverged in epoch {at.epoch + 1}, step {step} of {self.updates}: "
-            f"{what}; try a lower {section}.lr (it is {recipe.lr:g}), more {section}.warmup_epochs "
-            f"({recipe.warmup_epochs}) or a {section}.clip ({clip})"
-            + (f"; the last good state is kept in {self.path}" if kept else "")
+            f"{section}: training diverged in epoch {position.epoch + 1}, step {step} of "
+            f"{self.steps}: {reason}; try a lower {section}.lr (it is {recipe.lr:g}), more "
+            f"{section}.warmup_epochs ({recipe.warmup_epochs}) or a {section}.clip ({clip})"
+            + (f"; the last good state is kept in {self.path}" if has_checkpoint else "")
         )
 
     def _save(self) -> None:
@@ -247,20 +258,22 @@ class Trainer:
 
     def _restore(self) -> None:
         # Only the main process reads: the file may be missing on other nodes.
-        found = Found(None, [])
+        loaded = LoadedCheckpoint(None, [])
         if self.path is not None and self.processes.is_main:
-            found = load_checkpoint(self.path)
-        if found.notes:
-            self.journal.note(*found.notes, "going on from the checkpoint before")
-        state = self.processes.broadcast(found.state)
+            loaded = load_checkpoint(self.path)
+        if loaded.notes:
+            self.log.print_lines(*loaded.notes, "going on from the checkpoint before")
+        state = self.processes.broadcast(loaded.state)
         if state is not None:
             with naming(str(self.path)):
                 self._load(state)
-        at = self.position
-        if state is not None and at.epoch < self.recipe.epochs:
-            self.journal.note(f"going on in epoch {at.epoch + 1}, after step {at.step}")
-        self.journal.restore(at.epoch)
-        self.schedule.step_update(self.done)
+        position = self.position
+        if state is not None and position.epoch < self.recipe.epochs:
+            self.log.print_lines(
+                f"going on in epoch {position.epoch + 1}, after step {position.step}"
+            )
+        self.log.drop_rows(position.epoch)
+        self.schedule.step_update(self.steps_done)
         # dict.fromkeys, not a set: all processes must broadcast the models in the same order.
         for model in dict.fromkeys((self.model, self.averaged)):
             self.processes.broadcast_parameters(model)
@@ -280,10 +293,10 @@ class Trainer:
             raise
         except Exception as error:  # torch raises many types for states of other models
             raise InputError(
-                f"no state of a training: {one_line(error)}; delete it to go anew"
+                f"no state of a training: {one_line(error)}; delete it to start anew"
             ) from None
         if state["processes"] != self.processes.count:
-            self.journal.note(
+            self.log.print_lines(
                 f"going on with {self.processes.count} processes instead of {state['processes']}: "
                 "the weights will not be those of an uninterrupted training, bit for bit"
             )

@@ -37,16 +37,16 @@ from search.run import run_search
 from search.study.samplers import parse_sampler
 from search.study.search import Search
 from search.study.session import Progress
-from search.study.status import described, read_status, write_status
+from search.study.status import format_status, read_status, write_status
 from search.study.storage import Store
 from search.study.study import Counts
 from search.study.trial_format import read_records
 from space import InputError, SearchSpace, load_arch_file
 from space.utils.yaml_file import read_yaml
 from supernet.backbones.load import load_checkpoint_file
-from supernet.data.splits import DataConfig, cut
+from supernet.data.splits import DataConfig, split_indices
 from supernet.tasks.registry import directions
-from supernet.training.log import Journal
+from supernet.training.log import TrainingLog
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 from supernet.weights import load_weights, save_weights
 
@@ -199,12 +199,12 @@ def _resume(run):
 
 
 def _read_status(run):
-    Console(quiet=True).print(described(read_status(run)), markup=False)
+    Console(quiet=True).print(format_status(read_status(run)), markup=False)
 
 
 def _read_split(run):
     held = RunFolder(_config(run), None).split()
-    _in_file(run / "search_split.json", cut, TARGETS, DataConfig(), 0, held)
+    _in_file(run / "search_split.json", split_indices, TARGETS, DataConfig(), 0, held)
 
 
 def _read_log(run):
@@ -214,7 +214,7 @@ def _read_log(run):
         for group in ("loss", "top1", "recall"):
             read_curves(rows, group)
     finally:
-        Journal(folder, "supernet", quiet=True).restore(5)
+        TrainingLog(folder, "supernet", quiet=True).drop_rows(5)
 
 
 def _read_stored(run):

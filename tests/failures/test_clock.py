@@ -7,7 +7,7 @@ import pytest
 from killing import in_journal, wait_for_evaluation
 from started import evaluated, start, wait_for
 
-from search.study.status import NAME, described, read_status
+from search.study.status import STATUS_FILE, format_status, read_status
 from search.study.storage import read_trials
 
 pytestmark = pytest.mark.cluster
@@ -18,7 +18,9 @@ HOUR = 3600
 
 def sane(status):
     numbers = (status.rate, status.done, status.failed, status.leased)
-    return min(numbers) >= 0 and status.done <= status.total and "-" not in described(status)[20:]
+    return (
+        min(numbers) >= 0 and status.done <= status.total and "-" not in format_status(status)[20:]
+    )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -36,7 +38,7 @@ def test_a_clock_that_steps_back_loses_nothing(tmp_path, ledger, workers):
     wait_for_evaluation(tmp_path, second)
     seconds, seen = time.monotonic() - began, []
     while second.poll() is None:
-        if (search / NAME).exists():
+        if (search / STATUS_FILE).exists():
             seen.append(read_status(search))
         if evaluated(tmp_path).total() >= 25:
             steps.touch()

@@ -10,7 +10,7 @@ from search.cli.main import main
 from search.front.front import Front
 from space.arch_file import load_arch_file
 from space.utils.errors import InputError
-from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
+from supernet.training.checkpoint import load_checkpoint, previous_path, save_checkpoint
 
 pytestmark = pytest.mark.cluster
 
@@ -23,13 +23,13 @@ def is_noticed(folder, seed):
     found = load_checkpoint(path)
     assert number_of(found) == 1
     (note,) = found.notes
-    assert note.startswith(f"{path}: no whole checkpoint: ")
+    assert note.startswith(f"{path}: not an intact checkpoint: ")
     assert "\n" not in note
     assert path.with_name("checkpoint.pt.broken").read_bytes() == damaged
     # What comes next does not push out the whole one in favour of the broken one.
     save_checkpoint(state_of(3), path)
     assert number_of(load_checkpoint(path)) == 3
-    assert number_of(load_checkpoint(previous(path))) == 1
+    assert number_of(load_checkpoint(previous_path(path))) == 1
 
 
 def test_the_checkpoint_before_a_damaged_one_is_read(tmp_path, ledger):

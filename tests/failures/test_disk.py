@@ -10,7 +10,7 @@ import pytest
 from disks import Disk
 from toy_runs import PATIENCE, STAGES, half_written, identities, last_line, ran, start
 
-from supernet.training.checkpoint import load_checkpoint, previous
+from supernet.training.checkpoint import load_checkpoint, previous_path
 
 pytestmark = pytest.mark.cluster
 
@@ -79,7 +79,7 @@ def test_a_training_that_fills_the_disk_goes_on_bit_for_bit(disk, toy, ledger, s
         # Two are kept and a third lies beside while it is written.
         leave_room(disk, 3 * size if count == 0 else size, rng)
         refused(disk, "full", stage, config)
-        for path in (checkpoint, previous(checkpoint)):
+        for path in (checkpoint, previous_path(checkpoint)):
             assert load_checkpoint(path).notes == []
     seconds = went_on(disk, stage, config)
     assert (disk.path / STAGES[stage]).read_bytes() == (whole / STAGES[stage]).read_bytes()

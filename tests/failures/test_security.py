@@ -31,7 +31,7 @@ from supernet import create_subnet
 from supernet.backbones.load import BackboneConfig, load_backbone, load_checkpoint_file
 from supernet.data.sources import DatasetConfig, open_sources
 from supernet.tasks.classification import Classification
-from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
+from supernet.training.checkpoint import load_checkpoint, previous_path, save_checkpoint
 from supernet.weights import load_weights
 
 SPACE = small_space()
@@ -98,11 +98,11 @@ def test_no_pickle_is_run_as_weights_of_a_backbone(tmp_path, ran, name):
 def test_no_pickle_is_run_as_a_checkpoint_whose_checksum_is_right(tmp_path, ran):
     path = tmp_path / "checkpoint.pt"
     for data in evil(ran.command):
-        for each in (path, previous(path)):
+        for each in (path, previous_path(path)):
             each.write_bytes(signed(data))
-        assert "no whole checkpoint" in in_a_line(load_checkpoint, path)
+        assert "not an intact checkpoint" in in_a_line(load_checkpoint, path)
     # Behind a whole one, it is set aside.
-    save_checkpoint({"a": 1}, previous(path))
+    save_checkpoint({"a": 1}, previous_path(path))
     assert load_checkpoint(path).state == {"a": 1}
     assert not ran.exists()
 

@@ -7,7 +7,7 @@ from latency_toys import table_of
 from search_toys import Evaluate, problem_of, toy_space
 
 from search import RayConfig, SearchOptions, Workers, run_search
-from search.run import _with_moved
+from search.run import _merge_moved
 from space import InputError
 
 SPACE = toy_space()
@@ -33,7 +33,7 @@ def test_an_argument_of_earlier_versions_does_what_its_option_does_and_warns(tmp
 def test_workers_are_taken_apart():
     workers = Workers(2, 0.5, 0.25, RayConfig("127.0.0.1:6379"))
     with pytest.warns(DeprecationWarning, match="workers"):
-        options = _with_moved(SearchOptions(), {"workers": workers})
+        options = _merge_moved(SearchOptions(), {"workers": workers})
     assert options == SearchOptions(2, 0.5, 0.25, RayConfig("127.0.0.1:6379"))
     assert options.evaluators() == workers
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
-from search.study.status import NAME, Status
+from search.study.status import STATUS_FILE, Status
 
 SLOW = ("numpy", "torch", "torchvision", "timm", "optuna", "ray", "matplotlib")
 
@@ -64,7 +64,7 @@ def test_status_waits_for_nothing_slow(tmp_path):
     config.write_text(f"run: {tmp_path / 'runs'}\nsupernet: {{optimizer: adamw}}\n")
     status = Status(1, "elsewhere", 0.0, 5, 8, 0, 1.5, "top1", 0.5, None, 0, None)
     folder.mkdir(parents=True)
-    (folder / NAME).write_text(json.dumps(asdict(status)))
+    (folder / STATUS_FILE).write_text(json.dumps(asdict(status)))
     found = ran(LOADED, f"status {config}")
     assert (found.returncode, found.stderr) == (0, "\n")
     assert "5 of 8 evaluations" in found.stdout

@@ -5,7 +5,7 @@ from leasing import done, exchanged, leases_of
 from search_toys import Evaluate, identities, study_of, toy_space, with_options
 
 from search.distributed.leases import MAX_DEATHS
-from search.evaluators.base import count_shared_blocks, order_jobs, shares
+from search.evaluators.base import count_shared_blocks, order_jobs, shares_work
 from search.problem.evaluation import Outcome
 from search.run import run_search
 
@@ -190,8 +190,8 @@ def test_makers_say_whether_what_they_make_shares():
     class Maker:
         shares = True
 
-    assert shares(Maker())
-    assert not shares(lambda: Evaluate(SPACE))
+    assert shares_work(Maker())
+    assert not shares_work(lambda: Evaluate(SPACE))
 
 
 @pytest.mark.parametrize("ahead", [1, 64])

@@ -14,7 +14,7 @@ from toy_task import Number, registered
 from search import run_search
 from search.cli.main import main
 from search.cli.parse import parse_call
-from search.evaluators.base import shares
+from search.evaluators.base import shares_work
 from search.evaluators.supernet import loader_evaluator
 from search.pipeline.context import RunContext
 from search.pipeline.run_evaluator import CarriedEvaluator, RunEvaluator, shared
@@ -155,7 +155,7 @@ def test_a_carried_evaluator_measures_what_that_of_the_run_measures(tmp_path):
     made = RunEvaluator(RunContext(parse_call(["search", str(config)]).config, config))
     carried = pickle.loads(pickle.dumps(made))
     assert isinstance(carried, CarriedEvaluator)
-    assert shares(made)
+    assert shares_work(made)
     shutil.rmtree(tmp_path / "run")
     config.unlink()
     there = carried()

@@ -111,7 +111,7 @@ def test_what_took_too_long_has_failed_whatever_it_did(work):
 
 
 def test_what_catches_everything_is_interrupted_again(monkeypatch):
-    monkeypatch.setattr("search.evaluators.time_limit.AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr("search.evaluators.time_limit.REPEAT_SECONDS", 0.05)
     caught = []
 
     def evaluate(arch):

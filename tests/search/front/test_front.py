@@ -10,7 +10,7 @@ from search_toys import Evaluate, drive, problem_of, records_of, study_of, toy_s
 
 from search.front.front import Front
 from search.front.front_file import FrontEntry
-from search.front.hypervolume import Archive, follow_archive, signed, worst_values
+from search.front.hypervolume import Archive, apply_signs, build_archive, worst_values
 from search.problem.objectives import Objective, parse_objectives
 from search.run import run_search
 from space import InputError, macs, params
@@ -59,11 +59,11 @@ def test_the_steps_are_the_hypervolume_of_the_evaluations_so_far(seed):
     problem = problem_of(SPACE, names)
     records = records_of(SPACE, random_values(rng, 25, names))
     front = Front.of(problem, records)
-    archive = Archive(signed(front.reference, problem.objectives))
+    archive = Archive(apply_signs(front.reference, problem.objectives))
     grown, volume = dict(front.steps), 0.0
     for count, record in enumerate(records, start=1):
         if record.values is not None:
-            archive.add(signed(record.values, problem.objectives))
+            archive.add(apply_signs(record.values, problem.objectives))
         volume = grown.get(count, volume)
         assert volume == pytest.approx(archive.volume)
 
@@ -73,7 +73,7 @@ def test_searches_are_compared_with_one_reference():
     records = records_of(SPACE, [(0.5, 4.0), None, (0.7, 6.0), (0.4, 7.0)])
     assert worst_values(records, objectives) == (0.4, 7.0)
     assert worst_values([], objectives) == (0.0, 0.0)
-    steps = follow_archive(records, objectives, (0.0, 10.0))[1]
+    steps = build_archive(records, objectives, (0.0, 10.0))[1]
     assert steps == [(1, 0.5 * 6), (3, pytest.approx(0.5 * 6 + 0.2 * 4))]
 
 

@@ -33,9 +33,9 @@ def test_a_budget_in_milliseconds_is_counted_and_drawn_exactly():
     (limit,) = problem("latency_ms=60%").budget.limits
     assert limit.most == pytest.approx(0.6 * table.full_ms, rel=1e-6)
     for arch in archs:
-        assert limit.of(arch) == pytest.approx(table.predict(arch), rel=1e-6)
+        assert limit.cost(arch) == pytest.approx(table.predict(arch), rel=1e-6)
     bands = Bands(space.graph, limit.additive)
-    inside = [arch for arch in archs if limit.of(arch) <= limit.most]
+    inside = [arch for arch in archs if limit.cost(arch) <= limit.most]
     assert 0 < len(inside) < len(archs)
     assert bands.count(0, limit.ceiling).value == len(inside)
     assert bands.low / limit.unit == pytest.approx(min(map(table.predict, archs)), rel=1e-6)
@@ -67,13 +67,13 @@ def test_every_arch_is_inside_its_own_latency(seed):
     terms = {term: ms * rng.uniform(0.5, 2) for term, ms in table_of(space).terms.items()}
     table = replace(table_of(space), terms=terms)
     (whole,) = problem("latency_ms=100%", tables=[table]).budget.limits
-    assert whole.keeps(space.largest())
+    assert whole.allows(space.largest())
     for arch in all_archs(space)[seed::30]:
-        (limit,) = problem({"latency_ms": whole.of(arch)}, tables=[table]).budget.limits
-        assert limit.keeps(arch)
+        (limit,) = problem({"latency_ms": whole.cost(arch)}, tables=[table]).budget.limits
+        assert limit.allows(arch)
         assert total(arch, space.shape, limit.additive) <= limit.ceiling
-        (less,) = problem({"latency_ms": whole.of(arch) - 2e-6}, tables=[table]).budget.limits
-        assert not less.keeps(arch)
+        (less,) = problem({"latency_ms": whole.cost(arch) - 2e-6}, tables=[table]).budget.limits
+        assert not less.allows(arch)
         assert total(arch, space.shape, less.additive) > less.ceiling
 
 

@@ -34,7 +34,7 @@ def test_bands_of_any_additive_cost_have_its_range():
         archs = [space.graph.path(rank) for rank in range(space.size())]
         for cost in FREE_COSTS.values():
             if cost.additive:
-                values = [cost.of(arch, space.shape) for arch in archs]
+                values = [cost.compute(arch, space.shape) for arch in archs]
                 bands = Bands(space.graph, cost.additive(space.shape))
                 assert (bands.low, bands.high) == (min(values), max(values))
 

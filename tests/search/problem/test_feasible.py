@@ -24,7 +24,7 @@ def budget_of(rng, space, archs, costs):
     """A budget that some archs of the space keep, perhaps not together."""
     values = {}
     for name in rng.sample(COSTS, costs):
-        of = parse_budget({name: 1}, space).limits[0].of
+        of = parse_budget({name: 1}, space).limits[0].cost
         values[name] = max(of(rng.choice(archs)), 1)
     return parse_budget(values, space)
 
@@ -137,7 +137,7 @@ def test_a_listing_is_what_brute_force_finds(seed):
     budget = budget_of(rng, space, archs, rng.randint(0, 3))
     limits = [(each.additive, each.most) for each in budget.limits if each.additive]
     additive = [each for each in budget.limits if each.additive]
-    expected = [arch for arch in archs if all(each.of(arch) <= each.most for each in additive)]
+    expected = [arch for arch in archs if all(each.cost(arch) <= each.most for each in additive)]
     assert set(list_archs(space.graph, limits, len(archs))) == set(expected)
     assert len(list_archs(space.graph, limits, len(expected))) == len(expected)
     if expected:

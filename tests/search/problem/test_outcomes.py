@@ -12,7 +12,7 @@ from search_toys import (
 
 from search.problem.evaluation import Outcome
 from search.problem.objectives import Objective
-from search.study.first_series import MOST_FAILURES
+from search.study.first_evaluations import MOST_FAILURES
 from space import InputError
 
 

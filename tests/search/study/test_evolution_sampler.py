@@ -8,7 +8,7 @@ import pytest
 from search_toys import Evaluate, drive, noise, problem_of, study_of, toy_space
 from space_toys import deit_small
 
-from search.study.evolution_sampler import WIDTH, EvolutionSampler, _Candidate, _ranked
+from search.study.evolution_sampler import WIDTH, EvolutionSampler, _Candidate, _rank
 from search.study.proposals import Proposals
 from search.study.samplers import SamplerChoice
 from space import Genes, SearchSpace, macs
@@ -100,7 +100,7 @@ def test_parents_are_ranked_by_how_many_dominate_them(objectives):
             pairs = [(other.losses, one.losses) for other in given]
             return sum(a != b and all(x <= y for x, y in zip(a, b, strict=True)) for a, b in pairs)
 
-        keys = [(each.excess, beaten(each)) for each in _ranked(given)]
+        keys = [(each.excess, beaten(each)) for each in _rank(given)]
         assert keys == sorted(keys)
 
 

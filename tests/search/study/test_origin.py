@@ -175,11 +175,11 @@ def test_where_code_cannot_tell_a_folder_with_results_needs_a_name(tmp_path):
     for evaluate, trials in ((TOYS, 6), (Evaluate(SPACE), 9)):
         refused(
             tmp_path,
-            "now: it is of type Evaluate, which cannot be compared; .* give origin='NAME'",
+            "this one: it is of type Evaluate, which cannot be compared; .* give origin='NAME'",
             evaluate,
             trials,
         )
-    refused(tmp_path, "what evaluated then cannot be compared", plain)
+    refused(tmp_path, "the old evaluation cannot be compared", plain)
     # The user's word, which is kept from now on.
     assert search(tmp_path, TOYS, origin="toys") == front
     assert read_yaml(tmp_path / "search.yaml").data["origin"] == {"name": "toys"}
@@ -199,7 +199,7 @@ def test_results_whose_origin_nobody_noted_need_a_name(tmp_path):
     search(tmp_path, plain)
     data = read_yaml(tmp_path / "search.yaml").data
     write_yaml(tmp_path / "search.yaml", data | {"origin": {}})
-    refused(tmp_path, "nothing was noted of it then")
+    refused(tmp_path, "its origin was not stored")
     assert search(tmp_path, plain, 9, origin="noted").evaluations == 9
 
 
@@ -254,7 +254,7 @@ def test_a_study_that_is_started_again_on_the_way_is_the_same(tmp_path, monkeypa
 
 def test_evaluations_of_a_callable_that_nobody_knows_are_not_reused(tmp_path):
     search(tmp_path / "a", TOYS)
-    with pytest.raises(InputError, match=r"cannot be reused, .*; give both the same origin='NAME'"):
+    with pytest.raises(InputError, match=r"cannot be reused: .*; give both the same origin='NAME'"):
         search(tmp_path / "b", TOYS, reuse=[tmp_path / "a"])
     search(tmp_path / "a", TOYS, origin="toys")
     evaluate = Evaluate(SPACE)
@@ -264,7 +264,7 @@ def test_evaluations_of_a_callable_that_nobody_knows_are_not_reused(tmp_path):
 
 @pytest.mark.parametrize("origin", ["", "  ", 3])
 def test_a_name_that_is_none_is_refused(tmp_path, origin):
-    with pytest.raises(InputError, match="origin: must be a name for what evaluates, got"):
+    with pytest.raises(InputError, match="origin: must be a name of the evaluation, got"):
         search(tmp_path, origin=origin)
     assert describe_origin({"split": 1}, plain) == {"split": 1}
 

@@ -96,8 +96,8 @@ def test_of_images_all_counts_but_their_order():
 @pytest.mark.parametrize(
     ("loader", "says"),
     [
-        ([], "loader: must hold images to judge on, got none"),
-        ([(torch.zeros(0, 3, 16, 16), torch.zeros(0).long())], "loader: must hold images"),
+        ([], "loader: must have images to evaluate on, got none"),
+        ([(torch.zeros(0, 3, 16, 16), torch.zeros(0).long())], "loader: must have images"),
         (3, r"loader: must give batches of \(images, targets\), got 3"),
     ],
 )

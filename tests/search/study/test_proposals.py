@@ -7,7 +7,7 @@ from search_toys import problem_of, toy_space
 
 from search.problem.evaluation import Record
 from search.study.proposals import MAX_GENETIC_TRIALS, MIN_SKIPPED, Proposals
-from search.study.samplers import SAMPLERS, SamplerChoice, quiet
+from search.study.samplers import SAMPLERS, SamplerChoice, silence_optuna
 from space import Genes
 
 PROBLEM = problem_of(toy_space())
@@ -175,7 +175,7 @@ def test_nothing_is_said_and_optunas_logger_is_left_as_it_was(monkeypatch):
         warnings.simplefilter("error")
         for name in SAMPLERS:
             tell(proposals_of(name), 3)
-        with pytest.raises(RuntimeError), quiet():
+        with pytest.raises(RuntimeError), silence_optuna():
             raise RuntimeError
     assert said == []
     assert logger.level == logging.INFO

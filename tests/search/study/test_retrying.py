@@ -9,7 +9,7 @@ from search.distributed.study_actor import StudyHost
 from search.problem.evaluation import Outcome
 from search.study.search import Search
 from search.study.session import MAX_FAILURE_NOTES
-from search.study.status import described, read_status
+from search.study.status import format_status, read_status
 from search.study.storage import read_trials
 from space import InputError
 from space.utils.yaml_file import read_yaml
@@ -58,7 +58,7 @@ def test_a_first_series_that_all_fail_is_not_stored_and_tried_again(tmp_path, ur
     assert "nothing is stored" in message
     assert "the same command tries these archs again" in message
     assert "\n" not in message
-    assert message in described(read_status(tmp_path / "a"))
+    assert message in format_status(read_status(tmp_path / "a"))
     mended, whole = Evaluate(SPACE), Evaluate(SPACE)
     front, _ = search(tmp_path / "a", 12, mended, storage=url)
     assert front == search(tmp_path / "whole", 12, whole)[0]

@@ -27,10 +27,10 @@ def test_the_gp_thinks_on_one_thread_and_gives_the_others_back():
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        with SamplerChoice("GPSampler").thinking():
+        with SamplerChoice("GPSampler").limit_threads():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 3
-        with SamplerChoice("TPESampler").thinking():
+        with SamplerChoice("TPESampler").limit_threads():
             assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)

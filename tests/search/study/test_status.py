@@ -13,7 +13,7 @@ from search_toys import Evaluate, toy_space, with_options
 from searching import search as slow_search
 
 from search.run import run_search
-from search.study.status import NAME, SILENT_SECONDS, described, read_status
+from search.study.status import SILENT_SECONDS, STATUS_FILE, format_status, read_status
 from search.utils.console import OPTIMISTIC
 from space import InputError
 
@@ -33,13 +33,13 @@ def test_a_search_that_has_ended_says_so(tmp_path):
     assert (status.objective, status.best) == ("top1", front.entries[0].values[0])
     assert status.ended == front.ended
     assert not status.running
-    assert front.ended in described(status)
-    assert described(status).startswith("ended (process ")
+    assert front.ended in format_status(status)
+    assert format_status(status).startswith("ended (process ")
 
 
 def test_what_earlier_versions_said_beside_it_is_passed_over(tmp_path):
     search(tmp_path)
-    status, file = read_status(tmp_path), tmp_path / NAME
+    status, file = read_status(tmp_path), tmp_path / STATUS_FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | {"forward": 0.9, "of_alone": 0.5}))
     assert read_status(tmp_path) == status
 
@@ -51,14 +51,14 @@ def test_its_best_is_that_of_the_first_measured_objective(tmp_path):
     assert (status.objective, status.best) == ("top1", best)
     assert (seen[-1].objective, seen[-1].best_value) == ("top1", best)
     assert seen[-1].best.metrics["top1"] == best
-    assert f"best top1: {best:.2%}" in described(status)
-    assert OPTIMISTIC in described(status)
+    assert f"best top1: {best:.2%}" in format_status(status)
+    assert OPTIMISTIC in format_status(status)
 
 
 def test_an_empty_front_is_said_and_a_rate_of_nothing_is_not(tmp_path):
     for _ in range(2):
         search(tmp_path, budget="top1=0.999999", origin="toys")
-    said = described(read_status(tmp_path))
+    said = format_status(read_status(tmp_path))
     assert "the front is empty: no evaluation has succeeded inside the budget" in said
     assert " a second" not in said
 
@@ -67,17 +67,19 @@ def test_without_a_measured_objective_there_is_no_best(tmp_path):
     search(tmp_path, objectives=["macs", "params"])
     status = read_status(tmp_path)
     assert (status.objective, status.best) == ("", None)
-    assert "no objective is measured, so that none of the archs is the best" in described(status)
+    assert "no objective is measured, so that none of the archs is the best" in format_status(
+        status
+    )
 
 
 def test_a_running_search_is_seen_from_another_process(tmp_path):
     seen = []
 
     def evaluate(arch):
-        if len(seen) < 3 and (tmp_path / NAME).exists():
+        if len(seen) < 3 and (tmp_path / STATUS_FILE).exists():
             code = (
                 "import sys; from search.study.status import *; from pathlib import Path\n"
-                "print(described(read_status(Path(sys.argv[1]))))"
+                "print(format_status(read_status(Path(sys.argv[1]))))"
             )
             command = [sys.executable, "-c", code, tmp_path]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -98,7 +100,7 @@ def test_a_search_that_was_killed_is_not_running(tmp_path):
     child.wait()
     killed = replace(status, pid=child.pid)
     assert not killed.running
-    assert described(killed).splitlines()[-1] == "the same command goes on from here"
+    assert format_status(killed).splitlines()[-1] == "the same command goes on from here"
     elsewhere = replace(status, host="elsewhere")
     assert elsewhere.running
     assert not replace(elsewhere, time=time.time() - SILENT_SECONDS - 1).running
@@ -108,8 +110,8 @@ def test_a_search_that_was_killed_is_not_running(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"pid": 1}', "\x00"])
 def test_a_file_that_is_no_status_is_one_line(tmp_path, content):
-    (tmp_path / NAME).write_text(content)
-    with pytest.raises(InputError, match=NAME) as caught:
+    (tmp_path / STATUS_FILE).write_text(content)
+    with pytest.raises(InputError, match=STATUS_FILE) as caught:
         read_status(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -124,9 +126,9 @@ def test_a_file_that_is_no_status_is_one_line(tmp_path, content):
 )
 def test_a_value_that_no_search_says_is_refused_by_name(tmp_path, name, value):
     search(tmp_path)
-    said = json.loads((tmp_path / NAME).read_text())
-    (tmp_path / NAME).write_text(json.dumps(said | {name: value}))
-    with pytest.raises(InputError, match=rf"{NAME}:.*: .*{name}"):
+    said = json.loads((tmp_path / STATUS_FILE).read_text())
+    (tmp_path / STATUS_FILE).write_text(json.dumps(said | {name: value}))
+    with pytest.raises(InputError, match=rf"{STATUS_FILE}:.*: .*{name}"):
         read_status(tmp_path)
 
 
@@ -174,5 +176,5 @@ def test_of_workers_it_speaks_while_it_runs(tmp_path):
     search(tmp_path)
     status = replace(read_status(tmp_path), workers=2, leased=9)
     words = "workers alive: 2, archs being evaluated: 9"
-    assert words not in described(status)
-    assert words in described(replace(status, ended=None))
+    assert words not in format_status(status)
+    assert words in format_status(replace(status, ended=None))

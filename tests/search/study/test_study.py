@@ -205,13 +205,13 @@ def test_what_another_search_measured_is_not_evaluated_again():
     before = study_of(space, 50, seed=1)
     drive(before, Evaluate(space))
     known = {record.identity: dict(record.metrics) for record in before.records}
-    study, evaluate = study_of(space, 50, seed=1, known=known), Evaluate(space)
+    study, evaluate = study_of(space, 50, seed=1, reusable=known), Evaluate(space)
     drive(study, evaluate)
     assert evaluate.seen == []
     assert [record.values for record in study.records] == [r.values for r in before.records]
     assert all(record.reused for record in study.records)
     assert study.counts.reused == 50
-    other = study_of(space, 50, seed=2, known=known)
+    other = study_of(space, 50, seed=2, reusable=known)
     drive(other, evaluate)
     assert 0 < other.counts.reused < 50
     assert not set(evaluate.seen) & set(known)
@@ -221,7 +221,7 @@ def test_what_another_search_measured_is_not_evaluated_again():
 def test_metrics_that_are_not_enough_are_not_taken_over():
     space = toy_space()
     known = {space.identity(arch): {"top5": 0.9} for arch in all_archs(space)}
-    study, evaluate = study_of(space, 10, known=known), Evaluate(space)
+    study, evaluate = study_of(space, 10, reusable=known), Evaluate(space)
     drive(study, evaluate)
     assert len(evaluate.seen) == 10
 

@@ -14,7 +14,7 @@ from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 from space import InputError
 from supernet.data.loaders import UserBatches
 from supernet.data.sources import DatasetConfig, Source, open_sources
-from supernet.data.splits import AugmentConfig, DataConfig, InputConfig, cut, open_data
+from supernet.data.splits import AugmentConfig, DataConfig, InputConfig, open_data, split_indices
 
 
 def test_batches_are_a_function_of_seed_epoch_and_image_in_any_worker():
@@ -66,15 +66,17 @@ def test_images_of_other_channels_are_refused():
 def test_the_search_split_is_stratified_disjoint_and_stays():
     targets = np.repeat(np.arange(5), [10, 20, 30, 40, 100])
     config = DataConfig(search_share=0.2)
-    pool, held = cut(targets, config, 0, None)
+    pool, held = split_indices(targets, config, 0, None)
     assert np.bincount(targets[held]).tolist() == [2, 4, 6, 8, 20]
     assert sorted([*pool, *held]) == list(range(200))
-    again, same = cut(targets, config, 0, held.tolist())
+    again, same = split_indices(targets, config, 0, held.tolist())
     assert (same == held).all()
     assert (again == pool).all()
-    _, other = cut(targets, config, 1, None)
+    _, other = split_indices(targets, config, 1, None)
     assert held.tolist() != other.tolist()
-    assert len(cut(targets, DataConfig(search_share=0.5, search_limit=20), 0, None)[1]) == 20
+    assert (
+        len(split_indices(targets, DataConfig(search_share=0.5, search_limit=20), 0, None)[1]) == 20
+    )
 
 
 @pytest.mark.parametrize(

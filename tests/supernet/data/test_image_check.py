@@ -134,7 +134,7 @@ def test_images_without_files_cost_nothing(kept, monkeypatch):
 
 def test_an_interrupted_check_goes_on(tmp_path, kept, opened, monkeypatch):
     config = image_folder(tmp_path, count=50)
-    monkeypatch.setattr("supernet.data.image_check.AT_ONCE", 4)
+    monkeypatch.setattr("supernet.data.image_check.IMAGES_PER_TASK", 4)
     images = splits(config)
     real = images[2].source.read
 
@@ -153,7 +153,7 @@ def test_an_interrupted_check_goes_on(tmp_path, kept, opened, monkeypatch):
 
 
 def test_a_killed_check_loses_little(tmp_path, kept, monkeypatch):
-    monkeypatch.setattr("supernet.data.image_check.AT_ONCE", 4)
+    monkeypatch.setattr("supernet.data.image_check.IMAGES_PER_TASK", 4)
     monkeypatch.setattr("supernet.data.image_check.SAVE_SECONDS", 0)
     writes = []
     monkeypatch.setattr(

@@ -120,7 +120,7 @@ def test_the_colours_beneath_what_is_transparent_are_shown_in_silence(tmp_path, 
 def test_a_picture_in_transparency_alone_is_refused(tmp_path, mode):
     made = transparent((0, 0, 0), (0, 0, 0))
     made = made.quantize(4) if mode == "P" else made.convert(mode)
-    with pytest.raises(InputError, match=r"cat/0\.png: .* its picture is in its transparency"):
+    with pytest.raises(InputError, match=r"cat/0\.png: .* its picture is in the alpha channel"):
         first_of(tmp_path, made.save)
 
 

@@ -7,13 +7,13 @@ import torch
 from checkpoint_toys import number_of, saved, state_of
 
 from space import InputError
-from supernet.training.checkpoint import load_checkpoint, previous, save_checkpoint
+from supernet.training.checkpoint import load_checkpoint, previous_path, save_checkpoint
 
 
 def test_the_last_two_are_kept_and_the_newest_is_read(tmp_path):
     path = saved(tmp_path, 5)
     assert number_of(load_checkpoint(path)) == 5
-    assert number_of(load_checkpoint(previous(path))) == 4
+    assert number_of(load_checkpoint(previous_path(path))) == 4
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "checkpoint.previous.pt",
         "checkpoint.pt",
@@ -27,7 +27,7 @@ def test_there_may_be_none(tmp_path):
 
 def test_a_stop_between_the_two_renames_loses_nothing(tmp_path):
     path = saved(tmp_path)
-    path.replace(previous(path))
+    path.replace(previous_path(path))
     found = load_checkpoint(path)
     assert (number_of(found), found.notes) == (2, [])
 
@@ -42,13 +42,15 @@ def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
 
 def test_where_none_is_whole_it_is_refused_and_left_as_it_is(tmp_path):
     path = saved(tmp_path)
-    for each in (path, previous(path)):
+    for each in (path, previous_path(path)):
         each.write_bytes(each.read_bytes()[:500])
     shutil.copytree(tmp_path, tmp_path / "copy")
-    with pytest.raises(InputError, match=r"no whole checkpoint: .*; delete it to go") as caught:
+    with pytest.raises(
+        InputError, match=r"not an intact checkpoint: .*; delete it to start"
+    ) as caught:
         load_checkpoint(path)
     assert "\n" not in str(caught.value)
-    for each in (path, previous(path)):
+    for each in (path, previous_path(path)):
         assert each.read_bytes() == (tmp_path / "copy" / each.name).read_bytes()
 
 
@@ -58,7 +60,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be written: no space left"):
         save_checkpoint(state_of(3), path)
     assert number_of(load_checkpoint(path)) == 2
-    assert number_of(load_checkpoint(previous(path))) == 1
+    assert number_of(load_checkpoint(previous_path(path))) == 1
     assert len(list(tmp_path.iterdir())) == 2
 
 

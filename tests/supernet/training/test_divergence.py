@@ -41,11 +41,11 @@ def test_retraining_that_diverges_ends_too(tmp_path):
 
 def test_the_last_good_checkpoint_is_kept(tmp_path, monkeypatch):
     class Poisoned(trainer.Trainer):
-        def _epoch(self, tell):
+        def _train_epoch(self, advance):
             if self.position.epoch == 2:
                 with torch.no_grad():
                     self.model.head.weight[0, 0] = torch.nan
-            super()._epoch(tell)
+            super()._train_epoch(advance)
 
     with monkeypatch.context() as patch:
         patch.setattr("supernet.training.train_supernet.Trainer", Poisoned)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from supernet.training.log import Journal
+from supernet.training.log import TrainingLog
 
 
 def test_a_kill_while_rows_are_taken_up_loses_none(tmp_path, monkeypatch):
@@ -19,9 +19,9 @@ def test_a_kill_while_rows_are_taken_up_loses_none(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            Journal(tmp_path, "toy", quiet=True).restore(2)
+            TrainingLog(tmp_path, "toy", quiet=True).drop_rows(2)
     assert path.read_text() == before
-    Journal(tmp_path, "toy", quiet=True).restore(2)
+    TrainingLog(tmp_path, "toy", quiet=True).drop_rows(2)
     assert [json.loads(line)["epoch"] for line in path.read_text().splitlines()] == [0, 1]
 
 
@@ -32,9 +32,9 @@ def test_every_number_of_a_row_goes_to_tensorboard(tmp_path, monkeypatch):
         def add_scalar(self, name, value, epoch):
             seen.append((name, value, epoch))
 
-    monkeypatch.setattr("supernet.training.log._tensorboard", lambda folder: Board())
+    monkeypatch.setattr("supernet.training.log._open_tensorboard", lambda folder: Board())
     row = {"epoch": 3, "loss/largest": 1.5, "grad_norm": 2.25, "images_per_second": 10.0}
-    Journal(tmp_path, "toy", quiet=True).add(row)
+    TrainingLog(tmp_path, "toy", quiet=True).add(row)
     assert {("loss/largest", 1.5, 3), ("grad_norm", 2.25, 3)} <= set(seen)
 
 
@@ -50,7 +50,7 @@ def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
     }
 
     def lines(width, terminal):
-        journal = Journal(None, "toy", figures={"top1": "%", "recall": "%"})
+        journal = TrainingLog(None, "toy", units={"top1": "%", "recall": "%"})
         journal.console = Console(
             file=io.StringIO(), width=width, force_terminal=terminal, color_system=None
         )

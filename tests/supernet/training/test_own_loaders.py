@@ -90,7 +90,7 @@ DICTS = TensorLoader(
     [
         ({"loader": Short(random_loader().batches)}, "train: the loader gave 3 batches.* says 5"),
         ({"loader": random_loader(batch=7), "task": toy_task(mixup=0.5)}, "even batch, got 7"),
-        ({"held_out": []}, "held_out: must hold images to judge on, got none"),
+        ({"held_out": []}, "held_out: must have images to evaluate on, got none"),
         (
             {"loader": DICTS},
             r"^train: a batch must be \(images, targets\), .*, got a dict of image, label$",
@@ -164,7 +164,7 @@ def test_the_loss_of_selectors_is_the_mean_over_steps_that_have_one(
 
     monkeypatch.setattr(Sandwich, "__call__", noting)
     rows = []
-    monkeypatch.setattr("supernet.training.log.Journal.add", lambda self, row: rows.append(row))
+    monkeypatch.setattr("supernet.training.log.TrainingLog.add", lambda self, row: rows.append(row))
     recipe = SupernetRecipe(
         epochs=1, random_archs=0, watch=0, accumulate=accumulate, selector_share=0.2
     )

@@ -17,7 +17,7 @@ from space import Arch, BlockArch, InputError, Pool, SearchSpace
 from supernet import Supernet, extract
 from supernet.data.splits import DataConfig, open_data
 from supernet.operators.selector_learning import SelectorLearning
-from supernet.training.checkpoint import previous
+from supernet.training.checkpoint import previous_path
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.sandwich import Sandwich
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
@@ -162,14 +162,14 @@ def test_after_a_torn_checkpoint_training_goes_on_from_the_one_before(
     with monkeypatch.context() as patch, pytest.raises(Killed):
         run(tmp_path / "cut", stop_at=3, monkeypatch=patch)
     path = tmp_path / "cut" / "checkpoint.pt"
-    before = torch.load(previous(path), weights_only=True)["position"]
+    before = torch.load(previous_path(path), weights_only=True)["position"]
     newest = torch.load(path, weights_only=True)["position"]
     assert (before["epoch"], before["step"]) < (newest["epoch"], newest["step"])
     torn = path.read_bytes()[:1000]
     path.write_bytes(torn)
     assert same_weights(whole, run(tmp_path / "cut", quiet=False))
     said = capsys.readouterr().err
-    assert "no whole checkpoint" in said
+    assert "not an intact checkpoint" in said
     assert "going on from the checkpoint before" in said
     assert path.with_name("checkpoint.pt.broken").read_bytes() == torn
 

@@ -1,4 +1,4 @@
-"""The first evaluations of a search, or of a run of it: if all fail, the search ends."""
+"""The first evaluations of a search or of a resumed one: if all fail, the search ends."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from space.utils.errors import InputError
 MOST_FAILURES = 10
 
 
-class FirstSeries:
-    """Stores finished trials, and ends a search whose first evaluations all fail.
+class FirstEvaluations:
+    """A writer of finished trials, which ends a search whose first evaluations all fail.
 
     Nothing is stored before the first success, so that archs which failed because of a time limit
     or a device are tried again. After it, failures are stored at once.
 
     Args:
-        store: Storage of the trials; None for none.
+        store: Storage of the trials; None to store nothing.
         records: Finished evaluations of earlier runs.
 
     Attributes:
@@ -32,29 +32,29 @@ class FirstSeries:
         self._store = store
         self._waiting: list[FrozenTrial] = []
         self._errors: list[str] = []
-        self._over = False
+        self._succeeded_now = False
 
     def add(self, trial: FrozenTrial, record: Record, retried: bool) -> None:
         """Store a finished trial, now or once an evaluation has succeeded.
 
-        Failures count until the first success of this run; that of a retried arch only while the
+        Failures count until the first success of this run; those of retried archs only while the
         search has had no success at all.
 
         Raises:
             InputError: The trial cannot be stored, or the first evaluations all failed.
         """
         self._waiting.append(trial)
-        self._over = self._over or _succeeded(record)
-        self.succeeded = self.succeeded or self._over
+        self._succeeded_now = self._succeeded_now or _succeeded(record)
+        self.succeeded = self.succeeded or self._succeeded_now
         if self.succeeded:
             self._flush()
-        if record.error is None or self._over or (retried and self.succeeded):
+        if record.error is None or self._succeeded_now or (retried and self.succeeded):
             return
         self._errors.append(record.error)
         if len(self._errors) < MOST_FAILURES:
             return
         if not self.succeeded:
-            raise _nothing_works(f"first {MOST_FAILURES}", self._errors[0])
+            raise _all_failed_error(f"first {MOST_FAILURES}", self._errors[0])
         raise InputError(
             f"the first {MOST_FAILURES} evaluations of this run failed, the first with "
             f"{self._errors[0]}; the same command goes on after them, and with "
@@ -69,7 +69,7 @@ class FirstSeries:
         """
         failed = [record.error for record in records if record.error is not None]
         if failed and len(failed) == len(records):
-            raise _nothing_works(str(len(failed)), failed[0])
+            raise _all_failed_error(str(len(failed)), failed[0])
         self._flush()
 
     def _flush(self) -> None:
@@ -79,7 +79,7 @@ class FirstSeries:
             del self._waiting[0]
 
 
-def _nothing_works(which: str, error: str) -> InputError:
+def _all_failed_error(which: str, error: str) -> InputError:
     return InputError(
         f"none of the {which} evaluations succeeded, the first failed with {error}; nothing is "
         "stored: once that is mended (a larger search.time_limit, another device) the same command "
