@@ -18,7 +18,7 @@ from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
 from supernet.training.sandwich import freeze, learn_labels
 from supernet.training.train_supernet import describe_metric, make_held_out, make_log
-from supernet.training.trainer import Trainer
+from supernet.training.trainer import Step, Trainer
 
 
 def retrain(
@@ -64,28 +64,35 @@ def retrain(
         )
     held_out_images = make_held_out(held_out, task, subnet, settings.amp)
     path = None if folder is None else make_folder(Path(folder))
-
-    learn = partial(
-        learn_labels, subnet, name="subnet", task=task, recipe=settings, teacher=freeze(teacher)
-    )
-
-    def step(batch: Batch, _epoch: int, _step: int, scale: float) -> dict[str, Tensor]:
-        return learn(batch, weight=scale)[1]
-
-    def evaluate(model: nn.Module) -> dict[str, float]:
-        metrics = {} if held_out_images is None else held_out_images.measure(model)
-        return {f"{name}/subnet": value for name, value in metrics.items()}
-
     trainer = Trainer(
         subnet,
         train,
         task=task,
         recipe=settings,
-        step=step,
-        evaluate=evaluate,
+        step=_make_step(subnet, task, settings, teacher),
+        evaluate=partial(_evaluate, held_out_images),
         log=make_log(task, path, title, describe_metric(task, held_out_images), quiet),
         folder=path,
         seed=seed,
     )
     subnet.load_state_dict(trainer.fit().state_dict())
     return subnet.eval()
+
+
+def _make_step(
+    subnet: ElasticViT, task: Task, recipe: RetrainRecipe, teacher: nn.Module | None
+) -> Step:
+    learn = partial(
+        learn_labels, subnet, name="subnet", task=task, recipe=recipe, teacher=freeze(teacher)
+    )
+
+    def step(batch: Batch, _epoch: int, _step: int, scale: float) -> dict[str, Tensor]:
+        return learn(batch, weight=scale)[1]
+
+    return step
+
+
+def _evaluate(held_out: HeldOut | None, model: nn.Module) -> dict[str, float]:
+    """Compute the metrics of the subnet, by their names in the log."""
+    metrics = {} if held_out is None else held_out.measure(model)
+    return {f"{name}/subnet": value for name, value in metrics.items()}
