@@ -40,7 +40,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else shown(value)
 
 
-def as_word(value: Any) -> str:
+def quote_value(value: Any) -> str:
     """Quote a value for a shell."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return shlex.quote(text)
