@@ -116,7 +116,7 @@ def _retrain_all(run: RunContext, places: Mapping[Choice, Path]) -> dict[str, st
                 choice.name,
                 run=partial(attempt, run, choice, place),
                 run_share=partial(retrain_share, run, choice, place),
-                note=partial(note_failure, place),
+                store_failure=partial(note_failure, place),
                 progress=partial(count_epochs, place),
                 total=run.config.retrain.epochs,
             )
