@@ -50,7 +50,7 @@ def test_quick_jobs_are_fetched_while_others_are_evaluated(monkeypatch):
     assert order[2] == "ask", "the first batch tells how long one takes"
     assert order[3] == "ask", "before the second is evaluated"
     order.clear()
-    monkeypatch.setattr("search.distributed.worker.AHEAD_SECONDS", 0.0)
+    monkeypatch.setattr("search.distributed.worker.PREFETCH_SECONDS", 0.0)
     leases = Leases(study_of(toy_space(), 9), 1)
     desk = Desk(leases)
     evaluate_jobs(exchange, noted)
@@ -119,7 +119,7 @@ def test_what_is_finished_is_brought_before_a_slow_job_is_begun(monkeypatch):
             batches[-1] = (*batches[-1][:1], len(jobs))
             done = super().evaluate_batch(jobs, evaluate)
             if len(batches) > 3:
-                monkeypatch.setattr("search.distributed.worker.AHEAD_SECONDS", 0.0)
+                monkeypatch.setattr("search.distributed.worker.PREFETCH_SECONDS", 0.0)
             return done
 
     evaluate_jobs(desk, Evaluate(toy_space()), Watching(None))
