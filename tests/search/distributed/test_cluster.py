@@ -252,7 +252,7 @@ def test_gpus_are_shared_out_evenly():
         ({"processes": 2}, "processes: 2 for each network .*; set retrain.workers"),
         (
             {"processes": 2, "workers": 1, "gpus_per_worker": 0.5},
-            "gpus_per_worker: 0.5 of a GPU for each of 2 processes",
+            "gpus_per_worker: must be at least 1 with 2 processes",
         ),
     ],
 )
