@@ -80,7 +80,6 @@ def draw_evenly(evaluator, seed, trials):
 
 
 def show(name, runs):
-    """Print a row of the table."""
     trials, cells = len(runs[0]), []
     for count in (trials // 4, trials // 2, trials):
         values = [

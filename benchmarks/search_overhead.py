@@ -29,13 +29,8 @@ def main() -> None:
     trials = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     sampler = sys.argv[2] if len(sys.argv) > 2 else "NSGAIISampler"
     with tempfile.TemporaryDirectory() as folder:
-        arguments = {
-            "space": SPACE,
-            "evaluate": evaluate_synthetic,
-            "budget": BUDGET,
-            "folder": folder,
-        }
-        arguments["origin"] = "synthetic"
+        arguments = {"space": SPACE, "evaluate": evaluate_synthetic, "budget": BUDGET}
+        arguments |= {"folder": folder, "origin": "synthetic"}
         began = last = time.perf_counter()
         memory = resident_bytes()
         print(f"{sampler}, {trials:,} trials\n{'trials':>8} {'ms/trial':>9} {'KB/trial':>9}")

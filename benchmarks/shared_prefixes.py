@@ -148,7 +148,6 @@ def measure(made: SupernetEvaluator, config, sampler, trials: int, budget: int |
 
 
 def show(row: Row) -> None:
-    """Print a row of the table."""
     print(
         f"{row.sampler:18} {row.evaluations:9} {row.wall:9.1f} {row.forward / row.wall:9.3f} "
         f"{row.wall / row.one_by_one:10.3f} {row.blocks_run:9.3f} {row.kept_megabytes:9.0f}",

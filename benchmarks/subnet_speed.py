@@ -188,7 +188,6 @@ def block_figures(parts) -> dict[str, float]:
 
 
 def show(result) -> None:
-    """Print the results as a table."""
     mode = "compiled" if result["compiled"] else "eager"
     print(
         f"{result['model']}, batch {result['batch']}, {result['dtype']}, {mode}, "

@@ -83,7 +83,6 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def show(result) -> None:
-    """Print the results as a table."""
     print(
         f"{result['config']}, batch {result['batch']} on {result['device']}, "
         f"{result['archs']} archs a step"

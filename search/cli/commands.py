@@ -151,11 +151,9 @@ _ALL = (
             ),
             Option("compile", bool | None, "Whether to compile the subnets first"),
             Option(
-                "name", str | None, "Name of the device, as in latency_ms@NAME; by default its kind"
+                "name", str | None, "Name of the device in latency_ms@NAME, by default its kind"
             ),
-            Option(
-                "rounds", int | None, "Number of times that each subnet is timed, by default 20"
-            ),
+            Option("rounds", int | None, "Timings of each subnet, by default 20"),
             Option("out", str | None, "File of the table, by default RUN/latency/NAME.yaml"),
         ),
         sections=("backbone", "space"),

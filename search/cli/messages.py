@@ -37,8 +37,7 @@ def get_option_types(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
             continue
         option_types[prefix + name] = hint
         section = section_of(hint)
-        if section is not None:
-            option_types |= get_option_types(section, f"{prefix}{name}.")
+        option_types |= get_option_types(section, f"{prefix}{name}.") if section else {}
     return option_types
 
 

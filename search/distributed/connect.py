@@ -9,14 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from search.distributed.ray_api import (
-    LOCAL_RAY_VARIABLES,
-    RAY_VARIABLES,
-    TUNE_VARIABLES,
-    ray,
-    set_environment,
-    silent_stderr,
-)
+from search.distributed.ray_api import LOCAL_ENV, RAY_ENV, TUNE_ENV, ray, set_env, silent_stderr
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, near, one_line
 from space.utils.signals import defer_signals, restore_handlers
@@ -50,8 +43,7 @@ def connected(workers: Workers) -> Iterator[bool]:
         yield False
         return
     try:
-        variables = RAY_VARIABLES | (TUNE_VARIABLES | LOCAL_RAY_VARIABLES if local else {})
-        with set_environment(variables):
+        with set_env(RAY_ENV | (TUNE_ENV | LOCAL_ENV if local else {})):
             _read_authentication()
             # Ray's signal handlers would end this process and print a page of its state.
             with restore_handlers():

@@ -240,7 +240,7 @@ class Leases:
         except InputError as error:
             self.error = error
         except Exception as error:
-            # From a sampler or a user's objective: another worker would not help.
+            # Raised by a sampler or a user's objective: another worker would not help.
             self.error = InputError(f"the search cannot go on: {describe(error)}")
         waited = self._clock() - start
         for worker in self._workers.values():

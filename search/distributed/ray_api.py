@@ -13,14 +13,14 @@ from search.problem.evaluation import describe
 from space.utils.errors import InputError, one_line
 
 # For every process that imports Ray.
-RAY_VARIABLES = {
+RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray prints half a page for each dead worker; `Leases` counts them.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|There are infinite retries",
 }
 # For Ray Tune and its trials.
-TUNE_VARIABLES = {
+TUNE_ENV = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
@@ -29,7 +29,7 @@ TUNE_VARIABLES = {
 }
 # For a local Ray, which listens on the loopback interface alone. Its token stays in memory; Ray
 # would write one into the home folder.
-LOCAL_RAY_VARIABLES = {
+LOCAL_ENV = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -37,7 +37,7 @@ LOCAL_RAY_VARIABLES = {
 
 
 @contextmanager
-def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
+def set_env(variables: Mapping[str, str]) -> Iterator[None]:
     """Set environment variables for the block, unless they are set already."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
@@ -48,7 +48,7 @@ def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-with set_environment(RAY_VARIABLES):
+with set_env(RAY_ENV):
     import ray as _ray
 
 # Untyped: Ray's annotations allow neither options of remote functions nor lists of nodes.

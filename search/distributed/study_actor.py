@@ -39,12 +39,12 @@ class StudyHost:
     Args:
         search: The search.
         workers: Number of workers.
-        sharing: Whether evaluators reuse activations of archs with the same first blocks.
+        sharing: Whether archs are leased in groups with the same first blocks.
     """
 
     def __init__(self, search: Search, workers: int, sharing: bool = False) -> None:
         self._search = search
-        self._group_size = search.sampler.ahead if sharing else 1
+        self._ahead = search.sampler.ahead if sharing else 1
         self._worker_count = workers
         self._stack = ExitStack()
         self._opened: tuple[Session, Leases] | None = None
@@ -92,8 +92,6 @@ class StudyHost:
         """Open the search, unless it is open."""
         if self._opened is None:
             session = self._stack.enter_context(open_search(self._search))
-            self._opened = (
-                session,
-                Leases(session.study, self._worker_count, ahead=self._group_size),
-            )
+            leases = Leases(session.study, self._worker_count, ahead=self._ahead)
+            self._opened = session, leases
         return self._opened

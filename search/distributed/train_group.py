@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.distributed.ray_api import ray, set_environment
+from search.distributed.ray_api import ray, set_env
 from search.problem.evaluation import reason_of
 from search.utils.launcher import TIMEOUT
 from search.utils.resources import Workers
@@ -72,7 +72,7 @@ def run_in_group(
         # Ray Train requires a storage folder; our checkpoints are elsewhere.
         with (
             tempfile.TemporaryDirectory(prefix="tokennas-train-") as storage,
-            set_environment(START_TIMEOUT),
+            set_env(START_TIMEOUT),
         ):
             try:
                 _make_trainer(arguments, workers, env, storage).fit()

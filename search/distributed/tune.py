@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from search.distributed.connect import connected, describe_placement, fit_workers, pin_to_this_node
-from search.distributed.ray_api import TUNE_VARIABLES, call_actor, describe_cause, put, ray
+from search.distributed.ray_api import TUNE_ENV, call_actor, describe_cause, put, ray
 from search.distributed.study_actor import HostStatus, StudyHost
 from search.distributed.worker import evaluate_leases
 from search.evaluators.base import shares
@@ -56,8 +56,8 @@ def search_with_workers(
     """
     # Tune's folder is removed last: Ray's processes write into it.
     with _tune_folder(workers) as folder, connected(workers) as local:
-        runtime_env = _make_runtime_env(workers, {} if local else TUNE_VARIABLES)
-        options = pin_to_this_node() | {"runtime_env": runtime_env}
+        env = _make_runtime_env(workers, {} if local else TUNE_ENV)
+        options = pin_to_this_node() | {"runtime_env": env}
         started = fit_workers(_limit_workers(workers, search.trials), local)
         with _start_study(options, search, started.count, shares(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not load weights and images.
