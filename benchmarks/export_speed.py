@@ -1,9 +1,9 @@
-"""How fast exported subnets are beside the subnet itself: onnxruntime and torch.export on the CPU.
+"""Speed of exported subnets relative to the subnet: onnxruntime and torch.export on the CPU.
 
     python benchmarks/export_speed.py [--model NAME] [--archs full,skip] [--json FILE]
 
-Made-up weights and images in float32, interleaved, medians; as many threads each as torch has
-(OMP_NUM_THREADS); a ratio below 1 is quicker than the subnet. Needs `pip install '.[onnx]'`.
+Random weights and images in float32; medians of interleaved runs; all with torch's number of
+threads (OMP_NUM_THREADS). A ratio below 1 is faster than the subnet. Needs `pip install '.[onnx]'`.
 """
 
 from __future__ import annotations
@@ -25,30 +25,31 @@ from supernet.export.programs import write_onnx, write_program
 
 OWN, SHARED = BlockArch(), BlockArch(attention="shared")
 SECONDS = 3.0
-# Between two runtimes, and how long one of them has its turn at least.
+# Seconds between two runtimes, and minimum milliseconds of one.
 PAUSE, TURN_MS = 0.1, 200.0
 
 
-def archs_of(shape: BackboneShape) -> dict[str, Arch]:
-    """One of each kind, where the others are plain."""
+def make_archs(shape: BackboneShape) -> dict[str, Arch]:
+    """Return one arch for each operator, by name."""
     depth, grid = shape.depth, shape.grid
     half = (-(-grid[0] // 2), -(-grid[1] // 2))
-    between = (-(-3 * grid[0] // 4), -(-3 * grid[1] // 4))
+    middle = (-(-3 * grid[0] // 4), -(-3 * grid[1] // 4))
     cycle = {
         "full": [OWN],
         "skip": [OWN, BlockArch(skip=0.5)],
         "skip in runs": [OWN, *[BlockArch(skip=0.5, selector="cls")] * 3],
         "share": [OWN, SHARED],
     }
-    found = {name: [row[i % len(row)] for i in range(depth)] for name, row in cycle.items()}
-    found["pool"] = [OWN] * depth
-    for third, target in ((1, between), (2, half)):
-        found["pool"][third * depth // 3] = BlockArch(pool=Pool("avg2d", grid=target))
-    return {name: Arch(tuple(blocks)) for name, blocks in found.items()}
+    archs = {name: [row[i % len(row)] for i in range(depth)] for name, row in cycle.items()}
+    archs["pool"] = [OWN] * depth
+    for third, target in ((1, middle), (2, half)):
+        archs["pool"][third * depth // 3] = BlockArch(pool=Pool("avg2d", grid=target))
+    return {name: Arch(tuple(blocks)) for name, blocks in archs.items()}
 
 
-def space_of(shape: BackboneShape) -> SearchSpace:
-    grids = sorted({block.pool.grid for block in archs_of(shape)["pool"].blocks if block.pool})
+def make_space(shape: BackboneShape) -> SearchSpace:
+    """Return a space that contains the archs."""
+    grids = sorted({block.pool.grid for block in make_archs(shape)["pool"].blocks if block.pool})
     return SearchSpace.from_dict(
         {
             "pool": {"kinds": ["avg2d"], "grids": list(map(list, grids)), "max_pools": 2},
@@ -59,8 +60,8 @@ def space_of(shape: BackboneShape) -> SearchSpace:
     )
 
 
-def runtimes(subnet):
-    """The subnet and its exported twins, each from images to logits."""
+def make_networks(subnet):
+    """Return the subnet and its exports by name, each a function from images to logits."""
     program = torch.export.load(io.BytesIO(write_program(subnet, ""))).module()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -74,42 +75,44 @@ def runtimes(subnet):
     }
 
 
-def measure(found, images, seconds: float) -> dict[str, float]:
-    """Median milliseconds of each, taking turns for about so many seconds each."""
-    taken: dict[str, list[float]] = {name: [] for name in found}
+def measure(networks, images, seconds: float) -> dict[str, float]:
+    """Return the median milliseconds of each network, interleaved for about `seconds` each."""
+    times: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
-        expected = found["subnet"](images)
-        for network in found.values():
-            # Also the warm-up.
+        expected = networks["subnet"](images)
+        for network in networks.values():
+            # Also a warm-up.
             torch.testing.assert_close(network(images), expected, rtol=1e-3, atol=1e-3)
-        while min(map(len, taken.values())) < 3 or sum(map(sum, taken.values())) < (
-            1e3 * seconds * len(found)
+        while min(map(len, times.values())) < 3 or sum(map(sum, times.values())) < (
+            1e3 * seconds * len(networks)
         ):
-            for name, network in found.items():
-                taken[name] += turn(network, images)
-    return {name: statistics.median(each) for name, each in taken.items()}
+            for name, network in networks.items():
+                times[name] += time_calls(network, images)
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
-def turn(network, images) -> list[float]:
-    """Milliseconds of one long call, or of some short ones after a first that does not count.
+def time_calls(network, images) -> list[float]:
+    """Return the milliseconds of one long call, or of short ones without the first.
 
-    Threads of the runtime before spin for a while, waiting for more, and would slow this one:
-    without the pause onnxruntime made the subnet look two to three times slower at batch 1.
+    Idle threads of the previous runtime spin for a while and would slow this one: without the
+    pause, onnxruntime made the subnet two to three times slower at batch 1.
     """
     time.sleep(PAUSE)
-    taken: list[float] = []
-    while sum(taken) < TURN_MS:
+    times: list[float] = []
+    while sum(times) < TURN_MS:
         began = time.perf_counter()
         network(images)
-        taken.append(1e3 * (time.perf_counter() - began))
-    return taken[1:] or taken
+        times.append(1e3 * (time.perf_counter() - began))
+    return times[1:] or times
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="deit_tiny_patch16_224")
-    parser.add_argument("--args", type=json.loads, default={}, help="of the model, as JSON")
-    parser.add_argument("--archs", default="", help="names, with commas; by default all")
+    parser.add_argument(
+        "--args", type=json.loads, default={}, help="for timm.create_model, as JSON"
+    )
+    parser.add_argument("--archs", default="", help="comma-separated names; by default all")
     parser.add_argument("--batches", default="1,64")
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--json", type=Path, default=None)
@@ -117,25 +120,23 @@ def main(argv: list[str] | None = None) -> None:
     torch.manual_seed(0)
     backbone = timm.create_model(options.model, **options.args)
     shape = backbone_shape(backbone)
-    net = Supernet(backbone, space_of(shape)).eval().requires_grad_(False)
-    archs = archs_of(shape)
-    wanted = options.archs.split(",") if options.archs else list(archs)
+    net = Supernet(backbone, make_space(shape)).eval().requires_grad_(False)
+    archs = make_archs(shape)
+    names = options.archs.split(",") if options.archs else list(archs)
     sizes = list(map(int, options.batches.split(",")))
     rows = []
     threads = torch.get_num_threads()
     print(f"{options.model}, {threads} threads, milliseconds")
-    print(
-        f"{'arch':16} {'of full':>7} {'batch':>5} {'subnet':>8} {'export':>14} {'onnxruntime':>14}"
-    )
-    for name in wanted:
-        found = runtimes(extract(net, archs[name]))
+    print(f"{'arch':16} {'MACs':>7} {'batch':>5} {'subnet':>8} {'export':>14} {'onnxruntime':>14}")
+    for name in names:
+        networks = make_networks(extract(net, archs[name]))
         share = macs(archs[name], shape) / macs(net.space.largest(), shape)
         for batch in sizes:
             images = torch.randn(batch, backbone.in_chans, *backbone.patch_embed.img_size)
-            taken = measure(found, images, options.seconds)
-            base = taken["subnet"]
-            rows.append({"arch": name, "share": share, "batch": batch, "ms": taken})
-            others = [f"{taken[key]:8.1f} {taken[key] / base:5.2f}" for key in list(taken)[1:]]
+            times = measure(networks, images, options.seconds)
+            base = times["subnet"]
+            rows.append({"arch": name, "share": share, "batch": batch, "ms": times})
+            others = [f"{times[key]:8.1f} {times[key] / base:5.2f}" for key in list(times)[1:]]
             print(f"{name:16} {share:7.0%} {batch:5} {base:8.1f} {' '.join(others)}", flush=True)
     if options.json is not None:
         text = json.dumps({"model": options.model, "threads": threads, "rows": rows})

@@ -1,5 +1,5 @@
-"""What the search's own speed is measured with: DeiT-S with every axis, 34 genes, and a pretended
-accuracy that differs from arch to arch as a measured one does."""
+"""Inputs of benchmarks of the search: DeiT-S with every operator (34 genes), and a synthetic
+accuracy that differs from arch to arch like a measured one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPACE = SearchSpace.from_dict(
 )
 
 
-def pretend(arch):
-    """Metrics without a network: more MACs are better, shared blocks a little worse."""
+def evaluate_synthetic(arch):
+    """Return a metric without a network: better for more MACs, worse for shared blocks."""
     shared = sum(block.shared for block in arch.blocks)
     return {"top1": macs(arch, SPACE.shape) ** 0.1 - 0.01 * shared}

@@ -1,4 +1,4 @@
-"""How many bytes of tensors are alive at once while something runs."""
+"""Peak bytes of live tensors during a call."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from torch.utils._pytree import tree_leaves
 
 
 class PeakBytes(TorchDispatchMode):
-    """Counts every storage that operations make, until it is freed; views make none."""
+    """Counts the bytes of every storage from its allocation until it is freed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.alive = self.most = 0
-        self._known: set[int] = set()
+        self.alive = self.peak = 0
+        self._storages: set[int] = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         for each in tree_leaves((args, kwargs)):
             if isinstance(each, torch.Tensor):
-                self._known.add(each.untyped_storage()._cdata)
-        found = func(*args, **(kwargs or {}))
-        for each in tree_leaves(found):
+                self._storages.add(each.untyped_storage()._cdata)
+        outputs = func(*args, **(kwargs or {}))
+        for each in tree_leaves(outputs):
             if isinstance(each, torch.Tensor):
                 self._add(each.untyped_storage())
-        return found
+        return outputs
 
     def _add(self, storage) -> None:
         key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
+        if key in self._storages:
             return
-        self._known.add(key)
+        self._storages.add(key)
         self.alive += size
-        self.most = max(self.most, self.alive)
+        self.peak = max(self.peak, self.alive)
         weakref.finalize(storage, self._free, key, size)
 
     def _free(self, key: int, size: int) -> None:
-        self._known.discard(key)
+        self._storages.discard(key)
         self.alive -= size
 
 
 def peak_bytes(run, device: torch.device) -> int:
-    """Most bytes alive at once beside what was there before."""
+    """Return the peak bytes alive during a call, without those alive before it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         run()
         return torch.cuda.max_memory_allocated(device) - before
-    with PeakBytes() as peak:
+    with PeakBytes() as counter:
         run()
-    return peak.most
+    return counter.peak

@@ -1,10 +1,10 @@
-"""Which sampler finds the best archs in so many evaluations, on the trained supernet of a run.
+"""Comparison of samplers for a given number of evaluations, on the trained supernet of a run.
 
     python benchmarks/samplers.py CONFIG [--run DIR] [SEEDS] [TRIALS]
 
-Each arch is evaluated once, and looked up by every search that comes to it again. Per sampler,
-after a quarter, a half and all of the evaluations: the best cross entropy within a budget, as a
-mean over the budgets of 35, 40, ... 70 % of the MACs; mean and standard deviation over the seeds.
+Each arch is evaluated once for all searches. For each sampler, after a quarter, a half and all of
+the evaluations: the best cross entropy within a budget, as a mean over the budgets of 35, 40, ...
+70 % of the MACs; mean and standard deviation over the seeds.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ SAMPLERS = {
 BUDGETS = np.arange(0.35, 0.701, 0.05)
 
 
-class Judged:
-    """Evaluates each arch once, and gives its MACs in shares of the full network's."""
+class CachedEvaluator:
+    """Evaluates each arch once; also returns its MACs as a share of the full network's."""
 
     def __init__(self, evaluate):
         self.evaluate = evaluate
         self.space = evaluate.supernet.space
         self.full = macs(self.space.largest(), self.space.shape)
-        self.known = {}
+        self.cache = {}
 
     def __call__(self, arch):
         identity = self.space.identity(arch)
-        if identity not in self.known:
-            self.known[identity] = self.evaluate(arch)[METRIC]
-        return self.known[identity], macs(arch, self.space.shape) / self.full
+        if identity not in self.cache:
+            self.cache[identity] = self.evaluate(arch)[METRIC]
+        return self.cache[identity], macs(arch, self.space.shape) / self.full
 
 
-def search(judged, sampler, seed, trials):
-    """(cross entropy, share of MACs) of a search's evaluations, in their order."""
-    seen = []
+def search(evaluator, sampler, seed, trials):
+    """Return (cross entropy, share of MACs) of each evaluation of a search, in order."""
+    results = []
 
     def evaluate(arch):
-        seen.append(judged(arch))
-        return {METRIC: seen[-1][0]}
+        results.append(evaluator(arch))
+        return {METRIC: results[-1][0]}
 
     run_search(
-        space=judged.space,
+        space=evaluator.space,
         evaluate=evaluate,
         objectives=[METRIC, "macs"],
         budget=f"macs={BUDGETS[-1]:.0%}",
@@ -66,27 +66,27 @@ def search(judged, sampler, seed, trials):
         sampler=sampler,
         seed=seed,
     )
-    return seen
+    return results
 
 
-def draw_evenly(judged, seed, trials):
-    """The same for archs drawn evenly over the MACs inside the budget, which learn nothing."""
-    rng, seen = np.random.default_rng(seed), []
-    while len(seen) < trials:
-        arch = judged.space.mac_bands.sample_evenly(rng)
-        if macs(arch, judged.space.shape) <= BUDGETS[-1] * judged.full:
-            seen.append(judged(arch))
-    return seen
+def draw_evenly(evaluator, seed, trials):
+    """Return the same for archs drawn evenly over the MACs within the budget, without learning."""
+    rng, results = np.random.default_rng(seed), []
+    while len(results) < trials:
+        arch = evaluator.space.mac_bands.sample_evenly(rng)
+        if macs(arch, evaluator.space.shape) <= BUDGETS[-1] * evaluator.full:
+            results.append(evaluator(arch))
+    return results
 
 
 def show(name, runs):
     trials, cells = len(runs[0]), []
     for count in (trials // 4, trials // 2, trials):
-        found = [
-            mean(min(value for value, cost in run[:count] if cost <= most) for most in BUDGETS)
+        values = [
+            mean(min(value for value, cost in run[:count] if cost <= budget) for budget in BUDGETS)
             for run in runs
         ]
-        cells.append(f"{mean(found):.4f} +- {stdev(found):.4f}")
+        cells.append(f"{mean(values):.4f} +- {stdev(values):.4f}")
     print(f"{name:26} {'   '.join(cells)}", flush=True)
 
 
@@ -96,10 +96,10 @@ def main() -> None:
     seeds, trials = numbers or (5, 120)
     call = parse_call(["search", *(word for word in words if not word.isdigit())])
     assert call.config is not None
-    judged = Judged(RunEvaluator(RunContext(call.config, call.file))())
-    show("drawn evenly over the MACs", [draw_evenly(judged, s, trials) for s in range(seeds)])
+    evaluator = CachedEvaluator(RunEvaluator(RunContext(call.config, call.file))())
+    show("drawn evenly over the MACs", [draw_evenly(evaluator, s, trials) for s in range(seeds)])
     for name, sampler in SAMPLERS.items():
-        show(name, [search(judged, sampler, seed, trials) for seed in range(seeds)])
+        show(name, [search(evaluator, sampler, seed, trials) for seed in range(seeds)])
 
 
 if __name__ == "__main__":

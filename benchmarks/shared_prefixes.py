@@ -1,13 +1,12 @@
-"""What a search costs beside its forward passes one by one, on the trained supernet of a run.
+"""Cost of a search relative to its forward passes one by one, on the trained supernet of a run.
 
     python benchmarks/shared_prefixes.py CONFIG [--run DIR] [TRIALS] [SAMPLER ...]
-        [--megabytes ROOM] [--json FILE]
+        [--megabytes CACHE] [--json FILE]
 
-For NSGA-II and the config's own sampler, or those that are named: the wall time of the search, the
-share of it that goes into forward passes, and the share that it is of all those passes one by one,
-by running one arch in eight by itself beside it; and the share of the blocks that were run. The
-wall time begins when weights and images are loaded, and what is run beside the search is not in it.
-`--megabytes` is what may be kept of openings.
+For NSGA-II and the config's sampler, or the given samplers: the wall time of the search, the share
+of it in forward passes, its ratio to all forward passes one by one (extrapolated from one arch in
+eight, run separately), and the share of the blocks that were run. The wall time excludes loading
+and the separate runs. `--megabytes` is the memory budget of cached prefixes.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ from search.run import run_search
 from space import macs
 from supernet.models.prefixes import PrefixEvaluator
 
-# Of the archs of a search, every so-many-th is run by itself too.
-EVERY = 8
+# Every so many archs, one is run separately too.
+SAMPLE_INTERVAL = 8
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one search; seconds, and shares."""
+    """Measurements of one search, as seconds and shares."""
 
     sampler: str
     evaluations: int
@@ -48,14 +47,14 @@ class Row:
     kept_megabytes: float
 
 
-class Counting:
-    """Evaluates, counts blocks and seconds of that, and runs some of the archs by themselves."""
+class CountingEvaluator:
+    """Evaluates, counts blocks and seconds, and runs some of the archs separately."""
 
-    def __init__(self, made: SupernetEvaluator, room: int | None) -> None:
-        # One of its own for each search: nothing is kept from one to the next.
+    def __init__(self, made: SupernetEvaluator, budget: int | None) -> None:
+        # A new one for each search: nothing stays cached from one to the next.
         self.evaluate = SupernetEvaluator(made.supernet, made.held_out)
-        if room is not None:
-            self.evaluate.prefixes = PrefixEvaluator(made.supernet, room)
+        if budget is not None:
+            self.evaluate.prefixes = PrefixEvaluator(made.supernet, budget)
         self.made = made
         self.archs = []
         self.blocks = 0
@@ -69,12 +68,12 @@ class Counting:
     def __call__(self, arch):
         self.archs.append(arch)
         metrics = self.evaluate(arch)
-        if len(self.archs) % EVERY == 0:
+        if len(self.archs) % SAMPLE_INTERVAL == 0:
             self.run_alone(arch)
         return metrics
 
     def timed(self, arch):
-        """The network of an arch, of whose forward passes the seconds are noted."""
+        """Return the network of an arch, which counts the seconds of its forward passes."""
         began = time.perf_counter()
         network = self.shared(arch)
         self.forward += time.perf_counter() - began
@@ -89,11 +88,12 @@ class Counting:
         return run
 
     def wait(self):
+        """Wait for the device."""
         if self.made.held_out.device.type == "cuda":
             torch.cuda.synchronize()
 
     def run_alone(self, arch):
-        """Forward passes of one arch, as without anything that is shared."""
+        """Run the forward passes of one arch without cached prefixes."""
         blocks, began = self.blocks, time.perf_counter()
         for _ in self.made.held_out.outputs(partial(self.made.supernet, arch=arch)):
             pass
@@ -104,7 +104,7 @@ class Counting:
 
     @property
     def alone(self):
-        """Seconds of the passes of all archs one by one: those that were not run, by their MACs."""
+        """Seconds of the passes of all archs one by one, extrapolated by MACs."""
         shape = self.made.supernet.shape
         total, some = (sum(macs(arch, shape) for arch in x) for x in (self.archs, self.sample))
         return self.seconds * total / some
@@ -114,8 +114,9 @@ class Counting:
         return type(self.made.supernet).run_step(self.made.supernet, *args)
 
 
-def measure(made: SupernetEvaluator, config, sampler, trials: int, room: int | None) -> Row:
-    counting, times = Counting(made, room), []
+def measure(made: SupernetEvaluator, config, sampler, trials: int, budget: int | None) -> Row:
+    """Run a search and return its row."""
+    counting, times = CountingEvaluator(made, budget), []
     made.supernet.run_step = counting.run_step
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -154,8 +155,8 @@ def show(row: Row) -> None:
     )
 
 
-def taken(words: list[str], name: str) -> str | None:
-    """The word after `name`, taken out of the command line."""
+def pop_option(words: list[str], name: str) -> str | None:
+    """Remove an option from the command line and return its value."""
     if name not in words:
         return None
     at = words.index(name)
@@ -166,22 +167,25 @@ def taken(words: list[str], name: str) -> str | None:
 
 def main() -> None:
     words = sys.argv[1:]
-    file, megabytes = taken(words, "--json"), taken(words, "--megabytes")
-    room = None if megabytes is None else int(float(megabytes) * 1e6)
+    file, megabytes = pop_option(words, "--json"), pop_option(words, "--megabytes")
+    budget = None if megabytes is None else int(float(megabytes) * 1e6)
     trials = next((int(word) for word in words if word.isdigit()), 500)
-    named = [word for word in words if word.endswith("Sampler")]
-    rest = [word for word in words if not word.isdigit() and word not in named]
+    sampler_names = [word for word in words if word.endswith("Sampler")]
+    rest = [word for word in words if not word.isdigit() and word not in sampler_names]
     call = parse_call(["search", *rest])
     assert call.config is not None
     made = RunEvaluator(RunContext(call.config, call.file))()
     own = {"name": call.config.search.sampler, **call.config.search.sampler_args}
-    samplers = named or ["NSGAIISampler", *([own] if own["name"] != "NSGAIISampler" else [])]
+    samplers = sampler_names or [
+        "NSGAIISampler",
+        *([own] if own["name"] != "NSGAIISampler" else []),
+    ]
     print(f"{len(made.held_out):,} images, {torch.get_num_threads()} threads")
     titles = ("trials", "wall, s", "forward", "one by one", "blocks", "kept, MB")
     print(f"{'sampler':18} " + " ".join(f"{title:>9}" for title in titles))
     rows = []
     for sampler in samplers:
-        rows.append(measure(made, call.config, sampler, trials, room))
+        rows.append(measure(made, call.config, sampler, trials, budget))
         show(rows[-1])
     if file is not None:
         Path(file).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""How fast archs are costed, counted, drawn and decoded, on one core, without torch.
+"""Speed of costs, counting, drawing and decoding of archs, on one core, without torch.
 
     python benchmarks/space_speed.py [--json FILE]
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from space import Arch, BackboneShape, Genes, Part, SearchSpace, macs, params
 
-AXES = {
+OPERATORS = {
     "pool": {
         "kinds": ["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"],
         "grids": [10, 7, 4],
@@ -26,25 +26,27 @@ AXES = {
     "share": {"max_run": 3},
     "skip": {"ratios": [0.25, 0.5, 0.75], "selectors": ["map", "cls"], "max_run": 3},
 }
-ARCHS = 20_000  # several times what the costs' cache holds
+ARCHS = 20_000  # several times the capacity of the cache of costs
 
 
 class Figure(NamedTuple):
-    """One measurement; `most` tells whether the goal is an upper limit."""
+    """One measurement; `upper` if the goal is an upper limit."""
 
     name: str
     depth: int
     value: float
     unit: str
     goal: float | None = None
-    most: bool = True
+    upper: bool = True
 
     @property
     def met(self) -> bool | None:
-        return None if self.goal is None else (self.value <= self.goal) == self.most
+        """Whether the goal is reached, if there is one."""
+        return None if self.goal is None else (self.value <= self.goal) == self.upper
 
 
 def deit_small(depth: int) -> BackboneShape:
+    """Return the shape of DeiT-S with another depth."""
     return BackboneShape(
         depth=depth,
         width=384,
@@ -62,25 +64,25 @@ def deit_small(depth: int) -> BackboneShape:
     )
 
 
-def seconds(run: Callable[[], object], times: int = 1) -> float:
-    """Mean processor time of a call: what else the machine does matters little."""
+def time_call(run: Callable[[], object], times: int = 1) -> float:
+    """Return the mean processor time of a call, which other load hardly changes."""
     start = process_time()
     for _ in range(times):
         run()
     return (process_time() - start) / times
 
 
-def costs_per_second(space: SearchSpace, rng: np.random.Generator) -> float:
-    """MACs and parameters of archs that are all different."""
+def measure_cost_rate(space: SearchSpace, rng: np.random.Generator) -> float:
+    """Return the number of different archs per second whose MACs and parameters are computed."""
     archs: dict[Arch, None] = {}
     while len(archs) < ARCHS:
         archs[space.sample(rng)] = None
     shape = space.shape
-    return ARCHS / seconds(lambda: [(macs(arch, shape), params(arch, shape)) for arch in archs])
+    return ARCHS / time_call(lambda: [(macs(arch, shape), params(arch, shape)) for arch in archs])
 
 
-def banded_draw(space: SearchSpace, rng: np.random.Generator, width: float) -> float:
-    """Mean milliseconds of a draw, over bands all along the range of MACs."""
+def time_banded_draw(space: SearchSpace, rng: np.random.Generator, width: float) -> float:
+    """Return the mean milliseconds of a draw, over bands across the range of MACs."""
     bands = space.mac_bands
     span = bands.high - bands.low
     lows = [bands.low + span * part for part in np.linspace(0.1, 0.85, 16)]
@@ -89,35 +91,35 @@ def banded_draw(space: SearchSpace, rng: np.random.Generator, width: float) -> f
         for low in lows:
             space.sample(rng, macs=(low, low + span * width))
 
-    return seconds(draw, 50) / len(lows) * 1e3
+    return time_call(draw, 50) / len(lows) * 1e3
 
 
 def measure(depth: int) -> Iterator[Figure]:
-    """All figures of one depth; what is worked out once comes first."""
-    rng, space = np.random.default_rng(0), SearchSpace.from_dict(AXES, deit_small(depth))
+    """Iterate over the figures of one depth; one-time computations come first."""
+    rng, space = np.random.default_rng(0), SearchSpace.from_dict(OPERATORS, deit_small(depth))
     band = (0.0, 1e12)
-    yield Figure("count", depth, seconds(space.size), "s", 1.0)
-    yield Figure("first banded draw", depth, seconds(lambda: space.sample(rng, band)), "s")
-    rate = costs_per_second(space, rng)
-    yield Figure("macs + params", depth, rate, "/s", 20_000 if depth == 12 else None, most=False)
-    yield Figure("draw", depth, seconds(lambda: space.sample(rng), 2000) * 1e3, "ms")
+    yield Figure("count", depth, time_call(space.size), "s", 1.0)
+    yield Figure("first banded draw", depth, time_call(lambda: space.sample(rng, band)), "s")
+    rate = measure_cost_rate(space, rng)
+    yield Figure("macs + params", depth, rate, "/s", 20_000 if depth == 12 else None, upper=False)
+    yield Figure("draw", depth, time_call(lambda: space.sample(rng), 2000) * 1e3, "ms")
     for width in (0.05, 0.005):
-        time = banded_draw(space, rng, width)
+        time = time_banded_draw(space, rng, width)
         yield Figure(f"draw in a {width:.1%} band", depth, time, "ms", 1.0)
     genes = Genes(space)
     assignments = iter([genes.encode(space.sample(rng)) for _ in range(2000)])
-    time = seconds(lambda: genes.decode(next(assignments)), 2000) * 1e3
+    time = time_call(lambda: genes.decode(next(assignments)), 2000) * 1e3
     yield Figure("decode of genes", depth, time, "ms")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed of the space, on one core.")
-    parser.add_argument("--json", type=Path, help="file to save the figures in")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     figures = [*measure(12), *measure(24)]
-    print(f"{'what':24} {'blocks':>6} {'figure':>12}      {'goal':>8}  met")
+    print(f"{'operation':24} {'blocks':>6} {'figure':>12}      {'goal':>8}  met")
     for each in figures:
-        goal = "" if each.goal is None else f"{'<' if each.most else '>'} {each.goal:,g}"
+        goal = "" if each.goal is None else f"{'<' if each.upper else '>'} {each.goal:,g}"
         met = {None: "", True: "yes", False: "NO"}[each.met]
         print(f"{each.name:24} {each.depth:6} {each.value:12,.3f} {each.unit:4} {goal:>8}  {met}")
     if options.json:

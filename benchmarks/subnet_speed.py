@@ -1,11 +1,11 @@
-"""Whether MACs saved become time saved: subnets beside the full timm model, on one device.
+"""Time of subnets relative to their MACs and to the full timm model, on one device.
 
     python benchmarks/subnet_speed.py [--model deit_small_patch16_224] [--args JSON] [--device cpu]
         [--batch 64] [--dtype float32] [--compile] [--rounds 7] [--json FILE]
 
-Everything takes turns in one process; each figure is the median over the rounds of the ratio inside
-a round. "Saved" is time saved / MACs saved. Peaks count the tensors alive beside weights and
-images.
+All networks run interleaved in one process; each value is the median over the rounds of the ratio
+within a round. "Saved" is time saved / MACs saved. Peaks count the bytes of live tensors without
+weights and images.
 """
 
 from __future__ import annotations
@@ -30,14 +30,15 @@ from supernet.operators.base import Flow
 FULL, OWN, SHARED = "full", BlockArch(), BlockArch(attention="shared")
 
 
-def grids_of(shape: BackboneShape) -> tuple[Grid, Grid]:
-    """Half of the patch tokens, and a quarter: 10 x 10 and 7 x 7 of 14 x 14."""
+def pooling_grids(shape: BackboneShape) -> tuple[Grid, Grid]:
+    """Return grids of half and a quarter of the patch tokens: 10 x 10 and 7 x 7 of 14 x 14."""
     height, width = shape.grid
     return (round(0.71 * height), round(0.71 * width)), (height // 2, width // 2)
 
 
 def space_of(shape: BackboneShape) -> SearchSpace:
-    grids = [list(grid) for grid in grids_of(shape)]
+    """Return a space that contains the archs."""
+    grids = [list(grid) for grid in pooling_grids(shape)]
     values = {
         "pool": {"kinds": ["avg2d"], "grids": grids, "max_pools": 2},
         "share": {"max_run": 3},
@@ -46,11 +47,11 @@ def space_of(shape: BackboneShape) -> SearchSpace:
     return SearchSpace.from_dict(values, shape)
 
 
-def archs_of(shape: BackboneShape) -> dict[str, Arch]:
-    """What is timed, by name; depth 12 in the models that the figures are of."""
-    depth, (half, quarter) = shape.depth, grids_of(shape)
+def make_archs(shape: BackboneShape) -> dict[str, Arch]:
+    """Return the archs to time, by name."""
+    depth, (half, quarter) = shape.depth, pooling_grids(shape)
 
-    def every(blocks: list[BlockArch]) -> Arch:
+    def repeat(blocks: list[BlockArch]) -> Arch:
         return Arch(tuple(blocks[i % len(blocks)] for i in range(depth)))
 
     def skip(ratio: float, selector: str) -> BlockArch:
@@ -59,26 +60,26 @@ def archs_of(shape: BackboneShape) -> dict[str, Arch]:
     pools = {depth // 3: half, 2 * depth // 3: quarter}
     early = {1: half, depth // 2: quarter}
 
-    def pooled(places: dict[int, Grid]) -> Arch:
+    def pool(grids: dict[int, Grid]) -> Arch:
         blocks = (
-            BlockArch(pool=Pool("avg2d", grid=places[i])) if i in places else OWN
+            BlockArch(pool=Pool("avg2d", grid=grids[i])) if i in grids else OWN
             for i in range(depth)
         )
         return Arch(tuple(blocks))
 
     return {
-        "skip 0.5 on alternate blocks, cls": every([OWN, skip(0.5, "cls")]),
-        "skip 0.5 on alternate blocks, map": every([OWN, skip(0.5, "map")]),
-        "skip 0.5 in runs of three, cls": every([OWN, *[skip(0.5, "cls")] * 3]),
-        "skip 0.75 in runs of three, cls": every([OWN, *[skip(0.75, "cls")] * 3]),
-        "two poolings": pooled(pools),
-        "two early poolings": pooled(early),
-        "own and shared in turn": every([OWN, SHARED]),
+        "skip 0.5 on alternate blocks, cls": repeat([OWN, skip(0.5, "cls")]),
+        "skip 0.5 on alternate blocks, map": repeat([OWN, skip(0.5, "map")]),
+        "skip 0.5 in runs of three, cls": repeat([OWN, *[skip(0.5, "cls")] * 3]),
+        "skip 0.75 in runs of three, cls": repeat([OWN, *[skip(0.75, "cls")] * 3]),
+        "two poolings": pool(pools),
+        "two early poolings": pool(early),
+        "alternating own and shared": repeat([OWN, SHARED]),
     }
 
 
 def block_runs(supernet, images):
-    """Parts of the first blocks, each on tokens that are there already."""
+    """Return functions that run parts of the first blocks, by name."""
     x = supernet.embed(images)
     depth = supernet.shape.depth
 
@@ -96,14 +97,14 @@ def block_runs(supernet, images):
     for selector in ("cls", "map"):
         scoring, skipping = steps(OWN, BlockArch(skip=0.5, selector=selector))[:2]
         runs[f"own block that scores, {selector}"] = own(scoring)
-        whole = supernet.run_step(0, scoring, Flow(x))
-        nothing = supernet.run_step(1, skipping, whole)
-        runs[f"choice and moves, {selector}"] = moves(supernet, whole, skipping, nothing)
+        before = supernet.run_step(0, scoring, Flow(x))
+        after = supernet.run_step(1, skipping, before)
+        runs[f"top k and moves, {selector}"] = make_moves(supernet, before, skipping, after)
     return runs
 
 
-def moves(supernet, flow, step, after):
-    """The choice, the gathering and the putting back, without the block between them."""
+def make_moves(supernet, flow, step, after):
+    """Return a function that selects, gathers and scatters tokens, without the block."""
     (skip,) = step.actions
 
     def run():
@@ -124,7 +125,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     shape = backbone_shape(backbone)
     supernet = Supernet(backbone, space_of(shape)).eval()
-    archs = archs_of(shape)
+    archs = make_archs(shape)
     nets = {FULL: backbone, **{name: extract(supernet, arch) for name, arch in archs.items()}}
     if args.compile:
         nets = {name: compile_subnet(net, device) for name, net in nets.items()}
@@ -160,27 +161,30 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def row(name, archs, shape, taken) -> dict[str, float]:
+    """Return the MACs, the time and their ratio of a subnet."""
     share = macs(archs[name], shape) / macs(Arch.full(shape.depth), shape)
     time = ratio(taken[name], taken[FULL])
     return {"macs": share, "time": time, "saved": (1 - time) / (1 - share)}
 
 
 def ratio(some, others) -> float:
+    """Return the median ratio of times over the rounds."""
     return median(one / other for one, other in zip(some, others, strict=True))
 
 
 def block_figures(parts) -> dict[str, float]:
+    """Return ratios of times of parts of blocks, by name."""
     own = parts["own block"]
-    found = {
+    figures = {
         "own and shared / two own": ratio(parts["own and shared block"], parts["two own blocks"])
     }
     for selector in ("cls", "map"):
         scores = ratio(parts[f"own block that scores, {selector}"], own) - 1
-        rest = ratio(parts[f"choice and moves, {selector}"], own)
-        found[f"scores / own block, {selector}"] = scores
-        found[f"choice and moves / own block, {selector}"] = rest
-        found[f"selection / own block, {selector}"] = scores + rest
-    return found
+        rest = ratio(parts[f"top k and moves, {selector}"], own)
+        figures[f"scores / own block, {selector}"] = scores
+        figures[f"top k and moves / own block, {selector}"] = rest
+        figures[f"selection / own block, {selector}"] = scores + rest
+    return figures
 
 
 def show(result) -> None:

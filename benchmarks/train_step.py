@@ -1,11 +1,11 @@
-"""What a training step of the supernet costs beside a plain one of the timm model.
+"""Cost of a training step of the supernet relative to one of the timm model.
 
     python benchmarks/train_step.py [--config configs/deit_small_imagenet.yaml] [--batch 32]
         [--repeats 5] [--device auto] [--json FILE]
 
-Forward and backward passes on made-up images, interleaved, medians; no optimiser. The subnets
-"alone" are the same archs as those of the step, each with its own loss. Peaks count the tensors
-alive beside weights, images and gradients.
+Medians of interleaved forward and backward passes on random images, without an optimiser. The archs
+"alone" are those of the step, each with its own loss. Peaks count the bytes of live tensors without
+weights, images and gradients.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     batch = Batch(images, targets, torch.arange(args.batch) / args.batch)
     sandwich = Sandwich(supernet, task, recipe)
 
-    def alone(model, *arch) -> None:
+    def run_alone(model, *arch) -> None:
+        """Run one forward and backward pass."""
         with autocast(device, recipe.amp):
             loss = task.loss(model(images, *arch), targets)
         loss.backward()
@@ -57,10 +58,10 @@ def main(argv: list[str] | None = None) -> None:
     for repeat in range(args.repeats):
         archs = [space.largest(), *draw_archs(space, 0, repeat, recipe.random_archs)]
         runs = {
-            PLAIN: partial(alone, plain),
+            PLAIN: partial(run_alone, plain),
             FULL: partial(sandwich, batch, []),
             STEP: partial(sandwich, batch, archs[1:]),
-            **{f"arch {i}": partial(alone, supernet, arch) for i, arch in enumerate(archs)},
+            **{f"arch {i}": partial(run_alone, supernet, arch) for i, arch in enumerate(archs)},
         }
         found = time_interleaved(runs, 1, wait, warm_up=int(not repeat), seed=repeat)
         for name, (seconds,) in found.items():

@@ -2,8 +2,8 @@
 
     python examples/own_data.py
 
-The data here is made up: stripes to tell apart by their angle. Put your own loaders of
-(images, targets) in their place.
+The data here is synthetic: stripes, whose class is their angle. Replace them by your own loaders of
+(images, targets).
 """
 
 import argparse
@@ -34,8 +34,8 @@ CLASSES = ("flat", "rising", "upright", "falling")
 SIZE = 32
 
 
-def stripes(count: int, seed: int) -> DataLoader:
-    """Noisy stripes, one angle a class."""
+def make_stripes(count: int, seed: int) -> DataLoader:
+    """Return a loader of noisy stripes: images (32, 3, 32, 32), targets (32,)."""
     rng = torch.Generator().manual_seed(seed)
     targets = torch.randint(len(CLASSES), (count,), generator=rng)
     angle = targets[:, None, None] * math.pi / len(CLASSES)
@@ -47,13 +47,13 @@ def stripes(count: int, seed: int) -> DataLoader:
 
 
 def accuracy(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-    """A metric of your own: whatever you return by name can be an objective."""
+    """Return metrics by name, each of which can be an objective."""
     return {"accuracy": (logits.argmax(1) == targets).float().mean().item()}
 
 
 def main(folder: Path, epochs: int, trials: int) -> None:
-    """Train, search, export, retrain, and load the result as anybody would."""
-    train, held_out, test = stripes(640, 0), stripes(256, 1), stripes(256, 2)
+    """Train, search, retrain, save and load a subnet."""
+    train, held_out, test = make_stripes(640, 0), make_stripes(256, 1), make_stripes(256, 2)
     torch.manual_seed(0)
     model = {"img_size": SIZE, "patch_size": 4, "embed_dim": 48, "depth": 6, "num_heads": 3}
     backbone = VisionTransformer(**model, num_classes=len(CLASSES))
@@ -119,5 +119,5 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--trials", type=int, default=40)
     options = parser.parse_args()
-    where = options.folder or Path(tempfile.mkdtemp(prefix="tokennas-"))
-    main(where, options.epochs, options.trials)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="tokennas-"))
+    main(folder, options.epochs, options.trials)

@@ -1,9 +1,9 @@
-"""Serves images at a changing load by one set of weights: the busier, the smaller the network.
+"""Serves images at a changing load with one set of weights: higher load, smaller network.
 
     python examples/serve.py [--portfolio runs/quickstart/export/main/portfolio]
 
-Without a portfolio (`tokennas export CONFIG --format portfolio` writes one) the weights are made
-up: then what it does with time is real, and what it sees in the images is not.
+Without a portfolio (`tokennas export CONFIG --format portfolio` writes one) the weights are random:
+then the times are real, the predictions are not.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from space import InputError, SearchSpace, token_counts
 from supernet import Supernet, backbone_shape
 
 DEADLINE_MS = 100.0
-MOST = 16  # images of a batch
-LOADS = (0.3, 1.5, 0.3)  # in units of what the best network alone could serve
+MAX_BATCH = 16
+LOADS = (0.3, 1.5, 0.3)  # as shares of the capacity of the best network
 
 
-def made_up() -> Portfolio:
-    """A portfolio that nobody trained: its front trades made-up accuracy, tokens, against MACs."""
+def make_untrained() -> Portfolio:
+    """Return an untrained portfolio, whose front trades patch tokens against MACs."""
     torch.manual_seed(0)
     model = VisionTransformer(img_size=64, patch_size=8, embed_dim=96, depth=6, num_heads=3)
     space = SearchSpace.from_dict(
@@ -36,36 +36,36 @@ def made_up() -> Portfolio:
     )
     front = run_search(
         space=space,
-        evaluate=lambda arch: {"kept": float(sum(token_counts(arch, space.shape)))},
-        objectives=("kept=max", "macs"),
+        evaluate=lambda arch: {"tokens_kept": float(sum(token_counts(arch, space.shape)))},
+        objectives=("tokens_kept=max", "macs"),
         trials=24,
     )
     return Portfolio(Supernet(model, space).eval(), front)
 
 
-def images_for(portfolio: Portfolio, count: int) -> torch.Tensor:
-    """Noise of the size that the networks expect."""
+def make_images(portfolio: Portfolio, count: int) -> torch.Tensor:
+    """Return random images (count, C, H, W) for the networks."""
     model = portfolio.model
     return torch.rand(count, model.in_chans, *model.patch_embed.img_size)
 
 
-def timed(portfolio: Portfolio, repeats: int = 3) -> Portfolio:
-    """The same, with each subnet's milliseconds an image as they are on this machine."""
-    images, taken = images_for(portfolio, MOST), {each: [] for each in portfolio}
+def add_times(portfolio: Portfolio, repeats: int = 3) -> Portfolio:
+    """Return the portfolio with a metric `ms`, each subnet's milliseconds an image here."""
+    images, times = make_images(portfolio, MAX_BATCH), {subnet: [] for subnet in portfolio}
     for _ in range(repeats):
-        for served, times in taken.items():
+        for subnet, milliseconds in times.items():
             began = time.perf_counter()
-            served(images)
-            times.append(1e3 * (time.perf_counter() - began) / MOST)
+            subnet(images)
+            milliseconds.append(1e3 * (time.perf_counter() - began) / MAX_BATCH)
     entries = tuple(
-        replace(each.entry, metrics={**each.entry.metrics, "ms": statistics.median(times)})
-        for each, times in taken.items()
+        replace(each.entry, metrics={**each.entry.metrics, "ms": statistics.median(milliseconds)})
+        for each, milliseconds in times.items()
     )
     return Portfolio(portfolio.model, replace(portfolio.front, entries=entries))
 
 
-def ask(requests: queue.Queue, images: torch.Tensor, rate: float, seconds: float) -> None:
-    """Put images into the queue, so many a second, with the time at which each came."""
+def send_requests(requests: queue.Queue, images: torch.Tensor, rate: float, seconds: float) -> None:
+    """Put `rate` images a second into the queue, each with its time; then None."""
     began = time.perf_counter()
     for i in range(int(rate * seconds)):
         time.sleep(max(0.0, began + i / rate - time.perf_counter()))
@@ -74,48 +74,48 @@ def ask(requests: queue.Queue, images: torch.Tensor, rate: float, seconds: float
 
 
 def serve(portfolio: Portfolio, requests: queue.Queue) -> list[tuple[float, float]]:
-    """Answer until there is nothing more to come: (milliseconds it took, MACs), by image."""
-    quickest = min(portfolio, key=lambda each: each.entry.metrics["ms"])
-    answered, more = [], True
+    """Answer all requests; return (milliseconds to the answer, MACs) for each image."""
+    fastest = min(portfolio, key=lambda each: each.entry.metrics["ms"])
+    answers, more = [], True
     while more or not requests.empty():
         batch = [requests.get()]
-        while len(batch) < MOST and batch[-1] is not None and not requests.empty():
+        while len(batch) < MAX_BATCH and batch[-1] is not None and not requests.empty():
             batch.append(requests.get())
         if batch[-1] is None:
             more = bool(batch.pop())
         if not batch:
             continue
-        left = DEADLINE_MS - 1e3 * (time.perf_counter() - batch[0][0])
+        remaining = DEADLINE_MS - 1e3 * (time.perf_counter() - batch[0][0])
         try:
-            # All that wait are to be served before the first of them is late.
-            served = portfolio.at(ms=left / max(MOST, len(batch) + requests.qsize()))
+            # All waiting images should be answered before the first one is late.
+            subnet = portfolio.at(ms=remaining / max(MAX_BATCH, len(batch) + requests.qsize()))
         except InputError:
-            served = quickest
-        served(torch.stack([image for _, image in batch]))
-        now, macs = time.perf_counter(), served.entry.metrics["macs"]
-        answered += [(1e3 * (now - came), macs) for came, _ in batch]
-    return answered
+            subnet = fastest
+        subnet(torch.stack([image for _, image in batch]))
+        now, macs = time.perf_counter(), subnet.entry.metrics["macs"]
+        answers += [(1e3 * (now - arrival), macs) for arrival, _ in batch]
+    return answers
 
 
 def main(portfolio: Portfolio, seconds: float) -> list[list[tuple[float, float]]]:
-    """Serve each load for so many seconds and print what came of it."""
-    portfolio = timed(portfolio)
-    images, best = images_for(portfolio, 64), portfolio.at().entry.metrics
+    """Serve each load for some seconds and print the results."""
+    portfolio = add_times(portfolio)
+    images, best = make_images(portfolio, 64), portfolio.at().entry.metrics
     print(f"{len(portfolio)} subnets, {DEADLINE_MS:.0f} ms for an answer")
-    print("images/s  answered  late  median ms  MACs of the best")
-    found = []
+    print("images/s  answered  late  median ms  MACs, share of best")
+    results = []
     for load in LOADS:
         rate, requests = load * 1e3 / best["ms"], queue.Queue()
-        asking = threading.Thread(target=ask, args=(requests, images, rate, seconds))
-        asking.start()
-        answered = serve(portfolio, requests)
-        asking.join()
-        took, macs = zip(*answered, strict=True)
-        late = sum(each > DEADLINE_MS for each in took) / len(took)
-        middle, share = statistics.median(took), statistics.mean(macs) / best["macs"]
-        print(f"{rate:8.0f}  {len(took):8}  {late:4.0%}  {middle:9.1f}  {share:16.0%}")
-        found.append(answered)
-    return found
+        sender = threading.Thread(target=send_requests, args=(requests, images, rate, seconds))
+        sender.start()
+        answers = serve(portfolio, requests)
+        sender.join()
+        latencies, macs = zip(*answers, strict=True)
+        late = sum(each > DEADLINE_MS for each in latencies) / len(latencies)
+        middle, share = statistics.median(latencies), statistics.mean(macs) / best["macs"]
+        print(f"{rate:8.0f}  {len(latencies):8}  {late:4.0%}  {middle:9.1f}  {share:19.0%}")
+        results.append(answers)
+    return results
 
 
 if __name__ == "__main__":
@@ -124,4 +124,7 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=5.0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    main(Portfolio.load(options.portfolio) if options.portfolio else made_up(), options.seconds)
+    main(
+        Portfolio.load(options.portfolio) if options.portfolio else make_untrained(),
+        options.seconds,
+    )

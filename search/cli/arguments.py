@@ -1,4 +1,4 @@
-"""Splitting command lines into the config's file and the values of options."""
+"""Splits command lines into the config's file and the values of options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jsonargparse import get_loader
 from yaml import YAMLError
 
 from search.cli.commands import Command
-from search.cli.messages import options, section_of
+from search.cli.messages import get_option_types, section_of
 from search.pipeline.run_folder import CONFIG
 from search.utils.plain_values import Keys
 from space.utils.errors import InputError, cut, near
@@ -26,23 +26,24 @@ class Arguments:
     """Arguments of a subcommand.
 
     Args:
-        file: The config's file; None where none is given.
-        own: Values of the subcommand's own options, as typed.
-        values: Values of the config's options, by their keys in the config.
+        file: The config's file, if any.
+        command_values: Values of the subcommand's own options, as typed.
+        config_values: Values of the config's options, by their keys in the config.
     """
 
     file: Path | None = None
-    own: dict[str, Any] = field(default_factory=dict)
-    values: dict[Keys, Any] = field(default_factory=dict)
+    command_values: dict[str, Any] = field(default_factory=dict)
+    config_values: dict[Keys, Any] = field(default_factory=dict)
 
-    def say(self, place: Sequence[str | int]) -> bool:
+    def sets(self, place: Sequence[str | int]) -> bool:
         """Return whether an option sets a value of the config, or a part of it."""
         name = ".".join(map(str, place))
-        return any(_overlap(name, each) for each in (*map(".".join, self.values), *self.own))
+        options = (*map(".".join, self.config_values), *self.command_values)
+        return any(_overlap(name, option) for option in options)
 
-    def complaint(self, place: Place, message: str, document: Document | None) -> str:
+    def format_error(self, place: Place, message: str, document: Document | None) -> str:
         """Format an error in a value with its option, or with file and line."""
-        if document is not None and not self.say(place):
+        if document is not None and not self.sets(place):
             return str(document.error(place, message))
         return f"--{dotted(place)}: {message}"
 
@@ -53,99 +54,100 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
     Raises:
         InputError: An option is unknown, or its value is missing or cannot be read.
     """
-    own = {option.name: option.type for option in command.options}
-    kinds, left = own | options(), list(words)
-    file = Path(left.pop(0)) if left and not left[0].startswith("-") else None
+    own_types = {option.name: option.type for option in command.options}
+    option_types, rest = own_types | get_option_types(), list(words)
+    file = Path(rest.pop(0)) if rest and not rest[0].startswith("-") else None
     if file is not None and (file / CONFIG).is_file():
-        # A run's folder may be given for its config.
+        # The folder of a run stands for its config.
         file = file / CONFIG
-    found = Arguments(file)
-    while left:
-        given = left.pop(0)
-        word, equals, value = given.partition("=")
+    arguments = Arguments(file)
+    while rest:
+        argument = rest.pop(0)
+        word, equals, value = argument.partition("=")
         name = command.short.get(word, word).removeprefix("--")
-        kind = _kind_of(name, kinds)
+        kind = _find_type(name, option_types)
         if kind is None or not word.startswith("--"):
-            known = [f"--{each}" for each in kinds]
-            raise InputError(f"unknown option {cut(given)}{near(word, known)}")
+            known = [f"--{each}" for each in option_types]
+            raise InputError(f"unknown option {cut(argument)}{near(word, known)}")
         values = [value]
         if not equals:
-            # Options of lists alone take several words.
-            most = len(left) if _is(list, kind) else 1
-            values = list(takewhile(lambda each: not each.startswith("--"), left[:most]))
-            del left[: len(values)]
+            # Only options of lists take several words.
+            limit = len(rest) if _is_type(list, kind) else 1
+            values = list(takewhile(lambda each: not each.startswith("--"), rest[:limit]))
+            del rest[: len(values)]
         if not values and kind is not bool:
             raise InputError(f"--{name}: a value is missing")
-        if name in own:
-            found.own[name] = _value(name, values, kind)
+        value_to_parse = _prepare_value(name, values, kind)
+        if name in own_types:
+            arguments.command_values[name] = value_to_parse
         else:
-            _put(found.values, tuple(name.split(".")), _value(name, values, kind))
-    return found
+            _set_value(arguments.config_values, tuple(name.split(".")), value_to_parse)
+    return arguments
 
 
-def with_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
+def replace_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
     """Return a config's data with some values replaced."""
     changed = dict(data)
     for (first, *rest), value in values.items():
         inner = changed.get(first)
-        known = inner if isinstance(inner, dict) else {}
-        changed[first] = with_values(known, {(*rest,): value}) if rest else value
+        section = inner if isinstance(inner, dict) else {}
+        changed[first] = replace_values(section, {(*rest,): value}) if rest else value
     return changed
 
 
-def _put(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
-    """Set an option's value, over earlier values at its keys and below."""
-    if isinstance(value, dict) and section_of(options().get(".".join(keys))) is not None:
+def _set_value(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
+    """Set an option's value, in place of earlier values at its keys and below."""
+    if isinstance(value, dict) and section_of(get_option_types().get(".".join(keys))) is not None:
         for key, inner in value.items():
-            _put(values, (*keys, str(key)), inner)
+            _set_value(values, (*keys, str(key)), inner)
         return
     for each in [each for each in values if each[: len(keys)] == keys]:
         del values[each]
     values[keys] = value
 
 
-def _kind_of(name: str, kinds: Mapping[str, Any]) -> Any:
+def _find_type(name: str, option_types: Mapping[str, Any]) -> Any:
     """Return the type of an option; inside a mapping such as `space`, that of the mapping."""
-    if name in kinds:
-        return kinds[name]
+    if name in option_types:
+        return option_types[name]
     outer = name.rpartition(".")[0]
-    kind = _kind_of(outer, kinds) if outer else None
-    return kind if _is(dict, kind) else None
+    kind = _find_type(outer, option_types) if outer else None
+    return kind if _is_type(dict, kind) else None
 
 
-def _is(wanted: type, kind: Any) -> bool:
-    """Return whether a type is the wanted one (list or dict), optional or not."""
+def _is_type(container: type, kind: Any) -> bool:
+    """Return whether a type is a container (list or dict), optional or not."""
     alternatives = get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return all((get_origin(each) or each) in (wanted, types.NoneType) for each in alternatives)
+    return all((get_origin(each) or each) in (container, types.NoneType) for each in alternatives)
 
 
-def _value(name: str, values: list[str], kind: Any) -> Any:
+def _prepare_value(name: str, values: list[str], kind: Any) -> Any:
     """Return an option's value for the parser, which converts text by the option's type."""
     if not values:
         return "true"
     text = values[0]
-    if _is(list, kind) and not (len(values) == 1 and text.startswith("[")):
+    if _is_type(list, kind) and not (len(values) == 1 and text.startswith("[")):
         return values
     check_text(f"--{name}", text)
-    if not _is(dict, kind) and section_of(kind) is None:
+    if not _is_type(dict, kind) and section_of(kind) is None:
         return text
     try:
-        # Into plain values.
+        # Dates and other YAML types become plain values.
         return json.loads(json.dumps(get_loader("yaml")(text), default=str))
     except (YAMLError, ValueError, RecursionError):
-        raise InputError(f"--{name}: cannot be read: {cut(text)}") from None
+        raise InputError(f"--{name}: must be valid YAML, got {cut(text)}") from None
 
 
 def check_text(name: str, text: str) -> None:
-    """Refuse text that is nested so deeply that parsing it as YAML would crash the process.
+    """Check that text is not nested so deeply that parsing it as YAML would crash the process.
 
     Raises:
-        InputError: The text is too deep; the message begins with `name`.
+        InputError: The text is nested too deeply; the message begins with `name`.
     """
     try:
         check_size(name, text)
     except (YAMLError, UnicodeEncodeError):
-        return  # no YAML, hence plain text
+        return  # not YAML, hence plain text
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Option:
-    """An option of one subcommand that is no value of the config."""
+    """An option of one subcommand that is not a value of the config."""
 
     name: str
     type: Any
@@ -23,19 +23,19 @@ class Command:
     Args:
         name: Name on the command line.
         help: Line in the list of commands.
-        teaches: Text of its own --help, with an example.
+        description: Text of its own --help, with an example.
         usage: Usage line after the name.
         needs_config: Whether it requires a config.
         needs_torch: Whether it runs networks. Others read only the names of run and search from a
             config.
         options: Its own options.
-        sections: Sections of the config that its help shows.
-        short: Shorthands, and the config's options that they stand for.
+        sections: Sections of the config that its help lists.
+        short: Shorthands, with the options of the config that they stand for.
     """
 
     name: str
     help: str
-    teaches: str
+    description: str
     usage: str = "CONFIG [--section.key VALUE ...]"
     needs_config: bool = True
     needs_torch: bool = True
@@ -44,15 +44,15 @@ class Command:
     short: Mapping[str, str] = field(default_factory=dict)
 
 
-ARCH_FILES = "arch files, front.yaml files or folders of them"
-ARCHS = Option("archs", list[str] | None, f"{ARCH_FILES}, instead of the front's")
+ARCH_FILES = "Arch files, front.yaml files or folders of them"
+ARCHS = Option("archs", list[str] | None, f"{ARCH_FILES}, instead of the archs of the front")
 
 _ALL = (
     Command(
         "run",
-        help="train, search, export, retrain, report: the whole way",
-        teaches=(
-            "Does all stages of a config and goes on where it stopped. "
+        help="train, search, export, retrain and report in one command",
+        description=(
+            "Runs all stages of a config. The same command goes on where it stopped. "
             "Example: tokennas run configs/quickstart.yaml"
         ),
         sections=("backbone", "data", "task", "space", "supernet", "search", "export", "retrain"),
@@ -60,7 +60,7 @@ _ALL = (
     Command(
         "train",
         help="train the supernet of a config",
-        teaches=(
+        description=(
             "Trains one set of weights for every arch of the space. The same command goes on where "
             "it stopped. Example: tokennas train configs/quickstart.yaml --supernet.epochs 20"
         ),
@@ -69,19 +69,19 @@ _ALL = (
     Command(
         "search",
         help="search the space on the trained supernet",
-        teaches=(
-            "Finds the archs that trade the objectives best, inside a budget. The same command "
-            "goes on where it stopped; another budget is a search of its own. Example: "
+        description=(
+            "Finds the archs with the best trade-offs between the objectives, within a budget. The "
+            "same command goes on where it stopped; another budget needs another name. Example: "
             "tokennas search configs/quickstart.yaml --search.name half --search.budget macs=50%"
         ),
         sections=("search",),
     ),
     Command(
         "status",
-        help="how far a search is, also one that runs in another shell",
-        teaches=(
-            "Shows what a search of a config is at: evaluations done, their rate, the best so far, "
-            "workers alive, archs being evaluated. "
+        help="show the state of a search, also of one that runs in another shell",
+        description=(
+            "Shows the state of a search: finished evaluations, their rate, the best value so far, "
+            "live workers, archs being evaluated. "
             "Example: tokennas status configs/quickstart.yaml --search.name main"
         ),
         needs_torch=False,
@@ -89,11 +89,11 @@ _ALL = (
     ),
     Command(
         "export",
-        help="write the front's archs as YAML, and subnets as files that run anywhere",
-        teaches=(
-            "Writes one arch file for each point of the front; with a format also a folder for "
-            "each subnet, or for each given arch file: weights, classes, preprocessing and a model "
-            "card. Every file is run on images and compared with the subnet before it is there. "
+        help="write the archs of the front as YAML, and subnets as files to deploy",
+        description=(
+            "Writes an arch file for each arch of the front; with a format also a folder for each "
+            "subnet, or for each arch of --archs: weights, classes, preprocessing and a model "
+            "card. Each exported file is run on images and compared with the subnet first. "
             "Example: tokennas export configs/quickstart.yaml --format onnx --archs a.yaml b.yaml"
         ),
         usage="CONFIG [--archs FILE ...] [--format FORMAT ...] [--section.key VALUE ...]",
@@ -103,10 +103,10 @@ _ALL = (
     ),
     Command(
         "retrain",
-        help="retrain chosen subnets and the full network",
-        teaches=(
-            "Retrains the front's best within each budget, or given arch files, and the full "
-            "network by the same recipe. Example: "
+        help="retrain the best subnets and the full network",
+        description=(
+            "Retrains the best arch of the front within each budget, or the archs of --archs, and "
+            "the full network by the same recipe. Example: "
             "tokennas retrain configs/quickstart.yaml --retrain.budgets '[60%, 40%]'"
         ),
         options=(ARCHS,),
@@ -114,19 +114,19 @@ _ALL = (
     ),
     Command(
         "evaluate",
-        help="judge arch files on the test split",
-        teaches=(
-            "Gives accuracy on the test split, MACs, parameters and images/s of arch files. "
+        help="evaluate arch files on the test split",
+        description=(
+            "Measures accuracy on the test split, MACs, parameters and images/s of arch files. "
             "Example: tokennas evaluate configs/quickstart.yaml --archs a.yaml b.yaml"
         ),
-        options=(Option("archs", list[str] | None, f"{ARCH_FILES}; needed"),),
+        options=(Option("archs", list[str] | None, f"{ARCH_FILES}; required"),),
         sections=("data",),
     ),
     Command(
         "report",
-        help="draw what a run found: tables, pictures, one page",
-        teaches=(
-            "Writes pictures and one self-contained report.html of whatever a run's folder holds. "
+        help="write tables, plots and one HTML page of a run's results",
+        description=(
+            "Writes plots and a self-contained report.html of the results in a run's folder. "
             "Example: tokennas report configs/quickstart.yaml"
         ),
         needs_torch=False,
@@ -134,40 +134,42 @@ _ALL = (
     ),
     Command(
         "profile",
-        help="measure latency on a device: a table that budgets in milliseconds rest on",
-        teaches=(
-            "Times subnets of a config's space on this machine, side by side, and fits a latency "
-            "table to them: a small YAML, which may be carried to where the search runs. Neither "
-            "training nor data are needed. Examples: "
+        help="measure latency on this device, for budgets in milliseconds",
+        description=(
+            "Times subnets of a config's space on this machine, interleaved, and fits a latency "
+            "table to them: a small YAML file, which may be copied to where the search runs. It "
+            "needs neither training nor data. Examples: "
             "tokennas profile configs/quickstart.yaml --batch 64; "
             "tokennas search configs/quickstart.yaml --search.budget latency_ms=60%"
         ),
         options=(
-            Option("batch", int | None, "images at once, by default 1"),
+            Option("batch", int | None, "Batch size, by default 1"),
             Option(
                 "dtype",
                 str | None,
                 "float32, bfloat16 or float16; by default bfloat16 on GPUs, else float32",
             ),
-            Option("compile", bool | None, "whether subnets are compiled first: true or false"),
-            Option("name", str | None, "of the device, as in latency_ms@NAME; by default its kind"),
-            Option("rounds", int | None, "how often each subnet is timed, by default 20"),
-            Option("out", str | None, "the table's file; by default RUN/latency/NAME.yaml"),
+            Option("compile", bool | None, "Whether to compile the subnets first"),
+            Option(
+                "name", str | None, "Name of the device in latency_ms@NAME, by default its kind"
+            ),
+            Option("rounds", int | None, "Timings of each subnet, by default 20"),
+            Option("out", str | None, "File of the table, by default RUN/latency/NAME.yaml"),
         ),
         sections=("backbone", "space"),
     ),
     Command(
         "inspect",
-        help="show a backbone, or the space of a config, before anything runs",
-        teaches=(
-            "Shows what a backbone costs and whether it can be served, and of a config the size of "
-            "the space, its range of MACs and the time to expect. Examples: "
+        help="show the costs of a backbone, or the space of a config",
+        description=(
+            "Shows the costs of a backbone and whether it is supported; of a config also the size "
+            "of the space, its range of MACs and the expected time. Examples: "
             "tokennas inspect --model deit_small_patch16_224; "
             "tokennas inspect configs/quickstart.yaml"
         ),
         usage="[CONFIG | --model NAME [--backbone.args.KEY VALUE ...]] [--section.key VALUE ...]",
         needs_config=False,
-        options=(Option("model", str | None, "a timm model, where no config is given"),),
+        options=(Option("model", str | None, "Name of a timm model, instead of a config"),),
         sections=("backbone", "data", "task", "space"),
     ),
 )

@@ -1,4 +1,4 @@
-"""The stage of each subcommand, imported when it runs so that no command waits for others."""
+"""Runs the stage of each subcommand, imported only then: no command waits for others' imports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search.utils.launcher import LauncherEnvironment, is_main_process, process_
 from space.utils.errors import InputError
 
 if TYPE_CHECKING:
-    # It imports torch, for which `status` and `report` must not wait.
+    # Imports torch, which `status` and `report` must not wait for.
     from search.pipeline.context import RunContext
 
 
@@ -21,20 +21,21 @@ def run_call(call: Call) -> None:
     """Run the command of a command line.
 
     Raises:
-        InputError: The input is wrong; the message says where, and what would be right.
+        InputError: The input is invalid; the message names the place and the valid values.
     """
     name = call.command.name
     if name != "train" and LauncherEnvironment.read(os.environ) is not None:
         raise InputError(
-            f"tokennas {name} is for one process; several can train the supernet together, and the "
-            "other stages then go on alone"
+            f"tokennas {name} is for one process; launch only tokennas train in several, and run "
+            "the other stages in one"
         )
     if call.config is None:
         _inspect_model(call.options)
         return
     folder = RunFolder(call.config, call.file)
-    if call.taken and is_main_process():
-        print(f"as before in {folder.path}: {describe_values(call.taken)}")
+    if call.stored_values and is_main_process():
+        values = describe_values(call.stored_values)
+        print(f"options of earlier commands in {folder.path}: {values}")
     if name == "status":
         from search.study.status import format_status, read_status  # noqa: PLC0415
 
@@ -75,9 +76,9 @@ def _run_stage(name: str, run: RunContext, options: dict[str, Any]) -> None:
         case "retrain":
             from search.pipeline.retrain import retrain  # noqa: PLC0415
 
-            found = retrain(run, archs)
-            show_rows(found.rows, run.console, title=found.title)
-            found.check()
+            results = retrain(run, archs)
+            show_rows(results.rows, run.console, title=results.title)
+            results.check()
         case "evaluate":
             from search.pipeline.evaluate import evaluate  # noqa: PLC0415
 
@@ -87,8 +88,8 @@ def _run_stage(name: str, run: RunContext, options: dict[str, Any]) -> None:
         case "profile":
             from search.pipeline.profile import ProfileOptions, profile  # noqa: PLC0415
 
-            given = {name: value for name, value in options.items() if value is not None}
-            profile(run, ProfileOptions(**given))
+            values = {name: value for name, value in options.items() if value is not None}
+            profile(run, ProfileOptions(**values))
         case "inspect":
             from search.pipeline.inspect import inspect_config  # noqa: PLC0415
 
@@ -103,19 +104,21 @@ def _run_all(run: RunContext) -> None:
     check(run)
     for stage in ("train", "search", "export"):
         _run_stage(stage, run, {})
-    found = retrain(run, [])
-    # Its table has the retrained networks.
+    results = retrain(run, [])
+    # The report's table has the retrained networks.
     _report(run.folder)
-    found.check()
+    results.check()
 
 
 def _report(folder: RunFolder) -> None:
+    """Write the report of a run's folder."""
     from search.report import make_report  # noqa: PLC0415
 
     make_report(folder.path, folder.config.search.name, new_console())
 
 
 def _inspect_model(options: dict[str, Any]) -> None:
+    """Print the costs of a timm model."""
     from search.pipeline.inspect import inspect_model  # noqa: PLC0415
 
     if not options["model"]:

@@ -18,19 +18,20 @@ from typing import NoReturn
 from space.utils.errors import InputError
 from space.utils.signals import ProcessLostError, Terminated, defer_signals, raise_on_sigterm
 
-SPEAKS_IN = 5.0
+# Time for the main process to print its error before a launcher ends all processes.
+ERROR_SECONDS = 5.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     Returns:
-        Exit code: 0; 1 where another training process was lost; 2 for wrong input and files that
+        Exit code: 0; 1 if another training process was lost; 2 for invalid input and files that
         cannot be written; 130 after Ctrl-C; 143 after SIGTERM.
     """
     from search.utils.launcher import ProcessError, is_main_process  # noqa: PLC0415
 
-    _quiet()
+    _silence_warnings()
     try:
         with raise_on_sigterm():
             # Signals wait for imports: a library may swallow a KeyboardInterrupt while it loads.
@@ -44,8 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_main_process() or isinstance(error, ProcessError):
             print(f"tokennas: {error}", file=sys.stderr)
         else:
-            # A launcher ends all processes with the first: let the main process print the error.
-            time.sleep(SPEAKS_IN)
+            time.sleep(ERROR_SECONDS)
         return 2
     except ProcessLostError as error:
         print(f"tokennas: {error}", file=sys.stderr)
@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         terminated = isinstance(error, Terminated)
         if is_main_process():
-            what = "terminated" if terminated else "interrupted"
-            print(f"tokennas: {what}; the same command goes on from here", file=sys.stderr)
-        # The shell's exit codes of commands that a signal has ended.
+            event = "terminated" if terminated else "interrupted"
+            print(f"tokennas: {event}; the same command goes on from here", file=sys.stderr)
+        # Exit codes of shells for commands that a signal has ended.
         return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
     return 0
 
@@ -74,12 +74,12 @@ def command() -> NoReturn:
     atexit.register(skip_teardown)
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # An exit function that hangs can still be ended.
+        # A signal still ends an exit function that hangs.
         signal.signal(number, lambda *_: os._exit(code))
     sys.exit(code)
 
 
-def _quiet() -> None:
+def _silence_warnings() -> None:
     """Silence warnings of libraries that users cannot act on."""
     warnings.filterwarnings("ignore", module=r"(torch|timm|jsonargparse)\b.*")
     logging.getLogger("timm").setLevel(logging.ERROR)

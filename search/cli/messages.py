@@ -1,4 +1,4 @@
-"""The parser's error messages, rewritten in one line that names the option."""
+"""Rewrites the parser's error messages in one line that names the option."""
 
 from __future__ import annotations
 
@@ -20,51 +20,53 @@ KINDS = {
     "dict": "a mapping such as {a: 1}",
     "str": "text",
     "list[str]": "a list such as [a, b]",
-    "NoneType": "nothing",
+    "NoneType": "null",
 }
-# Messages of jsonargparse.
+# jsonargparse's messages.
 UNION = re.compile(r"Does not validate .* Subtypes: \[(.*?)\] Errors: .* Given value: (.*)")
 LITERAL = re.compile(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)")
-LONGEST = 400
+MAX_LENGTH = 400
 
 
 @cache
-def options(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
+def get_option_types(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
     """Return the type of each option of a config, by its dotted name."""
-    found: dict[str, Any] = {}
+    option_types: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
         if get_origin(hint) is ClassVar:
             continue
-        found[prefix + name] = hint
-        inner = section_of(hint)
-        found |= {} if inner is None else options(inner, f"{prefix}{name}.")
-    return found
+        option_types[prefix + name] = hint
+        section = section_of(hint)
+        option_types |= get_option_types(section, f"{prefix}{name}.") if section else {}
+    return option_types
 
 
 def section_of(kind: Any) -> Any:
     """Return the dataclass of a type, optional or not; None for other types."""
-    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return next((option for option in options if is_dataclass(option)), None)
+    alternatives = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((each for each in alternatives if is_dataclass(each)), None)
 
 
-def _plainly(found: re.Match[str]) -> str:
-    kinds, value = found.groups()
-    named = " or ".join(KINDS.get(kind, kind) for kind in kinds.split(", "))
-    return f"must be {named}, got {cut(value)}"
+def _format_type_error(match: re.Match[str]) -> str:
+    """Format the types that an option takes, and its value."""
+    kinds, value = match.groups()
+    expected = " or ".join(KINDS.get(kind, kind) for kind in kinds.split(", "))
+    return f"must be {expected}, got {cut(value)}"
 
 
-def _one_of(found: re.Match[str]) -> str:
-    values, value = found.groups()
-    return f"must be one of {values.replace(chr(39), '')}, got {cut(value)}"
+def _format_choice_error(match: re.Match[str]) -> str:
+    """Format the values that an option takes, and its value."""
+    choices, value = match.groups()
+    return f"must be one of {choices.replace(chr(39), '')}, got {cut(value)}"
 
 
 def explain(message: str) -> tuple[Place, str]:
-    """Return the config's keys that the parser's error names, if any, and the error in a line."""
+    """Split the parser's error into the config's keys that it names, if any, and one line."""
     text = " ".join(message.split())
-    found = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
-    if found is None:
-        return (), cut(text, LONGEST)
-    reason = re.sub(r"<class '(\w+)'>", r"\1", found.group(2))
-    reason = LITERAL.sub(_one_of, reason)
-    reason = re.sub(r"Expected a (\w+)\. Got value: (.*)", _plainly, reason)
-    return tuple(found.group(1).split(".")), cut(UNION.sub(_plainly, reason), LONGEST)
+    match = re.search(r'[Pp]arser key "([\w.]+)":? *(.*)', text)
+    if match is None:
+        return (), cut(text, MAX_LENGTH)
+    reason = re.sub(r"<class '(\w+)'>", r"\1", match.group(2))
+    reason = LITERAL.sub(_format_choice_error, reason)
+    reason = re.sub(r"Expected a (\w+)\. Got value: (.*)", _format_type_error, reason)
+    return tuple(match.group(1).split(".")), cut(UNION.sub(_format_type_error, reason), MAX_LENGTH)

@@ -1,1 +1,1 @@
-"""Searches and retraining on many processes and machines, through Ray."""
+"""Searches and retraining in parallel processes, on one machine or a cluster, through Ray."""

@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster, or starting a local Ray."""
+"""Connects to a Ray cluster, or starts a local Ray; counts the workers that fit on its nodes."""
 
 from __future__ import annotations
 
@@ -9,140 +9,140 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from search.distributed.ray_api import OWN, RAY, TUNE, environment, ray, silent_stderr
+from search.distributed.ray_api import LOCAL_ENV, RAY_ENV, TUNE_ENV, ray, set_env, silent_stderr
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, near, one_line
 from space.utils.signals import defer_signals, restore_handlers
 
-ANSWERS_IN = 5.0
+CONNECT_SECONDS = 5.0
 
 
 @contextmanager
 def connected(workers: Workers) -> Iterator[bool]:
     """Connect to the Ray cluster at the address, or start a local Ray, for the block.
 
-    A connection that this process has already is used, and left open.
+    An existing connection of this process is used, and left open.
 
     Yields:
-        Whether Ray was started here; it ends with the block.
+        Whether a local Ray was started; it ends with the block.
 
     Raises:
         InputError: See `check_ray`; or the cluster refuses the connection, or this process is
-            connected to another one.
+            connected to another cluster.
     """
-    address, own = workers.ray.address, workers.ray.address is None
+    address, local = workers.ray.address, workers.ray.address is None
     check_ray(workers.ray)
-    # Before anything is changed: a Ray that is connected has read its environment already.
+    # Before any change: a connected Ray has already read its environment.
     if ray.is_initialized():
-        there = ray.get_runtime_context().gcs_address
-        if address not in (None, "auto", there):
+        connected_to = ray.get_runtime_context().gcs_address
+        if address not in (None, "auto", connected_to):
             raise InputError(
-                f"search.ray.address: {address}, but this process is connected to the Ray at "
-                f"{there}; leave the address out, or end that connection first by ray.shutdown()"
+                f"search.ray.address: must be {connected_to}, to which this process is connected, "
+                f"got {address}; leave the address out, or call ray.shutdown() first"
             )
         yield False
         return
     try:
-        with environment(RAY | (TUNE | OWN if own else {})):
+        with set_env(RAY_ENV | (TUNE_ENV | LOCAL_ENV if local else {})):
             _read_authentication()
             # Ray's signal handlers would end this process and print a page of its state.
             with restore_handlers():
-                _start(workers) if own else _join(str(address))
+                _start(workers) if local else _join(str(address))
             try:
-                yield own
+                yield local
             finally:
-                # Ray's core writes to stderr what it could no longer send.
+                # Ray's core prints messages that it could no longer send.
                 with silent_stderr(), defer_signals(patient=True):
                     ray.shutdown()
     finally:
         _read_authentication()
 
 
-def here() -> dict[str, Any]:
-    """Return the Ray options of a task or actor on this node that takes none of its cores."""
-    return {"num_cpus": 0, **on(ray.get_runtime_context().get_node_id())}
+def pin_to_this_node() -> dict[str, Any]:
+    """Return the Ray options of a task or actor that runs on this node and takes no cores."""
+    return {"num_cpus": 0, **pin_to_node(ray.get_runtime_context().get_node_id())}
 
 
-def on(node: str) -> dict[str, Any]:
-    """Return the Ray options of a task or actor that must run on a node."""
+def pin_to_node(node: str) -> dict[str, Any]:
+    """Return the Ray options of a task or actor that runs on a node."""
     affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     return {"scheduling_strategy": affinity(node, soft=False)}
 
 
-def fit_workers(workers: Workers, own: bool) -> Workers:
+def fit_workers(workers: Workers, local: bool) -> Workers:
     """Return the workers to start, with the GPUs of each process.
 
     Args:
-        workers: The wanted workers.
-        own: Whether Ray was started here. No node joins it later, so workers that do not fit are
-            not started.
+        workers: The requested workers.
+        local: Whether this is a local Ray. No node joins it, so workers that do not fit are not
+            started.
 
     Raises:
         InputError: No worker could ever be placed, or workers would take no resource.
     """
-    there: Mapping[str, float] = ray.cluster_resources()
-    # By the cores first: GPUs are shared by as many workers as have cores.
-    workers = _limit_count(workers, there) if own else workers
-    workers = replace(workers, gpus=workers.share(there.get("GPU", 0.0)))
+    available: Mapping[str, float] = ray.cluster_resources()
+    # By cores first: only workers that have cores share the GPUs.
+    workers = _limit_count(workers, available) if local else workers
+    workers = replace(workers, gpus=workers.gpus_per_process(available.get("GPU", 0.0)))
     if not workers.bundle():
         raise InputError(
             f"{workers.section}.cpus_per_worker: must be over 0 where workers take no GPU"
         )
-    return _limit_count(workers, there) if own else workers
+    return _limit_count(workers, available) if local else workers
 
 
-def _limit_count(workers: Workers, there: Mapping[str, float]) -> Workers:
-    """Limit the number of workers to those that fit into the resources of this machine."""
+def _limit_count(workers: Workers, available: Mapping[str, float]) -> Workers:
+    """Limit the number of workers to those that fit on this machine."""
     for name, amount in workers.bundle().items():
-        has, wanted = there.get(name, 0.0), amount * workers.processes
-        count = _count(has, wanted)
+        total, required = available.get(name, 0.0), amount * workers.processes
+        count = _divide(total, required)
         if not count:
             raise InputError(
-                f"{workers.section}.{name.lower()}s_per_worker: {wanted:g} for each worker, but "
-                f"this machine has {has:g}"
+                f"{workers.section}.{name.lower()}s_per_worker: {required:g} for each worker, but "
+                f"this machine has {total:g}"
             )
         workers = replace(workers, count=min(workers.count, count))
     return workers
 
 
-def _count(has: float, amount: float) -> int:
-    """Return how often an amount of a resource is there; thirds of a GPU do not add up exactly."""
-    return int(has / amount + 1e-6)
+def _divide(total: float, amount: float) -> int:
+    """Return how often an amount fits into a resource; thirds of a GPU do not add up exactly."""
+    return int(total / amount + 1e-6)
 
 
 def count_fitting_workers(node: Mapping[str, Any], workers: Workers) -> int:
-    """Return how many processes of workers fit on a node that runs nothing else."""
-    has, labels = node.get("Resources", {}), node.get("Labels", {})
-    wanted = workers.ray.placement.items()
-    if not node["Alive"] or any(labels.get(name) != value for name, value in wanted):
+    """Return the number of worker processes that fit on a node that runs nothing else."""
+    resources, labels = node.get("Resources", {}), node.get("Labels", {})
+    placement = workers.ray.placement.items()
+    if not node["Alive"] or any(labels.get(name) != value for name, value in placement):
         return 0
-    return min(_count(has.get(name, 0), amount) for name, amount in workers.bundle().items())
+    return min(_divide(resources.get(name, 0), n) for name, n in workers.bundle().items())
 
 
-def describe_placement(workers: Workers, wanted: int) -> str:
+def describe_placement(workers: Workers, requested: int) -> str:
     """Describe in a line how many workers fit on the nodes of the cluster.
 
     Args:
-        workers: The workers that are started.
-        wanted: Number of workers that were asked for.
+        workers: The workers to start.
+        requested: Number of workers that the config requests.
     """
-    places = sum(count_fitting_workers(node, workers) for node in ray.nodes())
-    placed = min(places // workers.processes, workers.count)
+    processes = sum(count_fitting_workers(node, workers) for node in ray.nodes())
+    placed = min(processes // workers.processes, workers.count)
     rest = ""
     if placed < workers.count:
         rest = "; the others wait for one"
-    elif placed < wanted:
+    elif placed < requested:
         rest = "; this machine has none for the others, which are not started"
     return (
-        f"{placed} of {wanted} workers have a place now; each process takes {workers.cpus:g} CPU "
-        f"and {workers.gpus:g} GPU{rest}"
+        f"{placed} of {requested} workers have a place now; each process takes "
+        f"{workers.cpus:g} CPU and {workers.gpus:g} GPU{rest}"
     )
 
 
 def _start(workers: Workers) -> None:
     """Start Ray on this machine, listening on the loopback interface alone."""
     constants, processes = ray._private.ray_constants, workers.count * workers.processes
-    # Ray read this flag when it was imported; where it is true, Ray listens on all interfaces.
+    # Ray read this flag when it was imported; if it is true, Ray listens on all interfaces.
     clusters, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
         _init(
@@ -163,28 +163,27 @@ def _join(address: str) -> None:
     except InputError as error:
         raise InputError(
             f"{error}; this machine must be one of its nodes (ray start --address HOST:PORT), and "
-            "have its token, where it asks for one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or "
+            "have its token, if it requires one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or "
             "RAY_AUTH_TOKEN_PATH)"
         ) from None
 
 
 def _init(message: str, **options: Any) -> None:
-    """Call `ray.init` without its log; the error begins with a message."""
+    """Call `ray.init` without its log; an error begins with `message`."""
     with silent_stderr():
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
-        except Exception as error:  # Ray raises many types; for a slow start a plain Exception
+        except Exception as error:  # of many types; a plain Exception for a slow start
             ray.shutdown()
             raise InputError(f"{message}: {one_line(error)}") from None
 
 
 def check_ray(config: RayConfig) -> None:
-    """Check what can be checked of a Ray config without joining the cluster.
+    """Check a Ray config without joining the cluster.
 
     Raises:
-        InputError: `runtime_env` has a key that Ray would ignore, or a value that it cannot set up,
-            such as a missing folder; or nothing answers at the address, where Ray would try for
-            minutes.
+        InputError: `runtime_env` has a key that Ray would ignore, or an invalid value such as a
+            missing folder; or no server listens at the address, where Ray would retry for minutes.
     """
     known = sorted(ray.runtime_env.RuntimeEnv.known_fields)
     for key in config.runtime_env:
@@ -198,14 +197,14 @@ def check_ray(config: RayConfig) -> None:
         return
     host, _, port = str(config.address).rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_IN).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, UnicodeError) as error:
         raise InputError(
-            f"search.ray.address: nothing answers at {config.address}: {one_line(error)}"
+            f"search.ray.address: no server answers at {config.address}: {one_line(error)}"
         ) from None
 
 
 def _read_authentication() -> None:
-    """Make Ray read its authentication mode and token again; it cached them when imported."""
+    """Make Ray read its authentication mode and token again; it caches them on import."""
     ray._raylet.Config.initialize("")
     ray._raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -1,4 +1,4 @@
-"""Long jobs in parallel: one Ray task each, which Ray retries when its process dies."""
+"""Runs long jobs in parallel: one Ray task each, which Ray retries when its process dies."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from search.distributed.connect import (
     count_fitting_workers,
     describe_placement,
     fit_workers,
-    here,
-    on,
+    pin_to_node,
+    pin_to_this_node,
 )
-from search.distributed.ray_api import cause_of, ray, silent_stderr
-from search.distributed.train_group import RETRIES, Notices, run_in_group
+from search.distributed.ray_api import describe_cause, ray, silent_stderr
+from search.distributed.train_group import RETRIES, Mailbox, run_in_group
 from search.utils.console import print_line
 from search.utils.resources import Workers
 from space.utils.errors import InputError
@@ -42,15 +42,15 @@ class LongJob:
         name: Name of the job.
         run: Runs the job in one process; returns the reason for a failure, or None.
         run_share: Runs the share of one rank of torch's process group; raises on failure.
-        note: Stores the reason for a failure that Ray reported.
-        progress: Returns how many of `total` steps are done.
+        store_failure: Stores the reason for a failure that Ray reported.
+        progress: Returns the number of finished steps.
         total: Number of steps.
     """
 
     name: str
     run: Callable[[], str | None]
     run_share: Callable[[], None]
-    note: Callable[[str], None]
+    store_failure: Callable[[str], None]
     progress: Callable[[], int]
     total: int
 
@@ -62,37 +62,37 @@ def run_jobs(
     folder: Path,
     check: Callable[[], str | None],
 ) -> dict[str, str | None]:
-    """Run jobs in processes of their own, at most `workers.count` at a time.
+    """Run jobs in other processes, at most `workers.count` at a time.
 
     Args:
         jobs: The jobs.
         workers: Number of workers, and the resources of each.
         console: Console for progress.
-        folder: Folder that every node must reach.
-        check: Returns what else a node lacks, or None; called on every node of a cluster.
+        folder: Folder that every node must be able to write.
+        check: Checks a node of a cluster, on that node; returns the reason for a failure, or None.
 
     Returns:
         The reason for each job's failure by its name; None for jobs that are done.
 
     Raises:
-        InputError: Ray cannot be joined, or a node lacks the folder or what `check` looks for.
+        InputError: Ray cannot be joined, or a node cannot write the folder or fails `check`.
         KeyboardInterrupt: Ctrl-C; the jobs were asked to write checkpoints.
     """
-    with connected(workers) as own:
-        wanted = min(workers.count, len(jobs))
-        workers = fit_workers(replace(workers, count=wanted), own)
-        if not own:
+    with connected(workers) as local:
+        requested = min(workers.count, len(jobs))
+        workers = fit_workers(replace(workers, count=requested), local)
+        if not local:
             _check_nodes(workers, folder, check)
-        if not own or workers.count < wanted:
-            print_line(console, describe_placement(workers, wanted))
+        if not local or workers.count < requested:
+            print_line(console, describe_placement(workers, requested))
         return _run_tasks(jobs, _Tasks(workers), workers.count, console)
 
 
 def _run_tasks(
-    jobs: Sequence[LongJob], tasks: _Tasks, most: int, console: Console
+    jobs: Sequence[LongJob], tasks: _Tasks, limit: int, console: Console
 ) -> dict[str, str | None]:
-    """Run jobs, at most `most` at a time, with a progress bar each and a line when it ends."""
-    found: dict[str, str | None] = {}
+    """Run jobs, at most `limit` at a time, with a progress bar and a final line for each."""
+    failures: dict[str, str | None] = {}
     waiting, running = list(jobs), dict[Any, LongJob]()
     with progress_bar(console, elapsed=True) as display:
         bars = [
@@ -101,7 +101,7 @@ def _run_tasks(
         ]
         try:
             while waiting or running:
-                while waiting and len(running) < most:
+                while waiting and len(running) < limit:
                     job = waiting.pop(0)
                     running[tasks.start(job)] = job
                 done, _ = ray.wait([*running], timeout=POLL_SECONDS)
@@ -109,16 +109,16 @@ def _run_tasks(
                     display.update(bar, completed=job.progress())
                 for ref in done:
                     job = running.pop(ref)
-                    reason = found[job.name] = _wait_for_failure(ref, job)
-                    what = "failed" if reason else "done"
-                    line = f"retrain {job.name}: {what}, {len(found)} of {len(jobs)}"
+                    reason = failures[job.name] = _wait_for_failure(ref, job)
+                    state = "failed" if reason else "done"
+                    line = f"retrain {job.name}: {state}, {len(failures)} of {len(jobs)}"
                     print_line(console, line)
         except KeyboardInterrupt:
             with silent_stderr():
                 tasks.stop([*running])
                 ray.wait([*running], num_returns=len(running), timeout=CHECKPOINT_SECONDS)
             raise
-    return found
+    return failures
 
 
 def run_in_folder(folder: str, run: Callable[[], str | None]) -> str | None:
@@ -131,9 +131,9 @@ def run_in_folder(folder: str, run: Callable[[], str | None]) -> str | None:
 
 
 def check_node(probe: Path, check: Callable[[], str | None]) -> str | None:
-    """Return why this node cannot run jobs: folder or data are out of reach; None if it can."""
+    """Check that this node can write the folder and passes `check`; return the reason if not."""
     try:
-        # Opened for writing, but not created: a folder of the same name may be another one.
+        # Opened for writing but not created: another folder may have the same path here.
         probe.open("r+").close()
     except OSError as error:
         return f"cannot write {probe.parent}: {error.strerror}"
@@ -145,22 +145,22 @@ class _Tasks:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        # Relative paths in it are resolved here, in the command's working directory.
+        # Resolves relative paths, in the command's working directory.
         self._env = ray.runtime_env.RuntimeEnv(**workers.ray.runtime_env).to_dict()
         if not workers.gpus:
-            # Tasks that asked for no GPU would see all GPUs of the node.
-            hidden = {"CUDA_VISIBLE_DEVICES": "", **self._env.get("env_vars", {})}
-            self._env["env_vars"] = hidden
-        self._notices: Any = None
+            # Tasks that request no GPU would see all GPUs of the node.
+            variables = {"CUDA_VISIBLE_DEVICES": "", **self._env.get("env_vars", {})}
+            self._env["env_vars"] = variables
+        self._mailbox: Any = None
         if workers.processes > 1:
-            self._notices = ray.remote(Notices).options(**here()).remote()
+            self._mailbox = ray.remote(Mailbox).options(**pin_to_this_node()).remote()
 
     def start(self, job: LongJob) -> Any:
         """Start a job; return the reference to the reason for its failure, or to None."""
         folder, workers = str(Path.cwd()), self._workers
-        if self._notices is not None:
-            task = ray.remote(run_in_group).options(**here(), max_retries=RETRIES)
-            return task.remote(job, folder, workers, self._env, self._notices)
+        if self._mailbox is not None:
+            task = ray.remote(run_in_group).options(**pin_to_this_node(), max_retries=RETRIES)
+            return task.remote(job, folder, workers, self._env, self._mailbox)
         task = ray.remote(run_in_folder).options(
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
@@ -174,20 +174,20 @@ class _Tasks:
 
     def stop(self, running: list[Any]) -> None:
         """Ask tasks to write checkpoints and end."""
-        if self._notices is not None:
-            self._notices.stop.remote()
+        if self._mailbox is not None:
+            self._mailbox.stop.remote()
             return
         for ref in running:
-            # Ray raises either for a task that has just ended.
+            # Ray raises one of these for a task that has just ended.
             with suppress(TypeError, ray.exceptions.RayError):
                 ray.cancel(ref)
 
 
 def _check_nodes(workers: Workers, folder: Path, check: Callable[[], str | None]) -> None:
-    """Check that every node with room for a worker reaches the folder and passes `check`.
+    """Check that every node that fits a worker can write the folder and passes `check`.
 
     Raises:
-        InputError: Some nodes do not; it names them and what they lack.
+        InputError: Some nodes fail; the message names them and the reasons.
     """
     reasons = []
     probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
@@ -196,7 +196,7 @@ def _check_nodes(workers: Workers, folder: Path, check: Callable[[], str | None]
         nodes = [node for node in ray.nodes() if count_fitting_workers(node, workers)]
         refs = [
             ray.remote(run_in_folder)
-            .options(num_cpus=0, runtime_env=workers.ray.runtime_env, **on(node["NodeID"]))
+            .options(num_cpus=0, runtime_env=workers.ray.runtime_env, **pin_to_node(node["NodeID"]))
             .remote(str(Path.cwd()), partial(check_node, probe, check))
             for node in nodes
         ]
@@ -204,27 +204,27 @@ def _check_nodes(workers: Workers, folder: Path, check: Callable[[], str | None]
             try:
                 reason = ray.get(ref)
             except ray.exceptions.RayError as error:
-                reason = cause_of(error)
+                reason = describe_cause(error)
             if reason:
                 reasons.append(f"node {node['NodeManagerAddress']}: {reason}")
     finally:
         probe.unlink()
     if reasons:
         raise InputError(
-            f"retrain.workers: {'; '.join(reasons)}; every node must see the run's folder and "
+            f"retrain.workers: {'; '.join(reasons)}; every node must have the run's folder and "
             "the data at the same paths"
         )
 
 
 def _wait_for_failure(ref: Any, job: LongJob) -> str | None:
-    """Return the reason for a job's failure, or None."""
+    """Wait for a job's end; return the reason for its failure, or None."""
     try:
-        found: str | None = ray.get(ref)
+        reason: str | None = ray.get(ref)
     except ray.exceptions.RayTaskError as error:
-        found = cause_of(error)
+        reason = describe_cause(error)
     except ray.exceptions.RayError as error:
-        found = f"its process died {RETRIES + 1} times: {cause_of(error)}"
+        reason = f"its process died {RETRIES + 1} times: {describe_cause(error)}"
     else:
-        return found
-    job.note(found)
-    return found
+        return reason
+    job.store_failure(reason)
+    return reason

@@ -1,4 +1,4 @@
-"""Ray, imported with its environment set; calls whose errors are one line."""
+"""Imports Ray with its environment variables set; calls it with errors of one line."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from search.problem.evaluation import describe_exception
 from space.utils.errors import InputError, one_line
 
 # For every process that imports Ray.
-RAY = {
+RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Ray prints half a page for each dead worker; `Leases` counts them.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|There are infinite retries",
 }
 # For Ray Tune and its trials.
-TUNE = {
+TUNE_ENV = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    # Relative paths of evaluators are those of the user's working directory.
+    # Evaluators resolve relative paths in the user's working directory.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
-# For a local Ray: it listens on the loopback interface alone. Its token is written nowhere; Ray
+# For a local Ray, which listens on the loopback interface alone. Its token stays in memory; Ray
 # would write one into the home folder.
-OWN = {
+LOCAL_ENV = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": secrets.token_hex(32),
@@ -37,9 +37,9 @@ OWN = {
 
 
 @contextmanager
-def environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables within the block, where they are not set already."""
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
+def set_env(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for the block, unless they are set already."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield
@@ -48,25 +48,25 @@ def environment(wanted: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-with environment(RAY):
+with set_env(RAY_ENV):
     import ray as _ray
 
-# Untyped: Ray's annotations fit neither options of remote functions nor lists of nodes.
+# Untyped: Ray's annotations allow neither options of remote functions nor lists of nodes.
 ray: Any = _ray
 
 
 @contextmanager
 def silent_stderr() -> Iterator[None]:
-    """Discard what Python and C++ code write to stderr within the block."""
+    """Discard stderr of Python and C++ code for the block."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(devnull)
 
 
 def put(value: Any) -> Any:
@@ -78,12 +78,12 @@ def put(value: Any) -> Any:
     try:
         return ray.put(value)
     except Exception as error:
-        # The error may be of any type. Ray's message is a page; the pickler's, its cause, a line.
+        # Errors of any type. Ray's message is a page; that of its cause, the pickler's, is a line.
         cause = error.__cause__ or error
-        raise InputError(f"what evaluates cannot be sent to workers: {cause}") from None
+        raise InputError(f"the evaluator cannot be sent to workers: {cause}") from None
 
 
-def ask(method: Any) -> Any:
+def call_actor(method: Any) -> Any:
     """Call a method of an actor and return its result.
 
     Raises:
@@ -99,7 +99,7 @@ def ask(method: Any) -> Any:
         raise InputError(f"Ray cannot start or reach the study: {one_line(error)}") from None
 
 
-def cause_of(error: BaseException) -> str:
-    """Return one line on the error of a task or an actor, or on how Ray lost it."""
+def describe_cause(error: BaseException) -> str:
+    """Describe in one line the error of a task or an actor, or how Ray lost it."""
     cause = getattr(error, "cause", None)
     return describe_exception(cause) if isinstance(cause, Exception) else one_line(error)

@@ -1,4 +1,4 @@
-"""The actor that holds the study of a distributed search. Without Ray."""
+"""The actor that holds the study of a distributed search. Does not import Ray."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from space.utils.errors import InputError
 
 @dataclass(frozen=True)
 class HostStatus:
-    """State of the search, for the driver.
+    """Status of the search, for the driver.
 
     Args:
         progress: Progress of the search.
-        error: Why the search cannot go on; None while it can.
-        failed_workers: Why workers gave up, one line each.
-        goes_on: Whether evaluations are left, and workers to do them.
+        error: Error that ends the search, if any.
+        failed_workers: Reasons why workers gave up, one line each.
+        goes_on: Whether evaluations remain, and workers to run them.
     """
 
     progress: Progress
@@ -31,29 +31,34 @@ class HostStatus:
 
 
 class StudyHost:
-    """Holds the study and its storage, in an actor that all workers call.
+    """Actor that holds the study and its storage, and that all workers call.
 
-    When the actor dies, Ray restarts it and it reads the storage; results of evaluations that were
-    running then are accepted.
+    After its death Ray restarts it, and it reads the storage; it accepts the results of evaluations
+    that were running.
+
+    Args:
+        search: The search.
+        workers: Number of workers.
+        sharing: Whether archs are leased in groups with the same first blocks.
     """
 
     def __init__(self, search: Search, workers: int, sharing: bool = False) -> None:
         self._search = search
         self._ahead = search.sampler.ahead if sharing else 1
-        self._count = workers
+        self._worker_count = workers
         self._stack = ExitStack()
         self._opened: tuple[Session, Leases] | None = None
         self._closed = False
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of `Leases`; None after `close`, which ends a worker."""
+        """Call a method of `Leases`; return None after `close`, which ends a worker."""
         if self._closed:
             return None
         _, leases = self._open()
         return getattr(leases, method)(*arguments)
 
     def status(self) -> HostStatus:
-        """Return the state of the search; the first call opens it.
+        """Return the status of the search; the first call opens it.
 
         Raises:
             InputError: The search cannot be opened.
@@ -62,10 +67,10 @@ class StudyHost:
         leases.expire()
         reasons = tuple(leases.failed_workers.values())
         progress = replace(session.progress(), workers=leases.alive, leased=leases.leased)
-        goes_on = not self.over() and len(reasons) < self._count
+        goes_on = not self.is_over() and len(reasons) < self._worker_count
         return HostStatus(progress, leases.error, reasons, goes_on)
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether the search has ended or failed."""
         if self._closed:
             return True
@@ -79,7 +84,7 @@ class StudyHost:
         return Front.of(study.problem, study.records, study.ended or "")
 
     def close(self) -> None:
-        """Close the storage and unlock its folder; workers that call get no more jobs."""
+        """Close the storage and unlock its folder; workers get no more jobs."""
         self._closed = True
         self._stack.close()
 
@@ -87,5 +92,6 @@ class StudyHost:
         """Open the search, unless it is open."""
         if self._opened is None:
             session = self._stack.enter_context(open_search(self._search))
-            self._opened = session, Leases(session.study, self._count, ahead=self._ahead)
+            leases = Leases(session.study, self._worker_count, ahead=self._ahead)
+            self._opened = session, leases
         return self._opened

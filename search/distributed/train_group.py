@@ -1,4 +1,4 @@
-"""One job in several data-parallel processes, through Ray Train."""
+"""Runs a job in several data-parallel processes, through Ray Train."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from search.distributed.ray_api import environment, ray
+from search.distributed.ray_api import ray, set_env
 from search.problem.evaluation import format_error
-from search.utils.launcher import PATIENCE
+from search.utils.launcher import TIMEOUT
 from search.utils.resources import Workers
 from space.utils.errors import one_line
 from space.utils.signals import ProcessLostError, ask_to_stop
@@ -22,35 +22,37 @@ if TYPE_CHECKING:
     from search.distributed.jobs import LongJob
 
 RETRIES = 3
-LOOK_SECONDS = 0.5
-# Ray Train would give up after a minute a group that waits for free resources.
-PATIENT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(10 * 365 * 86400)}
+POLL_SECONDS = 0.5
+# Ten years: by default Ray Train gives up after waiting a minute for free resources.
+START_TIMEOUT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(10 * 365 * 86400)}
 
 
-class Notices:
+class Mailbox:
     """Actor through which the command and the training processes exchange messages."""
 
     def __init__(self) -> None:
-        self._stopping = False
-        self._reasons: dict[str, str] = {}
+        self._stop_requested = False
+        self._failures: dict[str, str] = {}
 
     def stop(self) -> None:
         """Ask all processes to write a checkpoint and end."""
-        self._stopping = True
+        self._stop_requested = True
 
-    def stopping(self) -> bool:
-        return self._stopping
+    def is_stop_requested(self) -> bool:
+        """Return whether the processes should end."""
+        return self._stop_requested
 
-    def met(self, name: str, reason: str) -> None:
-        """Store why a network cannot be retrained; the first reason counts."""
-        self._reasons.setdefault(name, reason)
+    def store_failure(self, name: str, reason: str) -> None:
+        """Store the reason for a job's failure, unless it has one."""
+        self._failures.setdefault(name, reason)
 
-    def reason(self, name: str) -> str | None:
-        return self._reasons.get(name)
+    def get_failure(self, name: str) -> str | None:
+        """Return the reason for a job's failure, if any."""
+        return self._failures.get(name)
 
 
 def run_in_group(
-    job: LongJob, folder: str, workers: Workers, env: dict[str, Any], notices: Any
+    job: LongJob, folder: str, workers: Workers, env: dict[str, Any], mailbox: Any
 ) -> str | None:
     """Run a job in a process group; return the reason for a failure, or None.
 
@@ -59,44 +61,47 @@ def run_in_group(
         folder: Working directory of the command.
         workers: Number of processes, and the resources of each.
         env: Ray's `runtime_env` of the processes.
-        notices: Actor handle of `Notices`.
+        mailbox: Actor handle of the `Mailbox`.
     """
     from ray.train import TrainingFailedError  # noqa: PLC0415
 
     os.chdir(folder)
-    arguments = {"job": job, "folder": folder, "gpus": workers.gpus, "notices": notices}
-    died = ""
+    arguments = {"job": job, "folder": folder, "gpus": workers.gpus, "mailbox": mailbox}
+    last_death = ""
     for _ in range(RETRIES + 1):
-        # Ray Train insists on a storage folder; our checkpoints are elsewhere.
+        # Ray Train requires a storage folder; our checkpoints are elsewhere.
         with (
-            tempfile.TemporaryDirectory(prefix="tokennas-train-") as books,
-            environment(PATIENT),
+            tempfile.TemporaryDirectory(prefix="tokennas-train-") as storage,
+            set_env(START_TIMEOUT),
         ):
             try:
-                _trainer(arguments, workers, env, books).fit()
+                _make_trainer(arguments, workers, env, storage).fit()
             except (TrainingFailedError, ray.exceptions.RayActorError) as error:
-                reason: str | None = ray.get(notices.reason.remote(job.name))
+                reason: str | None = ray.get(mailbox.get_failure.remote(job.name))
                 if reason is not None:
                     return reason
-                died = how_they_died(error)
+                last_death = describe_deaths(error)
             else:
                 return None
-    reason = f"its processes died {RETRIES + 1} times: {died}"
-    job.note(reason)
+    reason = f"its processes died {RETRIES + 1} times: {last_death}"
+    job.store_failure(reason)
     return reason
 
 
-def how_they_died(error: BaseException) -> str:
-    """Return the cause of Ray Train's error in a line; its own message is a page."""
-    failed: Mapping[int, Exception] = getattr(error, "worker_failures", {})
+def describe_deaths(error: BaseException) -> str:
+    """Describe the cause of Ray Train's error in a line; its own message is a page."""
+    failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
     # The process that died first; the others failed because it was gone.
-    first = [each for each in failed.values() if hasattr(each, "health_check_failure")]
+    first = [each for each in failures.values() if hasattr(each, "health_check_failure")]
     if first:
         return one_line(getattr(first[0], "health_check_failure"))  # noqa: B009 - Ray's own
     return one_line(getattr(error, "controller_failure", error))
 
 
-def _trainer(arguments: dict[str, Any], workers: Workers, env: dict[str, Any], books: str) -> Any:
+def _make_trainer(
+    arguments: dict[str, Any], workers: Workers, env: dict[str, Any], storage: str
+) -> Any:
+    """Make Ray Train's trainer of a job."""
     import ray.train.torch  # noqa: PLC0415
 
     train: Any = ray.train
@@ -105,7 +110,7 @@ def _trainer(arguments: dict[str, Any], workers: Workers, env: dict[str, Any], b
         train_loop_config=arguments,
         torch_config=train.torch.TorchConfig(
             backend="cpu:gloo,cuda:nccl" if workers.gpus else "gloo",
-            timeout_s=int(PATIENCE.total_seconds()),
+            timeout_s=int(TIMEOUT.total_seconds()),
         ),
         scaling_config=train.ScalingConfig(
             num_workers=workers.processes,
@@ -115,9 +120,9 @@ def _trainer(arguments: dict[str, Any], workers: Workers, env: dict[str, Any], b
         ),
         run_config=train.RunConfig(
             name=uuid.uuid4().hex[:8],
-            storage_path=books,
+            storage_path=storage,
             worker_runtime_env=env,
-            # `run_in_group` retries, also where Ray Train's controller has failed.
+            # `run_in_group` retries, also if Ray Train's controller has failed.
             failure_config=train.FailureConfig(controller_failure_limit=0),
         ),
     )
@@ -129,26 +134,26 @@ def train_share(arguments: dict[str, Any]) -> None:
     from ray.train.torch import get_device  # noqa: PLC0415
 
     job: LongJob = arguments["job"]
-    notices = arguments["notices"]
-    threading.Thread(target=_stop_when_told, args=(notices,), daemon=True).start()
+    mailbox = arguments["mailbox"]
+    threading.Thread(target=_wait_for_stop, args=(mailbox,), daemon=True).start()
     try:
         os.chdir(arguments["folder"])
         if arguments["gpus"]:
-            # Each process sees all GPUs of its node's processes.
+            # Each process sees the GPUs of all processes on its node.
             torch.cuda.set_device(get_device())
         job.run_share()
     except KeyboardInterrupt:
         return
     except Exception as error:
-        # Where another process has died, Ray Train destroys the group: not this job's error.
+        # If another process has died, Ray Train destroys the group: not an error of this job.
         if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
-            ray.get(notices.met.remote(job.name, format_error(error)))
+            ray.get(mailbox.store_failure.remote(job.name, format_error(error)))
         # Ray Train then ends the other processes, which wait for this one.
         raise
 
 
-def _stop_when_told(notices: Any) -> None:
-    """Wait for a stop request: Ray Train's threads receive no signals."""
-    while not ray.get(notices.stopping.remote()):
-        time.sleep(LOOK_SECONDS)
+def _wait_for_stop(mailbox: Any) -> None:
+    """Wait for a stop request and stop: Ray Train's threads receive no signals."""
+    while not ray.get(mailbox.is_stop_requested.remote()):
+        time.sleep(POLL_SECONDS)
     ask_to_stop()

@@ -1,4 +1,4 @@
-"""A worker: a Ray Tune trial that exchanges results for jobs as long as the search lasts."""
+"""A worker: a Ray Tune trial that exchanges results for jobs until the search is over."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from search.evaluators.time_limit import describe_timeout
 from search.problem.evaluation import Job, Outcome, describe_exception
 from search.problem.objectives import Evaluate
 
-# Between two requests while no job is free; the jobs of a worker that dies become free.
+# Pause between requests while no job is available; jobs of dead workers become available again.
 IDLE_SECONDS = 0.2
-# Slower batches are not prefetched: at the end of a search, idle workers could take them.
-AHEAD_SECONDS = 2.0
+# Slower batches are not prefetched: at the end of a search, idle workers could run them.
+PREFETCH_SECONDS = 2.0
 
 Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
 
@@ -27,37 +27,37 @@ Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
 def evaluate_leases(
     config: Mapping[str, Any],
     study: Any,
-    made: list[Any],
+    make_evaluate: list[Any],
     gpus: float,
     time_limit: float | None,
 ) -> None:
     """Run one Tune trial: lease jobs and evaluate them until none is left.
 
     Args:
-        config: Tune's values of the trial, which are not used.
+        config: Tune's parameters of the trial, which are not used.
         study: Actor handle of the `StudyHost`.
-        made: The object reference of the function that makes `evaluate`, in a list: Ray would
-            fetch a bare reference before the task starts.
+        make_evaluate: The object reference of the function that makes `evaluate`, in a list: Ray
+            would fetch a bare reference before the task starts.
         gpus: GPUs of each worker.
         time_limit: Seconds after which an evaluation has failed; None for no limit.
     """
     from ray import tune  # noqa: PLC0415
 
     if not gpus:
-        # Workers that asked for no GPU would see all GPUs of the node.
+        # Workers that request no GPU would see all GPUs of the node.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     call, name = study.call, tune.get_context().get_trial_id()
     watch = Watch(time_limit)
-    pause = HEARTBEAT_SECONDS if time_limit is None else min(HEARTBEAT_SECONDS, time_limit / 4)
+    interval = HEARTBEAT_SECONDS if time_limit is None else min(HEARTBEAT_SECONDS, time_limit / 4)
 
-    def note_heartbeat() -> None:
+    def send_heartbeats() -> None:
         while True:
-            time.sleep(pause)
-            call.remote("note_heartbeat", name)
-            results = watch.overdue()
+            time.sleep(interval)
+            call.remote("record_heartbeat", name)
+            results = watch.overdue_results()
             if results:
-                # No thread can end another one that hangs, and `sys.exit` ends this thread alone:
-                # the process ends, and Tune starts it again.
+                # A thread cannot end another one that hangs, and `sys.exit` ends this thread alone:
+                # end the process, which Tune restarts.
                 ray.get(call.remote("remove_worker", name, results))
                 os._exit(1)
 
@@ -67,21 +67,21 @@ def evaluate_leases(
     try:
         if not ray.get(call.remote("register_worker", name)):
             return
-        threading.Thread(target=note_heartbeat, daemon=True).start()
+        threading.Thread(target=send_heartbeats, daemon=True).start()
         try:
-            # Fetched here: a module that this node lacks is reported instead of retried for ever.
-            evaluate = ray.get(made[0])()
+            # Fetched here: a module that this node lacks is an error, not retried forever.
+            evaluate = ray.get(make_evaluate[0])()
         except Exception as error:
             ray.get(call.remote("give_up", name, describe_exception(error)))
             return
-        work(exchange, evaluate, watch)
+        evaluate_jobs(exchange, evaluate, watch)
     except ray.exceptions.RayActorError:
-        # The study's actor was killed: the search has ended.
+        # The actor of the study was killed: the search has ended.
         return
 
 
 class Watch:
-    """Evaluates jobs so that another thread can see which one takes too long.
+    """Evaluates jobs so that another thread can see one that exceeds the time limit.
 
     Args:
         limit: Seconds after which an evaluation has failed; None for no limit.
@@ -91,53 +91,56 @@ class Watch:
     def __init__(self, limit: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
-        self._now: tuple[Job, float] | None = None
-        self._done: list[Result] = []
+        self._current: tuple[Job, float] | None = None
+        self._results: list[Result] = []
 
-    def batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
+    def evaluate_batch(self, jobs: list[Job], evaluate: Evaluate) -> list[Result]:
         """Evaluate jobs one after the other."""
-        self._done = []
+        self._results = []
         for job in order_jobs(evaluate, jobs):
-            self._now = job, self._clock()
+            self._current = job, self._clock()
             outcome = evaluate_safely(evaluate, job.arch, self._limit)
-            self._now = None
-            self._done.append((job, outcome))
-        return self._done
+            self._current = None
+            self._results.append((job, outcome))
+        return self._results
 
-    def overdue(self) -> list[Result]:
-        """Return the batch's results so far and a failure, if the current job is overdue."""
-        now = self._now
-        if now is None or self._limit is None or self._clock() - now[1] <= self._limit:
+    def overdue_results(self) -> list[Result]:
+        """Return the results so far and a failure if the current job is overdue, else none."""
+        current = self._current
+        if current is None or self._limit is None or self._clock() - current[1] <= self._limit:
             return []
-        return [*self._done, (now[0], Outcome({}, describe_timeout(self._limit), self._limit))]
+        return [
+            *self._results,
+            (current[0], Outcome({}, describe_timeout(self._limit), self._limit)),
+        ]
 
 
-def work(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> None:
-    """Evaluate until no job is left; quick batches are prefetched.
+def evaluate_jobs(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> None:
+    """Evaluate jobs until the search is over; quick batches are prefetched.
 
     Args:
-        exchange: Sends results and the jobs still held, and returns a function that waits for new
-            jobs: None once the search is over.
+        exchange: Sends results and the jobs still held; returns a function that waits for new jobs,
+            or for None once the search is over.
         evaluate: Returns the metrics of an arch.
-        watch: The watch on the time limit; None for no limit.
+        watch: Watch on the time limit; None for no limit.
     """
     watch = watch or Watch(None)
     results: list[Result] = []
     jobs = exchange(results, [])()
-    ahead = False
+    prefetching = False
     while jobs is not None:
         if not jobs and not results:
             time.sleep(IDLE_SECONDS)
-        following = exchange(results, jobs) if ahead else None
+        next_jobs = exchange(results, jobs) if prefetching else None
         started = time.monotonic()
-        done = watch.batch(jobs, evaluate)
-        ahead = bool(jobs) and time.monotonic() - started < AHEAD_SECONDS
-        if following is None:
-            following, results = exchange(done, []), []
+        new_results = watch.evaluate_batch(jobs, evaluate)
+        prefetching = bool(jobs) and time.monotonic() - started < PREFETCH_SECONDS
+        if next_jobs is None:
+            next_jobs, results = exchange(new_results, []), []
         else:
-            results = done
-        jobs = following()
-        if jobs is not None and results and not ahead:
-            # Sent before the next jobs begin, which may take long, or never end.
+            results = new_results
+        jobs = next_jobs()
+        if jobs is not None and results and not prefetching:
+            # Sent before the next jobs begin, which may take long or hang.
             more, results = exchange(results, jobs)(), []
             jobs = None if more is None else jobs + more

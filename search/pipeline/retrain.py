@@ -116,7 +116,7 @@ def _retrain_all(run: RunContext, folders: Mapping[Choice, Path]) -> dict[str, s
                 choice.name,
                 run=partial(try_retrain, run, choice, folder),
                 run_share=partial(retrain_share, run, choice, folder),
-                note=partial(store_failure, folder),
+                store_failure=partial(store_failure, folder),
                 progress=partial(count_epochs, folder),
                 total=run.config.retrain.epochs,
             )

@@ -14,9 +14,9 @@ from search.utils.units import quantity
 from space.utils.errors import printable
 from supernet.tasks.registry import find_metric, secondary_metrics
 
-# Shown with every search: the best of many noisy metrics is biased.
+# Printed with every search: the best of many noisy values is biased.
 OPTIMISTIC = (
-    "The front was chosen by its figures on the search split, so they are optimistic; "
+    "The front was chosen by its metrics on the search split, so they are optimistic; "
     "`tokennas retrain` and `tokennas evaluate` give those of the test split."
 )
 TITLES = {
@@ -25,11 +25,11 @@ TITLES = {
     "tokens": "patch tokens over all blocks",
     "activation_memory": "activation memory (bytes)",
 }
-# Columns that a narrow terminal drops, in this order, before and after the tasks' secondary
-# metrics, and how many leading ones always stay.
-SPARE = ("tokens", "activation_memory", "params", "parameters")
-SPARE_AFTER = ("weights", "trial", "of full", "images/s")
-KEPT = 2
+# Columns that a narrow terminal drops first, in this order: these, the tasks' secondary metrics,
+# those; and the number of leading ones that stay.
+DROPPED_FIRST = ("tokens", "activation_memory", "params", "parameters")
+DROPPED_NEXT = ("weights", "trial", "of full", "images/s")
+LEADING = 2
 # Characters between columns, and the width at which text is folded into lines.
 GAP, FOLDED = 2, 24
 LONGEST_LINE = 10_000
@@ -46,13 +46,13 @@ def metric_title(name: str) -> str:
 
 
 def is_share(name: str) -> bool:
-    """Return whether values of this name, or of one that starts with it, are shown in per cent."""
+    """Return whether a metric, named by the first word of a column, is shown in per cent."""
     metric = find_metric(name.split(maxsplit=1)[0]) if name else None
     return metric is not None and metric.is_share
 
 
 def cell(name: str, value: object) -> str:
-    """Format a value: shares in per cent, large numbers short, None as nothing."""
+    """Format a value: shares in per cent, large numbers short, None as an empty text."""
     if not isinstance(value, int | float):
         return "" if value is None else printable(str(value))
     if is_share(name):
@@ -63,7 +63,7 @@ def cell(name: str, value: object) -> str:
 
 
 def new_console() -> Console:
-    """Open standard output; where it is no terminal, with lines of any length, for logs."""
+    """Open a console on standard output, without wrapping if it is not a terminal."""
     console = Console()
     return console if console.is_terminal else Console(width=LONGEST_LINE)
 
@@ -78,8 +78,8 @@ class Column(NamedTuple):
 
     Args:
         title: Heading.
-        cells: One text for each row.
-        text: Whether the column is text: aligned left, and folded if long.
+        cells: Text of each row.
+        text: Whether the cells are words, which are aligned left and folded if long.
     """
 
     title: str
@@ -94,14 +94,14 @@ class Column(NamedTuple):
 
 
 def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = "") -> None:
-    """Print rows as a table, with empty cells for missing names."""
-    listed = list(rows)
-    names = dict.fromkeys(name for row in listed for name in row)
+    """Print rows as a table, with empty cells for missing values."""
+    rows = list(rows)
+    names = dict.fromkeys(name for row in rows for name in row)
     columns = [
         Column(
             name,
-            [cell(name, row.get(name)) for row in listed],
-            any(isinstance(row.get(name), str) for row in listed),
+            [cell(name, row.get(name)) for row in rows],
+            any(isinstance(row.get(name), str) for row in rows),
         )
         for name in names
     ]
@@ -109,11 +109,11 @@ def show_rows(rows: Iterable[Mapping[str, Any]], console: Console, title: str = 
 
 
 def show_columns(columns: Sequence[Column], console: Console, title: str = "") -> None:
-    """Print a table; a narrow console drops the least wanted columns."""
-    kept = _fitting(columns, console.width)
+    """Print a table; a narrow console drops the least important columns."""
+    kept = _fit_columns(columns, console.width)
     table = Table(title=escape(title) or None, title_justify="left", box=None, pad_edge=False)
     for column in kept:
-        # Numbers are never cut.
+        # Numbers are never wrapped.
         table.add_column(
             escape(column.title),
             justify="left" if column.text else "right",
@@ -123,19 +123,19 @@ def show_columns(columns: Sequence[Column], console: Console, title: str = "") -
     for row in zip(*(column.cells for column in kept), strict=True):
         table.add_row(*map(escape, row))
     console.print(table, highlight=False)
-    if dropped := [each.title for each in columns if each not in kept]:
-        line = f"left out, for a wider terminal or a file: {', '.join(dropped)}"
+    if dropped := [column.title for column in columns if column not in kept]:
+        line = f"left out in a narrow terminal: {', '.join(dropped)}"
         console.print(line, highlight=False, markup=False, style="dim")
 
 
-def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
-    """Drop columns until the rest fits: the spare ones first, then from the right."""
+def _fit_columns(columns: Sequence[Column], width: int) -> list[Column]:
+    """Drop columns until the others fit: the least wanted first, then from the right."""
     kept = list(columns)
-    order = [*SPARE, *secondary_metrics(), *SPARE_AFTER]
-    spare = [each for name in order for each in columns if each.title == name]
-    spare += [each for each in reversed(columns[KEPT:]) if each.title not in order]
-    for each in spare:
-        if sum(column.width + GAP for column in kept) - GAP <= width:
+    names = [*DROPPED_FIRST, *secondary_metrics(), *DROPPED_NEXT]
+    order = [column for name in names for column in columns if column.title == name]
+    order += [column for column in reversed(columns[LEADING:]) if column.title not in names]
+    for column in order:
+        if sum(each.width + GAP for each in kept) - GAP <= width:
             break
-        kept.remove(each)
+        kept.remove(column)
     return kept

@@ -1,4 +1,4 @@
-"""Lock of a folder of results: one writer, freed by the kernel when its process ends."""
+"""The lock of a results folder, for one writer; the kernel frees it when the process ends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PATIENCE_SECONDS = 10.0
 
 
 class FolderLock:
-    """The lock of a folder, held by the process that writes there until `release`.
+    """The lock of a folder, held by one process from construction to `release`.
 
     Args:
-        folder: Folder to lock.
-        driver: PID of the command, named as the owner; None for this process.
+        folder: The folder to lock.
+        driver: PID of the command that owns the lock; None for this process.
 
     Raises:
         InputError: Another command holds the lock, or the file system has no locks.
@@ -33,12 +33,12 @@ class FolderLock:
         driver = os.getpid() if driver is None else driver
         path = folder / NAME
         with writing(path):
-            # Not truncated on opening: until locked, the contents are another process's.
+            # Opening must not truncate: until it is locked, the content is another process's.
             self._file: IO[str] | None = path.open("a+", encoding="utf-8")
         with writing(path, "locked"):
-            locked = _locked(self._file, driver)
+            locked = _acquire(self._file, driver)
         if not locked:
-            owner = _owner(self._file)
+            owner = _read_owner(self._file)
             name = f"process {owner['pid']} on {owner['host']}" if owner else "just started"
             self._file.close()
             raise InputError(f"{folder}: another command is at work here ({name})")
@@ -46,11 +46,11 @@ class FolderLock:
             self._file.truncate(0)
             json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
             self._file.flush()
-        # A forked child (a data loader's worker) would keep the lock after this process's death.
+        # A forked child (a data loader's worker) would hold the lock after this process has died.
         os.register_at_fork(after_in_child=self._forget)
 
     def release(self) -> None:
-        """Free the lock; calling it again does nothing."""
+        """Free the lock, unless it is free."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -62,26 +62,27 @@ class FolderLock:
         self.release()
 
     def _forget(self) -> None:
+        """Close this process's handle of the lock."""
         if self._file is not None:
             os.close(self._file.fileno())
             self._file = None
 
 
-def _locked(file: IO[str], driver: int) -> bool:
-    """Take the lock; wait for the remaining processes of an owner that has ended."""
+def _acquire(file: IO[str], driver: int) -> bool:
+    """Return whether the lock was acquired; wait for child processes of an owner that has ended."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if not _abandoned(_owner(file), driver) or time.monotonic() > end:
+            if not _is_abandoned(_read_owner(file), driver) or time.monotonic() > end:
                 return False
             time.sleep(0.1)
         else:
             return True
 
 
-def _abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
+def _is_abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
     """Return whether the lock's owner has ended, or is an earlier command of this process."""
     if owner is None or owner["host"] != socket.gethostname():
         return False
@@ -94,7 +95,7 @@ def _abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
     return False
 
 
-def _owner(file: IO[str]) -> dict[str, Any] | None:
+def _read_owner(file: IO[str]) -> dict[str, Any] | None:
     """Read the lock's owner; None before it is written."""
     file.seek(0)
     try:

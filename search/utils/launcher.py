@@ -1,4 +1,4 @@
-"""Processes of a launcher: torchrun, or a SLURM step (srun)."""
+"""The process group of a launcher: torchrun, or a SLURM step (srun)."""
 
 from __future__ import annotations
 
@@ -14,107 +14,108 @@ from space.utils.errors import InputError
 
 T = TypeVar("T")
 
-# First port for SLURM jobs, and the number of ports that they are spread over.
+# First port for SLURM jobs, and number of ports that they are spread over.
 PORTS = 20_000
-# The others wait while rank 0 evaluates. A process that dies closes its connections at once.
-PATIENCE = timedelta(hours=2)
+# Others wait while rank 0 evaluates. A process that dies closes its connections at once.
+TIMEOUT = timedelta(hours=2)
 
 
 class SharedError(InputError):
-    """An error that all processes raise; the main process reports it."""
+    """An error raised in all processes and reported by the main process."""
 
 
 class ProcessError(InputError):
-    """An error of one process that the others do not know of."""
+    """An error raised in one process alone."""
 
 
 @dataclass(frozen=True)
 class LauncherEnvironment:
-    """A process's ranks and address, from its launcher.
+    """The ranks and the rendezvous of a process, from its launcher's environment variables.
 
     Args:
         rank: Rank of this process.
-        count: World size.
-        local: Local rank on the node, which chooses the GPU.
+        world_size: Number of processes.
+        local_rank: Rank on the node, which chooses the GPU.
         address: Host and port of the rendezvous.
     """
 
     rank: int
-    count: int
-    local: int
+    world_size: int
+    local_rank: int
     address: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> LauncherEnvironment | None:
-        """Read the environment; None for a process without a launcher.
+        """Read the variables; return None for a process without a launcher.
 
         Raises:
             InputError: The launcher's variables are incomplete.
         """
         host, port = environ.get("MASTER_ADDR"), environ.get("MASTER_PORT")
-        if _number(environ, "WORLD_SIZE") > 1:
+        if _read_count(environ, "WORLD_SIZE") > 1:
             keys = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-        elif _number(environ, "SLURM_STEP_NUM_TASKS") > 1:
+        elif _read_count(environ, "SLURM_STEP_NUM_TASKS") > 1:
             keys = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
             host = host or first_host(environ.get("SLURM_STEP_NODELIST", ""))
-            port = port or str(PORTS + _number(environ, "SLURM_JOB_ID") % PORTS)
+            port = port or str(PORTS + _read_count(environ, "SLURM_JOB_ID") % PORTS)
         else:
             return None
         missing = [key for key in keys if not environ.get(key, "").isdigit()]
         if missing or not host or not port:
             raise InputError(
-                f"{', '.join(missing) or 'MASTER_ADDR and MASTER_PORT'} not set: processes that "
-                "train together are started by torchrun, or by srun"
+                f"{', '.join(missing) or 'MASTER_ADDR and MASTER_PORT'} not set; launch processes "
+                "that train together by torchrun or srun"
             )
-        rank, count, local = (int(environ[key]) for key in keys)
-        return cls(rank, count, local, f"{host}:{port}")
+        rank, world_size, local_rank = (int(environ[key]) for key in keys)
+        return cls(rank, world_size, local_rank, f"{host}:{port}")
 
 
-def _number(environ: Mapping[str, str], key: str) -> int:
-    """Read a count from the environment; 0 where it is not set."""
+def _read_count(environ: Mapping[str, str], key: str) -> int:
+    """Read a number from the environment; return 0 if it is not set."""
     text = environ.get(key, "")
     return int(text) if text.isdigit() else 0
 
 
 def first_host(nodes: str) -> str:
-    """Return the first of SLURM's list of nodes: `gpu07` of `gpu[07-09,12],login1`."""
-    found = re.match(r"([^,\[]*)(?:\[([^\],-]+)[^\]]*\])?", nodes)
-    return "" if found is None else found[1] + (found[2] or "")
+    """Return the first node of SLURM's list of nodes: `gpu07` of `gpu[07-09,12],login1`."""
+    match = re.match(r"([^,\[]*)(?:\[([^\],-]+)[^\]]*\])?", nodes)
+    return "" if match is None else match[1] + (match[2] or "")
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join torch's process group with the launcher's other processes.
+    """Join torch's process group for the block, if a launcher started this process.
 
     Raises:
-        ProcessError: An `InputError` of this process alone, with its rank.
+        ProcessError: An `InputError` raised in this process alone, with its rank.
     """
-    launched = LauncherEnvironment.read(os.environ)
-    if launched is None:
+    environment = LauncherEnvironment.read(os.environ)
+    if environment is None:
         yield
         return
-    import torch  # noqa: PLC0415 - only here
+    import torch  # noqa: PLC0415 - slow to import
     import torch.distributed as dist  # noqa: PLC0415
 
     cuda = torch.cuda.is_available()
     if cuda:
         # Modulo: a launcher may show each process only its own GPU.
-        torch.cuda.set_device(launched.local % torch.cuda.device_count())
-    # torchrun serves the port itself; elsewhere rank 0 does.
-    served = "TORCHELASTIC_RUN_ID" in os.environ
+        torch.cuda.set_device(environment.local_rank % torch.cuda.device_count())
+    # torchrun serves the port itself; otherwise rank 0 does.
+    is_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if cuda else "gloo",
-        init_method="env://" if served else f"tcp://{launched.address}",
-        rank=launched.rank,
-        world_size=launched.count,
-        timeout=PATIENCE,
+        init_method="env://" if is_torchrun else f"tcp://{environment.address}",
+        rank=environment.rank,
+        world_size=environment.world_size,
+        timeout=TIMEOUT,
     )
     try:
         yield
     except SharedError:
         raise
     except InputError as error:
-        raise ProcessError(f"process {launched.rank} of {launched.count}: {error}") from None
+        rank, world_size = environment.rank, environment.world_size
+        raise ProcessError(f"process {rank} of {world_size}: {error}") from None
     finally:
         dist.destroy_process_group()
 
@@ -132,14 +133,15 @@ def run_on_all(action: Callable[[], T]) -> T:
     except InputError as error:
         message = str(error)
     processes = _processes()
-    for rank, met in enumerate(processes.all_gather(message)):
-        if met is not None:
-            raise SharedError(met if rank == 0 else f"process {rank} of {processes.count}: {met}")
+    for rank, reason in enumerate(processes.all_gather(message)):
+        if reason is not None:
+            prefix = "" if rank == 0 else f"process {rank} of {processes.count}: "
+            raise SharedError(f"{prefix}{reason}")
     return value  # type: ignore[return-value]
 
 
 def run_on_main(action: Callable[[], T]) -> T:
-    """Run an action in the main process; all get its result or its error.
+    """Run an action in the main process; return its result, or raise its error, in all.
 
     Raises:
         SharedError: The main process's error.
@@ -150,6 +152,7 @@ def run_on_main(action: Callable[[], T]) -> T:
 
 
 def _processes() -> Any:
+    """Return torch's current process group."""
     from supernet.process_group import Processes  # noqa: PLC0415 - torch
 
     return Processes.current()
@@ -158,7 +161,7 @@ def _processes() -> Any:
 def is_main_process() -> bool:
     """Return whether this is the main process, or the only one."""
     try:
-        launched = LauncherEnvironment.read(os.environ)
+        environment = LauncherEnvironment.read(os.environ)
     except InputError:
         return True
-    return launched is None or launched.rank == 0
+    return environment is None or environment.rank == 0

@@ -1,4 +1,4 @@
-"""Plain values as in YAML and JSON: conversion and comparison."""
+"""Conversion and comparison of plain values, as in YAML and JSON."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def differences(old: Any, new: Any, place: Keys = ()) -> Iterator[Difference]:
         for key in dict.fromkeys((*old, *new)):
             yield from differences(old.get(key), new.get(key), (*place, key))
     elif {} in (old, new) and None in (old, new):
-        return  # a section of no values, which earlier versions did not have
+        return  # an empty section, which earlier versions did not store
     elif old != new:
         yield Difference(place, old, new)
 
 
 def plain(value: Any) -> Any:
-    """Convert a value for YAML: objects and functions become their text."""
+    """Convert a value to plain values: objects and functions become text."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -40,7 +40,7 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else shown(value)
 
 
-def as_word(value: Any) -> str:
+def quote_value(value: Any) -> str:
     """Quote a value for a shell."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return shlex.quote(text)

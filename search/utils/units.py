@@ -1,4 +1,4 @@
-"""Quantities as people write them: 0.8G, 3.5 hours."""
+"""Quantities as text: 0.8G, 3.5 hours."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ def test_the_example_answers_every_image(capsys):
     spec = importlib.util.spec_from_file_location("serve", EXAMPLE)
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    portfolio = example.made_up()
+    portfolio = example.make_untrained()
     assert isinstance(portfolio, Portfolio)
     assert len(portfolio) > 5
     found = example.main(portfolio, seconds=0.2)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 HEAD = (
-    "| fault | injected | finished lost | doubled | goes on after | what is told |\n"
+    "| fault | injected | finished lost | doubled | resumes after | message |\n"
     "|---|---|---|---|---|---|\n"
 )
 

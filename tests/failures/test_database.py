@@ -104,7 +104,7 @@ def test_what_was_committed_unanswered_is_not_stored_again(tmp_path, server, led
         injected,
         lost=missing,
         doubled=doubled,
-        told="nothing: it is looked whether the trial is there",
+        told="nothing: the search checks whether the trial is stored",
     )
 
 

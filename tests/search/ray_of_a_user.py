@@ -33,7 +33,7 @@ def main(folder):
         check_nothing_is_left()
     with socket.create_server(("127.0.0.1", 0)) as other:
         elsewhere = RayConfig(address=f"127.0.0.1:{other.getsockname()[1]}")
-        with pytest.raises(InputError, match="but this process is connected to the Ray at "):
+        with pytest.raises(InputError, match="to which this process is connected, got "):
             search(folder, 18, workers=2, ray=elsewhere)
     assert ray.is_initialized()
     assert ray.get(before) == "mine"

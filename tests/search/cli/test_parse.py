@@ -4,7 +4,7 @@ from contextlib import suppress
 import pytest
 
 from search.cli.commands import COMMANDS
-from search.cli.messages import options
+from search.cli.messages import get_option_types
 from search.cli.parse import parse_call
 from space import InputError
 
@@ -54,7 +54,7 @@ def test_a_value_of_an_operator_leaves_the_rest_of_it(config):
     }
     assert parse_call(["train", str(config), "--space.pool", "null"]).config.space == {"pool": None}
     for text in ("[", "&a [*a]"):
-        assert f"--space.pool.grids: cannot be read: {text}" in refused(
+        assert f"--space.pool.grids: must be valid YAML, got {text}" in refused(
             "train", config, "--space.pool.grids", text
         )
 
@@ -108,7 +108,7 @@ def test_a_value_out_of_range_names_its_section(config):
 
 
 def test_missing_and_broken_files_are_one_line(tmp_path, config):
-    assert refused("train") == "tokennas train needs a config: tokennas train FILE"
+    assert refused("train") == "tokennas train needs a config: tokennas train CONFIG"
     assert "cannot be read" in refused("train", tmp_path / "gone.yaml")
     config.write_text("seed: 1\nseed: 2\n")
     assert refused("train", config) == f"{config}:2: seed: given twice"
@@ -196,7 +196,7 @@ def test_every_option_that_help_lists_is_one(name, capsys):
         parse_call([name, "--help"])
     listed = set(re.findall(r"^  (?:-\w, )?--([\w.]+)", capsys.readouterr().out, re.MULTILINE))
     own = {option.name for option in COMMANDS[name].options}
-    assert listed <= {*options(), *own, "help"}
+    assert listed <= {*get_option_types(), *own, "help"}
     assert own <= listed
 
 
@@ -205,7 +205,7 @@ def test_nothing_where_something_is_needed_is_told(config, text):
     config.write_text(text + "\n")
     message = refused("train", config)
     assert message.startswith(f"{config}:1: {text.split(': ')[0]}")
-    assert message.endswith("nothing is given; without the key it has a default")
+    assert message.endswith("must not be null; leave the key out for the default")
 
 
 @pytest.mark.parametrize("value", ["5", "[]", "other.yaml", '"{batch: 5}"'])

@@ -63,8 +63,8 @@ def test_a_silent_command_follows_the_run_and_an_option_wins(file):
     assert read("search", file).supernet.epochs == 50
     assert read("search", file, "--run", "runs/other").supernet.epochs == 30
     call = parse_call(["search", str(file)])
-    assert call.taken[("supernet", "epochs")] == 50
-    assert ("supernet", "lr") not in call.taken
+    assert call.stored_values[("supernet", "epochs")] == 50
+    assert ("supernet", "lr") not in call.stored_values
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,11 @@ def test_options_of_training_need_not_be_repeated(tmp_path, monkeypatch, capsys)
     assert main(["train", "toy.yaml", *options]) == 0
     assert "top1 on the search split (37 images)" in " ".join(capsys.readouterr().err.split())
     assert main(["search", "toy.yaml", "--search.storage", "sqlite:///trials.db"]) == 0
-    told = capsys.readouterr().out.partition("as before in runs/toy: ")[2].splitlines()[0]
+    told = (
+        capsys.readouterr()
+        .out.partition("options of earlier commands in runs/toy: ")[2]
+        .splitlines()[0]
+    )
     assert shlex.split(told)[:3] == ["--seed", "5", "--space"]
     assert json.loads(shlex.split(told)[3])["pool"] is None
     for command in ("search", "export", "retrain"):

@@ -229,7 +229,7 @@ def test_workers_have_the_gpus_that_ray_gives_them():
 
 
 def test_resources_of_our_own_names_are_refused():
-    with pytest.raises(InputError, match="not a custom one"):
+    with pytest.raises(InputError, match="not a custom resource"):
         RayConfig(resources={"GPU": 1})
     for amount in (0, math.nan, math.inf):
         with pytest.raises(InputError, match="fast: must be over 0"):
@@ -237,12 +237,12 @@ def test_resources_of_our_own_names_are_refused():
 
 
 def test_gpus_are_shared_out_evenly():
-    assert [Workers(n).share(4) for n in (1, 4, 5, 8, 9)] == [1, 1, 1 / 2, 1 / 2, 1 / 3]
-    assert Workers(8).share(0) == 0
-    assert Workers(8, gpus=0.25).share(0) == 0.25
+    assert [Workers(n).gpus_per_process(4) for n in (1, 4, 5, 8, 9)] == [1, 1, 1 / 2, 1 / 2, 1 / 3]
+    assert Workers(8).gpus_per_process(0) == 0
+    assert Workers(8, gpus=0.25).gpus_per_process(0) == 0.25
     # Processes that train together have one each, and networks wait for their turn.
-    assert [Workers(n, processes=2).share(4) for n in (1, 2, 3)] == [1, 1, 1]
-    assert Workers(1, processes=2).share(0) == 0
+    assert [Workers(n, processes=2).gpus_per_process(4) for n in (1, 2, 3)] == [1, 1, 1]
+    assert Workers(1, processes=2).gpus_per_process(0) == 0
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_gpus_are_shared_out_evenly():
         ({"processes": 2}, "processes: 2 for each network .*; set retrain.workers"),
         (
             {"processes": 2, "workers": 1, "gpus_per_worker": 0.5},
-            "gpus_per_worker: 0.5 of a GPU for each of 2 processes",
+            "gpus_per_worker: must be at least 1 with 2 processes",
         ),
     ],
 )

@@ -123,7 +123,7 @@ def test_leases_end_when_their_worker_has_been_silent():
     clock.now = LEASE_SECONDS - 1
     leases.expire()
     assert leases.leased == 1
-    leases.note_heartbeat("a")
+    leases.record_heartbeat("a")
     clock.now += LEASE_SECONDS
     leases.expire()
     assert leases.leased == 1
@@ -150,7 +150,7 @@ def test_a_worker_that_dies_while_it_is_set_up_is_not_started_for_ever(registers
     for _ in range(MAX_DEATHS):
         assert leases.failed_workers == {}
         assert not registers or leases.register_worker("a")
-        leases.note_death("a", "ImportError: no module named x")
+        leases.record_death("a", "ImportError: no module named x")
     assert leases.failed_workers == {
         "a": "it died 3 times while it was set up: ImportError: no module named x"
     }
@@ -163,7 +163,7 @@ def test_asking_for_work_clears_the_count_of_starts():
     for _ in range(3 * MAX_DEATHS):
         assert leases.register_worker("a")
         leases.exchange("a", [])
-        leases.note_death("a", "killed")
+        leases.record_death("a", "killed")
     assert leases.failed_workers == {}
 
 
@@ -280,7 +280,7 @@ def test_what_a_sampler_or_an_objective_raises_ends_the_search(method):
 def test_workers_of_a_study_that_was_started_again_are_alive():
     leases, _ = leases_of(workers=3)
     leases.exchange("a", [])
-    leases.note_heartbeat("b")
+    leases.record_heartbeat("b")
     assert leases.alive == 2
-    leases.note_death("b", "killed")
+    leases.record_death("b", "killed")
     assert leases.alive == 1

@@ -14,7 +14,7 @@ from retraining_toys import copied, interrupted, killed_once, weights
 
 from search.cli.main import main
 from search.cli.parse import parse_call
-from search.distributed.train_group import how_they_died
+from search.distributed.train_group import describe_deaths
 from search.pipeline.context import RunContext
 from search.pipeline.network_folder import read_failure
 from search.pipeline.retrain import retrain_share
@@ -111,9 +111,9 @@ def test_why_processes_died_is_told_in_a_line():
 
     lost = ProcessLostError("another process of the training has ended")
     failed = WorkerGroupError("a page", {0: lost, 1: Unhealthy("more pages")})
-    assert how_they_died(failed) == "a page about memory"
-    assert how_they_died(ControllerError(ValueError("no\nroom"))) == "no room"
-    assert how_they_died(ConnectionError("gone")) == "gone"
+    assert describe_deaths(failed) == "a page about memory"
+    assert describe_deaths(ControllerError(ValueError("no\nroom"))) == "no room"
+    assert describe_deaths(ConnectionError("gone")) == "gone"
 
 
 def test_a_network_that_fails_is_named_once_and_the_other_is_done(together):

@@ -121,7 +121,7 @@ def test_workers_end_a_first_series_that_all_fail_and_leave_nothing(tmp_path):
     status = host.status()
     assert str(status.error).startswith("none of the first 10 evaluations succeeded, the first fai")
     assert not status.goes_on
-    assert host.over()
+    assert host.is_over()
     host.close()
     assert stored(tmp_path) == []
     # The study's process may also be killed in that series, and be started again.
