@@ -35,7 +35,7 @@ def baselines(space: SearchSpace, macs: float) -> list[Baseline]:
     """Fit every family, within the choices of `space`, to a budget of `macs`."""
     found, kinds = [], ("subset", "reduce", "attention")
     for k, operator in sorted(enumerate(operators()), key=lambda pair: kinds.index(pair[1].kind)):
-        ends = [state.own[k] for state in space.graph.levels[-1]]
+        ends = [state.counters[k] for state in space.graph.levels[-1]]
         families = operator.families(space.axes.get(operator.name), space.shape.depth, ends)
         for name, placings in families.items():
             archs = (_place(space, operator, placing) for placing in placings)

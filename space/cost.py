@@ -43,11 +43,11 @@ FLOAT32 = 4  # bytes
 def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
     """Compute the cost of a block in canonical form, with the extra work of the block before."""
     total, tokens = FREE, state.tokens
-    for operator, tokens, own, choice in turns(state, block):
-        cost = operator.cost(tokens, own, choice, shape)
+    for operator, tokens, counter, choice in turns(state, block):
+        cost = operator.cost(tokens, counter, choice, shape)
         if cost is not FREE:
             total = total.plus(cost)
-    n = tokens.seen + shape.prefix
+    n = tokens.processed + shape.prefix
     others = shape.mlp.params + shape.rest.params
     return total.plus(BlockCost(n * shape.mlp.macs, others, within=shape.mlp_elements(n)))
 
@@ -102,7 +102,7 @@ class TokenCost:
     shape: BackboneShape
 
     def block(self, state: State, block: BlockArch) -> int:
-        return advance(state, block).tokens.seen
+        return advance(state, block).tokens.processed
 
     def rest(self, state: State) -> int:
         return 0
@@ -138,7 +138,7 @@ def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
-    return [after.tokens.seen for after in trace(arch, shape).states[1:]]
+    return [after.tokens.processed for after in trace(arch, shape).states[1:]]
 
 
 def activation_memory(arch: Arch, shape: BackboneShape) -> int:

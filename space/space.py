@@ -18,7 +18,7 @@ from space.counting.bands import Bands
 from space.counting.graph import Graph
 from space.operators.base import Axis, Operator
 from space.operators.registry import operator, operators
-from space.operators.walk import advance, block_choices, canonical_steps, start, violations
+from space.operators.walk import advance, block_choices, canonical_steps, initial_state, violations
 from space.shape import BackboneShape
 from space.utils.reader import Reader
 
@@ -106,7 +106,9 @@ class SearchSpace:
         kinds = [(i == 0, *(i in axis.blocks for axis in axes.values())) for i in range(depth)]
         alike = [kinds.index(kind) for kind in kinds]
         choices = cache(partial(block_choices, axes=axes))
-        return Graph.build(start(self.shape), depth, lambda i, state: choices(alike[i], state))
+        return Graph.build(
+            initial_state(self.shape), depth, lambda i, state: choices(alike[i], state)
+        )
 
     @cached_property
     def mac_bands(self) -> Bands:

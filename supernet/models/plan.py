@@ -42,12 +42,12 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
     for i, after in enumerate(state.tokens for state in states[1:]):
         following = actions[i + 1] if i + 1 < arch.depth else ()
         needs = ((each.operator.need(each), each.operator) for each in following)
-        ends = i + 1 == arch.depth or not states[i + 2].tokens.inside
+        ends = i + 1 == arch.depth or not states[i + 2].tokens.selected
         steps.append(
             Step(
                 actions=actions[i],
                 asks=tuple((need, each) for need, each in needs if need is not None),
-                restores=after.inside > 0 and ends,
+                restores=after.selected > 0 and ends,
                 after=after,
             )
         )

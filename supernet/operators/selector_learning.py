@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from space.operators.skipping import kept
+from space.operators.skipping import count_kept
 from supernet.operators.selection import choose, column_sums, row_importance
 from supernet.precision import at_least_float32, full_precision
 
@@ -80,7 +80,7 @@ class SelectorRecall:
             "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
         }
         images, tokens = truth.shape
-        for k in sorted({kept(ratio, tokens) for ratio in supernet.space.axes["skip"].ratios}):
+        for k in sorted({count_kept(ratio, tokens) for ratio in supernet.space.axes["skip"].ratios}):
             if tokens - k < LEAST_DROPPED * tokens:
                 continue
             right = choose(truth, k)

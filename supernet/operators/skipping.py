@@ -59,7 +59,7 @@ class Skipping(TokenOperator):
         if not _starts(action):
             return flow
         assert flow.exposed.read is not None
-        chosen = choose(flow.exposed.read, action.after.inside)
+        chosen = choose(flow.exposed.read, action.after.selected)
         rows = rows_of(chosen, net.num_prefix_tokens, flow.x.shape[1])
         places = Places(flow.x, rows, chosen)
         return flow._replace(x=take(flow.x, rows), restores=(places, *flow.restores))
@@ -91,4 +91,4 @@ class Places(NamedTuple):
 
 def _starts(action: Action) -> bool:
     """Return whether a skipping block is the first of its run."""
-    return not action.before.inside
+    return not action.before.selected

@@ -22,7 +22,7 @@ def needs(step):
 
 def starts(step):
     """Whether a run of blocks that some tokens bypass starts."""
-    return any(not each.before.inside and each.after.inside for each in step.actions)
+    return any(not each.before.selected and each.after.selected for each in step.actions)
 
 
 def test_the_full_arch_wants_nothing():
@@ -41,7 +41,7 @@ def test_selectors_ask_the_block_before_the_run_alone():
     assert [needs(step) for step in steps] == [["read_logits"], [], [], ["read_rows"], [], []]
     assert [starts(step) for step in steps] == [False, True, False, False, True, False]
     assert [step.restores for step in steps] == [False, False, True, False, True, False]
-    assert [step.after.inside for step in steps] == [0, 13, 13, 0, 13, 0]
+    assert [step.after.selected for step in steps] == [0, 13, 13, 0, 13, 0]
 
 
 def test_a_run_may_end_with_the_last_block():
