@@ -1,7 +1,7 @@
 """An arch: one choice per transformer block.
 
-Two independent axes per block: which tokens it sees (pool, skip) and how it attends (own or shared
-maps). Only single values are checked here; `space.operators` has the validity rules.
+Two independent axes per block: which tokens it processes (pool, skip) and how it attends (own or
+shared maps). Only single values are checked here; `space.operators` has the validity rules.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ class Pool:
     def __post_init__(self) -> None:
         one_of("pool kind", self.kind, POOL_KINDS)
         if self.kind.endswith("2d"):
-            wanted = "grid=(height, width) of positive integers and no stride"
-            fits = is_grid(self.grid) and self.stride is None
+            expected = "grid=(height, width) of positive integers and no stride"
+            valid = is_grid(self.grid) and self.stride is None
         elif self.kind == "conv1d":
-            wanted = "stride=2 and no grid"
-            fits = is_integer(self.stride) and self.stride == 2 and self.grid is None
+            expected = "stride=2 and no grid"
+            valid = is_integer(self.stride) and self.stride == 2 and self.grid is None
         else:
-            wanted = "a stride of at least 2 and no grid"
-            fits = is_integer(self.stride) and self.stride >= 2 and self.grid is None
-        if not fits:
-            given = f"grid={shown(self.grid)}, stride={shown(self.stride)}"
-            raise InputError(f"pool {self.kind} needs {wanted}, got {given}")
+            expected = "a stride of at least 2 and no grid"
+            valid = is_integer(self.stride) and self.stride >= 2 and self.grid is None
+        if not valid:
+            actual = f"grid={shown(self.grid)}, stride={shown(self.stride)}"
+            raise InputError(f"pool {self.kind} needs {expected}, got {actual}")
 
     @property
     def learned(self) -> bool:
-        """Whether the pooling has weights (a depthwise convolution)."""
+        """Whether the kind is a depthwise convolution, which has weights."""
         return self.kind in ("conv2d", "conv1d")
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class BlockArch:
     Args:
         pool: Token pooling before the block.
         skip: Share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
-        selector: The selector that scores the tokens; used on the first block of a run only.
+        selector: Selector that scores the tokens; it matters in the first block of a run only.
         attention: "shared" reuses the attention maps of the block before (PSViT).
         extra: Choices of user-registered operators (`space.operators.registry.register`), by name.
 
@@ -132,7 +132,7 @@ class Arch:
 
 
 def is_grid(grid: object) -> bool:
-    """Return whether `grid` is a height and a width of tokens."""
+    """Return whether `grid` is a tuple of a positive height and width."""
     return (
         isinstance(grid, tuple)
         and len(grid) == 2

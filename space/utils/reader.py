@@ -150,10 +150,10 @@ def open_yaml(path: str | Path, schema: str) -> Reader:
     Raises:
         InputError: The file cannot be read, or has another schema.
     """
-    return of_schema(read_yaml(path), schema)
+    return check_schema(read_yaml(path), schema)
 
 
-def of_schema(document: Document, schema: str) -> Reader:
+def check_schema(document: Document, schema: str) -> Reader:
     """Make a reader of a document, checking its schema before any other key.
 
     Raises:
