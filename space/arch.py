@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from space.utils.errors import InputError, shown
-from space.utils.values import is_integer, is_number, one_of
+from space.utils.values import check_one_of, is_integer, is_number
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
@@ -39,7 +39,7 @@ class Pool:
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        one_of("pool kind", self.kind, POOL_KINDS)
+        check_one_of("pool kind", self.kind, POOL_KINDS)
         if self.kind.endswith("2d"):
             expected = "grid=(height, width) of positive integers and no stride"
             valid = is_grid(self.grid) and self.stride is None
@@ -90,8 +90,8 @@ class BlockArch:
             raise InputError(f"pool must be a Pool or None, got {shown(self.pool)}")
         if not is_number(self.skip) or not 0 <= self.skip < 1:
             raise InputError(f"skip must lie in [0, 1), got {shown(self.skip)}")
-        one_of("selector", self.selector, SELECTORS)
-        one_of("attention", self.attention, ATTENTIONS)
+        check_one_of("selector", self.selector, SELECTORS)
+        check_one_of("attention", self.attention, ATTENTIONS)
 
     def __repr__(self) -> str:
         # Checkpoints identify a training by this text, so unset fields must not appear in it.

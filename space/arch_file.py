@@ -13,7 +13,7 @@ from space.operators.registry import operators
 from space.operators.walk import PLAIN
 from space.shape import BackboneShape
 from space.utils.errors import shown
-from space.utils.reader import Reader, check_schema, open_yaml
+from space.utils.reader import Reader, open_document, open_yaml
 from space.utils.yaml_file import Document, write_yaml
 
 SCHEMA = "tokennas/arch/1"
@@ -90,7 +90,7 @@ def parse_arch(data: Mapping[str, Any], source: str) -> ArchFile:
     Raises:
         InputError: A value is invalid; names source, place and value.
     """
-    return _read_file(check_schema(Document(Path(source), data, {}), SCHEMA))
+    return _read_file(open_document(Document(Path(source), data, {}), SCHEMA))
 
 
 def _read_file(reader: Reader) -> ArchFile:

@@ -41,10 +41,7 @@ FLOAT32 = 4  # bytes
 
 @cached(1 << 16)
 def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
-    """Compute the cost of a block in canonical form.
-
-    It includes the work that the block causes in the one before, such as a selector.
-    """
+    """Compute the cost of a block in canonical form, and of what it needs of the one before."""
     total, tokens = FREE, state.tokens
     for operator, tokens, counter, choice in turns(state, block):
         cost = operator.cost(tokens, counter, choice, shape)

@@ -58,11 +58,7 @@ class SearchSpace:
 
     @classmethod
     def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
-        """Read a space from the `space` section of a config.
-
-        Raises:
-            InputError: A value is invalid; names place and value.
-        """
+        """Read a space from the `space` section of a file."""
         names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
         sections = reader.mapping(**names)
         axes = {

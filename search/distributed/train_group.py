@@ -15,7 +15,7 @@ from search.problem.evaluation import reason_of
 from search.utils.launcher import PATIENCE
 from search.utils.resources import Workers
 from space.utils.errors import one_line
-from space.utils.signals import ProcessLostError, ask_to_stop
+from space.utils.signals import ProcessLostError, request_stop
 from supernet.process_group import Processes
 
 if TYPE_CHECKING:
@@ -151,4 +151,4 @@ def _stop_when_told(notices: Any) -> None:
     """Wait for a stop request: Ray Train's threads receive no signals."""
     while not ray.get(notices.stopping.remote()):
         time.sleep(LOOK_SECONDS)
-    ask_to_stop()
+    request_stop()

@@ -247,13 +247,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
 
 def place_runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placing]:
-    """Yield archs with runs of a choice, one plain block between them: per choice and first block.
-
-    Args:
-        choices: The choices to place.
-        length: Blocks of a run.
-        depth: Number of blocks.
-    """
+    """Yield archs with runs of `length` equal choices, a plain block between, from any block on."""
     for choice in choices:
         for first in range(1, depth):
             blocks = (i for i in range(first, depth) if (i - first) % (length + 1) < length)

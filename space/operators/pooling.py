@@ -9,16 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
-from space.operators.base import (
-    FREE,
-    Axis,
-    BlockCost,
-    Families,
-    Operator,
-    Placing,
-    Term,
-    parse_blocks,
-)
+from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, parse_blocks
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.errors import shown
@@ -30,14 +21,7 @@ CONV_TAPS = {"conv2d": 9, "conv1d": 3}
 
 @dataclass(frozen=True)
 class PoolAxis(Axis):
-    """The poolings that a space allows: each kind with each of its grids or strides.
-
-    Args:
-        kinds: Kinds of pooling.
-        grids: Target grids (height, width) of 2-D kinds.
-        strides: Strides of 1-D kinds.
-        max_pools: Greatest number of poolings in an arch.
-    """
+    """The poolings that a space allows: each kind with each of its grids or strides."""
 
     kinds: tuple[PoolKind, ...]
     grids: tuple[Grid, ...]
@@ -222,7 +206,7 @@ def _read_grid(reader: Reader, full: Grid) -> Grid:
 
 def _schedules(
     axis: PoolAxis | None, count: int, ideal_block: Callable[[int], float]
-) -> Iterator[Placing]:
+) -> Iterator[dict[int, Pool]]:
     """Yield archs with `count` poolings of one kind; grids decrease, a stride is repeated.
 
     Args:

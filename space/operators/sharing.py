@@ -14,11 +14,7 @@ from space.utils.reader import Reader
 
 @dataclass(frozen=True)
 class ShareAxis(Axis):
-    """The blocks of a space that may share attention maps.
-
-    Args:
-        max_run: Greatest number of shared blocks in a row.
-    """
+    """The blocks of a space that may share attention maps."""
 
     max_run: int
 

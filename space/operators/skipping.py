@@ -33,13 +33,7 @@ class Skip(NamedTuple):
 
 @dataclass(frozen=True)
 class SkipAxis(Axis):
-    """The blocks, skip ratios and selectors that a space allows.
-
-    Args:
-        ratios: Skip ratios, in (0, 1).
-        selectors: Selectors.
-        max_run: Greatest number of skipping blocks in a row.
-    """
+    """The blocks, skip ratios and selectors that a space allows."""
 
     ratios: tuple[float, ...]
     selectors: tuple[Selector, ...]

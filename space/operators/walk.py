@@ -38,12 +38,7 @@ def initial_state(shape: BackboneShape) -> State:
 
 
 def turns(state: State, block: BlockArch) -> Iterator[Turn]:
-    """Yield the part of each operator in a block, in their order.
-
-    Args:
-        state: The state before the block.
-        block: The block, in canonical form.
-    """
+    """Yield each operator's part in a block in canonical form; `state` is the state before it."""
     tokens = state.tokens
     for operator, counter in zip(operators(), state.counters, strict=True):
         choice = operator.choice(block)

@@ -80,7 +80,9 @@ class SelectorRecall:
             "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
         }
         images, tokens = truth.shape
-        for k in sorted({count_kept(ratio, tokens) for ratio in supernet.space.axes["skip"].ratios}):
+        for k in sorted(
+            {count_kept(ratio, tokens) for ratio in supernet.space.axes["skip"].ratios}
+        ):
             if tokens - k < LEAST_DROPPED * tokens:
                 continue
             right = choose(truth, k)

@@ -146,7 +146,7 @@ class Trainer:
                     self._save()
                     # A barrier: launchers kill all processes once one exits; the main one saves.
                     self.processes.broadcast(None)
-                    self._stop.leave()
+                    self._stop.interrupt()
                 minutes = (time.monotonic() - saved) / 60
                 if self.batches.exact and minutes > recipe.save_minutes and at.step < self.updates:
                     self._save()
@@ -166,7 +166,7 @@ class Trainer:
     def _evaluate(self) -> dict[str, float]:
         """Evaluate the model; a signal interrupts the evaluation."""
         try:
-            with self._stop.at_once():
+            with self._stop.interruptible():
                 metrics = self._judge(self.averaged.eval())
         except KeyboardInterrupt:
             self._save()
@@ -197,7 +197,7 @@ class Trainer:
         groups = split_parameters(self.model)
         network, *others = groups.values()
         summed = [parameter for group in others for parameter in group]
-        self._all_stop = self.processes.reduce(network, summed, learned, self._stop.wanted)
+        self._all_stop = self.processes.reduce(network, summed, learned, self._stop.requested)
         figures = {name: torch.stack(losses).mean().item() for name, losses in found.items()}
         figures |= clip_gradients(groups, self.recipe.clip)
         self._check_figures(figures)
