@@ -142,7 +142,7 @@ def measure(made: SupernetEvaluator, config, sampler, trials: int, room: int | N
         counting.forward,
         counting.alone,
         counting.blocks / (parts * done * made.supernet.shape.depth),
-        counting.evaluate.openings.kept.bytes / 1e6,
+        counting.evaluate.openings.cache.bytes / 1e6,
     )
 
 

@@ -17,7 +17,7 @@ def shape():
 
 def needs(step):
     """What a block is asked for, in the words of the plan."""
-    return [need for need, _ in step.asks]
+    return [need for need, _ in step.needs]
 
 
 def starts(step):
@@ -78,7 +78,7 @@ def test_what_is_wanted_is_used_by_the_next_block():
 
 
 def test_archs_that_begin_alike_have_plans_that_begin_alike():
-    """Whatever a later block chooses, if it asks for the same: what they leave can be shared."""
+    """Whatever a later block chooses, if it needs for the same: what they leave can be shared."""
     quarter, half = (first(OWN, OWN, skip(ratio), OWN) for ratio in (0.25, 0.5))
     cls = first(OWN, OWN, skip(0.5, "cls"), OWN)
     assert plan(quarter, shape())[:2] == plan(half, shape())[:2]
