@@ -15,22 +15,22 @@ from supernet.precision import at_least_float32, autocast
 from supernet.tasks.base import Task
 
 
-class Held(NamedTuple):
-    """A batch of held-out images, with the full network's output if `set_reference` was called."""
+class HeldOutBatch(NamedTuple):
+    """A batch of held-out images; `reference` is the output stored by `set_reference`."""
 
     images: Tensor
     targets: Tensor
     reference: Tensor | None = None
 
-    def halves(self) -> list[Held]:
-        """Split the batch in two; a single image stays whole."""
+    def halves(self) -> list[HeldOutBatch]:
+        """Split the batch in two; a batch of one image stays as it is."""
         references = (None, None) if self.reference is None else self.reference.chunk(2)
         parts = zip(self.images.chunk(2), self.targets.chunk(2), references, strict=False)
-        return [Held(*part) for part in parts]
+        return [HeldOutBatch(*part) for part in parts]
 
 
 class HeldOut:
-    """Held-out images on a device, to evaluate many networks.
+    """Held-out images on a device, on which many networks are evaluated.
 
     Args:
         batches: Batches (images, targets, ...) of a split.
@@ -46,14 +46,14 @@ class HeldOut:
         self.device = device
         self.amp = amp
         self.batches = [
-            Held(images.to(device), targets.to(device)) for images, targets, *_ in batches
+            HeldOutBatch(images.to(device), targets.to(device)) for images, targets, *_ in batches
         ]
 
     def __len__(self) -> int:
         return sum(len(batch.targets) for batch in self.batches)
 
     def set_reference(self, network: Network) -> None:
-        """Store a network's output, to compare others with it (`kl`)."""
+        """Store a network's output, with which metrics such as `kl` compare others."""
         outputs = self.outputs(network)
         pairs = zip(self.batches, outputs, strict=True)
         self.batches = [batch._replace(reference=output) for batch, output in pairs]
@@ -61,11 +61,11 @@ class HeldOut:
     def outputs(self, network: Network) -> list[Tensor]:
         """Return a network's output for each of `batches`, without gradients.
 
-        Batches that do not fit into the device's memory are halved first, and stay so: the same
-        tensors come each time, as `PrefixEvaluator` caches by them.
+        Batches that do not fit into the device's memory are halved for good, as `PrefixEvaluator`
+        needs the same tensors in each call: its cache is keyed by them.
 
         Raises:
-            torch.OutOfMemoryError: Not even one image fits.
+            torch.OutOfMemoryError: The memory is too small for one image.
         """
         batches = self.batches
         while True:
@@ -82,7 +82,7 @@ class HeldOut:
             torch.cuda.empty_cache()
 
     def statistics(self, network: Network) -> dict[str, NDArray[np.float64]]:
-        """Compute the task's statistics of each image, (images, ...) by name."""
+        """Compute the task's statistics per image: arrays (images, ...) by name."""
         outputs = self.outputs(network)
         parts = [
             self.task.statistics(output, batch.targets, batch.reference)
