@@ -1,7 +1,7 @@
 """Exact sums of an additive cost, by meet in the middle over the two halves of the depth.
 
-Distinct sums are far fewer than archs, since the order of blocks does not matter to a sum; where
-they fit in memory, counts are exact.
+Distinct sums are far fewer than archs, as many archs have the same sum; where they fit in memory,
+counts are exact.
 """
 
 from __future__ import annotations
@@ -86,9 +86,8 @@ class ExactSums:
         inside = (tail.values >= low - head) & (tail.values <= high - head)
         counts = np.where(inside, tail.counts, 0)
         at = _locate(counts, integer_below(rng, int(counts.sum())))
-        return Arch(
-            self._draw_head(rng, node, head) + self._draw_tail(rng, node, int(tail.values[at]))
-        )
+        rest = int(tail.values[at])
+        return Arch(self._draw_head(rng, node, head) + self._draw_tail(rng, node, rest))
 
     def _count_paths(self, low: float, high: float) -> list[Array]:
         """Count the paths inside the band, by node of the middle level and sum of its heads."""

@@ -121,9 +121,8 @@ class Skipping(Operator[Skip, SkipAxis]):
         if not choice.ratio and not counter:
             return tokens, 0
         selected = count_kept(choice.ratio, tokens.patches) if choice.ratio else 0
-        return Tokens(tokens.grid, tokens.patches, selected, True, tokens.own_maps), int(
-            not counter
-        )
+        after = Tokens(tokens.grid, tokens.patches, selected, True, tokens.own_maps)
+        return after, int(not counter)
 
     def cost(self, tokens: Tokens, counter: int, choice: Skip, shape: BackboneShape) -> BlockCost:
         if not choice.ratio:

@@ -81,7 +81,7 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
         raise InputError("backbone is not supported: its blocks are not all of one size")
     embed = backbone.patch_embed
     height, width = embed.grid_size
-    stem = _copy_to_meta(embed)
+    stem = _to_meta(embed)
     images = torch.zeros(1, backbone.in_chans, *embed.img_size, device="meta")
     head, head_per_token = measure_head(backbone)
     return BackboneShape(
@@ -105,12 +105,8 @@ def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
     blockless = shallow_copy(backbone, VisionTransformer)
     blockless.blocks = nn.Sequential()
     prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
-    macs, per_token = _measure_linear_macs(
-        _copy_to_meta(blockless).forward_head,
-        prefix,
-        width,
-        f"head (global_pool={backbone.global_pool!r})",
-    )
+    name = f"head (global_pool={backbone.global_pool!r})"
+    macs, per_token = _fit_linear_macs(_to_meta(blockless).forward_head, prefix, width, name)
     params = numel(backbone) - _stem_params(backbone) - numel(backbone.blocks)
     return Part(macs, params), per_token
 
@@ -164,7 +160,7 @@ def _measure_block(block: nn.Module) -> dict[str, Any]:
     value = attn.attn_dim * qkv.in_features + attn.proj.in_features * attn.proj.out_features + gate
     mlp: Any = block.mlp
     name = type(mlp).__name__
-    fixed, per_token = _measure_linear_macs(_copy_to_meta(mlp), 0, qkv.in_features, name)
+    fixed, per_token = _fit_linear_macs(_to_meta(mlp), 0, qkv.in_features, name)
     if fixed:
         raise InputError(f"backbone is not supported: its {name} has MACs beside those per token")
     return {
@@ -177,16 +173,10 @@ def _measure_block(block: nn.Module) -> dict[str, Any]:
     }
 
 
-def _measure_linear_macs(
+def _fit_linear_macs(
     run: Callable[[Tensor], Any], prefix: int, width: int, name: str
 ) -> tuple[int, int]:
     """Measure the MACs without patch tokens, and the MACs that each patch token adds.
-
-    Args:
-        run: Function of tokens (1, N, D).
-        prefix: Number of prefix tokens.
-        width: Channels D.
-        name: Name of the part, for errors.
 
     Raises:
         InputError: The MACs do not grow linearly with the tokens.
@@ -210,5 +200,5 @@ def _stem_params(backbone: VisionTransformer) -> int:
     return numel(backbone.patch_embed) + numel(backbone.norm_pre) + direct
 
 
-def _copy_to_meta(module: Any) -> Any:
+def _to_meta(module: Any) -> Any:
     return copy.deepcopy(module).to(device="meta", dtype=torch.float32).eval()

@@ -150,7 +150,7 @@ class TokenOperator(ABC):
         """Apply a choice to the tokens before the block."""
         return flow
 
-    def prune(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most cut nothing
+    def prune(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most prune nothing
         """Remove the parameters that a subnet's block does not use."""
 
     def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:

@@ -172,7 +172,7 @@ def test_gradient_reaches_the_producer():
     def pull(cut):
         """The gradient of block 1's queries and keys, where `cut` blocks take maps as constants."""
 
-        exchange = forward._exchange
+        exchange = forward._call_block
 
         def run(block, x, maps, request):
             detached = maps if maps is None or block not in cut else tuple(a.detach() for a in maps)
@@ -180,7 +180,7 @@ def test_gradient_reaches_the_producer():
             return y, exposed._replace(maps=maps) if maps is not None else exposed
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(forward, "_exchange", run)
+            patch.setattr(forward, "_call_block", run)
             net.zero_grad()
             net(images, arch).sum().backward()
         return net.blocks[1].attn.qkv.weight.grad[rows].clone()

@@ -12,7 +12,7 @@ from supernet.backbones.blocks import Exposed
 from supernet.models.activation_cache import default_memory_budget, flow_bytes
 from supernet.models.prefixes import CLEANUP_INTERVAL, PrefixEvaluator
 from supernet.operators.base import Flow
-from supernet.operators.skipping import Places
+from supernet.operators.skipping import RestoreSkipped
 
 PLENTY = 1 << 30
 
@@ -208,7 +208,7 @@ def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_p
     cpu, gib = torch.device("cpu"), 1 << 30
     monkeypatch.setattr("supernet.models.activation_cache.os.cpu_count", lambda: 8)
     monkeypatch.setattr("supernet.models.activation_cache.os.sysconf", lambda name: 1 << 18)
-    monkeypatch.setattr("supernet.models.activation_cache.LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("supernet.models.activation_cache.MEMORY_LIMIT", tmp_path / "memory.max")
     for threads, limit, wanted in (
         (2, None, 2 * gib),
         (8, "max\n", 8 * gib),
@@ -252,7 +252,7 @@ def test_all_that_a_flow_holds_is_counted():
     whole = torch.zeros(2, 9, 8)
     parts = (torch.zeros(1, 4, 9, 9), torch.zeros(1, 4, 9, 9))
     chosen = torch.zeros(2, 8, dtype=torch.long)
-    places = Places(torch.zeros(2, 25, 8), torch.zeros(2, 9, dtype=torch.long), chosen)
+    places = RestoreSkipped(torch.zeros(2, 25, 8), torch.zeros(2, 9, dtype=torch.long), chosen)
     flow = Flow(whole[:, 1:], Exposed(parts, torch.zeros(2, 8)), (places,))
     tensors = (whole, *parts, flow.exposed.read, *places)
     assert flow_bytes(flow) == sum(each.numel() * each.element_size() for each in tensors)
