@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch
 from space.cost import macs as macs_of
-from space.operators.base import Operator, Placing
+from space.operators.base import Operator, Placement
 from space.operators.registry import operators
 from space.operators.walk import PLAIN
 
@@ -32,21 +32,21 @@ class Baseline:
 
 
 def baselines(space: SearchSpace, macs: float) -> list[Baseline]:
-    """Find the largest member of each family in a space that has at most `macs` MACs."""
+    """Find, for each family, the largest member in a space that has at most `macs` MACs."""
     fitted, kinds = [], ("subset", "reduce", "attention")
     for k, operator in sorted(enumerate(operators()), key=lambda pair: kinds.index(pair[1].kind)):
         ends = [state.counters[k] for state in space.graph.levels[-1]]
         families = operator.families(space.axes.get(operator.name), space.shape.depth, ends)
-        for name, placings in families.items():
-            archs = (_place(space, operator, placing) for placing in placings)
+        for name, placements in families.items():
+            archs = (_place(space, operator, placement) for placement in placements)
             fitted.append(_fit(name, archs, space, macs))
     return fitted
 
 
-def _place(space: SearchSpace, operator: Operator[Any, Any], placing: Placing) -> Arch:
-    """Build the arch with those choices of `placing` that the space lists."""
+def _place(space: SearchSpace, operator: Operator[Any, Any], placement: Placement) -> Arch:
+    """Build the arch with those choices of `placement` that the space lists."""
     axis, blocks = space.axes[operator.name], [PLAIN] * space.shape.depth
-    for i, choice in placing.items():
+    for i, choice in placement.items():
         if i in axis.blocks and choice in axis.choices:
             blocks[i] = operator.put(PLAIN, choice)
     return Arch(tuple(blocks))

@@ -19,9 +19,9 @@ from space.utils.reader import Reader
 Kind = Literal["reduce", "subset", "attention"]
 ChoiceT = TypeVar("ChoiceT")
 AxisT = TypeVar("AxisT", bound="Axis")
-# The choices of one operator by block, which make a hand-made arch; and such archs by family.
-Placing = dict[int, Any]
-Families = dict[str, Iterator[Placing]]
+# A hand-made arch: the choices of one operator by block; and such archs by family.
+Placement = dict[int, Any]
+Families = dict[str, Iterator[Placement]]
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     def canonical(
         self, tokens: Tokens, counter: Any, choice: ChoiceT, axis: AxisT | None
     ) -> ChoiceT:
-        """Return the plain choice if `choice` has no effect, else one for all with its effect."""
+        """Return the choice that stands for all with the same effect; the plain one if none."""
         return choice
 
     def violation(
@@ -246,7 +246,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         return self.text(choice)
 
 
-def place_runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placing]:
+def place_runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placement]:
     """Yield archs with runs of `length` equal choices, a plain block between, from any block on."""
     for choice in choices:
         for first in range(1, depth):

@@ -94,7 +94,7 @@ class ElasticCore(VisionTransformer):
         """Map images (B, C, H, W) to logits (B, classes).
 
         Raises:
-            InputError: There is no arch, it does not fit, or an attention mask is given.
+            InputError: No arch is given, it does not fit, or an attention mask is given.
         """
         return self.forward_head(self.forward_features(x, arch, **masks))
 
@@ -110,7 +110,7 @@ class ElasticCore(VisionTransformer):
             masks: timm's `attn_mask` and `is_causal`; masks are refused.
 
         Raises:
-            InputError: There is no arch, it does not fit, or an attention mask is given.
+            InputError: No arch is given, it does not fit, or an attention mask is given.
         """
         check_no_mask(**masks)
         x = self.run_blocks(self.embed(x), self.steps(arch), observe)
@@ -137,7 +137,7 @@ class ElasticCore(VisionTransformer):
         """Return the plan of `arch`, or of the default arch.
 
         Raises:
-            InputError: There is no arch, or it does not fit.
+            InputError: No arch is given, or it does not fit the backbone.
         """
         if arch is not None:
             return plan(arch, self.shape)

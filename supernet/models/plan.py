@@ -18,7 +18,7 @@ class Step(NamedTuple):
 
     Args:
         actions: Operators applied to the tokens before the block.
-        needs: Needs of the next block's operators that this block's attention must meet.
+        needs: (need, operator) pairs of the next block, met by this block's attention.
         restores: Whether a run ends, and all tokens are restored, after the block.
         after: The tokens after the block.
     """
