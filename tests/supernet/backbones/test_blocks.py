@@ -102,7 +102,7 @@ def test_maps_made_part_by_part_are_the_same(monkeypatch, name, images):
     gradient, x.grad = x.grad.clone(), None
     # Room for the maps of so many images, and not for one more.
     monkeypatch.setattr(blocks, "CACHED_BYTES", (images + 1) * 4 * 9 * 9 * 8 - 1)
-    parts = list(blocks._parts(x.view(5, 4, 9, 8), x.view(5, 4, 9, 8)))
+    parts = list(blocks._split_batch(x.view(5, 4, 9, 8), x.view(5, 4, 9, 8)))
     assert [len(part) for part, _ in parts][:1] == [images]
     assert sum(len(part) for part, _ in parts) == 5
     y, exposed = own_attention(attn, x, want)
