@@ -143,7 +143,7 @@ def measure(made: SupernetEvaluator, config, sampler, trials: int, budget: int |
         counting.forward,
         counting.alone,
         counting.blocks / (parts * done * made.supernet.shape.depth),
-        counting.evaluate.prefixes.kept.bytes / 1e6,
+        counting.evaluate.prefixes.cache.bytes / 1e6,
     )
 
 

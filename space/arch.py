@@ -1,7 +1,7 @@
 """An arch: one choice per transformer block.
 
-Two independent axes per block: which tokens it sees (pool, skip) and how it attends (own or shared
-maps). Only single values are checked here; `space.operators` has the validity rules.
+Two independent axes per block: which tokens it processes (pool, skip) and how it attends (own or
+shared maps). Only single values are checked here; `space.operators` has the validity rules.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from space.utils.errors import InputError, shown
-from space.utils.values import is_integer, is_number, one_of
+from space.utils.values import check_one_of, is_integer, is_number
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
@@ -39,23 +39,23 @@ class Pool:
     stride: int | None = None
 
     def __post_init__(self) -> None:
-        one_of("pool kind", self.kind, POOL_KINDS)
+        check_one_of("pool kind", self.kind, POOL_KINDS)
         if self.kind.endswith("2d"):
-            wanted = "grid=(height, width) of positive integers and no stride"
-            fits = is_grid(self.grid) and self.stride is None
+            expected = "grid=(height, width) of positive integers and no stride"
+            valid = is_grid(self.grid) and self.stride is None
         elif self.kind == "conv1d":
-            wanted = "stride=2 and no grid"
-            fits = is_integer(self.stride) and self.stride == 2 and self.grid is None
+            expected = "stride=2 and no grid"
+            valid = is_integer(self.stride) and self.stride == 2 and self.grid is None
         else:
-            wanted = "a stride of at least 2 and no grid"
-            fits = is_integer(self.stride) and self.stride >= 2 and self.grid is None
-        if not fits:
-            given = f"grid={shown(self.grid)}, stride={shown(self.stride)}"
-            raise InputError(f"pool {self.kind} needs {wanted}, got {given}")
+            expected = "a stride of at least 2 and no grid"
+            valid = is_integer(self.stride) and self.stride >= 2 and self.grid is None
+        if not valid:
+            actual = f"grid={shown(self.grid)}, stride={shown(self.stride)}"
+            raise InputError(f"pool {self.kind} needs {expected}, got {actual}")
 
     @property
     def learned(self) -> bool:
-        """Whether the pooling has weights (a depthwise convolution)."""
+        """Whether the kind is a depthwise convolution, which has weights."""
         return self.kind in ("conv2d", "conv1d")
 
     def __str__(self) -> str:
@@ -71,7 +71,7 @@ class BlockArch:
     Args:
         pool: Token pooling before the block.
         skip: Share of the patch tokens that bypass the block (ToSA, arXiv 2406.08816), in [0, 1).
-        selector: The selector that scores the tokens; used on the first block of a run only.
+        selector: Selector that scores the tokens; it matters in the first block of a run only.
         attention: "shared" reuses the attention maps of the block before (PSViT).
         extra: Choices of user-registered operators (`space.operators.registry.register`), by name.
 
@@ -90,8 +90,8 @@ class BlockArch:
             raise InputError(f"pool must be a Pool or None, got {shown(self.pool)}")
         if not is_number(self.skip) or not 0 <= self.skip < 1:
             raise InputError(f"skip must lie in [0, 1), got {shown(self.skip)}")
-        one_of("selector", self.selector, SELECTORS)
-        one_of("attention", self.attention, ATTENTIONS)
+        check_one_of("selector", self.selector, SELECTORS)
+        check_one_of("attention", self.attention, ATTENTIONS)
 
     def __repr__(self) -> str:
         # Checkpoints identify a training by this text, so unset fields must not appear in it.
@@ -132,7 +132,7 @@ class Arch:
 
 
 def is_grid(grid: object) -> bool:
-    """Return whether `grid` is a height and a width of tokens."""
+    """Return whether `grid` is a tuple of a positive height and width."""
     return (
         isinstance(grid, tuple)
         and len(grid) == 2

@@ -1,4 +1,4 @@
-"""Arch files: all that is needed to run an arch, as YAML (schema tokennas/arch/1)."""
+"""Arch files: an arch with all that is needed to run it, as YAML (schema tokennas/arch/1)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from space.operators.registry import operators
 from space.operators.walk import PLAIN
 from space.shape import BackboneShape
 from space.utils.errors import shown
-from space.utils.reader import Reader, of_schema, open_yaml
+from space.utils.reader import Reader, open_document, open_yaml
 from space.utils.yaml_file import Document, write_yaml
 
 SCHEMA = "tokennas/arch/1"
-ABOUT = ("backbone", "input", "classes", "metrics", "origin")
+METADATA = ("backbone", "input", "classes", "metrics", "origin")
 CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
@@ -28,11 +28,11 @@ class ArchFile:
 
     Args:
         arch: The arch.
-        shape: Shape of the backbone, to check the cost without torch.
-        backbone: `model` and `args` for `timm.create_model`.
+        shape: Shape of the backbone, by which the cost is checked without torch.
+        backbone: Arguments of `timm.create_model`: `model` and `args`.
         input: Size, mean, std, crop_pct, crop_mode and interpolation of the images.
         classes: Class names, if known.
-        metrics: Measured metrics.
+        metrics: Measured metrics by name.
         origin: Run, trial, seed, supernet and version.
     """
 
@@ -51,11 +51,11 @@ class ArchFile:
             InputError: The arch does not fit the shape or breaks a rule, or `input` is invalid.
         """
         _read_input(Reader(self.input, ("input",)))
-        about = {name: getattr(self, name) for name in ABOUT}
+        metadata = {name: getattr(self, name) for name in METADATA}
         # The required cost comes last, so that a truncated file is noticed on reading.
         return {
             "schema": SCHEMA,
-            **{name: value for name, value in about.items() if value},
+            **{name: value for name, value in metadata.items() if value},
             "shape": self.shape.to_dict(),
             "blocks": [block_to_dict(block) for block in self.arch.blocks],
             "cost": cost_to_dict(self.arch, self.shape),
@@ -63,7 +63,7 @@ class ArchFile:
 
 
 def load_arch(path: str | Path) -> Arch:
-    """Read the arch of an arch file; `load_arch_file` reads all of the file.
+    """Read the arch alone from an arch file; `load_arch_file` reads all of it.
 
     Raises:
         InputError: The file is invalid; names file, line, place and value.
@@ -72,7 +72,7 @@ def load_arch(path: str | Path) -> Arch:
 
 
 def load_arch_file(path: str | Path) -> ArchFile:
-    """Read an arch file, checking its blocks against the rules and its cost against both.
+    """Read an arch file; its blocks are checked by the rules, its cost by blocks and shape.
 
     Raises:
         InputError: The file is invalid; names file, line, place and value.
@@ -80,29 +80,33 @@ def load_arch_file(path: str | Path) -> ArchFile:
     return _read_file(open_yaml(path, SCHEMA))
 
 
-def parse_arch(data: Mapping[str, Any], whose: str) -> ArchFile:
-    """Parse the values of an arch file stored elsewhere, such as in a `config.json`.
+def parse_arch(data: Mapping[str, Any], source: str) -> ArchFile:
+    """Parse the content of an arch file stored elsewhere, such as in a `config.json`.
+
+    Args:
+        data: The content.
+        source: Name of the place where it is stored, for errors.
 
     Raises:
-        InputError: A value is invalid; names `whose`, place and value.
+        InputError: A value is invalid; names source, place and value.
     """
-    return _read_file(of_schema(Document(Path(whose), data, {}), SCHEMA))
+    return _read_file(open_document(Document(Path(source), data, {}), SCHEMA))
 
 
 def _read_file(reader: Reader) -> ArchFile:
     required = ("schema", "shape", "blocks", "cost")
-    given = reader.mapping(*required, backbone={}, input={}, classes=[], metrics={}, origin={})
-    shape = BackboneShape.read(given["shape"])
-    arch = read_blocks(given["blocks"])
-    _check_cost(given["cost"], given["blocks"].make(cost_to_dict, arch, shape))
+    entries = reader.mapping(*required, backbone={}, input={}, classes=[], metrics={}, origin={})
+    shape = BackboneShape.read(entries["shape"])
+    arch = read_blocks(entries["blocks"])
+    _check_cost(entries["cost"], entries["blocks"].make(cost_to_dict, arch, shape))
     return ArchFile(
         arch,
         shape,
-        backbone=given["backbone"].plain_mapping(),
-        input=_read_input(given["input"]),
-        classes=[each.text() for each in given["classes"].items()],
-        metrics=given["metrics"].plain_mapping(),
-        origin=given["origin"].plain_mapping(),
+        backbone=entries["backbone"].plain_mapping(),
+        input=_read_input(entries["input"]),
+        classes=[each.text() for each in entries["classes"].items()],
+        metrics=entries["metrics"].plain_mapping(),
+        origin=entries["origin"].plain_mapping(),
     )
 
 
@@ -123,13 +127,13 @@ def save_arch(
         InputError: The arch does not fit the shape or breaks a rule, `input` is invalid, or a
             value is not a plain one; nothing is written.
     """
-    given = (backbone, input, classes, metrics, origin)
-    about: dict[str, Any] = {k: v for k, v in zip(ABOUT, given, strict=True) if v}
-    write_yaml(path, ArchFile(arch, shape, **about).to_dict())
+    values = (backbone, input, classes, metrics, origin)
+    metadata: dict[str, Any] = {k: v for k, v in zip(METADATA, values, strict=True) if v}
+    write_yaml(path, ArchFile(arch, shape, **metadata).to_dict())
 
 
 def block_to_dict(block: BlockArch) -> dict[str, Any]:
-    """Return the values of a block that are not the default."""
+    """Return the choices of a block, without the plain ones."""
     values: dict[str, Any] = {}
     for operator in operators():
         values |= operator.to_dict(operator.choice(block))
@@ -137,6 +141,7 @@ def block_to_dict(block: BlockArch) -> dict[str, Any]:
 
 
 def cost_to_dict(arch: Arch, shape: BackboneShape) -> dict[str, Any]:
+    """Compute the `cost` section of an arch file."""
     return {
         "macs": macs(arch, shape),
         "params": params(arch, shape),
@@ -145,35 +150,35 @@ def cost_to_dict(arch: Arch, shape: BackboneShape) -> dict[str, Any]:
 
 
 def read_blocks(reader: Reader) -> Arch:
-    """Read an arch from a list of one mapping per block, as in arch files, fronts and tables."""
+    """Read an arch from a list with a mapping for each block."""
     return reader.make(Arch, tuple(map(_read_block, reader.items(least=1))))
 
 
 def _read_block(reader: Reader) -> BlockArch:
     keys: dict[str, Any] = {key: None for operator in operators() for key in operator.keys}
-    given = {key: each for key, each in reader.mapping(**keys).items() if each.value is not None}
+    entries = {key: each for key, each in reader.mapping(**keys).items() if each.value is not None}
     block = PLAIN
     for operator in operators():
-        if not given.keys().isdisjoint(operator.keys):
-            block = reader.make(operator.put, block, operator.from_dict(given))
+        if not entries.keys().isdisjoint(operator.keys):
+            block = reader.make(operator.put, block, operator.from_dict(entries))
     return block
 
 
-def _check_cost(reader: Reader, right: Mapping[str, Any]) -> None:
-    for key, each in reader.mapping(*right).items():
-        if each.value != right[key]:
+def _check_cost(reader: Reader, expected: Mapping[str, Any]) -> None:
+    for key, each in reader.mapping(*expected).items():
+        if each.value != expected[key]:
             raise each.error(
-                f"does not fit blocks and shape, which give {shown(right[key])}, "
+                f"does not fit blocks and shape, which give {shown(expected[key])}, "
                 f"got {shown(each.value)}"
             )
 
 
 def _read_input(reader: Reader) -> dict[str, Any]:
-    """Read size (channels, height, width) and keys of timm's data config."""
-    known = ("size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
-    given = reader.mapping(**dict.fromkeys(known))
-    given = {key: each for key, each in given.items() if each.value is not None}
-    for key, each in given.items():
+    """Read the `input` section: size (channels, height, width), and keys of timm's data config."""
+    keys = ("size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
+    entries = reader.mapping(**dict.fromkeys(keys))
+    entries = {key: each for key, each in entries.items() if each.value is not None}
+    for key, each in entries.items():
         if key == "size":
             sides = [side.integer(least=1) for side in each.items()]
             if len(sides) != 3:
@@ -185,4 +190,4 @@ def _read_input(reader: Reader) -> dict[str, Any]:
             each.positive()
         else:
             each.choice(CROP_MODES if key == "crop_mode" else INTERPOLATIONS)
-    return {key: each.value for key, each in given.items()}
+    return {key: each.value for key, each in entries.items()}

@@ -1,23 +1,23 @@
 """Costs of an arch as exact integers: MACs, parameters, tokens, and activation memory.
 
 MACs are the multiply-accumulates of every linear layer, convolution and matrix product, for one
-image. Archs can be counted and drawn by any cost that adds up over the blocks (`AdditiveCost`), see
-`space.counting.bands`.
+image. By any cost that is a sum over the blocks (`AdditiveCost`), archs can be counted and sampled:
+see `space.counting.bands`.
 
 Activation memory is the peak number of bytes alive in inference for one image: an analytic figure
-to rank archs by, not an allocator's. It leaves out weights, images, stem and head, workspaces of
-kernels and in-place reuse. For a block of N tokens (with prefix tokens) of width D, H heads,
-attention width A and M = MACs of the MLP per token / D, it is the largest of:
+to rank archs by, not what an allocator reports. It leaves out weights, images, stem and head,
+workspaces of kernels and in-place reuse. For a block of N tokens (with prefix tokens) of width D,
+H heads, attention width A and M = MACs of the MLP per token / D, it is the largest of:
 
 - attention: its tokens and their norm 2 N D; query, key, value and output 4 N A; where a map is
-  materialised, logits and map 2 H N^2. A shared block has value and output 2 N A and the given map
+  materialised, logits and map 2 H N^2. A shared block has value and output 2 N A and the shared map
   H N^2. A map is materialised only where a later block shares it or a `map` selector reads its
   logits; all other attention is fused. (On a CPU, maps that are not kept are computed for a few
   images at a time, so a large batch needs less than this figure times its size.)
 - selection of a run's tokens, in the attention of the block before it: for `map` logits, hidden
   and predicted maps 3 H N^2, in addition to its attention; for `cls` nothing more.
-- MLP: its tokens and their norm 2 N D; hidden M N; a map that it was given or passes on
-  H N^2.
+- MLP: its tokens and their norm 2 N D; hidden layer M N; a map that the block shares, or that
+  the next one will, H N^2.
 - pooling: the tokens before and after it.
 
 During a run, all tokens from before it are kept: their number times D in addition.
@@ -41,32 +41,32 @@ FLOAT32 = 4  # bytes
 
 @cached(1 << 16)
 def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
-    """Compute the cost of a block in canonical form, with the extra work of the block before."""
+    """Compute the cost of a block in canonical form, and of what it needs of the one before."""
     total, tokens = FREE, state.tokens
-    for operator, tokens, own, choice in turns(state, block):
-        cost = operator.cost(tokens, own, choice, shape)
+    for operator, tokens, counter, choice in turns(state, block):
+        cost = operator.cost(tokens, counter, choice, shape)
         if cost is not FREE:
             total = total.plus(cost)
-    n = tokens.seen + shape.prefix
-    others = shape.mlp.params + shape.rest.params
-    return total.plus(BlockCost(n * shape.mlp.macs, others, within=shape.mlp_elements(n)))
+    n = tokens.processed + shape.prefix
+    params = shape.mlp.params + shape.rest.params
+    return total.plus(BlockCost(n * shape.mlp.macs, params, within=shape.mlp_elements(n)))
 
 
 def rest_term(state: State, shape: BackboneShape) -> tuple[Term, int]:
-    """Return latency term and MACs of stem and head, with `state` after the last block."""
-    count = state.tokens.patches
-    macs = shape.stem.macs + shape.head.macs + shape.head_per_token * count
-    return Term(REST, count, count), macs
+    """Return the latency term and the MACs of stem and head; `state` is that after all blocks."""
+    patches = state.tokens.patches
+    macs = shape.stem.macs + shape.head.macs + shape.head_per_token * patches
+    return Term(REST, patches, patches), macs
 
 
 class AdditiveCost(Protocol):
-    """A cost that is the sum of a term per block and a rest; non-negative integers."""
+    """A cost that is the sum of a term per block and a rest, all non-negative integers."""
 
     def block(self, state: State, block: BlockArch) -> int:
-        """Return the cost of `block` at `state`, with the extra work of the block before."""
+        """Compute the term of `block`; `state` is the state before it."""
 
     def rest(self, state: State) -> int:
-        """Return the cost of all outside the blocks, with `state` after the last block."""
+        """Compute the cost outside the blocks; `state` is the state after the last block."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ class TokenCost:
     shape: BackboneShape
 
     def block(self, state: State, block: BlockArch) -> int:
-        return advance(state, block).tokens.seen
+        return advance(state, block).tokens.processed
 
     def rest(self, state: State) -> int:
         return 0
 
 
 def total(arch: Arch, shape: BackboneShape, cost: AdditiveCost) -> int:
-    """Sum `cost` over the arch."""
+    """Compute an additive cost of an arch."""
     states, blocks = trace(arch, shape)
     return sum(map(cost.block, states, blocks)) + cost.rest(states[-1])
 
@@ -138,7 +138,7 @@ def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
     Raises:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
-    return [after.tokens.seen for after in trace(arch, shape).states[1:]]
+    return [after.tokens.processed for after in trace(arch, shape).states[1:]]
 
 
 def activation_memory(arch: Arch, shape: BackboneShape) -> int:

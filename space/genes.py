@@ -1,7 +1,7 @@
 """Archs as genes: a fixed, flat set of categorical parameters that any sampler can suggest.
 
-Every assignment decodes to an arch of the space: from left to right, a forbidden choice falls back
-to the plain one. Every arch of the space can be encoded.
+Every assignment of values decodes to an arch of the space: block by block, a choice that the rules
+forbid is replaced by the plain one. Every arch of the space can be encoded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch
 from space.operators.registry import operator, operators
-from space.operators.walk import PLAIN, canonical_steps, start, turns
+from space.operators.walk import PLAIN, canonical_steps, initial_state, turns
 from space.state import State
 from space.utils.errors import InputError, near, shown
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 
 class Genes:
-    """The genes of a space: `pool.3`, `skip.3`, `attention.3` for each block that has a choice.
+    """The genes of a space: `pool.3`, `skip.3`, `attention.3` for each block with a choice.
 
-    Values are strings: `avg2d:10x10` and `conv1d/2`; `0.5:map`; `own` and `shared`; `none`.
+    Values are strings, such as `avg2d:10x10`, `conv1d/2`, `0.5:map`, `own`, `shared` and `none`.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -37,16 +37,16 @@ class Genes:
     @cached_property
     def _values(self) -> dict[str, dict[str, Any]]:
         genes: dict[str, dict[str, Any]] = {}
-        for i, here in enumerate(self.space.graph.choices()):
+        for i, pairs in enumerate(self.space.graph.choices()):
             for name, axis in self.space.axes.items():
                 if i not in axis.blocks:
                     continue
                 each = operator(name)
-                found = dict.fromkeys(each.choice(block) for _, block in here)
-                choices = each.gene_choices(axis, [c for c in found if c != each.plain])
+                possible = dict.fromkeys(each.choice(block) for _, block in pairs)
+                choices = each.gene_choices(axis, [c for c in possible if c != each.plain])
                 if choices:
-                    every = (each.plain, *choices)
-                    genes[f"{each.field}.{i}"] = {each.text(choice): choice for choice in every}
+                    with_plain = (each.plain, *choices)
+                    genes[f"{each.field}.{i}"] = {each.text(c): c for c in with_plain}
         return genes
 
     def decode(self, genes: Mapping[str, str]) -> Arch:
@@ -56,31 +56,31 @@ class Genes:
         run, at its ratio, where `max_run` allows it; else it sees all tokens.
 
         Raises:
-            InputError: The space does not have a gene or a value.
+            InputError: The space has no such gene, or the gene no such value.
         """
         values, axes = self._values, self.space.axes
         for gene, value in genes.items():
             if gene not in values:
                 raise InputError(f"unknown gene {shown(gene)}{near(gene, list(values))}")
             if value not in values[gene]:
-                known = ", ".join(values[gene])
-                raise InputError(f"{gene}: must be one of {known}, got {shown(value)}")
-        state, blocks = start(self.space.shape), []
+                allowed = ", ".join(values[gene])
+                raise InputError(f"{gene}: must be one of {allowed}, got {shown(value)}")
+        state, blocks = initial_state(self.space.shape), []
         for i in range(self.space.shape.depth):
             block, tokens, counters = PLAIN, state.tokens, []
-            for each, own in zip(operators(), state.own, strict=True):
+            for each, counter in zip(operators(), state.counters, strict=True):
                 gene, choice = f"{each.field}.{i}", each.plain
-                asked = values[gene][genes[gene]] if gene in genes else each.plain
-                if asked != each.plain and (block is PLAIN or each.kind == "attention"):
+                value = values[gene][genes[gene]] if gene in genes else each.plain
+                if value != each.plain and (block is PLAIN or each.kind == "attention"):
                     axis = axes[each.name]
-                    wanted = each.decoded(tokens, own, asked, axis)
-                    wanted = each.canonical(tokens, own, wanted, axis)
-                    if each.violation(i, tokens, own, wanted, axis) is None:
-                        choice = wanted
+                    decoded = each.decode_gene(tokens, counter, value, axis)
+                    decoded = each.canonical(tokens, counter, decoded, axis)
+                    if each.violation(i, tokens, counter, decoded, axis) is None:
+                        choice = decoded
                 if choice != each.plain:
                     block = each.put(block, choice)
-                tokens, counter = each.advance(tokens, own, choice)
-                counters.append(counter)
+                tokens, count = each.advance(tokens, counter, choice)
+                counters.append(count)
             blocks.append(block)
             state = State(tokens, tuple(counters))
         return Arch(tuple(blocks))
@@ -97,8 +97,9 @@ class Genes:
         genes = {gene: next(iter(values)) for gene, values in self._values.items()}
         steps = canonical_steps(arch, self.space.shape, self.space.axes)
         for i, (state, block) in enumerate(steps):
-            for each, tokens, own, choice in turns(state, block):
+            for each, tokens, counter, choice in turns(state, block):
                 if choice != each.plain:
-                    chosen = each.encoded(tokens, own, choice, self.space.axes[each.name])
-                    genes[f"{each.field}.{i}"] = each.text(chosen)
+                    axis = self.space.axes[each.name]
+                    value = each.encode_gene(tokens, counter, choice, axis)
+                    genes[f"{each.field}.{i}"] = each.text(value)
         return genes

@@ -21,7 +21,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """A Vision Transformer as measured integers; no flags, so no MLP or head is a special case.
+    """The measured integers of a Vision Transformer, whatever its kinds of MLP and head.
 
     Args:
         depth: Number of blocks, all of the same size.
@@ -57,14 +57,14 @@ class BackboneShape:
     head_per_token: int
 
     def __post_init__(self) -> None:
-        # Archs have an entry per block, so a large depth in a file would fill the memory.
+        # Archs have an entry per block: without a limit a file with a huge depth fills the memory.
         Reader(self.depth, ("depth",)).integer(least=1, most=MOST_DEPTH)
-        least = {"width": 1, "heads": 1, "attention_width": 1, "prefix": 0, "head_per_token": 0}
-        for name, value in least.items():
+        minimums = {"width": 1, "heads": 1, "attention_width": 1, "prefix": 0, "head_per_token": 0}
+        for name, value in minimums.items():
             Reader(getattr(self, name), (name,)).integer(value)
         for name in PARTS:
-            for what, value in getattr(self, name)._asdict().items():
-                Reader(value, (name, what)).integer()
+            for key, value in getattr(self, name)._asdict().items():
+                Reader(value, (name, key)).integer()
         if not is_grid(self.grid):
             raise InputError(f"grid must be two positive integers, got {shown(self.grid)}")
         if self.attention_width % self.heads:
@@ -74,7 +74,7 @@ class BackboneShape:
             )
 
     def __hash__(self) -> int:
-        # Of few fields, since it is computed at each look-up of a cached cost.
+        # Only a few fields: the hash is computed at each look-up of a cached cost.
         return hash((self.depth, self.width, self.grid))
 
     @property
@@ -82,23 +82,29 @@ class BackboneShape:
         return self.grid[0] * self.grid[1]
 
     def attention_elements(self, n: int, projections: int = 4, maps: int = 0) -> int:
-        """Count elements alive in the attention of N tokens: tokens, norm, projections, maps."""
+        """Count the activation elements alive in the attention of `n` tokens.
+
+        Args:
+            n: Number of tokens N, prefix tokens included.
+            projections: Projections alive, (N, A) each: query, key, value and output.
+            maps: Maps and logits alive, (H, N, N) each.
+        """
         projected = projections * n * self.attention_width
         return 2 * n * self.width + projected + maps * self.heads * n * n
 
     def mlp_elements(self, n: int) -> int:
-        """Count the elements alive in the MLP of N tokens: tokens, norm, hidden layer."""
+        """Count the activation elements alive in the MLP of `n` tokens: tokens, norm, hidden."""
         return n * (2 * self.width + self.mlp.macs // self.width)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists, mappings and integers, for YAML."""
+        """Return the shape as plain values, for YAML."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["grid"] = list(self.grid)
         return values | {name: values[name]._asdict() for name in PARTS}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BackboneShape:
-        """Invert `to_dict`.
+        """Build a shape from the values that `to_dict` returns.
 
         Raises:
             InputError: A key is unknown or missing, or a value is invalid.
@@ -108,10 +114,10 @@ class BackboneShape:
     @classmethod
     def read(cls, reader: Reader) -> BackboneShape:
         """Read a shape from a mapping of a file."""
-        given = reader.mapping(*(field.name for field in fields(cls)))
-        values = {name: each.value for name, each in given.items()}
+        entries = reader.mapping(*(field.name for field in fields(cls)))
+        values = {name: each.value for name, each in entries.items()}
         for name in PARTS:
-            part = given[name].mapping("macs", "params")
+            part = entries[name].mapping("macs", "params")
             values[name] = Part(part["macs"].value, part["params"].value)
         if isinstance(values["grid"], list):
             values["grid"] = tuple(values["grid"])

@@ -18,7 +18,7 @@ from space.counting.bands import Bands
 from space.counting.graph import Graph
 from space.operators.base import Axis, Operator
 from space.operators.registry import operator, operators
-from space.operators.walk import advance, block_choices, canonical_steps, start, violations
+from space.operators.walk import advance, block_choices, canonical_steps, initial_state, violations
 from space.shape import BackboneShape
 from space.utils.reader import Reader
 
@@ -40,7 +40,7 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         for name in self.axes:
-            operator(name)  # refuses unknown ones
+            operator(name)  # raises if the name is unknown
         axes = {each.name: self.axes[each.name] for each in operators() if each.name in self.axes}
         object.__setattr__(self, "axes", axes)
 
@@ -58,12 +58,12 @@ class SearchSpace:
 
     @classmethod
     def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
-        """Read a space from a mapping of a file."""
+        """Read a space from the `space` section of a file."""
         names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
-        given = reader.mapping(**names)
+        sections = reader.mapping(**names)
         axes = {
             name: operator(name).read_axis(section, shape)
-            for name, section in given.items()
+            for name, section in sections.items()
             if section.value is not None
         }
         return cls(shape, axes)
@@ -77,7 +77,7 @@ class SearchSpace:
         return Arch.full(self.shape.depth)
 
     def smallest(self) -> Arch:
-        """Return the arch with the fewest MACs; ties go to the first choice in gene order."""
+        """Return the arch with the fewest MACs; ties go to the first in gene order."""
         return self._smallest
 
     @cached_property
@@ -85,11 +85,15 @@ class SearchSpace:
         return self.graph.cheapest(MacCost(self.shape))
 
     def size(self) -> int:
-        """Return the exact number of distinct archs."""
+        """Count the distinct archs exactly."""
         return self.graph.size
 
     def sample(self, rng: np.random.Generator, macs: tuple[float, float] | None = None) -> Arch:
-        """Draw an arch uniformly: from the whole space, or from those with MACs in [low, high].
+        """Sample an arch uniformly from the space.
+
+        Args:
+            rng: Random generator.
+            macs: Range of MACs, both ends included; None for the whole space.
 
         Raises:
             ValueError: No arch has MACs inside the band.
@@ -100,34 +104,36 @@ class SearchSpace:
 
     @cached_property
     def graph(self) -> Graph:
-        """All archs as paths."""
+        """The layered graph of the space, whose paths are its archs."""
         depth, axes = self.shape.depth, self.axes
-        # Blocks with the same axes share their choices; only block 0 has rules of its own.
+        # Blocks under the same axes have the same choices; only block 0 has rules of its own.
         kinds = [(i == 0, *(i in axis.blocks for axis in axes.values())) for i in range(depth)]
         alike = [kinds.index(kind) for kind in kinds]
         choices = cache(partial(block_choices, axes=axes))
-        return Graph.build(start(self.shape), depth, lambda i, state: choices(alike[i], state))
+        return Graph.build(
+            initial_state(self.shape), depth, lambda i, state: choices(alike[i], state)
+        )
 
     @cached_property
     def mac_bands(self) -> Bands:
-        """Counting and drawing of archs inside a band of MACs."""
+        """The archs by their MACs, to count and sample them inside a band."""
         return Bands(self.graph, MacCost(self.shape))
 
     @cached_property
     def kernel_bands(self) -> dict[tuple[int, str], Bands]:
-        """Bands of the archs that use a pooling kernel, by the kernel's block and name."""
-        found = {}
+        """The archs that use a pooling kernel, by the kernel's block and name."""
+        bands = {}
         for name, axis in self.axes.items():
             each = operator(name)
             kernels = sorted(filter(None, {*map(each.kernel, axis.choices)}))
             for i, kernel in product(axis.blocks, kernels):
-                part = self.graph.restrict(i, partial(_trains, each, kernel))
-                if part is not None:
-                    found[i, kernel] = Bands(part, MacCost(self.shape))
-        return found
+                subgraph = self.graph.restrict(i, partial(_uses_kernel, each, kernel))
+                if subgraph is not None:
+                    bands[i, kernel] = Bands(subgraph, MacCost(self.shape))
+        return bands
 
     def canonical(self, arch: Arch) -> Arch:
-        """Return the canonical form of all archs that compute the same; rules are not checked."""
+        """Return the canonical form, equal for archs that compute the same; checks no rules."""
         return Arch(tuple(block for _, block in canonical_steps(arch, self.shape, self.axes)))
 
     def violations(self, arch: Arch) -> list[str]:
@@ -135,9 +141,9 @@ class SearchSpace:
         if arch.depth != self.shape.depth:
             return [f"the arch has {arch.depth} blocks, the backbone {self.shape.depth}"]
         fields = {each.field for each in operators()}
-        strange = {name for block in arch.blocks for name, _ in block.extra} - fields
-        if strange:
-            return [f"operator {name!r} is not registered in this process" for name in strange]
+        unknown = {name for block in arch.blocks for name, _ in block.extra} - fields
+        if unknown:
+            return [f"operator {name!r} is not registered in this process" for name in unknown]
         return [
             f"blocks[{i}]: {reason}"
             for i, step in enumerate(canonical_steps(arch, self.shape, self.axes))
@@ -148,7 +154,7 @@ class SearchSpace:
         return not self.violations(arch)
 
     def identity(self, arch: Arch) -> str:
-        """Hash what the canonical form computes (pool, K, selector, attention)."""
+        """Return a hash of what the arch computes, equal for archs that compute the same."""
         effects = []
         for before, block in canonical_steps(arch, self.shape, self.axes):
             after = advance(before, block)
@@ -158,9 +164,9 @@ class SearchSpace:
         return hashlib.sha256(json.dumps(effects).encode()).hexdigest()[:16]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Without cached properties; a process that lacks an operator of the space refuses it.
+        # Leaves out cached properties; unpickling fails where an operator is not registered.
         return SearchSpace, (self.shape, self.axes)
 
 
-def _trains(operator: Operator[Any, Any], kernel: str, block: BlockArch) -> bool:
+def _uses_kernel(operator: Operator[Any, Any], kernel: str, block: BlockArch) -> bool:
     return operator.kernel(operator.choice(block)) == kernel

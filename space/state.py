@@ -17,30 +17,30 @@ class Tokens(NamedTuple):
     Args:
         grid: Height and width of the token grid; None where the tokens form no grid.
         patches: Number of patch tokens.
-        inside: Number of patch tokens selected for the current run; 0 outside runs.
-        changed: Whether the set of tokens differs from the one in the last block's attention.
+        selected: Number of patch tokens selected for the current run; 0 outside runs.
+        changed: Whether the last block's attention ran on another set of tokens.
         own_maps: Whether the last block computed its own attention maps.
     """
 
     grid: Grid | None
     patches: int
-    inside: int = 0
+    selected: int = 0
     changed: bool = False
     own_maps: bool = False
 
     @property
-    def seen(self) -> int:
-        """Number of patch tokens that a block here processes."""
-        return self.inside or self.patches
+    def processed(self) -> int:
+        """Number of patch tokens that the block at this point processes."""
+        return self.selected or self.patches
 
 
 class State(NamedTuple):
-    """The state before or after a block: all that rules, costs and choices depend on.
+    """The state before or after a block; rules, costs and choices depend on nothing else.
 
     Args:
         tokens: The patch tokens.
-        own: The operators' own counters, in the order of the registry.
+        counters: The counter of each operator, in the order of the registry.
     """
 
     tokens: Tokens
-    own: tuple[Any, ...]
+    counters: tuple[Any, ...]

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # Imported lazily, so that the command line prints its help without importing torch.
-_HOMES = {
+_MODULES = {
     "Classification": "supernet.tasks.classification",
     "ElasticViT": "supernet.models.elastic",
     "RetrainRecipe": "supernet.training.recipe",
@@ -54,17 +54,17 @@ _HOMES = {
     "tokennas_vit": "supernet.models.timm_registry",
     "train_supernet": "supernet.training.train_supernet",
 }
-# Registers tokennas_vit with timm.
-_REGISTRY = "supernet.models.timm_registry"
+# Its import registers tokennas_vit with timm.
+_TIMM_REGISTRY = "supernet.models.timm_registry"
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'supernet' has no attribute {name!r}")
-    import_module(_REGISTRY)
-    return getattr(import_module(_HOMES[name]), name)
+    import_module(_TIMM_REGISTRY)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 if "timm" in sys.modules:
-    # torch is imported already, so that `import timm, supernet` can register at once.
-    import_module(_REGISTRY)
+    # timm has imported torch already, so registering at once costs no time.
+    import_module(_TIMM_REGISTRY)

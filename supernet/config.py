@@ -1,4 +1,4 @@
-"""The sections `backbone` and `data` of a config. No import of torch, so that --help is fast."""
+"""The sections `backbone` and `data` of a config; imports no torch, so that --help is fast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class BackboneConfig:
     Args:
         model: Name of a timm model.
         args: Arguments for `timm.create_model`, such as `img_size` or `drop_path_rate`.
-        checkpoint: A local file of weights, .safetensors or a torch file; none for no file.
+        checkpoint: Local file of weights: .safetensors or a torch file; none for no file.
         pretrained: Whether to download timm's weights.
     """
 
@@ -32,11 +32,11 @@ class DatasetConfig:
     """A data set.
 
     Args:
-        name: `digits`; `folder` (image folders or a tar file); any name of timm's `create_dataset`,
+        name: `digits`, `folder` (image folders or a tar file), or a name of timm's `create_dataset`
             such as `torch/cifar10` or `hfds/user/name`.
-        root: Folder of the data; none for digits.
+        root: Folder of the data; none for `digits`.
         train_split: Name of the training split.
-        test_split: Name of the test split, used for final metrics only; shares no images.
+        test_split: Name of the test split, used only for final metrics; no image is in both splits.
         args: More arguments for `create_dataset`, such as `download: true`.
     """
 
@@ -49,10 +49,10 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """timm's augmentation in training.
+    """The augmentation of training images, by timm.
 
     Args:
-        crop_scale: Least and greatest share of the area of a random resized crop.
+        crop_scale: Least and greatest share of an image's area in a random resized crop.
         hflip: Probability of a horizontal flip.
         color_jitter: Strength of colour jitter; 0 turns it off.
         auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; none turns it off.
@@ -78,12 +78,12 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """Preprocessing of images; none takes the backbone's own value.
+    """The preprocessing of images; none takes the value of the backbone's timm config.
 
     Args:
-        mean: Mean of each channel, of pixels in 0..1.
-        std: Standard deviation of each channel.
-        interpolation: Interpolation of resizing: `bilinear`, `bicubic`, ...
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, likewise.
+        interpolation: Interpolation of resizing, such as `bilinear` or `bicubic`.
         crop_pct: Share of each side that the centre crop of evaluation keeps.
     """
 
@@ -99,17 +99,17 @@ class InputConfig:
                 f"data.input.interpolation: must be one of {names}, got {shown(self.interpolation)}"
             )
         for name, least, most in (("mean", 0.0, 1.0), ("std", 1e-3, 1.0), ("crop_pct", 0.1, 1.0)):
-            given = getattr(self, name)
-            values = given if isinstance(given, tuple) else (given,)
-            if any(value is not None and not least <= value <= most for value in values):
+            value = getattr(self, name)
+            values = value if isinstance(value, tuple) else (value,)
+            if any(each is not None and not least <= each <= most for each in values):
                 raise InputError(
-                    f"data.input.{name}: must lie in {least:g} to {most:g}, got {given}"
+                    f"data.input.{name}: must lie in {least:g} to {most:g}, got {value}"
                 )
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Data set, splits and batches.
+    """The data set, its splits and batches.
 
     Args:
         dataset: The data set.
@@ -121,7 +121,7 @@ class DataConfig:
         search_share: Share of the training split held out to rank archs, stratified.
         search_limit: Greatest number of held-out images, which stay on the device during a search.
         train_limit: Greatest number of training images, held-out ones included; for quick trials.
-        test_limit: Greatest number of test images, drawn once for all seeds.
+        test_limit: Greatest number of test images, the same for all seeds.
     """
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)

@@ -15,22 +15,22 @@ from supernet.precision import at_least_float32, autocast
 from supernet.tasks.base import Task
 
 
-class Held(NamedTuple):
-    """A batch of held-out images, with the full network's output if `set_reference` was called."""
+class HeldOutBatch(NamedTuple):
+    """A batch of held-out images; `reference` is the output stored by `set_reference`."""
 
     images: Tensor
     targets: Tensor
     reference: Tensor | None = None
 
-    def halves(self) -> list[Held]:
-        """Split the batch in two; a single image stays whole."""
+    def halves(self) -> list[HeldOutBatch]:
+        """Split the batch in two; a batch of one image stays as it is."""
         references = (None, None) if self.reference is None else self.reference.chunk(2)
         parts = zip(self.images.chunk(2), self.targets.chunk(2), references, strict=False)
-        return [Held(*part) for part in parts]
+        return [HeldOutBatch(*part) for part in parts]
 
 
 class HeldOut:
-    """Held-out images on a device, to evaluate many networks.
+    """HeldOutBatch-out images on a device, on which many networks are evaluated.
 
     Args:
         batches: Batches (images, targets, ...) of a split.
@@ -46,7 +46,7 @@ class HeldOut:
         self.device = device
         self.amp = amp
         self.batches = [
-            Held(images.to(device), targets.to(device)) for images, targets, *_ in batches
+            HeldOutBatch(images.to(device), targets.to(device)) for images, targets, *_ in batches
         ]
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class HeldOut:
         """Store a network's output, to compare others with it (`kl`)."""
         self.batches = [batch._replace(reference=output) for batch, output in self.outputs(network)]
 
-    def outputs(self, network: Network) -> Iterator[tuple[Held, Tensor]]:
+    def outputs(self, network: Network) -> Iterator[tuple[HeldOutBatch, Tensor]]:
         """Yield each batch with a network's output, without gradients.
 
         From a batch on that does not fit into the device's memory, batches are halved, and stay so:

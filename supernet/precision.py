@@ -1,4 +1,4 @@
-"""Precision of computations: autocast and float32."""
+"""The precision of computations: autocast and float32."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def full_precision(x: Tensor) -> AbstractContextManager[Any]:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Convert half precision to float32; float64 stays."""
+    """Convert half precision to float32; float64 stays float64."""
     return x.to(torch.promote_types(x.dtype, torch.float32))

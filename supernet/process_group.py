@@ -1,8 +1,8 @@
 """Data parallel training: every process trains the same archs on its share of each batch.
 
-DistributedDataParallel averages in every backward pass, of which a sandwich step has several; here
-gradients are reduced once, after all passes. A parameter that no arch of the step uses has no
-gradient, so the optimiser skips it, as in one process.
+DistributedDataParallel averages in every backward pass, of which a step of the sandwich rule has
+several; here gradients are reduced once, after all passes. A parameter that no arch of the step
+uses has no gradient, so the optimiser skips it, as in one process.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from space.utils.signals import ProcessLostError
 
 
 @contextmanager
-def _lost() -> Iterator[None]:
+def _convert_errors() -> Iterator[None]:
+    """Convert the RuntimeError of a lost process to a ProcessLostError."""
     try:
         yield
     except RuntimeError as error:
         raise ProcessLostError(
-            "another process of the training has ended; start all of them again, and they go on "
+            "another process of the training has ended; start all of them again to continue "
             f"from the last checkpoint ({one_line(error)})"
         ) from None
 
@@ -45,7 +46,7 @@ class Processes:
 
     @classmethod
     def current(cls) -> Processes:
-        """Return torch's default process group, or one process without it."""
+        """Return torch's default process group; without one, a single process."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
@@ -57,7 +58,7 @@ class Processes:
     def broadcast_parameters(self, model: nn.Module) -> None:
         """Broadcast the parameters and buffers of the main process."""
         if self.count > 1:
-            with _lost():
+            with _convert_errors():
                 for tensor in (*model.parameters(), *model.buffers()):
                     dist.broadcast(tensor.detach(), src=0)
 
@@ -65,18 +66,18 @@ class Processes:
         """Broadcast the main process's `value`."""
         if self.count == 1:
             return value
-        held = [value if self.is_main else None]
-        with _lost():
-            dist.broadcast_object_list(held, src=0)
-        return held[0]
+        values = [value if self.is_main else None]
+        with _convert_errors():
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
 
     def all_gather(self, value: Any) -> list[Any]:
         """Gather the `value` of every process, in the order of ranks."""
-        held = [value] * self.count
+        values = [value] * self.count
         if self.count > 1:
-            with _lost():
-                dist.all_gather_object(held, value)
-        return held
+            with _convert_errors():
+                dist.all_gather_object(values, value)
+        return values
 
     def reduce(
         self,
@@ -92,10 +93,10 @@ class Processes:
             summed: Parameters whose loss is a sum over `images` of this process's images; without
                 such images they have no gradient.
             images: Number of images in those sums, a scalar.
-            stop: Whether this process was asked to stop.
+            stop: Whether a stop of this process was requested.
 
         Returns:
-            Whether any process was asked to stop, so that all stop at the same step.
+            Whether a stop of any process was requested, so that all stop at the same step.
         """
         means = [each.grad for each in parameters if each.grad is not None]
         if self.count > 1:
@@ -120,11 +121,11 @@ def _all_reduce(gradients: list[Tensor], images: Tensor, stop: bool) -> tuple[Te
     """Sum gradients, image counts and stop flags over the processes, in one all-reduce."""
     counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
     flat = torch.cat([*(each.flatten() for each in gradients), *counts])
-    with _lost():
+    with _convert_errors():
         dist.all_reduce(flat)
         # On GPUs this waits for the all-reduce, so that a lost process raises here.
-        stopping = flat[-1].item()
+        stops = flat[-1].item()
     parts = flat[:-2].split([each.numel() for each in gradients])
     for gradient, part in zip(gradients, parts, strict=True):
         gradient.copy_(part.view_as(gradient))
-    return flat[-2], stopping > 0
+    return flat[-2], stops > 0

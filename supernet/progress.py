@@ -20,23 +20,23 @@ BAR_WIDTH = 16
 def progress_bar(console: Console, *, elapsed: bool = False) -> Progress:
     """Make a progress display: bar, count, time, and a text that fills the rest of the line.
 
-    Disabled outside terminals, where even a transient bar leaves an empty line.
+    Disabled outside terminals, where even a transient bar would leave an empty line.
 
     Args:
-        console: Console to print on.
-        elapsed: Whether to show the elapsed time, for work whose text has the time left.
+        console: Console to print to.
+        elapsed: Whether to show the elapsed time instead of the remaining one.
 
     Returns:
-        A display whose tasks have a field `state`, the text, which is cut to fit.
+        The display; its tasks have a field `state`, the text, which is cut to fit.
     """
-    time: list[ProgressColumn] = [TimeElapsedColumn(table_column=Column(no_wrap=True))]
+    times: list[ProgressColumn] = [TimeElapsedColumn(table_column=Column(no_wrap=True))]
     if not elapsed:
-        time = [TimeRemainingColumn(table_column=Column(no_wrap=True)), TextColumn("left")]
+        times = [TimeRemainingColumn(table_column=Column(no_wrap=True)), TextColumn("left")]
     return Progress(
         TextColumn("[bold]{task.description}"),
         BarColumn(BAR_WIDTH),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
-        *time,
+        *times,
         # The only column that may be cut.
         TextColumn(
             "{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)

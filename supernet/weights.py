@@ -1,4 +1,4 @@
-"""Weights as safetensors, written atomically and read strictly."""
+"""Weights as safetensors: atomic writing, strict reading."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def save_weights(
     Raises:
         InputError: The file cannot be written.
     """
-    # safetensors' own writer makes a file that only its owner can read.
+    # The file of safetensors' own writer is readable by its owner alone.
     with replacing(path) as file:
         file.write(tensor_bytes(model.state_dict(), metadata))
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """Serialise tensors to the bytes of a safetensors file."""
-    # safetensors refuses tensors that share memory.
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return _ordered(save(own, metadata={"format": "pt", **(metadata or {})}))
+    # Copies, since safetensors refuses tensors that share memory.
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return _sort_metadata(save(copies, metadata={"format": "pt", **(metadata or {})}))
 
 
-def _ordered(data: bytes) -> bytes:
+def _sort_metadata(data: bytes) -> bytes:
     """Sort the metadata of a safetensors file, so that the same tensors give the same bytes."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
@@ -48,22 +48,22 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
     Raises:
-        InputError: The file cannot be read or is no safetensors file.
+        InputError: The file cannot be read, or is not a safetensors file.
     """
     try:
-        # Of missing files and folders safetensors' own errors are less clear.
+        # Opened first, since safetensors' errors for missing files and folders are less clear.
         with Path(path).open("rb"):
             return load_file(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except SafetensorError as error:
-        raise InputError(f"{path}: no whole safetensors file: {one_line(error)}") from None
+        raise InputError(f"{path}: not a complete safetensors file: {one_line(error)}") from None
 
 
 def first_not_finite(model: nn.Module) -> str | None:
-    """Return the name of the first weight with NaN or infinity; None where all are finite."""
-    named = model.state_dict().items()
-    return next((name for name, each in named if not each.isfinite().all()), None)
+    """Return the name of the first weight with NaN or infinity, or None."""
+    items = model.state_dict().items()
+    return next((name for name, each in items if not each.isfinite().all()), None)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
@@ -72,19 +72,19 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     Raises:
         InputError: The file cannot be read, names or sizes differ, or a weight is not finite.
     """
-    given, own = read_tensors(path), model.state_dict()
-    wrong = [f"misses {cut(name)}" for name in sorted(own.keys() - given.keys())]
-    wrong += [f"has unknown {cut(name)}" for name in sorted(given.keys() - own.keys())]
-    wrong += [
-        f"has {name} {list(given[name].shape)} instead of {list(own[name].shape)}"
-        for name in sorted(own.keys() & given.keys())
-        if given[name].shape != own[name].shape
+    actual, expected = read_tensors(path), model.state_dict()
+    errors = [f"misses {cut(name)}" for name in sorted(expected.keys() - actual.keys())]
+    errors += [f"has unknown {cut(name)}" for name in sorted(actual.keys() - expected.keys())]
+    errors += [
+        f"has {name} {list(actual[name].shape)} instead of {list(expected[name].shape)}"
+        for name in sorted(expected.keys() & actual.keys())
+        if actual[name].shape != expected[name].shape
     ]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise InputError(f"{path}: {', '.join(wrong[:3])}{more}")
+    if errors:
+        more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
+        raise InputError(f"{path}: {', '.join(errors[:3])}{more}")
     try:
-        model.load_state_dict(given)
+        model.load_state_dict(actual)
     except RuntimeError as error:
         # torch cannot copy between all dtypes.
         raise InputError(f"{path}: cannot be loaded: {one_line(error)}") from None
@@ -92,5 +92,5 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     if name is not None:
         raise InputError(
             f"{path}: {cut(name)} is not finite: its training diverged; delete the file to train "
-            "anew"
+            "again"
         )

@@ -15,7 +15,7 @@ from search.problem.evaluation import format_error
 from search.utils.launcher import TIMEOUT
 from search.utils.resources import Workers
 from space.utils.errors import one_line
-from space.utils.signals import ProcessLostError, ask_to_stop
+from space.utils.signals import ProcessLostError, request_stop
 from supernet.process_group import Processes
 
 if TYPE_CHECKING:
@@ -156,4 +156,4 @@ def _wait_for_stop(mailbox: Any) -> None:
     """Wait for a stop request and stop: Ray Train's threads receive no signals."""
     while not ray.get(mailbox.is_stop_requested.remote()):
         time.sleep(POLL_SECONDS)
-    ask_to_stop()
+    request_stop()

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any, Literal, get_args
 
 from space.utils.errors import InputError, shown
-from space.utils.values import one_of
+from space.utils.values import check_one_of
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -37,7 +37,7 @@ class Conditions:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise InputError(f"batch: must be at least 1, got {shown(self.batch)}")
-        one_of("dtype", self.dtype, get_args(Precision))
+        check_one_of("dtype", self.dtype, get_args(Precision))
 
     def like(self, other: Conditions) -> bool:
         """Return whether latencies are comparable: all is equal except versions."""

@@ -17,7 +17,7 @@ from search.utils.units import duration, quantity
 from space.arch import Arch
 from space.cost import macs, params
 from space.counting.bands import Bands
-from space.operators.walk import start
+from space.operators.walk import initial_state
 from space.shape import BackboneShape
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.data.loaders import Batch
@@ -59,7 +59,7 @@ def inspect_config(run: RunContext) -> None:
 
 def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     """Print the MACs and parameters of a backbone's parts."""
-    full, state = Arch.full(shape.depth), start(shape)
+    full, state = Arch.full(shape.depth), initial_state(shape)
     n = state.tokens.patches + shape.prefix
     # MACs of Q K^T, and of the attention map times V.
     product = shape.attention_width * n * n

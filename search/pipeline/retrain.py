@@ -36,7 +36,7 @@ from space.utils.signals import ProcessLostError
 from supernet.backbones.load import load_backbone
 from supernet.data.sources import open_sources
 from supernet.models.elastic import ElasticViT
-from supernet.models.subnet import extract, subnet_of
+from supernet.models.subnet import cut_subnet, extract
 from supernet.process_group import Processes
 from supernet.training.retrain import retrain as train_subnet
 from supernet.weights import save_weights
@@ -161,7 +161,7 @@ def retrain_share(run: RunContext, choice: Choice, folder: Path) -> None:
     The reason for a failure is stored in the folder.
 
     Raises:
-        InputError: This process failed, or another one, whose rank the message names.
+        InputError: This process failed, or another one, source rank the message names.
         KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
     """
     processes = Processes.current()
@@ -225,4 +225,4 @@ def _initial_subnet(run: RunContext, arch: Arch) -> ElasticViT:
     if source == "scratch":
         backbone = replace(backbone, checkpoint=None, pretrained=False)
     loaded = load_backbone(backbone, run.task, run.config.seed).backbone
-    return subnet_of(loaded, run.supernet.shape, arch).to(run.device)
+    return cut_subnet(loaded, run.supernet.shape, arch).to(run.device)

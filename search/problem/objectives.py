@@ -11,7 +11,7 @@ from search.problem.costs import FREE_COSTS
 from search.problem.latency_names import is_latency, predicted_name
 from space.arch import Arch
 from space.utils.errors import InputError, cut, near, shown
-from space.utils.values import one_of
+from space.utils.values import check_one_of
 from supernet.tasks.registry import directions as task_directions
 from supernet.tasks.registry import task_metrics
 
@@ -42,7 +42,7 @@ class Objective:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise InputError(f"objective: a name must be one word, got {shown(self.name)}")
-        one_of(f"objective {cut(self.name)}: direction", self.direction, ("max", "min"))
+        check_one_of(f"objective {cut(self.name)}: direction", self.direction, ("max", "min"))
 
     @property
     def sign(self) -> int:

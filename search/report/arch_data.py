@@ -49,8 +49,8 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> list[BlockData]:
         data.append(
             BlockData(
                 tokens_before=before.tokens.patches,
-                tokens=after.tokens.seen,
-                bypass=after.tokens.patches - after.tokens.seen,
+                tokens=after.tokens.processed,
+                bypass=after.tokens.patches - after.tokens.processed,
                 macs=cost.block(before, block),
                 pool=_label("reduce", before, block),
                 selector=_label("subset", before, block),

@@ -15,7 +15,7 @@ import optuna
 from search.problem.problem import Problem
 from search.study.evolution_sampler import EvolutionSampler
 from space.utils.errors import InputError, near, one_line, shown
-from space.utils.values import one_of
+from space.utils.values import check_one_of
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class SamplerChoice:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        one_of("sampler", self.name, tuple(SAMPLERS))
+        check_one_of("sampler", self.name, tuple(SAMPLERS))
         names = [] if self.is_own else [*inspect.signature(self._optuna_class).parameters]
         for name in self.arguments:
             if name == "seed":

@@ -113,7 +113,7 @@ class Store:
         """
         try:
             # Waiting for a database may be interrupted; writing to a file may not.
-            with writing(self._place), defer_signals(wanted=not self._in_database):
+            with writing(self._place), defer_signals(enabled=not self._in_database):
                 add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
             reason = one_line(error.__cause__ or error)

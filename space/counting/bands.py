@@ -1,8 +1,8 @@
 """Counting and uniform sampling of archs inside a band [low, high] of an additive cost.
 
-Each node of the graph gets a bucketed histogram of the costs of its continuations. Sums of buckets
-are off by up to one bucket per term, so the band is widened by that margin and draws outside the
-exact band are rejected, which is exactly uniform. After too many rejections `exact_sums` is used.
+Each node of the graph gets a histogram of the costs of its continuations. A sum of buckets is off
+by up to one bucket per term, so the band is widened by that margin, and samples outside the exact
+band are rejected, which keeps the sampling uniform. After too many rejections `exact_sums` is used.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from space.counting.exact_sums import Array, ExactSums
 from space.counting.graph import Graph, integer_below, least_sum
 from space.utils.errors import InputError
 
-BINS = 4096  # buckets of the range of costs
+BINS = 4096  # buckets over the range of costs
 ATTEMPTS = 256  # rejections before exact sums are used
-STRATA = 64  # parts of the range that sample_evenly covers
+STRATA = 64  # parts of the range of costs, for sample_evenly
 
 
 class Histogram(NamedTuple):
-    """A cumulative histogram: `below[k]` continuations cost less than `first` + k buckets."""
+    """A cumulative histogram: `below[k]` continuations cost less than bucket `first + k`."""
 
     first: int
     below: Array
 
     def between(self, low: int, high: int) -> int:
-        """Count the continuations that cost `low` to `high` buckets, both included."""
+        """Count the continuations in the buckets `low` to `high`, both included."""
         last = len(self.below) - 1
         start = min(max(low - self.first, 0), last)
         stop = min(max(high - self.first + 1, 0), last)
@@ -39,18 +39,22 @@ class Histogram(NamedTuple):
 
 
 class Count(NamedTuple):
-    """A number of archs, and whether it is exact or an estimate from buckets."""
+    """A number of archs, exact or estimated from buckets."""
 
     value: int
     exact: bool
 
 
 class Bands:
-    """The archs of a graph, by an additive cost.
+    """The archs of a graph by an additive cost, to count and sample them inside a band of it.
 
     Args:
         graph: The space.
-        cost: An integer cost: MACs, or a latency table in nanoseconds.
+        cost: The cost, such as MACs, or the latency by a table in nanoseconds.
+
+    Attributes:
+        low, high: Least and greatest cost of an arch.
+        width: Width of a bucket.
     """
 
     def __init__(self, graph: Graph, cost: AdditiveCost) -> None:
@@ -71,38 +75,39 @@ class Bands:
         Raises:
             InputError: No arch has a cost in the band.
         """
-        clipped = self._clipped(low, high)
-        arch = self._try(rng, *clipped)
-        if arch is None and self._between(*clipped) and self.exact_sums:
+        clipped = self._clip(low, high)
+        arch = self._try_sample(rng, *clipped)
+        if arch is None and self._count_in_buckets(*clipped) and self.exact_sums:
             arch = self.exact_sums.sample(rng, *clipped)
         if arch is None:
-            found = "has" if self.count(low, high).exact else "was found with"
+            verb = "has" if self.count(low, high).exact else "was found with"
             raise InputError(
-                f"no arch {found} a cost in [{low:,.0f}, {high:,.0f}]; "
+                f"no arch {verb} a cost in [{low:,.0f}, {high:,.0f}]; "
                 f"the space reaches from {self.low:,} to {self.high:,}"
             )
         return arch
 
     def sample_evenly(self, rng: np.random.Generator) -> Arch:
-        """Sample evenly over costs: first a stratum of the range, then an arch inside it."""
+        """Sample an arch evenly over costs: a stratum of the range, then an arch inside it."""
         step = (self.high - self.low) / STRATA
         while True:
             low = self.low + step * int(rng.integers(STRATA))
-            # Ends, since the stratum of the cheapest arch is never empty.
-            arch = self._try(rng, low, low + step)
+            # The loop ends, since the stratum of the cheapest arch is never empty.
+            arch = self._try_sample(rng, low, low + step)
             if arch is not None:
                 return arch
 
     def count(self, low: float, high: float) -> Count:
         """Count the archs with a cost in [low, high]; exact if `exact_sums` fits in memory."""
-        low, high = self._clipped(low, high)
+        low, high = self._clip(low, high)
         if not low <= high:
             return Count(0, exact=True)
         if self.exact_sums is not None:
             return Count(self.exact_sums.count(low, high), exact=True)
-        first, last = self._window(low, high)
+        first, last = self._bucket_range(low, high)
+        # Between all archs that may lie in the band and those that surely do.
         inner = self._histograms[0][0].between(first + self._terms, last - self._terms)
-        return Count((self._between(low, high) + inner) // 2, exact=False)
+        return Count((self._count_in_buckets(low, high) + inner) // 2, exact=False)
 
     def histogram(self, bins: int) -> list[Count]:
         """Count the archs in `bins` bands of equal width, in ascending order of cost."""
@@ -112,19 +117,19 @@ class Bands:
 
     @cached_property
     def exact_sums(self) -> ExactSums | None:
-        """The exact sums, or None if they do not fit in memory."""
+        """The exact sums; None if they do not fit in memory."""
         return ExactSums.build(self.graph, self.costs, self.rests, self._dtype)
 
-    def _try(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
-        total = self._between(low, high)
+    def _try_sample(self, rng: np.random.Generator, low: float, high: float) -> Arch | None:
+        total = self._count_in_buckets(low, high)
         for _ in range(ATTEMPTS if total else 0):
-            arch, cost = self._draw(integer_below(rng, total), *self._window(low, high))
+            arch, cost = self._path(integer_below(rng, total), *self._bucket_range(low, high))
             if low <= cost <= high:
                 return arch
         return None
 
-    def _draw(self, rank: int, low: int, high: int) -> tuple[Arch, int]:
-        """Return path number `rank` of those with bucket sums of `low` to `high`, and its cost."""
+    def _path(self, rank: int, low: int, high: int) -> tuple[Arch, int]:
+        """Return arch number `rank` of those with bucket sums of `low` to `high`, and its cost."""
         node, cost, blocks = 0, 0, []
         for level, costs, after in zip(
             self.graph.edges, self.costs, self._histograms[1:], strict=True
@@ -139,19 +144,19 @@ class Bands:
             low, high, cost, node = low - bucket, high - bucket, cost + price, edge.to
         return Arch(tuple(blocks)), cost + self.rests[node]
 
-    def _clipped(self, low: float, high: float) -> tuple[float, float]:
+    def _clip(self, low: float, high: float) -> tuple[float, float]:
         """Clip a band, which may be infinite, to the range of the space."""
         return max(low, self.low), min(high, self.high)
 
-    def _window(self, low: float, high: float) -> tuple[int, int]:
-        """Return the range of bucket sums of archs in the band: floors lose up to one per term."""
+    def _bucket_range(self, low: float, high: float) -> tuple[int, int]:
+        """Return the range of bucket sums of a band; flooring loses up to one bucket per term."""
         return -int(-low // self.width) - self._terms, int(high // self.width)
 
-    def _between(self, low: float, high: float) -> int:
-        """Count the archs that may lie in the band by their bucket sums."""
+    def _count_in_buckets(self, low: float, high: float) -> int:
+        """Count the archs that may lie in the band, by their bucket sums."""
         if not low <= high:  # NaN too
             return 0
-        return self._histograms[0][0].between(*self._window(low, high))
+        return self._histograms[0][0].between(*self._bucket_range(low, high))
 
     @cached_property
     def _histograms(self) -> list[list[Histogram]]:

@@ -15,35 +15,38 @@ from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
 from space.state import State
 
-MOST_VISITS = 400_000  # bounds the time of `list_archs`
+MOST_VISITS = 400_000  # limits the time of `list_archs`
 
 T = TypeVar("T")
 # The cost of each edge, in the order of `Graph.edges`.
 EdgeCosts = list[list[tuple[int, ...]]]
-# The value of a node from the (edge cost, value after it) pairs of its edges.
+# Computes the value of a node from the (cost, value of the target) pairs of its edges.
 Join = Callable[[list[tuple[int, T]]], T]
 
 
 class Edge(NamedTuple):
-    """A choice of one block, and the index of its node on the next level."""
+    """A choice of one block, and the index of its target node on the next level."""
 
     block: BlockArch
     to: int
 
 
 class Graph:
-    """Nodes and edges by level; level i has the possible states before block i.
+    """A layered graph: the nodes of level i are the possible states before block i.
 
     Args:
-        levels: States of each level; the first has one, the last those after the last block.
-        edges: Edges in gene order, by level (except the last) and node.
+        levels: States of each level, from the one initial state to those after the last block.
+        edges: Edges in gene order, by level (without the last) and node.
+
+    Attributes:
+        counts: Number of paths from each node to the end, by level and node.
     """
 
     def __init__(self, levels: list[list[State]], edges: list[list[tuple[Edge, ...]]]) -> None:
         self.levels = levels
         self.edges = edges
-        free = [[(0,) * len(each) for each in level] for level in edges]
-        self.counts = self.fold([1] * len(levels[-1]), lambda ways: sum(map(sum, ways)), free)
+        zeros = [[(0,) * len(each) for each in level] for level in edges]
+        self.counts = self.fold([1] * len(levels[-1]), lambda ways: sum(map(sum, ways)), zeros)
 
     @classmethod
     def build(
@@ -80,11 +83,11 @@ class Graph:
         return self.counts[0][0]
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Sample a path uniformly."""
+        """Sample an arch uniformly."""
         return self.path(integer_below(rng, self.size))
 
     def path(self, rank: int) -> Arch:
-        """Return the path number `rank`, 0 to size - 1, in gene order."""
+        """Return the arch number `rank`, 0 to size - 1, in gene order."""
         node, blocks = 0, []
         for level, counts in zip(self.edges, self.counts[1:], strict=True):
             for edge in level[node]:
@@ -96,7 +99,7 @@ class Graph:
         return Arch(tuple(blocks))
 
     def restrict(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
-        """Return the subgraph of the paths whose block `i` is accepted; None if empty."""
+        """Return the subgraph of the archs whose block `i` is accepted; None if there are none."""
         edges = list(self.edges)
         edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
         counts = Graph(self.levels, edges).counts
@@ -112,7 +115,7 @@ class Graph:
         return Graph.build(self.levels[0][0], len(edges), choices)
 
     def choices(self) -> list[list[tuple[State, BlockArch]]]:
-        """Return the (state, choice) pairs of each block."""
+        """List the (state, choice) pairs that are possible in each block."""
         return [
             [(state, edge.block) for state, edges in zip(*pair, strict=True) for edge in edges]
             for pair in zip(self.levels, self.edges, strict=False)
@@ -133,7 +136,7 @@ class Graph:
 
         Args:
             ends: Values of the last level.
-            join: Function from the (edge cost, target value) pairs of a node to its value.
+            join: Function from the (cost, target value) pairs of a node's edges to its value.
             costs: The cost of each edge.
 
         Returns:
@@ -145,14 +148,14 @@ class Graph:
         return values[::-1]
 
     def fold_level(self, i: int, after: Sequence[T], join: Join[T], costs: EdgeCosts) -> list[T]:
-        """Compute the values of level `i` from those of the next level; see `fold`."""
+        """Compute the values of level `i` from those of the next level, as in `fold`."""
         return [
             join([(price, after[edge.to]) for edge, price in zip(edges, prices, strict=True)])
             for edges, prices in zip(self.edges[i], costs[i], strict=True)
         ]
 
     def cheapest(self, cost: AdditiveCost) -> Arch:
-        """Return the path of least cost; ties go to the first in gene order."""
+        """Return the arch of least cost; ties go to the first in gene order."""
         costs = self.edge_costs(cost)
         least = self.fold([cost.rest(state) for state in self.levels[-1]], least_sum, costs)
         node, blocks = 0, []
@@ -166,45 +169,53 @@ class Graph:
 
 
 def least_sum(ways: list[tuple[int, int]]) -> int:
-    """Return the least cost of a continuation, for `Graph.fold`."""
+    """Return the least cost of a node's continuations; a `Join`."""
     return min(map(sum, ways))
 
 
 def list_archs(
     graph: Graph, limits: Sequence[tuple[AdditiveCost, float]], most: int
 ) -> list[Arch] | None:
-    """List all archs within every limit; None if there are more than `most` or it takes too long.
+    """List all archs within every limit.
 
     A branch is pruned if even its cheapest continuation exceeds a limit; with one limit, every
     branch visited leads to an arch.
+
+    Args:
+        graph: The space.
+        limits: Costs, each with the greatest value allowed.
+        most: Greatest number of archs.
+
+    Returns:
+        The archs; None if there are more than `most`, or listing them takes too long.
     """
     costs = [graph.edge_costs(cost) for cost, _ in limits]
     floors = [
         graph.fold([cost.rest(state) for state in graph.levels[-1]], least_sum, prices)
         for (cost, _), prices in zip(limits, costs, strict=True)
     ]
-    found: list[Arch] = []
-    # Nodes, the blocks that lead there, and what they leave of each budget.
+    archs: list[Arch] = []
+    # Nodes, the blocks that lead there, and what those leave of each limit.
     stack: list[tuple[int, tuple[BlockArch, ...], tuple[float, ...]]] = []
     stack.append((0, (), tuple(limit for _, limit in limits)))
     visits = 0
     while stack:
-        node, blocks, left = stack.pop()
+        node, blocks, rests = stack.pop()
         level = len(blocks)
         visits += 1
         if level == len(graph.edges):
-            found.append(Arch(blocks))
+            archs.append(Arch(blocks))
         else:
             for k, edge in enumerate(graph.edges[level][node]):
                 after = tuple(
-                    rest - prices[level][node][k] for rest, prices in zip(left, costs, strict=True)
+                    rest - prices[level][node][k] for rest, prices in zip(rests, costs, strict=True)
                 )
                 floor = (each[level + 1][edge.to] for each in floors)
                 if all(rest >= least for rest, least in zip(after, floor, strict=True)):
                     stack.append((edge.to, (*blocks, edge.block), after))
-        if len(found) > most or visits > MOST_VISITS:
+        if len(archs) > most or visits > MOST_VISITS:
             return None
-    return found
+    return archs
 
 
 def integer_below(rng: np.random.Generator, bound: int) -> int:

@@ -1,1 +1,1 @@
-"""The operators: choices, rules and costs, one file each."""
+"""The operators: choices, rules and costs, one file per operator."""

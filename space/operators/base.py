@@ -1,6 +1,6 @@
-"""The torch-free half of an operator: its choices, rules and costs.
+"""The base class of operators: choices, rules and costs, without torch.
 
-The file of the same name in `supernet.operators` has its weights and its forward pass. All other
+The file of the same name in `supernet.operators` has the weights and the forward pass. All other
 code loops over the registry.
 """
 
@@ -19,9 +19,9 @@ from space.utils.reader import Reader
 Kind = Literal["reduce", "subset", "attention"]
 ChoiceT = TypeVar("ChoiceT")
 AxisT = TypeVar("AxisT", bound="Axis")
-# A hand-made arch: the choices of one operator, by block; and such archs by family.
-Placing = dict[int, Any]
-Families = dict[str, Iterator[Placing]]
+# A hand-made arch: the choices of one operator by block; and such archs by family.
+Placement = dict[int, Any]
+Families = dict[str, Iterator[Placement]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Term(NamedTuple):
     """A latency term: an operation on a number of tokens.
 
     Args:
-        operator: Name of the operation: `own`, `avg2d`, `map selector`.
+        operator: Name of the operation, such as `own`, `avg2d` or `map selector`.
         tokens: Patch tokens before it.
         left: Patch tokens after it.
     """
@@ -67,13 +67,13 @@ class Term(NamedTuple):
 
 
 class BlockCost(NamedTuple):
-    """The cost of a block for one image, or the part of one operator.
+    """The cost of a block for one image, or the share of one operator in it.
 
     Args:
         macs: Multiply-accumulates.
         params: Parameters.
         before: Peak activation elements before the block begins.
-        within: Peak activation elements inside the block, without `held`.
+        within: Peak activation elements during the block, `held` excluded.
         held: Activation elements alive throughout the block, such as tokens that bypass it.
         terms: Latency terms, each with its MACs.
     """
@@ -109,7 +109,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     """An operation that a block may apply to its tokens or attention. Stateless; one instance.
 
     A block applies its operators in the order of the registry, each to the tokens that the one
-    before left. `own` is the operator's own counter along the arch.
+    before left. `counter` is what the operator alone counts along the arch.
 
     Attributes:
         name: Name in messages and of its section in a space's config.
@@ -119,7 +119,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
             changes how the block attends. A block has one reduce or subset at most.
         plain: The choice that changes nothing.
         title: What a block does, for plots: "skip tokens".
-        caption: Legend of its mark in the plot of an arch, a sentence.
+        caption: Legend of its mark in the plot of an arch.
     """
 
     name: ClassVar[str]
@@ -132,11 +132,11 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     # --- choices in blocks and files
 
     def choice(self, block: BlockArch) -> ChoiceT:
-        """Return this operator's choice of a block."""
+        """Return this operator's choice in a block."""
         return dict(block.extra).get(self.field, self.plain)  # type: ignore[return-value]
 
     def put(self, block: BlockArch, choice: ChoiceT) -> BlockArch:
-        """Return the block with another choice of this operator."""
+        """Return a copy of the block with this choice of the operator."""
         extra: dict[str, Any] = {k: v for k, v in block.extra if k != self.field}
         if choice != self.plain:
             extra[self.field] = choice
@@ -148,16 +148,16 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """This operator's keys of a block in arch files."""
+        """The keys of a block that this operator has in arch files."""
         return (self.field,)
 
     def to_dict(self, choice: ChoiceT) -> dict[str, Any]:
         """Return a choice as keys of a block in arch files; empty for the plain one."""
         return {} if choice == self.plain else {self.field: choice}
 
-    def from_dict(self, given: Mapping[str, Reader]) -> ChoiceT:
-        """Read the choice of a block that has some of `keys` in an arch file, by key."""
-        choice: ChoiceT = given[self.field].value
+    def from_dict(self, entries: Mapping[str, Reader]) -> ChoiceT:
+        """Read a choice from the entries of a block in an arch file, some of `keys`."""
+        choice: ChoiceT = entries[self.field].value
         return choice
 
     # --- rules
@@ -170,24 +170,28 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         """Return the counter before block 0."""
         return 0
 
-    def canonical(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None) -> ChoiceT:
-        """Return the plain choice if `choice` changes nothing, else the axis's first equal one."""
+    def canonical(
+        self, tokens: Tokens, counter: Any, choice: ChoiceT, axis: AxisT | None
+    ) -> ChoiceT:
+        """Return the choice that stands for all with the same effect; the plain one if none."""
         return choice
 
     def violation(
-        self, i: int, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT | None
+        self, i: int, tokens: Tokens, counter: Any, choice: ChoiceT, axis: AxisT | None
     ) -> str | None:
-        """Return why block `i` cannot make a canonical choice, or None; no axis means no limits."""
+        """Return why block `i` cannot make a canonical choice, or None; no axis sets no limits."""
         return None
 
     @abstractmethod
-    def advance(self, tokens: Tokens, own: Any, choice: ChoiceT) -> tuple[Tokens, Any]:
-        """Return tokens and counter after a canonical choice, also the plain one."""
+    def advance(self, tokens: Tokens, counter: Any, choice: ChoiceT) -> tuple[Tokens, Any]:
+        """Return tokens and counter after a canonical choice, which may be the plain one."""
 
     # --- costs and identity
 
     @abstractmethod
-    def cost(self, tokens: Tokens, own: Any, choice: ChoiceT, shape: BackboneShape) -> BlockCost:
+    def cost(
+        self, tokens: Tokens, counter: Any, choice: ChoiceT, shape: BackboneShape
+    ) -> BlockCost:
         """Return the cost that a choice adds to the block and to the block before it."""
 
     def effect(self, after: State, choice: ChoiceT) -> list[Any]:
@@ -200,21 +204,21 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     # --- genes and baselines
 
-    def gene_choices(self, axis: AxisT, found: Iterable[ChoiceT]) -> Iterable[ChoiceT]:
+    def gene_choices(self, axis: AxisT, possible: Iterable[ChoiceT]) -> Iterable[ChoiceT]:
         """Return the choices of a block's gene beside the plain one.
 
         Args:
             axis: The axis of the space.
-            found: The choices that some arch of the space makes in that block.
+            possible: The choices that some arch of the space makes in that block.
         """
         return axis.choices
 
-    def decoded(self, tokens: Tokens, own: Any, asked: ChoiceT, axis: AxisT) -> ChoiceT:
-        """Return the choice that a gene's value means at these tokens."""
-        return asked
+    def decode_gene(self, tokens: Tokens, counter: Any, value: ChoiceT, axis: AxisT) -> ChoiceT:
+        """Return the choice that a gene's value encodes at these tokens."""
+        return value
 
-    def encoded(self, tokens: Tokens, own: Any, choice: ChoiceT, axis: AxisT) -> ChoiceT:
-        """Invert `decoded`: return a gene's choice that decodes to this one."""
+    def encode_gene(self, tokens: Tokens, counter: Any, choice: ChoiceT, axis: AxisT) -> ChoiceT:
+        """Return a gene's value that `decode_gene` turns into this choice."""
         return choice
 
     def families(self, axis: AxisT | None, depth: int, ends: list[Any]) -> Families:
@@ -231,22 +235,22 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
     @abstractmethod
     def describe(self, choice: ChoiceT) -> str:
-        """Describe a choice in words for a model card; may be empty."""
+        """Describe a choice for a model card; may be empty."""
 
     def label(self, before: Tokens, after: Tokens, choice: ChoiceT) -> str:
-        """Format a choice other than the plain one in short lines, for the plot of an arch."""
+        """Format a choice (not the plain one) in short lines, for the plot of an arch."""
         return self.text(choice)
 
 
-def runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placing]:
-    """Yield placings of runs of each choice, a plain block between them, from some block on."""
+def place_runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placement]:
+    """Yield archs with runs of `length` equal choices, a plain block between, from any block on."""
     for choice in choices:
         for first in range(1, depth):
             blocks = (i for i in range(first, depth) if (i - first) % (length + 1) < length)
             yield dict.fromkeys(blocks, choice)
 
 
-def blocks_of(section: Reader, depth: int, first: int) -> tuple[int, ...]:
+def parse_blocks(section: Reader, depth: int, first: int) -> tuple[int, ...]:
     """Read the blocks of a section in ascending order; "all" is every block from `first` on."""
     if section.value == "all":
         return tuple(range(first, depth))

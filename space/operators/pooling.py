@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
-from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Placing, Term, blocks_of
+from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, parse_blocks
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.errors import shown
@@ -21,7 +21,7 @@ CONV_TAPS = {"conv2d": 9, "conv1d": 3}
 
 @dataclass(frozen=True)
 class PoolAxis(Axis):
-    """The poolings that a space allows: every kind with every grid or stride that suits it."""
+    """The poolings that a space allows: each kind with each of its grids or strides."""
 
     kinds: tuple[PoolKind, ...]
     grids: tuple[Grid, ...]
@@ -30,17 +30,17 @@ class PoolAxis(Axis):
 
     @cached_property
     def choices(self) -> tuple[Pool, ...]:
-        found: list[Pool] = []
+        pools: list[Pool] = []
         for kind in self.kinds:
             if kind.endswith("2d"):
-                found += [Pool(kind, grid=grid) for grid in self.grids]
+                pools += [Pool(kind, grid=grid) for grid in self.grids]
             else:
-                found += [Pool(kind, stride=stride) for stride in self.strides]
-        return tuple(found)
+                pools += [Pool(kind, stride=stride) for stride in self.strides]
+        return tuple(pools)
 
 
 class Pooling(Operator[Pool | None, PoolAxis]):
-    """Pooling of the token grid or sequence. Its counter: poolings so far."""
+    """Pooling of the token grid or sequence; counts the poolings so far."""
 
     name, field, kind, plain = "pool", "pool", "reduce", None
     title, caption = "pool", "Funnel: pooling before the block"
@@ -60,69 +60,69 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         target = {"stride": choice.stride} if choice.grid is None else {"grid": list(choice.grid)}
         return {"pool": {"kind": choice.kind, **target}}
 
-    def from_dict(self, given: Mapping[str, Reader]) -> Pool | None:
-        keys = given["pool"].mapping("kind", grid=None, stride=None)
+    def from_dict(self, entries: Mapping[str, Reader]) -> Pool | None:
+        keys = entries["pool"].mapping("kind", grid=None, stride=None)
         grid = keys["grid"].value
         if isinstance(grid, list):
             grid = tuple(grid)
-        return given["pool"].make(Pool, keys["kind"].value, grid, keys["stride"].value)
+        return entries["pool"].make(Pool, keys["kind"].value, grid, keys["stride"].value)
 
     def read_axis(self, section: Reader, shape: BackboneShape) -> PoolAxis:
-        given = section.mapping("kinds", blocks="all", grids=(), strides=(), max_pools=2)
-        kinds = given["kinds"].distinct(lambda each: each.choice(POOL_KINDS))
-        grids = given["grids"].distinct(lambda each: _read_grid(each, shape.grid), least=0)
-        strides = given["strides"].distinct(lambda each: each.integer(least=2), least=0)
+        entries = section.mapping("kinds", blocks="all", grids=(), strides=(), max_pools=2)
+        kinds = entries["kinds"].distinct(lambda each: each.choice(POOL_KINDS))
+        grids = entries["grids"].distinct(lambda each: _read_grid(each, shape.grid), least=0)
+        strides = entries["strides"].distinct(lambda each: each.integer(least=2), least=0)
         for key, targets, ending in (("grids", grids, "2d"), ("strides", strides, "1d")):
             if any(kind.endswith(ending) for kind in kinds) != bool(targets):
-                raise given[key].error(f"needed for {ending} kinds, and for no others")
+                raise entries[key].error(f"needed for {ending} kinds, and for no others")
         if "conv1d" in kinds and strides != (2,):
-            raise given["strides"].error(f"conv1d has stride 2 only, got {list(strides)}")
-        if "conv2d" in kinds and not {halved(grid) for grid in (shape.grid, *grids)} & {*grids}:
-            half = halved(shape.grid)
-            raise given["grids"].error(
+            raise entries["strides"].error(f"conv1d has stride 2 only, got {list(strides)}")
+        if "conv2d" in kinds and not {halve_grid(grid) for grid in (shape.grid, *grids)} & {*grids}:
+            half = halve_grid(shape.grid)
+            raise entries["grids"].error(
                 "conv2d halves a grid, but none listed is half of another or of the backbone's; "
                 f"that would be {half[0]}x{half[1]}"
             )
-        blocks = blocks_of(given["blocks"], shape.depth, first=0)
-        return PoolAxis(blocks, kinds, grids, strides, given["max_pools"].integer(least=1))
+        blocks = parse_blocks(entries["blocks"], shape.depth, first=0)
+        return PoolAxis(blocks, kinds, grids, strides, entries["max_pools"].integer(least=1))
 
     def canonical(
-        self, tokens: Tokens, own: int, choice: Pool | None, axis: PoolAxis | None
+        self, tokens: Tokens, counter: int, choice: Pool | None, axis: PoolAxis | None
     ) -> Pool | None:
         if choice is None:
             return None
-        grid, count = pooled(tokens, choice)
+        grid, count = measure_pooled(tokens, choice)
         if count == tokens.patches and grid in (tokens.grid, None):
             return None
         if axis is not None and choice.stride is not None and choice.kind in axis.kinds:
-            equal = [stride for stride in axis.strides if -(-tokens.patches // stride) == count]
-            return replace(choice, stride=min(equal, default=choice.stride))
+            strides = [stride for stride in axis.strides if -(-tokens.patches // stride) == count]
+            return replace(choice, stride=min(strides, default=choice.stride))
         return choice
 
     def violation(
-        self, i: int, tokens: Tokens, own: int, choice: Pool | None, axis: PoolAxis | None
+        self, i: int, tokens: Tokens, counter: int, choice: Pool | None, axis: PoolAxis | None
     ) -> str | None:
         if choice is None:
             return None
-        if axis is not None and own >= axis.max_pools:
+        if axis is not None and counter >= axis.max_pools:
             return f"more than {axis.max_pools} poolings (pool.max_pools)"
         if choice.grid is not None:
             return _grid_violation(tokens, choice, choice.grid)
-        grows = pooled(tokens, choice)[1] >= tokens.patches
-        return f"pool {choice} does not reduce {tokens.patches} tokens" if grows else None
+        reduces = measure_pooled(tokens, choice)[1] < tokens.patches
+        return None if reduces else f"pool {choice} does not reduce {tokens.patches} tokens"
 
-    def advance(self, tokens: Tokens, own: int, choice: Pool | None) -> tuple[Tokens, int]:
+    def advance(self, tokens: Tokens, counter: int, choice: Pool | None) -> tuple[Tokens, int]:
         if choice is None:
-            return tokens, own
-        grid, count = pooled(tokens, choice)
-        return Tokens(grid, count, 0, True, tokens.own_maps), own + 1
+            return tokens, counter
+        grid, count = measure_pooled(tokens, choice)
+        return Tokens(grid, count, 0, True, tokens.own_maps), counter + 1
 
     def cost(
-        self, tokens: Tokens, own: int, choice: Pool | None, shape: BackboneShape
+        self, tokens: Tokens, counter: int, choice: Pool | None, shape: BackboneShape
     ) -> BlockCost:
         if choice is None:
             return FREE
-        left = pooled(tokens, choice)[1]
+        left = measure_pooled(tokens, choice)[1]
         params = CONV_TAPS.get(choice.kind, 0) * shape.width
         return BlockCost(
             macs=params * left,
@@ -137,9 +137,11 @@ class Pooling(Operator[Pool | None, PoolAxis]):
     def kernel(self, choice: Pool | None) -> str | None:
         return choice.kind if choice is not None and choice.learned else None
 
-    def gene_choices(self, axis: PoolAxis, found: Iterable[Pool | None]) -> Iterable[Pool | None]:
+    def gene_choices(
+        self, axis: PoolAxis, possible: Iterable[Pool | None]
+    ) -> Iterable[Pool | None]:
         # A pooling that no arch has in this block would always decode to none.
-        return found
+        return possible
 
     def families(self, axis: PoolAxis | None, depth: int, ends: list[int]) -> Families:
         most = max(ends)
@@ -157,22 +159,22 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         return f"{choice.kind} to {target}"
 
     def label(self, before: Tokens, after: Tokens, choice: Pool | None) -> str:
-        return f"{choice and choice.kind}\n{_size(before)}\n→ {_size(after)}"
+        return f"{choice and choice.kind}\n{_format_size(before)}\n→ {_format_size(after)}"
 
 
-def _size(tokens: Tokens) -> str:
+def _format_size(tokens: Tokens) -> str:
     return str(tokens.patches) if tokens.grid is None else "{} x {}".format(*tokens.grid)
 
 
-def pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:
-    """Return grid and number of the patch tokens after `pool`."""
+def measure_pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:
+    """Return the grid (None after a 1-D kind) and the number of the patch tokens after `pool`."""
     if pool.grid is not None:
         return pool.grid, pool.grid[0] * pool.grid[1]
     assert pool.stride is not None
     return None, -(-tokens.patches // pool.stride)
 
 
-def halved(grid: Grid) -> Grid:
+def halve_grid(grid: Grid) -> Grid:
     """Return the grid after a 2-D convolution of stride 2."""
     return -(-grid[0] // 2), -(-grid[1] // 2)
 
@@ -183,39 +185,42 @@ def _grid_violation(tokens: Tokens, pool: Pool, target: Grid) -> str | None:
     height, width = tokens.grid
     if target[0] > height or target[1] > width or target == tokens.grid:
         return f"pool {pool} is not smaller than the grid {height}x{width}"
-    half = halved(tokens.grid)
+    half = halve_grid(tokens.grid)
     if pool.kind == "conv2d" and target != half:
         return f"pool {pool} must halve the grid {height}x{width} to {half[0]}x{half[1]}"
     return None
 
 
-def _read_grid(reader: Reader, most: Grid) -> Grid:
+def _read_grid(reader: Reader, full: Grid) -> Grid:
     value = reader.value
     sides = (value, value) if is_integer(value) else value
     if not isinstance(sides, list | tuple) or len(sides) != 2:
         raise reader.error(f"must be a side or [height, width], got {shown(value)}")
     height, width = (replace(reader, value=side).integer(least=1) for side in sides)
-    if height > most[0] or width > most[1] or (height, width) == most:
+    if height > full[0] or width > full[1] or (height, width) == full:
         raise reader.error(
-            f"must be smaller than the backbone's grid {most[0]}x{most[1]}, got {height}x{width}"
+            f"must be smaller than the backbone's grid {full[0]}x{full[1]}, got {height}x{width}"
         )
     return height, width
 
 
 def _schedules(
-    axis: PoolAxis | None, count: int, depth_of: Callable[[int], float]
-) -> Iterator[Placing]:
-    """Yield placings of `count` poolings of one kind, each at the block nearest its depth.
+    axis: PoolAxis | None, count: int, ideal_block: Callable[[int], float]
+) -> Iterator[dict[int, Pool]]:
+    """Yield archs with `count` poolings of one kind; grids decrease, a stride is repeated.
 
-    The grids of 2-D kinds decrease; 1-D kinds repeat one stride.
+    Args:
+        axis: The axis of the space; nothing is yielded without one.
+        count: Number of poolings.
+        ideal_block: Position that pooling number j should have; it gets the nearest free block.
     """
     if axis is None or len(axis.blocks) < count:
         return
-    free, places = list(axis.blocks), []
+    free, blocks = list(axis.blocks), []
     for j in range(count):
-        wanted = depth_of(j)
-        places.append(min(free, key=lambda i: (abs(i - wanted), i)))
-        free.remove(places[-1])
+        ideal = ideal_block(j)
+        blocks.append(min(free, key=lambda i: (abs(i - ideal), i)))
+        free.remove(blocks[-1])
     for kind in axis.kinds:
         pools = [pool for pool in axis.choices if pool.kind == kind]
         schedules: Iterable[tuple[Pool, ...]] = [(pool,) * count for pool in pools]
@@ -223,4 +228,4 @@ def _schedules(
             pools.sort(key=lambda pool: pool.grid or (0, 0), reverse=True)
             schedules = combinations(pools, count)
         for schedule in schedules:
-            yield dict(zip(sorted(places), schedule, strict=True))
+            yield dict(zip(sorted(blocks), schedule, strict=True))

@@ -17,7 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # The order in which a block applies them: token operators before attention.
 _operators: tuple[Operator[Any, Any], ...] = (Pooling(), Skipping(), Sharing())
-_cached: list[Callable[[], None]] = []
+_clear_caches: list[Callable[[], None]] = []
 
 
 def operators() -> tuple[Operator[Any, Any], ...]:
@@ -26,10 +26,10 @@ def operators() -> tuple[Operator[Any, Any], ...]:
 
 
 def operator(name: str) -> Operator[Any, Any]:
-    """Return the operator of that name.
+    """Return an operator by its name.
 
     Raises:
-        InputError: There is none in this process.
+        InputError: No operator of this process has the name.
     """
     for each in _operators:
         if each.name == name:
@@ -38,24 +38,24 @@ def operator(name: str) -> Operator[Any, Any]:
     raise InputError(f"operator {shown(name)}: not registered in this process, which has {known}")
 
 
-def register(added: Operator[Any, Any]) -> None:
-    """Add an operator; needed in every process that runs its archs.
+def register(new: Operator[Any, Any]) -> None:
+    """Register an operator; needed in every process that runs its archs.
 
     Raises:
         InputError: The name or a key is taken.
     """
     taken = {key for each in _operators for key in (each.name, *each.keys)}
-    for key in (added.name, *added.keys):
+    for key in (new.name, *new.keys):
         if key in taken:
             raise InputError(f"operator {key!r}: there is one of that name")
-    _set(tuple(sorted((*_operators, added), key=lambda each: each.kind == "attention")))
+    _set(tuple(sorted((*_operators, new), key=lambda each: each.kind == "attention")))
 
 
 @contextmanager
-def registered(added: Operator[Any, Any]) -> Iterator[None]:
-    """Register an operator within a context."""
+def registered(new: Operator[Any, Any]) -> Iterator[None]:
+    """Register an operator inside the context."""
     before = _operators
-    register(added)
+    register(new)
     try:
         yield
     finally:
@@ -63,18 +63,18 @@ def registered(added: Operator[Any, Any]) -> Iterator[None]:
 
 
 def cached(size: int) -> Callable[[F], F]:
-    """Make an LRU cache that is cleared when the registry changes."""
+    """Make a decorator: an LRU cache of `size` results, cleared when the registry changes."""
 
     def decorate(function: F) -> F:
-        kept = lru_cache(maxsize=size)(function)
-        _cached.append(kept.cache_clear)
-        return cast(F, kept)
+        wrapper = lru_cache(maxsize=size)(function)
+        _clear_caches.append(wrapper.cache_clear)
+        return cast(F, wrapper)
 
     return decorate
 
 
-def _set(wanted: tuple[Operator[Any, Any], ...]) -> None:
+def _set(registry: tuple[Operator[Any, Any], ...]) -> None:
     global _operators  # noqa: PLW0603 - the one registry
-    _operators = wanted
-    for clear in _cached:
+    _operators = registry
+    for clear in _clear_caches:
         clear()

@@ -9,7 +9,16 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from space.arch import SELECTORS, BlockArch, Selector
-from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, blocks_of, runs
+from space.operators.base import (
+    FREE,
+    Axis,
+    BlockCost,
+    Families,
+    Operator,
+    Term,
+    parse_blocks,
+    place_runs,
+)
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.reader import Reader
@@ -36,9 +45,9 @@ class SkipAxis(Axis):
 
 
 class Skipping(Operator[Skip, SkipAxis]):
-    """Selection of the tokens that go through a run of blocks, before its first block.
+    """Selection, before a run of blocks, of the patch tokens that go through it.
 
-    Its counter: blocks of the current run so far.
+    Counts the blocks of the current run so far.
     """
 
     name, field, kind, plain = "skip", "skip", "subset", Skip(0.0, "map")
@@ -64,61 +73,62 @@ class Skipping(Operator[Skip, SkipAxis]):
             values["selector"] = choice.selector
         return values
 
-    def from_dict(self, given: Mapping[str, Reader]) -> Skip:
-        values: dict[str, Any] = {key: given[key].value for key in self.keys if key in given}
+    def from_dict(self, entries: Mapping[str, Reader]) -> Skip:
+        values: dict[str, Any] = {key: entries[key].value for key in self.keys if key in entries}
         return Skip(values.get("skip", 0.0), values.get("selector", "map"))
 
     def read_axis(self, section: Reader, shape: BackboneShape) -> SkipAxis:
         keys = section.mapping("ratios", blocks="all", selectors=("map",), max_run=1)
         return SkipAxis(
-            blocks_of(keys["blocks"], shape.depth, first=1),
+            parse_blocks(keys["blocks"], shape.depth, first=1),
             keys["ratios"].distinct(Reader.ratio),
             keys["selectors"].distinct(lambda each: each.choice(SELECTORS)),
             keys["max_run"].integer(1),
         )
 
-    def canonical(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None) -> Skip:
+    def canonical(self, tokens: Tokens, counter: int, choice: Skip, axis: SkipAxis | None) -> Skip:
         ratio, selector = choice
-        k = kept(ratio, tokens.patches)
+        k = count_kept(ratio, tokens.patches)
         if k == tokens.patches:
             return self.plain
         if axis is not None:
-            equal = (each for each in axis.ratios if kept(each, tokens.patches) == k)
-            ratio = min(equal, default=ratio)
-        # Inside a run no tokens are selected.
-        return Skip(ratio, "map" if own else selector)
+            ratios = (each for each in axis.ratios if count_kept(each, tokens.patches) == k)
+            ratio = min(ratios, default=ratio)
+        # Tokens are selected only before a run, so inside it the selector has no effect.
+        return Skip(ratio, "map" if counter else selector)
 
     def violation(
-        self, i: int, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis | None
+        self, i: int, tokens: Tokens, counter: int, choice: Skip, axis: SkipAxis | None
     ) -> str | None:
         if not choice.ratio:
             return None
-        if not own:
+        if not counter:
             if i == 0:
-                return "block 0 cannot skip: the block before a run scores its tokens"
+                return "block 0 cannot skip: the tokens are scored in the block before a run"
             if not tokens.own_maps:
                 return "a run of skipping blocks starts only after a block that attends by itself"
             if tokens.changed:
                 return "a run of skipping blocks starts only after a block that saw its tokens"
-        elif kept(choice.ratio, tokens.patches) != tokens.inside:
+        elif count_kept(choice.ratio, tokens.patches) != tokens.selected:
             return f"skip {choice.ratio} differs from the ratio at which this run of blocks started"
-        if axis is not None and own >= axis.max_run:
+        if axis is not None and counter >= axis.max_run:
             return f"more than {axis.max_run} skipping blocks in a row (skip.max_run)"
         return None
 
-    def advance(self, tokens: Tokens, own: int, choice: Skip) -> tuple[Tokens, int]:
-        if choice.ratio and own:
-            return tokens, own + 1
-        if not choice.ratio and not own:
+    def advance(self, tokens: Tokens, counter: int, choice: Skip) -> tuple[Tokens, int]:
+        if choice.ratio and counter:
+            return tokens, counter + 1
+        if not choice.ratio and not counter:
             return tokens, 0
-        inside = kept(choice.ratio, tokens.patches) if choice.ratio else 0
-        return Tokens(tokens.grid, tokens.patches, inside, True, tokens.own_maps), int(not own)
+        selected = count_kept(choice.ratio, tokens.patches) if choice.ratio else 0
+        after = Tokens(tokens.grid, tokens.patches, selected, True, tokens.own_maps)
+        return after, int(not counter)
 
-    def cost(self, tokens: Tokens, own: int, choice: Skip, shape: BackboneShape) -> BlockCost:
+    def cost(self, tokens: Tokens, counter: int, choice: Skip, shape: BackboneShape) -> BlockCost:
         if not choice.ratio:
             return FREE
         n = tokens.patches + shape.prefix
-        if own:
+        if counter:
             return BlockCost(held=n * shape.width)
         # The selector uses the attention of the block before the run; a map selector reads its
         # logits and adds a hidden and a predicted map.
@@ -126,7 +136,7 @@ class Skipping(Operator[Skip, SkipAxis]):
             macs, params, maps = 2 * shape.heads**2 * n * n, 2 * shape.heads**2 + shape.heads, 3
         else:
             macs, params, maps = shape.attention_width * n, 0, 0
-        k = kept(choice.ratio, tokens.patches)
+        k = count_kept(choice.ratio, tokens.patches)
         return BlockCost(
             macs=macs,
             params=params,
@@ -136,23 +146,23 @@ class Skipping(Operator[Skip, SkipAxis]):
         )
 
     def effect(self, after: State, choice: Skip) -> list[Any]:
-        return [after.tokens.inside, choice.selector]
+        return [after.tokens.selected, choice.selector]
 
-    def decoded(self, tokens: Tokens, own: int, asked: Skip, axis: SkipAxis) -> Skip:
-        if not own or not asked.ratio:
-            return asked
+    def decode_gene(self, tokens: Tokens, counter: int, value: Skip, axis: SkipAxis) -> Skip:
+        if not counter or not value.ratio:
+            return value
         # A block that skips right after a block of a run continues it, at the canonical ratio.
-        equal = (each for each in axis.ratios if kept(each, tokens.patches) == tokens.inside)
-        return Skip(min(equal), "map")
+        ratios = (r for r in axis.ratios if count_kept(r, tokens.patches) == tokens.selected)
+        return Skip(min(ratios), "map")
 
-    def encoded(self, tokens: Tokens, own: int, choice: Skip, axis: SkipAxis) -> Skip:
+    def encode_gene(self, tokens: Tokens, counter: int, choice: Skip, axis: SkipAxis) -> Skip:
         # Inside a run all skip values are equivalent.
-        return axis.choices[0] if own and choice.ratio else choice
+        return axis.choices[0] if counter and choice.ratio else choice
 
     def families(self, axis: SkipAxis | None, depth: int, ends: list[int]) -> Families:
         lengths = {"alternate skip": 1, "skip alone": axis.max_run if axis else 0}
         choices = axis.choices if axis else ()
-        return {name: runs(choices, length, depth) for name, length in lengths.items()}
+        return {name: place_runs(choices, length, depth) for name, length in lengths.items()}
 
     def describe(self, choice: Skip) -> str:
         if not choice.ratio:
@@ -160,10 +170,10 @@ class Skipping(Operator[Skip, SkipAxis]):
         return f"{choice.ratio:.0%} of the patch tokens skip it, chosen by `{choice.selector}`"
 
     def label(self, before: Tokens, after: Tokens, choice: Skip) -> str:
-        return "" if before.inside else choice.selector
+        return "" if before.selected else choice.selector
 
 
 @lru_cache(maxsize=65536)
-def kept(ratio: float, tokens: int) -> int:
-    """Return K = P - floor(ratio * P) in exact decimals: 0.29 * 100 skips 29 tokens, not 28."""
+def count_kept(ratio: float, tokens: int) -> int:
+    """Return K = P - floor(ratio * P), in exact decimals: 0.29 * 100 skips 29 tokens, not 28."""
     return tokens - int(Fraction(str(ratio)) * tokens)

@@ -1,4 +1,4 @@
-"""Walking through an arch: states, canonical form and rules of its blocks."""
+"""The walk along an arch: states, canonical form and rules of its blocks."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ PLAIN = BlockArch()
 
 
 class Turn(NamedTuple):
-    """One operator at one block.
+    """One operator's part in a block.
 
     Args:
         operator: The operator.
         tokens: The tokens before it.
-        own: Its counter before the block.
+        counter: Its counter before the block.
         choice: Its choice in the block.
     """
 
     operator: Operator[Any, Any]
     tokens: Tokens
-    own: Any
+    counter: Any
     choice: Any
 
 
-def start(shape: BackboneShape) -> State:
+def initial_state(shape: BackboneShape) -> State:
     """Return the state before block 0."""
     tokens = Tokens(shape.grid, shape.patch_tokens)
     return State(tokens, tuple(operator.start() for operator in operators()))
 
 
 def turns(state: State, block: BlockArch) -> Iterator[Turn]:
-    """Yield the operators' turns at a block in canonical form."""
+    """Yield each operator's part in a block in canonical form; `state` is the state before it."""
     tokens = state.tokens
-    for operator, own in zip(operators(), state.own, strict=True):
+    for operator, counter in zip(operators(), state.counters, strict=True):
         choice = operator.choice(block)
-        yield Turn(operator, tokens, own, choice)
-        tokens, _ = operator.advance(tokens, own, choice)
+        yield Turn(operator, tokens, counter, choice)
+        tokens, _ = operator.advance(tokens, counter, choice)
 
 
 @cached(1 << 16)
 def advance(state: State, block: BlockArch) -> State:
     """Return the state after a block that is valid at `state`."""
     tokens, counters = state.tokens, []
-    for operator, own in zip(operators(), state.own, strict=True):
-        tokens, own = operator.advance(tokens, own, operator.choice(block))  # noqa: PLW2901
-        counters.append(own)
+    for operator, counter in zip(operators(), state.counters, strict=True):
+        tokens, after = operator.advance(tokens, counter, operator.choice(block))
+        counters.append(after)
     return State(tokens, tuple(counters))
 
 
 def canonical_block(state: State, block: BlockArch, axes: Mapping[str, Axis]) -> BlockArch:
     """Return the canonical form of `block` at `state`."""
     tokens = state.tokens
-    for operator, own in zip(operators(), state.own, strict=True):
+    for operator, counter in zip(operators(), state.counters, strict=True):
         choice = operator.choice(block)
-        right = operator.canonical(tokens, own, choice, axes.get(operator.name))
-        if right != choice:
-            block = operator.put(block, right)
-        tokens, _ = operator.advance(tokens, own, right)
+        canonical = operator.canonical(tokens, counter, choice, axes.get(operator.name))
+        if canonical != choice:
+            block = operator.put(block, canonical)
+        tokens, _ = operator.advance(tokens, counter, canonical)
     return block
 
 
@@ -72,11 +72,11 @@ def canonical_steps(
     arch: Arch, shape: BackboneShape, axes: Mapping[str, Axis]
 ) -> Iterator[tuple[State, BlockArch]]:
     """Yield the state before each block and the canonical form of the block."""
-    state = start(shape)
-    for given in arch.blocks:
-        block = canonical_block(state, given, axes)
-        yield state, block
-        state = advance(state, block)
+    state = initial_state(shape)
+    for block in arch.blocks:
+        canonical = canonical_block(state, block, axes)
+        yield state, canonical
+        state = advance(state, canonical)
 
 
 def violations(
@@ -90,22 +90,22 @@ def violations(
         block: Its choices.
         axes: Axes of a space; None for no limits.
     """
-    reasons, choosing = [], []
-    for operator, tokens, own, choice in turns(state, block):
+    reasons, names = [], []
+    for operator, tokens, counter, choice in turns(state, block):
         if choice == operator.plain:
             continue
         if operator.kind != "attention":
-            choosing.append(operator.name)
+            names.append(operator.name)
         axis = None if axes is None else axes.get(operator.name)
-        reason = operator.violation(i, tokens, own, choice, axis)
+        reason = operator.violation(i, tokens, counter, choice, axis)
         if reason is not None:
             reasons.append(reason)
-        here = axis.choices if axis is not None and i in axis.blocks else ()
-        gene = choice if axis is None else operator.encoded(tokens, own, choice, axis)
-        if axes is not None and gene not in here:
+        listed = axis.choices if axis is not None and i in axis.blocks else ()
+        gene = choice if axis is None else operator.encode_gene(tokens, counter, choice, axis)
+        if axes is not None and gene not in listed:
             reasons.append(f"the space lists no {operator.field} {operator.text(choice)} here")
-    if len(choosing) > 1:
-        reasons.append(f"a block cannot both {' and '.join(choosing)}")
+    if len(names) > 1:
+        reasons.append(f"a block cannot both {' and '.join(names)}")
     return reasons
 
 
@@ -114,31 +114,31 @@ def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[
 
     Gene order is that of the operators, each with its plain choice first.
     """
-    found: list[tuple[BlockArch, Tokens, tuple[Any, ...]]] = [(PLAIN, state.tokens, ())]
-    for operator, own in zip(operators(), state.own, strict=True):
+    partial: list[tuple[BlockArch, Tokens, tuple[Any, ...]]] = [(PLAIN, state.tokens, ())]
+    for operator, counter in zip(operators(), state.counters, strict=True):
         axis = axes.get(operator.name)
-        grown = []
-        for block, tokens, counters in found:
+        extended = []
+        for block, tokens, counters in partial:
             free = operator.kind == "attention" or block is PLAIN
-            others = _allowed(i, operator, tokens, own, axis) if free else ()
+            others = _allowed_choices(i, operator, tokens, counter, axis) if free else ()
             for choice in (operator.plain, *others):
                 chosen = block if choice == operator.plain else operator.put(block, choice)
-                after, counter = operator.advance(tokens, own, choice)
-                grown.append((chosen, after, (*counters, counter)))
-        found = grown
-    return [(block, State(tokens, counters)) for block, tokens, counters in found]
+                after, count = operator.advance(tokens, counter, choice)
+                extended.append((chosen, after, (*counters, count)))
+        partial = extended
+    return [(block, State(tokens, counters)) for block, tokens, counters in partial]
 
 
-def _allowed(
-    i: int, operator: Operator[Any, Any], tokens: Tokens, own: Any, axis: Axis | None
+def _allowed_choices(
+    i: int, operator: Operator[Any, Any], tokens: Tokens, counter: Any, axis: Axis | None
 ) -> Iterator[Any]:
     """Yield the canonical choices of an axis, beside the plain one, that block `i` may make."""
-    seen = {operator.plain}
+    distinct = {operator.plain}
     for listed in axis.choices if axis is not None and i in axis.blocks else ():
-        choice = operator.canonical(tokens, own, listed, axis)
-        if choice not in seen and operator.violation(i, tokens, own, choice, axis) is None:
+        choice = operator.canonical(tokens, counter, listed, axis)
+        if choice not in distinct and operator.violation(i, tokens, counter, choice, axis) is None:
             yield choice
-        seen.add(choice)
+        distinct.add(choice)
 
 
 class Trace(NamedTuple):
@@ -162,9 +162,9 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
     """
     if arch.depth != shape.depth:
         raise InputError(f"the arch has {arch.depth} blocks, the backbone {shape.depth}")
-    states, blocks = [start(shape)], []
-    for i, given in enumerate(arch.blocks):
-        block, reasons = _checked(i == 0, states[-1], given)
+    states, blocks = [initial_state(shape)], []
+    for i, choice in enumerate(arch.blocks):
+        block, reasons = _check_block(i == 0, states[-1], choice)
         if reasons:
             raise InputError(f"blocks[{i}]: {'; '.join(reasons)}")
         states.append(advance(states[-1], block))
@@ -173,7 +173,7 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
 
 
 @cached(1 << 16)
-def _checked(first: bool, state: State, block: BlockArch) -> tuple[BlockArch, tuple[str, ...]]:
-    """Return the canonical form of a block, and why it is invalid as block 0, or as a later one."""
+def _check_block(first: bool, state: State, block: BlockArch) -> tuple[BlockArch, tuple[str, ...]]:
+    """Return the canonical form of a block, and why it is invalid (as block 0 if `first`)."""
     block = canonical_block(state, block, {})
     return block, tuple(violations(0 if first else 1, state, block))

@@ -1,1 +1,1 @@
-"""What knows nothing of archs: errors, checked reading, files, signals."""
+"""Utilities: errors, checked reading, files, signals."""

@@ -1,4 +1,4 @@
-"""Atomic writing of files, with one-line errors."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ def replacing(path: str | Path, previous: Path | None = None) -> Iterator[Binary
 
     Args:
         path: The file to write.
-        previous: Path to move an old file to; None overwrites it.
+        previous: Path to move an existing file to; None overwrites it.
 
     Raises:
-        InputError: The file cannot be written; an old one is kept, the temporary one removed.
+        InputError: The file cannot be written; an existing one stays, the temporary is removed.
     """
     path = Path(path)
     # A uuid, not a pid: processes on other machines may write here too.
-    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with writing(path):
-            with beside.open("wb") as file:
+            with part.open("wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             if previous is not None and path.exists():
                 path.replace(previous)
-            beside.replace(path)
+            part.replace(path)
     finally:
         # On a read-only disk unlink fails even for missing files.
         with suppress(OSError):
-            beside.unlink()
+            part.unlink()
 
 
 def remove_half_written(folder: Path) -> None:
-    """Remove temporary files of killed processes; only for the single writer of a folder."""
-    for left in folder.glob(".*.part"):
+    """Remove temporary files of killed processes; for the only writer of a folder alone."""
+    for part in folder.glob(".*.part"):
         with suppress(OSError):
-            left.unlink()
+            part.unlink()
 
 
 def make_folder(path: Path) -> Path:
-    """Make a folder, and return it.
+    """Create a folder, with its parents, and return its path.
 
     Raises:
-        InputError: The folder cannot be made.
+        InputError: The folder cannot be created.
     """
     with writing(path, "made"):
         path.mkdir(parents=True, exist_ok=True)

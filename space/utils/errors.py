@@ -1,4 +1,4 @@
-"""InputError, and the formatting of values in its message."""
+"""The error of invalid input, and the formatting of its message."""
 
 import difflib
 import reprlib
@@ -15,10 +15,10 @@ _brief.maxstring = _brief.maxother = _brief.maxlong = LONGEST
 
 
 class InputError(ValueError):
-    """Invalid user input; the message is one line with place, value and what is expected.
+    """Invalid input of the user; its message is one line: place, value and what is expected.
 
     Args:
-        lines: The message; several lines only for several errors.
+        lines: The message, a line for each error.
     """
 
     def __init__(self, *lines: str) -> None:
@@ -31,7 +31,7 @@ class InputError(ValueError):
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Prefix the message of an InputError raised inside the context with a place."""
+    """Prefix the message of an InputError raised inside the context with `place`."""
     try:
         yield
     except InputError as error:
@@ -40,8 +40,8 @@ def naming(place: str) -> Iterator[None]:
 
 def near(value: str, known: list[str]) -> str:
     """Return "; did you mean 'x'?" if one of `known` is close to `value`, else an empty text."""
-    found = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    matches = difflib.get_close_matches(value, known, n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def shown(value: object) -> str:
@@ -53,8 +53,8 @@ def one_line(error: BaseException, typed: bool = False) -> str:
     """Format an exception of a library as one short line.
 
     Args:
-        error: The exception; of an OSError number and file are left out.
-        typed: Whether to begin with the exception's type.
+        error: The exception; the number and the file of an OSError are left out.
+        typed: Whether to prefix the exception's type.
     """
     text = str(getattr(error, "strerror", None) or error)
     if typed or not text.strip():

@@ -1,4 +1,4 @@
-"""The checked reader of files and configs; errors name the place of a value."""
+"""The checked reader of values in files and configs; errors name the place of a value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from space.utils.errors import InputError, near, one_line, shown
-from space.utils.values import is_integer, is_number, one_of
+from space.utils.values import check_one_of, is_integer, is_number
 from space.utils.yaml_file import Document, Place, dotted, read_yaml
 
 T = TypeVar("T")
@@ -22,8 +22,8 @@ class Reader:
 
     Args:
         value: The raw value.
-        place: Keys and indices that lead to it.
-        document: The file of the value; None for values of Python or an option.
+        place: Keys and indices that lead to the value.
+        document: The file of the value; None for values from Python or an option.
     """
 
     value: Any
@@ -37,7 +37,7 @@ class Reader:
         return InputError(f"{dotted(self.place)}: {message}")
 
     def mapping(self, *required: str, **optional: Any) -> dict[str, Reader]:
-        """Read a mapping with these keys and no others; null means absent.
+        """Read a mapping with these keys and no others; a value of null counts as missing.
 
         Args:
             required: Required keys.
@@ -50,14 +50,14 @@ class Reader:
             if key not in known:
                 hint = near(str(key), known) or f"; known are {', '.join(known)}"
                 raise self._at(str(key)).error(f"unknown key{hint}")
-        given = {key: each for key, each in self.value.items() if each is not None}
+        values = {key: each for key, each in self.value.items() if each is not None}
         for key in required:
-            if key not in given:
+            if key not in values:
                 raise self.error(f"missing {key!r}")
-        return {key: self._at(key, value) for key, value in (optional | given).items()}
+        return {key: self._at(key, value) for key, value in (optional | values).items()}
 
     def plain_mapping(self) -> dict[str, Any]:
-        """Read a mapping with any keys to plain values."""
+        """Read a mapping with any keys; returns plain values."""
         return {key: each.value for key, each in self.entries().items()}
 
     def entries(self) -> dict[str, Reader]:
@@ -69,25 +69,25 @@ class Reader:
     def items(self, least: int = 0) -> list[Reader]:
         """Read a list of at least `least` values."""
         if not isinstance(self.value, list | tuple) or len(self.value) < least:
-            wanted = "a list, not empty" if least else "a list"
-            raise self.error(f"must be {wanted}, got {shown(self.value)}")
+            expected = "a list, not empty" if least else "a list"
+            raise self.error(f"must be {expected}, got {shown(self.value)}")
         return [self._at(i, value) for i, value in enumerate(self.value)]
 
     def distinct(self, read: Callable[[Reader], T], least: int = 1) -> tuple[T, ...]:
         """Read a list of at least `least` values without duplicates."""
-        found: list[T] = []
+        values: list[T] = []
         for each in self.items(least):
             value = read(each)
-            if value in found:
+            if value in values:
                 raise each.error(f"{shown(each.value)} is listed twice")
-            found.append(value)
-        return tuple(found)
+            values.append(value)
+        return tuple(values)
 
     def integer(self, least: int = 0, most: int | None = None) -> int:
         value = self.value
         if not is_integer(value) or value < least or (most is not None and value > most):
-            wanted = f"of at least {least}" if most is None else f"of {least} to {most}"
-            raise self.error(f"must be an integer {wanted}, got {shown(value)}")
+            limits = f"of at least {least}" if most is None else f"of {least} to {most}"
+            raise self.error(f"must be an integer {limits}, got {shown(value)}")
         return value
 
     def number(self, least: float = 0.0) -> float:
@@ -130,11 +130,11 @@ class Reader:
         return self.value
 
     def choice(self, known: tuple[NameT, ...]) -> NameT:
-        self.make(one_of, "value", self.value, known)
+        self.make(check_one_of, "value", self.value, known)
         return known[known.index(self.value)]
 
     def make(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Call `function`; its InputError gets the place of this value."""
+        """Call `function`, and add the place of this value to its InputError."""
         try:
             return function(*args, **kwargs)
         except InputError as error:
@@ -150,18 +150,18 @@ def open_yaml(path: str | Path, schema: str) -> Reader:
     Raises:
         InputError: The file cannot be read, or has another schema.
     """
-    return of_schema(read_yaml(path), schema)
+    return open_document(read_yaml(path), schema)
 
 
-def of_schema(document: Document, schema: str) -> Reader:
-    """Make a reader of a document, checking its schema before any other key.
+def open_document(document: Document, schema: str) -> Reader:
+    """Make a reader of a document whose schema is checked before any other key.
 
     Raises:
         InputError: The document has another schema.
     """
-    given = document.data.get("schema") if isinstance(document.data, dict) else None
-    if given is not None and given != schema:
-        raise document.error(("schema",), f"must be {schema}, got {shown(given)}")
+    actual = document.data.get("schema") if isinstance(document.data, dict) else None
+    if actual is not None and actual != schema:
+        raise document.error(("schema",), f"must be {schema}, got {shown(actual)}")
     return Reader(document.data, (), document)
 
 
@@ -169,7 +169,7 @@ def open_json(path: Path) -> Reader:
     """Open a JSON file.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: The file cannot be read, or is no JSON.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Signals that stop a training after its current step, and the error of lost processes."""
+"""Signals that stop a training after its current step, and the error of a lost process."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Terminated(KeyboardInterrupt):
 
 
 class ProcessLostError(RuntimeError):
-    """Another process of the training has exited, so this one cannot continue."""
+    """Another process of the training has exited, so that this one cannot continue."""
 
 
 def terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle SIGTERM inside `raise_on_sigterm`."""
+    """Raise `Terminated`; the handler of SIGTERM inside `raise_on_sigterm`."""
     raise Terminated
 
 
@@ -55,23 +55,23 @@ def _handlers() -> dict[int, Any]:
     return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
-# Set by `ask_to_stop`, until the process exits.
-_asked = threading.Event()
+# Set by `request_stop`, until the process exits.
+_stop_requested = threading.Event()
 
 
-def ask_to_stop() -> None:
+def request_stop() -> None:
     """Stop a training as SIGTERM does, for trainings outside the main thread."""
-    _asked.set()
+    _stop_requested.set()
 
 
 class Stop:
-    """The stop request of a training.
+    """The requests to stop a training.
 
     Args:
-        patient: Whether a second Ctrl-C waits too, since launchers repeat the first one.
+        patient: Whether a second Ctrl-C also waits, since launchers repeat the first one.
 
     Attributes:
-        signal: The first signal received; None before.
+        signal: The first signal received, or None.
     """
 
     def __init__(self, patient: bool = False) -> None:
@@ -80,22 +80,22 @@ class Stop:
         self._waits = True
 
     @property
-    def wanted(self) -> bool:
-        return self.signal is not None or _asked.is_set()
+    def requested(self) -> bool:
+        return self.signal is not None or _stop_requested.is_set()
 
-    def leave(self) -> NoReturn:
+    def interrupt(self) -> NoReturn:
         """Raise KeyboardInterrupt or `Terminated`, also after a signal to another process."""
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
         raise Terminated
 
     def check(self) -> None:
-        """Leave if this process received a signal; other requests wait for the end of a step."""
+        """Interrupt if this process received a signal; other requests wait for the step's end."""
         if self.signal is not None:
-            self.leave()
+            self.interrupt()
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """Let a signal interrupt the context at once."""
         self._waits = False
         try:
@@ -104,37 +104,37 @@ class Stop:
         finally:
             self._waits = True
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal: store the first; a second Ctrl-C interrupts at once."""
-        again = self.wanted and number == signal.SIGINT and not self._patient
-        if not self.wanted:
+        repeated = self.requested and number == signal.SIGINT and not self._patient
+        if not self.requested:
             self.signal = number
-        if again or not self._waits:
-            self.leave()
+        if repeated or not self._waits:
+            self.interrupt()
 
 
 @contextmanager
-def defer_signals(wanted: bool = True, patient: bool = False) -> Iterator[Stop]:
+def defer_signals(enabled: bool = True, patient: bool = False) -> Iterator[Stop]:
     """Store Ctrl-C and SIGTERM inside the context instead of interrupting it.
 
     Only in the main thread, and only where they have no other handler.
 
     Args:
-        wanted: Whether to handle the signals at all.
-        patient: As in `Stop`.
+        enabled: Whether to handle the signals at all.
+        patient: See `Stop`.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was received; its subclass `Terminated` after SIGTERM.
     """
     stop = Stop(patient)
-    before = _handlers() if wanted else {}
+    before = _handlers() if enabled else {}
     try:
         with restore_handlers():
             for number, handler in before.items():
                 if handler in (signal.default_int_handler, signal.SIG_DFL, terminate):
-                    signal.signal(number, stop.hear)
+                    signal.signal(number, stop.handle)
             yield stop
-        # After the old handlers are restored, so that a further signal acts as before.
+        # Only after the old handlers are restored, so that a further signal acts as before.
         stop.check()
     except KeyboardInterrupt:
         if stop.signal is not None and before.get(stop.signal) is signal.SIG_DFL:

@@ -1,7 +1,7 @@
 """Safe and bounded reading of untrusted YAML, with the line of every value.
 
-Refuses duplicate keys, keys that are no text, tags of objects, deep nesting, alias bombs and bytes
-that are no UTF-8. Writing is atomic.
+Refuses duplicate keys, keys that are not text, tags of objects, deep nesting, alias bombs and bytes
+that are not UTF-8. Writing is atomic.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Place = tuple[str | int, ...]
 
 
 class Document(NamedTuple):
-    """The data of a file, and the line of each place."""
+    """The data of a file, and the line of each place in it."""
 
     path: Path
     data: Any
@@ -40,15 +40,15 @@ class Document(NamedTuple):
 
     def error(self, place: Place, message: str) -> InputError:
         """Make an error about the value at `place`, with its line or that of its nearest parent."""
-        known = place
-        while known and known not in self.lines:
-            known = known[:-1]
-        where = f"{self.path}:{self.lines.get(known, 1)}: {dotted(place)}".rstrip(": ")
-        return InputError(f"{where}: {message}")
+        parent = place
+        while parent and parent not in self.lines:
+            parent = parent[:-1]
+        prefix = f"{self.path}:{self.lines.get(parent, 1)}: {dotted(place)}".rstrip(": ")
+        return InputError(f"{prefix}: {message}")
 
 
 def dotted(place: Place) -> str:
-    """Format a place: `blocks[3].pool.grid`."""
+    """Format a place, as in `blocks[3].pool.grid`."""
     parts = (f"[{key}]" if isinstance(key, int) else f".{printable(key)}" for key in place)
     return cut("".join(parts).removeprefix("."))
 
@@ -57,7 +57,7 @@ def read_yaml(path: str | Path) -> Document:
     """Read a file of one YAML document.
 
     Raises:
-        InputError: The file cannot be read, is too large, or is no YAML of plain values.
+        InputError: The file cannot be read, is too large, or is not YAML of plain values.
     """
     path = Path(path)
     with writing(path, "read"), path.open("rb") as file:
@@ -81,7 +81,7 @@ def _parse(path: Path, raw: bytes) -> Document:
     if node is None:
         raise InputError(f"{path}: the file is empty")
     document = Document(path, None, {})
-    return document._replace(data=_Reader(document).value(node, ()))
+    return document._replace(data=_Constructor(document).value(node, ()))
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -111,18 +111,18 @@ def write_yaml(path: str | Path, data: Any) -> None:
         )
         raw = text.encode()
     except (yaml.YAMLError, UnicodeEncodeError) as error:
-        what = error.object if isinstance(error, UnicodeEncodeError) else error.args[-1]
-        raise InputError(f"{path}: cannot be written: {shown(what)} is no plain value") from None
+        value = error.object if isinstance(error, UnicodeEncodeError) else error.args[-1]
+        raise InputError(f"{path}: cannot be written: {shown(value)} is no plain value") from None
     _parse(Path(path), raw)
     write_text(path, text)
 
 
 def check_size(path: Path | str, text: str) -> None:
-    """Limit nesting and values on the event stream, which needs no recursion and no memory.
+    """Check the limits on nesting and values, on the event stream: without recursion or memory.
 
     Raises:
         InputError: A limit is exceeded.
-        yaml.YAMLError: The text is no YAML.
+        yaml.YAMLError: The text is not YAML.
     """
     depth = 0
     try:
@@ -130,18 +130,18 @@ def check_size(path: Path | str, text: str) -> None:
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > MOST_DEPTH or count > MOST_VALUES:
-                what = TOO_DEEP if depth > MOST_DEPTH else f"more than {MOST_VALUES:,} values"
+                reason = TOO_DEEP if depth > MOST_DEPTH else f"more than {MOST_VALUES:,} values"
                 line = event.start_mark.line + 1  # type: ignore[union-attr]
-                raise InputError(f"{path}:{line}: {what}")
+                raise InputError(f"{path}:{line}: {reason}")
     except yaml.MarkedYAMLError as error:
-        # libyaml looks ahead, and may reach a limit of its own first.
+        # libyaml reads ahead, and may reach its own limit on nesting first.
         if "nesting depth" not in (error.problem or ""):
             raise
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise InputError(f"{path}:{line}: {TOO_DEEP}") from None
 
 
-class _Reader:
+class _Constructor:
     """Converts nodes to plain values, and stores their lines in the document."""
 
     def __init__(self, document: Document) -> None:
@@ -151,8 +151,8 @@ class _Reader:
     def value(self, node: yaml.Node, place: Place) -> Any:
         lines = self.document.lines
         lines.setdefault(place, node.start_mark.line + 1)
-        # Nodes are counted at each alias too, which bounds their expansion; the depth bounds nodes
-        # that contain themselves.
+        # A node counts at each alias too, which limits the expansion of aliases; the depth limits
+        # nodes that contain themselves.
         if len(lines) > MOST_VALUES or len(place) > MOST_DEPTH:
             raise self._error(node, place, "too many values; aliases may not multiply")
         if isinstance(node, yaml.ScalarNode):
@@ -170,7 +170,7 @@ class _Reader:
         if node.tag in (f"{TAG}int", f"{TAG}float") and len(node.value) > MOST_DIGITS:
             problem = "is too long a number"
         else:
-            # The errors of PyYAML's constructors for a scalar that does not fit its tag.
+            # PyYAML's constructors raise these errors for a scalar that does not fit its tag.
             with suppress(yaml.YAMLError, ValueError, LookupError, AttributeError, OverflowError):
                 value = self._construct(node)
                 if value is None or isinstance(value, str | int | float | bool):
@@ -178,16 +178,16 @@ class _Reader:
         raise self._error(node, place, f"{shown(node.value)} {problem}; quote it if it is text")
 
     def _mapping(self, node: yaml.Node, place: Place) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for key_node, child in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
             if key is None or key_node.tag != f"{TAG}str":
                 raise self._error(key_node, place, f"a key must be text, got {shown(key)}")
-            if key in found:
+            if key in values:
                 raise self._error(key_node, (*place, key), "given twice")
             self.document.lines[(*place, key)] = key_node.start_mark.line + 1
-            found[key] = self.value(child, (*place, key))
-        return found
+            values[key] = self.value(child, (*place, key))
+        return values
 
     def _error(self, node: yaml.Node, place: Place, message: str) -> InputError:
         self.document.lines[place] = node.start_mark.line + 1

@@ -1,4 +1,4 @@
-"""timm's transformer block, extended to take attention maps from and expose them to other blocks.
+"""timm's transformer block, extended to share attention maps between blocks.
 
 B images, N tokens, D width, H heads, d = A / H, A attention width. The projections are those of
 timm's `Attention`; maps are per head, after the softmax and before attention dropout. Called with
@@ -28,28 +28,28 @@ Maps = tuple[Tensor, ...]
 
 
 class Request(NamedTuple):
-    """What a block's attention must expose.
+    """The tensors that a block's attention must expose.
 
     Args:
         maps: Whether to expose its maps.
-        read_logits: Function of its logits, (b, H, N, N) to any tensor (b, ...).
-        read_rows: Function of its queries and keys, (B, H, N, d) each, and the scale of the logits.
+        read_logits: Function from its logits (b, H, N, N) to any tensor (b, ...).
+        read_rows: Function from queries and keys, (B, H, N, d) each, and the scale of the logits.
         query_key: Whether to expose its queries and keys.
-        of: Tokens (B, N, D) to expose queries and keys of; None for the block's own.
+        tokens: Tokens (B, N, D) whose queries and keys to expose; None for those in the block.
     """
 
     maps: bool = False
     read_logits: Callable[[Tensor], Tensor] | None = None
     read_rows: Callable[[Tensor, Tensor, float], Tensor] | None = None
     query_key: bool = False
-    of: Tensor | None = None
+    tokens: Tensor | None = None
 
 
 class Exposed(NamedTuple):
-    """What a block's attention exposes; None where it was not requested.
+    """The tensors that a block's attention exposes; None where not requested.
 
     Args:
-        maps: Maps, (B, H, N, N) in all, after the softmax.
+        maps: Maps after the softmax, (B, H, N, N) in all.
         read: Result of `read_logits` or `read_rows`, (B, ...).
         query, key: Queries and keys after any q/k norm, (B, H, n, d).
     """
@@ -67,11 +67,11 @@ class Exchange:
     passes copies of those to the block, and the outputs would be lost.
 
     Args:
-        request: What the attention must expose.
+        request: The tensors to expose.
         maps: Maps of the block before, (B, H, N, N) in all, if this block shares them.
 
     Attributes:
-        exposed: What the attention exposed.
+        exposed: The tensors exposed by the attention.
     """
 
     def __init__(self, request: Request | None = None, maps: Maps | None = None) -> None:
@@ -81,7 +81,7 @@ class Exchange:
 
 
 class ElasticAttention(Attention):
-    """timm's attention, by its own maps or those of the block before."""
+    """timm's attention, with its own maps or those of the block before."""
 
     def forward(
         self, x: Tensor, *args: Any, exchange: Exchange | None = None, **kwargs: Any
@@ -90,10 +90,10 @@ class ElasticAttention(Attention):
         if exchange is None:
             return super().forward(x, *args, **kwargs)
         if exchange.maps is not None:
-            y = self._by_maps_of_others(x, exchange.maps)
+            y = self._attend_by_shared_maps(x, exchange.maps)
             exchange.exposed = Exposed(maps=exchange.maps if exchange.request.maps else None)
         else:
-            y, exchange.exposed = self._by_own_maps(x, exchange.request)
+            y, exchange.exposed = self._attend(x, exchange.request)
         y = self.norm(y)
         if self.gate is not None:
             y = y * self.gate(x).sigmoid()
@@ -106,21 +106,21 @@ class ElasticAttention(Attention):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return self.q_norm(query), self.k_norm(key), value
 
-    def _by_own_maps(self, x: Tensor, request: Request) -> tuple[Tensor, Exposed]:
-        """Attend by own maps; fused unless maps or logits are requested."""
+    def _attend(self, x: Tensor, request: Request) -> tuple[Tensor, Exposed]:
+        """Attend with own maps; fused unless maps or logits are requested."""
         query, key, value = self.project(x)
         maps = read = None
         if self.fused_attn and not request.maps and request.read_logits is None:
             dropout = self.attn_drop.p if self.training else 0.0
-            y = _tokens(F.scaled_dot_product_attention(query, key, value, dropout_p=dropout))
+            y = _merge_heads(F.scaled_dot_product_attention(query, key, value, dropout_p=dropout))
         else:
-            y, maps, read = self._materialised(query, key, value, request)
+            y, maps, read = self._attend_materialised(query, key, value, request)
         if request.read_rows is not None:
             read = request.read_rows(query, key, self.scale)
-        seen = (query, key) if request.query_key and request.of is None else (None, None)
-        return y, Exposed(maps, read, *seen)
+        exposed = (query, key) if request.query_key and request.tokens is None else (None, None)
+        return y, Exposed(maps, read, *exposed)
 
-    def _materialised(
+    def _attend_materialised(
         self, query: Tensor, key: Tensor, value: Tensor, request: Request
     ) -> tuple[Tensor, Maps | None, Tensor | None]:
         """Attend with materialised maps; returns (B, N, A), the maps, and `read_logits`' result.
@@ -128,30 +128,32 @@ class ElasticAttention(Attention):
         The batch is split, so that only the maps of one part are alive unless they are requested.
         """
         ys, maps, read = [], [], []
-        for q, k, v in _parts(query, key, value):
+        for q, k, v in _split_batch(query, key, value):
             logits = (q * self.scale) @ k.transpose(-2, -1)
             if request.read_logits is not None:
                 read.append(request.read_logits(logits))
             a = logits.softmax(dim=-1).to(v.dtype)
-            ys.append(_tokens(self.attn_drop(a) @ v))
+            ys.append(_merge_heads(self.attn_drop(a) @ v))
             if request.maps:
                 maps.append(a)
-        return _joined(ys), tuple(maps) or None, _joined(read) if read else None
+        return _concatenate(ys), tuple(maps) or None, _concatenate(read) if read else None
 
-    def _by_maps_of_others(self, x: Tensor, maps: Maps) -> Tensor:
+    def _attend_by_shared_maps(self, x: Tensor, maps: Maps) -> Tensor:
         batch, n, _ = x.shape
-        value = self._values(x).reshape(batch, n, self.num_heads, self.head_dim).transpose(1, 2)
+        value = (
+            self._project_values(x).reshape(batch, n, self.num_heads, self.head_dim).transpose(1, 2)
+        )
         values = [value] if len(maps) == 1 else value.split([len(part) for part in maps])
         parts = zip(maps, values, strict=True)
-        return _joined([_tokens(self.attn_drop(a) @ v) for a, v in parts])
+        return _concatenate([_merge_heads(self.attn_drop(a) @ v) for a, v in parts])
 
-    def _values(self, x: Tensor) -> Tensor:
-        """Project to values (B, N, A) by the last A rows of `qkv`, in a subnet its only rows."""
+    def _project_values(self, x: Tensor) -> Tensor:
+        """Project to values (B, N, A) by the last A rows of `qkv`; a subnet's has no others."""
         qkv = self.qkv
         if type(qkv) is nn.Linear and not (qkv._forward_hooks or qkv._forward_pre_hooks):
             bias = None if qkv.bias is None else qkv.bias[-self.attn_dim :]
             return F.linear(x, qkv.weight[-self.attn_dim :], bias)
-        # Adapters and quantised layers have no plain weight to slice.
+        # Adapters, quantised layers and layers with hooks must be called as a whole.
         return qkv(x)[..., -self.attn_dim :]  # type: ignore[no-any-return]
 
 
@@ -166,31 +168,28 @@ class ElasticBlock(Block):
             return super().forward(x, *args, **kwargs)
         attn = cast(ElasticAttention, self.attn)
         x = x + self.drop_path1(self.ls1(attn(self.norm1(x), exchange=exchange)))
-        if exchange.request.of is not None:
+        if exchange.request.tokens is not None:
             with torch.no_grad():
-                query, key, _ = attn.project(self.norm1(exchange.request.of))
+                query, key, _ = attn.project(self.norm1(exchange.request.tokens))
             exchange.exposed = exchange.exposed._replace(query=query, key=key)
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))  # type: ignore[no-any-return]
 
 
 def elastic_block(block: nn.Module) -> ElasticBlock:
     """Return the block as an `ElasticBlock` with the same parameters and submodules."""
-    twin = shallow_copy(block, ElasticBlock)
-    twin.attn = shallow_copy(block.attn, ElasticAttention)
-    return twin
+    clone = shallow_copy(block, ElasticBlock)
+    clone.attn = shallow_copy(block.attn, ElasticAttention)
+    return clone
 
 
 def keep_values(attn: Any) -> None:
-    """Remove queries and keys from the attention of a shared block.
-
-    An adapter in the place of `qkv` stays whole.
-    """
-    whole, rows = attn.qkv, attn.attn_dim
-    if type(whole) is nn.Linear:
-        values = nn.Linear(whole.in_features, rows, bias=whole.bias is not None, device="meta")
-        for name, parameter in whole.named_parameters():
-            kept = parameter.detach()[-rows:].clone()
-            setattr(values, name, nn.Parameter(kept, requires_grad=parameter.requires_grad))
+    """Remove the query and key projections of a shared block; an adapter's `qkv` is kept whole."""
+    qkv, rows = attn.qkv, attn.attn_dim
+    if type(qkv) is nn.Linear:
+        values = nn.Linear(qkv.in_features, rows, bias=qkv.bias is not None, device="meta")
+        for name, parameter in qkv.named_parameters():
+            weight = parameter.detach()[-rows:].clone()
+            setattr(values, name, nn.Parameter(weight, requires_grad=parameter.requires_grad))
         attn.qkv = values
     attn.q_norm = attn.k_norm = nn.Identity()
 
@@ -198,36 +197,36 @@ def keep_values(attn: Any) -> None:
 def shallow_copy(module: Any, kind: type[M]) -> M:
     """Return a new module of class `kind` with the same parameters and submodules.
 
-    What is added later to either (a head, a hook) is not shared.
+    Heads or hooks that are added to one of them later are not shared.
     """
-    twin: Any = copy.copy(module)
+    clone: Any = copy.copy(module)
     for name, value in module.__dict__.items():
         if isinstance(value, dict):
-            twin.__dict__[name] = value.copy()
-    if not isinstance(twin, kind):
-        twin.__class__ = kind
-    return twin  # type: ignore[no-any-return]
+            clone.__dict__[name] = value.copy()
+    if not isinstance(clone, kind):
+        clone.__class__ = kind
+    return clone  # type: ignore[no-any-return]
 
 
-def _parts(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
-    """Split a batch on a CPU so that the maps of a part stay in its cache; elsewhere do not.
+def _split_batch(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """Split a batch on a CPU, so that the maps of a part stay in its cache.
 
-    Tracing does not split either, as the batch size is unknown then.
+    Other devices need no split, and under tracing the batch size is unknown.
     """
     batch, heads, n, _ = tensors[0].shape
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     if traced or tensors[0].device.type != "cpu":
         return [tensors]
-    at_once = max(1, CACHED_BYTES // (heads * n * n * tensors[0].element_size()))
-    if at_once >= batch:
+    images = max(1, CACHED_BYTES // (heads * n * n * tensors[0].element_size()))
+    if images >= batch:
         return [tensors]
-    return zip(*(tensor.split(at_once) for tensor in tensors), strict=True)
+    return zip(*(tensor.split(images) for tensor in tensors), strict=True)
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def _concatenate(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-def _tokens(y: Tensor) -> Tensor:
+def _merge_heads(y: Tensor) -> Tensor:
     """Concatenate heads (b, H, N, d) to tokens (b, N, A)."""
     return y.transpose(1, 2).flatten(2)

@@ -18,7 +18,7 @@ from supernet.config import BackboneConfig
 
 
 class Head(Protocol):
-    """What a `supernet.tasks.base.Task` says of the backbone's head."""
+    """The part of `supernet.tasks.base.Task` that concerns the head of a backbone."""
 
     @property
     def outputs(self) -> int: ...
@@ -39,7 +39,7 @@ def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
     """Build the backbone, load its weights, and fit its head to the task.
 
     Raises:
-        InputError: The backbone cannot be built or supported, or the checkpoint does not fit.
+        InputError: The backbone cannot be built, is not supported, or does not fit its checkpoint.
     """
     if config.pretrained and config.checkpoint:
         raise InputError("backbone: give checkpoint or pretrained, not both")
@@ -68,7 +68,7 @@ def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
     Raises:
         InputError: The file cannot be read, or its weights do not fit the backbone.
     """
-    state = _read(path)
+    state = _read_checkpoint(path)
     head = state.get("head.weight")
     try:
         if head is not None and len(head) != backbone.num_classes:
@@ -80,7 +80,7 @@ def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
         raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
 
 
-def _read(path: str | Path) -> Mapping[str, Tensor]:
+def _read_checkpoint(path: str | Path) -> Mapping[str, Tensor]:
     try:
         state: Any = load_state_dict(str(path))
     except FileNotFoundError:

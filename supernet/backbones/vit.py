@@ -50,7 +50,7 @@ def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
             raise InputError(f"backbone args: {key!r} is not allowed here")
     try:
         backbone: Any = timm.create_model(model, **args)
-    except Exception as error:  # any error of timm is about these arguments
+    except Exception as error:  # timm raises many types for wrong arguments
         reason = one_line(error, typed=True)
         raise InputError(f"timm cannot build {model} with {shown(dict(args))}: {reason}") from None
     check_backbone(backbone)
@@ -63,9 +63,9 @@ def check_backbone(backbone: nn.Module) -> None:
     Raises:
         InputError: The backbone is not supported; names the class or setting.
     """
-    reason = _unserved(backbone)
+    reason = _unsupported_reason(backbone)
     if reason is not None:
-        raise InputError(f"backbone {type(backbone).__name__} cannot be served: {reason}")
+        raise InputError(f"backbone {type(backbone).__name__} is not supported: {reason}")
 
 
 def backbone_shape(backbone: nn.Module) -> BackboneShape:
@@ -76,12 +76,12 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
     """
     check_backbone(backbone)
     assert isinstance(backbone, VisionTransformer)
-    blocks = [_block_parts(block) for block in backbone.blocks]
+    blocks = [_measure_block(block) for block in backbone.blocks]
     if any(block != blocks[0] for block in blocks):
-        raise InputError("backbone cannot be served: its blocks are not all of one size")
+        raise InputError("backbone is not supported: its blocks are not all of one size")
     embed = backbone.patch_embed
     height, width = embed.grid_size
-    stem = _on_meta(embed)
+    stem = _to_meta(embed)
     images = torch.zeros(1, backbone.in_chans, *embed.img_size, device="meta")
     head, head_per_token = measure_head(backbone)
     return BackboneShape(
@@ -97,17 +97,16 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
 
 
 def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
-    """Measure all that follows the blocks: `head` and `head_per_token` of a shape.
+    """Measure the part after the blocks: `head` and `head_per_token` of a shape.
 
     Raises:
         InputError: The head's MACs do not grow linearly with the tokens.
     """
-    bare = shallow_copy(backbone, VisionTransformer)
-    bare.blocks = nn.Sequential()
+    blockless = shallow_copy(backbone, VisionTransformer)
+    blockless.blocks = nn.Sequential()
     prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
-    macs, per_token = _linear_macs(
-        _on_meta(bare).forward_head, prefix, width, f"head (global_pool={backbone.global_pool!r})"
-    )
+    name = f"head (global_pool={backbone.global_pool!r})"
+    macs, per_token = _fit_linear_macs(_to_meta(blockless).forward_head, prefix, width, name)
     params = numel(backbone) - _stem_params(backbone) - numel(backbone.blocks)
     return Part(macs, params), per_token
 
@@ -118,14 +117,15 @@ def numel(module: nn.Module, recurse: bool = True) -> int:
 
 
 def count_macs(run: Callable[[], Any]) -> int:
-    """Count the MACs of `run` by torch's FlopCounterMode."""
-    # With gradients on: attention pooling crashes the counter under no_grad.
+    """Count the MACs of a call of `run` by torch's FlopCounterMode."""
+    # Gradients are enabled, since attention pooling crashes the counter under no_grad.
     with FlopCounterMode(display=False) as counter, torch.enable_grad():
         run()
     return int(counter.get_total_flops()) // 2
 
 
-def _unserved(backbone: nn.Module) -> str | None:
+def _unsupported_reason(backbone: nn.Module) -> str | None:
+    """Return why a backbone is not supported, or None if it is."""
     if type(backbone) not in (VisionTransformer, VisionTransformerDistilled):
         if getattr(backbone, "rope", None) is not None:
             return "rotary positions belong to a token's place, which pooling changes"
@@ -147,8 +147,8 @@ def _unserved(backbone: nn.Module) -> str | None:
     return None
 
 
-def _block_parts(block: nn.Module) -> dict[str, Any]:
-    """Measure one block: its heads, and MACs per token and parameters of its parts."""
+def _measure_block(block: nn.Module) -> dict[str, Any]:
+    """Measure a block: heads, attention width, MACs per token and parameters of its parts."""
     attn: Any = block.attn
     qkv = attn.qkv
     rows = 2 * attn.attn_dim
@@ -160,9 +160,9 @@ def _block_parts(block: nn.Module) -> dict[str, Any]:
     value = attn.attn_dim * qkv.in_features + attn.proj.in_features * attn.proj.out_features + gate
     mlp: Any = block.mlp
     name = type(mlp).__name__
-    fixed, per_token = _linear_macs(_on_meta(mlp), 0, qkv.in_features, name)
+    fixed, per_token = _fit_linear_macs(_to_meta(mlp), 0, qkv.in_features, name)
     if fixed:
-        raise InputError(f"backbone cannot be served: its {name} has MACs of no token")
+        raise InputError(f"backbone is not supported: its {name} has MACs beside those per token")
     return {
         "heads": attn.num_heads,
         "attention_width": attn.attn_dim,
@@ -173,10 +173,10 @@ def _block_parts(block: nn.Module) -> dict[str, Any]:
     }
 
 
-def _linear_macs(
+def _fit_linear_macs(
     run: Callable[[Tensor], Any], prefix: int, width: int, name: str
 ) -> tuple[int, int]:
-    """Measure the MACs without patch tokens, and those that each of them adds.
+    """Measure the MACs without patch tokens, and the MACs that each patch token adds.
 
     Raises:
         InputError: The MACs do not grow linearly with the tokens.
@@ -188,7 +188,7 @@ def _linear_macs(
     fixed = counts[0] - 4 * per_token
     if counts != [fixed + n * per_token for n in sizes]:
         raise InputError(
-            f"backbone cannot be served: the MACs of its {name} do not grow linearly with the "
+            f"backbone is not supported: the MACs of its {name} do not grow linearly with the "
             "tokens"
         )
     return fixed, per_token
@@ -196,9 +196,9 @@ def _linear_macs(
 
 def _stem_params(backbone: VisionTransformer) -> int:
     """Count the parameters before the blocks, with prefix tokens and positions."""
-    own = numel(backbone, recurse=False)
-    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + own
+    direct = numel(backbone, recurse=False)
+    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + direct
 
 
-def _on_meta(module: Any) -> Any:
+def _to_meta(module: Any) -> Any:
     return copy.deepcopy(module).to(device="meta", dtype=torch.float32).eval()

@@ -15,11 +15,11 @@ MOST_DIFFERING = 1e-2
 BATCH = 64
 
 # Maps images (B, C, H, W) to logits (B, classes) and the selected patch tokens of each run, (B, K).
-Answers = Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]]
+ExportedNetwork = Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]]
 
 
-class WithChoices(nn.Module):
-    """A subnet that also returns the selected tokens, which are compared too."""
+class SubnetWithChoices(nn.Module):
+    """A subnet that also returns the selected tokens, for the comparison."""
 
     def __init__(self, subnet: ElasticViT) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Check:
         runs: Number of runs for which the subnet selects tokens.
         differing: Number of (image, run) pairs with other selected tokens.
         difference: Greatest difference of the logits, relative to the subnet's largest logit, over
-            the images on which all selections agree.
+            the images with equal selections.
     """
 
     images: int
@@ -50,7 +50,7 @@ class Check:
 
     @property
     def share(self) -> float:
-        """Share of the (image, run) pairs whose selection differs; 0 without runs."""
+        """Share of the (image, run) pairs with another selection; 0 without runs."""
         return self.differing / (self.images * self.runs) if self.runs else 0.0
 
     @property
@@ -65,21 +65,22 @@ class Check:
         return text
 
 
-def compare(subnet: ElasticViT, written: Answers, images: Tensor) -> Check:
-    """Run both on the same images (n, C, H, W): one image first, then batches of the others."""
-    largest, apart, differing = 0.0, [0.0], 0
-    for part in filter(len, (images[:1], *images[1:].split(BATCH))):
+def compare(subnet: ElasticViT, exported: ExportedNetwork, images: Tensor) -> Check:
+    """Compare both on images (n, C, H, W): one image first, then batches of the others."""
+    largest, differences, differing = 0.0, [0.0], 0
+    for batch in filter(len, (images[:1], *images[1:].split(BATCH))):
         with torch.inference_mode():
-            (expected, mine), (logits, others) = subnet.forward_with_choices(part), written(part)
-        same = torch.ones(len(part), dtype=torch.bool)
-        for own, other in zip(mine, others, strict=True):
-            agrees = (own == other).all(dim=1)
+            expected, expected_choices = subnet.forward_with_choices(batch)
+            logits, choices = exported(batch)
+        equal = torch.ones(len(batch), dtype=torch.bool)
+        for pair in zip(expected_choices, choices, strict=True):
+            agrees = torch.eq(*pair).all(dim=1)
             differing += int((~agrees).sum())
-            same &= agrees
+            equal &= agrees
         largest = max(largest, float(expected.abs().max()))
-        between = (expected - logits)[same].abs()
+        difference = (expected - logits)[equal].abs()
         # torch's maximum keeps NaN, Python's may drop it.
-        apart.append(float(between.max()) if between.numel() else 0.0)
+        differences.append(float(difference.max()) if difference.numel() else 0.0)
     # An untrained head of zeros has no largest logit to divide by.
-    difference = float(torch.tensor(apart).max()) / (largest or 1.0)
-    return Check(len(images), subnet.runs, differing, difference)
+    greatest = float(torch.tensor(differences).max()) / (largest or 1.0)
+    return Check(len(images), subnet.runs, differing, greatest)

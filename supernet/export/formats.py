@@ -1,4 +1,4 @@
-"""The export formats, and the export of a subnet to one file, written only after a comparison."""
+"""The export formats, and the export of a subnet to a file, written only after a comparison."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from torch import Tensor
 
 from space.utils.atomic import replacing
 from space.utils.errors import InputError, one_line
-from supernet.export.compare import MOST_DIFFERENCE, MOST_DIFFERING, Answers, Check, compare
+from supernet.export.compare import MOST_DIFFERENCE, MOST_DIFFERING, Check, ExportedNetwork, compare
 from supernet.export.programs import run_onnx, run_program, write_onnx, write_program
 from supernet.models.elastic import ElasticViT
 from supernet.weights import tensor_bytes
 
 
-def write_weights(subnet: ElasticViT, about: str) -> bytes:
+def write_weights(subnet: ElasticViT, description: str) -> bytes:
     """Return the bytes of `model.safetensors`, for `create_subnet` and timm; see `Format.write`."""
-    return tensor_bytes(subnet.state_dict(), {"config.json": about})
+    return tensor_bytes(subnet.state_dict(), {"config.json": description})
 
 
-def run_weights(data: bytes, subnet: ElasticViT) -> Answers:
+def run_weights(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
     """Load the written weights into a copy of the subnet."""
-    again = copy.deepcopy(subnet)
-    again.load_state_dict(load(data))
-    return again.forward_with_choices
+    reloaded = copy.deepcopy(subnet)
+    reloaded.load_state_dict(load(data))
+    return reloaded.forward_with_choices
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Format:
     Args:
         file: Name of the file.
         write: Function from the subnet and its description (JSON text) to the bytes of the file.
-        run: Function from those bytes and the subnet to a network, for the comparison.
-        packages: Packages that it needs, of the extra `onnx`.
+        run: Function from those bytes and the subnet to the network to compare.
+        packages: Packages of the extra `onnx` that the format needs.
     """
 
     file: str
     write: Callable[[ElasticViT, str], bytes]
-    run: Callable[[bytes, ElasticViT], Answers]
+    run: Callable[[bytes, ElasticViT], ExportedNetwork]
     packages: tuple[str, ...] = ()
 
 
@@ -75,23 +75,23 @@ def export_subnet(
     path: str | Path,
     name: str,
     images: Tensor,
-    about: Mapping[str, Any] | None = None,
+    description: Mapping[str, Any] | None = None,
 ) -> Check:
-    """Export a subnet, if the exported network gives its logits on `images`.
+    """Export a subnet to a file, if the exported network computes the same on `images`.
 
     Args:
         subnet: The subnet, exported in float32 and evaluation mode from a copy on the CPU.
         path: The file.
         name: Name of a format in `FORMATS`.
         images: Real, preprocessed images, (n, C, H, W).
-        about: Description to store in the file: `hub_config`, or other plain values.
+        description: Description to store in the file: `hub_config`, or other plain values.
 
     Returns:
         The result of the comparison.
 
     Raises:
         InputError: Packages are missing, the backbone cannot be exported in this format, logits or
-            selections differ too much, or the file cannot be written; an old file is kept.
+            selections differ too much, or the file cannot be written; an existing file stays.
     """
     if name not in FORMATS:
         raise InputError(f"format {name!r}: known are {', '.join(FORMATS)}")
@@ -99,15 +99,15 @@ def export_subnet(
     form = FORMATS[name]
     plain = copy.deepcopy(subnet).cpu().float().eval().requires_grad_(False)
     try:
-        data = form.write(plain, json.dumps(about or {}))
+        data = form.write(plain, json.dumps(description or {}))
     except Exception as error:
         # Exporters raise errors of many types.
         reason = one_line(error, typed=True)
-        raise InputError(f"{path}: this backbone cannot go into {name}: {reason}") from error
+        raise InputError(f"{path}: this backbone cannot be exported as {name}: {reason}") from error
     check = compare(plain, form.run(data, plain), images.cpu().float())
     if not check.equal:
         raise InputError(
-            f"{path}: not written, since it is not the subnet: {check}; at most "
+            f"{path}: not written, since it differs from the subnet: {check}; at most "
             f"{MOST_DIFFERENCE:.0e} of the largest logit, and {MOST_DIFFERING:.0%} of the "
             "selections, may differ"
         )

@@ -13,57 +13,57 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from supernet.export.compare import Answers, WithChoices
+from supernet.export.compare import ExportedNetwork, SubnetWithChoices
 from supernet.models.elastic import ElasticViT
 
 ANY_BATCH = {"x": {0: Dim("batch", min=1)}}
 OPSET = 20
 
 
-def program_of(subnet: ElasticViT, choices: bool = False) -> ExportedProgram:
+def export_program(subnet: ElasticViT, choices: bool = False) -> ExportedProgram:
     """Export the subnet as a graph over images (B, C, H, W), B at least 1.
 
     Args:
         subnet: The subnet.
-        choices: Whether the graph also outputs the selected tokens, see `WithChoices`.
+        choices: Whether the graph also outputs the selected tokens, see `SubnetWithChoices`.
     """
     images = torch.zeros(2, subnet.in_chans, *subnet.patch_embed.img_size)
-    network = WithChoices(subnet) if choices else subnet
+    network = SubnetWithChoices(subnet) if choices else subnet
     return torch.export.export(network, (images,), dynamic_shapes=ANY_BATCH, strict=False)
 
 
-def write_program(subnet: ElasticViT, about: str) -> bytes:
+def write_program(subnet: ElasticViT, description: str) -> bytes:
     """Return the bytes of `model.pt2`, with the description as its extra file `config.json`."""
     file = io.BytesIO()
-    torch.export.save(program_of(subnet), file, extra_files={"config.json": about})
+    torch.export.save(export_program(subnet), file, extra_files={"config.json": description})
     return file.getvalue()
 
 
-def run_program(data: bytes, subnet: ElasticViT) -> Answers:
-    """Run the written program; a second one also outputs the selected tokens."""
+def run_program(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
+    """Load the written program to run it; a second program outputs the selected tokens too."""
     network = torch.export.load(io.BytesIO(data)).module()
-    showing = program_of(subnet, choices=True).module() if subnet.runs else None
+    with_choices = export_program(subnet, choices=True).module() if subnet.runs else None
 
-    def answer(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+    def run(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         logits = network(images)
-        return logits, [] if showing is None else showing(images)[1:]
+        return logits, [] if with_choices is None else with_choices(images)[1:]
 
-    return answer
+    return run
 
 
-def write_onnx(subnet: ElasticViT, about: str) -> bytes:
+def write_onnx(subnet: ElasticViT, description: str) -> bytes:
     """Return the bytes of `model.onnx`; its metadata has the description as `config.json`."""
     program = torch.onnx.export(
-        program_of(subnet, choices=True),
+        export_program(subnet, choices=True),
         dynamo=True,
         dynamic_shapes=ANY_BATCH,
         opset_version=OPSET,
         input_names=["images"],
-        output_names=["logits", *_chosen(subnet)],
+        output_names=["logits", *_output_names(subnet)],
         verbose=False,
     )
     assert program is not None
-    program.model.metadata_props["config.json"] = about
+    program.model.metadata_props["config.json"] = description
     graph = program.model_proto
     # The selected tokens remain named values inside the graph, which `run_onnx` turns into outputs.
     del graph.graph.output[1:]
@@ -71,29 +71,29 @@ def write_onnx(subnet: ElasticViT, about: str) -> bytes:
     return data
 
 
-def run_onnx(data: bytes, subnet: ElasticViT) -> Answers:
-    """Run the graph in onnxruntime; a second session also outputs the selected tokens."""
-    # Optional packages, imported for an export only.
+def run_onnx(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
+    """Load the graph into onnxruntime; a second session outputs the selected tokens too."""
+    # Optional packages, needed for this format only.
     import onnx  # noqa: PLC0415
     from onnxruntime import InferenceSession  # noqa: PLC0415
 
-    def session(model: bytes) -> Any:
+    def make_session(model: bytes) -> Any:
         return InferenceSession(model, providers=["CPUExecutionProvider"])
 
-    shown, names = onnx.load_model_from_string(data), _chosen(subnet)
+    model, names = onnx.load_model_from_string(data), _output_names(subnet)
     for name in names:
-        shown.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.INT64
-    plain, showing = session(data), session(shown.SerializeToString())
+        model.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.INT64
+    plain, with_choices = make_session(data), make_session(model.SerializeToString())
 
-    def answer(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        given = {"images": images.numpy()}
-        (logits,) = plain.run(["logits"], given)
-        chosen = showing.run(names, given) if names else []
+    def run(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        inputs = {"images": images.numpy()}
+        (logits,) = plain.run(["logits"], inputs)
+        chosen = with_choices.run(names, inputs) if names else []
         return torch.from_numpy(logits), [torch.from_numpy(each) for each in chosen]
 
-    return answer
+    return run
 
 
-def _chosen(subnet: ElasticViT) -> list[str]:
-    """Return the names of the selected tokens of each run."""
+def _output_names(subnet: ElasticViT) -> list[str]:
+    """Return the output name of the selected tokens of each run."""
     return [f"chosen_{k}" for k in range(subnet.runs)]

@@ -16,9 +16,9 @@ from supernet.operators.base import Flow
 # Factor by which the weight of a past use decays per evaluation.
 USE_DECAY = 0.98
 GIB = 1 << 30
-# Share of the free GPU memory, or of the machine's; the rest is for forward passes and others.
+# Share of the free GPU memory, or of the memory of the machine; forward passes need the rest.
 SHARE = 0.25
-LIMIT = Path("/sys/fs/cgroup/memory.max")
+MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(eq=False)
@@ -28,22 +28,22 @@ class Prefix:
     Args:
         macs: MACs of its last block, for one image.
         flows: Cached activations, by image tensor.
-        awaited: Expected archs that begin with it.
-        uses: Evaluations of archs that begin with it, decayed up to `tick`.
-        tick: Evaluation count at its last use.
+        expected: Number of expected archs that begin with it.
+        uses: Evaluations of archs that begin with it, decayed up to `last_used`.
+        last_used: Number of the evaluation that used it last.
         bytes: Size of its cached activations.
     """
 
     macs: int
     flows: dict[Tensor, Flow] = field(default_factory=dict)
-    awaited: int = 0
+    expected: int = 0
     uses: float = 0.0
-    tick: int = 0
+    last_used: int = 0
     bytes: int = 0
 
-    def decayed_uses(self, tick: int) -> float:
-        """Return the uses, decayed up to `tick`."""
-        return self.uses * USE_DECAY ** (tick - self.tick)
+    def decayed_uses(self, evaluation: int) -> float:
+        """Return the uses, decayed up to an evaluation."""
+        return self.uses * USE_DECAY ** (evaluation - self.last_used)
 
 
 class ActivationCache:
@@ -57,32 +57,32 @@ class ActivationCache:
 
     Attributes:
         bytes: Bytes cached.
-        ticks: Evaluations so far.
+        evaluations: Number of evaluations so far.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
         self.bytes = 0
-        self.ticks = 0
+        self.evaluations = 0
         self._cached: list[Prefix] = []
         self._victims: list[Prefix] = []
 
     def start_evaluation(self, path: Iterable[Prefix]) -> None:
         """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
-        self.ticks += 1
+        self.evaluations += 1
         for prefix in path:
-            prefix.uses = prefix.decayed_uses(self.ticks) + 1
-            prefix.tick = self.ticks
-            prefix.awaited = max(0, prefix.awaited - 1)
+            prefix.uses = prefix.decayed_uses(self.evaluations) + 1
+            prefix.last_used = self.evaluations
+            prefix.expected = max(0, prefix.expected - 1)
         self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
         self.bytes = sum(prefix.bytes for prefix in self._cached)
-        # The least worth last.
+        # In descending order of worth.
         self._victims = sorted(self._cached, key=self._cached_worth, reverse=True)
 
     def add(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
         """Cache the activations of a prefix, if it is worth more than those to evict for it."""
         size = flow_bytes(flow)
-        if not self._make_room(size, self._worth(prefix, size)):
+        if not self._evict(size, self._worth(prefix, size)):
             return
         if not prefix.flows:
             self._cached.append(prefix)
@@ -100,7 +100,8 @@ class ActivationCache:
         self.bytes = 0
         self.most_bytes //= 2
 
-    def _make_room(self, size: int, worth: float) -> bool:
+    def _evict(self, size: int, worth: float) -> bool:
+        """Evict activations worth less than `worth` until `size` bytes are free, if possible."""
         while self.bytes + size > self.most_bytes:
             while self._victims and not self._victims[-1].flows:
                 self._victims.pop()
@@ -115,11 +116,11 @@ class ActivationCache:
         return self._worth(prefix, prefix.bytes / len(prefix.flows))
 
     def _worth(self, prefix: Prefix, size: float) -> float:
-        return (prefix.awaited + prefix.decayed_uses(self.ticks)) * prefix.macs / size
+        return (prefix.expected + prefix.decayed_uses(self.evaluations)) * prefix.macs / size
 
 
 def flow_bytes(flow: object) -> int:
-    """Return the bytes that a flow's tensors, in nested tuples, hold; of a view its storage's."""
+    """Count the bytes of the tensors in nested tuples; a view counts as its whole storage."""
     if isinstance(flow, Tensor):
         return flow.untyped_storage().nbytes()
     return sum(map(flow_bytes, flow)) if isinstance(flow, tuple) else 0
@@ -135,8 +136,8 @@ def default_memory_budget(device: torch.device) -> int:
         free, _ = torch.cuda.mem_get_info(device)
         return int(SHARE * free)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    # A container's limit: the file may be missing, and holds "max" where there is none.
+    # A container's limit; the file may be missing, and holds "max" for no limit.
     with suppress(OSError, ValueError):
-        memory = min(memory, int(LIMIT.read_text(encoding="ascii")))
+        memory = min(memory, int(MEMORY_LIMIT.read_text(encoding="ascii")))
     threads = torch.get_num_threads()
     return int(min(GIB * threads, SHARE * memory * threads / (os.cpu_count() or 1)))

@@ -1,4 +1,4 @@
-"""The elastic model: timm's interface over a forward pass whose number of tokens changes."""
+"""The elastic model: timm's interface over the forward pass of any arch."""
 
 from __future__ import annotations
 
@@ -56,51 +56,51 @@ class ElasticViT(ElasticCore):
         if output_fmt not in ("NCHW", "NLC"):
             raise InputError(f"output_fmt must be NCHW or NLC, got {output_fmt!r}")
         check_no_mask(attn_mask, is_causal)
-        wanted, last = feature_take_indices(len(self.blocks), indices)
+        selected, last = feature_take_indices(len(self.blocks), indices)
         steps, count = self.steps(arch), self.num_prefix_tokens
         flow, patches, prefix = Flow(self.embed(x)), [], []
         for i, step in enumerate(steps[: last + 1] if stop_early else steps):
             flow = self.run_step(i, step, flow)
-            if i in wanted:
+            if i in selected:
                 tokens = self.norm(flow.all_tokens()) if norm else flow.all_tokens()
-                found = tokens[:, count:]
+                features = tokens[:, count:]
                 if output_fmt == "NCHW" and step.after.grid is not None:
-                    found = found.transpose(1, 2).unflatten(2, step.after.grid).contiguous()
-                patches.append(found)
+                    features = features.transpose(1, 2).unflatten(2, step.after.grid).contiguous()
+                patches.append(features)
                 prefix.append(tokens[:, :count])
         last_tokens = None if intermediates_only else self.norm(flow.all_tokens())
         with_prefix = return_prefix_tokens and count > 0
         if output_dict:
-            features = {"image_intermediates": patches}
+            output = {"image_intermediates": patches}
             if with_prefix:
-                features["image_intermediates_prefix"] = prefix
-            return features if intermediates_only else {**features, "image_features": last_tokens}
-        listed = list(zip(patches, prefix, strict=True)) if with_prefix else patches
-        return listed if intermediates_only else (last_tokens, listed)
+                output["image_intermediates_prefix"] = prefix
+            return output if intermediates_only else {**output, "image_features": last_tokens}
+        intermediates = list(zip(patches, prefix, strict=True)) if with_prefix else patches
+        return intermediates if intermediates_only else (last_tokens, intermediates)
 
     def no_weight_decay(self) -> set[str]:
-        """Return timm's names, and weights of operators without decay."""
-        places = tuple(f"{each.modules}." for each in token_operators() if not each.decays)
-        own = {name for name, _ in self.named_parameters() if name.startswith(places)}
-        return set(super().no_weight_decay()) | own
+        """Return timm's names, and the weights of operators without weight decay."""
+        prefixes = tuple(f"{each.modules}." for each in token_operators() if not each.decays)
+        names = {name for name, _ in self.named_parameters() if name.startswith(prefixes)}
+        return set(super().no_weight_decay()) | names
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Return timm's matcher, with the operators before a block in the block's layer."""
+        """Return timm's matcher; the operators before a block belong to the block's layer."""
         matcher: dict[str, Any] = super().group_matcher(coarse)
         operators = (rf"^(?:{'|'.join(self.operator_modules())})\.(\d+)", None)
         return {**matcher, "blocks": [operators, *matcher["blocks"]]}
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head as in timm, and its costs in `shape`."""
+        """Replace the head as in timm, and update its costs in `shape`."""
         super().reset_classifier(num_classes, global_pool)
         self.set_arch(self._shape_with_head(), self.arch)
 
     def _shape_with_head(self) -> BackboneShape:
         """Return `shape` with the costs of the current head."""
-        bare = shallow_copy(self, ElasticViT)
+        plain = shallow_copy(self, ElasticViT)
         for name in self.operator_modules():
-            setattr(bare, name, nn.ModuleDict())
-        head, per_token = measure_head(bare)
+            setattr(plain, name, nn.ModuleDict())
+        head, per_token = measure_head(plain)
         return replace(self.shape, head=head, head_per_token=per_token)
 
     def prune_intermediate_layers(
@@ -109,24 +109,24 @@ class ElasticViT(ElasticCore):
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """Prune a subnet as in timm; its arch is cut too, and `shape` is measured again.
+        """Prune a subnet as in timm; its arch is shortened and `shape` updated.
 
         Raises:
             InputError: The model is a supernet.
         """
         if self.arch is None:
             raise InputError("only a subnet can be pruned: a supernet's archs need every block")
-        wanted: list[int] = super().prune_intermediate_layers(indices, prune_norm, prune_head)
+        taken: list[int] = super().prune_intermediate_layers(indices, prune_norm, prune_head)
         depth = len(self.blocks)
         for modules in self.operator_modules().values():
             for key in [key for key in modules if int(key) >= depth]:
                 del modules[key]
-        cut = Arch(self.arch.blocks[:depth])
-        self.set_arch(replace(self._shape_with_head(), depth=depth), cut)
-        return wanted
+        arch = Arch(self.arch.blocks[:depth])
+        self.set_arch(replace(self._shape_with_head(), depth=depth), arch)
+        return taken
 
     def set_input_size(self, *_: Any, **__: Any) -> None:
-        """Refuse another input size: an arch belongs to one token grid.
+        """Refuse another input size, since an arch belongs to one token grid.
 
         Raises:
             InputError: Always.

@@ -32,7 +32,7 @@ class ElasticCore(VisionTransformer):
     Args:
         backbone: A timm VisionTransformer that `check_backbone` accepts.
         shape: Its shape.
-        choices: The (state, choice) pairs of each block that need weights.
+        choices: The (state, choice) pairs for which each block gets weights.
     """
 
     shape: BackboneShape
@@ -57,27 +57,27 @@ class ElasticCore(VisionTransformer):
         for i, pairs in enumerate(choices):
             actions = [action for pair in pairs for action in block_actions(*pair)]
             for operator in token_operators():
-                own = [action for action in actions if action.operator is operator]
-                module = operator.module(self, own, self.blocks[i].attn.qkv.weight)
+                possible = [action for action in actions if action.operator is operator]
+                module = operator.module(self, possible, self.blocks[i].attn.qkv.weight)
                 if module is not None:
                     getattr(self, operator.modules)[str(i)] = module
 
     def operator_modules(self) -> dict[str, nn.ModuleDict]:
-        """Return the weights of the operators, by their names in checkpoints, then by block."""
+        """Return the weights of the operators by name in checkpoints, each by block."""
         names = (each.modules for each in token_operators() if each.modules)
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def learned_modules(self) -> dict[str, nn.Module]:
         """Return the operators' trained modules by name: pooling kernels and selectors."""
-        found: dict[str, nn.Module] = {}
+        learned: dict[str, nn.Module] = {}
         for name, modules in self.operator_modules().items():
             for i, module in modules.items():
                 parts = module.items() if isinstance(module, nn.ModuleDict) else [("", module)]
-                found |= {f"{name}.{i}.{part}".rstrip("."): each for part, each in parts}
-        return found
+                learned |= {f"{name}.{i}.{part}".rstrip("."): each for part, each in parts}
+        return learned
 
     def auxiliary_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """Return the parameters that only an auxiliary loss trains, by its name."""
+        """Return the parameters that only an auxiliary loss trains, by the name of the loss."""
         modules = self.operator_modules()
         return {
             each.auxiliary: list(modules[each.modules].parameters())
@@ -86,15 +86,15 @@ class ElasticCore(VisionTransformer):
         }
 
     def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
-        """Set the default arch, and compute its plan ahead of any forward pass."""
+        """Set the default arch, and compute its plan before any forward pass."""
         self.shape, self.arch = shape, arch
-        self._own_steps = None if arch is None else plan(arch, shape)
+        self._default_steps = None if arch is None else plan(arch, shape)
 
     def forward(self, x: Tensor, arch: Arch | None = None, **masks: Any) -> Tensor:  # type: ignore[override]
         """Map images (B, C, H, W) to logits (B, classes).
 
         Raises:
-            InputError: There is no arch, it does not fit, or an attention mask is given.
+            InputError: No arch is given, it does not fit, or an attention mask is given.
         """
         return self.forward_head(self.forward_features(x, arch, **masks))
 
@@ -110,7 +110,7 @@ class ElasticCore(VisionTransformer):
             masks: timm's `attn_mask` and `is_causal`; masks are refused.
 
         Raises:
-            InputError: There is no arch, it does not fit, or an attention mask is given.
+            InputError: No arch is given, it does not fit, or an attention mask is given.
         """
         check_no_mask(**masks)
         x = self.run_blocks(self.embed(x), self.steps(arch), observe)
@@ -137,13 +137,13 @@ class ElasticCore(VisionTransformer):
         """Return the plan of `arch`, or of the default arch.
 
         Raises:
-            InputError: There is no arch, or it does not fit.
+            InputError: No arch is given, or it does not fit the backbone.
         """
         if arch is not None:
             return plan(arch, self.shape)
-        if self._own_steps is None:
+        if self._default_steps is None:
             raise InputError("a supernet needs an arch: supernet(images, arch)")
-        return self._own_steps
+        return self._default_steps
 
     def embed(self, x: Tensor) -> Tensor:
         """Map images to the tokens (B, N, D) before the first block."""
@@ -179,14 +179,14 @@ class ElasticCore(VisionTransformer):
         request = self._request(i, step)
         if observe is not None and len(flow.restores) > len(before.restores):
             # Selectors learn from the map over all tokens, also those that bypass the block.
-            request = request._replace(query_key=True, of=before.x)
+            request = request._replace(query_key=True, tokens=before.x)
         elif observe is not None and not flow.restores and step.after.own_maps:
             request = request._replace(query_key=True)
         args = (self.blocks[i], flow.x, flow.maps, request)
         if self.grad_checkpointing and self.training:
-            x, exposed = checkpoint(_exchange, *args, use_reentrant=False)
+            x, exposed = checkpoint(_call_block, *args, use_reentrant=False)
         else:
-            x, exposed = _exchange(*args)
+            x, exposed = _call_block(*args)
         if observe is not None and exposed.query is not None and exposed.key is not None:
             observe(i, exposed.query.detach(), exposed.key.detach())
             exposed = exposed._replace(query=None, key=None)
@@ -194,22 +194,22 @@ class ElasticCore(VisionTransformer):
         return Flow(after.all_tokens()) if step.restores else after
 
     def _request(self, i: int, step: Step) -> Request:
-        """Return what block `i` must expose for the operators of the next block."""
-        wanted: dict[str, Any] = {
+        """Return the request to block `i` for the operators of the next block."""
+        fields: dict[str, Any] = {
             need: need == "maps" or operator.reader(self, need, self._weights(operator, i + 1))
-            for need, operator in step.asks
+            for need, operator in step.needs
         }
-        return Request(**wanted)
+        return Request(**fields)
 
     def _weights(self, operator: TokenOperator, i: int) -> nn.Module | None:
         modules: Any = operator.modules and getattr(self, operator.modules)
         return modules[str(i)] if modules and str(i) in modules else None
 
 
-def _exchange(
+def _call_block(
     block: nn.Module, x: Tensor, maps: Maps | None, request: Request
 ) -> tuple[Tensor, Exposed]:
-    """Call a block; returns its tokens, and what its attention exposed."""
+    """Call a block; returns its tokens and the tensors exposed by its attention."""
     exchange = Exchange(request, maps)
     x = block(x, exchange=exchange)
     return x, exchange.exposed
@@ -222,4 +222,4 @@ def check_no_mask(attn_mask: Tensor | None = None, is_causal: bool = False) -> N
         InputError: An attention mask is given.
     """
     if attn_mask is not None or is_causal:
-        raise InputError("attention masks are not served: pooling changes the tokens")
+        raise InputError("attention masks are not supported: pooling changes the tokens")

@@ -1,4 +1,4 @@
-"""The plan of an arch: what each block does and exposes, and where runs end."""
+"""The plan of an arch: the operators, needs and run ends of each block."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from supernet.operators.registry import token_operator
 
 
 class Step(NamedTuple):
-    """One block of a plan; archs whose plans begin with equal steps compute the same there.
+    """One block of a plan; where plans begin with equal steps, their archs compute the same.
 
     Args:
         actions: Operators applied to the tokens before the block.
-        asks: What the operators of the next block need of this block's attention.
+        needs: (need, operator) pairs of the next block, met by this block's attention.
         restores: Whether a run ends, and all tokens are restored, after the block.
         after: The tokens after the block.
     """
 
     actions: tuple[Action, ...]
-    asks: tuple[tuple[Need, TokenOperator], ...]
+    needs: tuple[tuple[Need, TokenOperator], ...]
     restores: bool
     after: Tokens
 
@@ -41,13 +41,13 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
     steps = []
     for i, after in enumerate(state.tokens for state in states[1:]):
         following = actions[i + 1] if i + 1 < arch.depth else ()
-        needs = ((each.operator.need(each), each.operator) for each in following)
-        ends = i + 1 == arch.depth or not states[i + 2].tokens.inside
+        pairs = ((each.operator.need(each), each.operator) for each in following)
+        ends = i + 1 == arch.depth or not states[i + 2].tokens.selected
         steps.append(
             Step(
                 actions=actions[i],
-                asks=tuple((need, each) for need, each in needs if need is not None),
-                restores=after.inside > 0 and ends,
+                needs=tuple((need, each) for need, each in pairs if need is not None),
+                restores=after.selected > 0 and ends,
                 after=after,
             )
         )
@@ -55,11 +55,11 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
 
 
 def block_actions(state: State, block: BlockArch) -> tuple[Action, ...]:
-    """Return the operators' actions of a block (in canonical form) at a state, in order."""
-    every = list(turns(state, block))
-    after = [*(turn.tokens for turn in every[1:]), advance(state, block).tokens]
+    """Return the actions of a block in canonical form; `state` is the state before it."""
+    parts = list(turns(state, block))
+    after = [*(turn.tokens for turn in parts[1:]), advance(state, block).tokens]
     return tuple(
         Action(token_operator(turn.operator.name), turn.choice, turn.tokens, tokens)
-        for turn, tokens in zip(every, after, strict=True)
+        for turn, tokens in zip(parts, after, strict=True)
         if turn.choice != turn.operator.plain
     )

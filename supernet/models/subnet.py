@@ -27,7 +27,7 @@ def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
     Args:
         supernet: The supernet, which is not changed.
         arch: An arch of its space.
-        share: Whether to share tensors with the supernet where they are used whole, for many
+        share: Whether to share the supernet's tensors where the subnet uses all of them; for many
             read-only subnets at once.
 
     Raises:
@@ -35,18 +35,18 @@ def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
     """
     arch = canonical(supernet.space, arch)
     tensors = [*supernet.parameters(), *supernet.buffers()] if share else []
-    whole = copy.deepcopy(supernet, {id(tensor): tensor for tensor in tensors})
-    return _with_operators(subnet_of(whole, supernet.shape, arch), whole)
+    copied = copy.deepcopy(supernet, {id(tensor): tensor for tensor in tensors})
+    return _replace_operators(cut_subnet(copied, supernet.shape, arch), copied)
 
 
 def narrow(supernet: Supernet, archs: Iterable[Arch]) -> ElasticViT:
-    """Return the supernet with only the operators that `archs` use; tensors are shared.
+    """Return a copy of the supernet with only the operators that `archs` use; tensors are shared.
 
     Raises:
         InputError: An arch is not in the supernet's space.
     """
-    found = [canonical(supernet.space, arch) for arch in archs]
-    return _with_operators(elastic_of(supernet, supernet.shape, found), supernet)
+    archs = [canonical(supernet.space, arch) for arch in archs]
+    return _replace_operators(build_elastic(supernet, supernet.shape, archs), supernet)
 
 
 def create_subnet(
@@ -57,59 +57,60 @@ def create_subnet(
     Args:
         arch: Path of the arch file, or the result of `load_arch_file`.
         weights: A safetensors file of the subnet; None for timm's initial weights.
-        args: Arguments for the backbone that override the file's (`drop_path_rate=0.1`).
+        args: Arguments for the backbone that override the file's, such as `drop_path_rate=0.1`.
 
     Raises:
         InputError: The file is invalid, its backbone cannot be built or has another shape, or the
             weights do not fit.
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
-    whose = "the arch file" if isinstance(arch, ArchFile) else str(arch)
-    subnet = _set_input(subnet_of(_backbone(file, whose, args), file.shape, file.arch), file)
+    source = "the arch file" if isinstance(arch, ArchFile) else str(arch)
+    backbone = _build_backbone(file, source, args)
+    subnet = _set_input(cut_subnet(backbone, file.shape, file.arch), file)
     if weights is not None:
         load_weights(subnet, weights)
     return subnet
 
 
-def create_elastic(file: ArchFile, whose: str, archs: Iterable[Arch]) -> ElasticViT:
+def create_elastic(file: ArchFile, source: str, archs: Iterable[Arch]) -> ElasticViT:
     """Build an elastic model for several archs on the backbone of an arch file.
 
     Args:
         file: Arch file with backbone, shape and input; its arch is ignored.
-        whose: Name of the file in errors.
+        source: Name of the file in errors.
         archs: Archs of that shape.
 
     Raises:
-        InputError: As in `create_subnet`.
+        InputError: The backbone cannot be built or has another shape.
     """
-    return _set_input(elastic_of(_backbone(file, whose, {}), file.shape, archs), file)
+    return _set_input(build_elastic(_build_backbone(file, source, {}), file.shape, archs), file)
 
 
-def elastic_of(
+def build_elastic(
     backbone: VisionTransformer, shape: BackboneShape, archs: Iterable[Arch]
 ) -> ElasticViT:
     """Make an elastic model of `archs` that shares the modules of `backbone`."""
-    traced = [trace(arch, shape) for arch in archs]
-    pairs = [list(zip(states, blocks, strict=False)) for states, blocks in traced]
+    traces = [trace(arch, shape) for arch in archs]
+    pairs = [list(zip(states, blocks, strict=False)) for states, blocks in traces]
     model = ElasticViT(backbone, shape, zip(*pairs, strict=True))
     model.__dict__.pop("space", None)
     return model
 
 
-def subnet_of(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> ElasticViT:
+def cut_subnet(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> ElasticViT:
     """Make a subnet of `arch` from `backbone`, which is cut to the weights that the arch uses."""
-    subnet = elastic_of(backbone, shape, [arch])
+    subnet = build_elastic(backbone, shape, [arch])
     subnet.set_arch(shape, arch)
     for block, step in zip(subnet.blocks, subnet.steps(), strict=True):
         for action in step.actions:
-            action.operator.cut(block, action.choice)
+            action.operator.prune(block, action.choice)
     return subnet
 
 
-def _with_operators(model: ElasticViT, whole: ElasticViT) -> ElasticViT:
-    """Replace the operators' modules of a model by those of `whole`."""
+def _replace_operators(model: ElasticViT, source: ElasticViT) -> ElasticViT:
+    """Replace the operators' modules of a model by those of `source`."""
     for name in model.learned_modules():
-        model.set_submodule(name, whole.get_submodule(name))
+        model.set_submodule(name, source.get_submodule(name))
     return model
 
 
@@ -119,17 +120,17 @@ def _set_input(model: Any, file: ArchFile) -> ElasticViT:
     return model  # type: ignore[no-any-return]
 
 
-def _backbone(file: ArchFile, whose: str, args: Mapping[str, Any]) -> VisionTransformer:
+def _build_backbone(file: ArchFile, source: str, args: Mapping[str, Any]) -> VisionTransformer:
     """Build the backbone of an arch file, with initial weights."""
-    with naming(whose):
-        given = Reader(file.backbone, ("backbone",)).mapping("model", args={})
-        given["args"].entries()
-    backbone = create_backbone(given["model"].value, {**given["args"].value, **args})
-    check_shape(backbone_shape(backbone), file.shape, whose)
+    with naming(source):
+        entries = Reader(file.backbone, ("backbone",)).mapping("model", args={})
+        entries["args"].entries()
+    backbone = create_backbone(entries["model"].value, {**entries["args"].value, **args})
+    check_shape(backbone_shape(backbone), file.shape, source)
     return backbone
 
 
 def timm_input(file: ArchFile) -> dict[str, Any]:
-    """Return the `input` of an arch file under the names of timm's configs."""
-    found = {"input_size" if key == "size" else key: value for key, value in file.input.items()}
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}
+    """Return the `input` section of an arch file with the keys of timm's configs."""
+    values = {"input_size" if key == "size" else key: value for key, value in file.input.items()}
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

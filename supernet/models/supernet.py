@@ -19,7 +19,7 @@ from supernet.models.plan import Step
 
 
 class Supernet(ElasticViT):
-    """Weights for all archs of a space, run as `supernet(images, arch)`.
+    """One set of weights for all archs of a space, run as `supernet(images, arch)`.
 
     Its parameters are the backbone's, under timm's names, and `pools.*` and `selectors.*`. With the
     full arch its logits equal the backbone's.
@@ -41,7 +41,7 @@ class Supernet(ElasticViT):
         self.space = space
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head as in timm, and its costs in `shape` and `space`."""
+        """Replace the head as in timm, and update its costs in `shape` and `space`."""
         super().reset_classifier(num_classes, global_pool)
         self.space = replace(self.space, shape=self.shape)
 
@@ -66,27 +66,27 @@ def canonical(space: SearchSpace, arch: Arch) -> Arch:
     return _canonical(ref(space), arch)
 
 
-# A weak reference: the cache must not keep a space with its graph alive.
+# By a weak reference, so that the cache does not keep a space and its graph alive.
 @lru_cache(maxsize=4096)
 def _canonical(space: ref[SearchSpace], arch: Arch) -> Arch:
-    alive = space()
-    assert alive is not None
-    reasons = alive.violations(arch)
+    target = space()
+    assert target is not None
+    reasons = target.violations(arch)
     if reasons:
         raise InputError(f"the arch is not in the space: {'; '.join(reasons)}")
-    return alive.canonical(arch)
+    return target.canonical(arch)
 
 
-def check_shape(found: BackboneShape, wanted: BackboneShape, whose: str) -> None:
-    """Refuse a backbone of another shape, naming the differences.
+def check_shape(actual: BackboneShape, expected: BackboneShape, source: str) -> None:
+    """Refuse a backbone of another shape than `source` has; the error names the differences.
 
     Raises:
         InputError: The shapes differ.
     """
     differing = [
-        f"{field.name} {getattr(found, field.name)} instead of {getattr(wanted, field.name)}"
-        for field in fields(found)
-        if getattr(found, field.name) != getattr(wanted, field.name)
+        f"{field.name} {getattr(actual, field.name)} instead of {getattr(expected, field.name)}"
+        for field in fields(actual)
+        if getattr(actual, field.name) != getattr(expected, field.name)
     ]
     if differing:
-        raise InputError(f"the backbone is not the one of {whose}: {'; '.join(differing)}")
+        raise InputError(f"the backbone is not the one of {source}: {'; '.join(differing)}")

@@ -20,9 +20,9 @@ from supernet.models.subnet import create_subnet, timm_input
 default_cfgs = generate_default_cfgs({"tokennas_vit": {"url": "", "classifier": "head"}})
 
 # Sources from which timm loads config and weights together.
-PLACES = ("local-dir", "hf-hub")
+SOURCES = ("local-dir", "hf-hub")
 # Preprocessing keys of timm's config.
-LOOK = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
+PREPROCESSING = ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
 
 
 @register_model
@@ -32,11 +32,11 @@ def tokennas_vit(
     num_classes: int | None = None,
     **kwargs: Any,
 ) -> ElasticViT:
-    """Create the subnet of an arch file.
+    """Create the subnet of an arch file; timm calls it by `create_model`.
 
     Args:
-        pretrained: Whether to load the weights of the exported folder that is the model's name;
-            refused for others, which take timm's `checkpoint_path`.
+        pretrained: Whether to load the weights of an exported folder, if that is the model's name;
+            refused for other names, which take timm's `checkpoint_path`.
         arch: Path or content of an arch file.
         num_classes: Number of classes; the head is reset if it differs from the file's.
         kwargs: More arguments for the backbone.
@@ -44,35 +44,32 @@ def tokennas_vit(
     Raises:
         InputError: No arch is given, or the subnet cannot be built.
     """
-    # timm passes arguments that were not given as None.
-    given = {key: value for key, value in kwargs.items() if value is not None}
-    place: Any = given.get("pretrained_cfg")
-    exported = isinstance(place, dict) and place.get("source") in PLACES
+    # timm passes None for arguments that the caller left out.
+    backbone_args = {key: value for key, value in kwargs.items() if value is not None}
+    cfg: Any = backbone_args.get("pretrained_cfg")
+    exported = isinstance(cfg, dict) and cfg.get("source") in SOURCES
     if exported:
         for key in ("pretrained_cfg", "pretrained_model_args", "cache_dir"):
-            given.pop(key, None)
+            backbone_args.pop(key, None)
     elif pretrained:
         raise InputError("tokennas_vit has no pretrained weights; give checkpoint_path=FILE")
     if not isinstance(arch, str | Path | Mapping):
         raise InputError("tokennas_vit needs arch=FILE, an arch file")
     subnet: Any = create_subnet(
-        parse_arch(arch, "model_args.arch") if isinstance(arch, Mapping) else arch, **given
+        parse_arch(arch, "model_args.arch") if isinstance(arch, Mapping) else arch, **backbone_args
     )
     if exported:
-        subnet.pretrained_cfg = subnet.default_cfg = {**subnet.default_cfg, **place}
+        subnet.pretrained_cfg = subnet.default_cfg = {**subnet.default_cfg, **cfg}
     if pretrained:
-        load_pretrained(subnet, place, subnet.num_classes, subnet.in_chans)
+        load_pretrained(subnet, cfg, subnet.num_classes, subnet.in_chans)
     if num_classes is not None and num_classes != subnet.num_classes:
         subnet.reset_classifier(num_classes)
     return subnet  # type: ignore[no-any-return]
 
 
 def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
-    """Make the config of a subnet: arch, classes, preprocessing.
-
-    `timm.create_model("local-dir:FOLDER", pretrained=True)` and `hf-hub:USER/NAME` read it.
-    """
-    own: Any = subnet.pretrained_cfg
+    """Make timm's `config.json` of a subnet: arch, classes and preprocessing."""
+    cfg: Any = subnet.pretrained_cfg
     arch = ArchFile(file.arch, file.shape, backbone=file.backbone, input=file.input).to_dict()
     return {
         "architecture": "tokennas_vit",
@@ -81,11 +78,11 @@ def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
         **({"label_names": list(file.classes)} if file.classes else {}),
         "model_args": {"arch": arch},
         "pretrained_cfg": {
-            **{key: own[key] for key in LOOK if key in own},
+            **{key: cfg[key] for key in PREPROCESSING if key in cfg},
             **timm_input(file),
             "fixed_input_size": True,
             "num_classes": subnet.num_classes,
-            "first_conv": own.get("first_conv"),
-            "classifier": own.get("classifier"),
+            "first_conv": cfg.get("first_conv"),
+            "classifier": cfg.get("classifier"),
         },
     }

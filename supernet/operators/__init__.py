@@ -1,1 +1,1 @@
-"""Weights and forward passes of the operators, one file each."""
+"""The operators: weights and forward passes, one file per operator."""

@@ -1,6 +1,6 @@
-"""The torch half of a token operator: its weights, and its forward pass.
+"""The base class of token operators: weights and forward pass.
 
-Its choices, rules and costs are in the file of the same name in `space.operators`.
+The file of the same name in `space.operators` has the choices, rules and costs.
 
 B images, P patch tokens, N = P + prefix tokens, D width, H heads.
 """
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from space.state import Tokens
 from supernet.backbones.blocks import Exposed, Maps
 
-# What an operator may need of the attention of the block before, see `Request`.
+# The tensors that an operator may request of the block before: fields of `Request`.
 Need = Literal["maps", "read_logits", "read_rows"]
-# Called with (block, query, key), (B, H, N, d), detached: of every block with own attention over
-# all tokens, and of the first block of a run, computed over all tokens too.
+# Called with (block, query, key), detached, (B, H, N, d) each: for every block with own attention
+# over all tokens, and for the first block of a run, for which they are computed over all tokens.
 Observer = Callable[[int, Tensor, Tensor], None]
 
 
@@ -33,11 +33,11 @@ class Backbone(Protocol):
 
 
 class Action(NamedTuple):
-    """A choice of a block, with the tokens before and after it.
+    """The application of an operator to a block.
 
     Args:
         operator: The operator.
-        choice: Its choice, not the plain one.
+        choice: Its choice (not the plain one).
         before: The tokens before the operator.
         after: The tokens after it.
     """
@@ -49,7 +49,7 @@ class Action(NamedTuple):
 
 
 class Restore(Protocol):
-    """Inserts the selected tokens among those that bypassed a run of blocks."""
+    """Puts the tokens of a run of blocks back among those that bypassed it."""
 
     @property
     def chosen(self) -> Tensor:
@@ -60,11 +60,11 @@ class Restore(Protocol):
 
 
 class Flow(NamedTuple):
-    """The output of a block, and all that later blocks need.
+    """The output of a block, with what later blocks need of it.
 
     Args:
         x: Tokens, (B, N, D); inside a run the selected ones, (B, prefix + K, D).
-        exposed: What the attention of the last block exposed.
+        exposed: The tensors exposed by the attention of the last block.
         restores: The restores to apply at the end of runs, the innermost first.
         maps: The maps that the next block shares; None where it computes its own.
     """
@@ -98,7 +98,7 @@ class Auxiliary(Protocol):
         """Observe the queries and keys of block `i`, (B, H, N, d) each."""
 
 
-class Judged(NamedTuple):
+class OperatorMetric(NamedTuple):
     """A metric of an operator's weights, logged during training.
 
     Args:
@@ -117,23 +117,23 @@ class TokenOperator(ABC):
         name: Name of the operator in `space.operators`.
         modules: Attribute that holds its weights by block: `pools` gives `pools.3.conv2d`; empty
             without weights.
-        decays: Whether its weights get weight decay.
+        decays: Whether weight decay applies to its weights.
         auxiliary: Name of the auxiliary loss that trains its weights; None for the task's loss.
-        judged: Metric that `judge` computes; None without one.
+        metric: Metric that `measure` computes; None without one.
     """
 
     name: ClassVar[str]
     modules: ClassVar[str] = ""
     decays: ClassVar[bool] = True
     auxiliary: ClassVar[str | None] = None
-    judged: ClassVar[Judged | None] = None
+    metric: ClassVar[OperatorMetric | None] = None
 
     def need(self, action: Action) -> Need | None:
-        """Return what an action needs of the attention of the block before."""
+        """Return what an action requests of the attention of the block before, or None."""
         return None
 
     def reader(self, net: Backbone, need: Need, module: nn.Module | None) -> Callable[..., Tensor]:
-        """Return the `read_logits` or `read_rows` function of a `Request` to the block before."""
+        """Return the function `read_logits` or `read_rows` for the `Request` of `need`."""
         raise NotImplementedError
 
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
@@ -141,7 +141,7 @@ class TokenOperator(ABC):
 
         Args:
             net: The network.
-            choices: The possible actions of the block.
+            choices: Actions that are possible in the block.
             like: A tensor with the device and dtype of the weights.
         """
         return None
@@ -150,18 +150,18 @@ class TokenOperator(ABC):
         """Apply a choice to the tokens before the block."""
         return flow
 
-    def cut(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most cut nothing
+    def prune(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most prune nothing
         """Remove the parameters that a subnet's block does not use."""
 
     def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:
-        """Make the auxiliary loss of a step; None where there is nothing to train.
+        """Make the auxiliary loss of a training step; None if there is nothing to train.
 
         Args:
             net: The supernet, or a subnet.
-            rows: The images of the batch to learn from, (B,) of bool.
+            rows: Mask of the images of the batch to learn from, (B,) of bool.
         """
         return None
 
-    def judge(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
-        """Compute the metric `judged` on held-out images: shares by name."""
+    def measure(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
+        """Compute `metric` on held-out images: a share for each name."""
         return {}

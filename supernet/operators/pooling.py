@@ -22,7 +22,7 @@ class Pooling(TokenOperator):
 
     name = "pool"
     modules = "pools"
-    decays = False  # decay would shrink the averages that the kernels start as
+    decays = False  # decay would shrink the kernels, which start as averages
 
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
         kinds = sorted({each.choice.kind for each in choices if each.choice.learned})
@@ -85,7 +85,7 @@ def pool_tokens(x: Tensor, grid: Grid | None, pool: Pool, conv: DepthwisePool | 
         assert pool.stride is not None
         sides, target = (1, x.shape[1]), (1, -(-x.shape[1] // pool.stride))
     if pool.kind.startswith("avg") and torch.compiler.is_exporting():
-        return averages(sides, target).to(x.device, x.dtype) @ x
+        return averaging_matrix(sides, target).to(x.device, x.dtype) @ x
     x = x.transpose(1, 2)
     if pool.kind != "conv1d":
         x = x.unflatten(2, sides)
@@ -99,7 +99,7 @@ def pool_tokens(x: Tensor, grid: Grid | None, pool: Pool, conv: DepthwisePool | 
 
 
 def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
-    """Compute `adaptive_max_pool` along one axis, by operations that ONNX has.
+    """Compute `adaptive_max_pool` along one axis, with operations that ONNX supports.
 
     Output i is the maximum over floor(i n / size) ... ceil((i + 1) n / size); short windows repeat
     their last entry.
@@ -120,15 +120,15 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
     return pooled
 
 
-def averages(sides: Grid, target: Grid) -> Tensor:
-    """Return adaptive average pooling of P tokens of a grid as a matrix (P', P).
+def averaging_matrix(sides: Grid, target: Grid) -> Tensor:
+    """Return adaptive average pooling of the P tokens of a grid as a matrix (P', P).
 
-    ONNX has no such operation, and its decomposition is slow in onnxruntime.
+    ONNX has no such operation, and torch's decomposition is slow in onnxruntime.
     """
-    return torch.kron(*map(_windows, sides, target))
+    return torch.kron(*map(_average_windows, sides, target))
 
 
-def _windows(n: int, size: int) -> Tensor:
+def _average_windows(n: int, size: int) -> Tensor:
     """Return (size, n), whose row i averages floor(i n / size) ... ceil((i + 1) n / size)."""
     starts = torch.arange(size)[:, None] * n // size
     stops = -(-(torch.arange(size)[:, None] + 1) * n // size)

@@ -24,7 +24,7 @@ def token_operators() -> tuple[TokenOperator, ...]:
 
 
 def token_operator(name: str) -> TokenOperator:
-    """Return the operator of that name."""
+    """Return an operator by its name."""
     return _operators[name]
 
 
@@ -33,14 +33,14 @@ def auxiliary_losses(net: Any, rows: Tensor) -> dict[str, Auxiliary]:
 
     Args:
         net: The supernet, or a subnet.
-        rows: The images of the batch to learn from, (B,) of bool.
+        rows: Mask of the images of the batch to learn from, (B,) of bool.
     """
-    found = {each.auxiliary: each.auxiliary_loss(net, rows) for each in token_operators()}
-    return {name: loss for name, loss in found.items() if name is not None and loss is not None}
+    losses = {each.auxiliary: each.auxiliary_loss(net, rows) for each in token_operators()}
+    return {name: loss for name, loss in losses.items() if name is not None and loss is not None}
 
 
 def register(operator: Operator[Any, Any], token_operator: TokenOperator) -> None:
-    """Add both halves of an operator; needed in every process that runs its archs.
+    """Register both classes of an operator; needed in every process that runs its archs.
 
     Raises:
         InputError: The name is taken.

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from supernet.precision import at_least_float32, full_precision
 
-# Logits enter a selector minus their row's maximum, so they are at most 0. Adding 16 keeps all that
-# matter in float32 (from e^-16 of the largest entry on) above zero, where the ReLU passes them.
+# A selector subtracts each row's maximum from the logits, so that they are at most 0. Adding 16
+# keeps those that matter (from e^-16 of the largest entry on) above zero, where the ReLU passes.
 LIFT = 16.0
 
 
 class MapSelector(nn.Module):
-    """Predicts the maps of the next block from the logits of the one before.
+    """Predicts the maps of a block from the logits of the block before it.
 
     Two 1-wide convolutions over the heads with a ReLU between (hidden width H), log-softmax over
     the keys: 2 H^2 N^2 MACs. The second has no bias: log-softmax would cancel it. The maximum of
@@ -60,8 +60,8 @@ def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tenso
     """Apply two 1-wide convolutions over the heads, a ReLU between: (B, H, N, N)."""
     logits = at_least_float32(logits)
     flat = (logits - logits.amax(dim=-1, keepdim=True)).flatten(2)
-    each = flat.shape[0], -1, -1
-    first, second = hidden.to(flat.dtype).expand(each), predict.to(flat.dtype).expand(each)
+    size = flat.shape[0], -1, -1
+    first, second = hidden.to(flat.dtype).expand(size), predict.to(flat.dtype).expand(size)
     inner = torch.baddbmm(bias.to(flat.dtype)[:, None], first, flat).relu_()
     return torch.bmm(second, inner).view(logits.shape)
 
@@ -77,7 +77,7 @@ def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: b
     Runs head by head: the keys of the heads are interleaved, and one product would copy them.
 
     Args:
-        query, key: Queries and keys of the block before the run, (B, H, N, d).
+        query, key: Queries and keys of the block before the run, (B, H, N, d) each.
         scale: Scale of its logits.
         prefix: Number of prefix tokens.
         cls: Whether to use the class token's query, else the mean of the patch queries.
@@ -92,7 +92,7 @@ def row_importance(query: Tensor, key: Tensor, scale: float, prefix: int, cls: b
 
 
 def choose(importance: Tensor, k: int) -> Tensor:
-    """Return the indices (B, K) of the most important tokens, ascending; ties go to the lower.
+    """Return the indices (B, K) of the `k` most important tokens, ascending; ties to the lower.
 
     ONNX has no stable sort, and `topk` leaves the order of ties undefined.
     """
@@ -104,13 +104,13 @@ def choose(importance: Tensor, k: int) -> Tensor:
     return (chosen * backwards).topk(k, dim=1).indices
 
 
-def rows_of(index: Tensor, prefix: int, n: int) -> Tensor:
-    """Return the rows of (B N, D) with prefix and chosen tokens, (B, prefix + K).
+def compute_rows(index: Tensor, prefix: int, n: int) -> Tensor:
+    """Compute the rows of prefix and chosen tokens in (B N, D): (B, prefix + K).
 
-    Moving whole rows is faster than `gather`.
+    Indexing whole rows is faster than `gather`.
 
     Args:
-        index: Chosen patch tokens, (B, K).
+        index: Indices of the chosen patch tokens, (B, K).
         prefix: Number of prefix tokens.
         n: Number of tokens of an image, N.
     """
@@ -119,11 +119,11 @@ def rows_of(index: Tensor, prefix: int, n: int) -> Tensor:
     return torch.cat([first, index + prefix], dim=1) + starts
 
 
-def take(x: Tensor, rows: Tensor) -> Tensor:
-    """Gather the tokens in `rows` from (B, N, D): (B, prefix + K, D)."""
+def gather_tokens(x: Tensor, rows: Tensor) -> Tensor:
+    """Gather the tokens in `rows` of (B, N, D): (B, prefix + K, D)."""
     return x.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, x.shape[2])
 
 
-def put_back(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
-    """Scatter the tokens `chosen` into `rows` of x (B, N, D), which has those that bypassed."""
+def scatter_tokens(x: Tensor, rows: Tensor, chosen: Tensor) -> Tensor:
+    """Write the tokens `chosen` (B, prefix + K, D) to `rows` of a copy of x (B, N, D)."""
     return x.flatten(0, 1).index_copy(0, rows.flatten(), chosen.flatten(0, 1)).view(x.shape)

@@ -14,22 +14,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from space.operators.skipping import kept
+from space.operators.skipping import count_kept
 from supernet.operators.selection import choose, column_sums, row_importance
 from supernet.precision import at_least_float32, full_precision
 
-# With a smaller share of dropped tokens, guessing at random has a high recall too.
-LEAST_DROPPED = 0.1
+# With a smaller share of skipped tokens, a random choice also has a high recall.
+LEAST_SKIPPED = 0.1
 
 
 class SelectorLearning:
-    """The auxiliary loss of the selectors, on the maps of the full network.
+    """The auxiliary loss of the map selectors, whose targets are the full network's maps.
 
     Each selector runs its backward pass at once, so that only one pair of maps is alive at a time.
 
     Args:
-        model: The supernet, or a subnet, whose selectors learn.
-        rows: The images of the batch to learn from, (B,) of bool; a part of them is enough.
+        model: The supernet, or a subnet, whose selectors are trained.
+        rows: Mask of the images of the batch to learn from, (B,) of bool; a few are enough.
     """
 
     def __init__(self, model: Any, rows: Tensor) -> None:
@@ -54,7 +54,7 @@ class SelectorLearning:
 
 
 class SelectorRecall:
-    """Observes the full network and measures the recall of selectors and simpler rivals."""
+    """The recall of the selectors and of simpler baselines, measured on the full network."""
 
     def __init__(self, supernet: Any) -> None:
         self.supernet = supernet
@@ -66,36 +66,39 @@ class SelectorRecall:
         """Observe the queries and keys of block `i`, (B, H, N, d) each."""
         logits = _logits(self.supernet, i, query, key)
         if str(i) in self.supernet.selectors and self._before is not None:
-            self._count(i, logits, *self._before)
+            self._add_recall(i, logits, *self._before)
         self._before = (logits, query, key)
 
-    def _count(self, i: int, logits: Tensor, before: Tensor, query: Tensor, key: Tensor) -> None:
+    def _add_recall(
+        self, i: int, logits: Tensor, before: Tensor, query: Tensor, key: Tensor
+    ) -> None:
         supernet = self.supernet
         prefix = supernet.num_prefix_tokens
         truth = column_sums(logits.softmax(dim=-1), prefix)
         scale = supernet.blocks[i - 1].attn.scale
-        guesses = {
+        importances = {
             "selector": supernet.selectors[str(i)].importance(before, prefix),
             "previous map": column_sums(before.softmax(dim=-1), prefix),
             "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
         }
         images, tokens = truth.shape
-        for k in sorted({kept(ratio, tokens) for ratio in supernet.space.axes["skip"].ratios}):
-            if tokens - k < LEAST_DROPPED * tokens:
+        ratios = supernet.space.axes["skip"].ratios
+        for k in sorted({count_kept(ratio, tokens) for ratio in ratios}):
+            if tokens - k < LEAST_SKIPPED * tokens:
                 continue
-            right = choose(truth, k)
-            for name, guess in guesses.items():
-                self.sums[name] += images * _overlap(choose(guess, k), right, tokens)
+            relevant = choose(truth, k)
+            for name, importance in importances.items():
+                self.sums[name] += images * _recall(choose(importance, k), relevant, tokens)
             self.sums["chance"] += images * k / tokens
             self.count += images
 
     def means(self) -> dict[str, float]:
-        """Return the recall of each rival, averaged over blocks, ratios and images."""
+        """Return the recall by name, averaged over blocks, ratios and images."""
         return {name: total / self.count for name, total in self.sums.items()}
 
 
 def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]:
-    """Measure the recall of the selectors and their rivals; empty without selectors."""
+    """Measure the recall of the selectors and of simpler baselines; empty without selectors."""
     if not len(supernet.selectors):
         return {}
     recall = SelectorRecall(supernet)
@@ -106,7 +109,7 @@ def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]
 
 
 def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:
-    """Compute KL(softmax(logits) || maps), the mean over images, heads and queries."""
+    """Compute KL(softmax(logits) || exp(log_maps)), averaged over images, heads and queries."""
     truth = logits.log_softmax(dim=-1)
     return (truth.exp() * (truth - log_maps)).sum(dim=-1).mean()
 
@@ -118,8 +121,8 @@ def _logits(model: Any, i: int, query: Tensor, key: Tensor) -> Tensor:
         return (query * scale) @ key.transpose(-2, -1)
 
 
-def _overlap(chosen: Tensor, right: Tensor, tokens: int) -> float:
-    """Return the share of the right tokens among the chosen, averaged over the images."""
-    marks = torch.zeros(len(chosen), tokens, dtype=torch.bool, device=chosen.device)
-    marks.scatter_(1, chosen, True)
-    return marks.gather(1, right).float().mean().item()
+def _recall(chosen: Tensor, relevant: Tensor, tokens: int) -> float:
+    """Return the share of the relevant tokens (B, K) that are chosen, averaged over the images."""
+    mask = torch.zeros(len(chosen), tokens, dtype=torch.bool, device=chosen.device)
+    mask.scatter_(1, chosen, True)
+    return mask.gather(1, relevant).float().mean().item()

@@ -22,5 +22,5 @@ class Sharing(TokenOperator):
         assert flow.exposed.maps is not None
         return flow._replace(maps=flow.exposed.maps)
 
-    def cut(self, block: Any, choice: Any) -> None:
+    def prune(self, block: Any, choice: Any) -> None:
         keep_values(block.attn)

@@ -13,17 +13,17 @@ from supernet.operators.base import (
     Auxiliary,
     Backbone,
     Flow,
-    Judged,
     Need,
+    OperatorMetric,
     TokenOperator,
 )
 from supernet.operators.selection import (
     MapSelector,
     choose,
-    put_back,
+    compute_rows,
+    gather_tokens,
     row_importance,
-    rows_of,
-    take,
+    scatter_tokens,
 )
 from supernet.operators.selector_learning import SelectorLearning, selector_recall
 
@@ -34,13 +34,13 @@ class Skipping(TokenOperator):
     name = "skip"
     modules = "selectors"
     auxiliary = "selector"
-    judged = Judged(
+    metric = OperatorMetric(
         "recall",
-        "how many of the tokens that matter most the selectors and simpler guesses find",
+        "share of the most important tokens that the selectors and simpler baselines choose",
     )
 
     def need(self, action: Action) -> Need | None:
-        if not _starts(action):
+        if not _starts_run(action):
             return None
         return "read_logits" if action.choice.selector == "map" else "read_rows"
 
@@ -51,33 +51,33 @@ class Skipping(TokenOperator):
         return partial(row_importance, prefix=prefix, cls=net.has_class_token)
 
     def module(self, net: Backbone, choices: Iterable[Action], like: Tensor) -> nn.Module | None:
-        if any(_starts(each) and each.choice.selector == "map" for each in choices):
+        if any(_starts_run(each) and each.choice.selector == "map" for each in choices):
             return MapSelector(net.num_heads).to(like)
         return None
 
     def apply(self, net: Backbone, action: Action, flow: Flow, module: nn.Module | None) -> Flow:
-        if not _starts(action):
+        if not _starts_run(action):
             return flow
         assert flow.exposed.read is not None
-        chosen = choose(flow.exposed.read, action.after.inside)
-        rows = rows_of(chosen, net.num_prefix_tokens, flow.x.shape[1])
-        places = Places(flow.x, rows, chosen)
-        return flow._replace(x=take(flow.x, rows), restores=(places, *flow.restores))
+        chosen = choose(flow.exposed.read, action.after.selected)
+        rows = compute_rows(chosen, net.num_prefix_tokens, flow.x.shape[1])
+        restore = RestoreSkipped(flow.x, rows, chosen)
+        return flow._replace(x=gather_tokens(flow.x, rows), restores=(restore, *flow.restores))
 
     def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:
-        learns = len(net.selectors) > 0 and bool(rows.any())
-        return SelectorLearning(net, rows) if learns else None
+        trains = len(net.selectors) > 0 and bool(rows.any())
+        return SelectorLearning(net, rows) if trains else None
 
-    def judge(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
+    def measure(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
         return selector_recall(net, images)
 
 
-class Places(NamedTuple):
-    """Inserts the tokens of a run among those that bypassed it.
+class RestoreSkipped(NamedTuple):
+    """Puts the tokens of a run back among those that bypassed it.
 
     Args:
         x: All tokens before the run, (B, N, D).
-        rows: Rows of the tokens in the run, see `rows_of`.
+        rows: Rows of the tokens in the run, see `compute_rows`.
         chosen: Indices of its patch tokens, (B, K).
     """
 
@@ -86,9 +86,9 @@ class Places(NamedTuple):
     chosen: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        return put_back(self.x, self.rows, x)
+        return scatter_tokens(self.x, self.rows, x)
 
 
-def _starts(action: Action) -> bool:
+def _starts_run(action: Action) -> bool:
     """Return whether a skipping block is the first of its run."""
-    return not action.before.inside
+    return not action.before.selected

@@ -105,7 +105,7 @@ def make_held_out(
 def make_log(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> TrainingLog:
     """Make the training log; only the main process writes and prints."""
     is_main, metric = Processes.current().is_main, task.metrics[0]
-    shares = [each.judged.name for each in token_operators() if each.judged is not None]
+    shares = [each.metric.name for each in token_operators() if each.metric is not None]
     units = {metric.name: metric.unit, **dict.fromkeys(shares, "%")}
     return TrainingLog(folder if is_main else None, title, legend, quiet or not is_main, units)
 
@@ -150,9 +150,9 @@ def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> d
     count = -(-RECALL_IMAGES // len(held_out.batches[0].targets))
     images = [batch.images for batch in islice(held_out.batches, count)]
     for operator in token_operators():
-        if operator.judged is not None:
-            shares = operator.judge(model, images)
-            row |= {f"{operator.judged.name}/{name}": x for name, x in shares.items()}
+        if operator.metric is not None:
+            shares = operator.measure(model, images)
+            row |= {f"{operator.metric.name}/{name}": x for name, x in shares.items()}
     return row
 
 
@@ -165,5 +165,5 @@ def _make_legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -
         f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of archs "
         "with the given share of the MACs"
     )
-    judged = (each.judged for each in token_operators())
-    return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in judged if each])
+    metrics = (each.metric for each in token_operators())
+    return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in metrics if each])

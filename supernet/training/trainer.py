@@ -148,13 +148,9 @@ class Trainer:
                     self._save()
                     # A barrier: launchers kill all processes once one exits; the main one saves.
                     self.processes.broadcast(None)
-                    self._stop.leave()
-                minutes = (time.monotonic() - saved) / 60
-                if (
-                    self.batches.exact
-                    and minutes > recipe.save_minutes
-                    and position.step < self.steps
-                ):
+                    self._stop.interrupt()
+                due = time.monotonic() - saved > 60 * recipe.save_minutes
+                if due and self.batches.exact and position.step < self.steps:
                     self._save()
                     saved = time.monotonic()
         self._check_weights()
@@ -175,7 +171,7 @@ class Trainer:
     def _evaluate_epoch(self) -> dict[str, float]:
         """Evaluate the model; a signal interrupts the evaluation."""
         try:
-            with self._stop.at_once():
+            with self._stop.interruptible():
                 metrics = self._evaluate(self.averaged.eval())
         except KeyboardInterrupt:
             self._save()
@@ -207,7 +203,7 @@ class Trainer:
         network, *auxiliary_groups = groups.values()
         auxiliary = [parameter for group in auxiliary_groups for parameter in group]
         self._all_stop = self.processes.reduce(
-            network, auxiliary, auxiliary_images, self._stop.wanted
+            network, auxiliary, auxiliary_images, self._stop.requested
         )
         scalars = {name: torch.stack(values).mean().item() for name, values in losses.items()}
         scalars |= clip_gradients(groups, self.recipe.clip)

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from space.operators import registry as space_registry
-from space.operators.base import Axis, BlockCost, Operator, Term, blocks_of
+from space.operators.base import Axis, BlockCost, Operator, Term, parse_blocks
 from space.state import Tokens
 from supernet.operators import registry
 from supernet.operators.base import TokenOperator
@@ -29,17 +29,17 @@ class Thin(Operator):
         return given["thin"].flag()
 
     def read_axis(self, section, shape):
-        return ThinAxis(blocks_of(section.mapping(blocks="all")["blocks"], shape.depth, first=0))
+        return ThinAxis(parse_blocks(section.mapping(blocks="all")["blocks"], shape.depth, first=0))
 
-    def canonical(self, tokens, own, choice, axis):
+    def canonical(self, tokens, counter, choice, axis):
         return choice and tokens.patches > 1
 
-    def advance(self, tokens, own, choice):
+    def advance(self, tokens, counter, choice):
         if not choice:
-            return tokens, own
-        return Tokens(None, -(-tokens.patches // 2), 0, True, tokens.own_maps), own
+            return tokens, counter
+        return Tokens(None, -(-tokens.patches // 2), 0, True, tokens.own_maps), counter
 
-    def cost(self, tokens, own, choice, shape):
+    def cost(self, tokens, counter, choice, shape):
         if not choice:
             return BlockCost()
         left = -(-tokens.patches // 2)

@@ -201,14 +201,14 @@ def images_for(model, count=2, seed=0, dtype=torch.float64):
 
 def watch_blocks(monkeypatch):
     """What every block is given and leaves, call by call: (tokens, maps, exposed)."""
-    seen, exchange = [], forward._exchange
+    seen, exchange = [], forward._call_block
 
     def run(block, x, maps, request):
         y, exposed = exchange(block, x, maps, request)
         seen.append((x, maps, exposed))
         return y, exposed
 
-    monkeypatch.setattr(forward, "_exchange", run)
+    monkeypatch.setattr(forward, "_call_block", run)
     return seen
 
 

@@ -17,7 +17,7 @@ from supernet_toys import (
 
 from space import Arch, macs, params, token_counts
 from supernet import backbone_shape, extract
-from supernet.models.subnet import subnet_of
+from supernet.models.subnet import cut_subnet
 
 
 def equal(net, archs):
@@ -70,7 +70,7 @@ def test_of_deit(name):
     assert params(full, shape) == numel(backbone)
     for arch in drawn(full_space(shape), 2):
         backbone = timm.create_model(name, device="meta", weight_init="skip")
-        subnet = subnet_of(backbone, shape, arch)
+        subnet = cut_subnet(backbone, shape, arch)
         assert counted(subnet) == macs(arch, shape)
         assert numel(subnet) == params(arch, shape)
 

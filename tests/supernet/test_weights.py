@@ -70,12 +70,12 @@ def broken_files(folder, whole):
     """Files that are no weights of the subnet, and what is said of them."""
     yield "missing", None, "cannot be read: No such file or directory"
     for size in (0, 4, 100, len(whole) // 2, len(whole) - 1):
-        yield f"cut{size}", whole[:size], "no whole safetensors file"
-    yield "longer", whole + b"x", "no whole safetensors file"
-    yield "text", b"schema: tokennas/arch/1\n", "no whole safetensors file"
-    yield "pickle", pickle.dumps(Evil(folder)), "no whole safetensors file"
+        yield f"cut{size}", whole[:size], "not a complete safetensors file"
+    yield "longer", whole + b"x", "not a complete safetensors file"
+    yield "text", b"schema: tokennas/arch/1\n", "not a complete safetensors file"
+    yield "pickle", pickle.dumps(Evil(folder)), "not a complete safetensors file"
     torch.save({"head.weight": Evil(folder)}, folder / "zip")
-    yield "zip", (folder / "zip").read_bytes(), "no whole safetensors file"
+    yield "zip", (folder / "zip").read_bytes(), "not a complete safetensors file"
 
 
 def test_files_that_are_no_weights(tmp_path):

@@ -248,11 +248,7 @@ def test_options_of_training_need_not_be_repeated(tmp_path, monkeypatch, capsys)
     assert main(["train", "toy.yaml", *options]) == 0
     assert "top1 on the search split (37 images)" in " ".join(capsys.readouterr().err.split())
     assert main(["search", "toy.yaml", "--search.storage", "sqlite:///trials.db"]) == 0
-    told = (
-        capsys.readouterr()
-        .out.partition("options of earlier commands in runs/toy: ")[2]
-        .splitlines()[0]
-    )
+    told = capsys.readouterr().out.partition("earlier commands in runs/toy: ")[2].splitlines()[0]
     assert shlex.split(told)[:3] == ["--seed", "5", "--space"]
     assert json.loads(shlex.split(told)[3])["pool"] is None
     for command in ("search", "export", "retrain"):

@@ -118,10 +118,9 @@ def test_workers_end_a_first_series_that_all_fail_and_leave_nothing(tmp_path):
     host = StudyHost(planned, workers=1)
     tried = exchanged(host, [bad] * 12)
     assert len(tried) == 10
-    status = host.status()
-    assert str(status.error).startswith("none of the first 10 evaluations succeeded, the first fai")
-    assert not status.goes_on
-    assert host.is_over()
+    status, message = host.status(), "none of the first 10 evaluations succeeded, the first fai"
+    assert str(status.error).startswith(message)
+    assert (status.goes_on, host.is_over()) == (False, True)
     host.close()
     assert stored(tmp_path) == []
     # The study's process may also be killed in that series, and be started again.

@@ -50,7 +50,7 @@ class MadeUpCost:
     """A cost that is no MACs: its own terms for tokens, sharing and poolings so far."""
 
     def block(self, state, block):
-        return state.tokens.patches + 10 * block.shared + 1000 * state.own[0]
+        return state.tokens.patches + 10 * block.shared + 1000 * state.counters[0]
 
     def rest(self, state):
         return 7

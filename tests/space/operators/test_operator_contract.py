@@ -14,7 +14,7 @@ from space.cost import block_cost
 from space.operators.base import FREE
 from space.operators.registry import operator, operators, registered
 from space.operators.skipping import Skip
-from space.operators.walk import advance, start, trace, turns
+from space.operators.walk import advance, initial_state, trace, turns
 from space.utils.reader import Reader
 
 # A section of a config for each operator; whoever adds one adds it here.
@@ -136,7 +136,7 @@ def test_tokens_never_grow_and_one_is_left(one):
         assert counts == sorted(counts, reverse=True)
         assert counts[-1] >= 1
         for state in trace(arch, SHAPE).states:
-            assert 0 <= state.tokens.inside < state.tokens.patches
+            assert 0 <= state.tokens.selected < state.tokens.patches
             assert state.tokens.grid is None or np.prod(state.tokens.grid) == state.tokens.patches
 
 
@@ -156,7 +156,7 @@ def test_different_archs_have_different_effects(one):
     _, space = one
     archs = set(drawn(space, 300))
     assert len({space.identity(arch) for arch in archs}) == len(archs)
-    assert start(SHAPE) == start(SHAPE)
+    assert initial_state(SHAPE) == initial_state(SHAPE)
 
 
 def test_every_assignment_of_its_genes_is_an_arch_of_the_space(one):
@@ -172,7 +172,7 @@ def test_every_assignment_of_its_genes_is_an_arch_of_the_space(one):
 
 def test_hand_made_families_are_of_its_own_choices(one):
     each, space = one
-    ends = [state.own[operators().index(each)] for state in space.graph.levels[-1]]
+    ends = [state.counters[operators().index(each)] for state in space.graph.levels[-1]]
     axis = space.axes[each.name]
     for name, placings in each.families(axis, SHAPE.depth, ends).items():
         assert name.islower()

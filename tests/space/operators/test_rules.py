@@ -7,8 +7,8 @@ from space_toys import deit_small
 
 from space import Arch, BlockArch, InputError, Pool, SearchSpace, macs
 from space.arch import POOL_KINDS
-from space.operators.skipping import kept
-from space.operators.walk import start, violations
+from space.operators.skipping import count_kept
+from space.operators.walk import initial_state, violations
 
 VALUES = {
     "pool": {
@@ -156,12 +156,12 @@ def test_ratios_that_keep_the_same_tokens_are_one_ratio_inside_a_run():
     ],
 )
 def test_the_kept_tokens_are_exact_decimals(skip, tokens, k):
-    assert kept(skip, tokens) == k
+    assert count_kept(skip, tokens) == k
 
 
 def at(grid):
     """What block 0 finds on a grid."""
-    return start(replace(deit_small(), grid=grid))
+    return initial_state(replace(deit_small(), grid=grid))
 
 
 @pytest.mark.parametrize("kind", POOL_KINDS)

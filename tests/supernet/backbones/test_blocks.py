@@ -102,7 +102,7 @@ def test_maps_made_part_by_part_are_the_same(monkeypatch, name, images):
     gradient, x.grad = x.grad.clone(), None
     # Room for the maps of so many images, and not for one more.
     monkeypatch.setattr(blocks, "CACHED_BYTES", (images + 1) * 4 * 9 * 9 * 8 - 1)
-    parts = list(blocks._parts(x.view(5, 4, 9, 8), x.view(5, 4, 9, 8)))
+    parts = list(blocks._split_batch(x.view(5, 4, 9, 8), x.view(5, 4, 9, 8)))
     assert [len(part) for part, _ in parts][:1] == [images]
     assert sum(len(part) for part, _ in parts) == 5
     y, exposed = own_attention(attn, x, want)
@@ -172,7 +172,7 @@ def test_gradient_reaches_the_producer():
     def pull(cut):
         """The gradient of block 1's queries and keys, where `cut` blocks take maps as constants."""
 
-        exchange = forward._exchange
+        exchange = forward._call_block
 
         def run(block, x, maps, request):
             detached = maps if maps is None or block not in cut else tuple(a.detach() for a in maps)
@@ -180,7 +180,7 @@ def test_gradient_reaches_the_producer():
             return y, exposed._replace(maps=maps) if maps is not None else exposed
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(forward, "_exchange", run)
+            patch.setattr(forward, "_call_block", run)
             net.zero_grad()
             net(images, arch).sum().backward()
         return net.blocks[1].attn.qkv.weight.grad[rows].clone()

@@ -97,9 +97,9 @@ REFUSED = {
     "any size": (lambda: vit(dynamic_img_size=True), "dynamic_img_size gives no fixed token grid"),
     "dropped patches": (lambda: vit(patch_drop_rate=0.1), "patch_drop_rate drops tokens at random"),
     "prr": (lambda: vit(global_pool="prr"), "global_pool='prr'.*do not grow linearly"),
-    "supernet": (lambda: supernet_of("class token"), "backbone Supernet cannot be served"),
+    "supernet": (lambda: supernet_of("class token"), "backbone Supernet is not supported"),
     "no blocks": (lambda: vit(depth=0), "it has no blocks"),
-    "no model": (lambda: nn.Linear(2, 2), "backbone Linear cannot be served"),
+    "no model": (lambda: nn.Linear(2, 2), "backbone Linear is not supported"),
 }
 
 
@@ -111,7 +111,7 @@ def test_refused_by_name_and_reason(name):
         with pytest.raises(InputError, match=reason) as error:
             refuse(backbone)
         assert "\n" not in str(error.value)
-        assert "cannot be served" in str(error.value)
+        assert "is not supported" in str(error.value)
 
 
 def test_blocks_of_two_sizes_are_refused():
@@ -146,7 +146,7 @@ WRONG = [
     ("hf-hub:timm/vit_tiny_patch16_224", {}, "timm has no model 'hf-hub:"),
     ("local-dir:here", {}, "timm has no model 'local-dir:here'"),
     (None, {}, "timm has no model None"),
-    ("resnet18", {"num_classes": 3}, "backbone ResNet cannot be served"),
+    ("resnet18", {"num_classes": 3}, "backbone ResNet is not supported"),
     ("vit_tiny_patch16_224", {**TINY, "size": 3}, "cannot build .*unexpected keyword arg.*'size'"),
     ("vit_tiny_patch16_224", {**TINY, "depth": "two"}, "cannot build vit_tiny.*'depth': 'two'"),
     ("vit_tiny_patch16_224", {**TINY, "patch_size": 0}, "cannot build .*ZeroDivisionError"),

@@ -74,9 +74,8 @@ def test_the_search_split_is_stratified_disjoint_and_stays():
     assert (again == pool).all()
     _, other = split_indices(targets, config, 1, None)
     assert held.tolist() != other.tolist()
-    assert (
-        len(split_indices(targets, DataConfig(search_share=0.5, search_limit=20), 0, None)[1]) == 20
-    )
+    limited = DataConfig(search_share=0.5, search_limit=20)
+    assert len(split_indices(targets, limited, 0, None)[1]) == 20
 
 
 @pytest.mark.parametrize(

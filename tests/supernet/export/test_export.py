@@ -177,7 +177,7 @@ def test_a_backbone_that_cannot_go_that_way_is_one_line(tmp_path, monkeypatch):
 
     form(monkeypatch, write=refuse)
     subnet = subnet_of()
-    with pytest.raises(InputError, match="cannot go into odd: RuntimeError: no such op") as error:
+    with pytest.raises(InputError, match="exported as odd: RuntimeError: no such op") as error:
         export_subnet(subnet, tmp_path / "file", "odd", images(subnet))
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 600

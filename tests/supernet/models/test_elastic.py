@@ -227,7 +227,7 @@ def test_what_is_refused_by_name():
         net.forward_intermediates(images, output_fmt="NHWC", arch=net.space.largest())
     for args in ({"is_causal": True}, {"attn_mask": torch.ones(26, 26)}):
         for call in (net, net.forward_features, net.forward_intermediates):
-            with pytest.raises(InputError, match="attention masks are not served"):
+            with pytest.raises(InputError, match="attention masks are not supported"):
                 call(images, **args, arch=net.space.largest())
     with pytest.raises(InputError, match="only a subnet can be pruned"):
         net.prune_intermediate_layers()

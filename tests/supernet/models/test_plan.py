@@ -17,12 +17,12 @@ def shape():
 
 def needs(step):
     """What a block is asked for, in the words of the plan."""
-    return [need for need, _ in step.asks]
+    return [need for need, _ in step.needs]
 
 
 def starts(step):
     """Whether a run of blocks that some tokens bypass starts."""
-    return any(not each.before.inside and each.after.inside for each in step.actions)
+    return any(not each.before.selected and each.after.selected for each in step.actions)
 
 
 def test_the_full_arch_wants_nothing():
@@ -41,7 +41,7 @@ def test_selectors_ask_the_block_before_the_run_alone():
     assert [needs(step) for step in steps] == [["read_logits"], [], [], ["read_rows"], [], []]
     assert [starts(step) for step in steps] == [False, True, False, False, True, False]
     assert [step.restores for step in steps] == [False, False, True, False, True, False]
-    assert [step.after.inside for step in steps] == [0, 13, 13, 0, 13, 0]
+    assert [step.after.selected for step in steps] == [0, 13, 13, 0, 13, 0]
 
 
 def test_a_run_may_end_with_the_last_block():
@@ -78,7 +78,7 @@ def test_what_is_wanted_is_used_by_the_next_block():
 
 
 def test_archs_that_begin_alike_have_plans_that_begin_alike():
-    """Whatever a later block chooses, if it asks for the same: what they leave can be shared."""
+    """Whatever a later block chooses, if it needs for the same: what they leave can be shared."""
     quarter, half = (first(OWN, OWN, skip(ratio), OWN) for ratio in (0.25, 0.5))
     cls = first(OWN, OWN, skip(0.5, "cls"), OWN)
     assert plan(quarter, shape())[:2] == plan(half, shape())[:2]

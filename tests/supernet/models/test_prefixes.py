@@ -10,9 +10,9 @@ from supernet_toys import BACKBONES, FEW, build_supernet, drawn, images_for, som
 from space import Arch, BlockArch, InputError
 from supernet.backbones.blocks import Exposed
 from supernet.models.activation_cache import default_memory_budget, flow_bytes
-from supernet.models.prefixes import TIDY, PrefixEvaluator
+from supernet.models.prefixes import CLEANUP_INTERVAL, PrefixEvaluator
 from supernet.operators.base import Flow
-from supernet.operators.skipping import Places
+from supernet.operators.skipping import RestoreSkipped
 
 PLENTY = 1 << 30
 
@@ -55,7 +55,9 @@ def neighbours(space, count, seed):
 
 def kept_bytes(openings):
     return sum(
-        flow_bytes(flow) for opening in openings._known.values() for flow in opening.flows.values()
+        flow_bytes(flow)
+        for opening in openings._prefixes.values()
+        for flow in opening.flows.values()
     )
 
 
@@ -79,7 +81,7 @@ def test_logits_are_those_of_one_by_one_bit_for_bit(name):
             network = openings.network(arch)
             for images, logits in zip(batches, wanted[arch], strict=True):
                 assert torch.equal(network(images), logits)
-    assert kept_bytes(openings) == openings.kept.bytes > 0
+    assert kept_bytes(openings) == openings.cache.bytes > 0
 
 
 @pytest.mark.parametrize("most", [0, 9_000, 60_000, 300_000])
@@ -95,7 +97,7 @@ def test_no_more_is_kept_than_fits_and_nothing_else_changes(monkeypatch, most):
             network = openings.network(arch)
             for images, logits in zip(batches, wanted[arch], strict=True):
                 assert torch.equal(network(images), logits)
-                assert kept_bytes(openings) == openings.kept.bytes <= most
+                assert kept_bytes(openings) == openings.cache.bytes <= most
     alone = 36 * len(batches) * net.shape.depth
     assert counting.blocks == alone if most == 0 else counting.blocks < alone
 
@@ -127,7 +129,7 @@ def test_in_the_order_of_the_tree_room_for_one_path_is_enough(monkeypatch):
     counting, tight = Counting(monkeypatch, net), PrefixEvaluator(net, 2 * path)
     for arch in tight.expect(archs):
         tight.network(arch)(images)
-    assert generous.kept.bytes > 3 * tight.kept.bytes
+    assert generous.cache.bytes > 3 * tight.cache.bytes
     assert counting.blocks <= 1.05 * len(tree(net, archs))
 
 
@@ -160,7 +162,7 @@ def test_an_arch_that_fails_costs_the_others_nothing(monkeypatch):
             assert found is not None or error
             for logits, right in zip(found or [], wanted[arch], strict=False):
                 assert torch.equal(logits, right)
-            assert kept_bytes(openings) == openings.kept.bytes <= openings.kept.most_bytes
+            assert kept_bytes(openings) == openings.cache.bytes <= openings.cache.most_bytes
 
 
 @torch.inference_mode()
@@ -171,14 +173,14 @@ def test_out_of_memory_lets_go_of_what_is_kept_and_goes_on(monkeypatch):
     wanted = openings.network(arch)(images)
 
     def full(*args):
-        if openings.kept.bytes:
+        if openings.cache.bytes:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return run_step(*args)
 
     monkeypatch.setattr(net, "run_step", full)
-    openings.kept.most_bytes = 100
+    openings.cache.most_bytes = 100
     assert torch.equal(openings.network(arch)(images), wanted)
-    assert (openings.kept.most_bytes, kept_bytes(openings)) == (50, 0)
+    assert (openings.cache.most_bytes, kept_bytes(openings)) == (50, 0)
     monkeypatch.setattr(net, "run_step", refuses)
     with pytest.raises(torch.OutOfMemoryError):
         openings.network(arch)(images)
@@ -191,22 +193,22 @@ def test_what_nobody_comes_to_any_more_is_forgotten():
     archs = some_archs(net.space, 0)
     openings.network(archs[0])(images)
     openings.expect(archs[1:3])
-    for _ in range(2 * TIDY):
+    for _ in range(2 * CLEANUP_INTERVAL):
         openings.network(archs[3])
     kept = {net.steps(arch)[:k] for arch in archs[:4] for k in range(net.shape.depth)}
-    assert set(openings._known) == kept
+    assert set(openings._prefixes) == kept
     openings.expect([])
-    openings.kept.shrink()
-    for _ in range(TIDY):
+    openings.cache.shrink()
+    for _ in range(CLEANUP_INTERVAL):
         openings.network(archs[3])
-    assert set(openings._known) == {net.steps(archs[3])[:k] for k in range(net.shape.depth)}
+    assert set(openings._prefixes) == {net.steps(archs[3])[:k] for k in range(net.shape.depth)}
 
 
 def test_there_is_room_by_threads_and_by_what_memory_there_is(monkeypatch, tmp_path):
     cpu, gib = torch.device("cpu"), 1 << 30
     monkeypatch.setattr("supernet.models.activation_cache.os.cpu_count", lambda: 8)
     monkeypatch.setattr("supernet.models.activation_cache.os.sysconf", lambda name: 1 << 18)
-    monkeypatch.setattr("supernet.models.activation_cache.LIMIT", tmp_path / "memory.max")
+    monkeypatch.setattr("supernet.models.activation_cache.MEMORY_LIMIT", tmp_path / "memory.max")
     for threads, limit, wanted in (
         (2, None, 2 * gib),
         (8, "max\n", 8 * gib),
@@ -229,7 +231,7 @@ def test_sent_to_another_process_nothing_is_kept_yet():
     with torch.inference_mode():
         wanted = openings.network(arch)(images)
         again = pickle.loads(pickle.dumps(openings))
-        assert (again.kept.bytes, again.kept.most_bytes) == (0, 123_456)
+        assert (again.cache.bytes, again.cache.most_bytes) == (0, 123_456)
         assert torch.equal(again.network(arch)(images), wanted)
 
 
@@ -250,7 +252,7 @@ def test_all_that_a_flow_holds_is_counted():
     whole = torch.zeros(2, 9, 8)
     parts = (torch.zeros(1, 4, 9, 9), torch.zeros(1, 4, 9, 9))
     chosen = torch.zeros(2, 8, dtype=torch.long)
-    places = Places(torch.zeros(2, 25, 8), torch.zeros(2, 9, dtype=torch.long), chosen)
+    places = RestoreSkipped(torch.zeros(2, 25, 8), torch.zeros(2, 9, dtype=torch.long), chosen)
     flow = Flow(whole[:, 1:], Exposed(parts, torch.zeros(2, 8)), (places,))
     tensors = (whole, *parts, flow.exposed.read, *places)
     assert flow_bytes(flow) == sum(each.numel() * each.element_size() for each in tensors)

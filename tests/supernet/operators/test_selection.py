@@ -22,10 +22,10 @@ from supernet.operators.selection import (
     MapSelector,
     choose,
     column_sums,
-    put_back,
+    compute_rows,
+    gather_tokens,
     row_importance,
-    rows_of,
-    take,
+    scatter_tokens,
 )
 from supernet.operators.selector_learning import divergence
 
@@ -131,14 +131,14 @@ def test_importance_of_a_row(cls):
 
 def test_take_and_put_back():
     x, index = noise(2, N, 5), torch.tensor([[0, 2, 3, 6], [1, 2, 4, 5]])
-    rows = rows_of(index, PREFIX, N)
-    taken = take(x, rows)
+    rows = compute_rows(index, PREFIX, N)
+    taken = gather_tokens(x, rows)
     assert taken.shape == (2, PREFIX + K, 5)
     assert torch.equal(taken[:, :PREFIX], x[:, :PREFIX])
     patches = index[..., None].expand(-1, -1, 5) + PREFIX
     assert torch.equal(taken[:, PREFIX:], x.gather(1, patches))
-    assert torch.equal(put_back(x, rows, taken), x)
-    whole = put_back(x, rows, -taken)
+    assert torch.equal(scatter_tokens(x, rows, taken), x)
+    whole = scatter_tokens(x, rows, -taken)
     for b in range(2):
         through = [*range(PREFIX), *(PREFIX + j for j in index[b].tolist())]
         signs = torch.tensor([[-1.0] if n in through else [1.0] for n in range(N)])

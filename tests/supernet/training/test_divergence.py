@@ -129,5 +129,5 @@ def test_weights_on_disk_that_are_not_finite_are_refused_by_name(tmp_path):
         load_weights(toy_supernet(), file)
     assert str(caught.value) == (
         f"{file}: blocks.1.norm1.bias is not finite: its training diverged; delete the file to "
-        "train anew"
+        "train again"
     )

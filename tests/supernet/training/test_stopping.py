@@ -17,9 +17,9 @@ from training_toys import random_loader, same_weights, toy_supernet, toy_task
 
 from space.utils.signals import (
     Terminated,
-    ask_to_stop,
     defer_signals,
     raise_on_sigterm,
+    request_stop,
     restore_handlers,
 )
 from supernet.training.sandwich import Sandwich
@@ -128,7 +128,7 @@ def test_in_a_thread_it_stops_after_the_step_when_it_is_asked(tmp_path, monkeypa
     def asking(self, *args):
         calls.append(None)
         if len(calls) == 3:
-            ask_to_stop()
+            request_stop()
         return call(self, *args)
 
     def training():
@@ -138,7 +138,7 @@ def test_in_a_thread_it_stops_after_the_step_when_it_is_asked(tmp_path, monkeypa
             met.append(error)
 
     with monkeypatch.context() as patch:
-        patch.setattr("space.utils.signals._asked", threading.Event())
+        patch.setattr("space.utils.signals._stop_requested", threading.Event())
         patch.setattr(Sandwich, "__call__", asking)
         thread = threading.Thread(target=training)
         thread.start()
@@ -172,7 +172,7 @@ def test_handlers_of_the_users_own_stay():
         with raise_on_sigterm(), defer_signals() as stop:
             for number in WHAT_FOLLOWS:
                 signal.raise_signal(number)
-            assert not stop.wanted
+            assert not stop.requested
         assert heard == list(WHAT_FOLLOWS)
     finally:
         for number, handler in before.items():
