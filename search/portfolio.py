@@ -16,7 +16,7 @@ from torch import Tensor
 from search.front.front import Front
 from search.front.front_file import FRONT, FrontEntry
 from search.problem.budget import parse_amount
-from search.problem.latency_names import is_latency, measured_name
+from search.problem.costs import is_latency, measured_name
 from search.utils.console import cell
 from space.arch_file import ArchFile, parse_arch
 from space.utils.atomic import make_folder, replacing

@@ -10,8 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from space.utils.errors import InputError, shown
-from space.utils.values import check_one_of, is_integer, is_number
+from space.utils.errors import InputError, check_one_of, is_integer, is_number, shown
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from search.problem.costs import FREE_COSTS
-from search.problem.latency_names import predicted_name
+from search.problem.costs import FREE_COSTS, predicted_name
 from search.problem.objectives import Objective
 from space.arch import Arch
 from space.arch_file import block_to_dict, read_blocks

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
-from space.utils.errors import InputError, shown
-from space.utils.values import check_one_of
+from space.utils.errors import InputError, check_one_of, shown
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

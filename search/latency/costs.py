@@ -8,8 +8,7 @@ from pathlib import Path
 
 from search.latency.table import LatencyTable
 from search.problem.budget import Budgets, parse_budget
-from search.problem.costs import FREE_COSTS, FreeCost
-from search.problem.latency_names import LATENCY, latency_name
+from search.problem.costs import FREE_COSTS, LATENCY, FreeCost, latency_name
 from search.problem.objectives import Objective, parse_objectives
 from search.problem.problem import Problem
 from space.arch import Arch, BlockArch

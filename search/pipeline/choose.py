@@ -12,7 +12,7 @@ from search.front.front_file import FrontEntry
 from search.pipeline.config import Config
 from search.pipeline.named_archs import read_archs
 from search.problem.budget import parse_amount
-from search.problem.latency_names import measured_name
+from search.problem.costs import measured_name
 from space.arch import Arch
 from space.baselines import baselines
 from space.space import SearchSpace

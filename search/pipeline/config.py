@@ -7,8 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from search.study.options import SearchOptions
 from search.utils.resources import Workers
-from space.utils.errors import InputError
-from space.utils.values import check_seed
+from space.utils.errors import InputError, check_seed
 from supernet.config import BackboneConfig, DataConfig
 from supernet.tasks.registry import DEFAULT_TASK, task_metrics
 from supernet.training.recipe import RetrainRecipe, SupernetRecipe

@@ -20,7 +20,7 @@ from search.pipeline.latencies import time_archs
 from search.pipeline.named_archs import read_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.pipeline.pack import load_subnet
-from search.problem.latency_names import is_latency
+from search.problem.costs import is_latency
 from search.utils.console import show_rows
 from space.arch_file import ArchFile, load_arch_file
 from space.cost import macs, params

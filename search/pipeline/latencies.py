@@ -17,7 +17,7 @@ from search.latency.subnets import make_forward_passes
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config
 from search.pipeline.run_folder import RunFolder
-from search.problem.latency_names import is_latency, measured_name
+from search.problem.costs import is_latency, measured_name
 from search.study.search_file import SEARCH_FILE, SearchFile
 from search.utils.console import print_line
 from space.arch import Arch

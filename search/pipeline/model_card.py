@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from search.front.front import Front
 from search.pipeline.config import Config
-from search.problem.latency_names import is_latency
+from search.problem.costs import is_latency
 from search.utils.console import cell
 from space.arch import BlockArch
 from space.arch_file import ArchFile

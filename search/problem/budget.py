@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from search.problem.costs import FREE_COSTS, FreeCost
-from search.problem.latency_names import LATENCY
+from search.problem.costs import FREE_COSTS, LATENCY, FreeCost
 from search.problem.objectives import NAME, Direction, Objective, direction_of
 from search.utils.units import SCALES, quantity
 from space.arch import Arch
 from space.cost import AdditiveCost
-from space.utils.errors import InputError, near, shown
-from space.utils.values import is_number
+from space.utils.errors import InputError, is_number, near, shown
 from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:

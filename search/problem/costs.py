@@ -1,4 +1,4 @@
-"""Free costs: computed from arch and shape, without running anything."""
+"""Costs: free ones, computed from arch and shape without running anything; names of latencies."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from space.cost import (
 from space.shape import BackboneShape
 
 Cost = Callable[[Arch, BackboneShape], float]
+
+LATENCY = "latency_ms"
+_MEASURED = "measured_"
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,24 @@ FREE_COSTS = {
         FreeCost("activation_memory", activation_memory),
     )
 }
+
+
+def latency_name(table: str) -> str:
+    """Return the cost's name by a table, of several: `latency_ms@NAME`."""
+    return f"{LATENCY}@{table}"
+
+
+def is_latency(name: str) -> bool:
+    """Return whether a cost is called `latency_ms` or `latency_ms@NAME`."""
+    return name.partition("@")[0] == LATENCY
+
+
+def measured_name(cost: str) -> str:
+    """Return the name of the metric that measures a latency: `measured_latency_ms`."""
+    return _MEASURED + cost
+
+
+def predicted_name(metric: str) -> str | None:
+    """Return the cost that a measured latency measures; None for other metrics."""
+    cost = metric.removeprefix(_MEASURED)
+    return cost if cost != metric and is_latency(cost) else None

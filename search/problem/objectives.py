@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from search.problem.costs import FREE_COSTS
-from search.problem.latency_names import is_latency, predicted_name
+from search.problem.costs import FREE_COSTS, is_latency, predicted_name
 from space.arch import Arch
-from space.utils.errors import InputError, cut, near, shown
-from space.utils.values import check_one_of
+from space.utils.errors import InputError, check_one_of, cut, near, shown
 from supernet.tasks.registry import directions as task_directions
 from supernet.tasks.registry import task_metrics
 

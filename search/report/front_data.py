@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from search.problem.costs import FREE_COSTS
-from search.problem.latency_names import is_latency
+from search.problem.costs import FREE_COSTS, is_latency
 from search.report.networks import Network
 from search.report.score import Score, choose_score
 from search.report.search_result import SearchResult

@@ -12,7 +12,7 @@ from search.front.front_file import FrontEntry
 from search.pipeline.choose import Purpose
 from search.pipeline.network_folder import ARCH, read_failure
 from search.pipeline.run_folder import CONFIG, read_values, section
-from search.problem.latency_names import is_latency
+from search.problem.costs import is_latency
 from search.report.training_log import Row, read_log
 from space.arch import Arch
 from space.arch_file import load_arch_file

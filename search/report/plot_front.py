@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from search.problem.latency_names import is_latency
+from search.problem.costs import is_latency
 from search.problem.paired_error import INSIGNIFICANT
 from search.report.front_data import FrontData, Point, RetrainedPoint
 from search.report.style import BLUE, GREEN, INK, ORANGE, OUTSIDE, PALE, PURPLE, RC

@@ -8,8 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from space.utils.errors import InputError, one_line
-from space.utils.values import is_integer, is_number
+from space.utils.errors import InputError, is_integer, is_number, one_line
 
 Row = dict[str, float]
 

@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from search.evaluators.time_limit import check_limit
 from search.utils.resources import RayConfig, Workers
-from space.utils.errors import InputError, shown
-from space.utils.values import is_integer
+from space.utils.errors import InputError, is_integer, shown
 
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 

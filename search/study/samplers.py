@@ -14,8 +14,7 @@ import optuna
 
 from search.problem.problem import Problem
 from search.study.evolution_sampler import EvolutionSampler
-from space.utils.errors import InputError, near, one_line, shown
-from space.utils.values import check_one_of
+from space.utils.errors import InputError, check_one_of, near, one_line, shown
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from search.problem.problem import Problem
 from search.study.options import SearchOptions
 from search.study.samplers import SamplerChoice
 from space.arch import Arch
-from space.utils.errors import InputError, shown
-from space.utils.values import check_seed, is_integer
+from space.utils.errors import InputError, check_seed, is_integer, shown
 
 
 @dataclass(frozen=True)

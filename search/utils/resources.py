@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from space.utils.errors import InputError, shown
-from space.utils.values import is_integer
+from space.utils.errors import InputError, is_integer, shown
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,8 @@ from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
 from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, parse_blocks
 from space.shape import BackboneShape
 from space.state import State, Tokens
-from space.utils.errors import shown
+from space.utils.errors import is_integer, shown
 from space.utils.reader import Reader
-from space.utils.values import is_integer
 
 CONV_TAPS = {"conv2d": 9, "conv1d": 3}
 

@@ -1,12 +1,16 @@
-"""The error of invalid input, and the formatting of its message."""
+"""The error of invalid input, the formatting of its message, and checks of single values."""
 
 import difflib
 import reprlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 LONGEST = 80
 LONGEST_REASON = 300
+# torch's generators take seeds of at most 64 bits.
+SEED_BITS = 64
 
 _brief = reprlib.Repr()
 _brief.maxlevel = 3
@@ -73,3 +77,31 @@ def cut(text: str, longest: int = LONGEST) -> str:
     """Shorten a text in the middle."""
     half = (longest - 3) // 2
     return text if len(text) <= longest else f"{text[:half]}...{text[-half:]}"
+
+
+def check_one_of(name: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse a value that is not one of `known`; suggests the nearest."""
+    if value not in known:
+        hint = near(value, list(known)) if isinstance(value, str) else ""
+        raise InputError(f"{name} must be one of {', '.join(known)}, got {shown(value)}{hint}")
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Return whether `value` is an int and not a bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether `value` is a finite number and not a bool."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # False also for integers that overflow a float.
+    return abs(value) <= sys.float_info.max
+
+
+def check_seed(value: object, name: str = "seed") -> None:
+    """Refuse a seed that one of the random generators does not accept."""
+    if not is_integer(value) or not 0 <= value < 1 << SEED_BITS:
+        raise InputError(
+            f"{name}: must be an integer of 0 to 2^{SEED_BITS} - 1, got {shown(value)}"
+        )

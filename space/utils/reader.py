@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from space.utils.errors import InputError, near, one_line, shown
-from space.utils.values import check_one_of, is_integer, is_number
+from space.utils.errors import (
+    InputError,
+    check_one_of,
+    is_integer,
+    is_number,
+    near,
+    one_line,
+    shown,
+)
 from space.utils.yaml_file import Document, Place, dotted, read_yaml
 
 T = TypeVar("T")

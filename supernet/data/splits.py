@@ -12,8 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
 from torchvision.transforms import Compose, Grayscale
 
-from space.utils.errors import InputError
-from space.utils.values import check_seed
+from space.utils.errors import InputError, check_seed
 from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.data.loaders import Images, Indices, ShuffledBatches, make_evaluation_loader
 from supernet.data.sources import Source, open_sources

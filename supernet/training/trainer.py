@@ -18,9 +18,8 @@ import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from space.utils.errors import InputError, naming, one_line
+from space.utils.errors import InputError, check_seed, naming, one_line
 from space.utils.signals import ProcessLostError, Stop, defer_signals
-from space.utils.values import check_seed
 from supernet.data.loaders import Batch, ShuffledBatches, UserBatches, seed_all
 from supernet.models.elastic import ElasticViT
 from supernet.process_group import Processes
