@@ -20,8 +20,7 @@ import torch
 from peaks import peak_bytes
 
 from search.latency.conditions import Conditions
-from search.latency.measure import device_name, get_synchronize, time_interleaved
-from search.latency.subnets import compile_subnet
+from search.latency.measure import compile_subnet, device_name, get_synchronize, time_interleaved
 from space import Arch, BackboneShape, BlockArch, Pool, SearchSpace, macs
 from space.arch import Grid
 from supernet import Supernet, backbone_shape, extract

@@ -131,7 +131,7 @@ def _archs(initial: Iterable[Arch] | None) -> tuple[Arch, ...] | None:
 
 def _run(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
     """Run a search to its end, in this process or on workers, and save its front."""
-    workers, limit = search.options.evaluators(), search.options.time_limit
+    workers = search.options.evaluators()
     with reporting_status(search.folder, on_event) as report:
         if workers == 0:
             front = search_here(search, make_evaluate, report)
@@ -139,7 +139,7 @@ def _run(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> F
             # Ray is slow to import, and not needed without workers.
             from search.distributed.tune import search_with_workers  # noqa: PLC0415
 
-            front = search_with_workers(search, make_evaluate, report, workers, limit)
+            front = search_with_workers(search, make_evaluate, report, workers)
     if search.folder is not None:
         front.save(search.folder / FRONT)
     return front

@@ -5,9 +5,7 @@ Slow imports are inside the `try` that handles Ctrl-C.
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import signal
 import sys
 import time
@@ -61,22 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """Run `main` as the console script, and exit without teardown."""
-    code: int | None = None
-
-    def skip_teardown() -> None:
-        if code is not None:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-    # Registered first, hence called last. Python's teardown of torch would take a second or two.
-    atexit.register(skip_teardown)
-    code = main()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A signal still ends an exit function that hangs.
-        signal.signal(number, lambda *_: os._exit(code))
-    sys.exit(code)
+    """Run `main` as the console script."""
+    sys.exit(main())
 
 
 def _silence_warnings() -> None:

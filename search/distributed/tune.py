@@ -39,7 +39,6 @@ def search_with_workers(
     make_evaluate: Callable[[], Evaluate],
     on_event: OnProgress,
     workers: Workers,
-    time_limit: float | None = None,
 ) -> Front:
     """Run a search with evaluators in other processes.
 
@@ -48,7 +47,6 @@ def search_with_workers(
         make_evaluate: Makes `evaluate`; sent to each node once and called in each worker.
         on_event: Called with the progress, a few times a second.
         workers: Number of workers, and the resources of each.
-        time_limit: Seconds after which an evaluation has failed; None for no limit.
 
     Raises:
         InputError: The search cannot be opened or continued, or no worker can evaluate.
@@ -73,7 +71,7 @@ def search_with_workers(
                     "study": study,
                     "make_evaluate": [put(make_evaluate)],
                     "gpus": started.gpus,
-                    "time_limit": time_limit,
+                    "time_limit": search.options.time_limit,
                 }
                 tune = ray.remote(run_tune).options(**options, max_retries=RETRIES)
                 task = tune.remote(arguments, started, folder)

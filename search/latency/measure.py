@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import random
 import re
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import nn
+from torch import Tensor, nn
 
+from search.latency.conditions import Conditions
+from space.arch import Arch
 from space.utils.errors import InputError
+from supernet.models.subnet import extract
+from supernet.models.supernet import Supernet
 
 K = TypeVar("K", bound=Hashable)
+Forward = Callable[[Tensor], Tensor]
 
 WARM_UP = 3
 CPU_INFO = Path("/proc/cpuinfo")
@@ -154,3 +161,51 @@ def make_images(model: nn.Module, batch: int) -> torch.Tensor:
     parameter = next(model.parameters())
     size = (batch, model.in_chans, *model.patch_embed.img_size)  # type: ignore[union-attr, misc]
     return torch.randn(size, device=parameter.device, dtype=parameter.dtype)
+
+
+def make_conditions(
+    device: torch.device, batch: int, dtype: str | None, compiled: bool
+) -> Conditions:
+    """Make the conditions of a measurement; the default dtype is the device's usual one.
+
+    Raises:
+        InputError: The batch size or the dtype is invalid.
+    """
+    usual = "bfloat16" if device.type == "cuda" else "float32"
+    return Conditions(device_name(device), batch, dtype or usual, compiled)  # type: ignore[arg-type]
+
+
+def make_forward_passes(
+    supernet: Supernet, archs: Iterable[Arch], conditions: Conditions, device: torch.device
+) -> dict[str, Callable[[], object]]:
+    """Make forward passes of subnets, by identity, which share the supernet's weights.
+
+    Args:
+        supernet: Supernet, not modified.
+        archs: Archs of its space.
+        conditions: Batch size, precision and whether to compile.
+        device: Device to run on.
+    """
+    net = copy.deepcopy(supernet).to(device, getattr(torch, conditions.dtype))
+    net.eval().requires_grad_(False)
+    images = make_images(net, conditions.batch)
+    runs: dict[str, Callable[[], object]] = {}
+    for arch in archs:
+        subnet: Forward = extract(net, arch, share=True)
+        if conditions.compiled:
+            subnet = compile_subnet(subnet, images.device)
+        runs[supernet.space.identity(arch)] = partial(_forward, subnet, images)
+    return runs
+
+
+def compile_subnet(subnet: Forward, device: torch.device) -> Forward:
+    """Compile a subnet as one graph; on a GPU as a CUDA graph, without launch overhead."""
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    # Subnets share their code: without isolation, each call would check the guards of all others.
+    options: dict[str, Any] = {"mode": mode, "isolate_recompiles": True}
+    return torch.compile(subnet, fullgraph=True, dynamic=False, **options)
+
+
+def _forward(subnet: Forward, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return subnet(images)

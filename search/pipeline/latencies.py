@@ -12,8 +12,7 @@ from rich.console import Console
 from search.front.front import Front
 from search.front.front_file import FrontEntry
 from search.latency.costs import match_tables, read_tables
-from search.latency.measure import device_name, remove_drift, time_rounds
-from search.latency.subnets import make_forward_passes
+from search.latency.measure import device_name, make_forward_passes, remove_drift, time_rounds
 from search.latency.table import LatencyTable
 from search.pipeline.config import Config
 from search.pipeline.run_folder import RunFolder

@@ -13,9 +13,14 @@ from rich.console import Console
 from search.latency.conditions import Conditions
 from search.latency.design import design_archs, draw_held_out
 from search.latency.fit import TOO_FAR, Error, fit_terms, kendall_tau
-from search.latency.measure import Timing, remove_drift, time_rounds
+from search.latency.measure import (
+    Timing,
+    make_conditions,
+    make_forward_passes,
+    remove_drift,
+    time_rounds,
+)
 from search.latency.profile_log import RoundLog
-from search.latency.subnets import make_conditions, make_forward_passes
 from search.latency.table import LatencyTable, MeasuredArch, check_name
 from search.latency.terms import list_terms
 from search.pipeline.context import RunContext

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -49,17 +48,6 @@ def register(new: Operator[Any, Any]) -> None:
         if key in taken:
             raise InputError(f"operator {key!r}: there is one of that name")
     _set(tuple(sorted((*_operators, new), key=lambda each: each.kind == "attention")))
-
-
-@contextmanager
-def registered(new: Operator[Any, Any]) -> Iterator[None]:
-    """Register an operator inside the context."""
-    before = _operators
-    register(new)
-    try:
-        yield
-    finally:
-        _set(before)
 
 
 def cached(size: int) -> Callable[[F], F]:

@@ -66,9 +66,20 @@ class ThinTokens(TokenOperator):
 
 
 @contextmanager
+def registered_in_space(operator):
+    """Registers an operator with the space alone, within a context."""
+    before = space_registry.operators()
+    space_registry.register(operator)
+    try:
+        yield
+    finally:
+        space_registry._set(before)
+
+
+@contextmanager
 def registered():
     """Registers `thin` within a context."""
-    with space_registry.registered(Thin()):
+    with registered_in_space(Thin()):
         registry._operators["thin"] = ThinTokens()
         try:
             yield

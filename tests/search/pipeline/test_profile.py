@@ -9,8 +9,7 @@ from stages_config import CONFIG
 from search import Front
 from search.cli.main import main
 from search.latency import measure as measuring
-from search.latency.measure import device_name
-from search.latency.subnets import make_conditions, make_forward_passes
+from search.latency.measure import device_name, make_conditions, make_forward_passes
 from search.latency.table import LatencyTable
 from search.pipeline.named_archs import file_stem
 from space import SearchSpace, load_arch_file

@@ -6,13 +6,13 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 from space_toys import deit_small
-from toy_operator import Thin
+from toy_operator import Thin, registered_in_space
 
 from space import Arch, BlockArch, Genes, Pool, SearchSpace
 from space.arch_file import block_to_dict, read_blocks
 from space.cost import block_cost
 from space.operators.base import FREE
-from space.operators.registry import operator, operators, registered
+from space.operators.registry import operator, operators
 from space.operators.skipping import Skip
 from space.operators.walk import advance, initial_state, trace, turns
 from space.utils.reader import Reader
@@ -40,7 +40,7 @@ def test_every_operator_is_under_contract():
 def one(request):
     """An operator, and a space of it alone."""
     known = request.param in {each.name for each in operators()}
-    with nullcontext() if known else registered(Thin()):
+    with nullcontext() if known else registered_in_space(Thin()):
         section = {request.param: SECTIONS[request.param]}
         yield operator(request.param), SearchSpace.from_dict(section, SHAPE)
 
@@ -81,7 +81,7 @@ def test_its_choice_leaves_those_of_others_alone(one):
         "share": "shared",
         "thin": True,
     }
-    with nullcontext() if each.name == "thin" else registered(Thin()):
+    with nullcontext() if each.name == "thin" else registered_in_space(Thin()):
         block = BlockArch()
         for other in operators():
             block = other.put(block, others[other.name])
@@ -200,7 +200,7 @@ def test_choices_of_several_operators_from_outside_stand_beside_each_other():
     class Other(Thin):
         name = field = "other"
 
-    with registered(Thin()), registered(Other()):
+    with registered_in_space(Thin()), registered_in_space(Other()):
         thin, other = operator("thin"), operator("other")
         both = other.put(thin.put(BlockArch(skip=0.5), True), True)
         assert (thin.choice(both), other.choice(both), both.skip) == (True, True, 0.5)

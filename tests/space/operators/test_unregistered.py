@@ -4,16 +4,16 @@ import pickle
 
 import pytest
 from space_toys import deit_small
-from toy_operator import Thin, ThinAxis
+from toy_operator import Thin, ThinAxis, registered_in_space
 
 from space import Arch, BlockArch, InputError, SearchSpace
-from space.operators.registry import operator, registered
+from space.operators.registry import operator
 
 SHAPE = deit_small()
 
 
 def test_a_pickled_space_is_refused_where_its_operator_is_not_registered():
-    with registered(Thin()):
+    with registered_in_space(Thin()):
         space = SearchSpace(SHAPE, {"thin": ThinAxis((1, 2))})
         data = pickle.dumps(space)
         assert pickle.loads(data) == space
