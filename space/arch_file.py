@@ -185,7 +185,7 @@ def _read_input(reader: Reader) -> dict[str, Any]:
                 raise each.error(f"must be channels, height and width, got {shown(each.value)}")
         elif key in ("mean", "std"):
             for channel in each.items(least=1):
-                channel.number()
+                channel.number(least=None)
         elif key == "crop_pct":
             each.positive()
         else:

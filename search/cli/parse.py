@@ -230,5 +230,6 @@ def _show_help(words: list[str]) -> NoReturn:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('tokennas')}")
-    parser.parse_known_args(words)
+    if words[0].startswith("-"):
+        parser.parse_known_args(words)
     raise InputError(f"unknown command {shown(words[0])}; must be one of {', '.join(COMMANDS)}")

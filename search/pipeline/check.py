@@ -48,7 +48,7 @@ def check(run: RunContext) -> None:
         if not (folder.search.with_name(name) / SEARCH_FILE).exists():
             raise InputError(f"search.reuse: there is no search {name!r} in {folder.search.parent}")
     # The archs to retrain are not known yet, but their folders are.
-    names = ["full"] * config.retrain.full + config.retrain.budgets
+    names = list(dict.fromkeys(["full"] * config.retrain.full + config.retrain.budgets))
     check_names(names)
     for name in names:
         folder.check(stage_path(config, name), RETRAIN_SECTIONS)

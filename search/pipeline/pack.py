@@ -139,7 +139,7 @@ class Packer:
 def is_package(folder: Path) -> bool:
     """Return whether a path is the folder of an exported network, and holds nothing else."""
     names = {ARCH, CONFIG, CARD, RECORD_FILE, *(each.file for each in FORMATS.values())}
-    if folder.is_symlink() or not folder.is_dir():
+    if folder.is_symlink() or not (folder / ARCH).is_file():
         return False
     return all(each.name in names or each.match(".*.part") for each in folder.iterdir())
 

@@ -25,6 +25,7 @@ from search.problem.paired_error import describe_leads
 from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions
+from search.study.samplers import parse_sampler
 from search.study.session import OnProgress
 from search.study.session import Progress as State
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
@@ -43,6 +44,7 @@ def search(run: RunContext) -> Front:
             empty.
     """
     config, console = run.config.search, run.console
+    sampler = parse_sampler({"name": config.sampler, **config.sampler_args})
     tables = run.load_trained().tables
     for table in tables:
         print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
@@ -71,7 +73,7 @@ def search(run: RunContext) -> Front:
             problem,
             {"reuse": [str(run.folder.search.with_name(name)) for name in config.reuse]},
             trials=config.trials,
-            sampler={"name": config.sampler, **config.sampler_args},
+            sampler=sampler,
             folder=run.folder.search,
             on_event=on_event,
         )

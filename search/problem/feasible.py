@@ -40,8 +40,11 @@ class FeasibleArchs:
         """
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
+                # A budget this small, without a unit, was probably meant in per cent.
+                bare = limit.name in ("macs", "params") and limit.most <= 100
+                hint = f"; per cents are written as {limit.name}=70%" if bare else ""
                 raise InputError(
-                    f"budget {limit}: no arch is that cheap; {self._describe_ranges()}"
+                    f"budget {limit}: no arch is that cheap; {self._describe_ranges()}{hint}"
                 )
         if len(self._bands) == len(self.budget.limits) < 2:
             return

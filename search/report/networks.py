@@ -18,7 +18,7 @@ from space.arch import Arch
 from space.arch_file import load_arch_file
 from space.cost import macs, params
 from space.shape import BackboneShape
-from space.utils.errors import naming
+from space.utils.errors import is_number, naming
 from space.utils.reader import Reader
 
 
@@ -197,10 +197,12 @@ def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
 
 
 def _read_speed(reader: Reader) -> SpeedFigure:
-    values = reader.mapping(
-        "value", device=None, batch=None, dtype=None, compiled=None, measured=False
-    )
-    batch = values["batch"].value
-    parts = (values["device"].value, batch and f"batch {batch}", values["dtype"].value)
+    if is_number(reader.value):  # earlier versions stored the number alone
+        return SpeedFigure(float(reader.value))
+    entries, values = reader.entries(), reader.plain_mapping()
+    if "value" not in entries:
+        raise reader.error("missing 'value'")
+    batch = f"batch {values['batch']}" if "batch" in values else None
+    parts = (values.get("device"), batch, values.get("dtype"))
     conditions = ", ".join(str(each) for each in parts if each is not None)
-    return SpeedFigure(values["value"].number(), conditions, values["measured"].value is True)
+    return SpeedFigure(entries["value"].number(), conditions, values.get("measured") is True)

@@ -72,6 +72,7 @@ class SamplerChoice:
     def __post_init__(self) -> None:
         check_one_of("sampler", self.name, tuple(SAMPLERS))
         names = [] if self.is_own else [*inspect.signature(self._optuna_class).parameters]
+        names = [name for name in names if name != "seed"]
         for name in self.arguments:
             if name == "seed":
                 raise InputError(f"sampler {self.name}: it has the search's seed; give search.seed")
@@ -109,7 +110,7 @@ class SamplerChoice:
     def ahead(self) -> int:
         """Number of proposals that do not depend on each other's results."""
         # A genetic sampler breeds a whole generation from the same parents.
-        return int(self._arguments.get("population_size", self.spec.ahead))
+        return int(self._arguments.get("population_size") or self.spec.ahead)
 
     @contextmanager
     def limit_threads(self) -> Iterator[None]:

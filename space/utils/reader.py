@@ -97,10 +97,12 @@ class Reader:
             raise self.error(f"must be an integer {limits}, got {shown(value)}")
         return value
 
-    def number(self, least: float = 0.0) -> float:
-        if not is_number(self.value) or self.value < least:
-            raise self.error(f"must be a number of at least {least:g}, got {shown(self.value)}")
-        return float(self.value)
+    def number(self, least: float | None = 0.0) -> float:
+        value = self.value
+        if not is_number(value) or (least is not None and value < least):
+            bound = "" if least is None else f" of at least {least:g}"
+            raise self.error(f"must be a number{bound}, got {shown(value)}")
+        return float(value)
 
     def positive(self) -> float:
         if self.number() == 0:

@@ -54,6 +54,8 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
                 if time.monotonic() > saved + SAVE_SECONDS:  # a kill loses a minute of the check
                     _write_digests(digest_file, checked.union(good))
                     saved = time.monotonic()
+                    if not console.is_terminal:
+                        console.print(f"{len(good):,} of {total:,} images opened")
     finally:
         pool.shutdown(cancel_futures=True)
         if good:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import PIL
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 
@@ -57,8 +57,11 @@ class DatasetReader:
             with self._reader[i][0] as file:
                 return to_rgb(Image.open(file))
         except Exception as error:  # Pillow raises many types for damaged files
+            reason = one_line(error)
+            if isinstance(error, UnidentifiedImageError):  # Pillow shows the file object's repr
+                reason = "it is of no format that Pillow knows, or cut off at its beginning"
             raise InputError(
-                f"{self._name(i)}: image {i} of {self._split} cannot be read: {one_line(error)}"
+                f"{self._name(i)}: image {i} of {self._split} cannot be read: {reason}"
             ) from None
 
     def digest(self, i: int) -> int:

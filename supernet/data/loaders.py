@@ -107,9 +107,8 @@ class ShuffledBatches:
         order = np.random.default_rng((self.images.seed, epoch)).permutation(len(self.images))
         # The batches of all processes, joined, equal the batch of a training by one process.
         size, count, rank = self.batch, self.processes.count, self.processes.rank
-        keys = [(epoch, int(position)) for position in order]
         starts = [(step * count + rank) * size for step in range(first, self.steps)]
-        batches = [keys[start : start + size] for start in starts]
+        batches = [[(epoch, int(i)) for i in order[start : start + size]] for start in starts]
         for batch in _Loader(self.images, batches, self.workers):
             yield Batch(*batch)
 

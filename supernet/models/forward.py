@@ -90,16 +90,28 @@ class ElasticCore(VisionTransformer):
         self.shape, self.arch = shape, arch
         self._default_steps = None if arch is None else plan(arch, shape)
 
-    def forward(self, x: Tensor, arch: Arch | None = None, **masks: Any) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self,
+        x: Tensor,
+        arch: Arch | None = None,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+    ) -> Tensor:
         """Map images (B, C, H, W) to logits (B, classes).
 
         Raises:
             InputError: No arch is given, it does not fit, or an attention mask is given.
         """
-        return self.forward_head(self.forward_features(x, arch, **masks))
+        check_no_mask(attn_mask, is_causal)
+        return self.forward_head(self.forward_features(x, arch))
 
     def forward_features(  # type: ignore[override]
-        self, x: Tensor, arch: Arch | None = None, observe: Observer | None = None, **masks: Any
+        self,
+        x: Tensor,
+        arch: Arch | None = None,
+        observe: Observer | None = None,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
     ) -> Tensor:
         """Map images (B, C, H, W) to the normed tokens (B, N', D) after the last block.
 
@@ -107,12 +119,12 @@ class ElasticCore(VisionTransformer):
             x: Images.
             arch: The arch to run; the default one if None.
             observe: Called with queries and keys of blocks, see `Observer`.
-            masks: timm's `attn_mask` and `is_causal`; masks are refused.
+            attn_mask, is_causal: timm's arguments; masks are refused.
 
         Raises:
             InputError: No arch is given, it does not fit, or an attention mask is given.
         """
-        check_no_mask(**masks)
+        check_no_mask(attn_mask, is_causal)
         x = self.run_blocks(self.embed(x), self.steps(arch), observe)
         return self.norm(x)  # type: ignore[no-any-return]
 

@@ -6,10 +6,10 @@ ignores trailing bytes, and loads a file with a flipped bit without an error.
 
 from __future__ import annotations
 
-import io
 from hashlib import sha256
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
@@ -42,13 +42,12 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
     Raises:
         InputError: The checkpoint cannot be written; the old one is kept.
     """
-    # In memory first: torch would hide the error of a full disk behind its own.
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    data = buffer.getbuffer()
     with replacing(path, previous_path(path)) as file:
-        file.write(data)
-        file.write(MARK + sha256(data).digest())
+        hashing_file = _HashingFile(file)
+        torch.save(state, hashing_file)  # type: ignore[arg-type]
+        if hashing_file.failure is not None:
+            raise hashing_file.failure
+        file.write(MARK + hashing_file.hash.digest())
 
 
 def load_checkpoint(path: Path) -> LoadedCheckpoint:
@@ -80,15 +79,38 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
     return LoadedCheckpoint(state, notes)
 
 
+class _HashingFile:
+    """A file that hashes what is written, and keeps a failure, which torch would hide."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.hash = sha256()
+        self.failure: BaseException | None = None
+        self._file = file
+
+    def write(self, data: Any) -> int:
+        if self.failure is None:
+            try:
+                self._file.write(data)
+                self.hash.update(data)
+            except BaseException as error:
+                self.failure = error
+        return memoryview(data).nbytes
+
+    def flush(self) -> None:
+        """Do nothing: the file is flushed once, when it is complete."""
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = path.read_bytes()
-        end = data.rfind(MARK)
-        if end < 0:
-            raise ValueError("it does not end with its checksum, so it was cut")
-        if sha256(memoryview(data)[:end]).digest() != data[end + len(MARK) :]:
-            raise ValueError("its checksum does not fit, so it was changed")
-        state: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            end = data.rfind(MARK)
+            if end < 0:
+                raise ValueError("it does not end with its checksum, so it was cut")
+            with memoryview(data) as view, view[:end] as content:
+                digest = sha256(content).digest()
+            if digest != data[end + len(MARK) :]:
+                raise ValueError("its checksum does not fit, so it was changed")
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged files
         raise InputError(one_line(error)) from None
     if not isinstance(state, dict):

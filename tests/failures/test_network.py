@@ -10,7 +10,7 @@ import pytest
 from ray_cluster import children_of
 from searching import search
 
-from search.distributed.ray_api import OWN
+from search.distributed.ray_api import LOCAL_ENV
 
 pytestmark = pytest.mark.cluster
 
@@ -90,11 +90,11 @@ def test_our_own_ray_listens_to_this_machine_alone_and_asks_for_a_token(tmp_path
         if progress.workers and not joined:
             seen.update(listening([os.getpid(), *children_of(os.getpid())]))
             address = ray.get_runtime_context().gcs_address
-            for token in (OWN["RAY_AUTH_TOKEN"], "0" * 64):
+            for token in (LOCAL_ENV["RAY_AUTH_TOKEN"], "0" * 64):
                 joined[token] = joins(address, token)
 
     search(tmp_path, 20, workers=1, seconds=0.2, on_event=look)
     assert len(seen) >= 3, "the raylet, the workers and the GCS"
     assert [place for place in seen if not place[0].is_loopback] == []
-    assert joined == {OWN["RAY_AUTH_TOKEN"]: True, "0" * 64: False}
+    assert joined == {LOCAL_ENV["RAY_AUTH_TOKEN"]: True, "0" * 64: False}
     assert (file.exists() and file.read_bytes()) == before

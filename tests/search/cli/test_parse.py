@@ -178,6 +178,12 @@ def test_help_teaches(argv, capsys):
     assert "tokennas" in capsys.readouterr().out
 
 
+def test_an_unknown_command_is_no_call_for_help(capsys):
+    with pytest.raises(InputError, match="unknown command 'runn'; must be one of run, train"):
+        parse_call(["runn", "--help"])
+    assert capsys.readouterr().out == ""
+
+
 def test_the_help_of_a_command_shows_what_it_uses_and_that_of_run_shows_all(capsys):
     shown = {}
     for name in COMMANDS:

@@ -89,6 +89,8 @@ def test_only_what_the_export_wrote_of_other_archs_goes(front, exported):
         (exported / stem / "model.onnx").write_bytes(b"graph")
     (exported / old[0] / ".model.onnx.0123abcd.part").write_bytes(b"half of a graph")
     (exported / old[2] / "notes.txt").write_text("mine")
+    (exported / old[3]).mkdir()
+    (exported / old[3] / "README.md").write_text("mine, without an arch file")
     before = {path for path in exported.rglob("*") if path.is_file()}
     told = [*remove_stale(exported, now)]
     gone = before - set(exported.rglob("*"))
@@ -102,7 +104,8 @@ def test_only_what_the_export_wrote_of_other_archs_goes(front, exported):
         "notes.txt",
     }
     assert f"archs removed, which are no longer on the front: {len(old) - 1}" in told
-    assert sum("but kept" in line for line in told) == 2
+    assert (exported / old[3] / "README.md").exists()
+    assert sum("but kept" in line for line in told) == 3
     assert not [line for line in remove_stale(exported, now) if "removed" in line]
 
 

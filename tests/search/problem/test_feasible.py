@@ -72,6 +72,18 @@ def test_the_refusal_shows_the_range_of_the_space():
     assert "\n" not in str(caught.value)
 
 
+def test_per_cents_without_their_sign_are_guessed_at():
+    space = toy_space()
+
+    def refusal(budget):
+        with pytest.raises(InputError) as caught:
+            FeasibleArchs(space, parse_budget(budget, space)).check(np.random.default_rng(0))
+        return str(caught.value)
+
+    assert refusal("macs=70").endswith("; per cents are written as macs=70%")
+    assert "per cents are written" not in refusal("macs=1M")
+
+
 def test_budgets_that_each_have_archs_are_refused_where_they_have_none_together():
     space = toy_space()
     # What shares most has fewest parameters; what skips and pools most has fewest MACs.

@@ -21,7 +21,7 @@ from search.report.run_results import read_run
 from search.report.score import Score
 from search.report.summary import describe_loading
 from search.run import run_search
-from space import InputError, load_arch_file, macs, params
+from space import InputError, load_arch_file, macs, params, save_arch
 
 PICTURES = {
     "front.png",
@@ -94,6 +94,13 @@ def test_rows_are_the_figures_of_the_arch_files(copy: Path) -> None:
         assert (copy / cells["file"][i]).exists()
     assert [len(row) for row in final.rows] == [len(final.columns)] * 4
     assert "cpu, batch 64, float32" in page
+
+
+def test_speeds_of_earlier_versions_are_numbers_alone(copy: Path) -> None:
+    path = copy / "retrain" / "main" / "50%" / "arch.yaml"
+    file = load_arch_file(path)
+    save_arch(path=path, **vars(file) | {"metrics": file.metrics | {"images_per_second": 4321.0}})
+    assert "4,321" in report(copy)[0]
 
 
 def test_two_lines_load_the_best_subnet(whole: Path) -> None:

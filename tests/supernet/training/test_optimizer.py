@@ -4,7 +4,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 from training_toys import random_loader, toy_supernet, toy_task
 
-from supernet.training.optimizer import clip_gradients, split_parameters
+from space import InputError
+from supernet.training.optimizer import check_optimizer, clip_gradients, split_parameters
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
 
@@ -30,6 +31,14 @@ def test_each_group_is_clipped_by_its_own_norm_as_torch_does(most):
         for one, other in zip(groups[name], untouched[name], strict=True)
     ]
     assert all(changed) if most == 0.01 else not any(changed)
+
+
+def test_an_optimiser_for_gpus_passes_a_check_on_a_machine_without_one():
+    check_optimizer(SupernetRecipe(optimizer="fusedadamw"))
+    with pytest.raises(InputError, match=r"optimizer: unknown 'fusedadamv'; did you mean"):
+        check_optimizer(SupernetRecipe(optimizer="fusedadamv"))
+    with pytest.raises(InputError, match=r"optimizer_args: adamw cannot be built with .*'wrong'"):
+        check_optimizer(SupernetRecipe(optimizer_args={"wrong": 1}))
 
 
 def test_a_group_without_gradients_has_no_norm():
