@@ -7,34 +7,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from supernet.backbones.vit import backbone_shape, check_backbone, create_backbone
-    from supernet.models.elastic import ElasticViT
-    from supernet.models.subnet import create_subnet, extract
-    from supernet.models.supernet import Supernet
-    from supernet.models.timm_registry import tokennas_vit
-    from supernet.tasks.classification import Classification
-    from supernet.training.recipe import RetrainRecipe, SupernetRecipe
-    from supernet.training.retrain import retrain
-    from supernet.training.train_supernet import train_supernet
-    from supernet.weights import load_weights, save_weights
-
-__all__ = [
-    "Classification",
-    "ElasticViT",
-    "RetrainRecipe",
-    "Supernet",
-    "SupernetRecipe",
-    "backbone_shape",
-    "check_backbone",
-    "create_backbone",
-    "create_subnet",
-    "extract",
-    "load_weights",
-    "retrain",
-    "save_weights",
-    "tokennas_vit",
-    "train_supernet",
-]
+    from supernet.backbones.vit import backbone_shape as backbone_shape
+    from supernet.backbones.vit import check_backbone as check_backbone
+    from supernet.backbones.vit import create_backbone as create_backbone
+    from supernet.models.elastic import ElasticViT as ElasticViT
+    from supernet.models.subnet import create_subnet as create_subnet
+    from supernet.models.subnet import extract as extract
+    from supernet.models.supernet import Supernet as Supernet
+    from supernet.models.timm_registry import tokennas_vit as tokennas_vit
+    from supernet.tasks.classification import Classification as Classification
+    from supernet.training.recipe import RetrainRecipe as RetrainRecipe
+    from supernet.training.recipe import SupernetRecipe as SupernetRecipe
+    from supernet.training.retrain import retrain as retrain
+    from supernet.training.train_supernet import train_supernet as train_supernet
+    from supernet.weights import load_weights as load_weights
+    from supernet.weights import save_weights as save_weights
 
 # Imported lazily, so that the command line prints its help without importing torch.
 _MODULES = {
@@ -54,6 +41,7 @@ _MODULES = {
     "tokennas_vit": "supernet.models.timm_registry",
     "train_supernet": "supernet.training.train_supernet",
 }
+__all__ = list(_MODULES)
 # Its import registers tokennas_vit with timm.
 _TIMM_REGISTRY = "supernet.models.timm_registry"
 
