@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,17 +30,7 @@ def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
     """Serialise tensors to the bytes of a safetensors file."""
     # Copies, since safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return _sort_metadata(save(copies, metadata={"format": "pt", **(metadata or {})}))
-
-
-def _sort_metadata(data: bytes) -> bytes:
-    """Sort the metadata of a safetensors file, so that the same tensors give the same bytes."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+    return save(copies, metadata={"format": "pt", **(metadata or {})})
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -1,12 +1,12 @@
-"""Runs the stage of each subcommand, imported only then: no command waits for others' imports."""
+"""Runs the stage of a subcommand; `status` and `report` do not wait for imports of torch."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any
 
+from search.cli.arguments import describe_values
 from search.cli.parse import Call
-from search.cli.stored_options import describe_values
 from search.pipeline.run_folder import RunFolder
 from search.utils.console import new_console, print_line, show_rows
 from search.utils.launcher import LauncherEnvironment, is_main_process, process_group
@@ -56,58 +56,45 @@ def _run_stage(name: str, run: RunContext, options: dict[str, Any]) -> None:
         run: The run.
         options: Values of the subcommand's own options.
     """
+    # ruff: disable[PLC0415]
+    from search.pipeline.check import check
+    from search.pipeline.evaluate import evaluate
+    from search.pipeline.export import export
+    from search.pipeline.inspect import inspect_config
+    from search.pipeline.profile import ProfileOptions, profile
+    from search.pipeline.retrain import retrain
+    from search.pipeline.search import search
+    from search.pipeline.train import train
+
+    # ruff: enable[PLC0415]
     archs = options.get("archs") or []
     match name:
         case "run":
-            _run_all(run)
+            check(run)
+            for stage in ("train", "search", "export"):
+                _run_stage(stage, run, {})
+            results = retrain(run, [])
+            # The report's table has the retrained networks.
+            _report(run.folder)
+            results.check()
         case "train":
-            from search.pipeline.train import train  # noqa: PLC0415
-
             with process_group():
                 train(run)
         case "search":
-            from search.pipeline.search import search  # noqa: PLC0415
-
             search(run)
         case "export":
-            from search.pipeline.export import export  # noqa: PLC0415
-
             export(run, archs)
         case "retrain":
-            from search.pipeline.retrain import retrain  # noqa: PLC0415
-
             results = retrain(run, archs)
             show_rows(results.rows, run.console, title=results.title)
             results.check()
         case "evaluate":
-            from search.pipeline.evaluate import evaluate  # noqa: PLC0415
-
-            if not archs:
-                raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
             evaluate(run, archs)
         case "profile":
-            from search.pipeline.profile import ProfileOptions, profile  # noqa: PLC0415
-
             values = {name: value for name, value in options.items() if value is not None}
             profile(run, ProfileOptions(**values))
         case "inspect":
-            from search.pipeline.inspect import inspect_config  # noqa: PLC0415
-
             inspect_config(run)
-
-
-def _run_all(run: RunContext) -> None:
-    """Run all stages of a run, one after the other."""
-    from search.pipeline.check import check  # noqa: PLC0415
-    from search.pipeline.retrain import retrain  # noqa: PLC0415
-
-    check(run)
-    for stage in ("train", "search", "export"):
-        _run_stage(stage, run, {})
-    results = retrain(run, [])
-    # The report's table has the retrained networks.
-    _report(run.folder)
-    results.check()
 
 
 def _report(folder: RunFolder) -> None:

@@ -13,10 +13,15 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from search.cli.arguments import Arguments, check_text, replace_values, split_arguments
+from search.cli.arguments import (
+    Arguments,
+    check_text,
+    replace_values,
+    split_arguments,
+    stored_values,
+)
 from search.cli.commands import COMMANDS, Command
 from search.cli.messages import explain, get_option_types, section_of
-from search.cli.stored_options import stored_values
 from search.pipeline.config import Config, FileConfig
 from search.pipeline.run_folder import RunFolder, is_stored_config, read_file_values
 from search.utils.plain_values import Keys

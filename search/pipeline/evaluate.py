@@ -24,6 +24,7 @@ from search.problem.costs import is_latency
 from search.utils.console import show_rows
 from space.arch_file import ArchFile, load_arch_file
 from space.cost import macs, params
+from space.utils.errors import InputError
 from supernet.evaluation import HeldOut
 from supernet.models.subnet import create_subnet
 from supernet.precision import autocast
@@ -47,8 +48,10 @@ def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
         The rows of the printed table.
 
     Raises:
-        InputError: An arch file is invalid, or of another backbone.
+        InputError: No paths are given, or an arch file is invalid or of another backbone.
     """
+    if not archs:
+        raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
     named_archs = read_archs(archs)
     run.load_trained()
     amp = run.config.supernet.amp

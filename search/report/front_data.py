@@ -8,8 +8,7 @@ from typing import NamedTuple
 
 from search.problem.costs import FREE_COSTS, is_latency
 from search.report.networks import Network
-from search.report.score import Score, choose_score
-from search.report.search_result import SearchResult
+from search.report.search_result import Score, SearchResult, choose_score
 from space.baselines import baselines
 from space.cost import macs
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.report.networks import Network
-from search.report.score import Score
+from search.report.search_result import Score
 from search.utils.console import OPTIMISTIC, Column, print_line, show_columns
 from search.utils.units import quantity
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from search.report.arch_data import BlockData, collect_arch_data
 from search.report.networks import Network
-from search.report.score import Score
+from search.report.search_result import Score
 from search.report.style import AMBER, BLUE, ORANGE, RC
 from search.utils.units import quantity
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from search.report.networks import Network
-from search.report.score import LOWER, Score
+from search.report.search_result import LOWER, Score
 from search.report.style import OUTSIDE, RC
 from search.report.training_log import Curve, Row, read_curves
 

@@ -12,8 +12,7 @@ from search.front.front_file import FrontEntry
 from search.pipeline.choose import best_within, to_folder_name
 from search.pipeline.config import SearchConfig
 from search.report.networks import Network
-from search.report.score import Score
-from search.report.search_result import SearchResult
+from search.report.search_result import Score, SearchResult
 from search.utils.units import quantity
 from space.utils.errors import InputError
 

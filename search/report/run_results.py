@@ -11,8 +11,14 @@ from search.pipeline.run_folder import CONFIG, read_values, section
 from search.report.latency_data import LatencyData, collect_latency_data, find_latency_tables
 from search.report.networks import Network, pick_from_front, read_retrained
 from search.report.retrain_advice import advise_retraining, mark_outdated
-from search.report.score import Score, choose_score, task_score
-from search.report.search_result import SearchResult, find_searches, read_search
+from search.report.search_result import (
+    Score,
+    SearchResult,
+    choose_score,
+    find_searches,
+    read_search,
+    task_score,
+)
 from search.report.training_log import Row, read_log
 from space.utils.errors import InputError, near
 

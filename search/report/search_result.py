@@ -1,22 +1,26 @@
-"""The contents of a search's folder: its front and its evaluations."""
+"""The contents of a search's folder, and the metric that networks are judged by."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from search.front.front import Front
 from search.front.front_file import FRONT
+from search.pipeline.run_folder import section
 from search.problem.evaluation import Record
 from search.problem.objectives import parse_objectives
 from search.problem.problem import Problem
 from search.study.search_file import SEARCH_FILE, SearchFile
 from search.study.storage import JOURNAL, read_trials
 from search.study.trial_format import read_records
+from search.utils.console import is_share, metric_title
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import InputError, naming
+from supernet.tasks.registry import DEFAULT_TASK, task_metrics, task_names
 from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
@@ -111,3 +115,58 @@ def _rebuild_problem(folder: Path, file: SearchFile) -> Problem:
 def _predict(arch: Arch) -> float:
     """Stand in for user functions and latency tables: the records already have their values."""
     raise NotImplementedError
+
+
+LOWER = " (lower is better)"
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric that networks are judged by.
+
+    Args:
+        name: Name of the metric.
+        better: "max" or "min".
+    """
+
+    name: str
+    better: str = "max"
+
+    @property
+    def title(self) -> str:
+        """Name in sentences, such as `top-1`."""
+        return metric_title(self.name)
+
+    @property
+    def axis(self) -> str:
+        """Axis label: the title with its unit, and its direction where lower is better."""
+        unit = " (%)" if self.is_percent else ""
+        return f"{self.title}{unit}{'' if self.better == 'max' else LOWER}"
+
+    @property
+    def is_percent(self) -> bool:
+        return is_share(self.name)
+
+    def scale(self, value: float) -> float:
+        """Convert a value to the displayed unit."""
+        return 100 * value if self.is_percent else value
+
+    def format(self, metrics: Mapping[str, float]) -> str:
+        """Format its value in metrics, with the unit; empty where it is missing."""
+        if self.name not in metrics:
+            return ""
+        value = metrics[self.name]
+        return f"{100 * value:.1f} %" if self.is_percent else f"{value:.4g}"
+
+
+def choose_score(front: Front) -> Score:
+    """Choose the score that ranks a front's subnets: its first objective if none is measured."""
+    objective = front.ranked_by or front.objectives[0]
+    return Score(objective.name, objective.direction)
+
+
+def task_score(config: Mapping[str, Any]) -> Score:
+    """Return the score of the task that a run's config names: the task's first metric."""
+    name = section(config, "task").get("name", DEFAULT_TASK)
+    metric = task_metrics(name if name in task_names() else DEFAULT_TASK)[0]
+    return Score(metric.name, metric.direction)

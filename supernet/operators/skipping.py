@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from space.operators.skipping import count_kept
 from supernet.operators.base import (
     Action,
     Auxiliary,
@@ -20,12 +23,13 @@ from supernet.operators.base import (
 from supernet.operators.selection import (
     MapSelector,
     choose,
+    column_sums,
     compute_rows,
     gather_tokens,
     row_importance,
     scatter_tokens,
 )
-from supernet.operators.selector_learning import SelectorLearning, selector_recall
+from supernet.precision import at_least_float32, full_precision
 
 
 class Skipping(TokenOperator):
@@ -92,3 +96,113 @@ class RestoreSkipped(NamedTuple):
 def _starts_run(action: Action) -> bool:
     """Return whether a skipping block is the first of its run."""
     return not action.before.selected
+
+
+# With a smaller share of skipped tokens, a random choice also has a high recall.
+LEAST_SKIPPED = 0.1
+
+
+class SelectorLearning:
+    """The auxiliary loss of the map selectors, whose targets are the full network's maps.
+
+    Each selector runs its backward pass at once, so that only one pair of maps is alive at a time.
+
+    Args:
+        model: The supernet, or a subnet, whose selectors are trained.
+        rows: Mask of the images of the batch to learn from, (B,) of bool; a few are enough.
+    """
+
+    def __init__(self, model: Any, rows: Tensor) -> None:
+        self.model = model
+        self.rows = rows
+        self.losses: list[Tensor] = []
+        self._before: Tensor | None = None
+
+    def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
+        selectors = self.model.selectors
+        if str(i) not in selectors and str(i + 1) not in selectors:
+            self._before = None
+            return
+        logits = _logits(self.model, i, query[self.rows], key[self.rows])
+        if str(i) in selectors and self._before is not None:
+            loss = divergence(logits, selectors[str(i)](self._before))
+            if loss.requires_grad:
+                (loss * self.rows.sum()).backward()
+            self.losses.append(loss.detach())
+        self._before = logits
+
+
+class SelectorRecall:
+    """The recall of the selectors and of simpler baselines, measured on the full network."""
+
+    def __init__(self, supernet: Any) -> None:
+        self.supernet = supernet
+        self.sums: defaultdict[str, float] = defaultdict(float)
+        self.count = 0
+        self._before: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(self, i: int, query: Tensor, key: Tensor) -> None:
+        """Observe the queries and keys of block `i`, (B, H, N, d) each."""
+        logits = _logits(self.supernet, i, query, key)
+        if str(i) in self.supernet.selectors and self._before is not None:
+            self._add_recall(i, logits, *self._before)
+        self._before = (logits, query, key)
+
+    def _add_recall(
+        self, i: int, logits: Tensor, before: Tensor, query: Tensor, key: Tensor
+    ) -> None:
+        supernet = self.supernet
+        prefix = supernet.num_prefix_tokens
+        truth = column_sums(logits.softmax(dim=-1), prefix)
+        scale = supernet.blocks[i - 1].attn.scale
+        importances = {
+            "selector": supernet.selectors[str(i)].importance(before, prefix),
+            "previous map": column_sums(before.softmax(dim=-1), prefix),
+            "class row": row_importance(query, key, scale, prefix, cls=supernet.has_class_token),
+        }
+        images, tokens = truth.shape
+        ratios = supernet.space.axes["skip"].ratios
+        for k in sorted({count_kept(ratio, tokens) for ratio in ratios}):
+            if tokens - k < LEAST_SKIPPED * tokens:
+                continue
+            relevant = choose(truth, k)
+            for name, importance in importances.items():
+                self.sums[name] += images * _recall(choose(importance, k), relevant, tokens)
+            self.sums["chance"] += images * k / tokens
+            self.count += images
+
+    def means(self) -> dict[str, float]:
+        """Return the recall by name, averaged over blocks, ratios and images."""
+        return {name: total / self.count for name, total in self.sums.items()}
+
+
+def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]:
+    """Measure the recall of the selectors and of simpler baselines; empty without selectors."""
+    if not len(supernet.selectors):
+        return {}
+    recall = SelectorRecall(supernet)
+    with torch.inference_mode():
+        for batch in images:
+            supernet.forward_features(batch, supernet.space.largest(), observe=recall)
+    return recall.means()
+
+
+def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:
+    """Compute KL(softmax(logits) || exp(log_maps)), averaged over images, heads and queries."""
+    truth = logits.log_softmax(dim=-1)
+    return (truth.exp() * (truth - log_maps)).sum(dim=-1).mean()
+
+
+def _logits(model: Any, i: int, query: Tensor, key: Tensor) -> Tensor:
+    with full_precision(query):
+        query, key = at_least_float32(query), at_least_float32(key)
+        scale: float = model.blocks[i].attn.scale
+        return (query * scale) @ key.transpose(-2, -1)
+
+
+def _recall(chosen: Tensor, relevant: Tensor, tokens: int) -> float:
+    """Return the share of the relevant tokens (B, K) that are chosen, averaged over the images."""
+    mask = torch.zeros(len(chosen), tokens, dtype=torch.bool, device=chosen.device)
+    mask.scatter_(1, chosen, True)
+    return mask.gather(1, relevant).float().mean().item()

@@ -13,8 +13,8 @@ from search_toys import Evaluate, toy_space
 from search.front.front import Front
 from search.problem.objectives import Objective
 from search.report import make_report
+from search.report.report import summarise_run
 from search.report.run_results import read_run
-from search.report.summary import summarise_run
 from search.run import run_search
 from search.study.options import SearchOptions
 from space import InputError

@@ -14,9 +14,8 @@ from search.report.arch_data import collect_arch_data
 from search.report.front_data import collect_front_data
 from search.report.networks import Network
 from search.report.plot_arch import draw_arch
-from search.report.score import Score
 from search.report.search_data import compute_hypervolumes, count_usage, sample_usage
-from search.report.search_result import SearchResult, read_search
+from search.report.search_result import Score, SearchResult, read_search
 from search.report.style import to_png
 from search.report.training_log import read_curves, read_log
 from space import Arch, BlockArch, Pool, SearchSpace, macs, token_counts

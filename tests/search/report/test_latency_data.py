@@ -17,8 +17,7 @@ from search.report.latency_data import collect_latency_data
 from search.report.network_table import make_network_table
 from search.report.networks import Network, SpeedFigure
 from search.report.run_results import read_run
-from search.report.score import Score
-from search.report.search_result import SearchResult, read_search
+from search.report.search_result import Score, SearchResult, read_search
 from search.study.options import SearchOptions
 from space import InputError, macs
 

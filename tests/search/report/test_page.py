@@ -14,7 +14,7 @@ from report_runs import report
 from search.front.front import Front
 from search.report.network_table import make_network_table
 from search.report.run_results import read_run
-from search.report.score import Score
+from search.report.search_result import Score
 
 
 @pytest.fixture(scope="module")

@@ -18,9 +18,8 @@ from search.report.plot_arch import draw_arch
 from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels
 from search.report.plot_front import draw_front
 from search.report.plot_search import draw_hypervolumes
-from search.report.score import Score
 from search.report.search_data import compute_hypervolumes
-from search.report.search_result import SearchResult, read_search
+from search.report.search_result import Score, SearchResult, read_search
 
 
 @pytest.fixture(scope="module")

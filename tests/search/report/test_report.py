@@ -17,9 +17,9 @@ from search.front.front import Front
 from search.report import make_report
 from search.report.network_table import make_network_table
 from search.report.networks import read_retrained
+from search.report.report import describe_loading
 from search.report.run_results import read_run
-from search.report.score import Score
-from search.report.summary import describe_loading
+from search.report.search_result import Score
 from search.run import run_search
 from space import InputError, load_arch_file, macs, params, save_arch
 

@@ -27,7 +27,7 @@ from supernet.operators.selection import (
     row_importance,
     scatter_tokens,
 )
-from supernet.operators.selector_learning import divergence
+from supernet.operators.skipping import divergence
 
 HEADS, N, PREFIX, K = 3, 9, 2, 4
 

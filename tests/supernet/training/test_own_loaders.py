@@ -15,7 +15,7 @@ from training_toys import (
 from space import SearchSpace
 from space.utils.errors import InputError
 from supernet import Supernet, backbone_shape, extract
-from supernet.operators.selector_learning import SelectorLearning
+from supernet.operators.skipping import SelectorLearning
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.sandwich import Sandwich, freeze
 from supernet.training.train_supernet import SupernetRecipe, train_supernet

@@ -16,7 +16,7 @@ from training_toys import (
 from space import Arch, BlockArch, InputError, Pool, SearchSpace
 from supernet import Supernet, extract
 from supernet.data.splits import DataConfig, open_data
-from supernet.operators.selector_learning import SelectorLearning
+from supernet.operators.skipping import SelectorLearning
 from supernet.training.checkpoint import previous_path
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.sandwich import Sandwich

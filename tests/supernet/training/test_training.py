@@ -15,7 +15,7 @@ from training_toys import (
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
 from supernet.data.loaders import Batch
-from supernet.operators.selector_learning import divergence, selector_recall
+from supernet.operators.skipping import divergence, selector_recall
 from supernet.process_group import Processes
 from supernet.training.sandwich import Sandwich, draw_archs
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
