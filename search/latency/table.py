@@ -49,10 +49,10 @@ class LatencyTable:
     Args:
         name: Name of the device in budgets: `latency_ms@NAME`.
         conditions: Conditions of the measurements.
-        full_ms: MeasuredArch milliseconds of the full network.
+        full_ms: Measured milliseconds of the full network.
         error: Prediction error on held-out archs; None where it is unknown.
         terms: Milliseconds of each term.
-        measured: MeasuredArch archs.
+        measured: Measured archs.
         shape: Shape of the backbone.
     """
 

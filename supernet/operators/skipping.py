@@ -1,4 +1,9 @@
-"""Token selective attention (ToSA, arXiv 2406.08816): some patch tokens bypass a run of blocks."""
+"""Token selective attention (ToSA, arXiv 2406.08816): some patch tokens bypass a run of blocks.
+
+The target of a map selector before block i is the map of block i in the full network. Its loss is
+KL(true map || predicted map), on detached inputs. Its metric is recall: the share of the K tokens
+with the largest true column sums that it chooses.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +35,9 @@ from supernet.operators.selection import (
     scatter_tokens,
 )
 from supernet.precision import at_least_float32, full_precision
+
+# With a smaller share of skipped tokens, a random choice also has a high recall.
+LEAST_SKIPPED = 0.1
 
 
 class Skipping(TokenOperator):
@@ -96,10 +104,6 @@ class RestoreSkipped(NamedTuple):
 def _starts_run(action: Action) -> bool:
     """Return whether a skipping block is the first of its run."""
     return not action.before.selected
-
-
-# With a smaller share of skipped tokens, a random choice also has a high recall.
-LEAST_SKIPPED = 0.1
 
 
 class SelectorLearning:
