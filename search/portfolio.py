@@ -220,8 +220,9 @@ def _read_metadata(path: Path) -> tuple[ArchFile, str]:
     try:
         with path.open("rb"), safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-        about = parse_arch(json.loads(metadata.get(ARCH_KEY, "")), str(path))
-        return about, metadata.get(FRONT_KEY, "")
+        if ARCH_KEY not in metadata:
+            raise InputError(f"{path}: no weights of a portfolio: its metadata lack {ARCH_KEY!r}")
+        return parse_arch(json.loads(metadata[ARCH_KEY]), str(path)), metadata.get(FRONT_KEY, "")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except (SafetensorError, json.JSONDecodeError, RecursionError) as error:

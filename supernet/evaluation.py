@@ -30,7 +30,7 @@ class HeldOutBatch(NamedTuple):
 
 
 class HeldOut:
-    """HeldOutBatch-out images on a device, on which many networks are evaluated.
+    """Held-out images on a device, on which many networks are evaluated.
 
     Args:
         batches: Batches (images, targets, ...) of a split.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def save_weights(
     Raises:
         InputError: The file cannot be written.
     """
-    # The file of safetensors' own writer is readable by its owner alone.
+    # Not `save_file`: it makes files that only their owner can read.
     with replacing(path) as file:
         file.write(tensor_bytes(model.state_dict(), metadata))
 
@@ -30,7 +31,17 @@ def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
     """Serialise tensors to the bytes of a safetensors file."""
     # Copies, since safetensors refuses tensors that share memory.
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return save(copies, metadata={"format": "pt", **(metadata or {})})
+    return _sort_metadata(save(copies, metadata={"format": "pt", **(metadata or {})}))
+
+
+def _sort_metadata(data: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, so that the same tensors give the same bytes."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -62,7 +73,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
         InputError: The file cannot be read, names or sizes differ, or a weight is not finite.
     """
     actual, expected = read_tensors(path), model.state_dict()
-    errors = [f"misses {cut(name)}" for name in sorted(expected.keys() - actual.keys())]
+    errors = [f"lacks {cut(name)}" for name in sorted(expected.keys() - actual.keys())]
     errors += [f"has unknown {cut(name)}" for name in sorted(actual.keys() - expected.keys())]
     errors += [
         f"has {name} {list(actual[name].shape)} instead of {list(expected[name].shape)}"
@@ -75,7 +86,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     try:
         model.load_state_dict(actual)
     except RuntimeError as error:
-        # torch cannot copy between all dtypes.
+        # For some pairs of dtypes torch cannot copy.
         raise InputError(f"{path}: cannot be loaded: {one_line(error)}") from None
     name = first_not_finite(model)
     if name is not None:

@@ -26,8 +26,8 @@ def run_call(call: Call) -> None:
     name = call.command.name
     if name != "train" and LauncherEnvironment.read(os.environ) is not None:
         raise InputError(
-            f"tokennas {name} is for one process; launch only tokennas train in several, and run "
-            "the other stages in one"
+            f"tokennas {name} is for one process; only tokennas train may be launched in several "
+            "by torchrun or srun"
         )
     if call.config is None:
         _inspect_model(call.options)
@@ -74,7 +74,7 @@ def _run_stage(name: str, run: RunContext, options: dict[str, Any]) -> None:
             for stage in ("train", "search", "export"):
                 _run_stage(stage, run, {})
             results = retrain(run, [])
-            # The report's table has the retrained networks.
+            # No table here: that of the report has the retrained networks.
             _report(run.folder)
             results.check()
         case "train":

@@ -72,9 +72,9 @@ class Leases:
         self._clock = clock
         self._worker_count = workers
         self._ahead = ahead
-        self._waiting: list[Job] = []
+        self._waiting: list[Job] = []  # taken from the study, never leased
         self._workers: dict[str, _Worker] = {}
-        self._requeued: deque[Job] = deque()
+        self._requeued: deque[Job] = deque()  # given back by lost workers
         self._deaths: dict[str, int] = {}
         self._mean_seconds: float | None = None
 
@@ -154,7 +154,7 @@ class Leases:
         return jobs
 
     def expire(self) -> None:
-        """Queue the jobs of workers that have been silent for too long again."""
+        """Queue again the jobs of workers that were silent for over `LEASE_SECONDS`, as if dead."""
         for worker in self._workers.values():
             if worker.leased and self._clock() - worker.last_call > LEASE_SECONDS:
                 self._revoke_leases(worker)
@@ -182,17 +182,18 @@ class Leases:
         return worker
 
     def _get_worker(self, name: str) -> _Worker:
-        """Return the state of a worker that calls now."""
+        """Return the state of a worker, and record that it calls now."""
         worker = self._workers.setdefault(name, _Worker(self._clock()))
         worker.last_call = self._clock()
         return worker
 
     def _choose_jobs(self, worker: _Worker) -> list[Job]:
         """Choose jobs to lease to a worker."""
+        # A job that has lost a worker is evaluated alone, so that another death is its fault.
         if any(identity in self._deaths for identity in worker.leased):
             return []
         while self._requeued and not worker.leased:
-            # One by one, to find the job that kills workers.
+            # One at a time, as any of them may kill its worker.
             job = self._requeued.popleft()
             if self.study.awaits(job):
                 return [job]
@@ -226,14 +227,14 @@ class Leases:
         return max(1, min(round(BATCH_SECONDS / self._mean_seconds), MAX_BATCH, fair_share))
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
-        """Store an outcome, unless storing failed before: each attempt may wait for a timeout."""
+        """Store an outcome, unless the search has an error: storing may wait for an away server."""
         if self.error is None:
             with self._calling_study():
                 self.study.finish(job, outcome)
 
     @contextmanager
     def _calling_study(self) -> Iterator[None]:
-        """Record an error of the study; the time spent in it does not count as workers' silence."""
+        """Record an error in a call to the study, whose time does not count as workers' silence."""
         start = self._clock()
         try:
             yield

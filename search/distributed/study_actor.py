@@ -1,4 +1,4 @@
-"""The actor that holds the study of a distributed search. Does not import Ray."""
+"""The holder of a distributed search's study: a plain class, which `tune.py` runs as an actor."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ class HostStatus:
 class StudyHost:
     """Actor that holds the study and its storage, and that all workers call.
 
-    After its death Ray restarts it, and it reads the storage; it accepts the results of evaluations
-    that were running.
+    After a crash Ray restarts it: the new one reads the storage, and accepts the results of jobs
+    that the old one had leased.
 
     Args:
         search: The search.
         workers: Number of workers.
-        sharing: Whether archs are leased in groups with the same first blocks.
+        sharing: Whether evaluations reuse the activations of equal first blocks; if so, several
+            independent proposals are requested at once, for `Leases` to group.
     """
 
     def __init__(self, search: Search, workers: int, sharing: bool = False) -> None:

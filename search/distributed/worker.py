@@ -18,7 +18,7 @@ from search.problem.objectives import Evaluate
 
 # Pause between requests while no job is available; jobs of dead workers become available again.
 IDLE_SECONDS = 0.2
-# Slower batches are not prefetched: at the end of a search, idle workers could run them.
+# After a slower batch the next one is not prefetched, since idle workers could run it.
 PREFETCH_SECONDS = 2.0
 
 Exchange = Callable[[list[Result], list[Job]], Callable[[], list[Job] | None]]
@@ -36,8 +36,8 @@ def evaluate_leases(
     Args:
         config: Tune's parameters of the trial, which are not used.
         study: Actor handle of the `StudyHost`.
-        make_evaluate: The object reference of the function that makes `evaluate`, in a list: Ray
-            would fetch a bare reference before the task starts.
+        make_evaluate: A list with Ray's reference to the factory of `evaluate`. Ray would resolve a
+            bare reference before this function can report that its import fails.
         gpus: GPUs of each worker.
         time_limit: Seconds after which an evaluation has failed; None for no limit.
     """
@@ -69,14 +69,14 @@ def evaluate_leases(
             return
         threading.Thread(target=send_heartbeats, daemon=True).start()
         try:
-            # Fetched here: a module that this node lacks is an error, not retried forever.
+            # A failed import is reported here; Tune would restart the trial again and again.
             evaluate = ray.get(make_evaluate[0])()
         except Exception as error:
             ray.get(call.remote("give_up", name, describe_exception(error)))
             return
         evaluate_jobs(exchange, evaluate, watch)
     except ray.exceptions.RayActorError:
-        # The actor of the study was killed: the search has ended.
+        # Ray restarts an actor that crashes, so the main process has killed it: the search is over.
         return
 
 
@@ -119,8 +119,8 @@ def evaluate_jobs(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = 
     """Evaluate jobs until the search is over; quick batches are prefetched.
 
     Args:
-        exchange: Sends results and the jobs still held; returns a function that waits for new jobs,
-            or for None once the search is over.
+        exchange: Sends results and the jobs still held; returns a function that waits for the
+            answer: new jobs, perhaps none yet, or None once the search is over.
         evaluate: Returns the metrics of an arch.
         watch: Watch on the time limit; None for no limit.
     """
@@ -141,6 +141,6 @@ def evaluate_jobs(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = 
             results = new_results
         jobs = next_jobs()
         if jobs is not None and results and not prefetching:
-            # Sent before the next jobs begin, which may take long or hang.
+            # Send the results now: the next jobs may take long or hang.
             more, results = exchange(results, jobs)(), []
             jobs = None if more is None else jobs + more

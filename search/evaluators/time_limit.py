@@ -14,7 +14,7 @@ from space.arch import Arch
 from space.utils.errors import InputError
 
 MOST_SECONDS = 1e8
-# Interval of repeated interruptions, if the code catches them; enough for its cleanup.
+# Interval at which an evaluation that catches the interruption is interrupted again.
 REPEAT_SECONDS = 0.5
 
 
@@ -89,6 +89,7 @@ class _Alarm:
             signal.setitimer(signal.ITIMER_REAL, max(remaining - elapsed, 1e-3), interval)
 
     def _interrupt(self, _: int, frame: FrameType | None) -> None:
-        # Not inside this file's code: the evaluation is over there, and the timer about to stop.
+        # Not while code of this file runs: the evaluation has not begun (the timer repeats) or has
+        # returned already.
         if not self._over and (frame is None or frame.f_globals is not globals()):
             raise _Overtime

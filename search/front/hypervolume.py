@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 def weakly_dominates(points: Array, others: Array) -> Array:
-    """Return whether each point is nowhere worse than its partner in `others`, (..., D) each."""
+    """Return whether each point is at most the other in all D coordinates; shapes (..., D)."""
     return np.asarray((points <= others).all(axis=-1))
 
 
@@ -85,9 +85,10 @@ def build_archive(
     """Build the archive of a search's non-dominated points.
 
     Args:
-        records: Finished evaluations; those beyond a constraint count, but add no volume.
+        records: Finished evaluations in order; failed ones and those beyond a constraint add no
+            volume, but are counted as evaluations.
         objectives: Objectives of the records' values.
-        reference: Reference point in the objectives' own units; the same one to compare searches.
+        reference: Reference point in the objectives' own units, equal for searches to compare.
 
     Returns:
         The final archive, and (evaluations, hypervolume) at each growth of the hypervolume.

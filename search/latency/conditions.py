@@ -1,4 +1,4 @@
-"""Conditions of latency measurements, without torch, which not every search needs."""
+"""The conditions of latency measurements. No import of torch: tables are read without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _libraries() -> str:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Conditions of latency measurements; only latencies under equal ones are comparable.
+    """Conditions of latency measurements, comparable if all but the versions are equal.
 
     Args:
         device: Name such as `NVIDIA H100 80GB HBM3` or `AMD EPYC, 2 threads`.

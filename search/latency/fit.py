@@ -17,10 +17,11 @@ from space.shape import BackboneShape
 Array = NDArray[np.float64]
 
 # Relative scales of the regularisation: deviation of a term from its operator's smooth curve, and
-# noise of an arch. A term of few archs follows the curve; one of many, the measurements.
+# noise of a measurement. Terms of few archs stay near the curve, those of many archs follow the
+# measurements.
 TERM_SCALE = 0.3
 NOISE_SCALE = 0.02
-# Weight of the full arch, whose latency is 100% in budgets.
+# Factor on the residual of the full arch, whose latency is the 100% of budgets.
 FULL_WEIGHT = 30.0
 TOO_FAR = (
     "The error is too large for budgets: measure again on an idle machine, with more --rounds, "
@@ -93,13 +94,14 @@ def fit_terms(
             row[column[term]] = count
     latencies = np.array(list(measured.values()))
     weights = np.where([arch == Arch.full(shape.depth) for arch in measured], FULL_WEIGHT, 1.0)
-    counts *= (weights / latencies)[:, None]
+    # Relative errors: each row is divided by its latency, so that its target is 1 times its weight.
+    design = counts * (weights / latencies)[:, None]
     curves = _make_curves(terms)
-    smooth = curves @ nnls(counts @ curves, weights)[0]
+    smooth = curves @ nnls(design @ curves, weights)[0]
     # A floor, since a term with 0 on the curve may still take a small part of a block's time.
     scale = TERM_SCALE * np.maximum(smooth, 1e-3 * latencies.max() / shape.depth)
     prior, target = NOISE_SCALE * np.diag(1 / scale), NOISE_SCALE * smooth / scale
-    fitted = nnls(np.vstack([counts, prior]), np.concatenate([weights, target]))[0]
+    fitted = nnls(np.vstack([design, prior]), np.concatenate([weights, target]))[0]
     return {term: float(value) for term, value in zip(terms, fitted, strict=True)}
 
 

@@ -93,7 +93,7 @@ class LatencyTable:
             )
         for field in fields(BackboneShape):
             actual, expected = getattr(self.shape, field.name), getattr(space.shape, field.name)
-            # Other classes change the head alone, whose time is negligible.
+            # Another number of classes changes the head alone, whose time is negligible.
             if actual != expected and field.name != "head":
                 raise InputError(
                     f"{source}: of another backbone: {field.name} {actual} instead of {expected}; "
@@ -102,8 +102,8 @@ class LatencyTable:
         missing = [term for term in list_terms(space) if term not in self.terms]
         if missing:
             raise InputError(
-                f"{source}: has no entry for {missing[0]} and {len(missing) - 1} more that this "
-                "space may choose; measure it: tokennas profile CONFIG"
+                f"{source}: has no time for {len(missing)} operations of this space, such as "
+                f"{missing[0]}; measure again: tokennas profile CONFIG"
             )
 
     def save(self, path: Path) -> None:

@@ -102,7 +102,7 @@ class RunContext:
 
     @property
     def supernet_recipe(self) -> SupernetConfig:
-        """The supernet's recipe, with `full_epochs`: a tenth of the epochs if the head is new."""
+        """The supernet's recipe; by default `full_epochs` is a tenth if the head is new."""
         recipe = self.config.supernet
         if recipe.full_epochs is not None:
             return recipe
@@ -132,7 +132,7 @@ class RunContext:
         """Load the trained weights into the supernet, unless they are loaded already.
 
         Raises:
-            InputError: The supernet is not trained yet, or was trained by other values.
+            InputError: The supernet is not trained yet, or was trained with other values.
         """
         weights = self.folder.path / "supernet" / WEIGHTS
         if not self._is_trained:

@@ -25,17 +25,17 @@ from supernet.models.supernet import Supernet
 
 FOLDER = "latency"
 ROUNDS = 15
-# Conditions of the measurement that arch files store.
+# Fields of the conditions that are written to arch files.
 CONDITIONS = ("device", "batch", "dtype", "compiled")
-# Allowed relative change of the full network's time since the profile.
+# Allowed relative change of the full network's time since `tokennas profile`.
 DRIFT = 0.1
 
 
 def choose_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
     """Return the tables of the latencies that budgets and objectives name, if any.
 
-    They are the files that the config names, or else those of the run's folder. A search that has
-    begun keeps its tables.
+    Candidates are the files that the config names, or else those in the run's folder. Where a bare
+    `latency_ms` is ambiguous, the table with which the search began is used.
 
     Raises:
         InputError: A table is missing, invalid or ambiguous.
@@ -58,10 +58,10 @@ def choose_tables(folder: RunFolder) -> tuple[LatencyTable, ...]:
             device = next(iter(tables))
         table = tables.get(device) or used.get(name)
         if table is None:
-            known = ", ".join(sorted(tables))
+            problem = f"no latency table of {device}" if device else "several latency tables"
             raise InputError(
-                f"search: {name}: there are latency tables of {known}; choose one, as in "
-                f"latency_ms@{min(tables)}, or name one file by --search.latency"
+                f"search: {name}: {problem}; choose one of {', '.join(sorted(tables))}, as in "
+                f"latency_ms@{min(tables)}"
             )
         chosen[table.name] = table
     return tuple(chosen.values())
@@ -101,8 +101,8 @@ def time_front(
 ) -> Front:
     """Return the front with a metric `measured_latency_ms...` for each predicted one.
 
-    The full network is timed too, as budgets are shares of its time: a change since the profile is
-    reported.
+    The front is thinned out to a readable length. The full network is timed too: if its time has
+    changed since the profile, a message says so. Where the device is missing, the metric is too.
 
     Args:
         front: Front of a search.
@@ -190,9 +190,9 @@ def _measure(
     table: LatencyTable,
     console: Console,
 ) -> dict[str, float] | None:
-    """Measure milliseconds by identity under a table's conditions, the full network's too.
+    """Measure archs and the full network under a table's conditions: milliseconds by identity.
 
-    Returns None if the device is missing or measuring fails, so that the search's result is kept.
+    Returns None if the device is missing or measuring fails: the search itself has succeeded.
     """
     device = _find_device(table)
     if device is None:
@@ -204,15 +204,15 @@ def _measure(
         rounds = [*time_rounds(runs, range(ROUNDS), device, console, "timing")]
     except RuntimeError as error:  # out of memory, or torch cannot compile here
         reason = one_line(error)
-        print_line(console, f"{table.conditions}: cannot be measured, predicted only: {reason}")
+        print_line(console, f"{name}: cannot be measured, predicted only: {reason}")
         return None
     ms = {identity: 1e3 * timing.seconds for identity, timing in remove_drift(runs, rounds).items()}
     drift = ms[supernet.space.identity(full)] / table.full_ms
     print_line(
         console,
-        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} of its "
-        "time in the profile",
+        f"{len(ms)} networks timed on {table.conditions}; the full one takes {drift:.2f} times as "
+        "long as when it was profiled",
     )
     if not 1 - DRIFT <= drift <= 1 + DRIFT:
-        print_line(console, "The device's speed has changed: repeat profile and search")
+        print_line(console, "The device's speed has changed: profile and search again")
     return ms

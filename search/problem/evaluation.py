@@ -38,9 +38,9 @@ class Outcome:
 
     Args:
         metrics: Metrics by name; empty after a failure.
-        error: Reason of the failure, in one line; None after a success.
+        error: Reason for the failure, in one line; None after a success.
         seconds: Duration.
-        groups: Metrics by groups of the images, where known.
+        groups: Means over fixed groups of images, for standard errors, by metric; may be empty.
     """
 
     metrics: Mapping[str, float]
@@ -59,11 +59,11 @@ class Record:
         arch: Canonical arch.
         metrics: Measured metrics and free costs by name; empty after a failure.
         values: Objective values, in the objectives' order; None after a failure.
-        excess: Distance of each constrained metric beyond its limit, by name.
+        excess: Distance of each constrained metric beyond its limit, by name; 0 or less within it.
         seconds: Duration of the evaluation.
-        error: Reason of the failure; None after a success.
+        error: Reason for the failure; None after a success.
         reused: Whether the metrics come from another search.
-        groups: Objectives by groups of the images, where known.
+        groups: Means over fixed groups of images, for standard errors, by metric; may be empty.
     """
 
     number: int

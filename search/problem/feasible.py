@@ -32,8 +32,8 @@ class FeasibleArchs:
     def check(self, rng: np.random.Generator) -> None:
         """Refuse budgets that no arch meets, before anything is evaluated.
 
-        Exact for one additive budget (MACs, params, tokens). Otherwise a bounded enumeration and
-        random draws look for an arch.
+        Exact for one budget on a cost that is a sum over blocks. Otherwise random draws and a
+        bounded enumeration look for an arch.
 
         Raises:
             InputError: No arch meets the budget; the message gives the range of the space.

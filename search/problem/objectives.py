@@ -122,8 +122,8 @@ def _parse(
     value: object, directions: Mapping[str, str], functions: Mapping[str, Callable[[Arch], float]]
 ) -> Objective:
     if isinstance(value, Objective):
-        unknown = value.function is None and value.name in functions
-        return replace(value, function=functions[value.name]) if unknown else value
+        is_predicted = value.function is None and value.name in functions
+        return replace(value, function=functions[value.name]) if is_predicted else value
     if not isinstance(value, str):
         raise InputError(f"objectives: must be names, got {shown(value)}")
     name, equals, direction = (part.strip() for part in value.partition("="))

@@ -1,8 +1,8 @@
 """Standard errors of the difference between two archs evaluated on the same images.
 
 An evaluation keeps a metric's means over a few groups of the images, the same groups for every
-arch: some hundred bytes, while a value per image would take thousands. The variance of the paired
-differences between groups estimates their variance between images (batch means).
+arch: a few hundred bytes, while a value per image would take thousands. The variance per image is
+estimated from the spread of the groups' paired differences (the method of batch means).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search.utils.console import is_share
 
 Floats = NDArray[np.float64]
 
-# With 64 groups the standard error has an error of 9 % itself. Fewer images: a group each.
+# With 64 groups the standard error has an error of 9 % itself. With fewer images, each is a group.
 GROUPS = 64
 DIGITS = 6
 MOST_IMAGES = 1 << 53

@@ -19,10 +19,10 @@ class BlockData:
     Args:
         tokens_before: Patch tokens before the block and its pooling.
         tokens: Patch tokens that the block works on.
-        bypass: Patch tokens that bypass the block.
-        macs: MACs of the block, with its pooling or its selector.
+        bypass: Patch tokens that skip the block.
+        macs: MACs of the block, including pooling and selector, if any.
         pool: Label of its pooling, with the tokens before and after; empty for none.
-        selector: Label of its selector; empty except in the first block of a run.
+        selector: Label of its selector; empty except at the start of a run of skipping blocks.
         producer: Index of the block whose attention maps it reuses; None where it computes its own.
     """
 

@@ -22,7 +22,7 @@ from supernet.operators.registry import token_operators
 class ElasticViT(ElasticCore):
     """A timm VisionTransformer that runs archs; a subnet is one with a fixed arch.
 
-    Args and errors are those of `ElasticCore`.
+    Args are those of `ElasticCore`.
     """
 
     def __new__(cls, backbone: nn.Module | None = None, *_: Any, **__: Any) -> ElasticViT:

@@ -81,8 +81,8 @@ class SupernetRecipe(Recipe):
 
     Args:
         random_archs: Number of random archs of a step, beside the largest and the smallest.
-        full_epochs: Number of first epochs that train the full network alone; none is 0, but from
-            the command line a tenth of the epochs if the checkpoint had another head.
+        full_epochs: Number of first epochs that train the full network alone; null for a tenth of
+            the epochs if the command line gave the backbone a new head, else 0.
         watch: Number of archs, spread over the MACs, to log metrics of beside largest and smallest.
     """
 

@@ -97,10 +97,10 @@ def test_names_and_sizes_must_be_right(tmp_path):
     before = {name: value.clone() for name, value in subnet.state_dict().items()}
     tensors = {name: torch.zeros_like(value) for name, value in before.items()}
     for change, reason in (
-        ({"head.bias": None}, "misses head.bias$"),
+        ({"head.bias": None}, "lacks head.bias$"),
         ({"pools.0.conv2d.weight": torch.zeros(3)}, "has unknown pools.0.conv2d.weight$"),
         ({"head.bias": torch.zeros(3)}, r"has head.bias \[3\] instead of \[7\]$"),
-        (dict.fromkeys(list(tensors)[:7]), "misses .*, .*, .* and 4 more$"),
+        (dict.fromkeys(list(tensors)[:7]), "lacks .*, .*, .* and 4 more$"),
     ):
         changed = {k: v for k, v in (tensors | change).items() if v is not None}
         save_file(changed, weights)
