@@ -5,7 +5,9 @@ Slow imports are inside the `try` that handles Ctrl-C.
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
 import signal
 import sys
 import time
@@ -59,8 +61,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def command() -> NoReturn:
-    """Run `main` as the console script."""
-    sys.exit(main())
+    """Run `main` as the console script, and exit without teardown."""
+    code: int | None = None
+
+    def skip_teardown() -> None:
+        if code is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    # Registered first, hence called last. Python's teardown of torch takes longer than a second, a
+    # third of a short command, in which Ctrl-C would seem unheard.
+    atexit.register(skip_teardown)
+    code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A signal still ends an exit function that hangs.
+        signal.signal(number, lambda *_: os._exit(code))
+    sys.exit(code)
 
 
 def _silence_warnings() -> None:

@@ -35,6 +35,17 @@ command()
 """
 
 
+HANGING = """
+import atexit, time
+from search.cli import main as module
+def main():
+    atexit.register(lambda: (print("hangs", flush=True), time.sleep(60)))
+    return 3
+module.main = main
+module.command()
+"""
+
+
 def ran(code, *words):
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=False
@@ -76,3 +87,14 @@ def test_ctrl_c_while_modules_load_is_one_line(tmp_path, moment):
     found = ran(INTERRUPTED, moment, "inspect", config)
     assert found.stderr == "tokennas: interrupted; the same command goes on from here\n"
     assert (found.returncode, found.stdout) == (130, "")
+
+
+def test_a_command_that_hangs_on_leaving_can_be_ended():
+    words = [sys.executable, "-c", HANGING]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "hangs\n"
+        process.terminate()
+        try:
+            assert process.wait(timeout=20) == 3
+        finally:
+            process.kill()
