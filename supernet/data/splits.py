@@ -70,10 +70,11 @@ def open_data(
     augmented = _make_transform(data_config, is_training=True, **_augmentation_args(config.augment))
     batches = ShuffledBatches(Images(train, pool, augmented, seed), config.batch, config.workers)
     if not batches.steps:
-        images = len(pool) // batches.processes.count
+        count = batches.processes.count
+        share = f" for each of {count} processes" if count > 1 else ""
         raise InputError(
-            f"data.batch: {config.batch} is more than the {images} training images left for each "
-            "process"
+            f"data.batch: {config.batch} is more than the {len(pool) // count} training images "
+            f"left{share}"
         )
     # Random, since folders are sorted by class; the same for every seed, so that runs compare.
     test_indices = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
