@@ -95,9 +95,9 @@ def test_there_are_no_more_workers_than_cores_and_evaluations(
 )
 def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, gpus):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 16.0, "GPU": 2.0})
-    started = fit_workers(workers, own=True)
+    started = fit_workers(workers, local=True)
     assert (started.count, started.gpus) == (count, gpus)
-    assert fit_workers(workers, own=False).count == workers.count, "nodes may join"
+    assert fit_workers(workers, local=False).count == workers.count, "nodes may join"
 
 
 @pytest.mark.parametrize(
@@ -120,4 +120,4 @@ def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, g
 def test_what_never_has_a_place_is_refused(monkeypatch, workers, words):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(InputError, match=words):
-        fit_workers(workers, own=True)
+        fit_workers(workers, local=True)
