@@ -33,7 +33,7 @@ CHANGES = [
     (
         "metrics: {top1: 0.5}",
         "input: {std: [0.2, .nan]}",
-        "input.std[1]: must be a number of at least 0, got nan",
+        "input.std[1]: must be a number, got nan",
     ),
     (
         "metrics: {top1: 0.5}",
