@@ -22,7 +22,8 @@ pytestmark = pytest.mark.cluster
 
 LEAVES_IN = 10.0
 # A search has nothing to store, and the terminal waits.
-SEARCH_LEAVES_IN = 2.0
+# A Ray of our own takes a second of it to shut down.
+SEARCH_LEAVES_IN = 3.0
 # Row, signals, exit code and last word of each.
 FAULTS = {
     "Ctrl-C once": (20, [signal.SIGINT], 130, "interrupted"),
