@@ -22,6 +22,8 @@ from search.utils.plain_values import Keys, differences, plain, quote_value
 from space.utils.errors import InputError, cut, near
 from space.utils.yaml_file import Document, Place, check_size, dotted
 
+MISSING = object()
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -155,9 +157,6 @@ def check_text(name: str, text: str) -> None:
 def _overlap(one: str, other: str) -> bool:
     """Return whether two dotted names are equal, or one is inside the other."""
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
-
-
-MISSING = object()
 
 
 def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[Keys, Any]:

@@ -24,6 +24,7 @@ from supernet.tasks.registry import DEFAULT_TASK, task_metrics, task_names
 from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
+LOWER = " (lower is better)"
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,6 @@ def _rebuild_problem(folder: Path, file: SearchFile) -> Problem:
 def _predict(arch: Arch) -> float:
     """Stand in for user functions and latency tables: the records already have their values."""
     raise NotImplementedError
-
-
-LOWER = " (lower is better)"
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class SamplerChoice:
     def ahead(self) -> int:
         """Number of proposals that do not depend on each other's results."""
         # A genetic sampler breeds a whole generation from the same parents.
-        return int(self._arguments.get("population_size") or self.spec.ahead)
+        return int(self._arguments.get("population_size", self.spec.ahead))
 
     @contextmanager
     def limit_threads(self) -> Iterator[None]:

@@ -101,6 +101,11 @@ def test_an_input_that_cannot_be_is_not_saved(tmp_path, arch, values):
     assert not path.exists()
 
 
+def test_means_below_0_are_kept(path, arch):
+    save_arch(arch, path, shape=deit_small(), input={"mean": [-0.5, 0.0, 2.0]})
+    assert load_arch_file(path).input == {"mean": [-0.5, 0.0, 2.0]}
+
+
 def test_the_file_is_what_the_format_says(path, arch):
     shape = deit_small()
     save_arch(

@@ -256,6 +256,8 @@ def test_evaluate_gives_the_figures_of_any_arch_file(run, capsys):
     ("argv", "words"),
     [
         (["search"], "train first"),
+        # What is known to be wrong is told before what takes long.
+        (["search", "--search.sampler", "tpe"], "sampler must be one of NSGAIISampler"),
         (["export"], "search first"),
         (["retrain"], "train first"),
     ],
@@ -263,7 +265,7 @@ def test_evaluate_gives_the_figures_of_any_arch_file(run, capsys):
 def test_a_stage_that_comes_too_early_says_what_comes_first(tmp_path, capsys, argv, words):
     file = tmp_path / "toy.yaml"
     file.write_text(CONFIG + f"run: {tmp_path / 'run'}\n")
-    assert main([*argv, str(file)]) == 2
+    assert main([argv[0], str(file), *argv[1:]]) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1

@@ -7,6 +7,10 @@ from safetensors.torch import load_file
 from stages_config import CONFIG
 
 from search.cli.main import main
+from search.cli.parse import parse_call
+from search.pipeline.check import check
+from search.pipeline.context import RunContext
+from space import InputError
 
 
 @pytest.fixture
@@ -216,3 +220,12 @@ def test_interrupting_gives_the_shells_exit_code(config, monkeypatch, capsys):
     monkeypatch.setattr("search.pipeline.train.train", interrupted)
     assert main(["train", str(config)]) == 130
     assert "goes on from here" in capsys.readouterr().err
+
+
+def test_a_budget_given_twice_is_no_clash_of_names(config, tmp_path):
+    call = parse_call(["run", str(config), "--retrain.budgets", "[70%, 70%]"])
+    check(RunContext(call.config, call.file))
+    assert not (tmp_path / "runs" / "toy" / "supernet").exists()
+    clash = parse_call(["run", str(config), "--retrain.budgets", "[70%, macs=70%, 'macs= 70%']"])
+    with pytest.raises(InputError, match="two networks would share the folder macs_70"):
+        check(RunContext(clash.config, clash.file))

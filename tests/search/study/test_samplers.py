@@ -21,6 +21,15 @@ def test_arguments_pass_through_and_ours_are_only_defaults():
     chosen = parse_sampler({"name": "NSGAIISampler", "population_size": 7})
     assert chosen.make(PROBLEM, 0).population_size == 7
     assert parse_sampler(chosen) is chosen
+    assert chosen.ahead == 7
+
+
+def test_a_sampler_has_the_seed_of_its_search():
+    with pytest.raises(InputError, match=r"the search's seed; give search\.seed"):
+        parse_sampler({"name": "TPESampler", "seed": 1})
+    with pytest.raises(InputError) as caught:
+        parse_sampler({"name": "TPESampler", "sed": 1})
+    assert "'seed'" not in str(caught.value)
 
 
 def test_the_gp_thinks_on_one_thread_and_gives_the_others_back():

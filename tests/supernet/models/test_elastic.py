@@ -190,6 +190,9 @@ def test_no_mask_is_taken_as_timm_gives_it():
         tokens = backbone.forward_features(images, **given)
         assert torch.equal(subnet.forward_features(images, **given), tokens)
         assert torch.equal(net(images, full, **given), backbone(images, **given))
+    assert torch.equal(net(images, full, None, False), backbone(images))
+    with pytest.raises(InputError, match="attention masks are not supported"):
+        net(images, full, torch.ones(26, 26))
 
 
 # timm's own cannot take an empty batch without positions.
