@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from search.latency import measure as measuring
 from search.latency.conditions import Conditions
-from search.latency.measure import Timing, device_name, remove_drift, time_interleaved
+from search.latency.measure import (
+    WARM_UP,
+    Timing,
+    device_name,
+    remove_drift,
+    time_interleaved,
+    time_rounds,
+)
 from search.latency.profile_log import RoundLog
 from space import InputError
 
@@ -29,6 +37,19 @@ def test_runs_take_turns(monkeypatch):
     assert len(rounds) == 6
     assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
     assert len({tuple(each) for each in rounds}) > 1
+
+
+def test_only_the_first_round_is_warmed_up():
+    calls = []
+    rounds = time_rounds(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")},
+        range(2, 5),
+        torch.device("cpu"),
+        Console(quiet=True),
+        "timing",
+    )
+    assert [len(each) for each in rounds] == [2, 2, 2]
+    assert [calls.count(each) for each in "ab"] == [WARM_UP + 3] * 2
 
 
 def test_what_slows_a_round_is_taken_out():

@@ -1,12 +1,14 @@
 """Checkpoints: the newest whole one is read, whatever became of the files."""
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
 import torch
 from checkpoint_toys import number_of, saved, state_of
 
 from space import InputError
+from space.utils.atomic import replacing
 from supernet.training.checkpoint import load_checkpoint, previous_path, save_checkpoint
 
 
@@ -38,6 +40,44 @@ def test_a_file_of_something_else_is_no_checkpoint(tmp_path):
     found = load_checkpoint(path)
     assert number_of(found) == 1
     assert "it does not end with its checksum" in found.notes[0]
+
+
+def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path):
+    path = saved(tmp_path)
+    data = bytearray(path.read_bytes())
+    at = data.index(torch.full((20,), 2.0).numpy().tobytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    assert torch.load(path)["model"]["weight"][0, 0] != 2, "torch itself loads it"
+    found = load_checkpoint(path)
+    assert number_of(found) == 1
+    assert "its checksum does not fit" in found.notes[0]
+
+
+def test_a_write_that_fails_once_fails_the_save(tmp_path, monkeypatch):
+    """torch's writer passes over it, and what comes after could be written."""
+    path = saved(tmp_path)
+    before = path.read_bytes()
+
+    class Failing:
+        def __init__(self, file):
+            self.file, self.writes = file, 0
+
+        def write(self, data):
+            self.writes += 1
+            if self.writes == 2:
+                raise OSError(5, "Input/output error")
+            return self.file.write(data)
+
+    @contextmanager
+    def failing(*args):
+        with replacing(*args) as file:
+            yield Failing(file)
+
+    monkeypatch.setattr("supernet.training.checkpoint.replacing", failing)
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be written: Input/output error"):
+        save_checkpoint(state_of(3), path)
+    assert path.read_bytes() == before
 
 
 def test_where_none_is_whole_it_is_refused_and_left_as_it_is(tmp_path):
