@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -74,6 +75,21 @@ class AugmentConfig:
     cutmix: float = 0.0
     mix_prob: float = 1.0
     switch_prob: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("hflip", "erasing", "smoothing", "mix_prob", "switch_prob"):
+            if not 0 <= getattr(self, name) <= 1:
+                value = getattr(self, name)
+                raise InputError(f"data.augment.{name}: must lie in 0 to 1, got {value}")
+        for name in ("color_jitter", "mixup", "cutmix"):
+            if not 0 <= getattr(self, name) < math.inf:
+                value = getattr(self, name)
+                raise InputError(f"data.augment.{name}: must be at least 0, got {value}")
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise InputError(
+                f"data.augment.crop_scale: must be two ascending shares of 0 to 1, got "
+                f"{list(self.crop_scale)}"
+            )
 
 
 @dataclass(frozen=True)

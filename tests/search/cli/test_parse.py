@@ -221,6 +221,24 @@ def test_a_section_is_a_mapping_of_its_keys(config, value):
     assert message.startswith(f"{config}:2: data: must be a mapping of dataset, input, ")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("hflip", "2", "must lie in 0 to 1, got 2.0"),
+        ("erasing", "-0.1", "must lie in 0 to 1, got -0.1"),
+        ("smoothing", ".nan", "must lie in 0 to 1, got nan"),
+        ("mixup", "-1", "must be at least 0, got -1.0"),
+        ("color_jitter", ".inf", "must be at least 0, got inf"),
+        ("crop_scale", "[1.0, 0.5]", "must be two ascending shares of 0 to 1, got [1.0, 0.5]"),
+        ("crop_scale", "[0, 1]", "must be two ascending shares of 0 to 1, got [0.0, 1.0]"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_is_refused(config, key, value, message):
+    assert refused("train", config, f"--data.augment.{key}", value) == (
+        f"data.augment.{key}: {message}"
+    )
+
+
 def test_a_value_out_of_range_is_told_with_its_line_where_no_option_says_more(config):
     config.write_text(TEXT.replace("epochs: 3", "epochs: 0"))
     message = "supernet.epochs: must be at least 1, got 0"
