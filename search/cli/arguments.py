@@ -181,7 +181,7 @@ def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[
         return not (own or edited or arguments.sets(keys))
 
     changed = differences(stored, plain(asdict(config)))
-    option_keys = dict.fromkeys(_find_option(each.place, get_option_types()) for each in changed)
+    option_keys = dict.fromkeys(_find_option(place, get_option_types()) for place, _, _ in changed)
     values = {keys: _at(stored, keys) for keys in option_keys if keys}
     return {keys: v for keys, v in values.items() if v is not MISSING and silent(keys)}
 

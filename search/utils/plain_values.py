@@ -5,30 +5,25 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from space.utils.errors import shown
 
 Keys = tuple[str, ...]
 
 
-class Difference(NamedTuple):
-    """A changed value; None stands for a missing one."""
+def differences(old: Any, new: Any, place: Keys = ()) -> Iterator[tuple[Keys, Any, Any]]:
+    """Iterate over the places where plain values differ, each with its old and its new value.
 
-    place: Keys
-    old: Any
-    new: Any
-
-
-def differences(old: Any, new: Any, place: Keys = ()) -> Iterator[Difference]:
-    """Iterate over the places where plain values differ; lists are compared as a whole."""
+    None stands for a missing value; lists are compared as a whole.
+    """
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys((*old, *new)):
             yield from differences(old.get(key), new.get(key), (*place, key))
     elif {} in (old, new) and None in (old, new):
         return  # an empty section, which earlier versions did not store
     elif old != new:
-        yield Difference(place, old, new)
+        yield place, old, new
 
 
 def plain(value: Any) -> Any:
