@@ -47,7 +47,7 @@ class FolderLock:
             json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
             self._file.flush()
         # A forked child (a data loader's worker) would hold the lock after this process has died.
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(after_in_child=self.release)
 
     def release(self) -> None:
         """Free the lock, unless it is free."""
@@ -60,12 +60,6 @@ class FolderLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-    def _forget(self) -> None:
-        """Close this process's handle of the lock."""
-        if self._file is not None:
-            os.close(self._file.fileno())
-            self._file = None
 
 
 def _acquire(file: IO[str], driver: int) -> bool:
