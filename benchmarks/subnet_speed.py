@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -149,7 +150,7 @@ def main(argv: list[str] | None = None) -> None:
     full = median(taken[FULL])
     result = {
         "model": args.model,
-        **conditions.to_dict(),
+        **asdict(conditions),
         "full_ms": full * 1e3,
         "subnets": rows,
         "blocks": figures,

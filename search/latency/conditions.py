@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from space.utils.errors import InputError, check_one_of, shown
 
@@ -45,7 +45,3 @@ class Conditions:
     def __str__(self) -> str:
         mode = "compiled" if self.compiled else "eager"
         return f"{self.device}, batch {self.batch}, {self.dtype}, {mode}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for YAML."""
-        return asdict(self)

@@ -117,7 +117,7 @@ class LatencyTable:
             {
                 "schema": SCHEMA,
                 "name": self.name,
-                "conditions": self.conditions.to_dict(),
+                "conditions": asdict(self.conditions),
                 "full_ms": self.full_ms,
                 "error": None if self.error is None else asdict(self.error),
                 "terms": [[t.operator, t.tokens, t.left, ms] for t, ms in self.terms.items()],
@@ -145,9 +145,7 @@ class LatencyTable:
         values = reader.mapping(*KEYS, error=None)
         shape = BackboneShape.read(values["shape"])
         terms = dict(map(_read_term, values["terms"].items()))
-        archs = values["measured"].items()
-        if not archs:
-            raise values["measured"].error("must list the measured archs, got none")
+        archs = values["measured"].items(least=1)
         return cls(
             values["name"].make(check_name, values["name"].value),
             _read_conditions(values["conditions"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
     runs = make_forward_passes(supernet, archs, conditions, device)
     description = {
         "backbone": [config.backbone.model, config.backbone.args],
-        "conditions": conditions.to_dict(),
+        "conditions": asdict(conditions),
         "archs": list(runs),
     }
     rounds = RoundLog(path.with_suffix(".rounds.jsonl"), description, len(runs))
