@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict, deque
 
 import numpy as np
 
@@ -27,17 +27,15 @@ def design_archs(space: SearchSpace, rng: np.random.Generator) -> list[Arch]:
     tries = Counter[Term]()
     for arch in archs:
         counts.update(count_terms(arch, space.shape).keys())
-    while True:
-        # A small space may not have that many archs with a term, so the draws for each are limited.
-        open_terms = [t for t in counts if counts[t] < COVERAGE and tries[t] < 4 * COVERAGE]
-        if not open_terms:
-            return list(archs)
+    # A small space may not have that many archs with a term, so the draws for each are limited.
+    while open_terms := [t for t in counts if counts[t] < COVERAGE and tries[t] < 4 * COVERAGE]:
         term = min(open_terms, key=lambda t: (counts[t], t))
         tries[term] += 1
         arch = sampler.draw_through(term, rng)
         if arch not in archs:
             archs[arch] = None
             counts.update(count_terms(arch, space.shape).keys())
+    return list(archs)
 
 
 def draw_held_out(
@@ -60,37 +58,33 @@ class _PathSampler:
     def __init__(self, space: SearchSpace) -> None:
         self.graph = graph = space.graph
         # edges_of[term]: (level, node, index of the edge) of each edge with the term.
-        self.edges_of: dict[Term, list[tuple[int, int, int]]] = {}
-        # before[i][n]: (node of level i - 1, block) of each edge into node n of level i.
-        self.before: list[list[list[tuple[int, BlockArch]]]] = [
-            [[] for _ in level] for level in graph.levels
-        ]
+        self.edges_of: defaultdict[Term, list[tuple[int, int, int]]] = defaultdict(list)
+        # before[i, n]: (node of level i - 1, block) of each edge into node n of level i.
+        self.before: defaultdict[tuple[int, int], list[tuple[int, BlockArch]]] = defaultdict(list)
         for i, level in enumerate(graph.edges):
             for node, edges in enumerate(level):
                 for k, edge in enumerate(edges):
-                    self.before[i + 1][edge.to].append((node, edge.block))
+                    self.before[i + 1, edge.to].append((node, edge.block))
                     cost = block_cost(graph.levels[i][node], edge.block, space.shape)
                     for term, _ in cost.terms:
-                        self.edges_of.setdefault(term, []).append((i, node, k))
+                        self.edges_of[term].append((i, node, k))
         for node, state in enumerate(graph.levels[-1]):
-            self.edges_of.setdefault(rest_term(state, space.shape)[0], []).append(
-                (len(graph.edges), node, 0)
-            )
+            rest, _ = rest_term(state, space.shape)
+            self.edges_of[rest].append((len(graph.edges), node, 0))
 
     def draw_through(self, term: Term, rng: np.random.Generator) -> Arch:
         """Draw an arch through a random edge with `term`, with random choices before and after."""
         edges_with_term = self.edges_of[term]
         level, node, k = edges_with_term[int(rng.integers(len(edges_with_term)))]
-        head: list[BlockArch] = []
+        blocks: deque[BlockArch] = deque()
         at = node
         for i in range(level, 0, -1):
-            edges_into = self.before[i][at]
+            edges_into = self.before[i, at]
             at, block = edges_into[int(rng.integers(len(edges_into)))]
-            head.append(block)
-        tail: list[BlockArch] = []
+            blocks.appendleft(block)
         for i in range(level, len(self.graph.edges)):
             edges = self.graph.edges[i][node]
             edge = edges[k if i == level else int(rng.integers(len(edges)))]
-            tail.append(edge.block)
+            blocks.append(edge.block)
             node = edge.to
-        return Arch((*reversed(head), *tail))
+        return Arch(tuple(blocks))
