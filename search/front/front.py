@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ class Front(FrontFile):
         objectives = problem.objectives
         reference = worst_values(records, objectives)
         archive, steps = build_archive(records, objectives, reference)
-        points = set(archive.points)
+        points = set(map(tuple, archive.points.tolist()))
         ranked_by = problem.ranked_by
         rank = 0 if ranked_by is None else objectives.index(ranked_by)
         chosen = {}
@@ -169,17 +168,12 @@ class Front(FrontFile):
         entries = tuple(replace(entry, error=None) for entry in kept)
         return replace(self, entries=entries, left_out=self.left_out + count - most)
 
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        """Names that limits may use."""
-        measured = (entry.metrics for entry in self.entries)
-        objectives = (objective.name for objective in self.objectives)
-        return frozenset(self.full).union(objectives, *measured)
-
     def _constraint(self, name: str, amount: float | str) -> Constraint:
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)
-        if cost not in self._names:
-            names = sorted(self._names)
+        objectives = (objective.name for objective in self.objectives)
+        known = set(self.full).union(objectives, *(entry.metrics for entry in self.entries))
+        if cost not in known:
+            names = sorted(known)
             hint = near(name, names) or f"; known are {', '.join(names)}"
             raise InputError(f"front: unknown {shown(name)}{hint}")
         limit = parse_amount(name, amount, self.full.get(cost), scale)

@@ -24,11 +24,8 @@ FRONT = "front.yaml"
 COUNTS = ("evaluations", "failed", "left_out")
 REQUIRED = ("objectives", *COUNTS, "ended", "full", "reference", "steps", "entries", "shape")
 IDENTITY = re.compile(r"[0-9a-f]{16}")
-
-
-def _default_directions() -> dict[str, str]:
-    """Return the directions that a file may leave out."""
-    return dict(task_directions(DEFAULT_TASK))
+# The directions that a file may leave out.
+DEFAULT_DIRECTIONS = task_directions(DEFAULT_TASK)
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class FrontFile:
     ended: str = ""
     left_out: int = 0
     images: int | None = None
-    directions: Mapping[str, str] = field(default_factory=_default_directions)
+    directions: Mapping[str, str] = field(default_factory=lambda: DEFAULT_DIRECTIONS)
     functions: tuple[str, ...] = ()
 
     @classmethod
@@ -100,7 +97,7 @@ class FrontFile:
             InputError: The file is invalid.
         """
         fields = open_yaml(path, SCHEMA).mapping(
-            *("schema", *REQUIRED), images=None, directions=_default_directions(), functions=()
+            *("schema", *REQUIRED), images=None, directions=DEFAULT_DIRECTIONS, functions=()
         )
         objectives = tuple(map(_read_objective, fields["objectives"].items(least=1)))
         shape = BackboneShape.read(fields["shape"])
@@ -135,9 +132,7 @@ class FrontFile:
             "reference": list(self.reference),
             "steps": [list(step) for step in self.steps],
             "entries": [_entry_to_dict(entry) for entry in self.entries],
-            "directions": dict(self.directions)
-            if self.directions != _default_directions()
-            else None,
+            "directions": dict(self.directions) if self.directions != DEFAULT_DIRECTIONS else None,
             "functions": list(self.functions) or None,
             # Last, and required to check the costs of the entries: a truncated file is noticed.
             "shape": self.shape.to_dict(),

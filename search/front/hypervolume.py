@@ -23,30 +23,29 @@ class Archive:
 
     Args:
         reference: Reference point; points beyond it add no volume.
+
+    Attributes:
+        volume: Their hypervolume.
+        points: The points, (points, D).
     """
 
     def __init__(self, reference: Sequence[float]) -> None:
         self.reference = np.array(reference, dtype=float)
         self.volume = 0.0
-        self._points: Array = np.empty((0, len(self.reference)))
+        self.points: Array = np.empty((0, len(self.reference)))
 
-    @property
-    def points(self) -> list[tuple[float, ...]]:
-        return [tuple(point) for point in self._points.tolist()]
-
-    def add(self, point: Sequence[float]) -> bool:
-        """Add a point; return whether no other dominates or equals it."""
+    def add(self, point: Sequence[float]) -> None:
+        """Add a point, unless another dominates or equals it."""
         new = np.array(point, dtype=float)
-        if weakly_dominates(self._points, new).any():
-            return False
+        if weakly_dominates(self.points, new).any():
+            return
         if (new < self.reference).all():
             # Its box minus the volume of the others in that box: WFG (While, Bradstreet and Barone,
             # 2012).
             box = float(np.prod(self.reference - new))
-            self.volume += box - _volume(np.maximum(self._points, new), self.reference)
-        remaining = self._points[~weakly_dominates(new, self._points)]
-        self._points = np.vstack([remaining, new])
-        return True
+            self.volume += box - _volume(np.maximum(self.points, new), self.reference)
+        remaining = self.points[~weakly_dominates(new, self.points)]
+        self.points = np.vstack([remaining, new])
 
 
 def _volume(points: Array, reference: Array) -> float:
