@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from search.report.arch_data import BlockData, collect_arch_data
 from search.report.networks import Network
 from search.report.search_result import Score
-from search.report.style import AMBER, BLUE, ORANGE, RC
+from search.report.style import AMBER, BLUE, ORANGE
 from search.utils.units import quantity
 
 # Half the width of a bar, in blocks.
 HALF = 0.34
 
 
-@rc_context({**RC, "axes.grid": False})
 def draw_arch(network: Network, score: Score) -> Figure:
     """Draw an arch: bars for tokens, funnels for pooling, hatching for skips, a table beneath."""
     blocks = collect_arch_data(network.arch, network.shape)
     figure = Figure(figsize=(min(max(9.0, 0.82 * len(blocks) + 1.6), 15.0), 4.6))
     axes = figure.add_subplot()
+    axes.grid(visible=False)
     # Deep archs have narrow columns.
     size = min(9.0, 210 / len(blocks))
     _draw_tokens(axes, blocks)

@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from search.report.networks import Network
 from search.report.search_result import LOWER, Score
-from search.report.style import OUTSIDE, RC
+from search.report.style import OUTSIDE
 from search.report.training_log import Curve, Row, read_curves
 
 # Ratio of the largest loss to the smallest above which the axis is logarithmic.
@@ -69,7 +69,6 @@ def make_retraining_panels(networks: Sequence[Network], score: Score) -> list[Pa
     return [panel for panel in panels if panel.curves]
 
 
-@rc_context(RC)
 def draw_panels(panels: Sequence[Panel]) -> Figure:
     """Draw all panels, one above the other."""
     figure = Figure(figsize=(10, 0.6 + 3.1 * len(panels)))
@@ -84,13 +83,13 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     for (name, curve), color in zip(panel.curves.items(), colors, strict=True):
         style = "--" if name in panel.dashed else "-"
         # A line through a single point is invisible.
-        marker = "o" if len(curve.values) == 1 else ""
-        axes.plot(curve.epochs, curve.values, style, marker=marker, color=color, label=name)
+        marker = "o" if len(curve) == 1 else ""
+        axes.plot(list(curve), list(curve.values()), style, marker=marker, color=color, label=name)
     axes.set_title(panel.title)
     axes.set_xlabel("epoch")
     axes.set_ylabel(panel.unit)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    values = [value for curve in panel.curves.values() for value in curve.values]
+    values = [value for curve in panel.curves.values() for value in curve.values()]
     if panel.unit == LOSS and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
         # The losses of archs and selectors differ by powers of ten.
         axes.set_yscale("log")

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from search.problem.costs import is_latency
 from search.problem.paired_error import INSIGNIFICANT
-from search.report.front_data import FrontData, Point, RetrainedPoint
-from search.report.style import BLUE, GREEN, INK, ORANGE, OUTSIDE, PALE, PURPLE, RC
+from search.report.front_data import FrontData, Point
+from search.report.style import BLUE, GREEN, INK, ORANGE, OUTSIDE, PALE, PURPLE
 from search.utils.console import metric_title
 from search.utils.units import quantity
 
@@ -27,7 +26,6 @@ SPLITS = ("search split", "test split")
 HOLLOW: dict[str, Any] = {"mfc": "white", "mew": 1.5}
 
 
-@rc_context(RC)
 def draw_front(data: FrontData) -> Figure:
     """Draw the score of networks over their cost."""
     figure = Figure(figsize=(10, 6))
@@ -70,23 +68,20 @@ def _draw_search_split(axes: Axes, data: FrontData) -> None:
 
 
 def _draw_test_split(axes: Axes, data: FrontData) -> None:
-    """Draw the retrained networks, controls behind the others."""
+    """Draw the retrained networks, controls behind the others.
+
+    Of each, its points before and after retraining, with an arrow between them.
+    """
     _add_heading(axes, SPLITS[1], data.test_images)
-    for point, marker in zip(data.retrained, cycle(MARKERS), strict=False):
-        _draw_retrained(axes, point, marker)
+    for (before, after, is_control), marker in zip(data.retrained, cycle(MARKERS), strict=False):
+        color, raised = (PURPLE, 0.0) if is_control else (ORANGE, 0.2)
+        _plot(axes, [after], marker, color=color, ms=10, zorder=8 + raised, label=after.name)
+        if before is not None:
+            _plot(axes, [before], marker, mec=color, ms=7, zorder=6 + raised, **HOLLOW)
+            arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 3, "shrinkB": 5}
+            axes.annotate("", after[:2], before[:2], arrowprops=arrow, zorder=6 + raised)
     if any(each.before for each in data.retrained):
         axes.plot([], [], "s", mec=INK, ms=7, label="before retraining", **HOLLOW)
-
-
-def _draw_retrained(axes: Axes, point: RetrainedPoint, marker: str) -> None:
-    """Draw the points of a network before and after retraining, with an arrow between them."""
-    color, raised = (PURPLE, 0.0) if point.is_control else (ORANGE, 0.2)
-    after = point.after
-    _plot(axes, [after], marker, color=color, ms=10, zorder=8 + raised, label=after.name)
-    if point.before is not None:
-        _plot(axes, [point.before], marker, mec=color, ms=7, zorder=6 + raised, **HOLLOW)
-        arrow = {"arrowstyle": "-|>", "color": color, "lw": 1.5, "shrinkA": 3, "shrinkB": 5}
-        axes.annotate("", after[:2], point.before[:2], arrowprops=arrow, zorder=6 + raised)
 
 
 def _plot(axes: Axes, points: Sequence[Point], marker: str, **style: Any) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from search.report.latency_data import LatencyData
-from search.report.style import BLUE, GREY, ORANGE, PALE, RC, SKY
+from search.report.style import BLUE, GREY, ORANGE, PALE, SKY
 
 
-@rc_context(RC)
 def draw_latency(data: LatencyData) -> Figure:
     """Draw shares of MACs and time: of networks on the left, of operators on the right."""
     figure = Figure(figsize=(11, 5.8))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from search.report.search_data import HypervolumeCurve, Usage
-from search.report.style import BLUE, GREY, ORANGE, RC
+from search.report.style import BLUE, GREY, ORANGE
 
 
-@rc_context(RC)
 def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
     """Draw hypervolume over evaluations, by name of the search; the first one is highlighted."""
     figure = Figure(figsize=(9, 4.2))
@@ -36,7 +34,6 @@ def draw_hypervolumes(curves: Mapping[str, HypervolumeCurve]) -> Figure:
     return figure
 
 
-@rc_context({**RC, "axes.grid.axis": "y"})
 def draw_usage(front: Sequence[Usage], others: Sequence[Usage] | None) -> Figure:
     """Draw a panel for each operator, with the share of archs that use it at each block.
 
@@ -58,6 +55,7 @@ def draw_usage(front: Sequence[Usage], others: Sequence[Usage] | None) -> Figure
         axes.set_yticks([0, 50, 100], ["0", "50", "100 %"])
         axes.set_xlim(-0.7, len(blocks) - 0.3)
         axes.set_xticks(blocks)
+        axes.grid(visible=False, axis="x")
         axes.set_title(usage.title)
     axes.set_xlabel("block")
     handles = axes.get_legend_handles_labels()[0]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib import rc_context
+
 from search.pipeline.choose import to_folder_name
 from search.report.front_data import FrontData, collect_front_data
 from search.report.plot_arch import draw_arch
@@ -16,7 +18,7 @@ from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
 from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
 from search.report.search_result import SearchResult
-from search.report.style import to_png
+from search.report.style import RC, to_png
 from search.utils.console import OPTIMISTIC
 from space.operators.registry import operators
 from space.utils.atomic import replacing
@@ -38,6 +40,7 @@ class Plot(NamedTuple):
     png: bytes
 
 
+@rc_context(RC)
 def write_plots(results: RunResults, folder: Path) -> list[Plot]:
     """Draw and write all plots that the run has data for, and remove outdated ones."""
     plots = list(_draw_all(results))

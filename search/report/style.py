@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette without its yellow, which is invisible on white.
@@ -13,7 +12,7 @@ BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#AA4499"
 SKY, AMBER = "#8CC8EC", "#E69F00"
 INK, GREY, PALE = "#1A1A1A", "#6B6B6B", "#C9C9C9"
 
-# matplotlib reads styles when axes are made, so functions that draw need `@rc_context(RC)`.
+# `write_plots` draws all plots in it: matplotlib reads styles when it makes and renders a figure.
 # Any: matplotlib types the keys as a Literal.
 RC: Any = {
     "figure.dpi": 120,
@@ -44,7 +43,6 @@ RC: Any = {
 OUTSIDE: Any = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.03), "borderaxespad": 0}
 
 
-@rc_context(RC)
 def to_png(figure: Figure) -> bytes:
     """Encode a figure as PNG, without metadata: equal figures give equal bytes."""
     buffer = io.BytesIO()

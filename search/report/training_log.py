@@ -6,23 +6,13 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
-from space.utils.errors import InputError, is_integer, is_number, one_line
+from space.utils.atomic import writing
+from space.utils.errors import InputError, is_integer, is_number
 
 Row = dict[str, float]
-
-
-class Curve(NamedTuple):
-    """A metric over the epochs.
-
-    Args:
-        epochs: Epochs, counted from 1.
-        values: Value of each epoch.
-    """
-
-    epochs: Sequence[int]
-    values: Sequence[float]
+# The value of a metric by epoch, counted from 1.
+Curve = dict[int, float]
 
 
 def read_log(path: Path) -> list[Row]:
@@ -35,10 +25,8 @@ def read_log(path: Path) -> list[Row]:
     """
     if not path.exists():
         return []
-    try:
+    with writing(path, "read"):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     rows: dict[int, Row] = {}
     for line in lines:
         with suppress(ValueError, RecursionError):
@@ -60,10 +48,10 @@ def read_curves(rows: Sequence[Row], group: str, factor: float = 1.0) -> dict[st
         group: Name of the group.
         factor: Factor from the stored unit to the displayed one.
     """
-    points: dict[str, list[tuple[int, float]]] = {}
+    curves: dict[str, Curve] = {}
     for row in rows:
         for key, value in row.items():
             start, slash, name = key.partition("/")
             if slash and start == group:
-                points.setdefault(name, []).append((int(row["epoch"]) + 1, factor * value))
-    return {name: Curve(*zip(*each, strict=True)) for name, each in points.items()}
+                curves.setdefault(name, {})[int(row["epoch"]) + 1] = factor * value
+    return curves

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -20,6 +22,7 @@ from search.report.plot_front import draw_front
 from search.report.plot_search import draw_hypervolumes
 from search.report.search_data import compute_hypervolumes
 from search.report.search_result import Score, SearchResult, read_search
+from search.report.style import RC
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +30,13 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
     folder = tmp_path_factory.mktemp("search") / "main"
     searched(folder, "NSGAIISampler")
     return read_search(folder)
+
+
+@pytest.fixture(autouse=True)
+def style() -> Iterator[None]:
+    """The style in which a report draws its plots."""
+    with rc_context(RC):
+        yield
 
 
 def texts(figure: Figure) -> list[tuple[str, Bbox]]:
