@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from space.arch import Arch, BlockArch
 from space.cost import MacCost
 from space.operators.base import Kind
-from space.operators.walk import advance, trace, turns
+from space.operators.walk import trace, turns
 from space.shape import BackboneShape
 from space.state import State
 
@@ -52,17 +52,16 @@ def collect_arch_data(arch: Arch, shape: BackboneShape) -> list[BlockData]:
                 tokens=after.tokens.processed,
                 bypass=after.tokens.patches - after.tokens.processed,
                 macs=cost.block(before, block),
-                pool=_label("reduce", before, block),
-                selector=_label("subset", before, block),
+                pool=_label("reduce", before, after, block),
+                selector=_label("subset", before, after, block),
                 producer=None if after.tokens.own_maps else producer,
             )
         )
     return data
 
 
-def _label(kind: Kind, before: State, block: BlockArch) -> str:
+def _label(kind: Kind, before: State, after: State, block: BlockArch) -> str:
     """Describe the operators of a kind at a block, a short line each."""
-    after = advance(before, block)
     labels = (
         turn.operator.label(before.tokens, after.tokens, turn.choice)
         for turn in turns(before, block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,14 +83,12 @@ def _format_name(network: Network) -> str:
     return "full network" if network.is_full else network.name
 
 
-def _make_latency_columns(networks: Sequence[Network]) -> list[Column]:
+def _make_latency_columns(networks: Sequence[Network]) -> Iterator[Column]:
     """Make a column for each latency; `~` marks predictions."""
-    columns = []
     for name in dict.fromkeys(name for each in networks for name in each.latencies):
         timings = [each.latencies.get(name) for each in networks]
         cells = [f"{'' if t.measured else '~'}{t.value:.3g}" if t else "" for t in timings]
-        columns.append(Column(name, cells))
-    return columns
+        yield Column(name, cells)
 
 
 def _note_latencies(networks: Sequence[Network]) -> list[str]:

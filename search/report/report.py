@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from jinja2 import Environment, StrictUndefined
 from rich.console import Console
 
 from search.front.front import Front
-from search.pipeline.config import SearchConfig
 from search.pipeline.run_folder import section
 from search.problem.paired_error import describe_leads
 from search.report.network_table import NetworkTable, make_network_table, show_network_table
 from search.report.plots import Plot, write_plots
+from search.report.retrain_advice import format_command
 from search.report.run_results import RunResults, read_run
 from search.report.search_result import SearchResult
 from search.utils.console import new_console, print_line
@@ -101,7 +100,9 @@ def summarise_run(results: RunResults) -> list[tuple[str, str]]:
             ("front", _describe_front(search.front)),
         ]
     if results.config:
-        lines.append(("command", _run_command(results)))
+        # The path to an absolute folder would be another one elsewhere.
+        run = results.title if results.run.is_absolute() else str(results.run)
+        lines.append(("command", format_command("run", run, results.name)))
     return [(name, text) for name, text in lines if text]
 
 
@@ -170,10 +171,3 @@ def _describe_front(front: Front) -> str:
     ended = f": {front.ended}" if front.ended else ""
     leads = f" {describe_leads(front.leads)}" if any(front.leads) else ""
     return f"{len(front)} subnets{ended}.{leads}"
-
-
-def _run_command(results: RunResults) -> str:
-    """Format the command that continues the run, without the path to an absolute folder."""
-    words = ["tokennas", "run", results.title if results.run.is_absolute() else str(results.run)]
-    words += [] if results.name == SearchConfig.name else ["--search.name", results.name]
-    return shlex.join(words)

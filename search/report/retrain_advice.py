@@ -38,10 +38,7 @@ def advise_retraining(
         budgets: The budgets to retrain for, from the search's config.
         score: The metric that networks are judged by.
     """
-    words = ["tokennas", "retrain", str(run)]
-    if search.name != SearchConfig.name:
-        words += ["--search.name", search.name]
-    command = shlex.join(words)
+    command = format_command("retrain", str(run), search.name)
     names = {each.arch: each.name for each in networks}
     retrained = {each.name for each in networks}
     for each in networks:
@@ -64,6 +61,13 @@ def advise_retraining(
         if best is not None and best.arch not in names and not begun:
             described = _describe(best, score)
             yield f"The best within {budget} ({described}) is not retrained; `{command}` does."
+
+
+def format_command(stage: str, run: str, search: str) -> str:
+    """Format the command of a stage of a run; the default search is not named."""
+    words = ["tokennas", stage, run]
+    words += [] if search == SearchConfig.name else ["--search.name", search]
+    return shlex.join(words)
 
 
 def _describe(entry: FrontEntry, score: Score) -> str:

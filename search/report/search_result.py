@@ -19,7 +19,7 @@ from search.study.trial_format import read_records
 from search.utils.console import is_share, metric_title
 from space.arch import Arch
 from space.space import SearchSpace
-from space.utils.errors import InputError, naming
+from space.utils.errors import naming
 from supernet.tasks.registry import DEFAULT_TASK, task_metrics, task_names
 from supernet.tasks.registry import directions as task_directions
 
@@ -81,11 +81,9 @@ def read_search(folder: Path) -> SearchResult:
     Raises:
         InputError: A file is missing or invalid.
     """
-    ended = (folder / FRONT).exists()
     if not (folder / SEARCH_FILE).exists():
-        if not ended:
-            raise InputError(f"{folder / FRONT}: does not exist, nor does {SEARCH_FILE}")
         return SearchResult(folder.name, Front.load(folder / FRONT))
+    ended = (folder / FRONT).exists()
     file = SearchFile.load(folder)
     problem = _rebuild_problem(folder, file)
     records: list[Record] = []
