@@ -33,7 +33,6 @@ LEADING = 2
 # Characters between columns, and the width at which text is folded into lines.
 GAP, FOLDED = 2, 24
 LONGEST_LINE = 10_000
-COUNTS = ("trial",)
 
 
 def metric_title(name: str) -> str:
@@ -57,7 +56,7 @@ def cell(name: str, value: object) -> str:
         return "" if value is None else printable(str(value))
     if is_share(name):
         return f"{100 * value:.2f}%"
-    if name in COUNTS:
+    if name == "trial":
         return str(value)
     return quantity(value, 3) if abs(value) >= 1000 else f"{value:.4g}"
 
