@@ -129,7 +129,7 @@ def select_watched_archs(space: SearchSpace, count: int) -> dict[str, Arch]:
 
 def _make_step(sandwich: Sandwich, seed: int) -> Step:
     """Make the function that trains on a batch; in the first epochs the full network alone."""
-    recipe, space = sandwich.recipe, sandwich.supernet.space
+    recipe, space = sandwich.recipe, sandwich.model.space
 
     def train(batch: Batch, epoch: int, step: int, scale: float) -> dict[str, Tensor]:
         full_only = epoch < (recipe.full_epochs or 0)
