@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -34,7 +34,12 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
     Raises:
         InputError: Images cannot be read; the message has their number and the first of them.
     """
-    chunks = [chunk for images in splits for chunk in _chunks(images)]
+    chunks = [
+        (images.source, images.indices[start : start + IMAGES_PER_TASK])
+        for images in splits
+        if images.source.digest is not None
+        for start in range(0, len(images), IMAGES_PER_TASK)
+    ]
     if not chunks:
         return
     total = sum(len(indices) for _, indices in chunks)
@@ -69,13 +74,6 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
         console.print(
             f"{len(good):,} of {total:,} images opened in {seconds:.0f} s: all can be read"
         )
-
-
-def _chunks(images: Images) -> Iterator[tuple[Source, Indices]]:
-    """Yield the images that are files, a few at a time."""
-    if images.source.digest is not None:
-        for start in range(0, len(images), IMAGES_PER_TASK):
-            yield images.source, images.indices[start : start + IMAGES_PER_TASK]
 
 
 def _decode(checked: set[int], chunk: tuple[Source, Indices]) -> tuple[list[int], list[str]]:
