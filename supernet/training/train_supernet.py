@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -148,7 +147,7 @@ def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> d
         metrics = held_out.measure(partial(model, arch=arch))
         row |= {f"{metric}/{name}": value for metric, value in metrics.items()}
     count = -(-RECALL_IMAGES // len(held_out.batches[0].targets))
-    images = [batch.images for batch in islice(held_out.batches, count)]
+    images = [batch.images for batch in held_out.batches[:count]]
     for operator in token_operators():
         if operator.metric is not None:
             shares = operator.measure(model, images)
