@@ -37,7 +37,7 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
     chunks = [
         (images.source, images.indices[start : start + IMAGES_PER_TASK])
         for images in splits
-        if images.source.digest is not None
+        if images.source.reader.files is not None
         for start in range(0, len(images), IMAGES_PER_TASK)
     ]
     if not chunks:
@@ -79,13 +79,12 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
 def _decode(checked: set[int], chunk: tuple[Source, Indices]) -> tuple[list[int], list[str]]:
     """Decode the images not checked yet; return the digests of good ones, and errors."""
     source, indices = chunk
-    assert source.digest is not None
     good, errors = list[int](), list[str]()
     for i in indices.tolist():
-        digest = source.digest(i)
+        digest = source.reader.digest(i)
         if digest not in checked:
             try:
-                source.read(i)
+                source.reader(i)
             except InputError as error:
                 errors.append(str(error))
             else:

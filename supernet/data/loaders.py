@@ -73,7 +73,7 @@ class Images(Dataset[Sample | InputError]):
         if epoch >= 0:
             draw = float(seed_all(self.seed, epoch, index, devices=False).random())
         try:
-            image = self.source.read(index)
+            image = self.source.reader(index)
         except InputError as error:
             return error
         return self.transform(image), self.source.targets[index].item(), draw
