@@ -105,7 +105,10 @@ class LabelStep:
 
 @dataclass(frozen=True)
 class Sandwich(LabelStep):
-    """The forward and backward passes of a sandwich step of a supernet."""
+    """The forward and backward passes of a sandwich step of a supernet.
+
+    Arguments are those of `LabelStep`; the teacher is the largest arch's.
+    """
 
     model: Supernet
     recipe: SupernetRecipe
