@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from space.utils.errors import InputError, shown
+from space.utils.errors import InputError, check_one_of
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
@@ -109,11 +109,8 @@ class InputConfig:
     crop_pct: float | None = None
 
     def __post_init__(self) -> None:
-        if self.interpolation not in (None, *get_args(Interpolation)):
-            names = ", ".join(get_args(Interpolation))
-            raise InputError(
-                f"data.input.interpolation: must be one of {names}, got {shown(self.interpolation)}"
-            )
+        if self.interpolation is not None:
+            check_one_of("data.input.interpolation:", self.interpolation, get_args(Interpolation))
         for name, least, most in (("mean", 0.0, 1.0), ("std", 1e-3, 1.0), ("crop_pct", 0.1, 1.0)):
             value = getattr(self, name)
             values = value if isinstance(value, tuple) else (value,)

@@ -9,7 +9,7 @@ from search.study.options import SearchOptions
 from search.utils.resources import Workers
 from space.utils.errors import InputError, check_seed
 from supernet.config import BackboneConfig, DataConfig
-from supernet.tasks.registry import DEFAULT_TASK, task_metrics
+from supernet.tasks.registry import DEFAULT_TASK, task_entry
 from supernet.training.recipe import RetrainRecipe, SupernetRecipe
 
 
@@ -158,7 +158,7 @@ class Config:
     def __post_init__(self) -> None:
         check_seed(self.seed)
         if not self.search.objectives:
-            first = task_metrics(self.task_name)[0].name
+            first = task_entry(self.task_name).metrics[0].name
             object.__setattr__(self, "search", replace(self.search, objectives=[first, "macs"]))
         if self.retrain.processes < 1:
             raise InputError(f"retrain.processes: must be at least 1, got {self.retrain.processes}")

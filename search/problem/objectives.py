@@ -10,13 +10,13 @@ from typing import Literal
 from search.problem.costs import FREE_COSTS, is_latency, predicted_name
 from space.arch import Arch
 from space.utils.errors import InputError, check_one_of, cut, near, shown
+from supernet.tasks.registry import DEFAULT_TASK, task_entry
 from supernet.tasks.registry import directions as task_directions
-from supernet.tasks.registry import task_metrics
 
 Direction = Literal["max", "min"]
 Evaluate = Callable[[Arch], Mapping[str, float]]
 
-DEFAULT = (task_metrics()[0].name, "macs")
+DEFAULT = (task_entry(DEFAULT_TASK).metrics[0].name, "macs")
 NAME = re.compile(r"[A-Za-z_][\w.@-]*")
 
 

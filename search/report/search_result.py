@@ -20,7 +20,7 @@ from search.utils.console import is_share, metric_title
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import naming
-from supernet.tasks.registry import DEFAULT_TASK, task_metrics, task_names
+from supernet.tasks.registry import DEFAULT_TASK, task_entry, task_names
 from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
@@ -164,5 +164,5 @@ def choose_score(front: Front) -> Score:
 def task_score(config: Mapping[str, Any]) -> Score:
     """Return the score of the task that a run's config names: the task's first metric."""
     name = section(config, "task").get("name", DEFAULT_TASK)
-    metric = task_metrics(name if name in task_names() else DEFAULT_TASK)[0]
+    metric = task_entry(name if name in task_names() else DEFAULT_TASK).metrics[0]
     return Score(metric.name, metric.direction)

@@ -47,7 +47,7 @@ def metric_title(name: str) -> str:
 def is_share(name: str) -> bool:
     """Return whether a metric, named by the first word of a column, is shown in per cent."""
     metric = find_metric(name.split(maxsplit=1)[0]) if name else None
-    return metric is not None and metric.is_share
+    return metric is not None and metric.unit == "%"
 
 
 def cell(name: str, value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -34,7 +34,12 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
     Raises:
         InputError: Images cannot be read; the message has their number and the first of them.
     """
-    chunks = [chunk for images in splits for chunk in _chunks(images)]
+    chunks = [
+        (images.source, images.indices[start : start + IMAGES_PER_TASK])
+        for images in splits
+        if images.source.reader.files is not None
+        for start in range(0, len(images), IMAGES_PER_TASK)
+    ]
     if not chunks:
         return
     total = sum(len(indices) for _, indices in chunks)
@@ -71,23 +76,15 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
         )
 
 
-def _chunks(images: Images) -> Iterator[tuple[Source, Indices]]:
-    """Yield the images that are files, a few at a time."""
-    if images.source.digest is not None:
-        for start in range(0, len(images), IMAGES_PER_TASK):
-            yield images.source, images.indices[start : start + IMAGES_PER_TASK]
-
-
 def _decode(checked: set[int], chunk: tuple[Source, Indices]) -> tuple[list[int], list[str]]:
     """Decode the images not checked yet; return the digests of good ones, and errors."""
     source, indices = chunk
-    assert source.digest is not None
     good, errors = list[int](), list[str]()
     for i in indices.tolist():
-        digest = source.digest(i)
+        digest = source.reader.digest(i)
         if digest not in checked:
             try:
-                source.read(i)
+                source.reader(i)
             except InputError as error:
                 errors.append(str(error))
             else:

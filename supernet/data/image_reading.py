@@ -27,6 +27,9 @@ class DatasetReader:
     Args:
         dataset: Result of timm's `create_dataset`, or a sequence of (image, target).
         split: Name of the split, for errors.
+
+    Attributes:
+        files: Files of the images; None where images are neither files nor members of a tar file.
     """
 
     def __init__(self, dataset: Any, split: str) -> None:
@@ -42,7 +45,6 @@ class DatasetReader:
             # torchvision's default loader converts with Pillow's clipping `convert("RGB")`.
             dataset.loader = Image.open
         indexed = dataset if self._reader is None else self._reader
-        # None where images are neither files nor members of a tar file.
         self.files = getattr(indexed, "samples", getattr(indexed, "imgs", None))
 
     def __call__(self, i: int) -> Image.Image:

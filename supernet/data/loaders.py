@@ -13,13 +13,13 @@ import signal
 from collections.abc import Generator, Iterable, Mapping
 from functools import cache, partial
 from multiprocessing.util import Finalize
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from space.utils.errors import InputError, cut
 from supernet.data.sources import Source
@@ -73,7 +73,7 @@ class Images(Dataset[Sample | InputError]):
         if epoch >= 0:
             draw = float(seed_all(self.seed, epoch, index, devices=False).random())
         try:
-            image = self.source.read(index)
+            image = self.source.reader(index)
         except InputError as error:
             return error
         return self.transform(image), self.source.targets[index].item(), draw
@@ -109,8 +109,7 @@ class ShuffledBatches:
         size, count, rank = self.batch, self.processes.count, self.processes.rank
         starts = [(step * count + rank) * size for step in range(first, self.steps)]
         batches = [[(epoch, int(i)) for i in order[start : start + size]] for start in starts]
-        for batch in _Loader(self.images, batches, self.workers):
-            yield Batch(*batch)
+        yield from _Loader(self.images, batches, self.workers)
 
 
 class UserBatches:
@@ -234,9 +233,8 @@ class _Loader(DataLoader[Any]):
             yield batch
 
 
-def _collate(samples: list[Sample | InputError]) -> tuple[Tensor, Tensor, Tensor] | InputError:
+def _collate(samples: list[Sample | InputError]) -> Batch | InputError:
     for sample in samples:
         if isinstance(sample, InputError):
             return sample
-    images, targets, draws = zip(*cast(list[Sample], samples), strict=True)
-    return torch.stack(images), torch.tensor(targets), torch.tensor(draws, dtype=torch.float64)
+    return Batch(*default_collate(samples))

@@ -6,7 +6,6 @@ the folder of a split is missing, and replaces an unreadable image by the next o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import permutations
@@ -53,14 +52,12 @@ class Source:
     Args:
         targets: Label of each image.
         classes: Class names, in label order.
-        read: Reads image i in RGB; raises InputError with the name of an unreadable file.
-        digest: Returns the digest of the file of image i; None where images are no files.
+        reader: Reads image i in RGB; raises InputError with the name of an unreadable file.
     """
 
     targets: NDArray[np.int64]
     classes: tuple[str, ...]
-    read: Callable[[int], Image.Image]
-    digest: Callable[[int], int] | None = None
+    reader: DatasetReader
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -148,8 +145,7 @@ def _make_source(dataset: Any, config: DatasetConfig, split: str) -> Source:
     if not labels.size:
         raise InputError(f"dataset {config.name}, split {split!r}: no labelled images")
     classes = tuple(str(name) for name in names or range(int(labels.max()) + 1))
-    read = DatasetReader(dataset, split)
-    return Source(labels, classes, read, None if read.files is None else read.digest)
+    return Source(labels, classes, DatasetReader(dataset, split))
 
 
 def _share_images(train: Any, test: Any) -> bool:

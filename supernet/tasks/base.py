@@ -16,7 +16,7 @@ from torch import Tensor
 
 from space.utils.reader import Reader
 from supernet.config import AugmentConfig
-from supernet.tasks.registry import Direction, Metric, directions, task_metrics
+from supernet.tasks.registry import Direction, Metric, directions, task_entry
 
 Array = NDArray[Any]
 
@@ -49,7 +49,7 @@ class Task(ABC):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics of the task, the primary one first."""
-        return task_metrics(self.name)
+        return task_entry(self.name).metrics
 
     @property
     def directions(self) -> dict[str, Direction]:

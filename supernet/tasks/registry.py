@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from space.utils.errors import InputError, near, shown
+from space.utils.errors import InputError, check_one_of, shown
 
 if TYPE_CHECKING:
     from supernet.tasks.base import Task
@@ -34,10 +34,6 @@ class Metric:
     title: str
     unit: str = ""
     hub_type: str = ""
-
-    @property
-    def is_share(self) -> bool:
-        return self.unit == "%"
 
 
 class TaskEntry(NamedTuple):
@@ -78,15 +74,6 @@ def task_names() -> tuple[str, ...]:
     return tuple(_tasks)
 
 
-def task_metrics(name: str = DEFAULT_TASK) -> tuple[Metric, ...]:
-    """Return the metrics of a task, the primary one first.
-
-    Raises:
-        InputError: There is no such task.
-    """
-    return task_entry(name).metrics
-
-
 def find_metric(name: str) -> Metric | None:
     """Return the metric of that name, of any task; None if no task has one."""
     metrics = (metric for entry in _tasks.values() for metric in entry.metrics)
@@ -101,7 +88,7 @@ def secondary_metrics() -> list[str]:
 def directions(*tasks: str) -> dict[str, Direction]:
     """Return the optimisation directions of the metrics of tasks, by default of all, by name."""
     names = tasks or task_names()
-    return {metric.name: metric.direction for name in names for metric in task_metrics(name)}
+    return {metric.name: metric.direction for name in names for metric in task_entry(name).metrics}
 
 
 def task_class(name: str) -> type[Task]:
@@ -134,9 +121,5 @@ def task_entry(name: str) -> TaskEntry:
     Raises:
         InputError: There is no such task.
     """
-    if name not in _tasks:
-        raise InputError(
-            f"task.name: must be one of {', '.join(_tasks)}, got {shown(name)}"
-            f"{near(str(name), list(_tasks))}"
-        )
+    check_one_of("task.name:", name, task_names())
     return _tasks[name]

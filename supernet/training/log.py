@@ -57,7 +57,11 @@ class TrainingLog:
         self.units = units or {}
         self.console = Console(stderr=True, quiet=quiet)
         self._columns: list[tuple[str, str]] = []
-        self._tensorboard = _open_tensorboard(folder)
+        self._tensorboard: Any = None
+        if folder is not None and find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
+
+            self._tensorboard = SummaryWriter(str(folder / "tensorboard"))
 
     def drop_rows(self, epoch: int) -> None:
         """Drop the rows from `epoch` on, which were never checkpointed."""
@@ -142,11 +146,3 @@ def _join_headings(cells: list[Cell]) -> str:
 
 def _join_values(cells: list[Cell]) -> str:
     return "".join(cell.value.rjust(cell.width - 2) + "  " for cell in cells).rstrip()
-
-
-def _open_tensorboard(folder: Path | None) -> Any:
-    if folder is None or find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
-
-    return SummaryWriter(str(folder / "tensorboard"))

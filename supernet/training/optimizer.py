@@ -72,10 +72,9 @@ def _create_optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.opt
             groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=0.0, **recipe.optimizer_args
         )
     except (TypeError, ValueError, AssertionError, IndexError) as error:
-        reason = one_line(error, typed=True)
         raise InputError(
             f"{recipe.section}.optimizer_args: {recipe.optimizer} cannot be built with "
-            f"{shown(recipe.optimizer_args)}: {reason}"
+            f"{shown(recipe.optimizer_args)}: {one_line(error, typed=True)}"
         ) from None
 
 
@@ -97,10 +96,9 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, updates: int
             updates_per_epoch=updates,
         )[0]
     except ValueError as error:
-        reason = one_line(error)
         raise InputError(
             f"{recipe.section}.schedule: {recipe.schedule} does not fit into {recipe.epochs} "
-            f"epochs with {recipe.warmup_epochs} of warm-up: {reason}"
+            f"epochs with {recipe.warmup_epochs} of warm-up: {one_line(error)}"
         ) from None
     return schedule
 

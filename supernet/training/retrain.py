@@ -7,18 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
-from supernet.data.loaders import Batch
 from supernet.evaluation import HeldOut
 from supernet.models.elastic import ElasticViT
 from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
-from supernet.training.sandwich import freeze, learn_labels
+from supernet.training.sandwich import LabelStep, freeze
 from supernet.training.train_supernet import describe_metric, make_held_out, make_log
-from supernet.training.trainer import Step, Trainer
+from supernet.training.trainer import Trainer
 
 
 def retrain(
@@ -64,12 +63,13 @@ def retrain(
         )
     held_out_images = make_held_out(held_out, task, subnet, settings.amp)
     path = None if folder is None else make_folder(Path(folder))
+    labels = LabelStep(subnet, task, settings, freeze(teacher))
     trainer = Trainer(
         subnet,
         train,
         task=task,
         recipe=settings,
-        step=_make_step(subnet, task, settings, teacher),
+        step=lambda batch, _epoch, _step, scale: labels.learn_labels(batch, "subnet", scale)[1],
         evaluate=partial(_evaluate, held_out_images),
         log=make_log(task, path, title, describe_metric(task, held_out_images), quiet),
         folder=path,
@@ -77,19 +77,6 @@ def retrain(
     )
     subnet.load_state_dict(trainer.fit().state_dict())
     return subnet.eval()
-
-
-def _make_step(
-    subnet: ElasticViT, task: Task, recipe: RetrainRecipe, teacher: nn.Module | None
-) -> Step:
-    learn = partial(
-        learn_labels, subnet, name="subnet", task=task, recipe=recipe, teacher=freeze(teacher)
-    )
-
-    def step(batch: Batch, _epoch: int, _step: int, scale: float) -> dict[str, Tensor]:
-        return learn(batch, weight=scale)[1]
-
-    return step
 
 
 def _evaluate(held_out: HeldOut | None, model: nn.Module) -> dict[str, float]:

@@ -49,20 +49,69 @@ def draw_archs(space: SearchSpace, seed: int, step: int, count: int) -> list[Arc
 
 
 @dataclass(frozen=True)
-class Sandwich:
-    """The forward and backward passes of a sandwich step.
+class LabelStep:
+    """The forward and backward passes of one arch, which learns from the labels.
 
     Args:
-        supernet: The supernet.
+        model: A supernet or a subnet.
         task: The task.
         recipe: The recipe.
-        teacher: Teacher of the largest arch; None for none.
+        teacher: Teacher of the arch; None for none.
     """
 
-    supernet: Supernet
+    model: ElasticViT
     task: Task
-    recipe: SupernetRecipe
+    recipe: Recipe
     teacher: Teacher | None = None
+
+    def learn_labels(
+        self, batch: Batch, name: str, weight: float, arch: Arch | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Run the backward passes of an arch on the labels and a teacher, and of auxiliary losses.
+
+        Args:
+            batch: Images, labels (B,) or mixed labels (B, classes), and draws (B,).
+            name: Name of the loss in the log.
+            weight: Factor of the loss. Auxiliary losses are summed over the images instead.
+            arch: The arch; None for a subnet's own.
+
+        Returns:
+            The logits, detached, and the losses by name.
+        """
+        assert batch.draws is not None
+        model, recipe = self.model, self.recipe
+        # Auxiliary losses see a share of the images, fixed by sample and epoch, to bound memory.
+        rows = (batch.draws < recipe.selector_share).to(batch.images.device)
+        auxiliaries = auxiliary_losses(model, rows)
+
+        def observe(i: int, query: Tensor, key: Tensor) -> None:
+            for auxiliary in auxiliaries.values():
+                auxiliary(i, query, key)
+
+        with autocast(batch.images.device, recipe.amp):
+            features = model.forward_features(batch.images, arch, observe if auxiliaries else None)
+            logits = model.forward_head(features)
+            loss = self.task.loss(logits, batch.targets)
+            if self.teacher is not None:
+                distillation = self.task.distillation(logits, self.teacher(batch.images))
+                loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * distillation
+        (loss * weight).backward()
+        losses = {name: loss.detach()}
+        for auxiliary_name, auxiliary in auxiliaries.items():
+            if auxiliary.losses:
+                losses[f"{auxiliary_name}s"] = torch.stack(auxiliary.losses).mean()
+        return logits.detach(), losses
+
+
+@dataclass(frozen=True)
+class Sandwich(LabelStep):
+    """The forward and backward passes of a sandwich step of a supernet.
+
+    Arguments are those of `LabelStep`; the teacher is the largest arch's.
+    """
+
+    model: Supernet
+    recipe: SupernetRecipe
 
     def __call__(self, batch: Batch, archs: list[Arch], scale: float = 1.0) -> dict[str, Tensor]:
         """Run the backward passes of one batch; return the mean loss of each kind of arch.
@@ -72,75 +121,16 @@ class Sandwich:
             archs: The smallest and the random archs; if empty, only the largest is trained.
             scale: Factor of the losses, for gradient accumulation.
         """
-        supernet, weight = self.supernet, scale / (1 + len(archs))
-        logits, losses = learn_labels(
-            supernet,
-            batch,
-            "largest",
-            task=self.task,
-            recipe=self.recipe,
-            teacher=self.teacher,
-            weight=weight,
-            arch=supernet.space.largest(),
-        )
+        weight, largest = scale / (1 + len(archs)), self.model.space.largest()
+        logits, losses = self.learn_labels(batch, "largest", weight, largest)
         distilled = []
         for arch in archs:
             with autocast(batch.images.device, self.recipe.amp):
-                loss = self.task.distillation(supernet(batch.images, arch), logits)
+                loss = self.task.distillation(self.model(batch.images, arch), logits)
             (loss * weight).backward()
             distilled.append(loss.detach())
         by_kind = {"smallest": distilled[:1], "random": distilled[1:]}
         return losses | {kind: torch.stack(each).mean() for kind, each in by_kind.items() if each}
-
-
-def learn_labels(
-    model: ElasticViT,
-    batch: Batch,
-    name: str,
-    *,
-    task: Task,
-    recipe: Recipe,
-    teacher: Teacher | None,
-    weight: float,
-    arch: Arch | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run the backward passes of an arch on the labels and a teacher, and of auxiliary losses.
-
-    Args:
-        model: A supernet or a subnet.
-        batch: Images, labels (B,) or mixed labels (B, classes), and draws (B,).
-        name: Name of the loss in the log.
-        task: The task.
-        recipe: The recipe.
-        teacher: The teacher; None for none.
-        weight: Factor of the loss. Auxiliary losses are summed over the images instead.
-        arch: The arch; None for a subnet's own.
-
-    Returns:
-        The logits, detached, and the losses by name.
-    """
-    assert batch.draws is not None
-    # Auxiliary losses see a share of the images, fixed by sample and epoch, to bound the memory.
-    rows = (batch.draws < recipe.selector_share).to(batch.images.device)
-    auxiliaries = auxiliary_losses(model, rows)
-
-    def observe(i: int, query: Tensor, key: Tensor) -> None:
-        for auxiliary in auxiliaries.values():
-            auxiliary(i, query, key)
-
-    with autocast(batch.images.device, recipe.amp):
-        features = model.forward_features(batch.images, arch, observe if auxiliaries else None)
-        logits = model.forward_head(features)
-        loss = task.loss(logits, batch.targets)
-        if teacher is not None:
-            distillation = task.distillation(logits, teacher(batch.images))
-            loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * distillation
-    (loss * weight).backward()
-    losses = {name: loss.detach()}
-    for auxiliary_name, auxiliary in auxiliaries.items():
-        if auxiliary.losses:
-            losses[f"{auxiliary_name}s"] = torch.stack(auxiliary.losses).mean()
-    return logits.detach(), losses
 
 
 def freeze(teacher: nn.Module | None) -> Teacher | None:

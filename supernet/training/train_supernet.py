@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ def select_watched_archs(space: SearchSpace, count: int) -> dict[str, Arch]:
 
 def _make_step(sandwich: Sandwich, seed: int) -> Step:
     """Make the function that trains on a batch; in the first epochs the full network alone."""
-    recipe, space = sandwich.recipe, sandwich.supernet.space
+    recipe, space = sandwich.recipe, sandwich.model.space
 
     def train(batch: Batch, epoch: int, step: int, scale: float) -> dict[str, Tensor]:
         full_only = epoch < (recipe.full_epochs or 0)
@@ -148,7 +147,7 @@ def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> d
         metrics = held_out.measure(partial(model, arch=arch))
         row |= {f"{metric}/{name}": value for metric, value in metrics.items()}
     count = -(-RECALL_IMAGES // len(held_out.batches[0].targets))
-    images = [batch.images for batch in islice(held_out.batches, count)]
+    images = [batch.images for batch in held_out.batches[:count]]
     for operator in token_operators():
         if operator.metric is not None:
             shares = operator.measure(model, images)

@@ -40,10 +40,6 @@ Step = Callable[[Batch, int, int, float], dict[str, Tensor]]
 Evaluate = Callable[[nn.Module], dict[str, float]]
 
 
-class DivergedError(InputError):
-    """A loss, a gradient or a weight is not finite."""
-
-
 class Trainer:
     """The training of a model by a recipe.
 
@@ -111,7 +107,8 @@ class Trainer:
 
         Raises:
             KeyboardInterrupt: Training was stopped; the same call resumes.
-            DivergedError: Training diverged; the last good checkpoint is kept.
+            InputError: Training diverged: a loss, a gradient or a weight is not finite; the last
+                good checkpoint is kept.
         """
         self._restore()
         # Other loaders resume at epoch boundaries only, too long a wait after a signal.
@@ -225,13 +222,13 @@ class Trainer:
         if name is not None:
             raise self._make_divergence_error(f"{name} is not finite")
 
-    def _make_divergence_error(self, reason: str) -> DivergedError:
+    def _make_divergence_error(self, reason: str) -> InputError:
         """Make an error with the step where training diverged, and what to try."""
         recipe, section, position = self.recipe, self.recipe.section, self.position
         step = min(position.step + 1, self.steps)
         clip = "none" if recipe.clip is None else f"{recipe.clip:g}"
         has_checkpoint = self.path is not None and self.path.exists()
-        return DivergedError(
+        return InputError(
             f"{section}: training diverged in epoch {position.epoch + 1}, step {step} of "
             f"{self.steps}: {reason}; try a lower {section}.lr (it is {recipe.lr:g}), more "
             f"{section}.warmup_epochs ({recipe.warmup_epochs}) or a {section}.clip ({clip})"

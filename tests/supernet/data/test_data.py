@@ -105,14 +105,14 @@ def test_digits_have_a_fixed_test_split():
     train, test = open_sources(DatasetConfig())
     assert len(train) + len(test) == 1797
     assert len(train.classes) == 10
-    assert test.read(0).size == (8, 8)
+    assert test.reader(0).size == (8, 8)
     assert np.bincount(test.targets).min() >= 43
 
 
 def test_digits_are_read_in_workers_that_are_spawned():
     train, _ = open_sources(DatasetConfig())
     again = pickle.loads(pickle.dumps(train))
-    assert again.read(5).tobytes() == train.read(5).tobytes()
+    assert again.reader(5).tobytes() == train.reader(5).tobytes()
 
 
 @pytest.mark.parametrize("attribute", ["targets", "labels"])
@@ -194,7 +194,7 @@ def test_webp_and_tar_are_read(tmp_path):
                 tar.add(tmp_path / "a" / split / name, arcname=name)
     train, test = open_sources(DatasetConfig(name="tar", root=str(tmp_path / "b")))
     assert train.classes == test.classes == ("cat", "dog")
-    assert train.read(0).size == (20, 20)
+    assert train.reader(0).size == (20, 20)
 
 
 def refused(config):
@@ -228,7 +228,7 @@ def test_an_unreadable_image_is_named_when_met(tmp_path):
     broken.write_bytes(b"no image")
     train, _ = open_sources(config)
     with pytest.raises(InputError, match=r"cat/0\.png: image 0 of train cannot be read"):
-        train.read(0)
+        train.reader(0)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

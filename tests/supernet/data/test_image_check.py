@@ -10,6 +10,7 @@ from training_toys import toy_backbone
 
 from space import InputError
 from supernet.data.image_check import check_images
+from supernet.data.image_reading import DatasetReader
 from supernet.data.sources import DatasetConfig
 from supernet.data.splits import DataConfig, open_data
 
@@ -127,7 +128,7 @@ def test_images_in_a_tar_file_are_opened_too_and_loaded_alike_in_processes(tmp_p
 
 def test_images_without_files_cost_nothing(kept, monkeypatch):
     digits = splits(DatasetConfig())
-    monkeypatch.setattr("supernet.data.image_reading.DatasetReader.__call__", None)
+    monkeypatch.setattr(DatasetReader, "__call__", None)
     check_images(digits, kept)
     assert not kept.parent.exists()
 
@@ -136,16 +137,17 @@ def test_an_interrupted_check_goes_on(tmp_path, kept, opened, monkeypatch):
     config = image_folder(tmp_path, count=50)
     monkeypatch.setattr("supernet.data.image_check.IMAGES_PER_TASK", 4)
     images = splits(config)
-    real = images[2].source.read
+    read = DatasetReader.__call__
 
-    def read(i):
-        if i == 60:
+    def interrupted(reader, i):
+        if reader is images[2].source.reader and i == 60:
             raise KeyboardInterrupt
-        return real(i)
+        return read(reader, i)
 
-    object.__setattr__(images[2].source, "read", read)
-    with pytest.raises(KeyboardInterrupt):
-        check_images(images, kept)
+    with monkeypatch.context() as patch:
+        patch.setattr(DatasetReader, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            check_images(images, kept)
     assert len(np.frombuffer(kept.read_bytes(), "<u8")) == 160
     opened.clear()
     check_images(splits(config), kept)

@@ -22,7 +22,7 @@ def first_of(tmp_path, write, suffix=".png", **config):
         write(file.with_suffix(suffix))
     args = {"input_key": suffix} if suffix != ".png" else {}
     train, _ = open_sources(DatasetConfig(**{**vars(made), "args": args, **config}))
-    return train.read(0)
+    return train.reader(0)
 
 
 @pytest.mark.parametrize("name", ["folder", "torch/image_folder"])
@@ -46,7 +46,7 @@ def test_a_decompression_bomb_is_named(tmp_path, monkeypatch, name):
     train, _ = open_sources(DatasetConfig(name=name, root=str(root)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 199)
     with pytest.raises(InputError, match=r"cat/0\.png: image 0 of train cannot be read: .* bomb"):
-        train.read(0)
+        train.reader(0)
 
 
 def test_greys_between_those_of_8_bits_are_rounded(tmp_path):

@@ -9,7 +9,6 @@ from supernet import extract, load_weights, save_weights
 from supernet.training import trainer
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
-from supernet.training.trainer import DivergedError
 
 HINT = r"; try a lower {0}\.lr \(it is {1}\), more {0}\.warmup_epochs \(0\) or a {0}\.clip \(none\)"
 
@@ -25,7 +24,7 @@ def train(folder=None, net=None, **recipe):
 def test_a_rate_that_is_far_too_high_ends_training_with_a_line(tmp_path, optimizer):
     message = r"supernet: training diverged in epoch 1, step \d of 3: \S+ is (nan|inf)"
     message += HINT.format("supernet", r"1e\+30")
-    with pytest.raises(DivergedError, match=message + "$"):
+    with pytest.raises(InputError, match=message + "$"):
         train(tmp_path, lr=1e30, optimizer=optimizer)
     assert not (tmp_path / "checkpoint.pt").exists()
     # Nothing is there that a lower rate would spoil.
@@ -35,7 +34,7 @@ def test_a_rate_that_is_far_too_high_ends_training_with_a_line(tmp_path, optimiz
 def test_retraining_that_diverges_ends_too(tmp_path):
     subnet = extract(toy_supernet(), Arch.full(4))
     recipe = RetrainRecipe(epochs=2, lr=1e30)
-    with pytest.raises(DivergedError, match=r"^retrain: training diverged in epoch 1, step"):
+    with pytest.raises(InputError, match=r"^retrain: training diverged in epoch 1, step"):
         retrain(subnet, random_loader(), task=toy_task(), recipe=recipe, quiet=True)
 
 
@@ -49,7 +48,7 @@ def test_the_last_good_checkpoint_is_kept(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("supernet.training.train_supernet.Trainer", Poisoned)
-        with pytest.raises(DivergedError, match=r"in epoch 3, step 1 of 3: .* is nan") as caught:
+        with pytest.raises(InputError, match=r"in epoch 3, step 1 of 3: .* is nan") as caught:
             train(tmp_path)
     assert str(caught.value).endswith(
         f"; the last good state is kept in {tmp_path / 'checkpoint.pt'}"
@@ -89,7 +88,7 @@ def explode(weight):
 
 def test_weights_that_overflow_in_a_step_are_not_stored(tmp_path, monkeypatch):
     spoiled_after(6, monkeypatch, overflow)
-    with pytest.raises(DivergedError, match=r"in epoch 2, step 3 of 3: \S+ is not finite"):
+    with pytest.raises(InputError, match=r"in epoch 2, step 3 of 3: \S+ is not finite"):
         train(tmp_path)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["position"]["epoch"] == 1
@@ -99,7 +98,7 @@ def test_nor_inside_an_epoch(tmp_path, monkeypatch):
     spoiled_after(2, monkeypatch, overflow)
     net, recipe = toy_supernet(), SupernetRecipe(epochs=1, random_archs=1, save_minutes=0.0)
     data = toy_data(net)
-    with pytest.raises(DivergedError, match=r"in epoch 1, step 3 of 4: \S+ is not finite"):
+    with pytest.raises(InputError, match=r"in epoch 1, step 3 of 4: \S+ is not finite"):
         train_supernet(net, data.train, task=toy_task(), recipe=recipe, folder=tmp_path, quiet=True)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["position"]["step"] == 1
@@ -113,7 +112,7 @@ def test_weights_that_are_finite_and_give_nothing_finite_are_not_good(tmp_path, 
     net, learn, recipe = toy_supernet(), train_supernet, SupernetRecipe(epochs=2, random_archs=1)
     if what == "retrain":
         net, learn, recipe = extract(net, Arch.full(4)), retrain, RetrainRecipe(epochs=2)
-    with pytest.raises(DivergedError, match=r"in epoch 2, step 3 of 3: \S+ is (nan|inf)"):
+    with pytest.raises(InputError, match=r"in epoch 2, step 3 of 3: \S+ is (nan|inf)"):
         learn(net, random_loader(), recipe=recipe, **common)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert state["position"]["epoch"] == 1

@@ -32,9 +32,10 @@ def test_every_number_of_a_row_goes_to_tensorboard(tmp_path, monkeypatch):
         def add_scalar(self, name, value, epoch):
             seen.append((name, value, epoch))
 
-    monkeypatch.setattr("supernet.training.log._open_tensorboard", lambda folder: Board())
     row = {"epoch": 3, "loss/largest": 1.5, "grad_norm": 2.25, "images_per_second": 10.0}
-    TrainingLog(tmp_path, "toy", quiet=True).add(row)
+    journal = TrainingLog(tmp_path, "toy", quiet=True)
+    monkeypatch.setattr(journal, "_tensorboard", Board())
+    journal.add(row)
     assert {("loss/largest", 1.5, 3), ("grad_norm", 2.25, 3)} <= set(seen)
 
 
