@@ -85,25 +85,6 @@ class BlockCost(NamedTuple):
     held: int = 0
     terms: tuple[tuple[Term, int], ...] = ()
 
-    @property
-    def peak(self) -> int:
-        """Peak activation elements."""
-        return max(self.before, self.held + self.within)
-
-    def plus(self, other: BlockCost) -> BlockCost:
-        """Add another cost."""
-        return BlockCost(
-            self.macs + other.macs,
-            self.params + other.params,
-            max(self.before, other.before),
-            max(self.within, other.within),
-            self.held + other.held,
-            self.terms + other.terms,
-        )
-
-
-FREE = BlockCost()
-
 
 class Operator(ABC, Generic[ChoiceT, AxisT]):
     """An operation that a block may apply to its tokens or attention. Stateless; one instance.

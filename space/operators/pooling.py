@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
-from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, parse_blocks
+from space.operators.base import Axis, BlockCost, Families, Operator, Term, parse_blocks
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.errors import is_integer, shown
@@ -120,7 +120,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         self, tokens: Tokens, counter: int, choice: Pool | None, shape: BackboneShape
     ) -> BlockCost:
         if choice is None:
-            return FREE
+            return BlockCost()
         left = measure_pooled(tokens, choice)[1]
         params = CONV_TAPS.get(choice.kind, 0) * shape.width
         return BlockCost(

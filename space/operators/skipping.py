@@ -9,16 +9,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from space.arch import SELECTORS, BlockArch, Selector
-from space.operators.base import (
-    FREE,
-    Axis,
-    BlockCost,
-    Families,
-    Operator,
-    Term,
-    parse_blocks,
-    place_runs,
-)
+from space.operators.base import Axis, BlockCost, Families, Operator, Term, parse_blocks, place_runs
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.reader import Reader
@@ -126,7 +117,7 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def cost(self, tokens: Tokens, counter: int, choice: Skip, shape: BackboneShape) -> BlockCost:
         if not choice.ratio:
-            return FREE
+            return BlockCost()
         n = tokens.patches + shape.prefix
         if counter:
             return BlockCost(held=n * shape.width)
