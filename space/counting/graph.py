@@ -6,7 +6,7 @@ lead to the same state have the same continuations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -98,13 +98,11 @@ class Graph:
             node = edge.to
         return Arch(tuple(blocks))
 
-    def restrict(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
-        """Return the subgraph of the archs whose block `i` is accepted; None if there are none."""
+    def restrict(self, i: int, blocks: Set[BlockArch]) -> Graph:
+        """Return the subgraph of the archs whose block `i` is one of `blocks`."""
         edges = list(self.edges)
-        edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
+        edges[i] = [tuple(edge for edge in each if edge.block in blocks) for each in edges[i]]
         counts = Graph(self.levels, edges).counts
-        if not counts[0][0]:
-            return None
         nodes = [{state: node for node, state in enumerate(level)} for level in self.levels]
 
         def choices(k: int, state: State) -> Iterator[tuple[BlockArch, State]]:
