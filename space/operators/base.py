@@ -223,9 +223,9 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         return self.text(choice)
 
 
-def place_runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placement]:
+def place_runs(axis: Axis | None, length: int, depth: int) -> Iterator[Placement]:
     """Yield archs with runs of `length` equal choices, a plain block between, from any block on."""
-    for choice in choices:
+    for choice in axis.choices if axis else ():
         for first in range(1, depth):
             blocks = (i for i in range(first, depth) if (i - first) % (length + 1) < length)
             yield dict.fromkeys(blocks, choice)

@@ -152,8 +152,7 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def families(self, axis: SkipAxis | None, depth: int, ends: list[int]) -> Families:
         lengths = {"alternate skip": 1, "skip alone": axis.max_run if axis else 0}
-        choices = axis.choices if axis else ()
-        return {name: place_runs(choices, length, depth) for name, length in lengths.items()}
+        return {name: place_runs(axis, length, depth) for name, length in lengths.items()}
 
     def describe(self, choice: Skip) -> str:
         if not choice.ratio:
