@@ -155,8 +155,7 @@ def read_blocks(reader: Reader) -> Arch:
 
 
 def _read_block(reader: Reader) -> BlockArch:
-    keys: dict[str, Any] = {key: None for operator in operators() for key in operator.keys}
-    entries = {key: each for key, each in reader.mapping(**keys).items() if each.value is not None}
+    entries = reader.some_of(*(key for operator in operators() for key in operator.keys))
     block = PLAIN
     for operator in operators():
         if not entries.keys().isdisjoint(operator.keys):
@@ -175,9 +174,7 @@ def _check_cost(reader: Reader, expected: Mapping[str, Any]) -> None:
 
 def _read_input(reader: Reader) -> dict[str, Any]:
     """Read the `input` section: size (channels, height, width), and keys of timm's data config."""
-    keys = ("size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
-    entries = reader.mapping(**dict.fromkeys(keys))
-    entries = {key: each for key, each in entries.items() if each.value is not None}
+    entries = reader.some_of("size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
     for key, each in entries.items():
         if key == "size":
             sides = [side.integer(least=1) for side in each.items()]

@@ -59,14 +59,10 @@ class SearchSpace:
     @classmethod
     def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
         """Read a space from the `space` section of a file."""
-        names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
-        sections = reader.mapping(**names)
-        axes = {
-            name: operator(name).read_axis(section, shape)
-            for name, section in sections.items()
-            if section.value is not None
-        }
-        return cls(shape, axes)
+        sections = reader.some_of(*sorted(each.name for each in operators()))
+        return cls(
+            shape, {name: operator(name).read_axis(sections[name], shape) for name in sections}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the `space` section of this space."""
