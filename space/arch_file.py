@@ -98,7 +98,13 @@ def _read_file(reader: Reader) -> ArchFile:
     entries = reader.mapping(*required, backbone={}, input={}, classes=[], metrics={}, origin={})
     shape = BackboneShape.read(entries["shape"])
     arch = read_blocks(entries["blocks"])
-    _check_cost(entries["cost"], entries["blocks"].make(cost_to_dict, arch, shape))
+    cost = entries["blocks"].make(cost_to_dict, arch, shape)
+    for key, each in entries["cost"].mapping(*cost).items():
+        if each.value != cost[key]:
+            raise each.error(
+                f"does not fit blocks and shape, which give {shown(cost[key])}, "
+                f"got {shown(each.value)}"
+            )
     return ArchFile(
         arch,
         shape,
@@ -161,15 +167,6 @@ def _read_block(reader: Reader) -> BlockArch:
         if not entries.keys().isdisjoint(operator.keys):
             block = reader.make(operator.put, block, operator.from_dict(entries))
     return block
-
-
-def _check_cost(reader: Reader, expected: Mapping[str, Any]) -> None:
-    for key, each in reader.mapping(*expected).items():
-        if each.value != expected[key]:
-            raise each.error(
-                f"does not fit blocks and shape, which give {shown(expected[key])}, "
-                f"got {shown(each.value)}"
-            )
 
 
 def _read_input(reader: Reader) -> dict[str, Any]:
