@@ -141,16 +141,13 @@ class Graph:
             The values by level and node.
         """
         values = [list(ends)]
-        for i in reversed(range(len(self.edges))):
-            values.append(self.fold_level(i, values[-1], join, costs))
+        for level, prices in zip(reversed(self.edges), reversed(costs), strict=True):
+            ways = [
+                [(price, values[-1][edge.to]) for edge, price in zip(*pair, strict=True)]
+                for pair in zip(level, prices, strict=True)
+            ]
+            values.append(list(map(join, ways)))
         return values[::-1]
-
-    def fold_level(self, i: int, after: Sequence[T], join: Join[T], costs: EdgeCosts) -> list[T]:
-        """Compute the values of level `i` from those of the next level, as in `fold`."""
-        return [
-            join([(price, after[edge.to]) for edge, price in zip(edges, prices, strict=True)])
-            for edges, prices in zip(self.edges[i], costs[i], strict=True)
-        ]
 
     def cheapest(self, cost: AdditiveCost) -> Arch:
         """Return the arch of least cost; ties go to the first in gene order."""
