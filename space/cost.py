@@ -42,11 +42,9 @@ FLOAT32 = 4  # bytes
 @cached(1 << 16)
 def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
     """Compute the cost of a block in canonical form, and of what it needs of the one before."""
-    costs = [
-        operator.cost(tokens, counter, choice, shape)
-        for operator, tokens, counter, choice in turns(state, block)
-    ]
-    n = advance(state, block).tokens.processed + shape.prefix
+    parts = list(turns(state, block))
+    costs = [part.operator.cost(part.tokens, part.counter, part.choice, shape) for part in parts]
+    n = parts[-1].tokens.processed + shape.prefix
     return BlockCost(
         macs=sum(cost.macs for cost in costs) + n * shape.mlp.macs,
         params=sum(cost.params for cost in costs) + shape.mlp.params + shape.rest.params,
