@@ -98,7 +98,13 @@ def _read_file(reader: Reader) -> ArchFile:
     entries = reader.mapping(*required, backbone={}, input={}, classes=[], metrics={}, origin={})
     shape = BackboneShape.read(entries["shape"])
     arch = read_blocks(entries["blocks"])
-    _check_cost(entries["cost"], entries["blocks"].make(cost_to_dict, arch, shape))
+    cost = entries["blocks"].make(cost_to_dict, arch, shape)
+    for key, each in entries["cost"].mapping(*cost).items():
+        if each.value != cost[key]:
+            raise each.error(
+                f"does not fit blocks and shape, which give {shown(cost[key])}, "
+                f"got {shown(each.value)}"
+            )
     return ArchFile(
         arch,
         shape,
@@ -155,8 +161,7 @@ def read_blocks(reader: Reader) -> Arch:
 
 
 def _read_block(reader: Reader) -> BlockArch:
-    keys: dict[str, Any] = {key: None for operator in operators() for key in operator.keys}
-    entries = {key: each for key, each in reader.mapping(**keys).items() if each.value is not None}
+    entries = reader.some_of(*(key for operator in operators() for key in operator.keys))
     block = PLAIN
     for operator in operators():
         if not entries.keys().isdisjoint(operator.keys):
@@ -164,20 +169,9 @@ def _read_block(reader: Reader) -> BlockArch:
     return block
 
 
-def _check_cost(reader: Reader, expected: Mapping[str, Any]) -> None:
-    for key, each in reader.mapping(*expected).items():
-        if each.value != expected[key]:
-            raise each.error(
-                f"does not fit blocks and shape, which give {shown(expected[key])}, "
-                f"got {shown(each.value)}"
-            )
-
-
 def _read_input(reader: Reader) -> dict[str, Any]:
     """Read the `input` section: size (channels, height, width), and keys of timm's data config."""
-    keys = ("size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
-    entries = reader.mapping(**dict.fromkeys(keys))
-    entries = {key: each for key, each in entries.items() if each.value is not None}
+    entries = reader.some_of("size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
     for key, each in entries.items():
         if key == "size":
             sides = [side.integer(least=1) for side in each.items()]

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from space.arch import Arch, BlockArch
-from space.operators.base import FREE, BlockCost, Term
+from space.operators.base import BlockCost, Term
 from space.operators.registry import cached
 from space.operators.walk import advance, trace, turns
 from space.shape import BackboneShape
@@ -42,14 +42,17 @@ FLOAT32 = 4  # bytes
 @cached(1 << 16)
 def block_cost(state: State, block: BlockArch, shape: BackboneShape) -> BlockCost:
     """Compute the cost of a block in canonical form, and of what it needs of the one before."""
-    total, tokens = FREE, state.tokens
-    for operator, tokens, counter, choice in turns(state, block):
-        cost = operator.cost(tokens, counter, choice, shape)
-        if cost is not FREE:
-            total = total.plus(cost)
-    n = tokens.processed + shape.prefix
-    params = shape.mlp.params + shape.rest.params
-    return total.plus(BlockCost(n * shape.mlp.macs, params, within=shape.mlp_elements(n)))
+    parts = list(turns(state, block))
+    costs = [part.operator.cost(part.tokens, part.counter, part.choice, shape) for part in parts]
+    n = parts[-1].tokens.processed + shape.prefix
+    return BlockCost(
+        macs=sum(cost.macs for cost in costs) + n * shape.mlp.macs,
+        params=sum(cost.params for cost in costs) + shape.mlp.params + shape.rest.params,
+        before=max(cost.before for cost in costs),
+        within=max(shape.mlp_elements(n), *(cost.within for cost in costs)),
+        held=sum(cost.held for cost in costs),
+        terms=tuple(term for cost in costs for term in cost.terms),
+    )
 
 
 def rest_term(state: State, shape: BackboneShape) -> tuple[Term, int]:
@@ -148,5 +151,5 @@ def activation_memory(arch: Arch, shape: BackboneShape) -> int:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
     states, blocks = trace(arch, shape)
-    pairs = zip(states, blocks, strict=False)
-    return FLOAT32 * max(block_cost(state, block, shape).peak for state, block in pairs)
+    costs = [block_cost(*pair, shape) for pair in zip(states, blocks, strict=False)]
+    return FLOAT32 * max(max(cost.before, cost.held + cost.within) for cost in costs)

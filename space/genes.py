@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch
 from space.operators.registry import operator, operators
-from space.operators.walk import PLAIN, canonical_steps, initial_state, turns
-from space.state import State
+from space.operators.walk import PLAIN, advance, canonical_steps, initial_state, turns
 from space.utils.errors import InputError, near, shown
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Genes:
                 raise InputError(f"{gene}: must be one of {allowed}, got {shown(value)}")
         state, blocks = initial_state(self.space.shape), []
         for i in range(self.space.shape.depth):
-            block, tokens, counters = PLAIN, state.tokens, []
+            block, tokens = PLAIN, state.tokens
             for each, counter in zip(operators(), state.counters, strict=True):
                 gene, choice = f"{each.field}.{i}", each.plain
                 value = values[gene][genes[gene]] if gene in genes else each.plain
@@ -79,10 +78,9 @@ class Genes:
                         choice = decoded
                 if choice != each.plain:
                     block = each.put(block, choice)
-                tokens, count = each.advance(tokens, counter, choice)
-                counters.append(count)
+                tokens, _ = each.advance(tokens, counter, choice)
             blocks.append(block)
-            state = State(tokens, tuple(counters))
+            state = advance(state, block)
         return Arch(tuple(blocks))
 
     def encode(self, arch: Arch) -> dict[str, str]:

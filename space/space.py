@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from space.arch import Arch, BlockArch
+from space.arch import Arch
 from space.cost import MacCost
 from space.counting.bands import Bands
 from space.counting.graph import Graph
-from space.operators.base import Axis, Operator
+from space.operators.base import Axis
 from space.operators.registry import operator, operators
 from space.operators.walk import advance, block_choices, canonical_steps, initial_state, violations
 from space.shape import BackboneShape
@@ -59,14 +59,10 @@ class SearchSpace:
     @classmethod
     def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
         """Read a space from the `space` section of a file."""
-        names: dict[str, Any] = dict.fromkeys(sorted(each.name for each in operators()))
-        sections = reader.mapping(**names)
-        axes = {
-            name: operator(name).read_axis(section, shape)
-            for name, section in sections.items()
-            if section.value is not None
-        }
-        return cls(shape, axes)
+        sections = reader.some_of(*sorted(each.name for each in operators()))
+        return cls(
+            shape, {name: operator(name).read_axis(sections[name], shape) for name in sections}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the `space` section of this space."""
@@ -122,13 +118,14 @@ class SearchSpace:
     @cached_property
     def kernel_bands(self) -> dict[tuple[int, str], Bands]:
         """The archs that use a pooling kernel, by the kernel's block and name."""
-        bands = {}
+        bands, choices = {}, self.graph.choices()
         for name, axis in self.axes.items():
             each = operator(name)
             kernels = sorted(filter(None, {*map(each.kernel, axis.choices)}))
             for i, kernel in product(axis.blocks, kernels):
-                subgraph = self.graph.restrict(i, partial(_uses_kernel, each, kernel))
-                if subgraph is not None:
+                blocks = {b for _, b in choices[i] if each.kernel(each.choice(b)) == kernel}
+                if blocks:
+                    subgraph = self.graph.restrict(i, blocks)
                     bands[i, kernel] = Bands(subgraph, MacCost(self.shape))
         return bands
 
@@ -166,7 +163,3 @@ class SearchSpace:
     def __reduce__(self) -> tuple[Any, ...]:
         # Leaves out cached properties; unpickling fails where an operator is not registered.
         return SearchSpace, (self.shape, self.axes)
-
-
-def _uses_kernel(operator: Operator[Any, Any], kernel: str, block: BlockArch) -> bool:
-    return operator.kernel(operator.choice(block)) == kernel

@@ -7,6 +7,7 @@ counts are exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from space.counting.graph import EdgeCosts, Graph, integer_below
 MOST_SUMS = 4_000_000  # limits memory
 
 Array = np.ndarray[Any, Any]
+# The edges of each node of a level: block, cost, and the node that they lead to.
+Edges = list[list[tuple[BlockArch, int, int]]]
 
 
 class Sums(NamedTuple):
@@ -26,21 +29,28 @@ class Sums(NamedTuple):
     counts: Array
 
 
+class Level(NamedTuple):
+    """The sums of each node of a level, and its edges to the level before it in the same half."""
+
+    sums: list[Sums]
+    edges: Edges
+
+    @property
+    def size(self) -> int:
+        return sum(len(sums.values) for sums in self.sums)
+
+
 @dataclass(frozen=True)
 class ExactSums:
     """The sums of the paths from the root to the middle level, and from there to the end.
 
     Args:
-        graph: The space.
-        costs: The cost of each edge.
-        heads: Sums of the paths from the root to each node, by level up to the middle one.
-        tails: Sums of the paths from each node to the end, by level from the middle one on.
+        heads: Sums of the paths from the root to each node, by level from the root on.
+        tails: Sums of the paths from each node to the end, by level from the end back.
     """
 
-    graph: Graph
-    costs: EdgeCosts
-    heads: list[list[Sums]]
-    tails: list[list[Sums]]
+    heads: list[Level]
+    tails: list[Level]
 
     @classmethod
     def build(
@@ -52,19 +62,21 @@ class ExactSums:
         """
         one: Array = np.ones(1, dtype=dtype)
         depth, remaining = len(graph.edges), MOST_SUMS
-        tails = [[Sums(np.array([rest], dtype=np.int64), one) for rest in rests]]
-        heads = [[Sums(np.zeros(1, dtype=np.int64), one)]]
+        heads = [Level([Sums(np.zeros(1, dtype=np.int64), one)], [])]
+        tails = [Level([Sums(np.array([rest], dtype=np.int64), one) for rest in rests], [])]
         while len(heads) + len(tails) < depth + 2:
             # Grow the smaller half, so that both stay small.
-            if _count_sums(heads[-1]) <= _count_sums(tails[0]):
-                heads.append(_grow_heads(graph, costs, len(heads) - 1, heads[-1]))
-                remaining -= _count_sums(heads[-1])
+            if heads[-1].size <= tails[-1].size:
+                half, edges = heads, _list_edges(graph, costs, len(heads) - 1, backwards=True)
             else:
-                tails.insert(0, graph.fold_level(depth - len(tails), tails[0], _merge, costs))
-                remaining -= _count_sums(tails[0])
+                half, edges = tails, _list_edges(graph, costs, depth - len(tails), backwards=False)
+            before = half[-1].sums
+            sums = [_merge([(price, before[to]) for _, price, to in each]) for each in edges]
+            half.append(Level(sums, edges))
+            remaining -= half[-1].size
             if remaining < 0:
                 return None
-        return cls(graph, costs, heads, tails)
+        return cls(heads, tails)
 
     def count(self, low: float, high: float) -> int:
         """Count the archs with a cost in [low, high]."""
@@ -81,59 +93,48 @@ class ExactSums:
             rank -= totals[node]
             node += 1
         at = _locate(weights[node], rank)
-        head = int(self.heads[-1][node].values[at])
-        tail = self.tails[0][node]
+        head = int(self.heads[-1].sums[node].values[at])
+        tail = self.tails[-1].sums[node]
         inside = (tail.values >= low - head) & (tail.values <= high - head)
         counts = np.where(inside, tail.counts, 0)
         at = _locate(counts, integer_below(rng, int(counts.sum())))
-        rest = int(tail.values[at])
-        return Arch(self._draw_head(rng, node, head) + self._draw_tail(rng, node, rest))
+        first = _draw(rng, self.heads, node, head)
+        return Arch((*reversed(first), *_draw(rng, self.tails, node, int(tail.values[at]))))
 
     def _count_paths(self, low: float, high: float) -> list[Array]:
         """Count the paths inside the band, by node of the middle level and sum of its heads."""
         counts = []
-        for head, tail in zip(self.heads[-1], self.tails[0], strict=True):
+        for head, tail in zip(self.heads[-1].sums, self.tails[-1].sums, strict=True):
             below = np.concatenate([np.zeros(1, dtype=tail.counts.dtype), np.cumsum(tail.counts)])
             stop = np.searchsorted(tail.values, high - head.values, side="right")
             start = np.searchsorted(tail.values, low - head.values, side="left")
             counts.append(head.counts * (below[np.maximum(stop, start)] - below[start]))
         return counts
 
-    def _draw_head(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
-        """Sample a path of cost `total` from the root to `node` of the middle level."""
-        blocks: list[BlockArch] = []
-        for i in reversed(range(len(self.heads) - 1)):
-            options = [
-                (count, edge.block, source, total - price)
-                for source, edges in enumerate(self.graph.edges[i])
-                for edge, price in zip(edges, self.costs[i][source], strict=True)
-                if edge.to == node and (count := _count_sum(self.heads[i][source], total - price))
-            ]
-            block, node, total = _pick(rng, options)
-            blocks.append(block)
-        return tuple(reversed(blocks))
 
-    def _draw_tail(self, rng: np.random.Generator, node: int, total: int) -> tuple[BlockArch, ...]:
-        """Sample a path of cost `total` from `node` of the middle level to the end."""
-        blocks: list[BlockArch] = []
-        for i, after in enumerate(self.tails[1:], len(self.heads) - 1):
-            options = [
-                (count, edge.block, edge.to, total - price)
-                for edge, price in zip(self.graph.edges[i][node], self.costs[i][node], strict=True)
-                if (count := _count_sum(after[edge.to], total - price))
-            ]
-            block, node, total = _pick(rng, options)
-            blocks.append(block)
-        return tuple(blocks)
+def _list_edges(graph: Graph, costs: EdgeCosts, i: int, backwards: bool) -> Edges:
+    """List the edges between levels i and i + 1 by node of level i; of i + 1 if `backwards`."""
+    edges: Edges = [[] for _ in graph.levels[i + backwards]]
+    for source, pair in enumerate(zip(graph.edges[i], costs[i], strict=True)):
+        for edge, price in zip(*pair, strict=True):
+            start, end = (edge.to, source) if backwards else (source, edge.to)
+            edges[start].append((edge.block, price, end))
+    return edges
 
 
-def _grow_heads(graph: Graph, costs: EdgeCosts, i: int, heads: list[Sums]) -> list[Sums]:
-    """Compute the sums at the nodes of level i + 1 from those of level i."""
-    incoming: list[list[tuple[int, Sums]]] = [[] for _ in graph.levels[i + 1]]
-    for sums, edges, prices in zip(heads, graph.edges[i], costs[i], strict=True):
-        for edge, price in zip(edges, prices, strict=True):
-            incoming[edge.to].append((price, sums))
-    return list(map(_merge, incoming))
+def _draw(rng: np.random.Generator, half: list[Level], node: int, total: int) -> list[BlockArch]:
+    """Sample a path of cost `total` from `node` of the last level of a half to its first."""
+    blocks: list[BlockArch] = []
+    for level, before in pairwise(reversed(half)):
+        options = [
+            (count, block, to, total - price)
+            for block, price, to in level.edges[node]
+            if (count := _count_sum(before.sums[to], total - price))
+        ]
+        counts = np.array([option[0] for option in options], dtype=object)
+        _, block, node, total = options[_locate(counts, integer_below(rng, counts.sum()))]
+        blocks.append(block)
+    return blocks
 
 
 def _merge(ways: list[tuple[int, Sums]]) -> Sums:
@@ -146,10 +147,6 @@ def _merge(ways: list[tuple[int, Sums]]) -> Sums:
     return Sums(values[starts], np.add.reduceat(counts[order], starts))
 
 
-def _count_sums(level: list[Sums]) -> int:
-    return sum(len(sums.values) for sums in level)
-
-
 def _count_sum(sums: Sums, value: int) -> int:
     """Return the number of paths whose sum is `value`."""
     at = int(np.searchsorted(sums.values, value))
@@ -159,12 +156,3 @@ def _count_sum(sums: Sums, value: int) -> int:
 def _locate(weights: Array, rank: int) -> int:
     """Return the index at which the cumulative sum of `weights` exceeds `rank`."""
     return int(np.searchsorted(np.cumsum(weights), rank, side="right"))
-
-
-def _pick(
-    rng: np.random.Generator, options: list[tuple[int, BlockArch, int, int]]
-) -> tuple[BlockArch, int, int]:
-    """Sample an option (count, block, node, remaining cost) by its count."""
-    rank = integer_below(rng, sum(option[0] for option in options))
-    at = _locate(np.array([option[0] for option in options], dtype=object), rank)
-    return options[at][1:]

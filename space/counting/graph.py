@@ -6,7 +6,7 @@ lead to the same state have the same continuations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -98,13 +98,11 @@ class Graph:
             node = edge.to
         return Arch(tuple(blocks))
 
-    def restrict(self, i: int, accepts: Callable[[BlockArch], bool]) -> Graph | None:
-        """Return the subgraph of the archs whose block `i` is accepted; None if there are none."""
+    def restrict(self, i: int, blocks: Set[BlockArch]) -> Graph:
+        """Return the subgraph of the archs whose block `i` is one of `blocks`."""
         edges = list(self.edges)
-        edges[i] = [tuple(edge for edge in each if accepts(edge.block)) for each in edges[i]]
+        edges[i] = [tuple(edge for edge in each if edge.block in blocks) for each in edges[i]]
         counts = Graph(self.levels, edges).counts
-        if not counts[0][0]:
-            return None
         nodes = [{state: node for node, state in enumerate(level)} for level in self.levels]
 
         def choices(k: int, state: State) -> Iterator[tuple[BlockArch, State]]:
@@ -143,16 +141,13 @@ class Graph:
             The values by level and node.
         """
         values = [list(ends)]
-        for i in reversed(range(len(self.edges))):
-            values.append(self.fold_level(i, values[-1], join, costs))
+        for level, prices in zip(reversed(self.edges), reversed(costs), strict=True):
+            ways = [
+                [(price, values[-1][edge.to]) for edge, price in zip(*pair, strict=True)]
+                for pair in zip(level, prices, strict=True)
+            ]
+            values.append(list(map(join, ways)))
         return values[::-1]
-
-    def fold_level(self, i: int, after: Sequence[T], join: Join[T], costs: EdgeCosts) -> list[T]:
-        """Compute the values of level `i` from those of the next level, as in `fold`."""
-        return [
-            join([(price, after[edge.to]) for edge, price in zip(edges, prices, strict=True)])
-            for edges, prices in zip(self.edges[i], costs[i], strict=True)
-        ]
 
     def cheapest(self, cost: AdditiveCost) -> Arch:
         """Return the arch of least cost; ties go to the first in gene order."""

@@ -85,25 +85,6 @@ class BlockCost(NamedTuple):
     held: int = 0
     terms: tuple[tuple[Term, int], ...] = ()
 
-    @property
-    def peak(self) -> int:
-        """Peak activation elements."""
-        return max(self.before, self.held + self.within)
-
-    def plus(self, other: BlockCost) -> BlockCost:
-        """Add another cost."""
-        return BlockCost(
-            self.macs + other.macs,
-            self.params + other.params,
-            max(self.before, other.before),
-            max(self.within, other.within),
-            self.held + other.held,
-            self.terms + other.terms,
-        )
-
-
-FREE = BlockCost()
-
 
 class Operator(ABC, Generic[ChoiceT, AxisT]):
     """An operation that a block may apply to its tokens or attention. Stateless; one instance.
@@ -242,9 +223,9 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         return self.text(choice)
 
 
-def place_runs(choices: Iterable[Any], length: int, depth: int) -> Iterator[Placement]:
+def place_runs(axis: Axis | None, length: int, depth: int) -> Iterator[Placement]:
     """Yield archs with runs of `length` equal choices, a plain block between, from any block on."""
-    for choice in choices:
+    for choice in axis.choices if axis else ():
         for first in range(1, depth):
             blocks = (i for i in range(first, depth) if (i - first) % (length + 1) < length)
             yield dict.fromkeys(blocks, choice)

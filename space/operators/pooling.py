@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from space.arch import POOL_KINDS, BlockArch, Grid, Pool, PoolKind
-from space.operators.base import FREE, Axis, BlockCost, Families, Operator, Term, parse_blocks
+from space.operators.base import Axis, BlockCost, Families, Operator, Term, parse_blocks
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.errors import is_integer, shown
@@ -105,10 +105,17 @@ class Pooling(Operator[Pool | None, PoolAxis]):
             return None
         if axis is not None and counter >= axis.max_pools:
             return f"more than {axis.max_pools} poolings (pool.max_pools)"
-        if choice.grid is not None:
-            return _grid_violation(tokens, choice, choice.grid)
-        reduces = measure_pooled(tokens, choice)[1] < tokens.patches
-        return None if reduces else f"pool {choice} does not reduce {tokens.patches} tokens"
+        if choice.grid is None:
+            return None
+        if tokens.grid is None:
+            return f"pool {choice} needs a token grid; after a 1-D pooling there is none"
+        height, width = tokens.grid
+        if choice.grid[0] > height or choice.grid[1] > width or choice.grid == tokens.grid:
+            return f"pool {choice} is not smaller than the grid {height}x{width}"
+        half = halve_grid(tokens.grid)
+        if choice.kind == "conv2d" and choice.grid != half:
+            return f"pool {choice} must halve the grid {height}x{width} to {half[0]}x{half[1]}"
+        return None
 
     def advance(self, tokens: Tokens, counter: int, choice: Pool | None) -> tuple[Tokens, int]:
         if choice is None:
@@ -120,7 +127,7 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         self, tokens: Tokens, counter: int, choice: Pool | None, shape: BackboneShape
     ) -> BlockCost:
         if choice is None:
-            return FREE
+            return BlockCost()
         left = measure_pooled(tokens, choice)[1]
         params = CONV_TAPS.get(choice.kind, 0) * shape.width
         return BlockCost(
@@ -176,18 +183,6 @@ def measure_pooled(tokens: Tokens, pool: Pool) -> tuple[Grid | None, int]:
 def halve_grid(grid: Grid) -> Grid:
     """Return the grid after a 2-D convolution of stride 2."""
     return -(-grid[0] // 2), -(-grid[1] // 2)
-
-
-def _grid_violation(tokens: Tokens, pool: Pool, target: Grid) -> str | None:
-    if tokens.grid is None:
-        return f"pool {pool} needs a token grid; after a 1-D pooling there is none"
-    height, width = tokens.grid
-    if target[0] > height or target[1] > width or target == tokens.grid:
-        return f"pool {pool} is not smaller than the grid {height}x{width}"
-    half = halve_grid(tokens.grid)
-    if pool.kind == "conv2d" and target != half:
-        return f"pool {pool} must halve the grid {height}x{width} to {half[0]}x{half[1]}"
-    return None
 
 
 def _read_grid(reader: Reader, full: Grid) -> Grid:

@@ -88,8 +88,7 @@ class Sharing(Operator[Attention, ShareAxis]):
 
     def families(self, axis: ShareAxis | None, depth: int, ends: list[int]) -> Families:
         lengths = {"share 1:1": 1, "share 1:2": 2, "share alone": axis.max_run if axis else 0}
-        choices = axis.choices if axis else ()
-        return {name: place_runs(choices, length, depth) for name, length in lengths.items()}
+        return {name: place_runs(axis, length, depth) for name, length in lengths.items()}
 
     def describe(self, choice: Attention) -> str:
         return "the attention maps of the block before" if choice == "shared" else "own attention"

@@ -9,16 +9,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from space.arch import SELECTORS, BlockArch, Selector
-from space.operators.base import (
-    FREE,
-    Axis,
-    BlockCost,
-    Families,
-    Operator,
-    Term,
-    parse_blocks,
-    place_runs,
-)
+from space.operators.base import Axis, BlockCost, Families, Operator, Term, parse_blocks, place_runs
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.reader import Reader
@@ -126,7 +117,7 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def cost(self, tokens: Tokens, counter: int, choice: Skip, shape: BackboneShape) -> BlockCost:
         if not choice.ratio:
-            return FREE
+            return BlockCost()
         n = tokens.patches + shape.prefix
         if counter:
             return BlockCost(held=n * shape.width)
@@ -161,8 +152,7 @@ class Skipping(Operator[Skip, SkipAxis]):
 
     def families(self, axis: SkipAxis | None, depth: int, ends: list[int]) -> Families:
         lengths = {"alternate skip": 1, "skip alone": axis.max_run if axis else 0}
-        choices = axis.choices if axis else ()
-        return {name: place_runs(choices, length, depth) for name, length in lengths.items()}
+        return {name: place_runs(axis, length, depth) for name, length in lengths.items()}
 
     def describe(self, choice: Skip) -> str:
         if not choice.ratio:

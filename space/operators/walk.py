@@ -114,19 +114,19 @@ def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[
 
     Gene order is that of the operators, each with its plain choice first.
     """
-    partial: list[tuple[BlockArch, Tokens, tuple[Any, ...]]] = [(PLAIN, state.tokens, ())]
+    partial: list[tuple[BlockArch, Tokens]] = [(PLAIN, state.tokens)]
     for operator, counter in zip(operators(), state.counters, strict=True):
         axis = axes.get(operator.name)
         extended = []
-        for block, tokens, counters in partial:
+        for block, tokens in partial:
             free = operator.kind == "attention" or block is PLAIN
             others = _allowed_choices(i, operator, tokens, counter, axis) if free else ()
             for choice in (operator.plain, *others):
                 chosen = block if choice == operator.plain else operator.put(block, choice)
-                after, count = operator.advance(tokens, counter, choice)
-                extended.append((chosen, after, (*counters, count)))
+                after, _ = operator.advance(tokens, counter, choice)
+                extended.append((chosen, after))
         partial = extended
-    return [(block, State(tokens, counters)) for block, tokens, counters in partial]
+    return [(block, advance(state, block)) for block, _ in partial]
 
 
 def _allowed_choices(

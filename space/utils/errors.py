@@ -68,8 +68,6 @@ def one_line(error: BaseException, typed: bool = False) -> str:
 
 def printable(text: str) -> str:
     """Escape the unprintable characters of a text."""
-    if text.isprintable():
-        return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 

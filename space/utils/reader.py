@@ -63,6 +63,11 @@ class Reader:
                 raise self.error(f"missing {key!r}")
         return {key: self._at(key, value) for key, value in (optional | values).items()}
 
+    def some_of(self, *keys: str) -> dict[str, Reader]:
+        """Read a mapping with some of these keys and no others; a value of null is left out."""
+        entries = self.mapping(**dict.fromkeys(keys)).items()
+        return {key: each for key, each in entries if each.value is not None}
+
     def plain_mapping(self) -> dict[str, Any]:
         """Read a mapping with any keys; returns plain values."""
         return {key: each.value for key, each in self.entries().items()}
