@@ -155,14 +155,13 @@ def check_front(front: Front, config: SearchConfig) -> None:
     Raises:
         InputError: The front is empty.
     """
-    if front.entries:
-        return
-    raise InputError(
-        f"search {config.name}: the front is empty after {front.evaluations} evaluations, "
-        f"{front.failed} failed: {front.ended}; give a budget that archs can meet under another "
-        f"--search.name (--search.reuse '[{config.name}]' reuses its evaluations), or more "
-        "--search.trials"
-    )
+    if not front.entries:
+        raise InputError(
+            f"search {config.name}: the front is empty after {front.evaluations} evaluations, "
+            f"{front.failed} failed: {front.ended}; give a budget that archs can meet under "
+            f"another --search.name (--search.reuse '[{config.name}]' reuses its evaluations), or "
+            "more --search.trials"
+        )
 
 
 def show_front(front: Front, console: Console, limits: Mapping[str, float] | None = None) -> None:
