@@ -163,7 +163,7 @@ def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[
         return not (own or edited or arguments.sets(keys))
 
     changed = differences(stored, plain(asdict(config)))
-    option_keys = dict.fromkeys(_find_option(each.place, get_option_types()) for each in changed)
+    option_keys = dict.fromkeys(_find_option(each.place) for each in changed)
     values = {keys: value_at(stored, keys) for keys in option_keys if keys}
     return {keys: v for keys, v in values.items() if v is not MISSING and silent(keys)}
 
@@ -176,10 +176,10 @@ def describe_values(values: Mapping[Keys, Any]) -> str:
     )
 
 
-def _find_option(place: Keys, option_types: Mapping[str, Any]) -> Keys:
+def _find_option(place: Keys) -> Keys:
     """Return the keys of the option that holds a value; empty for keys of other versions."""
     for length in range(1, len(place) + 1):
-        kind = option_types.get(".".join(place[:length]))
+        kind = get_option_types().get(".".join(place[:length]))
         if kind is not None and (length == len(place) or section_of(kind) is None):
             return place[:length]
     return ()

@@ -208,10 +208,7 @@ def _make_parser(name: str) -> ArgumentParser:
         hidden = in_config and not any(f"{action.dest}.".startswith(f"{e}.") for e in visible)
         if hidden or action.dest.endswith(".help"):  # the parser's own, not an option here
             action.help = argparse.SUPPRESS
-        elif (
-            section_of(get_option_types().get(action.dest)) is not None
-            and action.metavar == "CONFIG"
-        ):
+        elif action.metavar == "CONFIG":  # that of whole sections
             action.metavar, action.help = "VALUES", "Several values of the section: '{key: value}'"
     return parser
 
