@@ -177,11 +177,11 @@ def save_portfolio(
     file = parse_arch(json.loads(arch_json), str(path))
     metadata = {ARCH_KEY: arch_json, FRONT_KEY: _digest(front)}
     data = tensor_bytes(narrow(supernet, archs).state_dict(), metadata)
+    if _is_saved(path, data, front):
+        return []
     model = create_elastic(file, str(path), archs)
     model.load_state_dict(load(data))
     portfolio = Portfolio(model.eval().requires_grad_(False), front, tuple(file.classes))
-    if _is_saved(path, portfolio):
-        return []
     checks = []
     for served in portfolio:
         subnet = extract(supernet, served.entry.arch).cpu().float()
@@ -195,15 +195,12 @@ def save_portfolio(
     return checks
 
 
-def _is_saved(folder: Path, portfolio: Portfolio) -> bool:
-    """Return whether the folder holds this portfolio already."""
+def _is_saved(folder: Path, weights: bytes, front: Front) -> bool:
+    """Return whether the folder holds a portfolio of these weights, with metadata, and front."""
     try:
-        saved = Portfolio.load(folder)
-    except InputError:
+        return (folder / WEIGHTS).read_bytes() == weights and Front.load(folder / FRONT) == front
+    except (OSError, InputError):
         return False
-    weights, saved_weights = portfolio.model.state_dict(), saved.model.state_dict()
-    is_same = portfolio.front == saved.front and portfolio.classes == saved.classes
-    return is_same and all(torch.equal(x, saved_weights[name]) for name, x in weights.items())
 
 
 def _digest(front: Front) -> str:

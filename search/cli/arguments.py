@@ -16,13 +16,11 @@ from yaml import YAMLError
 from search.cli.commands import Command
 from search.cli.messages import get_option_types, section_of
 from search.pipeline.config import FileConfig
-from search.pipeline.run_folder import COMMAND_VALUES, CONFIG, RunFolder
+from search.pipeline.run_folder import COMMAND_VALUES, CONFIG, MISSING, RunFolder, value_at
 from search.study.options import without_password
 from search.utils.plain_values import Keys, differences, plain, quote_value
 from space.utils.errors import InputError, cut, near
 from space.utils.yaml_file import Document, Place, check_size, dotted
-
-MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,9 @@ class Arguments:
 
     def sets(self, place: Sequence[str | int]) -> bool:
         """Return whether an option sets a value of the config, or a part of it."""
-        name = ".".join(map(str, place))
+        name = ".".join(map(str, place)) + "."
         options = (*map(".".join, self.config_values), *self.command_values)
-        return any(_overlap(name, option) for option in options)
+        return any(name.startswith(f"{each}.") or f"{each}.".startswith(name) for each in options)
 
     def format_error(self, place: Place, message: str, document: Document | None) -> str:
         """Format an error in a value with its option, or with file and line."""
@@ -87,16 +85,6 @@ def split_arguments(command: Command, words: Sequence[str]) -> Arguments:
         else:
             _set_value(arguments.config_values, tuple(name.split(".")), value_to_parse)
     return arguments
-
-
-def replace_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
-    """Return a config's data with some values replaced."""
-    changed = dict(data)
-    for (first, *rest), value in values.items():
-        inner = changed.get(first)
-        section = inner if isinstance(inner, dict) else {}
-        changed[first] = replace_values(section, {(*rest,): value}) if rest else value
-    return changed
 
 
 def _set_value(values: dict[Keys, Any], keys: Keys, value: Any) -> None:
@@ -154,11 +142,6 @@ def check_text(name: str, text: str) -> None:
         return  # not YAML, hence plain text
 
 
-def _overlap(one: str, other: str) -> bool:
-    """Return whether two dotted names are equal, or one is inside the other."""
-    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
-
-
 def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[Keys, Any]:
     """Return the run's stored values that are in effect and differ from the config's file.
 
@@ -174,15 +157,14 @@ def stored_values(config: FileConfig, file: Path, arguments: Arguments) -> dict[
 
     def silent(keys: Keys) -> bool:
         """Return whether neither an option nor an edit of the file sets a value."""
-        name = ".".join(keys)
-        keys_of_command = (*COMMAND_VALUES, "run", "search.name")
-        own = any(f"{name}.".startswith(f"{each}.") for each in keys_of_command)
-        edited = _at(said, keys) != _at(config.file_values, keys)
+        keys_of_command = (*COMMAND_VALUES, ("run",), ("search", "name"))
+        own = any(keys[: len(each)] == each for each in keys_of_command)
+        edited = value_at(said, keys) != value_at(config.file_values, keys)
         return not (own or edited or arguments.sets(keys))
 
     changed = differences(stored, plain(asdict(config)))
-    option_keys = dict.fromkeys(_find_option(place, get_option_types()) for place, _, _ in changed)
-    values = {keys: _at(stored, keys) for keys in option_keys if keys}
+    option_keys = dict.fromkeys(_find_option(place) for place, _, _ in changed)
+    values = {keys: value_at(stored, keys) for keys in option_keys if keys}
     return {keys: v for keys, v in values.items() if v is not MISSING and silent(keys)}
 
 
@@ -194,17 +176,10 @@ def describe_values(values: Mapping[Keys, Any]) -> str:
     )
 
 
-def _find_option(place: Keys, option_types: Mapping[str, Any]) -> Keys:
+def _find_option(place: Keys) -> Keys:
     """Return the keys of the option that holds a value; empty for keys of other versions."""
     for length in range(1, len(place) + 1):
-        kind = option_types.get(".".join(place[:length]))
+        kind = get_option_types().get(".".join(place[:length]))
         if kind is not None and (length == len(place) or section_of(kind) is None):
             return place[:length]
     return ()
-
-
-def _at(values: Any, keys: Keys) -> Any:
-    """Return the value at keys, or `MISSING`."""
-    for key in keys:
-        values = values.get(key, MISSING) if isinstance(values, dict) else MISSING
-    return values

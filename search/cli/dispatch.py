@@ -29,8 +29,10 @@ def run_call(call: Call) -> None:
             f"tokennas {name} is for one process; only tokennas train may be launched in several "
             "by torchrun or srun"
         )
-    if call.config is None:
-        _inspect_model(call.options)
+    if call.file is None:
+        from search.pipeline.inspect import inspect_model  # noqa: PLC0415
+
+        inspect_model(call.options["model"], call.config.backbone.args, new_console())
         return
     folder = RunFolder(call.config, call.file)
     if call.stored_values and is_main_process():
@@ -102,12 +104,3 @@ def _report(folder: RunFolder) -> None:
     from search.report import make_report  # noqa: PLC0415
 
     make_report(folder.path, folder.config.search.name, new_console())
-
-
-def _inspect_model(options: dict[str, Any]) -> None:
-    """Print the costs of a timm model."""
-    from search.pipeline.inspect import inspect_model  # noqa: PLC0415
-
-    if not options["model"]:
-        raise InputError("tokennas inspect needs a config, or --model NAME")
-    inspect_model(options["model"], options["args"], new_console())

@@ -31,7 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     from search.utils.launcher import ProcessError, is_main_process  # noqa: PLC0415
 
-    _silence_warnings()
+    # Warnings of libraries that users cannot act on.
+    warnings.filterwarnings("ignore", module=r"(torch|timm|jsonargparse)\b.*")
+    logging.getLogger("timm").setLevel(logging.ERROR)
     try:
         with raise_on_sigterm():
             # Signals wait for imports: a library may swallow a KeyboardInterrupt while it loads.
@@ -78,9 +80,3 @@ def command() -> NoReturn:
         # A signal still ends an exit function that hangs.
         signal.signal(number, lambda *_: os._exit(code))
     sys.exit(code)
-
-
-def _silence_warnings() -> None:
-    """Silence warnings of libraries that users cannot act on."""
-    warnings.filterwarnings("ignore", module=r"(torch|timm|jsonargparse)\b.*")
-    logging.getLogger("timm").setLevel(logging.ERROR)

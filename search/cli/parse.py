@@ -13,17 +13,16 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from search.cli.arguments import (
-    Arguments,
-    check_text,
-    replace_values,
-    split_arguments,
-    stored_values,
-)
+from search.cli.arguments import Arguments, check_text, split_arguments, stored_values
 from search.cli.commands import COMMANDS, Command
 from search.cli.messages import explain, get_option_types, section_of
 from search.pipeline.config import Config, FileConfig
-from search.pipeline.run_folder import RunFolder, is_stored_config, read_file_values
+from search.pipeline.run_folder import (
+    RunFolder,
+    is_stored_config,
+    read_file_values,
+    replace_values,
+)
 from search.utils.plain_values import Keys
 from space.utils.errors import InputError, naming, near, shown
 from space.utils.yaml_file import MOST_DEPTH, Document, Place, dotted, read_yaml
@@ -50,14 +49,14 @@ class Call:
 
     Args:
         command: The subcommand.
-        config: Its config with the options applied, if any.
-        file: The config's file.
+        config: Its config with the options applied.
+        file: The config's file; None for `inspect --model NAME`.
         options: Values of the subcommand's own options.
         stored_values: Values of the config that were read from the run's folder.
     """
 
     command: Command
-    config: Config | None
+    config: Config
     file: Path | None
     options: dict[str, Any]
     stored_values: dict[Keys, Any] = field(default_factory=dict)
@@ -82,9 +81,10 @@ def parse_call(argv: Sequence[str]) -> Call:
             raise InputError(
                 f"tokennas {command.name} needs a config: tokennas {command.name} CONFIG"
             )
-        # `inspect --model NAME`
         options, config = _parse(command, arguments, {}, None)
-        return Call(command, None, None, {**options, "args": config.backbone.args})
+        if not options["model"]:
+            raise InputError("tokennas inspect needs a config, or --model NAME")
+        return Call(command, config, None, options)
     document = read_yaml(arguments.file)
     data = document.data
     if not isinstance(data, dict):
@@ -205,14 +205,10 @@ def _make_parser(name: str) -> ArgumentParser:
     for action in parser._actions:
         # The help leaves out sections that the command does not use.
         in_config = action.dest.split(".")[0] in Config.__dataclass_fields__
-        if in_config and not any(f"{action.dest}.".startswith(f"{each}.") for each in visible):
+        hidden = in_config and not any(f"{action.dest}.".startswith(f"{e}.") for e in visible)
+        if hidden or action.dest.endswith(".help"):  # the parser's own, not an option here
             action.help = argparse.SUPPRESS
-        elif action.dest.endswith(".help"):
-            action.help = argparse.SUPPRESS  # the parser's own, not an option here
-        elif (
-            section_of(get_option_types().get(action.dest)) is not None
-            and action.metavar == "CONFIG"
-        ):
+        elif action.metavar == "CONFIG":  # that of whole sections
             action.metavar, action.help = "VALUES", "Several values of the section: '{key: value}'"
     return parser
 

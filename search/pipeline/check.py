@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from search.latency.costs import latency_costs
 from search.pipeline.choose import check_names, split_budget, stage_path
 from search.pipeline.context import SUPERNET_SECTIONS, RunContext
 from search.pipeline.export import check_formats
 from search.pipeline.network_folder import RETRAIN_SECTIONS
-from search.problem.budget import parse_budget
 from search.problem.costs import FREE_COSTS
 from search.problem.feasible import FeasibleArchs
 from search.study.database import check_driver
@@ -62,7 +60,7 @@ def check(run: RunContext) -> None:
 
 def _check_budget(text: str, run: RunContext) -> None:
     """Refuse a budget that no arch can meet, or whose cost the front will not have."""
-    space, problem = run.space, run.problem
+    problem = run.problem
     if problem.ranked_by is None:
         names = ", ".join(each.name for each in problem.objectives)
         raise InputError(
@@ -72,6 +70,5 @@ def _check_budget(text: str, run: RunContext) -> None:
     name, amount = split_budget(text)
     if name not in (*FREE_COSTS, *problem.latencies):
         raise InputError(f"the search has no cost {name!r}; limit it in search.budget")
-    costs = {**FREE_COSTS, **latency_costs(run.tables, space)}
-    budget = parse_budget(f"{name}={amount}", space, costs=costs)
-    FeasibleArchs(space, budget).check(np.random.default_rng(0))
+    budget = run.problem_within(f"{name}={amount}").budget
+    FeasibleArchs(run.space, budget).check(np.random.default_rng(0))

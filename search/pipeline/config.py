@@ -63,7 +63,7 @@ class SearchConfig(SearchOptions):
         if self.seed is not None:
             check_seed(self.seed, "search.seed")
         for name in (self.name, *self.reuse):
-            if not name or not name.replace("-", "").replace("_", "").isalnum():
+            if not name.replace("-", "").replace("_", "").isalnum():
                 raise InputError(
                     f"search.name: must be letters, digits, - and _ alone, got {name!r}"
                 )

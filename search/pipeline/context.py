@@ -49,19 +49,19 @@ class RunContext:
     Args:
         config: The run's config.
         file: The config's file; None where it has none.
-        console: Console of the stages' messages; None for the standard output.
+        quiet: Whether the stages' messages are dropped; by default they go to standard output.
     """
 
-    def __init__(self, config: Config, file: Path | None, console: Console | None = None) -> None:
+    def __init__(self, config: Config, file: Path | None, quiet: bool = False) -> None:
         self.config = config
         self.file = file
         self.folder = RunFolder(config, file)
-        self.console = console or new_console()
+        self.console = Console(quiet=True) if quiet else new_console()
         self._is_trained = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Open objects are not pickled: another process opens its own, with a quiet console.
-        return _open_quietly, (self.config, self.file)
+        # Open objects are not pickled: another process opens its own, and is quiet.
+        return RunContext, (self.config, self.file, True)
 
     def open(self) -> RunContext:
         """Open data, backbone and supernet, before long work starts."""
@@ -199,10 +199,6 @@ class RunContext:
         data: Any = self.data
         splits = data.train.images, data.search.dataset, data.test.dataset
         check_images(splits, self.folder.path / GOOD_IMAGES)
-
-
-def _open_quietly(config: Config, file: Path | None) -> RunContext:
-    return RunContext(config, file, Console(quiet=True))
 
 
 def digest(path: Path) -> str:

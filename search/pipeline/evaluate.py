@@ -136,11 +136,9 @@ def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str,
     """Measure images/s of networks in inference, as medians over about a second for each.
 
     Args:
-        subnets: The networks, all on one device.
+        subnets: The networks, one or several, all on one device.
         amp: Whether to use bfloat16 autocast on GPUs.
     """
-    if not subnets:
-        return []
     parameter = next(subnets[0].parameters())
     device, wait = parameter.device, get_synchronize(parameter.device)
 

@@ -176,13 +176,6 @@ def _to_dict(ms: float, measured: bool, table: LatencyTable) -> dict[str, Any]:
     return {"value": round(ms, 4), "measured": measured, **conditions}
 
 
-def _find_device(table: LatencyTable) -> torch.device | None:
-    """Return the device of a table, or None where this machine lacks it."""
-    gpus = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
-    devices = map(torch.device, ("cpu", *gpus))
-    return next((each for each in devices if device_name(each) == table.conditions.device), None)
-
-
 def _measure(
     name: str,
     archs: Iterable[Arch],
@@ -194,7 +187,9 @@ def _measure(
 
     Returns None if the device is missing or measuring fails: the search itself has succeeded.
     """
-    device = _find_device(table)
+    gpus = (f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    devices = map(torch.device, ("cpu", *gpus))
+    device = next((each for each in devices if device_name(each) == table.conditions.device), None)
     if device is None:
         print_line(console, f"{name}: {table.conditions.device} is not available: predicted only")
         return None

@@ -58,11 +58,6 @@ def store_failure(folder: Path, reason: str) -> None:
         write_text(folder / FAILED, json.dumps({"error": reason}) + "\n")
 
 
-def clear_failure(folder: Path) -> None:
-    """Remove the reason for an earlier failure."""
-    (folder / FAILED).unlink(missing_ok=True)
-
-
 def read_failure(folder: Path) -> str | None:
     """Read the reason for a choice's failure, or None."""
     try:

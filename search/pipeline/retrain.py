@@ -17,11 +17,11 @@ from search.pipeline.export import load_front, write_arch
 from search.pipeline.latencies import tables_by_cost
 from search.pipeline.network_folder import (
     ARCH,
+    FAILED,
     RETRAIN_SECTIONS,
     STARTED,
     WEIGHTS,
     claim_folder,
-    clear_failure,
     store_failure,
 )
 from search.pipeline.search import best_random
@@ -170,7 +170,7 @@ def retrain_share(run: RunContext, choice: Choice, folder: Path) -> None:
     """
     processes = Processes.current()
     with run_on_all(lambda: FolderLock(folder) if processes.is_main else nullcontext()):
-        run_on_main(lambda: clear_failure(folder))
+        run_on_main(lambda: (folder / FAILED).unlink(missing_ok=True))
         try:
             retrain_choice(run, choice, folder)
         except Exception as error:

@@ -24,23 +24,24 @@ FREE = {
 
 # Values of one command, not of the run: its resources, and the formats to export.
 COMMAND_VALUES = (
-    "device",
-    "search.workers",
-    "search.cpus_per_worker",
-    "search.gpus_per_worker",
-    "search.ray",
-    "search.retry_failed",
-    "export",
-    "retrain.workers",
-    "retrain.processes",
-    "retrain.cpus_per_worker",
-    "retrain.gpus_per_worker",
+    ("device",),
+    ("search", "workers"),
+    ("search", "cpus_per_worker"),
+    ("search", "gpus_per_worker"),
+    ("search", "ray"),
+    ("search", "retry_failed"),
+    ("export",),
+    ("retrain", "workers"),
+    ("retrain", "processes"),
+    ("retrain", "cpus_per_worker"),
+    ("retrain", "gpus_per_worker"),
 )
 # Sections that each named search stores for itself.
 SEARCH_SECTIONS = ("search", "export", "retrain")
 # The config of the last command, and its file's values without the options.
 CONFIG, FILE = "config.yaml", "config_file.yaml"
 SPLIT = "search_split.json"
+MISSING = object()
 
 
 class RunFolder:
@@ -96,7 +97,11 @@ class RunFolder:
         stored = self.path / stage / CONFIG
         if not stored.exists():
             return
-        changed = describe_changes(read_yaml(stored).data, self._values(sections))
+        changed = [
+            f"{'.'.join(keys)} was {shown(old)}, is {shown(new)}"
+            for keys, old, new in differences(read_yaml(stored).data, self._values(sections))
+            if keys[:2] not in FREE
+        ]
         if changed:
             raise InputError(
                 f"{stored.parent}: holds results of other values ({'; '.join(changed)}); give the "
@@ -133,8 +138,10 @@ class RunFolder:
         Where an option has named another search, the run's own sections of it are kept.
         """
         config, search = plain(asdict(self.config)), self._own_search
-        file_values = config.pop("file_values", {})
-        _reset_command_values(config, file_values)
+        file_values, defaults = config.pop("file_values", {}), plain(asdict(Config()))
+        for keys in COMMAND_VALUES:
+            value = value_at(file_values, keys, value_at(defaults, keys))
+            config = replace_values(config, {keys: value})
         unused = () if searched else ("search",)
         # The path is not stored: a run's folder may be moved.
         for name, values in ((CONFIG, config | {"run": None}), (FILE, file_values)):
@@ -170,15 +177,22 @@ def read_file_values(file: Path, data: dict[str, Any]) -> dict[str, Any]:
     return read_values(file.with_name(FILE)) if is_stored_config(file) else data
 
 
-def _reset_command_values(values: dict[str, Any], file_values: dict[str, Any]) -> None:
-    """Reset the values in `COMMAND_VALUES` to those of the file, or to the defaults."""
-    defaults = plain(asdict(Config()))
-    for key in COMMAND_VALUES:
-        *sections, name = key.split(".")
-        inner, in_file, default = values, file_values, defaults
-        for each in sections:
-            inner, in_file, default = inner[each], section(in_file, each), default[each]
-        inner[name] = in_file.get(name, default[name])
+def replace_values(data: Mapping[str, Any], values: Mapping[Keys, Any]) -> dict[str, Any]:
+    """Return a config's data with some values replaced."""
+    changed = dict(data)
+    for (first, *rest), value in values.items():
+        inner = section(changed, first)
+        changed[first] = replace_values(inner, {(*rest,): value}) if rest else value
+    return changed
+
+
+def value_at(values: Any, keys: Keys, default: Any = MISSING) -> Any:
+    """Return the value at keys of a config's data, or the default."""
+    for key in keys:
+        if not isinstance(values, dict) or key not in values:
+            return default
+        values = values[key]
+    return values
 
 
 def _keep_sections(
@@ -203,12 +217,3 @@ def section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a section of a run's config; empty where there is none."""
     value = values.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def describe_changes(old: Any, new: Any, keys: Keys = ()) -> list[str]:
-    """Describe each changed value, as in `supernet.lr was 0.1, is 0.2`."""
-    return [
-        f"{'.'.join(changed)} was {shown(before)}, is {shown(after)}"
-        for changed, before, after in differences(old, new, keys)
-        if changed[:2] not in FREE
-    ]

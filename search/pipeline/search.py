@@ -31,7 +31,6 @@ from search.study.session import Progress as State
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
 from search.utils.units import duration
 from space.arch import Arch
-from space.space import SearchSpace
 from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
@@ -124,7 +123,7 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
     limit, name = "=".join(split_budget(budget)), str(Purpose("random", budget))
     problem = run.problem_within(limit)
     feasible = FeasibleArchs(run.space, problem.budget)
-    archs = draw_distinct(feasible, run.space, count, run.config.search_seed)
+    archs = draw_distinct(feasible, count, run.config.search_seed)
     with show_progress(run.console, name) as show:
         front = run_supernet_search(
             run,
@@ -139,13 +138,13 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
     return best_within(front, budget).arch
 
 
-def draw_distinct(feasible: FeasibleArchs, space: SearchSpace, count: int, seed: int) -> list[Arch]:
+def draw_distinct(feasible: FeasibleArchs, count: int, seed: int) -> list[Arch]:
     """Draw `count` distinct archs uniformly within a budget, or all if there are fewer."""
     # The tag separates these draws from the search's own with the same seed.
     rng = np.random.default_rng((seed, 0xA2C))
     archs: dict[str, Arch] = {}
     while len(archs) < count and (arch := feasible.draw(rng, archs)) is not None:
-        archs[space.identity(arch)] = arch
+        archs[feasible.space.identity(arch)] = arch
     return list(archs.values())
 
 
@@ -155,14 +154,13 @@ def check_front(front: Front, config: SearchConfig) -> None:
     Raises:
         InputError: The front is empty.
     """
-    if front.entries:
-        return
-    raise InputError(
-        f"search {config.name}: the front is empty after {front.evaluations} evaluations, "
-        f"{front.failed} failed: {front.ended}; give a budget that archs can meet under another "
-        f"--search.name (--search.reuse '[{config.name}]' reuses its evaluations), or more "
-        "--search.trials"
-    )
+    if not front.entries:
+        raise InputError(
+            f"search {config.name}: the front is empty after {front.evaluations} evaluations, "
+            f"{front.failed} failed: {front.ended}; give a budget that archs can meet under "
+            f"another --search.name (--search.reuse '[{config.name}]' reuses its evaluations), or "
+            "more --search.trials"
+        )
 
 
 def show_front(front: Front, console: Console, limits: Mapping[str, float] | None = None) -> None:

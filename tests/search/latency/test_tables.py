@@ -265,8 +265,11 @@ def test_tables_of_equal_predictions_on_other_devices_differ():
 
 def test_a_budget_of_retraining_that_no_arch_keeps_is_told_before(run):
     space, table = toy_space(), table_of(toy_space(), "cpu")
-    problem = make_problem(space, ["top1"], "latency_ms=80%", directions(), [table])
-    run = SimpleNamespace(space=space, problem=problem, tables=[table])
+
+    def within(budget):
+        return make_problem(space, ["top1"], budget, directions(), [table])
+
+    run = SimpleNamespace(space=space, problem=within("latency_ms=80%"), problem_within=within)
     _check_budget("latency_ms=70%", run)
     with pytest.raises(InputError, match="no arch is that cheap"):
         _check_budget("latency_ms=0.0001", run)

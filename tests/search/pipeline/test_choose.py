@@ -147,12 +147,12 @@ def test_random_archs_are_distinct_and_uniform_inside_the_budget():
     budget = problem_of(space, budget="macs=60%").budget
     inside = {arch for arch in all_archs(space) if budget.inside(arch)}
     feasible = FeasibleArchs(space, budget)
-    seen = Counter(arch for seed in range(300) for arch in draw_distinct(feasible, space, 20, seed))
+    seen = Counter(arch for seed in range(300) for arch in draw_distinct(feasible, 20, seed))
     assert set(seen) <= inside
     assert sum(seen.values()) == 6000
     assert deviation([seen[arch] for arch in inside], [6000 / len(inside)] * len(inside)) < 5
-    assert draw_distinct(feasible, space, 5, 1) == draw_distinct(feasible, space, 9, 1)[:5]
-    assert set(draw_distinct(feasible, space, 10_000, 1)) == inside
+    assert draw_distinct(feasible, 5, 1) == draw_distinct(feasible, 9, 1)[:5]
+    assert set(draw_distinct(feasible, 10_000, 1)) == inside
 
 
 @pytest.mark.parametrize(

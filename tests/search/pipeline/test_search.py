@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 from search_toys import problem_of
 from stages_config import CONFIG
 
@@ -53,7 +52,7 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
     config = replace(call.config, search=replace(call.config.search, name=name))
 
     def records(config):
-        run = RunContext(config, call.file, Console(quiet=True))
+        run = RunContext(config, call.file, quiet=True)
         best_random(run, 6, "95%")
         return read_records(read_trials(run.folder.search / "random_95"), problem_of(space))
 
