@@ -158,24 +158,22 @@ def _start(workers: Workers) -> None:
 
 def _join(address: str) -> None:
     """Join the cluster at an address."""
-    try:
-        _init(f"search.ray.address: no Ray cluster can be joined at {address}", address=address)
-    except InputError as error:
-        raise InputError(
-            f"{error}; this machine must be one of its nodes (ray start --address HOST:PORT), and "
-            "have its token, if it requires one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH)"
-        ) from None
+    _init(
+        f"search.ray.address: no Ray cluster can be joined at {address}",
+        "; this machine must be one of its nodes (ray start --address HOST:PORT), and have its "
+        "token, if it requires one (RAY_AUTH_MODE=token, RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH)",
+        address=address,
+    )
 
 
-def _init(message: str, **options: Any) -> None:
-    """Call `ray.init` without its log; an error begins with `message`."""
+def _init(message: str, hint: str = "", **options: Any) -> None:
+    """Call `ray.init` without its log; an error begins with `message` and ends with `hint`."""
     with silent_stderr():
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # of many types; a plain Exception for a slow start
             ray.shutdown()
-            raise InputError(f"{message}: {one_line(error)}") from None
+            raise InputError(f"{message}: {one_line(error)}{hint}") from None
 
 
 def check_ray(config: RayConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from search.distributed.leases import Leases
@@ -48,14 +49,13 @@ class StudyHost:
         self._ahead = search.sampler.ahead if sharing else 1
         self._worker_count = workers
         self._stack = ExitStack()
-        self._opened: tuple[Session, Leases] | None = None
         self._closed = False
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of `Leases`; return None after `close`, which ends a worker."""
         if self._closed:
             return None
-        _, leases = self._open()
+        _, leases = self._opened
         return getattr(leases, method)(*arguments)
 
     def status(self) -> HostStatus:
@@ -64,7 +64,7 @@ class StudyHost:
         Raises:
             InputError: The search cannot be opened.
         """
-        session, leases = self._open()
+        session, leases = self._opened
         leases.expire()
         reasons = tuple(leases.failed_workers.values())
         progress = replace(session.progress(), workers=leases.alive, leased=leases.leased)
@@ -75,13 +75,12 @@ class StudyHost:
         """Return whether the search has ended or failed."""
         if self._closed:
             return True
-        session, leases = self._open()
+        session, leases = self._opened
         return leases.error is not None or session.study.ended is not None
 
     def front(self) -> Front:
         """Return the front of the finished evaluations."""
-        session, _ = self._open()
-        study = session.study
+        study = self._opened[0].study
         return Front.of(study.problem, study.records, study.ended or "")
 
     def close(self) -> None:
@@ -89,10 +88,8 @@ class StudyHost:
         self._closed = True
         self._stack.close()
 
-    def _open(self) -> tuple[Session, Leases]:
-        """Open the search, unless it is open."""
-        if self._opened is None:
-            session = self._stack.enter_context(open_search(self._search))
-            leases = Leases(session.study, self._worker_count, ahead=self._ahead)
-            self._opened = session, leases
-        return self._opened
+    @cached_property
+    def _opened(self) -> tuple[Session, Leases]:
+        """The open search; the first access opens it."""
+        session = self._stack.enter_context(open_search(self._search))
+        return session, Leases(session.study, self._worker_count, ahead=self._ahead)

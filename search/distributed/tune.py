@@ -54,18 +54,19 @@ def search_with_workers(
     """
     # Tune's folder is removed last: Ray's processes write into it.
     with _tune_folder(workers) as folder, connected(workers) as local:
-        env = _make_runtime_env(workers, {} if local else TUNE_ENV)
+        env = dict(workers.ray.runtime_env)
+        if not local:  # a local Ray was started with these variables
+            env["env_vars"] = {**TUNE_ENV, **env.get("env_vars", {})}
         options = pin_to_this_node() | {"runtime_env": env}
-        started = fit_workers(_limit_workers(workers, search.trials), local)
+        started = fit_workers(replace(workers, count=min(workers.count, search.trials)), local)
         with _start_study(options, search, started.count, shares_work(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not load weights and images.
             status: HostStatus = call_actor(study.status)
             on_event(status.progress)
             if status.goes_on:
                 remaining = status.progress.total - status.progress.done
-                started = _limit_workers(started, remaining)
-                requested = _limit_workers(workers, remaining).count
-                line = describe_placement(started, requested)
+                started = replace(started, count=min(started.count, remaining))
+                line = describe_placement(started, min(workers.count, remaining))
                 on_event(replace(status.progress, notes=(*status.progress.notes, line)))
                 arguments = {
                     "study": study,
@@ -80,11 +81,6 @@ def search_with_workers(
                     # On a cluster, Tune outlives this process; it ends once the study is over.
                     ray.wait([task], timeout=SHUTDOWN_SECONDS)
             return cast(Front, call_actor(study.front))
-
-
-def _limit_workers(workers: Workers, evaluations: int) -> Workers:
-    """Limit the number of workers to the number of evaluations."""
-    return replace(workers, count=min(workers.count, evaluations))
 
 
 def _report_progress(study: Any, task: Any, on_event: OnProgress) -> None:
@@ -195,14 +191,6 @@ def _tune_folder(workers: Workers) -> AbstractContextManager[str]:
         # On a cluster, processes may write into the folder while it is removed.
         return TemporaryDirectory(prefix="tokennas-tune-", ignore_cleanup_errors=True)
     return nullcontext(path if "://" in path else str(Path(path).absolute()))
-
-
-def _make_runtime_env(workers: Workers, variables: Mapping[str, str]) -> dict[str, Any]:
-    """Return the workers' `runtime_env`, with environment variables that it does not set."""
-    runtime_env = dict(workers.ray.runtime_env)
-    if variables:
-        runtime_env["env_vars"] = {**variables, **runtime_env.get("env_vars", {})}
-    return runtime_env
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -54,8 +55,7 @@ def evaluate_leases(
         while True:
             time.sleep(interval)
             call.remote("record_heartbeat", name)
-            results = watch.overdue_results()
-            if results:
+            if results := watch.overdue_results():
                 # A thread cannot end another one that hangs, and `sys.exit` ends this thread alone:
                 # end the process, which Tune restarts.
                 ray.get(call.remote("remove_worker", name, results))
@@ -64,7 +64,8 @@ def evaluate_leases(
     def exchange(results: list[Result], held: list[Job]) -> Callable[[], list[Job] | None]:
         return partial(ray.get, call.remote("exchange", name, results, held))
 
-    try:
+    # Ray restarts an actor that crashes: if it is gone, the main process has ended the search.
+    with suppress(ray.exceptions.RayActorError):
         if not ray.get(call.remote("register_worker", name)):
             return
         threading.Thread(target=send_heartbeats, daemon=True).start()
@@ -75,9 +76,6 @@ def evaluate_leases(
             ray.get(call.remote("give_up", name, describe_exception(error)))
             return
         evaluate_jobs(exchange, evaluate, watch)
-    except ray.exceptions.RayActorError:
-        # Ray restarts an actor that crashes, so the main process has killed it: the search is over.
-        return
 
 
 class Watch:
@@ -109,10 +107,8 @@ class Watch:
         current = self._current
         if current is None or self._limit is None or self._clock() - current[1] <= self._limit:
             return []
-        return [
-            *self._results,
-            (current[0], Outcome({}, describe_timeout(self._limit), self._limit)),
-        ]
+        failure = Outcome({}, describe_timeout(self._limit), self._limit)
+        return [*self._results, (current[0], failure)]
 
 
 def evaluate_jobs(exchange: Exchange, evaluate: Evaluate, watch: Watch | None = None) -> None:

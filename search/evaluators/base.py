@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from search.evaluators.time_limit import evaluate_within
 from search.problem.evaluation import Job, Outcome, describe_exception
 from search.problem.objectives import Evaluate
-from search.problem.paired_error import GroupMeans, groups_of
+from search.problem.paired_error import Measured, groups_of
 from space.arch import Arch
 from space.utils.errors import cut, shown
 
@@ -54,18 +54,16 @@ def evaluate_safely(evaluate: Evaluate, arch: Arch, limit: float | None = None) 
         limit: Time limit in seconds; None for no limit.
     """
     started = time.perf_counter()
-    metrics: dict[str, float] = {}
-    groups: Mapping[str, GroupMeans] = {}
+    metrics: Mapping[str, float] = {}
     error = None
     try:
-        result = evaluate_within(evaluate, arch, limit)
-        metrics, groups = _convert_metrics(result), groups_of(result)
+        metrics = _convert_metrics(evaluate_within(evaluate, arch, limit))
     except Exception as raised:
         error = describe_exception(raised)
-    return Outcome(metrics, error, time.perf_counter() - started, groups)
+    return Outcome(metrics, error, time.perf_counter() - started)
 
 
-def _convert_metrics(metrics: object) -> dict[str, float]:
+def _convert_metrics(metrics: object) -> Measured:
     if not isinstance(metrics, Mapping):
         raise TypeError(f"an evaluation must give a mapping of metrics, got {shown(metrics)}")
     numbers = {}
@@ -75,4 +73,4 @@ def _convert_metrics(metrics: object) -> dict[str, float]:
         except (TypeError, ValueError):
             message = f"metric {cut(str(name))} must be a number, got {shown(value)}"
             raise TypeError(message) from None
-    return numbers
+    return Measured(numbers, groups_of(metrics))

@@ -11,21 +11,9 @@ from types import FrameType
 
 from search.problem.objectives import Evaluate
 from space.arch import Arch
-from space.utils.errors import InputError
 
-MOST_SECONDS = 1e8
 # Interval at which an evaluation that catches the interruption is interrupted again.
 REPEAT_SECONDS = 0.5
-
-
-def check_limit(limit: float | None, name: str = "time_limit") -> None:
-    """Refuse invalid time limits.
-
-    Raises:
-        InputError: The limit is invalid; the message calls it `name`.
-    """
-    if limit is not None and not 0 < limit <= MOST_SECONDS:
-        raise InputError(f"{name}: must be seconds, over 0 and up to {MOST_SECONDS:g}, got {limit}")
 
 
 def describe_timeout(limit: float) -> str:

@@ -79,7 +79,7 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
         table.check(space, f"latency table {table.name}")
         cost = LatencyCost(table)
         for name in (latency_name(table.name), LATENCY):
-            costs[name] = FreeCost(name, cost.predict, cost.additive, PER_MS)
+            costs[name] = FreeCost(cost.predict, cost.additive, PER_MS)
     # Two names for one table; the bare name is ambiguous with several.
     if len(costs) > 2:
         del costs[LATENCY]

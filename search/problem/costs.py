@@ -30,13 +30,11 @@ class FreeCost:
     """A cost that needs no evaluation.
 
     Args:
-        name: Name in objectives and budgets.
         compute: Function of arch and shape that computes the cost.
         additive: The same cost as a sum over blocks; None if it is no such sum.
         unit: Number of units of that sum in one unit of the cost (latencies are summed in ns).
     """
 
-    name: str
     compute: Cost
     additive: Callable[[BackboneShape], AdditiveCost] | None = None
     unit: int = 1
@@ -60,13 +58,10 @@ def _compute(cost: Cost, shape: BackboneShape, arch: Arch) -> float:
 
 
 FREE_COSTS = {
-    cost.name: cost
-    for cost in (
-        FreeCost("macs", macs, MacCost),
-        FreeCost("params", params, ParamCost),
-        FreeCost("tokens", tokens, TokenCost),
-        FreeCost("activation_memory", activation_memory),
-    )
+    "macs": FreeCost(macs, MacCost),
+    "params": FreeCost(params, ParamCost),
+    "tokens": FreeCost(tokens, TokenCost),
+    "activation_memory": FreeCost(activation_memory),
 }
 
 

@@ -37,16 +37,14 @@ class Outcome:
     """The result of an evaluation: metrics, or an error.
 
     Args:
-        metrics: Metrics by name; empty after a failure.
+        metrics: Metrics by name, a `Measured` if standard errors are known; empty after a failure.
         error: Reason for the failure, in one line; None after a success.
         seconds: Duration.
-        groups: Means over fixed groups of images, for standard errors, by metric; may be empty.
     """
 
     metrics: Mapping[str, float]
     error: str | None = None
     seconds: float = 0.0
-    groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from search.problem.budget import Budget
 from search.problem.costs import FREE_COSTS
 from search.problem.evaluation import Job, Outcome, Record, describe_exception
 from search.problem.objectives import Objective, first_measured
+from search.problem.paired_error import groups_of
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import near
@@ -90,7 +91,7 @@ class Problem:
             outcome.seconds,
             None,
             reused,
-            {name: each for name, each in outcome.groups.items() if name in self.measured},
+            {k: each for k, each in groups_of(outcome.metrics).items() if k in self.measured},
         )
 
     def describe_missing(self, metrics: Mapping[str, float]) -> str | None:

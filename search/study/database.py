@@ -84,6 +84,7 @@ def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
         try:
             if not (is_retry and _is_stored(study, trial)):
                 study.add_trial(trial)
+            return
         except ConnectionLostError as error:
             if time.monotonic() - started + wait > AWAY_SECONDS:
                 reason = one_line(error.__cause__ or error)
@@ -93,8 +94,6 @@ def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
                 ) from None
             time.sleep(wait)
             wait, is_retry = min(2 * wait + 0.1, LONGEST_WAIT), True
-        else:
-            return
 
 
 @contextmanager

@@ -121,7 +121,7 @@ class EvolutionSampler(RandomSampler):
         for _ in range(TRIES):
             child = dict(self._pick(parents).genes)
             if self._generator.random() < CROSSOVER:
-                child = self._cross(child, self._pick(parents).genes)
+                self._cross(child, self._pick(parents).genes)
             self._mutate(child)
             arch = self._genes.decode(child)
             identity = self._problem.space.identity(arch)
@@ -139,12 +139,13 @@ class EvolutionSampler(RandomSampler):
         count = min(CONTENDERS, len(ranked))
         return ranked[int(self._generator.choice(len(ranked), size=count, replace=False).min())]
 
-    def _cross(self, genes: Mapping[str, str], other: Mapping[str, str]) -> Assignment:
+    def _cross(self, genes: Assignment, other: Mapping[str, str]) -> None:
         """Copy a random span of blocks from another arch into the genes."""
         depth = self._problem.space.shape.depth
         first, last = sorted(self._generator.integers(0, depth, size=2))
-        span = {gene: value for gene, value in other.items() if first <= _block(gene) <= last}
-        return {**genes, **span}
+        for gene, value in other.items():
+            if first <= int(gene.rpartition(".")[2]) <= last:
+                genes[gene] = value
 
     def _mutate(self, genes: Assignment) -> None:
         """Change random genes; one that is not plain becomes plain half of the time."""
@@ -168,7 +169,3 @@ def _rank(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     dominated_by = (no_worse & ~no_worse.T).sum(axis=1)
     order = sorted(range(len(candidates)), key=lambda i: (candidates[i].excess, dominated_by[i]))
     return [candidates[i] for i in order]
-
-
-def _block(gene: str) -> int:
-    return int(gene.rpartition(".")[2])

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from search.evaluators.time_limit import check_limit
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, is_integer, shown
 
+MOST_SECONDS = 1e8
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
@@ -55,7 +55,11 @@ class SearchOptions:
             raise InputError(
                 f"{self.section}workers: must be at least 0, got {shown(self.workers)}"
             )
-        check_limit(self.time_limit, f"{self.section}time_limit")
+        if self.time_limit is not None and not 0 < self.time_limit <= MOST_SECONDS:
+            raise InputError(
+                f"{self.section}time_limit: must be seconds, over 0 and up to {MOST_SECONDS:g}, "
+                f"got {self.time_limit}"
+            )
         if self.storage is not None:
             check_url(self.storage, f"{self.section}storage")
 

@@ -17,7 +17,6 @@ from typing import Any
 from space.utils.errors import InputError, shown
 
 PLAIN_TYPES = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
-NAMED_TYPES = (ModuleType, logging.Logger)
 DIGITS = 16
 # Described by name, like installed packages: their results do not change between versions.
 OWN_PACKAGES = ("space", "supernet", "search")
@@ -83,7 +82,7 @@ class _Describer:
             return str(value) if isinstance(value, PurePath) else repr(value)
         if isinstance(value, ModuleType) and not _is_installed(value.__name__):
             raise _UnknownError(f"it uses {name}, a module of yours, whose values may be others")
-        if isinstance(value, NAMED_TYPES):
+        if isinstance(value, ModuleType | logging.Logger):
             return getattr(value, "__name__", None) or value.name
         if isinstance(value, BuiltinFunctionType) and not _is_bound(value):
             return value.__qualname__

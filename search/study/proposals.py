@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
 
 import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseGASampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.problem.evaluation import Record
@@ -25,7 +25,6 @@ MIN_SKIPPED = 1000
 # A genetic sampler iterates over all trials at each ask.
 MAX_GENETIC_TRIALS = 1000
 
-Direction = Literal["minimize", "maximize"]
 Distributions = dict[str, optuna.distributions.BaseDistribution]
 
 
@@ -77,7 +76,7 @@ class Proposals:
     @property
     def needs_rebuild(self) -> bool:
         """Whether unevaluated trials are so many that asking slows down."""
-        if self._genetic:
+        if isinstance(self._study.sampler, BaseGASampler):
             return self._skipped + len(self._finished) > MAX_GENETIC_TRIALS
         return self._skipped > max(MIN_SKIPPED, len(self._finished))
 
@@ -95,12 +94,11 @@ class Proposals:
         directions = [objective.optuna_direction for objective in self._problem.objectives]
         with silence_optuna():
             self._study = optuna.create_study(directions=directions, sampler=sampler)
-        if not self._sampler.is_own:
+        if self._sampler.spec.own is None:
             self._cache_search_space(sampler)
-        self._genetic = isinstance(sampler, BaseGASampler)
         trials = [self._share_memory(trial) for trial in trials]
         if isinstance(sampler, BaseGASampler):
-            trials = _select_fittest(sampler, trials, directions)
+            trials = _select_fittest(sampler, trials, self._study.directions)
         self._study.add_trials(trials)
         self._finished = list(range(len(trials)))
 
@@ -157,7 +155,7 @@ class Proposals:
 
 
 def _select_fittest(
-    sampler: BaseGASampler, trials: Sequence[FrozenTrial], directions: Sequence[Direction]
+    sampler: BaseGASampler, trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
 ) -> list[FrozenTrial]:
     """Select a first generation from the finished trials: the fittest.
 

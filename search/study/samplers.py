@@ -71,7 +71,8 @@ class SamplerChoice:
 
     def __post_init__(self) -> None:
         check_one_of("sampler", self.name, tuple(SAMPLERS))
-        names = [] if self.is_own else [*inspect.signature(self._optuna_class).parameters]
+        own = self.spec.own is not None
+        names = [] if own else [*inspect.signature(self._optuna_class).parameters]
         names = [name for name in names if name != "seed"]
         for name in self.arguments:
             if name == "seed":
@@ -80,7 +81,7 @@ class SamplerChoice:
                 hint = near(name, names)
                 raise InputError(f"sampler {self.name}: unknown argument {shown(name)}{hint}")
         try:
-            if not self.is_own:
+            if not own:
                 self._make_optuna_sampler(0)
         except (TypeError, ValueError) as error:
             raise InputError(f"sampler {self.name}: {one_line(error)}") from None
@@ -89,11 +90,6 @@ class SamplerChoice:
     def spec(self) -> SamplerSpec:
         """The sampler's properties."""
         return SAMPLERS[self.name]
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is a sampler of our own, not one of Optuna's."""
-        return self.spec.own is not None
 
     def make(self, problem: Problem, seed: int) -> optuna.samplers.BaseSampler:
         """Create a new sampler."""

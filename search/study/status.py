@@ -73,10 +73,8 @@ class Status:
             return abs(time.time() - self.time) < SILENT_SECONDS
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return True
+        except OSError as error:
+            return not isinstance(error, ProcessLookupError)
         return True
 
 

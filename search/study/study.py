@@ -15,7 +15,6 @@ import optuna
 
 from search.problem.evaluation import Job, Outcome, Record, Source
 from search.problem.feasible import FeasibleArchs
-from search.problem.paired_error import groups_of
 from search.study.first_evaluations import FirstEvaluations
 from search.study.proposals import Proposals
 from search.study.search import Search
@@ -104,11 +103,6 @@ class Study:
         self._exhausted_space = False
         self._end_if_done()
 
-    @property
-    def open(self) -> tuple[Job, ...]:
-        """Jobs that were given out and have no outcome yet."""
-        return tuple(job for job, _ in self._open.values())
-
     def awaits(self, job: Job) -> bool:
         """Return whether the outcome of a job is still needed."""
         return self._seen.get(job.identity) is None
@@ -153,16 +147,12 @@ class Study:
             InputError: The first evaluations lack a required metric, or all failed.
         """
         is_unknown = job.identity not in self._open
-        if self._seen.get(job.identity) is not None or (
-            is_unknown and len(self.records) >= self.trials
-        ):
+        if not self.awaits(job) or (is_unknown and len(self.records) >= self.trials):
             return None
-        missing = (
-            None if outcome.error is not None else self.problem.describe_missing(outcome.metrics)
-        )
-        if missing is not None and not self._first_evaluations.succeeded:
-            # No evaluation has succeeded yet, so it may always be missing.
-            raise InputError(missing)
+        if outcome.error is None and not self._first_evaluations.succeeded:
+            missing = self.problem.describe_missing(outcome.metrics)
+            if missing is not None:  # perhaps by every evaluation, as none has succeeded yet
+                raise InputError(missing)
         record = self.problem.make_record(job, outcome, len(self.records), reused)
         # After a restart of the study's process, outcomes may come from jobs unknown to it.
         _, trial = self._ask(job) if is_unknown else self._open.pop(job.identity)
@@ -202,16 +192,13 @@ class Study:
             if self._proposals.needs_rebuild:
                 self._proposals.rebuild()
                 # The rebuilt study does not know the open jobs.
-                self._open = {job.identity: self._ask(job) for job in self.open}
-        return self._draw()
-
-    def _draw(self) -> Job | None:
-        arch = self._feasible.draw(self._rng, self._seen)
-        if arch is None:
+                self._open = {name: self._ask(job) for name, (job, _) in self._open.items()}
+        drawn = self._feasible.draw(self._rng, self._seen)
+        if drawn is None:
             return None
         self.counts.drawn += 1
         self._patience = min(MOST_AFTER_DRAW, self._sampler.patience)
-        return self._give_out(self._make_job(arch, "uniform"))
+        return self._give_out(self._make_job(drawn, "uniform"))
 
     def _make_job(self, arch: Arch, source: Source = "initial") -> Job:
         arch = self.problem.space.canonical(arch)
@@ -240,7 +227,7 @@ class Study:
         if metrics is None or self.problem.describe_missing(metrics) is not None:
             return False
         self.counts.reused += 1
-        self.finish(job, Outcome(metrics, groups=groups_of(metrics)), reused=True)
+        self.finish(job, Outcome(metrics), reused=True)
         return True
 
     def _describe_exhaustion(self) -> str:

@@ -150,7 +150,8 @@ def test_crossover_takes_whole_blocks_from_the_other():
     one = {gene: values[0] for gene, values in categories.items()}
     other = {gene: values[1] for gene, values in categories.items()}
     for _ in range(100):
-        child = sampler._cross(one, other)
+        child = dict(one)
+        sampler._cross(child, other)
         taken = {int(gene.split(".")[1]) for gene in child if child[gene] == other[gene]}
         kept = {int(gene.split(".")[1]) for gene in child if child[gene] == one[gene]}
         assert not taken & kept
