@@ -84,7 +84,7 @@ class AugmentConfig:
         for name in ("color_jitter", "mixup", "cutmix"):
             if not 0 <= getattr(self, name) < math.inf:
                 value = getattr(self, name)
-                raise InputError(f"data.augment.{name}: must be at least 0, got {value}")
+                raise InputError(f"data.augment.{name}: must be finite and at least 0, got {value}")
         if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
             raise InputError(
                 f"data.augment.crop_scale: must be two ascending shares of 0 to 1, got "

@@ -24,9 +24,10 @@ class RoundLog:
 
     def __init__(self, path: Path, description: Mapping[str, Any], count: int) -> None:
         self.path = path
-        lines = (
-            path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-        )
+        lines = list[str]()
+        if path.exists():
+            with writing(path, "read"):
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         header = json.dumps(description)
         rows = map(_read_row, lines[1:] if lines[:1] == [header] else ())
         self.seconds = list(takewhile(lambda row: len(row) == count, rows))

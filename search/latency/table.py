@@ -17,7 +17,7 @@ from space.arch_file import block_to_dict, read_blocks
 from space.operators.base import Term
 from space.shape import BackboneShape
 from space.space import SearchSpace
-from space.utils.errors import InputError, shown
+from space.utils.errors import InputError, check_name, shown
 from space.utils.reader import Reader, open_yaml
 from space.utils.yaml_file import write_yaml
 
@@ -199,14 +199,3 @@ def _read_measured(
     return MeasuredArch(
         arch, values["ms"].positive(), values["spread"].number(), values["held_out"].flag()
     )
-
-
-def check_name(name: object) -> str:
-    """Return a device's name if it is valid in budgets and file names.
-
-    Raises:
-        InputError: The name has characters other than letters, digits, - and _.
-    """
-    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-        raise InputError(f"must be letters, digits, - and _ alone, got {shown(name)}")
-    return name

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from search.study.options import SearchOptions
 from search.utils.resources import Workers
-from space.utils.errors import InputError, check_seed
+from space.utils.errors import InputError, check_name, check_seed, naming
 from supernet.config import BackboneConfig, DataConfig
 from supernet.tasks.registry import DEFAULT_TASK, task_entry
 from supernet.training.recipe import RetrainRecipe, SupernetRecipe
@@ -62,11 +62,9 @@ class SearchConfig(SearchOptions):
             raise InputError(f"search.trials: must be at least 1, got {self.trials}")
         if self.seed is not None:
             check_seed(self.seed, "search.seed")
-        for name in (self.name, *self.reuse):
-            if not name.replace("-", "").replace("_", "").isalnum():
-                raise InputError(
-                    f"search.name: must be letters, digits, - and _ alone, got {name!r}"
-                )
+        for key, name in [("name", self.name), *(("reuse", each) for each in self.reuse)]:
+            with naming(f"search.{key}"):
+                check_name(name)
 
 
 @dataclass(frozen=True)

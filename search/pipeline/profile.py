@@ -21,7 +21,7 @@ from search.latency.measure import (
     time_rounds,
 )
 from search.latency.profile_log import RoundLog
-from search.latency.table import LatencyTable, MeasuredArch, check_name
+from search.latency.table import LatencyTable, MeasuredArch
 from search.latency.terms import list_terms
 from search.pipeline.context import RunContext
 from search.pipeline.latencies import FOLDER
@@ -30,7 +30,7 @@ from space.arch import Arch
 from space.cost import macs
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
-from space.utils.errors import InputError, naming
+from space.utils.errors import InputError, check_name, naming
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.models.supernet import Supernet
 
@@ -84,6 +84,10 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
             raise InputError(
                 f"{path}: holds another profile ({table.conditions}); delete it, or give another "
                 f"{'--out' if options.out else '--name'} for {conditions}"
+            )
+        if table.error is None:
+            raise InputError(
+                f"{path}: lacks the `error` of its predictions; delete it to measure again"
             )
         show(table, console)
         print_line(console, f"measured already; delete {path} to measure again")

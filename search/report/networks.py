@@ -167,7 +167,6 @@ def _read_network(run: Path, folder: Path) -> Network:
     with naming(str(path)):
         figures = _read_figures(Reader(file.metrics, ("metrics",)).entries())
     weights = min(folder.glob("*.safetensors"), default=None)
-    recipe = section(read_values(folder / CONFIG), "retrain")
     return Network(
         str(file.origin.get("choice", folder.name)),
         file.arch,
@@ -175,9 +174,15 @@ def _read_network(run: Path, folder: Path) -> Network:
         path.relative_to(run),
         weights.relative_to(run) if weights else None,
         log=tuple(read_log(folder / "log.jsonl")),
-        budgets=tuple(map(str, recipe.get("budgets", ()))),
+        budgets=read_budgets(read_values(folder / CONFIG)),
         **figures,
     )
+
+
+def read_budgets(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the budgets to retrain for, from a stored config."""
+    budgets = section(config, "retrain").get("budgets")
+    return tuple(map(str, budgets)) if isinstance(budgets, list) else ()
 
 
 def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from search.pipeline.run_folder import CONFIG, read_values, section
+from search.pipeline.run_folder import CONFIG, read_values
 from search.report.latency_data import LatencyData, collect_latency_data, find_latency_tables
-from search.report.networks import Network, pick_from_front, read_retrained
+from search.report.networks import Network, pick_from_front, read_budgets, read_retrained
 from search.report.retrain_advice import advise_retraining, mark_outdated
 from search.report.search_result import (
     Score,
@@ -87,8 +87,7 @@ def read_run(run: Path, name: str) -> RunResults:
     if search is not None:
         networks = mark_outdated(networks, search.front)
         search_config = config | read_values(run / "search" / name / CONFIG)
-        budgets = section(search_config, "retrain").get("budgets")
-        budgets = [str(each) for each in budgets] if isinstance(budgets, list) else []
+        budgets = read_budgets(search_config)
         missing += advise_retraining(run, search, networks, budgets, score)
     if not networks:
         instead = "; the table shows points of the front" if search else ""

@@ -32,9 +32,9 @@ def read_log(path: Path) -> list[Row]:
         with suppress(ValueError, RecursionError):
             row = json.loads(line)
             if isinstance(row, dict) and is_integer(row.get("epoch")) and row["epoch"] >= 0:
-                rows[row["epoch"]] = {
-                    key: float(value) for key, value in row.items() if is_number(value)
-                }
+                numbers = {key: float(value) for key, value in row.items() if is_number(value)}
+                if "epoch" in numbers:  # not one that overflows
+                    rows[row["epoch"]] = numbers
     if not rows and any(line.strip() for line in lines):
         raise InputError(f'{path}: no line is a row such as {{"epoch": 0, "loss/largest": 2.3}}')
     return [rows[epoch] for epoch in sorted(rows)]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.utils.console import OPTIMISTIC, cell
+from search.utils.file_lock import is_alive
 from search.utils.units import duration
 from space.utils.errors import InputError, printable
 from space.utils.reader import open_json
@@ -71,11 +72,7 @@ class Status:
         if self.host != socket.gethostname():
             # `abs`: after a clock was set back, an old file must not count as new.
             return abs(time.time() - self.time) < SILENT_SECONDS
-        try:
-            os.kill(self.pid, 0)
-        except OSError as error:
-            return not isinstance(error, ProcessLookupError)
-        return True
+        return is_alive(self.pid)
 
 
 @contextmanager

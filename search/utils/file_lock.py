@@ -80,13 +80,18 @@ def _is_abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
     """Return whether the lock's owner has ended, or is an earlier command of this process."""
     if owner is None or owner["host"] != socket.gethostname():
         return False
-    if owner["pid"] == driver:
-        return True
+    return owner["pid"] == driver or not is_alive(owner["pid"])
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether this host has a process of that PID."""
     try:
-        os.kill(owner["pid"], 0)
-    except OSError as error:
-        return isinstance(error, ProcessLookupError)
-    return False
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's process
+        return True
+    return True
 
 
 def _read_owner(file: IO[str]) -> dict[str, Any] | None:

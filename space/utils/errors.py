@@ -103,3 +103,14 @@ def check_seed(value: object, name: str = "seed") -> None:
         raise InputError(
             f"{name}: must be an integer of 0 to 2^{SEED_BITS} - 1, got {shown(value)}"
         )
+
+
+def check_name(name: object) -> str:
+    """Return a name if it is valid in budgets and file names.
+
+    Raises:
+        InputError: The name has characters other than letters, digits, - and _.
+    """
+    if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
+        raise InputError(f"must be letters, digits, - and _ alone, got {shown(name)}")
+    return name

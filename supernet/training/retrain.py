@@ -51,8 +51,8 @@ def retrain(
         The subnet with the trained weights (averaged if the recipe has `ema`).
 
     Raises:
-        InputError: The head does not fit the task, the folder holds another training, or a
-            file cannot be written.
+        InputError: The head does not fit the task, the teacher is a supernet, the folder holds
+            another training, or a file cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """
     settings = recipe or RetrainRecipe()
@@ -61,9 +61,9 @@ def retrain(
             f"the subnet's head has {subnet.num_classes} outputs, {task.needs}; "
             "call subnet.reset_classifier first"
         )
+    labels = LabelStep(subnet, task, settings, freeze(teacher))
     held_out_images = make_held_out(held_out, task, subnet, settings.amp)
     path = None if folder is None else make_folder(Path(folder))
-    labels = LabelStep(subnet, task, settings, freeze(teacher))
     trainer = Trainer(
         subnet,
         train,

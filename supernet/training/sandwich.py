@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from space.arch import Arch
 from space.space import SearchSpace
+from space.utils.errors import InputError
 from supernet.data.loaders import Batch
 from supernet.models.elastic import ElasticViT
 from supernet.models.supernet import Supernet
@@ -134,5 +135,13 @@ class Sandwich(LabelStep):
 
 
 def freeze(teacher: nn.Module | None) -> Teacher | None:
-    """Return a frozen copy of a network in evaluation mode; None without one."""
+    """Return a frozen copy of a network in evaluation mode; None without one.
+
+    Raises:
+        InputError: The network is a supernet.
+    """
+    if isinstance(teacher, Supernet):
+        raise InputError(
+            "teacher: must run without an arch, got a supernet; extract a subnet of it"
+        )
     return None if teacher is None else copy.deepcopy(teacher).eval().requires_grad_(False)

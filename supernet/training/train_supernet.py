@@ -58,8 +58,8 @@ def train_supernet(
         The supernet with the trained weights (averaged if the recipe has `ema`).
 
     Raises:
-        InputError: The head does not fit the task, the folder holds another training, or a
-            file cannot be written.
+        InputError: The head does not fit the task, the teacher is a supernet, the folder holds
+            another training, or a file cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """
     recipe = recipe or SupernetRecipe()
@@ -68,9 +68,9 @@ def train_supernet(
             f"the supernet's head has {supernet.num_classes} outputs, {task.needs}; "
             "reset the head before the supernet is built"
         )
+    sandwich = Sandwich(supernet, task, recipe, freeze(teacher))
     held_out = make_held_out(held_out, task, supernet, recipe.amp)
     path = None if folder is None else make_folder(Path(folder))
-    sandwich = Sandwich(supernet, task, recipe, freeze(teacher))
     trainer = Trainer(
         supernet,
         train,

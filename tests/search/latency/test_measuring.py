@@ -93,3 +93,8 @@ def test_rounds_are_kept_and_go_on(tmp_path):
     for damaged in (b"", b"a\xff\xfe\n[1.0, 2.0]\n"):
         path.write_bytes(damaged)
         assert RoundLog(path, what, 2).seconds == []
+
+
+def test_a_folder_in_the_place_of_the_rounds_is_told(tmp_path):
+    with pytest.raises(InputError, match=rf"^{tmp_path}: cannot be read: "):
+        RoundLog(tmp_path, {}, 2)

@@ -13,6 +13,7 @@ from search.latency.measure import device_name, make_conditions, make_forward_pa
 from search.latency.table import LatencyTable
 from search.pipeline.named_archs import file_stem
 from space import SearchSpace, load_arch_file
+from space.utils.yaml_file import read_yaml, write_yaml
 from supernet import Supernet, backbone_shape, extract
 from supernet.backbones.vit import create_backbone
 
@@ -177,6 +178,11 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
     assert main(["profile", config, "--out", str(tmp_path)]) == 2
     assert f"{tmp_path}: cannot be read" in capsys.readouterr().err
     assert path.read_bytes() == before
+    values = read_yaml(path).data
+    del values["error"]
+    write_yaml(path, values)
+    assert main(command) == 2
+    assert "mine.yaml: lacks the `error` of its" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -170,3 +170,9 @@ def test_an_epoch_trained_again_counts_once(tmp_path: Path) -> None:
     found = read_curves(read_log(log), "loss")
     assert found["a"] == {1: 3.0, 2: 1.0}
     assert read_curves(read_log(log), "top1")["a"] == {3: 0.5}
+
+
+def test_an_epoch_too_large_for_a_curve_is_skipped(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text(f'{{"epoch": 0, "loss/a": 3}}\n{{"epoch": 1{"0" * 400}, "loss/a": 2}}\n')
+    assert read_curves(read_log(log), "loss")["a"] == {1: 3.0}

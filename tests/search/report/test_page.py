@@ -67,11 +67,16 @@ def test_commands_in_a_report_can_be_run_as_they_stand(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["search: 3\nretrain: [1]\n", "search: null\nretrain: {budgets: 7}\n"]
+    "text",
+    [
+        "search: 3\nretrain: [1]\n",
+        "search: null\nretrain: {budgets: 7}\n",
+        "retrain: {budgets: null}\n",
+    ],
 )
 def test_a_config_with_sections_that_are_none_is_left_out(copy: Path, text: str) -> None:
     shutil.rmtree(copy / "search" / "random")
-    for place in (copy, copy / "search" / "main"):
+    for place in (copy, copy / "search" / "main", *(copy / "retrain" / "main").glob("*/")):
         (place / "config.yaml").write_text(text)
     missing = read_run(copy, "main").missing
     assert any("--search.sampler RandomSampler" in line for line in missing)

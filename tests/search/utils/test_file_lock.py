@@ -11,7 +11,7 @@ import time
 import pytest
 from stored import search
 
-from search.utils.file_lock import FolderLock
+from search.utils.file_lock import FolderLock, is_alive
 from space import InputError
 
 HOLD = """
@@ -89,3 +89,10 @@ def test_a_file_system_without_locks_is_named_and_nobody_is_waited_for(tmp_path,
     monkeypatch.setattr("search.utils.file_lock.fcntl.flock", refuse)
     with pytest.raises(InputError, match=r"lock: cannot be locked: Function not implemented$"):
         FolderLock(tmp_path)
+
+
+def test_a_number_that_no_process_can_have_is_of_no_process(tmp_path):
+    """A damaged file may hold any number."""
+    assert is_alive(os.getpid())
+    assert is_alive(1)  # another user's, for most users
+    assert not is_alive(10**30)

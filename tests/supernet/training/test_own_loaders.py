@@ -114,6 +114,16 @@ def test_nothing_is_written_where_there_is_nothing_to_judge_on(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_supernet_as_teacher_is_refused_before_anything_is_written(tmp_path):
+    supernet = toy_supernet()
+    subnet = extract(supernet, supernet.space.smallest())
+    with pytest.raises(InputError, match=r"^teacher: must run without an arch, got a supernet"):
+        train(teacher=supernet, folder=tmp_path / "run")
+    with pytest.raises(InputError, match=r"^teacher: must run without an arch, got a supernet"):
+        retrain(subnet, [], task=toy_task(), teacher=supernet, folder=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_teacher_keeps_its_mode_and_stays_trainable():
     teacher = toy_backbone().train()
     freeze(teacher)(torch.zeros(1, 3, 16, 16))
