@@ -101,8 +101,7 @@ class ElasticAttention(Attention):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project tokens (B, N, D) to queries and keys (normed) and values, each (B, H, N, d)."""
-        batch, n, _ = x.shape
-        qkv = self.qkv(x).reshape(batch, n, 3, self.num_heads, self.head_dim)
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim))
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return self.q_norm(query), self.k_norm(key), value
 
@@ -139,10 +138,8 @@ class ElasticAttention(Attention):
         return _concatenate(ys), tuple(maps) or None, _concatenate(read) if read else None
 
     def _attend_by_shared_maps(self, x: Tensor, maps: Maps) -> Tensor:
-        batch, n, _ = x.shape
-        value = (
-            self._project_values(x).reshape(batch, n, self.num_heads, self.head_dim).transpose(1, 2)
-        )
+        value = self._project_values(x).unflatten(2, (self.num_heads, self.head_dim))
+        value = value.transpose(1, 2)
         values = [value] if len(maps) == 1 else value.split([len(part) for part in maps])
         parts = zip(maps, values, strict=True)
         return _concatenate([_merge_heads(self.attn_drop(a) @ v) for a, v in parts])
@@ -177,9 +174,11 @@ class ElasticBlock(Block):
 
 def elastic_block(block: nn.Module) -> ElasticBlock:
     """Return the block as an `ElasticBlock` with the same parameters and submodules."""
-    clone = shallow_copy(block, ElasticBlock)
-    clone.attn = shallow_copy(block.attn, ElasticAttention)
-    return clone
+    clone: Any = shallow_copy(block)
+    clone.__class__ = ElasticBlock
+    clone.attn = shallow_copy(clone.attn)
+    clone.attn.__class__ = ElasticAttention
+    return clone  # type: ignore[no-any-return]
 
 
 def keep_values(attn: Any) -> None:
@@ -194,18 +193,16 @@ def keep_values(attn: Any) -> None:
     attn.q_norm = attn.k_norm = nn.Identity()
 
 
-def shallow_copy(module: Any, kind: type[M]) -> M:
-    """Return a new module of class `kind` with the same parameters and submodules.
+def shallow_copy(module: M) -> M:
+    """Return a new module with the same parameters and submodules.
 
     Heads or hooks that are added to one of them later are not shared.
     """
-    clone: Any = copy.copy(module)
+    clone = copy.copy(module)
     for name, value in module.__dict__.items():
         if isinstance(value, dict):
             clone.__dict__[name] = value.copy()
-    if not isinstance(clone, kind):
-        clone.__class__ = kind
-    return clone  # type: ignore[no-any-return]
+    return clone
 
 
 def _split_batch(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
@@ -213,13 +210,11 @@ def _split_batch(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
 
     Other devices need no split, and under tracing the batch size is unknown.
     """
-    batch, heads, n, _ = tensors[0].shape
+    _, heads, n, _ = tensors[0].shape
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     if traced or tensors[0].device.type != "cpu":
         return [tensors]
     images = max(1, CACHED_BYTES // (heads * n * n * tensors[0].element_size()))
-    if images >= batch:
-        return [tensors]
     return zip(*(tensor.split(images) for tensor in tensors), strict=True)
 
 

@@ -102,7 +102,7 @@ def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
     Raises:
         InputError: The head's MACs do not grow linearly with the tokens.
     """
-    blockless = shallow_copy(backbone, VisionTransformer)
+    blockless = shallow_copy(backbone)
     blockless.blocks = nn.Sequential()
     prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
     name = f"head (global_pool={backbone.global_pool!r})"

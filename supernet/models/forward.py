@@ -47,7 +47,7 @@ class ElasticCore(VisionTransformer):
         choices: Iterable[Iterable[tuple[State, BlockArch]]],
     ) -> None:
         # Shares the backbone's modules; timm's own __init__ would build new ones.
-        self.__dict__.update(shallow_copy(backbone, VisionTransformer).__dict__)
+        self.__dict__.update(shallow_copy(backbone).__dict__)
         self.set_arch(shape, None)
         self.num_heads = shape.heads
         self.blocks = nn.Sequential(*map(elastic_block, self.blocks))
