@@ -67,7 +67,7 @@ class Check:
 
 def compare(subnet: ElasticViT, exported: ExportedNetwork, images: Tensor) -> Check:
     """Compare both on images (n, C, H, W): one image first, then batches of the others."""
-    largest, differences, differing = 0.0, [0.0], 0
+    largest, differences, differing = 0.0, [torch.zeros(1)], 0
     for batch in filter(len, (images[:1], *images[1:].split(BATCH))):
         with torch.inference_mode():
             expected, expected_choices = subnet.forward_with_choices(batch)
@@ -78,9 +78,7 @@ def compare(subnet: ElasticViT, exported: ExportedNetwork, images: Tensor) -> Ch
             differing += int((~agrees).sum())
             equal &= agrees
         largest = max(largest, float(expected.abs().max()))
-        difference = (expected - logits)[equal].abs()
-        # torch's maximum keeps NaN, Python's may drop it.
-        differences.append(float(difference.max()) if difference.numel() else 0.0)
+        differences.append((expected - logits)[equal].abs().flatten())
     # An untrained head of zeros has no largest logit to divide by.
-    greatest = float(torch.tensor(differences).max()) / (largest or 1.0)
+    greatest = float(torch.cat(differences).max()) / (largest or 1.0)
     return Check(len(images), subnet.runs, differing, greatest)
