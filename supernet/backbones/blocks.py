@@ -51,13 +51,12 @@ class Exposed(NamedTuple):
     Args:
         maps: Maps after the softmax, (B, H, N, N) in all.
         read: Result of `read_logits` or `read_rows`, (B, ...).
-        query, key: Queries and keys after any q/k norm, (B, H, n, d).
+        query_key: Queries and keys after any q/k norm, (B, H, n, d) each.
     """
 
     maps: Maps | None = None
     read: Tensor | None = None
-    query: Tensor | None = None
-    key: Tensor | None = None
+    query_key: tuple[Tensor, Tensor] | None = None
 
 
 class Exchange:
@@ -116,8 +115,7 @@ class ElasticAttention(Attention):
             y, maps, read = self._attend_materialised(query, key, value, request)
         if request.read_rows is not None:
             read = request.read_rows(query, key, self.scale)
-        exposed = (query, key) if request.query_key and request.tokens is None else (None, None)
-        return y, Exposed(maps, read, *exposed)
+        return y, Exposed(maps, read, (query, key) if request.query_key else None)
 
     def _attend_materialised(
         self, query: Tensor, key: Tensor, value: Tensor, request: Request
@@ -168,7 +166,7 @@ class ElasticBlock(Block):
         if exchange.request.tokens is not None:
             with torch.no_grad():
                 query, key, _ = attn.project(self.norm1(exchange.request.tokens))
-            exchange.exposed = exchange.exposed._replace(query=query, key=key)
+            exchange.exposed = exchange.exposed._replace(query_key=(query, key))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))  # type: ignore[no-any-return]
 
 

@@ -81,7 +81,6 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
         raise InputError("backbone is not supported: its blocks are not all of one size")
     embed = backbone.patch_embed
     height, width = embed.grid_size
-    stem = _to_meta(embed)
     images = torch.zeros(1, backbone.in_chans, *embed.img_size, device="meta")
     head, head_per_token = measure_head(backbone)
     return BackboneShape(
@@ -90,7 +89,7 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
         grid=(int(height), int(width)),
         prefix=backbone.num_prefix_tokens,
         **blocks[0],
-        stem=Part(count_macs(partial(stem, images)), _stem_params(backbone)),
+        stem=Part(count_macs(partial(_to_meta(embed), images)), _stem_params(backbone)),
         head=head,
         head_per_token=head_per_token,
     )
@@ -196,8 +195,7 @@ def _fit_linear_macs(
 
 def _stem_params(backbone: VisionTransformer) -> int:
     """Count the parameters before the blocks, with prefix tokens and positions."""
-    direct = numel(backbone, recurse=False)
-    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + direct
+    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + numel(backbone, recurse=False)
 
 
 def _to_meta(module: Any) -> Any:

@@ -199,9 +199,9 @@ class ElasticCore(VisionTransformer):
             x, exposed = checkpoint(_call_block, *args, use_reentrant=False)
         else:
             x, exposed = _call_block(*args)
-        if observe is not None and exposed.query is not None and exposed.key is not None:
-            observe(i, exposed.query.detach(), exposed.key.detach())
-            exposed = exposed._replace(query=None, key=None)
+        if observe is not None and exposed.query_key is not None:
+            observe(i, *(each.detach() for each in exposed.query_key))
+            exposed = exposed._replace(query_key=None)
         after = Flow(x, exposed, flow.restores)
         return Flow(after.all_tokens()) if step.restores else after
 
