@@ -52,14 +52,13 @@ class DepthwisePool(nn.Module):
 
     def __init__(self, width: int, dimensions: int) -> None:
         super().__init__()
-        self.dimensions = dimensions
         taps = torch.full((2,) * dimensions, 0.5**dimensions)
         kernel = F.pad(taps, (1, 0) * dimensions)
         self.weight = nn.Parameter(kernel.repeat(width, 1, *(1,) * dimensions))
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve each axis of (B, D, P) or (B, D, h, w), rounding odd sides up."""
-        convolve = F.conv2d if self.dimensions == 2 else F.conv1d
+        convolve = F.conv2d if x.ndim == 4 else F.conv1d
         y = convolve(x, self.weight, stride=2, padding=1, groups=x.shape[1])
         for axis in range(2, x.ndim):
             if x.shape[axis] % 2:
