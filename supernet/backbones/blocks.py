@@ -35,7 +35,7 @@ class Request(NamedTuple):
         read_logits: Function from its logits (b, H, N, N) to any tensor (b, ...).
         read_rows: Function from queries and keys, (B, H, N, d) each, and the scale of the logits.
         query_key: Whether to expose its queries and keys.
-        tokens: Tokens (B, N, D) whose queries and keys to expose; None for those in the block.
+        tokens: Tokens (B, N, D) whose queries and keys to expose instead of its own; None for none.
     """
 
     maps: bool = False

@@ -191,7 +191,7 @@ class ElasticCore(VisionTransformer):
         request = self._request(i, step)
         if observe is not None and len(flow.restores) > len(before.restores):
             # Selectors learn from the map over all tokens, also those that bypass the block.
-            request = request._replace(query_key=True, tokens=before.x)
+            request = request._replace(tokens=before.x)
         elif observe is not None and not flow.restores and step.after.own_maps:
             request = request._replace(query_key=True)
         args = (self.blocks[i], flow.x, flow.maps, request)
