@@ -23,8 +23,8 @@ from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError, one_line
 from supernet.export.compare import Check, compare
 from supernet.models.elastic import ElasticViT
-from supernet.models.subnet import create_elastic, extract, narrow
-from supernet.models.supernet import Supernet, check_shape
+from supernet.models.subnet import create_elastic, extract
+from supernet.models.supernet import Supernet, canonical, check_shape
 from supernet.weights import load_weights, tensor_bytes
 
 WEIGHTS = "portfolio.safetensors"
@@ -176,10 +176,11 @@ def save_portfolio(
     arch_json = json.dumps(ArchFile(archs[0], front.shape, **about).to_dict())
     file = parse_arch(json.loads(arch_json), str(path))
     metadata = {ARCH_KEY: arch_json, FRONT_KEY: _digest(front)}
-    data = tensor_bytes(narrow(supernet, archs).state_dict(), metadata)
+    model = create_elastic(file, str(path), [canonical(supernet.space, arch) for arch in archs])
+    used, weights = model.state_dict(), supernet.state_dict().items()
+    data = tensor_bytes({name: each for name, each in weights if name in used}, metadata)
     if _is_saved(path, data, front):
         return []
-    model = create_elastic(file, str(path), archs)
     model.load_state_dict(load(data))
     portfolio = Portfolio(model.eval().requires_grad_(False), front, tuple(file.classes))
     checks = []

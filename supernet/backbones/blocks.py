@@ -35,7 +35,7 @@ class Request(NamedTuple):
         read_logits: Function from its logits (b, H, N, N) to any tensor (b, ...).
         read_rows: Function from queries and keys, (B, H, N, d) each, and the scale of the logits.
         query_key: Whether to expose its queries and keys.
-        tokens: Tokens (B, N, D) whose queries and keys to expose; None for those in the block.
+        tokens: Tokens (B, N, D) whose queries and keys to expose instead of its own; None for none.
     """
 
     maps: bool = False
@@ -51,13 +51,12 @@ class Exposed(NamedTuple):
     Args:
         maps: Maps after the softmax, (B, H, N, N) in all.
         read: Result of `read_logits` or `read_rows`, (B, ...).
-        query, key: Queries and keys after any q/k norm, (B, H, n, d).
+        query_key: Queries and keys after any q/k norm, (B, H, n, d) each.
     """
 
     maps: Maps | None = None
     read: Tensor | None = None
-    query: Tensor | None = None
-    key: Tensor | None = None
+    query_key: tuple[Tensor, Tensor] | None = None
 
 
 class Exchange:
@@ -101,8 +100,7 @@ class ElasticAttention(Attention):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Project tokens (B, N, D) to queries and keys (normed) and values, each (B, H, N, d)."""
-        batch, n, _ = x.shape
-        qkv = self.qkv(x).reshape(batch, n, 3, self.num_heads, self.head_dim)
+        qkv = self.qkv(x).unflatten(2, (3, self.num_heads, self.head_dim))
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return self.q_norm(query), self.k_norm(key), value
 
@@ -117,8 +115,7 @@ class ElasticAttention(Attention):
             y, maps, read = self._attend_materialised(query, key, value, request)
         if request.read_rows is not None:
             read = request.read_rows(query, key, self.scale)
-        exposed = (query, key) if request.query_key and request.tokens is None else (None, None)
-        return y, Exposed(maps, read, *exposed)
+        return y, Exposed(maps, read, (query, key) if request.query_key else None)
 
     def _attend_materialised(
         self, query: Tensor, key: Tensor, value: Tensor, request: Request
@@ -139,10 +136,8 @@ class ElasticAttention(Attention):
         return _concatenate(ys), tuple(maps) or None, _concatenate(read) if read else None
 
     def _attend_by_shared_maps(self, x: Tensor, maps: Maps) -> Tensor:
-        batch, n, _ = x.shape
-        value = (
-            self._project_values(x).reshape(batch, n, self.num_heads, self.head_dim).transpose(1, 2)
-        )
+        value = self._project_values(x).unflatten(2, (self.num_heads, self.head_dim))
+        value = value.transpose(1, 2)
         values = [value] if len(maps) == 1 else value.split([len(part) for part in maps])
         parts = zip(maps, values, strict=True)
         return _concatenate([_merge_heads(self.attn_drop(a) @ v) for a, v in parts])
@@ -171,15 +166,17 @@ class ElasticBlock(Block):
         if exchange.request.tokens is not None:
             with torch.no_grad():
                 query, key, _ = attn.project(self.norm1(exchange.request.tokens))
-            exchange.exposed = exchange.exposed._replace(query=query, key=key)
+            exchange.exposed = exchange.exposed._replace(query_key=(query, key))
         return x + self.drop_path2(self.ls2(self.mlp(self.norm2(x))))  # type: ignore[no-any-return]
 
 
 def elastic_block(block: nn.Module) -> ElasticBlock:
     """Return the block as an `ElasticBlock` with the same parameters and submodules."""
-    clone = shallow_copy(block, ElasticBlock)
-    clone.attn = shallow_copy(block.attn, ElasticAttention)
-    return clone
+    clone: Any = shallow_copy(block)
+    clone.__class__ = ElasticBlock
+    clone.attn = shallow_copy(clone.attn)
+    clone.attn.__class__ = ElasticAttention
+    return clone  # type: ignore[no-any-return]
 
 
 def keep_values(attn: Any) -> None:
@@ -194,18 +191,16 @@ def keep_values(attn: Any) -> None:
     attn.q_norm = attn.k_norm = nn.Identity()
 
 
-def shallow_copy(module: Any, kind: type[M]) -> M:
-    """Return a new module of class `kind` with the same parameters and submodules.
+def shallow_copy(module: M) -> M:
+    """Return a new module with the same parameters and submodules.
 
     Heads or hooks that are added to one of them later are not shared.
     """
-    clone: Any = copy.copy(module)
+    clone = copy.copy(module)
     for name, value in module.__dict__.items():
         if isinstance(value, dict):
             clone.__dict__[name] = value.copy()
-    if not isinstance(clone, kind):
-        clone.__class__ = kind
-    return clone  # type: ignore[no-any-return]
+    return clone
 
 
 def _split_batch(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
@@ -213,13 +208,11 @@ def _split_batch(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
 
     Other devices need no split, and under tracing the batch size is unknown.
     """
-    batch, heads, n, _ = tensors[0].shape
+    _, heads, n, _ = tensors[0].shape
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     if traced or tensors[0].device.type != "cpu":
         return [tensors]
     images = max(1, CACHED_BYTES // (heads * n * n * tensors[0].element_size()))
-    if images >= batch:
-        return [tensors]
     return zip(*(tensor.split(images) for tensor in tensors), strict=True)
 
 

@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor
 
 from space.utils.errors import InputError, one_line, shown
-from supernet.backbones.vit import check_backbone, create_backbone
+from supernet.backbones.vit import create_backbone
 from supernet.config import BackboneConfig
 
 
@@ -100,11 +100,9 @@ def _download(config: BackboneConfig) -> VisionTransformer:
     # With another num_classes timm silently replaces the head by a random one.
     args = {key: value for key, value in config.args.items() if key != "num_classes"}
     try:
-        backbone: Any = timm.create_model(config.model, pretrained=True, **args)
+        return timm.create_model(config.model, pretrained=True, **args)  # type: ignore[return-value]
     except Exception as error:  # network, hub and timm raise many types
         raise InputError(
             f"backbone.pretrained: no weights for {config.model} from timm's hub (a local file is "
             f"read by backbone.checkpoint): {one_line(error)}"
         ) from None
-    check_backbone(backbone)
-    return backbone  # type: ignore[no-any-return]

@@ -81,7 +81,6 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
         raise InputError("backbone is not supported: its blocks are not all of one size")
     embed = backbone.patch_embed
     height, width = embed.grid_size
-    stem = _to_meta(embed)
     images = torch.zeros(1, backbone.in_chans, *embed.img_size, device="meta")
     head, head_per_token = measure_head(backbone)
     return BackboneShape(
@@ -90,7 +89,7 @@ def backbone_shape(backbone: nn.Module) -> BackboneShape:
         grid=(int(height), int(width)),
         prefix=backbone.num_prefix_tokens,
         **blocks[0],
-        stem=Part(count_macs(partial(stem, images)), _stem_params(backbone)),
+        stem=Part(count_macs(partial(_to_meta(embed), images)), _stem_params(backbone)),
         head=head,
         head_per_token=head_per_token,
     )
@@ -102,7 +101,7 @@ def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
     Raises:
         InputError: The head's MACs do not grow linearly with the tokens.
     """
-    blockless = shallow_copy(backbone, VisionTransformer)
+    blockless = shallow_copy(backbone)
     blockless.blocks = nn.Sequential()
     prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
     name = f"head (global_pool={backbone.global_pool!r})"
@@ -124,13 +123,12 @@ def count_macs(run: Callable[[], Any]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _unsupported_reason(backbone: nn.Module) -> str | None:
+def _unsupported_reason(backbone: Any) -> str | None:
     """Return why a backbone is not supported, or None if it is."""
     if type(backbone) not in (VisionTransformer, VisionTransformerDistilled):
         if getattr(backbone, "rope", None) is not None:
             return "rotary positions belong to a token's place, which pooling changes"
         return "only timm's VisionTransformer and VisionTransformerDistilled are"
-    assert isinstance(backbone, VisionTransformer)
     if backbone.dynamic_img_size:
         return "dynamic_img_size gives no fixed token grid; build it with dynamic_img_size=False"
     if not isinstance(backbone.patch_drop, nn.Identity):
@@ -196,8 +194,7 @@ def _fit_linear_macs(
 
 def _stem_params(backbone: VisionTransformer) -> int:
     """Count the parameters before the blocks, with prefix tokens and positions."""
-    direct = numel(backbone, recurse=False)
-    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + direct
+    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + numel(backbone, recurse=False)
 
 
 def _to_meta(module: Any) -> Any:

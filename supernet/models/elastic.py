@@ -97,7 +97,7 @@ class ElasticViT(ElasticCore):
 
     def _shape_with_head(self) -> BackboneShape:
         """Return `shape` with the costs of the current head."""
-        plain = shallow_copy(self, ElasticViT)
+        plain = shallow_copy(self)
         for name in self.operator_modules():
             setattr(plain, name, nn.ModuleDict())
         head, per_token = measure_head(plain)

@@ -47,7 +47,7 @@ class ElasticCore(VisionTransformer):
         choices: Iterable[Iterable[tuple[State, BlockArch]]],
     ) -> None:
         # Shares the backbone's modules; timm's own __init__ would build new ones.
-        self.__dict__.update(shallow_copy(backbone, VisionTransformer).__dict__)
+        self.__dict__.update(shallow_copy(backbone).__dict__)
         self.set_arch(shape, None)
         self.num_heads = shape.heads
         self.blocks = nn.Sequential(*map(elastic_block, self.blocks))
@@ -191,7 +191,7 @@ class ElasticCore(VisionTransformer):
         request = self._request(i, step)
         if observe is not None and len(flow.restores) > len(before.restores):
             # Selectors learn from the map over all tokens, also those that bypass the block.
-            request = request._replace(query_key=True, tokens=before.x)
+            request = request._replace(tokens=before.x)
         elif observe is not None and not flow.restores and step.after.own_maps:
             request = request._replace(query_key=True)
         args = (self.blocks[i], flow.x, flow.maps, request)
@@ -199,9 +199,9 @@ class ElasticCore(VisionTransformer):
             x, exposed = checkpoint(_call_block, *args, use_reentrant=False)
         else:
             x, exposed = _call_block(*args)
-        if observe is not None and exposed.query is not None and exposed.key is not None:
-            observe(i, exposed.query.detach(), exposed.key.detach())
-            exposed = exposed._replace(query=None, key=None)
+        if observe is not None and exposed.query_key is not None:
+            observe(i, *(each.detach() for each in exposed.query_key))
+            exposed = exposed._replace(query_key=None)
         after = Flow(x, exposed, flow.restores)
         return Flow(after.all_tokens()) if step.restores else after
 

@@ -37,20 +37,15 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
     states, blocks = trace(arch, shape)
-    actions = [block_actions(*pair) for pair in zip(states, blocks, strict=False)]
+    # After the last block no operator follows, and no run goes on.
+    actions = [*map(block_actions, states, blocks), ()]
+    selected = [*(state.tokens.selected for state in states[1:]), 0]
     steps = []
-    for i, after in enumerate(state.tokens for state in states[1:]):
-        following = actions[i + 1] if i + 1 < arch.depth else ()
-        pairs = ((each.operator.need(each), each.operator) for each in following)
-        ends = i + 1 == arch.depth or not states[i + 2].tokens.selected
-        steps.append(
-            Step(
-                actions=actions[i],
-                needs=tuple((need, each) for need, each in pairs if need is not None),
-                restores=after.selected > 0 and ends,
-                after=after,
-            )
-        )
+    for i, state in enumerate(states[1:]):
+        pairs = ((each.operator.need(each), each.operator) for each in actions[i + 1])
+        needs = tuple((need, operator) for need, operator in pairs if need is not None)
+        restores = selected[i] > 0 and not selected[i + 1]
+        steps.append(Step(actions[i], needs, restores, state.tokens))
     return tuple(steps)
 
 

@@ -42,10 +42,9 @@ class PrefixEvaluator:
     def __init__(self, supernet: Supernet, most_bytes: int | None = None) -> None:
         self.supernet = supernet
         self._most_bytes = most_bytes
-        device = next(supernet.parameters()).device
-        self.cache = ActivationCache(
-            default_memory_budget(device) if most_bytes is None else most_bytes
-        )
+        if most_bytes is None:
+            most_bytes = default_memory_budget(next(supernet.parameters()).device)
+        self.cache = ActivationCache(most_bytes)
         self._prefixes: dict[tuple[Step, ...], Prefix] = {}
         self._expected: list[Prefix] = []
 
@@ -64,10 +63,9 @@ class PrefixEvaluator:
         # Archs outside the space come last; their evaluation fails.
         paths = {arch: self._path(arch) for arch in archs if arch in self.supernet.space}
         self._expected = [prefix for path in paths.values() for prefix in path]
-        ranks: dict[Prefix, int] = {}
         for prefix in self._expected:
             prefix.expected += 1
-            ranks.setdefault(prefix, len(ranks))
+        ranks = {prefix: rank for rank, prefix in enumerate(dict.fromkeys(self._expected))}
         order = {arch: [ranks[each] for each in path] for arch, path in paths.items()}
         return sorted(archs, key=lambda arch: order.get(arch, [len(ranks)]))
 
@@ -99,16 +97,12 @@ class PrefixEvaluator:
 
     def _run(self, steps: tuple[Step, ...], path: list[Prefix], images: Tensor) -> Tensor:
         net = self.supernet
-        first = max((k for k, each in enumerate(path) if images in each.flows), default=None)
-        if first is None:
-            first, flow = 0, Flow(net.embed(images))
-            self.cache.add(path[0], images, flow)
-        else:
-            flow = path[first].flows[images]
+        first = max((k for k, each in enumerate(path) if images in each.flows), default=0)
+        flow = path[first].flows.get(images) or Flow(net.embed(images))
         for k in range(first, len(steps)):
+            if images not in path[k].flows:
+                self.cache.add(path[k], images, flow)
             flow = net.run_step(k, steps[k], flow)
-            if k + 1 < len(steps):
-                self.cache.add(path[k + 1], images, flow)
         logits: Tensor = net.forward_head(net.norm(flow.all_tokens()))
         return logits
 

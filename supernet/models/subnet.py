@@ -36,17 +36,10 @@ def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
     arch = canonical(supernet.space, arch)
     tensors = [*supernet.parameters(), *supernet.buffers()] if share else []
     copied = copy.deepcopy(supernet, {id(tensor): tensor for tensor in tensors})
-    return _replace_operators(cut_subnet(copied, supernet.shape, arch), copied)
-
-
-def narrow(supernet: Supernet, archs: Iterable[Arch]) -> ElasticViT:
-    """Return a copy of the supernet with only the operators that `archs` use; tensors are shared.
-
-    Raises:
-        InputError: An arch is not in the supernet's space.
-    """
-    archs = [canonical(supernet.space, arch) for arch in archs]
-    return _replace_operators(build_elastic(supernet, supernet.shape, archs), supernet)
+    subnet = cut_subnet(copied, supernet.shape, arch)
+    for name in subnet.learned_modules():
+        subnet.set_submodule(name, copied.get_submodule(name))
+    return subnet
 
 
 def create_subnet(
@@ -65,33 +58,41 @@ def create_subnet(
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
     source = "the arch file" if isinstance(arch, ArchFile) else str(arch)
-    backbone = _build_backbone(file, source, args)
-    subnet = _set_input(cut_subnet(backbone, file.shape, file.arch), file)
+    subnet = _cut(create_elastic(file, source, [file.arch], args), file.arch)
     if weights is not None:
         load_weights(subnet, weights)
     return subnet
 
 
-def create_elastic(file: ArchFile, source: str, archs: Iterable[Arch]) -> ElasticViT:
+def create_elastic(
+    file: ArchFile, source: str, archs: Iterable[Arch], args: Mapping[str, Any] | None = None
+) -> ElasticViT:
     """Build an elastic model for several archs on the backbone of an arch file.
 
     Args:
         file: Arch file with backbone, shape and input; its arch is ignored.
         source: Name of the file in errors.
         archs: Archs of that shape.
+        args: Arguments for the backbone that override the file's.
 
     Raises:
         InputError: The backbone cannot be built or has another shape.
     """
-    return _set_input(build_elastic(_build_backbone(file, source, {}), file.shape, archs), file)
+    with naming(source):
+        entries = Reader(file.backbone, ("backbone",)).mapping("model", args={})
+        entries["args"].entries()
+    backbone = create_backbone(entries["model"].value, {**entries["args"].value, **(args or {})})
+    check_shape(backbone_shape(backbone), file.shape, source)
+    model: Any = build_elastic(backbone, file.shape, archs)
+    model.pretrained_cfg = model.default_cfg = {**model.default_cfg, **timm_input(file)}
+    return model  # type: ignore[no-any-return]
 
 
 def build_elastic(
     backbone: VisionTransformer, shape: BackboneShape, archs: Iterable[Arch]
 ) -> ElasticViT:
     """Make an elastic model of `archs` that shares the modules of `backbone`."""
-    traces = [trace(arch, shape) for arch in archs]
-    pairs = [list(zip(states, blocks, strict=False)) for states, blocks in traces]
+    pairs = [zip(*trace(arch, shape), strict=False) for arch in archs]
     model = ElasticViT(backbone, shape, zip(*pairs, strict=True))
     model.__dict__.pop("space", None)
     return model
@@ -99,35 +100,16 @@ def build_elastic(
 
 def cut_subnet(backbone: VisionTransformer, shape: BackboneShape, arch: Arch) -> ElasticViT:
     """Make a subnet of `arch` from `backbone`, which is cut to the weights that the arch uses."""
-    subnet = build_elastic(backbone, shape, [arch])
-    subnet.set_arch(shape, arch)
+    return _cut(build_elastic(backbone, shape, [arch]), arch)
+
+
+def _cut(subnet: ElasticViT, arch: Arch) -> ElasticViT:
+    """Make an elastic model of `arch` alone a subnet, and remove the weights that it cannot use."""
+    subnet.set_arch(subnet.shape, arch)
     for block, step in zip(subnet.blocks, subnet.steps(), strict=True):
         for action in step.actions:
             action.operator.prune(block, action.choice)
     return subnet
-
-
-def _replace_operators(model: ElasticViT, source: ElasticViT) -> ElasticViT:
-    """Replace the operators' modules of a model by those of `source`."""
-    for name in model.learned_modules():
-        model.set_submodule(name, source.get_submodule(name))
-    return model
-
-
-def _set_input(model: Any, file: ArchFile) -> ElasticViT:
-    """Set the model's timm config to the input of the arch file."""
-    model.pretrained_cfg = model.default_cfg = {**model.default_cfg, **timm_input(file)}
-    return model  # type: ignore[no-any-return]
-
-
-def _build_backbone(file: ArchFile, source: str, args: Mapping[str, Any]) -> VisionTransformer:
-    """Build the backbone of an arch file, with initial weights."""
-    with naming(source):
-        entries = Reader(file.backbone, ("backbone",)).mapping("model", args={})
-        entries["args"].entries()
-    backbone = create_backbone(entries["model"].value, {**entries["args"].value, **args})
-    check_shape(backbone_shape(backbone), file.shape, source)
-    return backbone
 
 
 def timm_input(file: ArchFile) -> dict[str, Any]:

@@ -7,7 +7,6 @@ B images, P patch tokens, N = P + prefix tokens, D width, H heads.
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -110,7 +109,7 @@ class OperatorMetric(NamedTuple):
     meaning: str
 
 
-class TokenOperator(ABC):
+class TokenOperator:
     """Weights and forward pass of an operator. Stateless; one instance.
 
     Attributes:
@@ -150,7 +149,7 @@ class TokenOperator(ABC):
         """Apply a choice to the tokens before the block."""
         return flow
 
-    def prune(self, block: nn.Module, choice: Any) -> None:  # noqa: B027 - most prune nothing
+    def prune(self, block: nn.Module, choice: Any) -> None:
         """Remove the parameters that a subnet's block does not use."""
 
     def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:

@@ -52,14 +52,13 @@ class DepthwisePool(nn.Module):
 
     def __init__(self, width: int, dimensions: int) -> None:
         super().__init__()
-        self.dimensions = dimensions
         taps = torch.full((2,) * dimensions, 0.5**dimensions)
         kernel = F.pad(taps, (1, 0) * dimensions)
         self.weight = nn.Parameter(kernel.repeat(width, 1, *(1,) * dimensions))
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve each axis of (B, D, P) or (B, D, h, w), rounding odd sides up."""
-        convolve = F.conv2d if self.dimensions == 2 else F.conv1d
+        convolve = F.conv2d if x.ndim == 4 else F.conv1d
         y = convolve(x, self.weight, stride=2, padding=1, groups=x.shape[1])
         for axis in range(2, x.ndim):
             if x.shape[axis] % 2:
@@ -104,19 +103,13 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
     Output i is the maximum over floor(i n / size) ... ceil((i + 1) n / size); short windows repeat
     their last entry.
     """
-    n = x.shape[axis]
-    if size == n:
+    if size == x.shape[axis]:
         return x
-    starts = [i * n // size for i in range(size)]
-    stops = [-(-(i + 1) * n // size) for i in range(size)]
-    length = max(stop - start for start, stop in zip(starts, stops, strict=True))
-    rows = [
-        min(start + j, stop - 1)
-        for start, stop in zip(starts, stops, strict=True)
-        for j in range(length)
-    ]
-    windows = x.index_select(axis, torch.tensor(rows, device=x.device))
-    pooled: Tensor = windows.unflatten(axis, (size, length)).amax(axis + 1)
+    windows = _adaptive_windows(x.shape[axis], size)
+    length = max(map(len, windows))
+    rows = [window[min(j, len(window) - 1)] for window in windows for j in range(length)]
+    repeated = x.index_select(axis, torch.tensor(rows, device=x.device))
+    pooled: Tensor = repeated.unflatten(axis, (size, length)).amax(axis + 1)
     return pooled
 
 
@@ -130,7 +123,11 @@ def averaging_matrix(sides: Grid, target: Grid) -> Tensor:
 
 def _average_windows(n: int, size: int) -> Tensor:
     """Return (size, n), whose row i averages floor(i n / size) ... ceil((i + 1) n / size)."""
-    starts = torch.arange(size)[:, None] * n // size
-    stops = -(-(torch.arange(size)[:, None] + 1) * n // size)
-    inside = (torch.arange(n) >= starts) & (torch.arange(n) < stops)
-    return inside.double() / inside.sum(dim=1, keepdim=True)
+    windows = _adaptive_windows(n, size)
+    rows = [[(j in window) / len(window) for j in range(n)] for window in windows]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _adaptive_windows(n: int, size: int) -> list[range]:
+    """Return the `size` windows of adaptive pooling along an axis of length `n`."""
+    return [range(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]

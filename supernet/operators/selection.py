@@ -29,8 +29,11 @@ class MapSelector(nn.Module):
         super().__init__()
         # Initialised to the identity: the ReLU passes what the bias lifts above zero, and
         # log-softmax cancels the bias. So learning starts from the previous map itself.
-        self.hidden, self.predict = _HeadMix(heads), _HeadMix(heads)
-        self.hidden.bias = nn.Parameter(torch.full((heads,), LIFT))
+        # Not linear layers: they are never called, so adapters and quantisation, which replace
+        # linear layers, must not find them.
+        self.hidden = nn.ParameterDict({"weight": torch.eye(heads)})
+        self.hidden["bias"] = torch.full((heads,), LIFT)
+        self.predict = nn.ParameterDict({"weight": torch.eye(heads)})
 
     def forward(self, logits: Tensor) -> Tensor:
         """Map logits (B, H, N, N) to log-maps (B, H, N, N)."""
@@ -42,18 +45,6 @@ class MapSelector(nn.Module):
         with full_precision(logits):
             mixed = _mix(logits.detach(), *(weight.detach() for weight in self.parameters()))
             return column_sums(mixed.softmax(dim=-1), prefix)
-
-
-class _HeadMix(nn.Module):
-    """The weights of a 1-wide convolution over the heads.
-
-    Not an `nn.Linear`: its forward pass is never called, so adapters and quantisation, which
-    replace linear layers, must not find it.
-    """
-
-    def __init__(self, heads: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.eye(heads))
 
 
 def _mix(logits: Tensor, hidden: Tensor, bias: Tensor, predict: Tensor) -> Tensor:

@@ -81,7 +81,13 @@ class Skipping(TokenOperator):
         return SelectorLearning(net, rows) if trains else None
 
     def measure(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
-        return selector_recall(net, images)
+        if not len(net.selectors):
+            return {}
+        recall = SelectorRecall(net)
+        with torch.inference_mode():
+            for batch in images:
+                net.forward_features(batch, net.space.largest(), observe=recall)
+        return recall.means()
 
 
 class RestoreSkipped(NamedTuple):
@@ -179,17 +185,6 @@ class SelectorRecall:
     def means(self) -> dict[str, float]:
         """Return the recall by name, averaged over blocks, ratios and images."""
         return {name: total / self.count for name, total in self.sums.items()}
-
-
-def selector_recall(supernet: Any, images: Iterable[Tensor]) -> dict[str, float]:
-    """Measure the recall of the selectors and of simpler baselines; empty without selectors."""
-    if not len(supernet.selectors):
-        return {}
-    recall = SelectorRecall(supernet)
-    with torch.inference_mode():
-        for batch in images:
-            supernet.forward_features(batch, supernet.space.largest(), observe=recall)
-    return recall.means()
 
 
 def divergence(logits: Tensor, log_maps: Tensor) -> Tensor:

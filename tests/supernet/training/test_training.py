@@ -15,7 +15,7 @@ from training_toys import (
 from space import InputError, SearchSpace, macs
 from supernet import Supernet, backbone_shape
 from supernet.data.loaders import Batch
-from supernet.operators.skipping import divergence, selector_recall
+from supernet.operators.skipping import Skipping, divergence
 from supernet.process_group import Processes
 from supernet.training.sandwich import Sandwich, draw_archs
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
@@ -209,7 +209,7 @@ def test_training_lowers_the_loss_of_every_kind_of_arch(tmp_path):
 
 def test_recall_of_untrained_selectors_is_that_of_the_previous_map():
     supernet = toy_supernet().double()
-    recall = selector_recall(supernet, [batch().images])
+    recall = Skipping().measure(supernet, [batch().images])
     assert recall["selector"] == recall["previous map"]
     assert recall["chance"] == 0.5
     assert 0 < recall["class row"] <= 1
@@ -220,10 +220,10 @@ def test_recall_leaves_out_ratios_that_drop_next_to_nothing():
     ratios = [0.01, 0.05, 0.07, 0.5]
     axes = {"skip": {"ratios": ratios, "selectors": ["map"], "max_run": 1}}
     supernet = Supernet(backbone, SearchSpace.from_dict(axes, backbone_shape(backbone)))
-    assert selector_recall(supernet, [batch().images.float()])["chance"] == 0.5
+    assert Skipping().measure(supernet, [batch().images.float()])["chance"] == 0.5
     axes["skip"]["ratios"] = ratios[:-1]
     supernet = Supernet(backbone, SearchSpace.from_dict(axes, backbone_shape(backbone)))
-    assert selector_recall(supernet, [batch().images.float()]) == {}
+    assert Skipping().measure(supernet, [batch().images.float()]) == {}
 
 
 def test_a_head_of_other_classes_is_refused():
