@@ -27,6 +27,8 @@ from supernet.process_group import Processes
 
 Indices = NDArray[np.int64]
 Sample = tuple[Tensor, float, float]
+# Those of schedulers and users.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Batch(NamedTuple):
@@ -209,6 +211,7 @@ def _ignore_signals(exiting: Any, worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if exiting.value else None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 class _Loader(DataLoader[Any]):
@@ -227,7 +230,13 @@ class _Loader(DataLoader[Any]):
         )
 
     def __iter__(self) -> Any:
-        for batch in super().__iter__():
+        # Blocked until a new worker ignores them, since it inherits the mask.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            batches = super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for batch in batches:
             if isinstance(batch, InputError):
                 raise batch
             yield batch

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from space.utils.signals import (
     request_stop,
     restore_handlers,
 )
+from supernet.data import loaders
 from supernet.training.sandwich import Sandwich
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
@@ -230,6 +232,13 @@ def test_processes_that_load_leave_signals_to_the_one_that_trains(tmp_path, monk
             told.append(child)
         return call(self, *args)
 
+    def slow_start(exiting, worker):
+        time.sleep(0.5 * worker)
+        ignore(exiting, worker)
+
+    ignore = loaders._ignore_signals
+    # The second one is still starting when the first batch is there.
+    monkeypatch.setattr(loaders, "_ignore_signals", slow_start)
     monkeypatch.setattr(Sandwich, "__call__", signalling)
     assert same_weights(whole, run(tmp_path, workers=2))
     assert len(told) == 2
