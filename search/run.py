@@ -30,7 +30,7 @@ from space.utils.errors import InputError, shown
 from supernet.tasks.registry import directions as task_directions
 
 if TYPE_CHECKING:
-    from search.evaluators.supernet import Metric, SupernetEvaluator
+    from search.evaluators.supernet import MetricFunction, SupernetEvaluator
     from supernet.models.supernet import Supernet
     from supernet.tasks.base import Task
 
@@ -42,7 +42,7 @@ def run_search(
     space: SearchSpace | None = None,
     *,
     loader: Iterable[Any] | None = None,
-    metric: Metric | None = None,
+    metric: MetricFunction | None = None,
     task: Task | None = None,
     evaluate: Evaluate | None = None,
     make_evaluate: MakeEvaluate | None = None,
@@ -187,7 +187,7 @@ def search_here(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgres
 def _on_supernet(
     supernet: Supernet,
     loader: Iterable[Any] | None,
-    metric: Metric | None,
+    metric: MetricFunction | None,
     task: Task | None,
     other: object,
 ) -> SupernetEvaluator:

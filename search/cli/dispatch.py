@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from search.cli.arguments import describe_values
+from search.cli.arguments import format_options
 from search.cli.parse import Call
 from search.pipeline.run_folder import RunFolder
 from search.utils.console import new_console, print_line, show_rows
@@ -36,7 +36,7 @@ def run_call(call: Call) -> None:
         return
     folder = RunFolder(call.config, call.file)
     if call.stored_values and is_main_process():
-        values = describe_values(call.stored_values)
+        values = format_options(call.stored_values)
         print(f"options of earlier commands in {folder.path}: {values}")
     if name == "status":
         from search.study.status import format_status, read_status  # noqa: PLC0415

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from search.cli.arguments import Arguments, check_text, split_arguments, stored_values
+from search.cli.arguments import Arguments, check_yaml_size, parse_words, stored_values
 from search.cli.commands import COMMANDS, Command
 from search.cli.messages import explain, get_option_types, section_of
 from search.pipeline.config import Config, FileConfig
@@ -75,7 +75,7 @@ def parse_call(argv: Sequence[str]) -> Call:
     command = COMMANDS[words[0]]
     if not {"-h", "--help"}.isdisjoint(words):
         _make_parser(command.name).parse_args(["--help"])
-    arguments = split_arguments(command, words[1:])
+    arguments = parse_words(command, words[1:])
     if arguments.file is None:
         if command.needs_config:
             raise InputError(
@@ -128,10 +128,10 @@ def _parse(
         raise InputError(*errors)
     for place, text in _iterate_texts(data):
         if len(text) > MOST_DEPTH:
-            check_text(f"{arguments.file}: {dotted(place)}", text)
+            check_yaml_size(f"{arguments.file}: {dotted(place)}", text)
     parser = _make_parser(command.name)
     try:
-        parsed = parser.instantiate(parser.parse_object({**values, **arguments.command_values}))
+        parsed = parser.instantiate(parser.parse_object({**values, **arguments.own_options}))
         fields = {field.name: parsed[field.name] for field in dataclasses.fields(Config)}
         config = FileConfig(**fields)
         if command.needs_torch and arguments.file is not None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from search.distributed.ray_api import LOCAL_ENV, RAY_ENV, TUNE_ENV, ray, set_env, silent_stderr
+from search.distributed.ray_api import LOCAL_ENV, RAY_ENV, TUNE_ENV, ray, set_env, silence_stderr
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, near, one_line
 from space.utils.signals import defer_signals, restore_handlers
@@ -52,7 +52,7 @@ def connected(workers: Workers) -> Iterator[bool]:
                 yield local
             finally:
                 # Ray's core prints messages that it could no longer send.
-                with silent_stderr(), defer_signals(patient=True):
+                with silence_stderr(), defer_signals(patient=True):
                     ray.shutdown()
     finally:
         _read_authentication()
@@ -168,7 +168,7 @@ def _join(address: str) -> None:
 
 def _init(message: str, hint: str = "", **options: Any) -> None:
     """Call `ray.init` without its log; an error begins with `message` and ends with `hint`."""
-    with silent_stderr():
+    with silence_stderr():
         try:
             ray.init(**options, log_to_driver=False, logging_level=logging.CRITICAL)
         except Exception as error:  # of many types; a plain Exception for a slow start

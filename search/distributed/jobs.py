@@ -22,7 +22,7 @@ from search.distributed.connect import (
     pin_to_node,
     pin_to_this_node,
 )
-from search.distributed.ray_api import describe_cause, ray, silent_stderr
+from search.distributed.ray_api import describe_cause, ray, silence_stderr
 from search.distributed.train_group import RETRIES, Mailbox, run_in_group
 from search.utils.console import print_line
 from search.utils.resources import Workers
@@ -114,7 +114,7 @@ def _run_tasks(
                     line = f"retrain {job.name}: {state}, {len(failures)} of {len(jobs)}"
                     print_line(console, line)
         except KeyboardInterrupt:
-            with silent_stderr():
+            with silence_stderr():
                 tasks.stop([*running])
                 ray.wait([*running], num_returns=len(running), timeout=CHECKPOINT_SECONDS)
             raise

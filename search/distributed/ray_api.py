@@ -1,4 +1,4 @@
-"""Imports Ray with its environment variables set; calls it with errors of one line."""
+"""Imports Ray with its environment variables set; converts its errors to one line."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from space.utils.errors import InputError, one_line
 RAY_ENV = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Ray prints half a page for each dead worker; `Leases` counts them.
+    # Ray prints half a page for each dead worker; `Leases` counts deaths.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|There are infinite retries",
 }
-# For Ray Tune and its trials.
+# For Ray Tune and its trials, which are our workers.
 TUNE_ENV = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -56,7 +56,7 @@ ray: Any = _ray
 
 
 @contextmanager
-def silent_stderr() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Discard stderr of Python and C++ code for the block."""
     sys.stderr.flush()
     stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -69,22 +69,22 @@ def silent_stderr() -> Iterator[None]:
         os.close(devnull)
 
 
-def put(value: Any) -> Any:
-    """Put a value into Ray's object store.
+def put_evaluator(make_evaluate: Any) -> Any:
+    """Put an evaluator's factory into Ray's object store.
 
     Raises:
-        InputError: The value cannot be pickled.
+        InputError: It cannot be pickled.
     """
     try:
-        return ray.put(value)
+        return ray.put(make_evaluate)
     except Exception as error:
-        # Errors of any type. Ray's message is a page; that of its cause, the pickler's, is a line.
+        # Of any type. Ray's message fills a page; that of its cause, the pickler's, fits in a line.
         cause = error.__cause__ or error
         raise InputError(f"the evaluator cannot be sent to workers: {cause}") from None
 
 
-def call_actor(method: Any) -> Any:
-    """Call a method of an actor and return its result.
+def call_study(method: Any) -> Any:
+    """Call a method of the study's actor and return its result.
 
     Raises:
         InputError: The method raised it, or the actor cannot be started or reached.
@@ -100,6 +100,6 @@ def call_actor(method: Any) -> Any:
 
 
 def describe_cause(error: BaseException) -> str:
-    """Describe in one line the error of a task or an actor, or how Ray lost it."""
+    """Describe in one line the error of a task or an actor, or why Ray lost its process."""
     cause = getattr(error, "cause", None)
     return describe_exception(cause) if isinstance(cause, Exception) else one_line(error)

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from search.distributed.connect import connected, describe_placement, fit_workers, pin_to_this_node
-from search.distributed.ray_api import TUNE_ENV, call_actor, describe_cause, put, ray
+from search.distributed.ray_api import TUNE_ENV, call_study, describe_cause, put_evaluator, ray
 from search.distributed.study_actor import HostStatus, StudyHost
 from search.distributed.worker import evaluate_leases
 from search.evaluators.base import shares_work
@@ -61,7 +61,7 @@ def search_with_workers(
         started = fit_workers(replace(workers, count=min(workers.count, search.trials)), local)
         with _start_study(options, search, started.count, shares_work(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not load weights and images.
-            status: HostStatus = call_actor(study.status)
+            status: HostStatus = call_study(study.status)
             on_event(status.progress)
             if status.goes_on:
                 remaining = status.progress.total - status.progress.done
@@ -70,7 +70,7 @@ def search_with_workers(
                 on_event(replace(status.progress, notes=(*status.progress.notes, line)))
                 arguments = {
                     "study": study,
-                    "make_evaluate": [put(make_evaluate)],
+                    "make_evaluate": [put_evaluator(make_evaluate)],
                     "gpus": started.gpus,
                     "time_limit": search.options.time_limit,
                 }
@@ -80,7 +80,7 @@ def search_with_workers(
                 if not local:
                     # On a cluster, Tune outlives this process; it ends once the study is over.
                     ray.wait([task], timeout=SHUTDOWN_SECONDS)
-            return cast(Front, call_actor(study.front))
+            return cast(Front, call_study(study.front))
 
 
 def _report_progress(study: Any, task: Any, on_event: OnProgress) -> None:
@@ -90,12 +90,12 @@ def _report_progress(study: Any, task: Any, on_event: OnProgress) -> None:
         InputError: The search cannot continue, or no worker is left.
     """
     tune_runs = True
-    status: HostStatus = call_actor(study.status)
+    status: HostStatus = call_study(study.status)
     while status.goes_on and tune_runs:
         # Checked before the study: if Tune has ended, the status read below is the final one.
         tune_runs = not ray.wait([task], timeout=0)[0]
         time.sleep(PROGRESS_SECONDS)
-        status = call_actor(study.status)
+        status = call_study(study.status)
         on_event(status.progress)
     if status.error is not None:
         raise status.error

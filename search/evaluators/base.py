@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from search.evaluators.time_limit import evaluate_within
 from search.problem.evaluation import Job, Outcome, describe_exception
 from search.problem.objectives import Evaluate
-from search.problem.paired_error import Measured, groups_of
+from search.problem.paired_error import GroupedMetrics, groups_of
 from space.arch import Arch
 from space.utils.errors import cut, shown
 
@@ -63,7 +63,7 @@ def evaluate_safely(evaluate: Evaluate, arch: Arch, limit: float | None = None) 
     return Outcome(metrics, error, time.perf_counter() - started)
 
 
-def _convert_metrics(metrics: object) -> Measured:
+def _convert_metrics(metrics: object) -> GroupedMetrics:
     if not isinstance(metrics, Mapping):
         raise TypeError(f"an evaluation must give a mapping of metrics, got {shown(metrics)}")
     numbers = {}
@@ -73,4 +73,4 @@ def _convert_metrics(metrics: object) -> Measured:
         except (TypeError, ValueError):
             message = f"metric {cut(str(name))} must be a number, got {shown(value)}"
             raise TypeError(message) from None
-    return Measured(numbers, groups_of(metrics))
+    return GroupedMetrics(numbers, groups_of(metrics))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search.problem.paired_error import Measured
+from search.problem.paired_error import GroupedMetrics
 from space.arch import Arch
 from space.utils.errors import InputError
 from supernet.data.loaders import all_batches
@@ -22,7 +22,7 @@ from supernet.tasks.classification import Classification
 from supernet.tasks.registry import DEFAULT_TASK
 from supernet.weights import first_not_finite, tensor_bytes
 
-Metric = Callable[[Tensor, Tensor], Mapping[str, float]]
+MetricFunction = Callable[[Tensor, Tensor], Mapping[str, float]]
 
 
 class SupernetEvaluator:
@@ -40,7 +40,9 @@ class SupernetEvaluator:
         InputError: A weight of the supernet is not finite.
     """
 
-    def __init__(self, supernet: Supernet, held_out: HeldOut, metric: Metric | None = None) -> None:
+    def __init__(
+        self, supernet: Supernet, held_out: HeldOut, metric: MetricFunction | None = None
+    ) -> None:
         name = first_not_finite(supernet)
         if name is not None:
             raise InputError(
@@ -63,7 +65,7 @@ class SupernetEvaluator:
         network = self.prefixes.network(arch)
         if self.metric is None:
             values = self.held_out.statistics(network)
-            return Measured.of(self.held_out.task.reduce(values), values)
+            return GroupedMetrics.of(self.held_out.task.reduce(values), values)
         logits = torch.cat([output for _, output in self.held_out.outputs(network)])
         targets = torch.cat([batch.targets for batch in self.held_out.batches])
         return {name: float(value) for name, value in self.metric(logits, targets).items()}
@@ -85,7 +87,7 @@ class SupernetEvaluator:
 def loader_evaluator(
     supernet: Supernet,
     loader: Iterable[Any],
-    metric: Metric | None = None,
+    metric: MetricFunction | None = None,
     task: Task | None = None,
 ) -> SupernetEvaluator:
     """Make an evaluator on a user's loader.

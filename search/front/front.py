@@ -42,7 +42,7 @@ class Front(FrontFile):
         rank = 0 if ranked_by is None else objectives.index(ranked_by)
         chosen = {}
         for record in records:
-            if record.inside and record.values:
+            if record.meets_constraints and record.values:
                 point = apply_signs(record.values, objectives)
                 if point in points:
                     chosen[(point[rank], *point, record.number)] = record
@@ -183,7 +183,7 @@ class Front(FrontFile):
 def _costs_of_full(problem: Problem) -> dict[str, float]:
     """Compute the full arch's costs that need no evaluation, by name."""
     space, full = problem.space, problem.space.largest()
-    costs = {name: cost.at(space.shape) for name, cost in FREE_COSTS.items()}
+    costs = {name: cost.bind(space.shape) for name, cost in FREE_COSTS.items()}
     costs |= problem.latencies
     values = {name: float(cost(full)) for name, cost in costs.items()}
     for objective in problem.objectives:

@@ -95,7 +95,7 @@ def build_archive(
     archive, steps = Archive(apply_signs(reference, objectives)), []
     for count, record in enumerate(records, start=1):
         before = archive.volume
-        if record.inside and record.values is not None:
+        if record.meets_constraints and record.values is not None:
             archive.add(apply_signs(record.values, objectives))
         if archive.volume > before:
             steps.append((count, archive.volume))

@@ -101,7 +101,7 @@ def make_problem(
     tables = tuple(tables)
     latencies = latency_costs(tables, space)
     functions: dict[str, Callable[[Arch], float]] = {
-        name: cost.at(space.shape) for name, cost in latencies.items()
+        name: cost.bind(space.shape) for name, cost in latencies.items()
     }
     parsed = parse_objectives(objectives, directions, functions)
     limits = parse_budget(budget, space, parsed, directions, {**FREE_COSTS, **latencies})

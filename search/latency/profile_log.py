@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from space.utils.atomic import writing
+from space.utils.atomic import file_errors
 from space.utils.yaml_file import write_text
 
 
@@ -26,7 +26,7 @@ class RoundLog:
         self.path = path
         lines = list[str]()
         if path.exists():
-            with writing(path, "read"):
+            with file_errors(path, "read"):
                 lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         header = json.dumps(description)
         rows = map(_read_row, lines[1:] if lines[:1] == [header] else ())
@@ -37,7 +37,7 @@ class RoundLog:
     def add(self, seconds: list[float]) -> None:
         """Append the seconds of a round."""
         self.seconds.append(seconds)
-        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+        with file_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(seconds) + "\n")
 
 

@@ -27,7 +27,7 @@ def check(run: RunContext) -> None:
     metrics = run.open().task.directions
     parse_sampler({"name": search.sampler, **search.sampler_args})
     problem = run.problem
-    unknown = [name for name in problem.measured if name not in metrics]
+    unknown = [name for name in problem.required_metrics if name not in metrics]
     if unknown:
         raise InputError(
             f"search.objectives: {unknown[0]!r} is no metric of the task; these are: "

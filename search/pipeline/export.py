@@ -21,7 +21,7 @@ from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from space.arch import Arch
 from space.arch_file import save_arch
-from space.utils.atomic import make_folder, writing
+from space.utils.atomic import file_errors, make_folder
 from space.utils.errors import InputError, naming
 from supernet.export import check_packages
 
@@ -149,7 +149,7 @@ def remove_stale(target: Path, front: Front) -> Iterator[str]:
         if stem in current or not path.exists():
             continue
         if is_package(folder):
-            with writing(folder, "removed"):
+            with file_errors(folder, "removed"):
                 shutil.rmtree(folder)
         elif folder.exists():
             yield f"{folder}: no longer on the front, but kept: it holds other files"
@@ -157,7 +157,7 @@ def remove_stale(target: Path, front: Front) -> Iterator[str]:
         if others:
             yield f"{path}: no longer on the front, but kept: {others[0].name} lies beside it"
             continue
-        with writing(path, "removed"):
+        with file_errors(path, "removed"):
             path.unlink()
         removed += 1
     if removed:

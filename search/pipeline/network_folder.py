@@ -10,14 +10,13 @@ from rich.console import Console
 
 from search.pipeline.run_folder import CONFIG, RunFolder
 from search.utils.console import print_line
-from search.utils.file_lock import NAME as LOCK
-from search.utils.file_lock import FolderLock
+from search.utils.file_lock import LOCK_FILE, FolderLock
 from search.utils.units import quantity
 from space.arch import Arch
 from space.arch_file import load_arch
 from space.cost import macs
 from space.space import SearchSpace
-from space.utils.atomic import make_folder, writing
+from space.utils.atomic import file_errors, make_folder
 from space.utils.errors import InputError
 from space.utils.yaml_file import write_text
 
@@ -77,7 +76,7 @@ def _set_aside(folder: Path, arch: Arch, space: SearchSpace) -> Path:
     make_folder(aside)
     # The arch file goes last, so that an interrupted move is resumed into the same subfolder.
     for name in sorted((each.name for each in folder.iterdir()), key=lambda name: name in files):
-        if name not in (EARLIER, LOCK, CONFIG):
-            with writing(aside / name):
+        if name not in (EARLIER, LOCK_FILE, CONFIG):
+            with file_errors(aside / name):
                 (folder / name).replace(aside / name)
     return aside

@@ -24,13 +24,13 @@ from search.pipeline.network_folder import (
     claim_folder,
     store_failure,
 )
-from search.pipeline.search import best_random
+from search.pipeline.search import find_best_random
 from search.problem.evaluation import format_error
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
 from space.arch import Arch
-from space.utils.atomic import writing
+from space.utils.atomic import file_errors
 from space.utils.errors import InputError
 from space.utils.signals import ProcessLostError
 from supernet.backbones.load import load_backbone
@@ -86,7 +86,7 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
         choices = load_choices(archs, run.space)
     else:
         front, report = load_front(run), partial(print_line, run.console)
-        random = partial(best_random, run, front.evaluations)
+        random = partial(find_best_random, run, front.evaluations)
         choices = choose(run.config, front, run.space, report, random)
     check_names(choice.name for choice in choices)
     stages = {choice: stage_path(run.config, choice.name) for choice in choices}
@@ -215,7 +215,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         # Written last: this arch file marks the folder as complete.
         all_metrics = metrics | {"retrained": run.test.measure(subnet)}
         write_arch(run, folder / ARCH, choice.arch, metrics=all_metrics, origin=origin)
-        with writing(folder / STARTED):
+        with file_errors(folder / STARTED):
             (folder / STARTED).unlink()
 
     run_on_main(save_results)

@@ -23,7 +23,7 @@ FREE = {
 }
 
 # Values of one command, not of the run: its resources, and the formats to export.
-COMMAND_VALUES = (
+UNSTORED_KEYS = (
     ("device",),
     ("search", "workers"),
     ("search", "cpus_per_worker"),
@@ -139,7 +139,7 @@ class RunFolder:
         """
         config, search = plain(asdict(self.config)), self._own_search
         file_values, defaults = config.pop("file_values", {}), plain(asdict(Config()))
-        for keys in COMMAND_VALUES:
+        for keys in UNSTORED_KEYS:
             value = value_at(file_values, keys, value_at(defaults, keys))
             config = replace_values(config, {keys: value})
         unused = () if searched else ("search",)

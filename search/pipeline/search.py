@@ -26,8 +26,7 @@ from search.problem.problem import Problem
 from search.run import run_search
 from search.study.options import SearchOptions
 from search.study.samplers import parse_sampler
-from search.study.session import OnProgress
-from search.study.session import Progress as State
+from search.study.session import OnProgress, Progress
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
 from search.utils.units import duration
 from space.arch import Arch
@@ -52,19 +51,20 @@ def search(run: RunContext) -> Front:
     problem = run.problem
     run.check_images()
     path = run.folder.search / FRONT
-    # A search keeps its tables, so that its earlier front was measured under the same conditions.
+    # A search's tables never change, so measurements of its earlier front stay valid.
     earlier = Front.load(path) if tables and path.exists() else None
-    claim = cache(partial(run.folder.claim, "supernet", SUPERNET_SECTIONS, searched=True))
-    first: State | None = None
+    # To claim a folder also stores the config; once is enough.
+    store_config = cache(partial(run.folder.claim, "supernet", SUPERNET_SECTIONS, searched=True))
+    first: Progress | None = None
 
-    def on_event(state: State) -> None:
+    def on_event(progress: Progress) -> None:
         nonlocal first
-        first = first or state
+        first = first or progress
         # Stored for later commands only once an evaluation has succeeded: values such as too small
         # a time limit, with which all of them fail, must not become the defaults.
-        if state.done - state.failed > first.done - first.failed:
-            claim()
-        show(state)
+        if progress.done - progress.failed > first.done - first.failed:
+            store_config()
+        show(progress)
 
     with show_progress(console) as show:
         front = run_supernet_search(
@@ -77,11 +77,11 @@ def search(run: RunContext) -> Front:
             on_event=on_event,
         )
     if first is None or front.evaluations == first.done:
-        # Nothing was left to evaluate, so that no evaluation can fail by these values.
-        claim()
+        # Nothing was left to evaluate, so no evaluation can fail because of these values.
+        store_config()
     check_front(front, config)
     if tables:
-        by_cost = match_tables(tables, problem.tables)
+        by_cost = match_tables(tables, problem.table_digests)
         front = time_front(front, earlier, run.supernet, by_cost, console)
         front.save(path)
     show_front(front, console, {limit.name: limit.most for limit in problem.budget.limits})
@@ -112,10 +112,10 @@ def run_supernet_search(
     )
 
 
-def best_random(run: RunContext, count: int, budget: str) -> Arch:
+def find_best_random(run: RunContext, count: int, budget: str) -> Arch:
     """Return the best of `count` random archs within a budget, evaluated on the search split.
 
-    The evaluations are stored in a folder beside the search.
+    The evaluations are stored in a subfolder of the search's.
 
     Raises:
         InputError: No arch is within the budget, or none could be evaluated.
@@ -130,7 +130,7 @@ def best_random(run: RunContext, count: int, budget: str) -> Arch:
             problem,
             {"storage": None, "reuse": []},
             trials=len(archs),
-            sampler="RandomSampler",
+            sampler="RandomSampler",  # never asked: all archs are given
             initial=archs,
             folder=run.folder.search / to_folder_name(name),
             on_event=show,
@@ -157,9 +157,9 @@ def check_front(front: Front, config: SearchConfig) -> None:
     if not front.entries:
         raise InputError(
             f"search {config.name}: the front is empty after {front.evaluations} evaluations, "
-            f"{front.failed} failed: {front.ended}; give a budget that archs can meet under "
-            f"another --search.name (--search.reuse '[{config.name}]' reuses its evaluations), or "
-            "more --search.trials"
+            f"{front.failed} failed: {front.ended}; give more --search.trials, or another "
+            f"--search.name with a budget that archs can meet (--search.reuse '[{config.name}]' "
+            "reuses the evaluations)"
         )
 
 
@@ -171,10 +171,10 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         console: Console to print to.
         limits: Budgets by name of the cost; subnets that are measured to exceed one are marked.
     """
-    leads, first = front.leads, ["trial", *(each.name for each in front.objectives)]
+    leads, leading = front.leads, ["trial", *(each.name for each in front.objectives)]
     rows = []
     for entry, row, lead in zip(front.entries, front.rows(), leads, strict=True):
-        cells = {name: row[name] for name in first}
+        cells = {name: row[name] for name in leading}
         if any(leads):
             cells["lead"] = "" if lead is None else str(lead)
         cells["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
@@ -185,7 +185,7 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         ]
         if excesses:
             cells["budget"] = ", ".join(excesses)
-        rest = {name: value for name, value in row.items() if name not in first}
+        rest = {name: value for name, value in row.items() if name not in leading}
         rows.append(cells | rest)
     images = f", {front.images:,} images" if front.images else ""
     show_rows(rows, console, title=f"front, on the search split{images}")
@@ -201,7 +201,7 @@ def show_progress(console: Console, title: str = "search") -> Iterator[OnProgres
     """Show a progress bar, and yield the function that updates it.
 
     The bar has rate, time left, best value so far, and counts of refused and repeated archs; a
-    console that is no terminal gets a line for each tenth of the search.
+    console that is not a terminal gets a line for each tenth of the search.
 
     Args:
         console: Console to print to.
@@ -210,28 +210,28 @@ def show_progress(console: Console, title: str = "search") -> Iterator[OnProgres
     printed: set[str] = set()
     tenth: int | None = None
 
-    def show(state: State) -> None:
+    def show(progress: Progress) -> None:
         nonlocal tenth
-        for note in state.notes:
+        for note in progress.notes:
             if note not in printed:
                 printed.add(note)
                 print_line(console, note)
-        words = _describe_state(state)
-        bar.update(task, total=state.total, completed=state.done, state=words)
-        before, tenth = tenth, 10 * state.done // state.total
+        words = _describe_progress(progress)
+        bar.update(task, total=progress.total, completed=progress.done, state=words)
+        before, tenth = tenth, 10 * progress.done // progress.total
         if before is not None and tenth > before and not console.is_terminal:
-            print_line(console, f"{title} {state.done}/{state.total}  {words}")
+            print_line(console, f"{title} {progress.done}/{progress.total}  {words}")
 
     with progress_bar(console, elapsed=True) as bar:
         task = bar.add_task(title, total=None, state="")
         yield show
 
 
-def _describe_state(state: State) -> str:
-    words = [f"{state.rate:.1f}/s"]
-    if state.seconds_left is not None:
-        words.append(f"{duration(state.seconds_left)} left")
-    if state.best_value is not None:
-        words.append(f"best {state.objective} {cell(state.objective, state.best_value)}")
-    words.append(f"{state.counts.refused} refused, {state.counts.repeated} repeated")
+def _describe_progress(progress: Progress) -> str:
+    words = [f"{progress.rate:.1f}/s"]
+    if progress.seconds_left is not None:
+        words.append(f"{duration(progress.seconds_left)} left")
+    if progress.best_value is not None:
+        words.append(f"best {progress.objective} {cell(progress.objective, progress.best_value)}")
+    words.append(f"{progress.counts.refused} refused, {progress.counts.repeated} repeated")
     return "  ".join(words)

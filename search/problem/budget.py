@@ -39,25 +39,25 @@ class Limit:
         most: Upper limit, in the cost's own unit.
         cost: Function that computes the cost of an arch.
         additive: The same cost as a sum over blocks; None if it is no such sum.
-        unit: Number of units of that sum in one unit of the cost.
+        units: Number of units of that sum in one unit of the cost.
     """
 
     name: str
     most: float
     cost: Callable[[Arch], float]
     additive: AdditiveCost | None = None
-    unit: int = 1
+    units: int = 1
 
     @property
     def ceiling(self) -> float:
         """The limit in units of the sum over blocks."""
         # A per cent of milliseconds, rounded, must not lose the last whole nanosecond.
-        return self.most if self.unit == 1 else math.floor(self.most * self.unit + 1e-3)
+        return self.most if self.units == 1 else math.floor(self.most * self.units + 1e-3)
 
     def allows(self, arch: Arch) -> bool:
         """Return whether an arch is inside the limit."""
         cost = self.cost(arch)
-        return (cost if self.unit == 1 else round(cost * self.unit)) <= self.ceiling
+        return (cost if self.units == 1 else round(cost * self.units)) <= self.ceiling
 
     def __str__(self) -> str:
         text = f"{self.name}={quantity(self.most)}"
@@ -126,10 +126,10 @@ def parse_budget(
             raise InputError(f"budget: {cost!r} is given twice")
         if cost in costs:
             free = costs[cost]
-            compute = free.at(space.shape)
+            compute = free.bind(space.shape)
             additive = free.additive(space.shape) if free.additive else None
             most = parse_amount(name, amount, compute(space.largest()), scale)
-            budgets[cost] = Limit(cost, most, compute, additive, free.unit)
+            budgets[cost] = Limit(cost, most, compute, additive, free.units)
         elif cost in functions:
             compute = functions[cost]
             most = parse_amount(name, amount, compute(space.largest()))

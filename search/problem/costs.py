@@ -1,4 +1,4 @@
-"""Costs: free ones, computed from arch and shape without running anything; names of latencies."""
+"""Free costs, computed from arch and shape without an evaluation; names of latency costs."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class FreeCost:
     Args:
         compute: Function of arch and shape that computes the cost.
         additive: The same cost as a sum over blocks; None if it is no such sum.
-        unit: Number of units of that sum in one unit of the cost (latencies are summed in ns).
+        units: Number of units of that sum in one unit of the cost (latencies are summed in ns).
     """
 
     compute: Cost
     additive: Callable[[BackboneShape], AdditiveCost] | None = None
-    unit: int = 1
+    units: int = 1
 
-    def at(self, shape: BackboneShape) -> Callable[[Arch], float]:
+    def bind(self, shape: BackboneShape) -> Callable[[Arch], float]:
         """Return the cost as a function of the archs of one backbone."""
-        return partial(_compute, self.compute, shape)
+        return partial(_compute, self.compute, shape)  # a lambda could not be pickled
 
 
 def tokens(arch: Arch, shape: BackboneShape) -> int:
@@ -66,7 +66,7 @@ FREE_COSTS = {
 
 
 def latency_name(table: str) -> str:
-    """Return the cost's name by a table, of several: `latency_ms@NAME`."""
+    """Return the name of a table's latency cost: `latency_ms@NAME`."""
     return f"{LATENCY}@{table}"
 
 
@@ -81,6 +81,6 @@ def measured_name(cost: str) -> str:
 
 
 def predicted_name(metric: str) -> str | None:
-    """Return the cost that a measured latency measures; None for other metrics."""
+    """Return the predicted latency that a metric is the measurement of; None for other metrics."""
     cost = metric.removeprefix(_MEASURED)
     return cost if cost != metric and is_latency(cost) else None

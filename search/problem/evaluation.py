@@ -20,7 +20,7 @@ class Job:
     """An arch to evaluate.
 
     Args:
-        identity: `SearchSpace.identity` of the arch.
+        identity: Hash of what the arch computes (`SearchSpace.identity`).
         arch: Canonical arch.
         genes: Genes that decode to the arch.
         source: Origin of the proposal: initial archs, retry of a failure, sampler, or uniform draw.
@@ -37,7 +37,8 @@ class Outcome:
     """The result of an evaluation: metrics, or an error.
 
     Args:
-        metrics: Metrics by name, a `Measured` if standard errors are known; empty after a failure.
+        metrics: Metrics by name, as `GroupedMetrics` if standard errors are wanted; empty after a
+            failure.
         error: Reason for the failure, in one line; None after a success.
         seconds: Duration.
     """
@@ -53,7 +54,7 @@ class Record:
 
     Args:
         number: Position in the order of finishing, from 0.
-        identity: `SearchSpace.identity` of the arch.
+        identity: Hash of what the arch computes (`SearchSpace.identity`).
         arch: Canonical arch.
         metrics: Measured metrics and free costs by name; empty after a failure.
         values: Objective values, in the objectives' order; None after a failure.
@@ -76,7 +77,7 @@ class Record:
     groups: Mapping[str, GroupMeans] = field(default_factory=dict)
 
     @property
-    def inside(self) -> bool:
+    def meets_constraints(self) -> bool:
         """Whether the evaluation succeeded and meets every constraint."""
         return self.values is not None and all(value <= 0 for value in self.excess.values())
 

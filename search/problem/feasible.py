@@ -105,9 +105,9 @@ class FeasibleArchs:
         """Format the range of each budgeted cost over the space, for error messages."""
         full = self.space.largest()
         parts = [
-            f"{limit.name}={quantity(bands.low / limit.unit)} "
-            f"({bands.low / limit.unit / (limit.cost(full) or 1):.0%} of the full network's) to "
-            f"{quantity(bands.high / limit.unit)}"
+            f"{limit.name}={quantity(bands.low / limit.units)} "
+            f"({bands.low / limit.units / (limit.cost(full) or 1):.0%} of the full network's) to "
+            f"{quantity(bands.high / limit.units)}"
             for limit, bands in self._bands
         ]
         smallest = self.space.smallest()

@@ -38,7 +38,7 @@ class GroupMeans(NamedTuple):
     means: tuple[float, ...]
 
 
-class Measured(dict[str, float]):
+class GroupedMetrics(dict[str, float]):
     """Metrics by name, with their means over groups of the images.
 
     Args:
@@ -51,7 +51,7 @@ class Measured(dict[str, float]):
         self.groups = groups
 
     @classmethod
-    def of(cls, metrics: Mapping[str, float], statistics: Mapping[str, Floats]) -> Measured:
+    def of(cls, metrics: Mapping[str, float], statistics: Mapping[str, Floats]) -> GroupedMetrics:
         """Make the metrics of a split, with groups for those that are means over its images.
 
         Args:
@@ -75,7 +75,7 @@ def read_groups(value: object) -> dict[str, GroupMeans]:
 
 def groups_of(metrics: object) -> Mapping[str, GroupMeans]:
     """Return the group means of metrics; empty for a plain mapping."""
-    return metrics.groups if isinstance(metrics, Measured) else {}
+    return metrics.groups if isinstance(metrics, GroupedMetrics) else {}
 
 
 def group_means(values: Floats) -> GroupMeans:

@@ -17,7 +17,7 @@ from space.utils.errors import near
 from supernet.tasks.registry import directions as task_directions
 
 # Recorded for every arch, with any objectives.
-COSTS = ("macs", "params", "tokens")
+RECORDED_COSTS = ("macs", "params", "tokens")
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,18 @@ class Problem:
         space: Search space.
         objectives: Quantities to maximise or minimise.
         budget: Budgets.
-        tables: Digests of the latency tables that costs come from, by name of the cost.
+        table_digests: Digests of the latency tables that costs come from, by name of the cost.
         directions: Directions of the evaluation's metrics, by name.
     """
 
     space: SearchSpace
     objectives: tuple[Objective, ...]
     budget: Budget = field(default_factory=Budget)
-    tables: Mapping[str, str] = field(default_factory=dict)
+    table_digests: Mapping[str, str] = field(default_factory=dict)
     directions: Mapping[str, str] = field(default_factory=task_directions)
 
     @property
-    def measured(self) -> tuple[str, ...]:
+    def required_metrics(self) -> tuple[str, ...]:
         """Names of the metrics that every evaluation must give."""
         names = [objective.name for objective in self.objectives if objective.measured]
         names += [constraint.name for constraint in self.budget.constraints]
@@ -47,7 +47,7 @@ class Problem:
 
     @property
     def ranked_by(self) -> Objective | None:
-        """The objective that ranks archs: the first measured one; None without one."""
+        """The objective that ranks archs: the first measured one; None if there is none."""
         return first_measured(self.objectives)
 
     @property
@@ -55,11 +55,14 @@ class Problem:
         """Functions that predict latencies, by name of the cost."""
         functions = {limit.name: limit.cost for limit in self.budget.limits}
         functions |= {each.name: each.function for each in self.objectives if each.function}
-        return {name: functions[name] for name in self.tables}
+        return {name: functions[name] for name in self.table_digests}
 
     def costs(self, arch: Arch) -> dict[str, float]:
-        """Compute the values that need no evaluation: free, objective and budgeted costs."""
-        names = [*COSTS, *(each.name for each in self.objectives if each.name in FREE_COSTS)]
+        """Compute MACs, parameters and tokens, and the costs of objectives and budgets."""
+        names = [
+            *RECORDED_COSTS,
+            *(each.name for each in self.objectives if each.name in FREE_COSTS),
+        ]
         costs = {name: float(FREE_COSTS[name].compute(arch, self.space.shape)) for name in names}
         for objective in self.objectives:
             if objective.function is not None:
@@ -67,7 +70,11 @@ class Problem:
         return costs | {limit.name: float(limit.cost(arch)) for limit in self.budget.limits}
 
     def make_record(self, job: Job, outcome: Outcome, number: int, reused: bool = False) -> Record:
-        """Make the record of an outcome; a missing or non-finite metric is a failure."""
+        """Make the record of an outcome.
+
+        It has failed if a required metric is missing or not finite; others that are not finite are
+        dropped.
+        """
         error, metrics = outcome.error, dict(outcome.metrics)
         if error is None:
             error = self.describe_missing(metrics)
@@ -91,18 +98,22 @@ class Problem:
             outcome.seconds,
             None,
             reused,
-            {k: each for k, each in groups_of(outcome.metrics).items() if k in self.measured},
+            {
+                k: each
+                for k, each in groups_of(outcome.metrics).items()
+                if k in self.required_metrics
+            },
         )
 
     def describe_missing(self, metrics: Mapping[str, float]) -> str | None:
         """Describe the first required metric that an evaluation lacks; None if it has all."""
-        for name in self.measured:
+        for name in self.required_metrics:
             if name not in metrics:
                 names = ", ".join(metrics) or "nothing"
                 return f"the evaluation gives no {name!r}, only {names}{near(name, list(metrics))}"
         return None
 
     def _describe_non_finite(self, metrics: Mapping[str, float]) -> str | None:
-        names = dict.fromkeys((*(each.name for each in self.objectives), *self.measured))
+        names = dict.fromkeys((*(each.name for each in self.objectives), *self.required_metrics))
         bad = [f"{name} is {metrics[name]}" for name in names if not math.isfinite(metrics[name])]
         return ", ".join(bad) or None

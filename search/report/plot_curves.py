@@ -1,4 +1,4 @@
-"""The plot of training curves: losses, accuracies and recall of the selectors over epochs."""
+"""The plot of training curves: losses and metrics of archs and operators over epochs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from search.report.networks import Network
 from search.report.search_result import LOWER, Score
 from search.report.style import OUTSIDE
-from search.report.training_log import Curve, Row, read_curves
+from search.report.training_log import Curve, Row, collect_curves
+from space.operators.registry import operators
 
 # Ratio of the largest loss to the smallest above which the axis is logarithmic.
 WIDE_RANGE = 15
@@ -39,18 +40,15 @@ class Panel:
 
 
 def make_training_panels(rows: Sequence[Row], score: Score) -> list[Panel]:
-    """Make panels of losses, accuracy of the watched archs, and recall of the selectors, if any."""
-    watched = read_curves(rows, score.name, score.scale(1.0))
+    """Make panels of losses, of the score of the watched archs, and of operators' metrics."""
+    watched = collect_curves(rows, score.name, score.scale(1.0))
     panels = [
-        Panel("Loss by kind of arch", LOSS, read_curves(rows, "loss")),
+        Panel("Loss by kind of arch", LOSS, collect_curves(rows, "loss")),
         Panel("The watched archs, search split, by share of MACs", score.axis, watched),
-        Panel(
-            "Recall of the selectors",
-            "tokens found (%)",
-            read_curves(rows, "recall", 100),
-            dashed=("chance",),
-        ),
     ]
+    for metric in filter(None, (each.metric for each in operators())):
+        curves = collect_curves(rows, metric.name, 100)
+        panels.append(Panel(metric.title, f"{metric.name} (%)", curves, metric.controls))
     return [panel for panel in panels if panel.curves]
 
 
@@ -63,7 +61,9 @@ def make_retraining_panels(networks: Sequence[Network], score: Score) -> list[Pa
         ("Loss on the training split", "loss", 1.0, LOSS),
         ("On the search split", score.name, score.scale(1.0), score.axis),
     ):
-        curves = {each.label: read_curves(each.log, group, factor).get("subnet") for each in ranked}
+        curves = {
+            each.label: collect_curves(each.log, group, factor).get("subnet") for each in ranked
+        }
         logged = {name: curve for name, curve in curves.items() if curve is not None}
         panels.append(Panel(title, unit, logged, controls))
     return [panel for panel in panels if panel.curves]

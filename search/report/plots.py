@@ -23,6 +23,9 @@ from search.utils.console import OPTIMISTIC
 from space.operators.registry import operators
 from space.utils.atomic import replacing
 
+# Of these there are several plots, each with a name of its own behind the hyphen.
+FAMILIES = ("arch", "front", "latency")
+
 
 class Plot(NamedTuple):
     """A drawn plot.
@@ -48,8 +51,9 @@ def write_plots(results: RunResults, folder: Path) -> list[Plot]:
         with replacing(folder / f"{plot.stem}.png") as file:
             file.write(plot.png)
     # Plots of an earlier report would be taken for those of this one.
-    for path in (*folder.glob("arch-*.png"), *folder.glob("front-latency_ms*.png")):
-        if path.stem not in {plot.stem for plot in plots}:
+    kept = {plot.stem for plot in plots}
+    for path in [path for family in FAMILIES for path in folder.glob(f"{family}-*.png")]:
+        if path.stem not in kept:
             path.unlink()
     return plots
 
@@ -137,10 +141,8 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
 
 def _draw_training(results: RunResults) -> Iterator[Plot]:
     if panels := make_training_panels(results.training, results.test_score):
-        caption = (
-            "Losses and metrics of the supernet's archs. A selector is useful if its recall is "
-            "above that of the previous map."
-        )
+        hints = [each.metric.good for each in operators() if each.metric is not None]
+        caption = " ".join(["Losses and metrics of the supernet's archs.", *hints])
         yield Plot("training", "Training of the supernet", caption, to_png(draw_panels(panels)))
     if panels := make_retraining_panels(results.networks, results.test_score):
         caption = "The networks of the table, on the search split, epoch by epoch."

@@ -39,7 +39,7 @@ def compute_hypervolumes(searches: Sequence[SearchResult]) -> list[HypervolumeCu
     if searches[0].records:
         records = [record for search in searches for record in search.records]
         reference = worst_values(records, objectives)
-        values = [record.values for record in records if record.inside and record.values]
+        values = [record.values for record in records if record.meets_constraints and record.values]
         curves = [
             (len(search.records), build_archive(search.records, objectives, reference)[1])
             for search in searches

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from space.utils.atomic import writing
+from space.utils.atomic import file_errors
 from space.utils.errors import InputError, is_integer, is_number
 
 Row = dict[str, float]
@@ -18,14 +18,14 @@ Curve = dict[int, float]
 def read_log(path: Path) -> list[Row]:
     """Read the rows in the order of their epochs; none where there is no file.
 
-    Truncated lines are skipped. Of an epoch that was repeated after a restart, the last row counts.
+    Invalid lines are skipped. Of an epoch that was repeated after a restart, the last row counts.
 
     Raises:
         InputError: The file cannot be read, or no line is a row.
     """
     if not path.exists():
         return []
-    with writing(path, "read"):
+    with file_errors(path, "read"):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     rows: dict[int, Row] = {}
     for line in lines:
@@ -33,14 +33,14 @@ def read_log(path: Path) -> list[Row]:
             row = json.loads(line)
             if isinstance(row, dict) and is_integer(row.get("epoch")) and row["epoch"] >= 0:
                 numbers = {key: float(value) for key, value in row.items() if is_number(value)}
-                if "epoch" in numbers:  # not one that overflows
+                if "epoch" in numbers:  # else too large for a float
                     rows[row["epoch"]] = numbers
     if not rows and any(line.strip() for line in lines):
         raise InputError(f'{path}: no line is a row such as {{"epoch": 0, "loss/largest": 2.3}}')
     return [rows[epoch] for epoch in sorted(rows)]
 
 
-def read_curves(rows: Sequence[Row], group: str, factor: float = 1.0) -> dict[str, Curve]:
+def collect_curves(rows: Sequence[Row], group: str, factor: float = 1.0) -> dict[str, Curve]:
     """Collect the curves of a group of metrics: `loss/largest` is `largest` in the group `loss`.
 
     Args:

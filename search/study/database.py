@@ -19,8 +19,8 @@ from search.study.samplers import silence_optuna
 from space.utils.errors import InputError, one_line
 
 # Longer than a server's restart, or its recovery after a crash.
-AWAY_SECONDS = 60.0
-LONGEST_WAIT = 2.0
+MAX_OUTAGE_SECONDS = 60.0
+MAX_WAIT_SECONDS = 2.0
 # A server notices within milliseconds that the process holding a lock is dead.
 HANDOVER_SECONDS = 2.0
 # Without keepalives a server holds a lock for two hours after its owner's machine lost power.
@@ -35,23 +35,25 @@ class ConnectionLostError(Exception):
     """The connection to the database is lost, perhaps before a commit was confirmed."""
 
 
-def open_database(url: str, study: str, driver: int) -> RDBStorage:
-    """Open a database to write one study to; PostgreSQL locks it until the engine is disposed.
+def open_database(url: str, study_name: str, owner: int) -> RDBStorage:
+    """Open a database to write one study to.
+
+    On PostgreSQL the study is locked until the engine is disposed.
 
     Args:
         url: URL of the database, in SQLAlchemy's format.
-        study: Name of the study.
-        driver: PID named as the owner of the lock.
+        study_name: Name of the study.
+        owner: PID of the command that owns the lock, for messages.
 
     Raises:
-        InputError: Another search writes the study.
+        InputError: Another command writes to the study.
     """
     with silence_optuna():
         storage = RDBStorage(url)
         if url.startswith("postgresql"):
             # Optuna needs two connections to create and check tables, and one from then on.
             storage.engine.dispose()
-            lock = _StudyLock(study, driver)
+            lock = _StudyLock(study_name, owner)
             storage = RDBStorage(
                 url,
                 # One connection, which writes and holds the lock; a new one takes the lock again.
@@ -76,6 +78,11 @@ def check_driver(url: str) -> None:
 def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
     """Store a trial exactly once, retrying while the connection is lost.
 
+    Args:
+        study: The study.
+        trial: The trial.
+        place: Name of the storage, for messages.
+
     Raises:
         InputError: The database stays unreachable.
     """
@@ -86,14 +93,14 @@ def add_trial(study: optuna.Study, trial: FrozenTrial, place: str) -> None:
                 study.add_trial(trial)
             return
         except ConnectionLostError as error:
-            if time.monotonic() - started + wait > AWAY_SECONDS:
+            if time.monotonic() - started + wait > MAX_OUTAGE_SECONDS:
                 reason = one_line(error.__cause__ or error)
                 raise InputError(
-                    f"{place}: away for {AWAY_SECONDS:.0f} seconds ({reason}); once it is back, "
-                    "the same command goes on from what is stored"
+                    f"{place}: unreachable for {MAX_OUTAGE_SECONDS:.0f} seconds ({reason}); once "
+                    "it is back, the same command resumes from what is stored"
                 ) from None
             time.sleep(wait)
-            wait, is_retry = min(2 * wait + 0.1, LONGEST_WAIT), True
+            wait, is_retry = min(2 * wait + 0.1, MAX_WAIT_SECONDS), True
 
 
 @contextmanager
@@ -111,9 +118,9 @@ def convert_open_errors(place: str) -> Iterator[None]:
 class _StudyLock:
     """A study's advisory lock, taken on each PostgreSQL connection and released at its end."""
 
-    def __init__(self, study: str, driver: int) -> None:
-        self._study = study
-        self._owner = f"process {driver} on {socket.gethostname()}"
+    def __init__(self, study_name: str, owner: int) -> None:
+        self._study = study_name
+        self._owner = f"process {owner} on {socket.gethostname()}"
 
     def __call__(self, connection: Any, _: object) -> None:
         with connection.cursor() as cursor:
@@ -147,13 +154,16 @@ class _StudyLock:
 
 
 def _raise_connection_lost(context: ExceptionContext) -> None:
-    """Raise a lost connection, which Optuna ignores: its retry may store a trial twice."""
+    """Raise an error of ours for a lost connection, before Optuna retries by itself.
+
+    Its retry may store a trial twice. Without a `connection`, connecting itself has failed.
+    """
     if context.is_disconnect or context.connection is None:
         raise ConnectionLostError(str(context.original_exception))
 
 
 def _is_stored(study: optuna.Study, trial: FrozenTrial) -> bool:
-    """Return whether this attempt at the arch is stored, reading only the trials that are new."""
+    """Return whether this attempt at the arch is stored; Optuna fetches only trials new to it."""
     attempt = [trial.user_attrs.get(name) for name in ("identity", "attempt")]
     return any(
         [each.user_attrs.get(name) for name in ("identity", "attempt")] == attempt

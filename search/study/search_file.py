@@ -64,11 +64,11 @@ class SearchFile:
             plain({"name": sampler.name, **sampler.arguments}),
             search.seed,
             plain(search.origin),
-            dict(problem.tables),
+            dict(problem.table_digests),
             tuple(
                 each.name
                 for each in problem.objectives
-                if each.function is not None and each.name not in problem.tables
+                if each.function is not None and each.name not in problem.table_digests
             ),
             {each.name: each.direction for each in constraints},
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from search.problem.evaluation import Record
 from search.problem.feasible import FeasibleArchs
-from search.problem.paired_error import Measured
+from search.problem.paired_error import GroupedMetrics
 from search.study.search import Search
 from search.study.search_file import SearchFile
 from search.study.storage import Store, read_trials
@@ -84,9 +84,9 @@ def open_search(search: Search) -> Iterator[Session]:
             store.close()
 
 
-def _read_reused(search: Search) -> dict[str, Measured]:
+def _read_reused(search: Search) -> dict[str, GroupedMetrics]:
     """Read the metrics of the searches to reuse, by identity."""
-    reused: dict[str, Measured] = {}
+    reused: dict[str, GroupedMetrics] = {}
     this = SearchFile.of(search)
     for folder in map(Path, search.options.reuse):
         other = SearchFile.load(folder)
@@ -99,7 +99,7 @@ def _read_reused(search: Search) -> dict[str, Measured]:
         # Its latencies were predicted from its own tables; ours may differ.
         for identity, metrics in read_metrics(read_trials(folder)).items():
             comparable = {k: v for k, v in metrics.items() if k not in other.latency}
-            reused[identity] = Measured(comparable, metrics.groups)
+            reused[identity] = GroupedMetrics(comparable, metrics.groups)
     return reused
 
 
@@ -148,7 +148,7 @@ class Session:
             if record.number >= self._first_count and self._noted < MAX_FAILURE_NOTES:
                 self._noted += 1
                 self._notes.append(f"arch {record.identity} failed: {record.error}")
-        elif self._ranked_by is not None and record.inside and record.values is not None:
+        elif self._ranked_by is not None and record.meets_constraints and record.values is not None:
             value = record.values[self.study.problem.objectives.index(self._ranked_by)]
             sign = self._ranked_by.sign
             if self._best_value is None or sign * value < sign * self._best_value:

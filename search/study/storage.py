@@ -24,7 +24,7 @@ from search.study.search import Search
 from search.study.search_file import SearchFile, read_description, update_description
 from search.study.trial_format import is_estimate
 from search.utils.file_lock import FolderLock
-from space.utils.atomic import make_folder, writing
+from space.utils.atomic import file_errors, make_folder
 from space.utils.errors import InputError, one_line
 from space.utils.signals import defer_signals
 
@@ -61,7 +61,7 @@ class Store:
             name = old.study if old else f"{folder.resolve().name}-{secrets.token_hex(4)}"
             new = replace(SearchFile.of(search), storage=storage, study=name)
             if url is None:
-                with writing(journal):
+                with file_errors(journal):
                     note = repair(journal)
                     self.notes += [note] if note else []
                     self._read(read_storage(journal), name)
@@ -113,7 +113,7 @@ class Store:
         """
         try:
             # Waiting for a database may be interrupted; writing to a file may not.
-            with writing(self._place), defer_signals(enabled=not self._in_database):
+            with file_errors(self._place), defer_signals(enabled=not self._in_database):
                 add_trial(self._study, trial, self._place)
         except StorageInternalError as error:
             reason = one_line(error.__cause__ or error)

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from search.problem.evaluation import Job, Record
-from search.problem.paired_error import Measured, read_groups
+from search.problem.paired_error import GroupedMetrics, read_groups
 from search.problem.problem import Problem
 from space.arch_file import block_to_dict
 from space.genes import Genes
@@ -76,15 +76,15 @@ def number_records(records: Iterable[Record]) -> list[Record]:
     return [replace(record, number=number) for number, record in enumerate(records)]
 
 
-def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, Measured]:
+def read_metrics(trials: Iterable[FrozenTrial]) -> dict[str, GroupedMetrics]:
     """Return the metrics of the successful evaluations, by identity."""
-    by_identity: dict[str, Measured] = {}
+    by_identity: dict[str, GroupedMetrics] = {}
     for trial in trials:
         with naming(f"stored trial {trial.number}"):
             _check_trial(trial)
             attrs = trial.user_attrs
             if trial.state == TrialState.COMPLETE:
-                metrics = Measured(_read_metrics(attrs), read_groups(attrs.get("groups")))
+                metrics = GroupedMetrics(_read_metrics(attrs), read_groups(attrs.get("groups")))
                 by_identity[str(attrs.get("identity"))] = metrics
     return by_identity
 

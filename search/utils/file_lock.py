@@ -1,4 +1,8 @@
-"""The lock of a results folder, for one writer; the kernel frees it when the process ends."""
+"""The lock of a results folder, for one command at a time.
+
+The process that holds it is the command's or, with Ray, the study's actor; when that process ends,
+the kernel frees the lock. Its owner is the command, which messages name.
+"""
 
 from __future__ import annotations
 
@@ -10,47 +14,47 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from space.utils.atomic import writing
+from space.utils.atomic import file_errors
 from space.utils.errors import InputError
 
-NAME = "lock"
-# A killed command's writer may outlive it by seconds.
+LOCK_FILE = "lock"
+# With Ray, the holder may outlive a killed command by seconds.
 PATIENCE_SECONDS = 10.0
 
 
 class FolderLock:
-    """The lock of a folder, held by one process from construction to `release`.
+    """The lock of a folder, held by this process from construction to `release`.
 
     Args:
         folder: The folder to lock.
-        driver: PID of the command that owns the lock; None for this process.
+        owner: PID of the command that owns the lock; None for this process.
 
     Raises:
         InputError: Another command holds the lock, or the file system has no locks.
     """
 
-    def __init__(self, folder: Path, driver: int | None = None) -> None:
-        driver = os.getpid() if driver is None else driver
-        path = folder / NAME
-        with writing(path):
+    def __init__(self, folder: Path, owner: int | None = None) -> None:
+        owner = os.getpid() if owner is None else owner
+        path = folder / LOCK_FILE
+        with file_errors(path):
             # Opening must not truncate: until it is locked, the content is another process's.
             self._file: IO[str] | None = path.open("a+", encoding="utf-8")
-        with writing(path, "locked"):
-            locked = _acquire(self._file, driver)
+        with file_errors(path, "locked"):
+            locked = _acquire(self._file, owner)
         if not locked:
-            owner = _read_owner(self._file)
-            name = f"process {owner['pid']} on {owner['host']}" if owner else "just started"
+            other = _read_owner(self._file)
+            name = f"process {other['pid']} on {other['host']}" if other else "process unknown"
             self._file.close()
             raise InputError(f"{folder}: another command is at work here ({name})")
-        with writing(path):
+        with file_errors(path):
             self._file.truncate(0)
-            json.dump({"pid": driver, "host": socket.gethostname()}, self._file)
+            json.dump({"pid": owner, "host": socket.gethostname()}, self._file)
             self._file.flush()
         # A forked child (a data loader's worker) would hold the lock after this process has died.
         os.register_at_fork(after_in_child=self.release)
 
     def release(self) -> None:
-        """Free the lock, unless it is free."""
+        """Release the lock; further calls do nothing."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -62,29 +66,29 @@ class FolderLock:
         self.release()
 
 
-def _acquire(file: IO[str], driver: int) -> bool:
-    """Return whether the lock was acquired; wait for child processes of an owner that has ended."""
+def _acquire(file: IO[str], owner: int) -> bool:
+    """Return whether the lock was acquired; wait for a holder whose command has ended."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if not _is_abandoned(_read_owner(file), driver) or time.monotonic() > end:
+            if not _may_end_soon(_read_owner(file), owner) or time.monotonic() > end:
                 return False
             time.sleep(0.1)
         else:
             return True
 
 
-def _is_abandoned(owner: dict[str, Any] | None, driver: int) -> bool:
-    """Return whether the lock's owner has ended, or is an earlier command of this process."""
-    if owner is None or owner["host"] != socket.gethostname():
+def _may_end_soon(other: dict[str, Any] | None, owner: int) -> bool:
+    """Return whether the lock's owner has ended, or is this command, which ran before."""
+    if other is None or other["host"] != socket.gethostname():
         return False
-    return owner["pid"] == driver or not is_alive(owner["pid"])
+    return other["pid"] == owner or not is_alive(other["pid"])
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether this host has a process of that PID."""
+    """Return whether this host has a process with that PID."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -86,6 +86,24 @@ class BlockCost(NamedTuple):
     terms: tuple[tuple[Term, int], ...] = ()
 
 
+class OperatorMetric(NamedTuple):
+    """A metric of an operator's learned weights, logged and plotted during training.
+
+    Args:
+        name: Name in the log.
+        meaning: Explanation in the log's legend: what is shared out.
+        title: Title of its plot, where it is in per cent.
+        good: What a good value is, for the plot's caption.
+        controls: Names of the values to compare with, dashed in the plot.
+    """
+
+    name: str
+    meaning: str
+    title: str
+    good: str
+    controls: tuple[str, ...] = ()
+
+
 class Operator(ABC, Generic[ChoiceT, AxisT]):
     """An operation that a block may apply to its tokens or attention. Stateless; one instance.
 
@@ -101,6 +119,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
         plain: The choice that changes nothing.
         title: What a block does, for plots: "skip tokens".
         caption: Legend of its mark in the plot of an arch.
+        metric: Metric of its weights, which the `TokenOperator` measures; None without one.
     """
 
     name: ClassVar[str]
@@ -109,6 +128,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     plain: ChoiceT
     title: ClassVar[str]
     caption: ClassVar[str]
+    metric: ClassVar[OperatorMetric | None] = None
 
     # --- choices in blocks and files
 

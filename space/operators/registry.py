@@ -46,7 +46,7 @@ def register(new: Operator[Any, Any]) -> None:
     taken = {key for each in _operators for key in (each.name, *each.keys)}
     for key in (new.name, *new.keys):
         if key in taken:
-            raise InputError(f"operator {key!r}: there is one of that name")
+            raise InputError(f"operator {key!r}: is registered already")
     _set(tuple(sorted((*_operators, new), key=lambda each: each.kind == "attention")))
 
 

@@ -9,7 +9,16 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 from space.arch import SELECTORS, BlockArch, Selector
-from space.operators.base import Axis, BlockCost, Families, Operator, Term, parse_blocks, place_runs
+from space.operators.base import (
+    Axis,
+    BlockCost,
+    Families,
+    Operator,
+    OperatorMetric,
+    Term,
+    parse_blocks,
+    place_runs,
+)
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.reader import Reader
@@ -46,6 +55,13 @@ class Skipping(Operator[Skip, SkipAxis]):
     caption = (
         "Hatched: patch tokens that bypass the block unchanged; a selector chooses them (map: by a "
         "predicted attention map, cls: by the class token's query)"
+    )
+    metric = OperatorMetric(
+        "recall",
+        "share of the most important tokens that the selectors and simpler baselines choose",
+        "Recall of the selectors",
+        "A selector is useful if its recall is above that of the previous map.",
+        ("chance",),
     )
     keys = ("skip", "selector")
 

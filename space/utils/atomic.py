@@ -1,4 +1,4 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and errors of files in one line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from space.utils.errors import InputError, one_line
 
 
 @contextmanager
-def writing(path: str | Path, verb: str = "written") -> Iterator[None]:
+def file_errors(path: str | Path, verb: str = "written") -> Iterator[None]:
     """Convert an OSError inside the context to an InputError that names the file.
 
     Raises:
-        InputError: The file cannot be written; gives the reason, such as a full disk.
+        InputError: The file cannot be written, or what `verb` says; with the reason, such as a
+            full disk.
     """
     try:
         yield
@@ -40,7 +41,7 @@ def replacing(path: str | Path, previous: Path | None = None) -> Iterator[Binary
     # A uuid, not a pid: processes on other machines may write here too.
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
-        with writing(path):
+        with file_errors(path):
             with part.open("wb") as file:
                 yield file
                 file.flush()
@@ -67,6 +68,6 @@ def make_folder(path: Path) -> Path:
     Raises:
         InputError: The folder cannot be created.
     """
-    with writing(path, "made"):
+    with file_errors(path, "made"):
         path.mkdir(parents=True, exist_ok=True)
     return path

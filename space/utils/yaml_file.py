@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from space.utils.atomic import replacing, writing
+from space.utils.atomic import file_errors, replacing
 from space.utils.errors import InputError, cut, one_line, printable, shown
 
 MOST_BYTES = 1 << 20
@@ -60,7 +60,7 @@ def read_yaml(path: str | Path) -> Document:
         InputError: The file cannot be read, is too large, or is not YAML of plain values.
     """
     path = Path(path)
-    with writing(path, "read"), path.open("rb") as file:
+    with file_errors(path, "read"), path.open("rb") as file:
         return _parse(path, file.read(MOST_BYTES + 1))
 
 

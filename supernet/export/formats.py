@@ -41,19 +41,23 @@ class Format:
         file: Name of the file.
         write: Function from the subnet and its description (JSON text) to the bytes of the file.
         run: Function from those bytes and the subnet to the network to compare.
-        packages: Packages of the extra `onnx` that the format needs.
+        extra: Extra of tokennas that has the format's packages.
+        packages: Those packages.
     """
 
     file: str
     write: Callable[[ElasticViT, str], bytes]
     run: Callable[[bytes, ElasticViT], ExportedNetwork]
+    extra: str = ""
     packages: tuple[str, ...] = ()
 
 
 FORMATS = {
     "safetensors": Format("model.safetensors", write_weights, run_weights),
     "torch-export": Format("model.pt2", write_program, run_program),
-    "onnx": Format("model.onnx", write_onnx, run_onnx, ("onnx", "onnxscript", "onnxruntime")),
+    "onnx": Format(
+        "model.onnx", write_onnx, run_onnx, "onnx", ("onnx", "onnxscript", "onnxruntime")
+    ),
 }
 
 
@@ -63,10 +67,12 @@ def check_packages(name: str) -> None:
     Raises:
         InputError: A package is not installed.
     """
-    missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
+    form = FORMATS[name]
+    missing = [package for package in form.packages if find_spec(package) is None]
     if missing:
         raise InputError(
-            f"{name} needs {', '.join(missing)}, not installed here: pip install 'tokennas[onnx]'"
+            f"{name} needs {', '.join(missing)}, not installed here: "
+            f"pip install 'tokennas[{form.extra}]'"
         )
 
 

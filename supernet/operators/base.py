@@ -97,18 +97,6 @@ class Auxiliary(Protocol):
         """Observe the queries and keys of block `i`, (B, H, N, d) each."""
 
 
-class OperatorMetric(NamedTuple):
-    """A metric of an operator's weights, logged during training.
-
-    Args:
-        name: Name in the log.
-        meaning: Explanation in the log's legend.
-    """
-
-    name: str
-    meaning: str
-
-
 class TokenOperator:
     """Weights and forward pass of an operator. Stateless; one instance.
 
@@ -118,14 +106,12 @@ class TokenOperator:
             without weights.
         decays: Whether weight decay applies to its weights.
         auxiliary: Name of the auxiliary loss that trains its weights; None for the task's loss.
-        metric: Metric that `measure` computes; None without one.
     """
 
     name: ClassVar[str]
     modules: ClassVar[str] = ""
     decays: ClassVar[bool] = True
     auxiliary: ClassVar[str | None] = None
-    metric: ClassVar[OperatorMetric | None] = None
 
     def need(self, action: Action) -> Need | None:
         """Return what an action requests of the attention of the block before, or None."""
@@ -162,5 +148,5 @@ class TokenOperator:
         return None
 
     def measure(self, net: Any, images: Iterable[Tensor]) -> Mapping[str, float]:
-        """Compute `metric` on held-out images: a share for each name."""
+        """Compute the operator's `metric` on held-out images: a share for each name."""
         return {}

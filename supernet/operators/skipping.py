@@ -22,7 +22,6 @@ from supernet.operators.base import (
     Backbone,
     Flow,
     Need,
-    OperatorMetric,
     TokenOperator,
 )
 from supernet.operators.selection import (
@@ -46,10 +45,6 @@ class Skipping(TokenOperator):
     name = "skip"
     modules = "selectors"
     auxiliary = "selector"
-    metric = OperatorMetric(
-        "recall",
-        "share of the most important tokens that the selectors and simpler baselines choose",
-    )
 
     def need(self, action: Action) -> Need | None:
         if not _starts_run(action):

@@ -19,7 +19,7 @@ from supernet.config import AugmentConfig
 from supernet.precision import at_least_float32
 from supernet.tasks.base import Array, Task
 
-# A part of the identity that checkpoints store, so new metrics must not be added.
+# Checkpoints store it in the task's identity, so it never changes; new metrics go elsewhere.
 _STORED_DIRECTIONS = {"top1": "max", "top5": "max", "cross_entropy": "min", "kl": "min"}
 
 

@@ -1,4 +1,4 @@
-"""The registry of tasks and their metrics. To add one: its file, and its entry here.
+"""The registry of tasks and their metrics. To add a task: its file, and its entry here.
 
 No import of torch, so that tables and reports can read metrics fast.
 """
@@ -26,7 +26,7 @@ class Metric:
         direction: Direction of optimisation.
         title: Name in sentences and on axes.
         unit: Unit; "%" for shares, which are displayed times 100.
-        hub_type: Name on the Hugging Face Hub; empty for `name`.
+        hub_type: Name on the Hugging Face Hub; empty if it is the same as `name`.
     """
 
     name: str
@@ -86,7 +86,7 @@ def secondary_metrics() -> list[str]:
 
 
 def directions(*tasks: str) -> dict[str, Direction]:
-    """Return the optimisation directions of the metrics of tasks, by default of all, by name."""
+    """Return the optimisation direction of each metric of the given tasks, by default of all."""
     names = tasks or task_names()
     return {metric.name: metric.direction for name in names for metric in task_entry(name).metrics}
 
@@ -108,10 +108,12 @@ def register(name: str, entry: TaskEntry) -> None:
         InputError: The name is taken, or another task has a metric of the same name that differs.
     """
     if name in _tasks:
-        raise InputError(f"task {shown(name)}: there is one of that name")
+        raise InputError(f"task {shown(name)}: is registered already")
     for metric in entry.metrics:
         if find_metric(metric.name) not in (None, metric):
-            raise InputError(f"metric {shown(metric.name)}: another task has one that differs")
+            raise InputError(
+                f"metric {shown(metric.name)}: differs from another task's metric of that name"
+            )
     _tasks[name] = entry
 
 

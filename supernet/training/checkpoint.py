@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import torch
 
-from space.utils.atomic import remove_half_written, replacing, writing
+from space.utils.atomic import file_errors, remove_half_written, replacing
 from space.utils.errors import InputError, one_line, shown
 
 MARK = b"tokennas-sha256:"
@@ -74,7 +74,7 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
     if broken and state is None:
         raise InputError(f"{notes[0]}; delete it to start anew")
     for file in broken:
-        with writing(file):
+        with file_errors(file):
             file.replace(file.with_name(f"{file.name}.broken"))
     return LoadedCheckpoint(state, notes)
 

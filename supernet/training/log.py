@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.markup import escape
 
-from space.utils.atomic import writing
+from space.utils.atomic import file_errors
 from space.utils.yaml_file import write_text
 from supernet.progress import progress_bar
 
@@ -72,7 +72,7 @@ class TrainingLog:
     def add(self, row: Row) -> None:
         """Store and print the row of an epoch."""
         if self.path is not None:
-            with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+            with file_errors(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
         if self._tensorboard is not None:
             for name, value in row.items():

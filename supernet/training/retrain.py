@@ -40,7 +40,7 @@ def retrain(
         train: `open_data(...).train`, or your own loader of (images, targets).
         task: The task.
         recipe: The recipe.
-        held_out: Batches of (images, targets), evaluated after each epoch.
+        held_out: Batches of (images, targets) to evaluate on after each epoch; None for none.
         teacher: A network on the same device, to distil from.
         folder: Folder of checkpoint and log, to resume from; None to write nothing.
         seed: Seed of every random choice.
@@ -48,7 +48,7 @@ def retrain(
         quiet: Whether to print nothing.
 
     Returns:
-        The subnet with the trained weights (averaged if the recipe has `ema`).
+        The same subnet, with the trained weights (averaged if the recipe has `ema`).
 
     Raises:
         InputError: The head does not fit the task, the teacher is a supernet, the folder holds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import partial
 from operator import itemgetter
@@ -12,13 +13,14 @@ import numpy as np
 from torch import Tensor, nn
 
 from space.arch import Arch
+from space.operators.registry import operators
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
 from supernet.data.loaders import Batch, all_batches
 from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
-from supernet.operators.registry import token_operators
+from supernet.operators.registry import token_operator
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
 from supernet.training.log import TrainingLog
@@ -26,7 +28,8 @@ from supernet.training.recipe import SupernetRecipe
 from supernet.training.sandwich import Sandwich, draw_archs, freeze
 from supernet.training.trainer import Step, Trainer
 
-RECALL_IMAGES = 256
+# Enough for the metrics of operators, which attend to all tokens once more.
+OPERATOR_METRIC_IMAGES = 256
 
 
 def train_supernet(
@@ -48,14 +51,14 @@ def train_supernet(
         train: `open_data(...).train`, or your own loader of (images, targets).
         task: The task.
         recipe: The recipe.
-        held_out: Batches of (images, targets), evaluated after each epoch.
+        held_out: Batches of (images, targets) to evaluate on after each epoch; None for none.
         teacher: A network on the same device, to distil from.
         folder: Folder of checkpoint and log, to resume from; None to write nothing.
         seed: Seed of every random choice.
         quiet: Whether to print nothing.
 
     Returns:
-        The supernet with the trained weights (averaged if the recipe has `ema`).
+        The same supernet, with the trained weights (averaged if the recipe has `ema`).
 
     Raises:
         InputError: The head does not fit the task, the teacher is a supernet, the folder holds
@@ -104,30 +107,30 @@ def make_held_out(
 def make_log(task: Task, folder: Path | None, title: str, legend: str, quiet: bool) -> TrainingLog:
     """Make the training log; only the main process writes and prints."""
     is_main, metric = Processes.current().is_main, task.metrics[0]
-    shares = [each.metric.name for each in token_operators() if each.metric is not None]
-    units = {metric.name: metric.unit, **dict.fromkeys(shares, "%")}
+    names = [each.metric.name for each in operators() if each.metric is not None]
+    units = {metric.name: metric.unit, **dict.fromkeys(names, "%")}
     return TrainingLog(folder if is_main else None, title, legend, quiet or not is_main, units)
 
 
 def describe_metric(task: Task, held_out: HeldOut | None) -> str:
     """Describe the log's columns of the task's primary metric."""
-    count = "" if held_out is None else f" ({len(held_out):,} images)"
-    return f"{task.metrics[0].name} on the search split{count}"
+    count = "" if held_out is None else f"{len(held_out):,} "
+    return f"{task.metrics[0].name} on {count}held-out images"
 
 
 def select_watched_archs(space: SearchSpace, count: int) -> dict[str, Arch]:
-    """Select the archs to log metrics of: largest, smallest, and `count` between them in MACs."""
+    """Select the archs to log metrics of: largest, smallest, and up to `count` between in MACs."""
     bands, rng = space.mac_bands, np.random.default_rng(0)
     archs = {"largest": space.largest(), "smallest": space.smallest()}
-    edges = np.linspace(bands.low, bands.high, count + 2)
-    for low, high in zip(edges[1:-1] * 0.97, edges[1:-1] * 1.03, strict=True):
+    targets = np.linspace(bands.low, bands.high, count + 2)[1:-1]
+    for low, high in zip(targets * 0.97, targets * 1.03, strict=True):
         if bands.count(low, high).value:
             archs[f"{(low + high) / 2 / bands.high:.0%}"] = space.sample(rng, macs=(low, high))
     return archs
 
 
 def _make_step(sandwich: Sandwich, seed: int) -> Step:
-    """Make the function that trains on a batch; in the first epochs the full network alone."""
+    """Make the function that trains on a batch; in the first epochs the largest arch alone."""
     recipe, space = sandwich.recipe, sandwich.model.space
 
     def train(batch: Batch, epoch: int, step: int, scale: float) -> dict[str, Tensor]:
@@ -139,19 +142,19 @@ def _make_step(sandwich: Sandwich, seed: int) -> Step:
 
 
 def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> dict[str, float]:
-    """Evaluate the watched archs and the operators' weights on the held-out images."""
+    """Evaluate the watched archs on the held-out images, and operators' metrics on the first."""
     if held_out is None:
         return {}
     row: dict[str, float] = {}
     for name, arch in archs.items():
         metrics = held_out.measure(partial(model, arch=arch))
         row |= {f"{metric}/{name}": value for metric, value in metrics.items()}
-    count = -(-RECALL_IMAGES // len(held_out.batches[0].targets))
+    count = math.ceil(OPERATOR_METRIC_IMAGES / len(held_out.batches[0].targets))
     images = [batch.images for batch in held_out.batches[:count]]
-    for operator in token_operators():
+    for operator in operators():
         if operator.metric is not None:
-            shares = operator.measure(model, images)
-            row |= {f"{operator.metric.name}/{name}": x for name, x in shares.items()}
+            values = token_operator(operator.name).measure(model, images)
+            row |= {f"{operator.metric.name}/{name}": x for name, x in values.items()}
     return row
 
 
@@ -159,10 +162,10 @@ def _make_legend(task: Task, recipe: SupernetRecipe, held_out: HeldOut | None) -
     """Make the legend of the log's columns."""
     parts = []
     if recipe.full_epochs:
-        parts.append(f"the full network learns alone for {recipe.full_epochs} epochs")
+        parts.append(f"the largest arch learns alone for {recipe.full_epochs} epochs")
     parts.append(
         f"{describe_metric(task, held_out)}, of the largest and the smallest arch and of archs "
         "with the given share of the MACs"
     )
-    metrics = (each.metric for each in token_operators())
+    metrics = (each.metric for each in operators())
     return "; ".join(parts + [f"{each.name}: {each.meaning}" for each in metrics if each])

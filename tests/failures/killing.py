@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from started import evaluated, start, wait_for
 
 from search.study.storage import JOURNAL, read_trials
-from search.utils.file_lock import NAME as LOCK
+from search.utils.file_lock import LOCK_FILE
 
 TRIALS = 40
 SECONDS = 0.05
@@ -37,7 +37,7 @@ def in_journal(folder):
 
 def wait_for_evaluation(folder, process):
     """Wait for the first that a search finishes; workers of one before it may still be at work."""
-    lock = folder / "search" / LOCK
+    lock = folder / "search" / LOCK_FILE
     wait_for(lambda: lock.exists() and f'"pid": {process.pid},' in lock.read_text())
     done = evaluated(folder).total()
     wait_for(lambda: evaluated(folder).total() > done or process.poll() is not None)

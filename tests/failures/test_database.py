@@ -125,7 +125,7 @@ def test_a_killed_driver_loses_nothing_that_was_stored(tmp_path, server, ledger)
 def test_a_server_that_stays_away_is_told_in_a_line_and_the_search_goes_on_later(
     tmp_path, server, monkeypatch
 ):
-    monkeypatch.setattr(database, "AWAY_SECONDS", 2.0)
+    monkeypatch.setattr(database, "MAX_OUTAGE_SECONDS", 2.0)
     evaluate, folder = Evaluate(SPACE), tmp_path / "search"
 
     def stopping(arch):
@@ -133,7 +133,9 @@ def test_a_server_that_stays_away_is_told_in_a_line_and_the_search_goes_on_later
             server.stop()
         return evaluate(arch)
 
-    with pytest.raises(InputError, match=r"away for 2 seconds .* the same command goes on") as told:
+    with pytest.raises(
+        InputError, match=r"unreachable for 2 seconds .* the same command resumes"
+    ) as told:
         run(folder, stopping, server.url)
     assert "\n" not in str(told.value)
     began = time.monotonic()

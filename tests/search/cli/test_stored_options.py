@@ -246,14 +246,14 @@ def test_options_of_training_need_not_be_repeated(tmp_path, monkeypatch, capsys)
     )
     options = ["--supernet.epochs", "2", "--seed", "5", "--space.pool", "null"]
     assert main(["train", "toy.yaml", *options]) == 0
-    assert "top1 on the search split (37 images)" in " ".join(capsys.readouterr().err.split())
+    assert "top1 on 37 held-out images" in " ".join(capsys.readouterr().err.split())
     assert main(["search", "toy.yaml", "--search.storage", "sqlite:///trials.db"]) == 0
     told = capsys.readouterr().out.partition("earlier commands in runs/toy: ")[2].splitlines()[0]
     assert shlex.split(told)[:3] == ["--seed", "5", "--space"]
     assert json.loads(shlex.split(told)[3])["pool"] is None
     for command in ("search", "export", "retrain"):
         assert main([command, "toy.yaml"]) == 0
-    assert "top1 on the search split (37 images)" in capsys.readouterr().err
+    assert "top1 on 37 held-out images" in capsys.readouterr().err
     for own in ("runs/toy/config.yaml", "runs/toy"):
         assert main(["search", own]) == 0
     assert not (tmp_path / "runs" / "toy" / "search" / "main" / "journal.log").exists()

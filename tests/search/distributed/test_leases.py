@@ -256,12 +256,12 @@ def test_a_storage_that_is_away_is_waited_for_once():
 
     def away(job, outcome):
         asked.append(job)
-        raise InputError("storage x: away for 60 seconds")
+        raise InputError("storage x: unreachable for 60 seconds")
 
     leases.study.finish = away
     assert leases.exchange("a", done(jobs)) is leases.exchange("b", done(jobs)) is None
     assert len(asked) == 1
-    assert str(leases.error) == "storage x: away for 60 seconds"
+    assert str(leases.error) == "storage x: unreachable for 60 seconds"
 
 
 @pytest.mark.parametrize("method", ["take_job", "finish"])

@@ -9,8 +9,8 @@ from search_toys import Evaluate, noise, toy_space
 from search.front.front import Front
 from search.problem.paired_error import (
     GROUPS,
+    GroupedMetrics,
     Lead,
-    Measured,
     group_means,
     read_groups,
     standard_error,
@@ -36,7 +36,7 @@ class OfImages(Evaluate):
         rng = np.random.default_rng(int(1e6 * noise(identity)))
         own = self._hardness + 0.2 * rng.random(len(self._hardness))
         self.values[identity] = (own < level).astype(float)
-        return Measured.of(
+        return GroupedMetrics.of(
             {"top1": float(self.values[identity].mean())}, {"top1": self.values[identity]}
         )
 

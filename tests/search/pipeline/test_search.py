@@ -9,7 +9,7 @@ from stages_config import CONFIG
 from search.cli.main import main
 from search.cli.parse import parse_call
 from search.pipeline.context import RunContext
-from search.pipeline.search import best_random
+from search.pipeline.search import find_best_random
 from search.study.storage import read_trials
 from search.study.trial_format import read_records
 
@@ -53,7 +53,7 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
 
     def records(config):
         run = RunContext(config, call.file, quiet=True)
-        best_random(run, 6, "95%")
+        find_best_random(run, 6, "95%")
         return read_records(read_trials(run.folder.search / "random_95"), problem_of(space))
 
     before = records(config)

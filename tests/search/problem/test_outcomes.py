@@ -110,10 +110,10 @@ def test_constraints_reach_the_sampler_and_the_record():
     for record in study.records:
         excess = {"latency_ms": record.metrics["latency_ms"] - 3, "top1": 0.7 - record.values[0]}
         assert record.excess == pytest.approx(excess)
-        assert record.inside == (max(excess.values()) <= 0)
+        assert record.meets_constraints == (max(excess.values()) <= 0)
     told = study._proposals._study.trials
     assert all(trial.constraints.keys() == {"latency_ms", "top1"} for trial in told if trial.values)
-    assert {record.inside for record in study.records} == {True, False}
+    assert {record.meets_constraints for record in study.records} == {True, False}
 
 
 def test_objectives_may_be_functions_of_the_arch():

@@ -17,7 +17,7 @@ from search.report.plot_arch import draw_arch
 from search.report.search_data import compute_hypervolumes, count_usage, sample_usage
 from search.report.search_result import Score, SearchResult, read_search
 from search.report.style import to_png
-from search.report.training_log import read_curves, read_log
+from search.report.training_log import collect_curves, read_log
 from space import Arch, BlockArch, Pool, SearchSpace, macs, token_counts
 from space.cost import MacCost
 from space.operators.walk import trace
@@ -167,12 +167,12 @@ def test_an_epoch_trained_again_counts_once(tmp_path: Path) -> None:
         '{"epoch": 0, "loss/a": 3}\n{"epoch": 1, "loss/a": 2}\n{"epoch": 1, "loss/a": 1}\n'
         '{"epoch": 2, "loss/a": NaN, "top1/a": 0.5}\n'
     )
-    found = read_curves(read_log(log), "loss")
+    found = collect_curves(read_log(log), "loss")
     assert found["a"] == {1: 3.0, 2: 1.0}
-    assert read_curves(read_log(log), "top1")["a"] == {3: 0.5}
+    assert collect_curves(read_log(log), "top1")["a"] == {3: 0.5}
 
 
 def test_an_epoch_too_large_for_a_curve_is_skipped(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text(f'{{"epoch": 0, "loss/a": 3}}\n{{"epoch": 1{"0" * 400}, "loss/a": 2}}\n')
-    assert read_curves(read_log(log), "loss")["a"] == {1: 3.0}
+    assert collect_curves(read_log(log), "loss")["a"] == {1: 3.0}

@@ -51,12 +51,14 @@ def test_another_attempt_at_an_arch_is_not_taken_for_the_one_before(tmp_path, st
 
 
 def test_a_database_that_stays_away_is_told_in_a_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "AWAY_SECONDS", 0.2)
+    monkeypatch.setattr(database, "MAX_OUTAGE_SECONDS", 0.2)
     search(tmp_path, trials=4)
     study = study_in(tmp_path)
     trial = study.trials[0]
     trial.user_attrs["identity"] = "another"
-    with pytest.raises(InputError, match=r"^storage x: away for .* \(gone\); once it is back"):
+    with pytest.raises(
+        InputError, match=r"^storage x: unreachable for .* \(gone\); once it is back"
+    ):
         add_trial(Lossy(study, 1 << 30, stores=False), trial, "storage x")
     assert len(study.trials) == 4
 

@@ -56,7 +56,7 @@ def test_records_read_back_are_those_that_were_made(tmp_path):
     assert again == front
     assert evaluate.seen == []
     records = read_records(read_trials(tmp_path), problem_of(SPACE, budget="latency_ms=3"))
-    assert {record.inside for record in records} == {True, False}
+    assert {record.meets_constraints for record in records} == {True, False}
 
 
 def test_a_writer_keeps_little_of_what_it_writes_in_memory(tmp_path):

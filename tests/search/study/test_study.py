@@ -276,5 +276,5 @@ def test_a_sampler_that_proposes_something_new_has_its_credit_back(monkeypatch):
 
 def test_a_problem_names_what_must_be_measured():
     problem = problem_of(toy_space(), ["top1", "macs", "kl"], "latency_ms=3, macs=50%, kl=1")
-    assert problem.measured == ("top1", "kl", "latency_ms")
+    assert problem.required_metrics == ("top1", "kl", "latency_ms")
     assert isinstance(study_of(toy_space(), 1), Study)

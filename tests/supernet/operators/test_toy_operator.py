@@ -127,7 +127,7 @@ def test_it_is_exported(net, tmp_path, name):
 
 
 def test_names_that_are_taken_are_refused():
-    with pytest.raises(InputError, match="operator 'thin': there is one of that name"):
+    with pytest.raises(InputError, match="operator 'thin': is registered already"):
         register(Thin(), ThinTokens())
 
 

@@ -135,7 +135,7 @@ def test_metrics_of_one_name_are_one_metric():
     top1 = task_entry("classification").metrics[0]
     clash = replace(top1, direction="min")
     with (
-        pytest.raises(InputError, match="metric 'top1': another task has one that differs"),
+        pytest.raises(InputError, match="metric 'top1': differs from another task's metric"),
         toy_task.registered("clash", TaskEntry("toy_task:Number", (clash,))),
     ):
         raise AssertionError("registered")
