@@ -86,7 +86,7 @@ class FrontFile:
     ended: str = ""
     left_out: int = 0
     images: int | None = None
-    directions: Mapping[str, str] = field(default_factory=lambda: DEFAULT_DIRECTIONS)
+    directions: Mapping[str, str] = field(default_factory=DEFAULT_DIRECTIONS.copy)
     functions: tuple[str, ...] = ()
 
     @classmethod

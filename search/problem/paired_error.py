@@ -46,9 +46,11 @@ class GroupedMetrics(dict[str, float]):
         groups: Means over groups, by name; only of metrics where they are known.
     """
 
-    def __init__(self, metrics: Mapping[str, float], groups: Mapping[str, GroupMeans]) -> None:
+    def __init__(
+        self, metrics: Iterable[Any] = (), groups: Mapping[str, GroupMeans] | None = None
+    ) -> None:
         super().__init__(metrics)
-        self.groups = groups
+        self.groups = groups or {}
 
     @classmethod
     def of(cls, metrics: Mapping[str, float], statistics: Mapping[str, Floats]) -> GroupedMetrics:

@@ -35,7 +35,7 @@ class Request(NamedTuple):
         read_logits: Function from its logits (b, H, N, N) to any tensor (b, ...).
         read_rows: Function from queries and keys, (B, H, N, d) each, and the scale of the logits.
         query_key: Whether to expose its queries and keys.
-        tokens: Tokens (B, N, D) whose queries and keys to expose instead of its own; None for none.
+        tokens: Tokens (B, N, D) whose queries and keys are exposed in place of its own, or None.
     """
 
     maps: bool = False
@@ -173,9 +173,10 @@ class ElasticBlock(Block):
 def elastic_block(block: nn.Module) -> ElasticBlock:
     """Return the block as an `ElasticBlock` with the same parameters and submodules."""
     clone: Any = shallow_copy(block)
-    clone.__class__ = ElasticBlock
     clone.attn = shallow_copy(clone.attn)
-    clone.attn.__class__ = ElasticAttention
+    for module, kind in ((clone, ElasticBlock), (clone.attn, ElasticAttention)):
+        if not isinstance(module, kind):  # such as FSDP2's subclass of it, which stays
+            module.__class__ = kind
     return clone  # type: ignore[no-any-return]
 
 

@@ -105,7 +105,8 @@ def adaptive_max(x: Tensor, axis: int, size: int) -> Tensor:
     """
     if size == x.shape[axis]:
         return x
-    windows = _adaptive_windows(x.shape[axis], size)
+    n = x.shape[axis]
+    windows = [range(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
     length = max(map(len, windows))
     rows = [window[min(j, len(window) - 1)] for window in windows for j in range(length)]
     repeated = x.index_select(axis, torch.tensor(rows, device=x.device))
@@ -122,12 +123,11 @@ def averaging_matrix(sides: Grid, target: Grid) -> Tensor:
 
 
 def _average_windows(n: int, size: int) -> Tensor:
-    """Return (size, n), whose row i averages floor(i n / size) ... ceil((i + 1) n / size)."""
-    windows = _adaptive_windows(n, size)
-    rows = [[(j in window) / len(window) for j in range(n)] for window in windows]
-    return torch.tensor(rows, dtype=torch.float64)
+    """Return (size, n), whose row i averages floor(i n / size) ... ceil((i + 1) n / size).
 
-
-def _adaptive_windows(n: int, size: int) -> list[range]:
-    """Return the `size` windows of adaptive pooling along an axis of length `n`."""
-    return [range(i * n // size, -(-(i + 1) * n // size)) for i in range(size)]
+    By operations, not from a list: an exported program has these in place of the large matrix.
+    """
+    starts = torch.arange(size)[:, None] * n // size
+    stops = -(-(torch.arange(size)[:, None] + 1) * n // size)
+    inside = (torch.arange(n) >= starts) & (torch.arange(n) < stops)
+    return inside.double() / inside.sum(dim=1, keepdim=True)

@@ -29,8 +29,9 @@ class MapSelector(nn.Module):
         super().__init__()
         # Initialised to the identity: the ReLU passes what the bias lifts above zero, and
         # log-softmax cancels the bias. So learning starts from the previous map itself.
-        # Not linear layers: they are never called, so adapters and quantisation, which replace
-        # linear layers, must not find them.
+        #
+        # The parameters are not in linear layers, which adapters and quantisation would replace
+        # although nothing calls them.
         self.hidden = nn.ParameterDict({"weight": torch.eye(heads)})
         self.hidden["bias"] = torch.full((heads,), LIFT)
         self.predict = nn.ParameterDict({"weight": torch.eye(heads)})

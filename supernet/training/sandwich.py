@@ -138,10 +138,8 @@ def freeze(teacher: nn.Module | None) -> Teacher | None:
     """Return a frozen copy of a network in evaluation mode; None without one.
 
     Raises:
-        InputError: The network is a supernet.
+        InputError: It is a supernet, or another elastic model, without a default arch.
     """
-    if isinstance(teacher, Supernet):
-        raise InputError(
-            "teacher: must run without an arch, got a supernet; extract a subnet of it"
-        )
+    if isinstance(teacher, ElasticViT) and teacher.arch is None:
+        raise InputError("teacher: is a supernet, which needs an arch; extract a subnet of it")
     return None if teacher is None else copy.deepcopy(teacher).eval().requires_grad_(False)

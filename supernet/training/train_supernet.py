@@ -61,7 +61,7 @@ def train_supernet(
         The same supernet, with the trained weights (averaged if the recipe has `ema`).
 
     Raises:
-        InputError: The head does not fit the task, the teacher is a supernet, the folder holds
+        InputError: The head does not fit the task, the teacher needs an arch, the folder holds
             another training, or a file cannot be written.
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """

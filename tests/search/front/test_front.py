@@ -271,3 +271,10 @@ def test_directions_in_a_file_do_not_rest_on_the_tasks_that_its_reader_knows(tmp
     assert "directions" not in path.read_text()
     with toy_task.registered():
         assert "rmse" not in Front.load(path).directions
+
+
+def test_fronts_share_no_directions():
+    one, other = (Front((), (), SPACE.shape, {}, 0) for _ in range(2))
+    assert one.directions == other.directions
+    one.directions["mine"] = "max"
+    assert "mine" not in other.directions

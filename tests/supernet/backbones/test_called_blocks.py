@@ -22,6 +22,7 @@ from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
 
 from supernet import extract
+from supernet.backbones.blocks import ElasticBlock
 
 MIXED = first(OWN, SHARED, pool("conv2d", (3, 3)), skip(), skip(shared=True))
 
@@ -169,3 +170,15 @@ def test_sharded_blocks_train_as_whole_ones(one_process):
     for one, other in zip(plain.parameters(), sharded.parameters(), strict=True):
         whole = other.full_tensor() if hasattr(other, "full_tensor") else other
         close(whole, one, 1e-5)
+
+
+def test_a_block_of_a_class_of_its_own_keeps_it():
+    """FSDP2 changes a module's class to a subclass."""
+
+    class Own(ElasticBlock):
+        pass
+
+    net = build_supernet("class token", torch.float32)
+    net.blocks[1].__class__ = Own
+    subnet = extract(net, first(pool("avg2d", (3, 3))))
+    assert [type(block) for block in subnet.blocks[:3]] == [ElasticBlock, Own, ElasticBlock]

@@ -71,6 +71,17 @@ def test_averages_that_are_exported_are_the_same(monkeypatch, grid):
         close(single.double(), wanted, 1e-5)
 
 
+def test_an_exported_average_holds_no_matrix():
+    """It has (tokens x tokens / 2) values, megabytes for a large image."""
+
+    class Average(torch.nn.Module):
+        def forward(self, x):
+            return pool_tokens(x, None, Pool("avg1d", stride=2), None)
+
+    program = torch.export.export(Average(), (tokens(64),))
+    assert not program.constants
+
+
 def test_adaptive_maximum_of_any_axis():
     x = tokens(9)
     for size in range(1, 10):

@@ -115,13 +115,15 @@ def test_nothing_is_written_where_there_is_nothing_to_judge_on(tmp_path):
 
 
 def test_a_supernet_as_teacher_is_refused_before_anything_is_written(tmp_path):
-    supernet = toy_supernet()
+    supernet, images = toy_supernet(), torch.zeros(1, 3, 16, 16)
     subnet = extract(supernet, supernet.space.smallest())
-    with pytest.raises(InputError, match=r"^teacher: must run without an arch, got a supernet"):
+    with pytest.raises(InputError, match=r"^teacher: is a supernet, which needs an arch"):
         train(teacher=supernet, folder=tmp_path / "run")
-    with pytest.raises(InputError, match=r"^teacher: must run without an arch, got a supernet"):
+    with pytest.raises(InputError, match=r"^teacher: is a supernet, which needs an arch"):
         retrain(subnet, [], task=toy_task(), teacher=supernet, folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    supernet.set_arch(supernet.shape, supernet.space.largest())
+    assert torch.equal(freeze(supernet)(images), supernet.eval()(images))
 
 
 def test_a_teacher_keeps_its_mode_and_stays_trainable():
