@@ -9,7 +9,7 @@ from space.arch import Grid, is_grid
 from space.utils.errors import InputError, shown
 from space.utils.reader import Reader
 
-MOST_DEPTH = 1000
+MAX_DEPTH = 1000
 
 
 class Part(NamedTuple):
@@ -58,7 +58,7 @@ class BackboneShape:
 
     def __post_init__(self) -> None:
         # Archs have an entry per block: without a limit a file with a huge depth fills the memory.
-        Reader(self.depth, ("depth",)).integer(least=1, most=MOST_DEPTH)
+        Reader(self.depth, ("depth",)).integer(least=1, most=MAX_DEPTH)
         minimums = {"width": 1, "heads": 1, "attention_width": 1, "prefix": 0, "head_per_token": 0}
         for name, value in minimums.items():
             Reader(getattr(self, name), (name,)).integer(value)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from search.utils.resources import RayConfig, Workers
 from space.utils.errors import InputError, is_integer, shown
 
-MOST_SECONDS = 1e8
+MAX_SECONDS = 1e8
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
 
 
@@ -55,9 +55,9 @@ class SearchOptions:
             raise InputError(
                 f"{self.section}workers: must be at least 0, got {shown(self.workers)}"
             )
-        if self.time_limit is not None and not 0 < self.time_limit <= MOST_SECONDS:
+        if self.time_limit is not None and not 0 < self.time_limit <= MAX_SECONDS:
             raise InputError(
-                f"{self.section}time_limit: must be seconds, over 0 and up to {MOST_SECONDS:g}, "
+                f"{self.section}time_limit: must be seconds, over 0 and up to {MAX_SECONDS:g}, "
                 f"got {self.time_limit}"
             )
         if self.storage is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from space.arch import Arch, BlockArch
 from space.counting.graph import EdgeCosts, Graph, integer_below
 
-MOST_SUMS = 4_000_000  # limits memory
+MAX_SUMS = 4_000_000  # limits memory
 
 Array = np.ndarray[Any, Any]
 # The edges of each node of a level: block, cost, and the node that they lead to.
@@ -56,12 +56,12 @@ class ExactSums:
     def build(
         cls, graph: Graph, costs: EdgeCosts, rests: list[int], dtype: type
     ) -> ExactSums | None:
-        """Compute both halves; None if they have more than MOST_SUMS sums.
+        """Compute both halves; None if they have more than MAX_SUMS sums.
 
         `rests` has the cost outside the blocks by last node; `dtype` is that of the counts.
         """
         one: Array = np.ones(1, dtype=dtype)
-        depth, remaining = len(graph.edges), MOST_SUMS
+        depth, remaining = len(graph.edges), MAX_SUMS
         heads = [Level([Sums(np.zeros(1, dtype=np.int64), one)], [])]
         tails = [Level([Sums(np.array([rest], dtype=np.int64), one) for rest in rests], [])]
         while len(heads) + len(tails) < depth + 2:

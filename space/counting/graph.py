@@ -15,7 +15,7 @@ from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
 from space.state import State
 
-MOST_VISITS = 400_000  # limits the time of `list_archs`
+MAX_VISITS = 400_000  # limits the time of `list_archs`
 
 T = TypeVar("T")
 # The cost of each edge, in the order of `Graph.edges`.
@@ -208,7 +208,7 @@ def list_archs(
                 floor = (each[level + 1][edge.to] for each in floors)
                 if all(rest >= least for rest, least in zip(after, floor, strict=True)):
                     stack.append((edge.to, (*blocks, edge.block), after))
-        if len(archs) > most or visits > MOST_VISITS:
+        if len(archs) > most or visits > MAX_VISITS:
             return None
     return archs
 
