@@ -16,7 +16,7 @@ from search.front.front_file import FRONT
 from search.latency.costs import match_tables
 from search.latency.fit import TOO_FAR
 from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
-from search.pipeline.config import SearchConfig
+from search.pipeline.config import RunSearchOptions, SearchConfig
 from search.pipeline.context import SUPERNET_SECTIONS, RunContext
 from search.pipeline.latencies import time_front
 from search.pipeline.run_evaluator import RunEvaluator
@@ -99,15 +99,15 @@ def run_supernet_search(
         options: Search options that differ from the config's.
         values: Other arguments of `run_search`.
     """
-    config, workers = run.config.search, run.config.evaluators()
+    config, workers = run.config.search, run.config.search_workers()
     config_options = {field.name: getattr(config, field.name) for field in fields(SearchOptions)}
-    gpus = None if workers == 0 else workers.gpus
+    gpus = None if workers is None else workers.gpus
     return run_search(
         make_evaluate=RunEvaluator(run),
         problem=problem,
         seed=run.config.search_seed,
         origin=run.origin,
-        options=SearchOptions(**{**config_options, "gpus_per_worker": gpus, **options}),
+        options=RunSearchOptions(**{**config_options, "gpus_per_worker": gpus, **options}),
         **values,
     )
 
