@@ -202,7 +202,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         run.data.train,
         task=run.task,
         recipe=recipe,
-        held_out=run.held_out(recipe.amp) if is_main else None,
+        held_out=run.load_search_split(recipe.amp) if is_main else None,
         teacher=extract(run.supernet, run.space.largest()) if recipe.distill else None,
         folder=folder,
         seed=run.config.seed,

@@ -44,7 +44,7 @@ def search(run: RunContext) -> Front:
     """
     config, console = run.config.search, run.console
     sampler = parse_sampler({"name": config.sampler, **config.sampler_args})
-    tables = run.load_trained().tables
+    tables = run.load_trained().latency_tables
     for table in tables:
         print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
         if table.error is not None and table.error.large:

@@ -70,7 +70,7 @@ def test_a_changed_value_is_refused_showing_old_and_new(config, tmp_path, capsys
     [
         (["--data.batch", "500"], "data.batch: 500 is more than the"),
         (["--seed=-1"], "seed: must be an integer of 0 to 2^64 - 1, got -1"),
-        (["--device", "cuda:7"], "device: 'cuda:7' is not there"),
+        (["--device", "cuda:7"], "device: 'cuda:7' is not available"),
         (["--backbone.model", "resnet18"], "resnet18"),
         (["--data.dataset.name", "folder"], "dataset.root: missing"),
         (["--data.augment.mixup", "0.8", "--data.batch", "15"], "even batch, got 15"),
