@@ -31,7 +31,7 @@ class BackboneShape:
         grid: Height and width of the patch-token grid.
         prefix: Number of class, distillation and register tokens.
         query_key: Query and key projections and norms: MACs per token, parameters of one block.
-        value_output: Value and output projections, likewise.
+        value_output: The rest of attention (value and output projections, gate, norm), likewise.
         mlp: The MLP, likewise.
         rest: The rest of a block (norms, LayerScale), likewise.
         stem: Patch embedding, positions and prefix tokens, per image.

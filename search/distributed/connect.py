@@ -130,11 +130,8 @@ def describe_placement(workers: Workers, requested: int) -> str:
     """
     processes = sum(count_fitting_processes(node, workers) for node in ray.nodes())
     fitting = min(processes // workers.processes, workers.count)
-    rest = ""
-    if fitting < workers.count:
-        rest = "; the others wait for nodes"
-    elif fitting < requested:
-        rest = "; the others are not started"
+    fate = "wait for nodes" if fitting < workers.count else "are not started"
+    rest = f"; the others {fate}" if fitting < requested else ""
     return (
         f"{fitting} of {requested} workers fit on the cluster's nodes; each process takes "
         f"{workers.cpus:g} CPU and {workers.gpus:g} GPU{rest}"

@@ -66,8 +66,7 @@ def run_in_group(
     from ray.train import TrainingFailedError  # noqa: PLC0415
 
     os.chdir(working_dir)
-    gpus = workers.gpus
-    arguments = {"job": job, "working_dir": working_dir, "gpus": gpus, "mailbox": mailbox}
+    arguments = {"job": job, "cwd": working_dir, "gpus": workers.gpus, "mailbox": mailbox}
     last_death = ""
     for _ in range(RETRIES + 1):
         # Ray Train requires a storage folder; our checkpoints are elsewhere.
@@ -138,7 +137,7 @@ def train_loop_per_worker(arguments: dict[str, Any]) -> None:
     mailbox = arguments["mailbox"]
     threading.Thread(target=_wait_for_stop, args=(mailbox,), daemon=True).start()
     try:
-        os.chdir(arguments["working_dir"])
+        os.chdir(arguments["cwd"])
         if arguments["gpus"]:
             # Each process sees the GPUs of all processes on its node.
             torch.cuda.set_device(get_device())
@@ -146,8 +145,7 @@ def train_loop_per_worker(arguments: dict[str, Any]) -> None:
     except KeyboardInterrupt:
         return  # by `_wait_for_stop`; the checkpoint is written
     except Exception as error:
-        # If another process has died, Ray Train destroys the group, and this process counts itself
-        # alone: not an error of this job.
+        # If another process has died, Ray Train destroys the group, whose count is 1 from then on.
         if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
             ray.get(mailbox.report_failure.remote(job.name, format_error(error)))
         # Ray Train then ends the other processes, which wait for this one.

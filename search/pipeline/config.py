@@ -25,14 +25,7 @@ class SupernetConfig(SupernetRecipe):
 
 
 @dataclass(frozen=True)
-class RunSearchOptions(SearchOptions):
-    """Search options whose errors name them as the config does."""
-
-    prefix: ClassVar[str] = "search."
-
-
-@dataclass(frozen=True)
-class SearchConfig(RunSearchOptions):
+class SearchConfig(SearchOptions):
     """Options of the search.
 
     Args:
@@ -51,6 +44,8 @@ class SearchConfig(RunSearchOptions):
             default those that `tokennas profile` wrote into the run's folder.
     """
 
+    prefix: ClassVar[str] = "search."
+
     name: str = "main"
     objectives: list[str] = field(default_factory=list)
     budget: str | list[str] | None = None
@@ -67,9 +62,8 @@ class SearchConfig(RunSearchOptions):
             raise InputError(f"search.trials: must be at least 1, got {self.trials}")
         if self.seed is not None:
             check_seed(self.seed, "search.seed")
-        for key, name in [("name", self.name), *(("reuse", each) for each in self.reuse)]:
-            with naming(f"search.{key}"):
-                check_name(name)
+        with naming("search.name"):
+            check_name(self.name)
 
 
 @dataclass(frozen=True)
@@ -170,8 +164,11 @@ class Config:
                 f"retrain.processes: {self.retrain.processes} for each network need Ray; set "
                 "retrain.workers, the number of networks at a time, to 1 or more"
             )
-        has_workers = self.search_workers() or self.retrain_workers()
-        if not has_workers and self.search.ray.address is not None:
+        # Not in `SearchConfig`, which a run gives to `run_search` with the folders instead.
+        for name in self.search.reuse:
+            with naming("search.reuse"):
+                check_name(name)
+        if not (self.search_workers() or self.retrain_workers()) and self.search.ray.address:
             raise InputError(
                 f"search.ray.address: {self.search.ray.address} given without workers; set "
                 "search.workers or retrain.workers"

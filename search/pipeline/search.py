@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from search.front.front_file import FRONT
 from search.latency.costs import match_tables
 from search.latency.fit import TOO_FAR
 from search.pipeline.choose import Purpose, best_within, split_budget, to_folder_name
-from search.pipeline.config import RunSearchOptions, SearchConfig
+from search.pipeline.config import SearchConfig
 from search.pipeline.context import SUPERNET_SECTIONS, RunContext
 from search.pipeline.latencies import time_front
 from search.pipeline.run_evaluator import RunEvaluator
@@ -24,7 +24,6 @@ from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import describe_leads
 from search.problem.problem import Problem
 from search.run import run_search
-from search.study.options import SearchOptions
 from search.study.samplers import parse_sampler
 from search.study.session import OnProgress
 from search.study.session import Progress as State
@@ -100,14 +99,13 @@ def run_supernet_search(
         values: Other arguments of `run_search`.
     """
     config, workers = run.config.search, run.config.search_workers()
-    config_options = {field.name: getattr(config, field.name) for field in fields(SearchOptions)}
     gpus = None if workers is None else workers.gpus
     return run_search(
         make_evaluate=RunEvaluator(run),
         problem=problem,
         seed=run.config.search_seed,
         origin=run.origin,
-        options=RunSearchOptions(**{**config_options, "gpus_per_worker": gpus, **options}),
+        options=replace(config, gpus_per_worker=gpus, **options),
         **values,
     )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from search.utils.resources import RayConfig
 from space.utils.errors import InputError, is_integer, is_number, shown
 
 MAX_SECONDS = 1e8
 DATABASES = ("sqlite", "postgresql", "mysql", "mariadb")
+PLUGIN = re.compile("[?&]plugin=")
+PASSWORD = re.compile(r"([?&]\w*passw(?:or)?d=)[^&]*")
 
 
 @dataclass(frozen=True)
@@ -75,24 +78,13 @@ def check_url(url: object, name: str = "storage") -> None:
     text = url if isinstance(url, str) else ""
     scheme = text.partition("://")[0].partition("+")[0]
     # SQLAlchemy imports the package that a scheme or `?plugin=` names.
-    if "://" not in text or scheme not in DATABASES or "plugin" in _parse_query(text):
+    if "://" not in text or scheme not in DATABASES or PLUGIN.search(unquote(text)):
         known, value = ", ".join(DATABASES), shown(without_password(text) if text else url)
         raise InputError(f"{name}: must be the URL of one of {known}, without plugins, got {value}")
 
 
-def _parse_query(url: str) -> Mapping[str, Any]:
-    """Parse the query of a URL as SQLAlchemy does, which cannot be done by its first `?`."""
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - slow to import
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
-    try:
-        return make_url(url).query
-    except (ArgumentError, ValueError):  # told when it is opened
-        return {}
-
-
 def without_password(url: str) -> str:
     """Remove passwords from a URL, that of the user and those in the query."""
-    head, at, tail = re.sub(r"([?&]\w*passw(?:or)?d=)[^&]*", r"\1***", url).rpartition("@")
+    head, at, tail = PASSWORD.sub(r"\1***", url).rpartition("@")
     scheme, separator, user = head.partition("://")
     return f"{scheme}{separator}{user.split(':')[0]}@{tail}" if at else tail

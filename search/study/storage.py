@@ -29,8 +29,7 @@ from space.utils.errors import InputError, one_line
 from space.utils.signals import defer_signals
 
 JOURNAL = "journal.log"
-# All states that a search stores; it prunes no trials.
-STORED_STATES = (TrialState.COMPLETE, TrialState.FAIL)
+STORED_STATES = (TrialState.COMPLETE, TrialState.FAIL)  # a search prunes no trials
 
 
 class Store:
@@ -53,7 +52,6 @@ class Store:
         storage = "journal" if url is None else without_password(url)
         self._place = str(journal) if url is None else f"storage {storage}"
         self._in_database = url is not None
-        self._is_empty = True
         self.notes: list[str] = []
         make_folder(folder)
         with ExitStack() as stack, convert_open_errors(self._place):

@@ -143,10 +143,10 @@ class Graph:
             The values by level and node.
         """
         values = [list(ends)]
-        for nodes in zip(reversed(self.edges), reversed(costs), strict=True):
+        for level in zip(reversed(self.edges), reversed(costs), strict=True):
             pairs = [
                 [(cost, values[-1][edge.to]) for edge, cost in zip(*node, strict=True)]
-                for node in zip(*nodes, strict=True)
+                for node in zip(*level, strict=True)
             ]
             values.append(list(map(combine, pairs)))
         return values[::-1]
@@ -205,11 +205,10 @@ def list_archs(
         else:
             for k, edge in enumerate(graph.edges[level][node]):
                 after = tuple(
-                    amount - edge_costs[level][node][k]
-                    for amount, edge_costs in zip(remaining, costs, strict=True)
+                    left - each[level][node][k] for left, each in zip(remaining, costs, strict=True)
                 )
                 floor = (each[level + 1][edge.to] for each in floors)
-                if all(amount >= least for amount, least in zip(after, floor, strict=True)):
+                if all(left >= least for left, least in zip(after, floor, strict=True)):
                     stack.append((edge.to, (*blocks, edge.block), after))
         if len(archs) > most or visits > MAX_VISITS:
             return None

@@ -158,7 +158,7 @@ WRONG = [
     ("vit_tiny_patch16_224", {"checkpoint_path": "x"}, "args: 'checkpoint_path' is not allowed"),
     ("vit_tiny_patch16_224", {"pretrained_cfg": {"file": "x"}}, "'pretrained_cfg' is not allowed"),
     ("vit_tiny_patch16_224", {"features_only": True}, "backbone args: 'features_only' is not"),
-    ("tokennas_vit", {"arch": "arch.yaml"}, "backbone args: 'arch' is not allowed here"),
+    ("tokennas_vit", {"arch": "arch.yaml"}, "backbone args: 'arch' is refused"),
 ]
 
 
