@@ -47,7 +47,7 @@ def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
         raise InputError(f"timm has no model {model!r}{near(str(model), known)}")
     for key in args:
         if key in REFUSED_ARGS:
-            raise InputError(f"backbone args: {key!r} is refused; leave it out")
+            raise InputError(f"backbone args: {key!r} is not allowed; leave it out")
     try:
         backbone: Any = timm.create_model(model, **args)
     except Exception as error:  # timm raises many types for wrong arguments
