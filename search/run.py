@@ -131,14 +131,16 @@ def _archs(initial: Iterable[Arch] | None) -> tuple[Arch, ...] | None:
 
 def _run(search: Search, make_evaluate: MakeEvaluate, on_event: OnProgress) -> Front:
     """Run a search to its end, in this process or on workers, and save its front."""
-    workers = search.options.evaluators()
+    options = search.options
     with reporting_status(search.folder, on_event) as report:
-        if workers == 0:
+        if options.workers == 0:
             front = search_here(search, make_evaluate, report)
         else:
             # Ray is slow to import, and not needed without workers.
             from search.distributed.tune import search_with_workers  # noqa: PLC0415
 
+            cpus, gpus = options.cpus_per_worker, options.gpus_per_worker
+            workers = Workers(options.workers, cpus, gpus, options.ray, options.prefix)
             front = search_with_workers(search, make_evaluate, report, workers)
     if search.folder is not None:
         front.save(search.folder / FRONT)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch
-from space.cost import macs as macs_of
+from space.cost import macs
 from space.operators.base import Operator, Placement
 from space.operators.registry import operators
 from space.operators.walk import PLAIN
@@ -31,15 +31,16 @@ class Baseline:
     floor: int | None
 
 
-def baselines(space: SearchSpace, macs: float) -> list[Baseline]:
-    """Find, for each family, the largest member in a space that has at most `macs` MACs."""
+def baselines(space: SearchSpace, max_macs: float) -> list[Baseline]:
+    """Find, for each family, the largest member in a space that has at most `max_macs` MACs."""
+    # This order is that of reports, and of the first archs of a search, which must not change.
     fitted, kinds = [], ("subset", "reduce", "attention")
     for k, operator in sorted(enumerate(operators()), key=lambda pair: kinds.index(pair[1].kind)):
         ends = [state.counters[k] for state in space.graph.levels[-1]]
         families = operator.families(space.axes.get(operator.name), space.shape.depth, ends)
         for name, placements in families.items():
             archs = (_place(space, operator, placement) for placement in placements)
-            fitted.append(_fit(name, archs, space, macs))
+            fitted.append(_fit(name, archs, space, max_macs))
     return fitted
 
 
@@ -52,10 +53,13 @@ def _place(space: SearchSpace, operator: Operator[Any, Any], placement: Placemen
     return Arch(tuple(blocks))
 
 
-def _fit(name: str, archs: Iterable[Arch], space: SearchSpace, budget: float) -> Baseline:
+def _fit(name: str, archs: Iterable[Arch], space: SearchSpace, max_macs: float) -> Baseline:
+    """Find the member of a family with the most MACs up to a maximum."""
     members = {space.canonical(arch) for arch in archs if arch in space}
+    # What remains where the space lists none of a member's choices.
     members.discard(space.largest())
-    costs = {arch: macs_of(arch, space.shape) for arch in members}
-    affordable = [arch for arch in members if costs[arch] <= budget]
+    costs = {arch: macs(arch, space.shape) for arch in members}
+    affordable = [arch for arch in members if costs[arch] <= max_macs]
+    # Ties by `repr`: the order of a set differs between processes.
     best = max(affordable, key=lambda arch: (costs[arch], repr(arch)), default=None)
     return Baseline(name, best, min(costs.values(), default=None))

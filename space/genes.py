@@ -36,7 +36,7 @@ class Genes:
     @cached_property
     def _values(self) -> dict[str, dict[str, Any]]:
         genes: dict[str, dict[str, Any]] = {}
-        for i, pairs in enumerate(self.space.graph.choices()):
+        for i, pairs in enumerate(self.space.graph.list_choices()):
             for name, axis in self.space.axes.items():
                 if i not in axis.blocks:
                     continue

@@ -9,7 +9,7 @@ from space.arch import Grid, is_grid
 from space.utils.errors import InputError, shown
 from space.utils.reader import Reader
 
-MOST_DEPTH = 1000
+MAX_DEPTH = 1000
 
 
 class Part(NamedTuple):
@@ -31,7 +31,7 @@ class BackboneShape:
         grid: Height and width of the patch-token grid.
         prefix: Number of class, distillation and register tokens.
         query_key: Query and key projections and norms: MACs per token, parameters of one block.
-        value_output: Value and output projections, likewise.
+        value_output: The rest of attention (value and output projections, gate, norm), likewise.
         mlp: The MLP, likewise.
         rest: The rest of a block (norms, LayerScale), likewise.
         stem: Patch embedding, positions and prefix tokens, per image.
@@ -58,7 +58,7 @@ class BackboneShape:
 
     def __post_init__(self) -> None:
         # Archs have an entry per block: without a limit a file with a huge depth fills the memory.
-        Reader(self.depth, ("depth",)).integer(least=1, most=MOST_DEPTH)
+        Reader(self.depth, ("depth",)).integer(least=1, most=MAX_DEPTH)
         minimums = {"width": 1, "heads": 1, "attention_width": 1, "prefix": 0, "head_per_token": 0}
         for name, value in minimums.items():
             Reader(getattr(self, name), (name,)).integer(value)

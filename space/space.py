@@ -118,7 +118,7 @@ class SearchSpace:
     @cached_property
     def kernel_bands(self) -> dict[tuple[int, str], Bands]:
         """The archs that use a pooling kernel, by the kernel's block and name."""
-        bands, choices = {}, self.graph.choices()
+        bands, choices = {}, self.graph.list_choices()
         for name, axis in self.axes.items():
             each = operator(name)
             kernels = sorted(filter(None, {*map(each.kernel, axis.choices)}))

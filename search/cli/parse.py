@@ -25,7 +25,7 @@ from search.pipeline.run_folder import (
 )
 from search.utils.plain_values import Keys
 from space.utils.errors import InputError, naming, near, shown
-from space.utils.yaml_file import MOST_DEPTH, Document, Place, dotted, read_yaml
+from space.utils.yaml_file import MAX_DEPTH, Document, Place, dotted, read_yaml
 
 # YAML values must not make the parser import or run code outside the three packages.
 set_parsing_settings(
@@ -127,7 +127,7 @@ def _parse(
     if errors:
         raise InputError(*errors)
     for place, text in _iterate_texts(data):
-        if len(text) > MOST_DEPTH:
+        if len(text) > MAX_DEPTH:
             check_yaml_size(f"{arguments.file}: {dotted(place)}", text)
     parser = _make_parser(command.name)
     try:

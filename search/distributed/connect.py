@@ -19,20 +19,20 @@ CONNECT_SECONDS = 5.0
 
 @contextmanager
 def connected(workers: Workers) -> Iterator[bool]:
-    """Connect to the Ray cluster at the address, or start a local Ray, for the block.
+    """Connect to the Ray cluster at the address, or start a local Ray, inside the context.
 
     An existing connection of this process is used, and left open.
 
     Yields:
-        Whether a local Ray was started; it ends with the block.
+        Whether this command has started the Ray; it ends with the context.
 
     Raises:
         InputError: See `check_ray`; or the cluster refuses the connection, or this process is
             connected to another cluster.
     """
-    address, local = workers.ray.address, workers.ray.address is None
+    address, own_ray = workers.ray.address, workers.ray.address is None
     check_ray(workers.ray)
-    # Before any change: a connected Ray has already read its environment.
+    # Before the environment is set, which a connected Ray has read already.
     if ray.is_initialized():
         connected_to = ray.get_runtime_context().gcs_address
         if address not in (None, "auto", connected_to):
@@ -43,13 +43,13 @@ def connected(workers: Workers) -> Iterator[bool]:
         yield False
         return
     try:
-        with set_env(RAY_ENV | (TUNE_ENV | LOCAL_ENV if local else {})):
+        with set_env(RAY_ENV | (TUNE_ENV | LOCAL_ENV if own_ray else {})):
             _read_authentication()
             # Ray's signal handlers would end this process and print a page of its state.
             with restore_handlers():
-                _start(workers) if local else _join(str(address))
+                _start(workers) if own_ray else _join(str(address))
             try:
-                yield local
+                yield own_ray
             finally:
                 # Ray's core prints messages that it could no longer send.
                 with silence_stderr(), defer_signals(patient=True):
@@ -60,63 +60,65 @@ def connected(workers: Workers) -> Iterator[bool]:
 
 def pin_to_this_node() -> dict[str, Any]:
     """Return the Ray options of a task or actor that runs on this node and takes no cores."""
-    return {"num_cpus": 0, **pin_to_node(ray.get_runtime_context().get_node_id())}
+    return pin_to_node(ray.get_runtime_context().get_node_id())
 
 
 def pin_to_node(node: str) -> dict[str, Any]:
-    """Return the Ray options of a task or actor that runs on a node."""
+    """Return the Ray options of a task or actor that runs on a node and takes no cores."""
     affinity = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-    return {"scheduling_strategy": affinity(node, soft=False)}
+    return {"num_cpus": 0, "scheduling_strategy": affinity(node, soft=False)}
 
 
-def fit_workers(workers: Workers, local: bool) -> Workers:
+def fit_workers(workers: Workers, own_ray: bool) -> Workers:
     """Return the workers to start, with the GPUs of each process.
 
     Args:
         workers: The requested workers.
-        local: Whether this is a local Ray. No node joins it, so workers that do not fit are not
-            started.
+        own_ray: Whether this command has started the Ray. No node joins it, so workers that do not
+            fit are not started.
 
     Raises:
-        InputError: No worker could ever be placed, or workers would take no resource.
+        InputError: Not one worker fits on this machine, or workers request no resource at all.
     """
     available: Mapping[str, float] = ray.cluster_resources()
     # By cores first: only workers that have cores share the GPUs.
-    workers = _limit_count(workers, available) if local else workers
+    workers = _limit_count(workers, available) if own_ray else workers
     workers = replace(workers, gpus=workers.gpus_per_process(available.get("GPU", 0.0)))
     if not workers.bundle():
         raise InputError(
-            f"{workers.section}.cpus_per_worker: must be over 0 where workers take no GPU"
+            f"{workers.prefix}cpus_per_worker: must be over 0 where workers take no GPU"
         )
-    return _limit_count(workers, available) if local else workers
+    return _limit_count(workers, available) if own_ray else workers
 
 
 def _limit_count(workers: Workers, available: Mapping[str, float]) -> Workers:
     """Limit the number of workers to those that fit on this machine."""
     for name, amount in workers.bundle().items():
         total, required = available.get(name, 0.0), amount * workers.processes
-        count = _divide(total, required)
+        count = _count_fitting(total, required)
         if not count:
+            together = f"{workers.processes} processes, {required:g} in all"
+            each = "worker" if workers.processes == 1 else f"of {together}"
             raise InputError(
-                f"{workers.section}.{name.lower()}s_per_worker: {required:g} for each worker, but "
-                f"this machine has {total:g}"
+                f"{workers.prefix}{name.lower()}s_per_worker: {amount:g} for each {each}, but this "
+                f"machine has {total:g}"
             )
         workers = replace(workers, count=min(workers.count, count))
     return workers
 
 
-def _divide(total: float, amount: float) -> int:
-    """Return how often an amount fits into a resource; thirds of a GPU do not add up exactly."""
+def _count_fitting(total: float, amount: float) -> int:
+    """Return how many times an amount fits; thirds of a GPU do not add up exactly."""
     return int(total / amount + 1e-6)
 
 
-def count_fitting_workers(node: Mapping[str, Any], workers: Workers) -> int:
+def count_fitting_processes(node: Mapping[str, Any], workers: Workers) -> int:
     """Return the number of worker processes that fit on a node that runs nothing else."""
     resources, labels = node.get("Resources", {}), node.get("Labels", {})
     placement = workers.ray.placement.items()
     if not node["Alive"] or any(labels.get(name) != value for name, value in placement):
         return 0
-    return min(_divide(resources.get(name, 0), n) for name, n in workers.bundle().items())
+    return min(_count_fitting(resources.get(name, 0), n) for name, n in workers.bundle().items())
 
 
 def describe_placement(workers: Workers, requested: int) -> str:
@@ -126,15 +128,12 @@ def describe_placement(workers: Workers, requested: int) -> str:
         workers: The workers to start.
         requested: Number of workers that the config requests.
     """
-    processes = sum(count_fitting_workers(node, workers) for node in ray.nodes())
-    placed = min(processes // workers.processes, workers.count)
-    rest = ""
-    if placed < workers.count:
-        rest = "; the others wait for one"
-    elif placed < requested:
-        rest = "; this machine has none for the others, which are not started"
+    processes = sum(count_fitting_processes(node, workers) for node in ray.nodes())
+    fitting = min(processes // workers.processes, workers.count)
+    fate = "wait for nodes" if fitting < workers.count else "are not started"
+    rest = f"; the others {fate}" if fitting < requested else ""
     return (
-        f"{placed} of {requested} workers have a place now; each process takes "
+        f"{fitting} of {requested} workers fit on the cluster's nodes; each process takes "
         f"{workers.cpus:g} CPU and {workers.gpus:g} GPU{rest}"
     )
 
@@ -146,7 +145,7 @@ def _start(workers: Workers) -> None:
     clusters, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
     try:
         _init(
-            f"{workers.section}.workers: Ray cannot be started",
+            f"{workers.prefix}workers: Ray cannot be started",
             address="local",
             resources={name: n * processes for name, n in workers.ray.resources.items()},
             labels=workers.ray.placement,

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from search.distributed.connect import (
     connected,
-    count_fitting_workers,
+    count_fitting_processes,
     describe_placement,
     fit_workers,
     pin_to_node,
@@ -41,7 +41,7 @@ class LongJob:
     Args:
         name: Name of the job.
         run: Runs the job in one process; returns the reason for a failure, or None.
-        run_share: Runs the share of one rank of torch's process group; raises on failure.
+        run_rank: Runs one rank of torch's process group; raises on failure.
         store_failure: Stores the reason for a failure that Ray reported.
         progress: Returns the number of finished steps.
         total: Number of steps.
@@ -49,7 +49,7 @@ class LongJob:
 
     name: str
     run: Callable[[], str | None]
-    run_share: Callable[[], None]
+    run_rank: Callable[[], None]
     store_failure: Callable[[str], None]
     progress: Callable[[], int]
     total: int
@@ -78,12 +78,12 @@ def run_jobs(
         InputError: Ray cannot be joined, or a node cannot write the folder or fails `check`.
         KeyboardInterrupt: Ctrl-C; the jobs were asked to write checkpoints.
     """
-    with connected(workers) as local:
+    with connected(workers) as own_ray:
         requested = min(workers.count, len(jobs))
-        workers = fit_workers(replace(workers, count=requested), local)
-        if not local:
+        workers = fit_workers(replace(workers, count=requested), own_ray)
+        if not own_ray:
             _check_nodes(workers, folder, check)
-        if not local or workers.count < requested:
+        if not own_ray or workers.count < requested:
             print_line(console, describe_placement(workers, requested))
         return _run_tasks(jobs, _Tasks(workers), workers.count, console)
 
@@ -157,10 +157,10 @@ class _Tasks:
 
     def start(self, job: LongJob) -> Any:
         """Start a job; return the reference to the reason for its failure, or to None."""
-        folder, workers = str(Path.cwd()), self._workers
+        working_dir, workers = str(Path.cwd()), self._workers
         if self._mailbox is not None:
             task = ray.remote(run_in_group).options(**pin_to_this_node(), max_retries=RETRIES)
-            return task.remote(job, folder, workers, self._env, self._mailbox)
+            return task.remote(job, working_dir, workers, self._env, self._mailbox)
         task = ray.remote(run_in_folder).options(
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
@@ -170,7 +170,7 @@ class _Tasks:
             max_retries=RETRIES,
             retry_exceptions=False,
         )
-        return task.remote(folder, job.run)
+        return task.remote(working_dir, job.run)
 
     def stop(self, running: list[Any]) -> None:
         """Ask tasks to write checkpoints and end."""
@@ -193,10 +193,10 @@ def _check_nodes(workers: Workers, folder: Path, check: Callable[[], str | None]
     probe = folder / f".probe-{uuid.uuid4().hex[:8]}"
     probe.touch()
     try:
-        nodes = [node for node in ray.nodes() if count_fitting_workers(node, workers)]
+        nodes = [node for node in ray.nodes() if count_fitting_processes(node, workers)]
         refs = [
             ray.remote(run_in_folder)
-            .options(num_cpus=0, runtime_env=workers.ray.runtime_env, **pin_to_node(node["NodeID"]))
+            .options(runtime_env=workers.ray.runtime_env, **pin_to_node(node["NodeID"]))
             .remote(str(Path.cwd()), partial(check_node, probe, check))
             for node in nodes
         ]

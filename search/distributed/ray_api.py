@@ -38,7 +38,7 @@ LOCAL_ENV = {
 
 @contextmanager
 def set_env(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the block, unless they are set already."""
+    """Set environment variables inside the context, unless they are set already."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -57,7 +57,7 @@ ray: Any = _ray
 
 @contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Discard stderr of Python and C++ code for the block."""
+    """Discard stderr of Python and C++ code inside the context."""
     sys.stderr.flush()
     stderr, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:

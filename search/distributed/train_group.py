@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from search.distributed.ray_api import ray, set_env
 from search.problem.evaluation import format_error
-from search.utils.launcher import TIMEOUT
+from search.utils.launcher import GROUP_TIMEOUT
 from search.utils.resources import Workers
 from space.utils.errors import one_line
 from space.utils.signals import ProcessLostError, request_stop
@@ -42,7 +42,7 @@ class Mailbox:
         """Return whether the processes should end."""
         return self._stop_requested
 
-    def store_failure(self, name: str, reason: str) -> None:
+    def report_failure(self, name: str, reason: str) -> None:
         """Store the reason for a job's failure, unless it has one."""
         self._failures.setdefault(name, reason)
 
@@ -52,21 +52,21 @@ class Mailbox:
 
 
 def run_in_group(
-    job: LongJob, folder: str, workers: Workers, env: dict[str, Any], mailbox: Any
+    job: LongJob, working_dir: str, workers: Workers, env: dict[str, Any], mailbox: Any
 ) -> str | None:
     """Run a job in a process group; return the reason for a failure, or None.
 
     Args:
         job: The job.
-        folder: Working directory of the command.
+        working_dir: Working directory of the command.
         workers: Number of processes, and the resources of each.
         env: Ray's `runtime_env` of the processes.
         mailbox: Actor handle of the `Mailbox`.
     """
     from ray.train import TrainingFailedError  # noqa: PLC0415
 
-    os.chdir(folder)
-    arguments = {"job": job, "folder": folder, "gpus": workers.gpus, "mailbox": mailbox}
+    os.chdir(working_dir)
+    arguments = {"job": job, "cwd": working_dir, "gpus": workers.gpus, "mailbox": mailbox}
     last_death = ""
     for _ in range(RETRIES + 1):
         # Ray Train requires a storage folder; our checkpoints are elsewhere.
@@ -106,11 +106,11 @@ def _make_trainer(
 
     train: Any = ray.train
     return train.torch.TorchTrainer(
-        train_share,
+        train_loop_per_worker,
         train_loop_config=arguments,
         torch_config=train.torch.TorchConfig(
             backend="cpu:gloo,cuda:nccl" if workers.gpus else "gloo",
-            timeout_s=int(TIMEOUT.total_seconds()),
+            timeout_s=int(GROUP_TIMEOUT.total_seconds()),
         ),
         scaling_config=train.ScalingConfig(
             num_workers=workers.processes,
@@ -128,7 +128,7 @@ def _make_trainer(
     )
 
 
-def train_share(arguments: dict[str, Any]) -> None:
+def train_loop_per_worker(arguments: dict[str, Any]) -> None:
     """Run one process of Ray Train's process group, with the arguments of `run_in_group`."""
     import torch  # noqa: PLC0415
     from ray.train.torch import get_device  # noqa: PLC0415
@@ -137,23 +137,23 @@ def train_share(arguments: dict[str, Any]) -> None:
     mailbox = arguments["mailbox"]
     threading.Thread(target=_wait_for_stop, args=(mailbox,), daemon=True).start()
     try:
-        os.chdir(arguments["folder"])
+        os.chdir(arguments["cwd"])
         if arguments["gpus"]:
             # Each process sees the GPUs of all processes on its node.
             torch.cuda.set_device(get_device())
-        job.run_share()
+        job.run_rank()
     except KeyboardInterrupt:
-        return
+        return  # by `_wait_for_stop`; the checkpoint is written
     except Exception as error:
-        # If another process has died, Ray Train destroys the group: not an error of this job.
+        # If another process has died, Ray Train destroys the group, whose count is 1 from then on.
         if not isinstance(error, ProcessLostError) and Processes.current().count > 1:
-            ray.get(mailbox.store_failure.remote(job.name, format_error(error)))
+            ray.get(mailbox.report_failure.remote(job.name, format_error(error)))
         # Ray Train then ends the other processes, which wait for this one.
         raise
 
 
 def _wait_for_stop(mailbox: Any) -> None:
-    """Wait for a stop request and stop: Ray Train's threads receive no signals."""
+    """Pass a stop request on to this process: Ray Train's threads receive no signals."""
     while not ray.get(mailbox.is_stop_requested.remote()):
         time.sleep(POLL_SECONDS)
     request_stop()

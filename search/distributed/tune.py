@@ -53,12 +53,12 @@ def search_with_workers(
         KeyboardInterrupt: Ctrl-C; all finished evaluations are stored.
     """
     # Tune's folder is removed last: Ray's processes write into it.
-    with _tune_folder(workers) as folder, connected(workers) as local:
+    with _tune_folder(workers) as folder, connected(workers) as own_ray:
         env = dict(workers.ray.runtime_env)
-        if not local:  # a local Ray was started with these variables
+        if not own_ray:  # ours was started with these variables
             env["env_vars"] = {**TUNE_ENV, **env.get("env_vars", {})}
         options = pin_to_this_node() | {"runtime_env": env}
-        started = fit_workers(replace(workers, count=min(workers.count, search.trials)), local)
+        started = fit_workers(replace(workers, count=min(workers.count, search.trials)), own_ray)
         with _start_study(options, search, started.count, shares_work(make_evaluate)) as study:
             # A search that cannot be opened, or has ended, must not load weights and images.
             status: HostStatus = call_study(study.status)
@@ -77,7 +77,7 @@ def search_with_workers(
                 tune = ray.remote(run_tune).options(**options, max_retries=RETRIES)
                 task = tune.remote(arguments, started, folder)
                 _report_progress(study, task, on_event)
-                if not local:
+                if not own_ray:
                     # On a cluster, Tune outlives this process; it ends once the study is over.
                     ray.wait([task], timeout=SHUTDOWN_SECONDS)
             return cast(Front, call_study(study.front))

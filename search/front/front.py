@@ -22,7 +22,7 @@ from search.utils.units import quantity
 from space.utils.errors import InputError, near, shown
 
 # Limit of a front's file, which people read: a few hundred subnets.
-MOST_BLOCKS = 8000
+MAX_BLOCKS = 8000
 
 
 class Front(FrontFile):
@@ -160,7 +160,7 @@ class Front(FrontFile):
 
         Keeps the best and the last entry, and evenly spaced ones between.
         """
-        count, most = len(self.entries), max(2, MOST_BLOCKS // self.shape.depth)
+        count, most = len(self.entries), max(2, MAX_BLOCKS // self.shape.depth)
         if count <= most:
             return self
         kept = [self.entries[i * (count - 1) // (most - 1)] for i in range(most)]

@@ -18,8 +18,7 @@ from space.space import SearchSpace
 from space.state import State
 from space.utils.errors import InputError
 
-# Nanoseconds in a millisecond.
-PER_MS = 1_000_000
+NS_PER_MS = 1_000_000
 
 Objectives = str | Objective | Iterable[str | Objective]
 
@@ -36,15 +35,17 @@ class LatencyCost:
         self._ns = {term: round(ms / 1e3 * 1e9) for term, ms in table.terms.items()}
 
     def block(self, state: State, block: BlockArch) -> int:
+        """Predict the nanoseconds of a block."""
         terms = block_cost(state, block, self.shape).terms
         return sum(self._ns[term] for term, _ in terms)
 
     def rest(self, state: State) -> int:
+        """Predict the nanoseconds of stem and head."""
         return self._ns[rest_term(state, self.shape)[0]]
 
     def predict(self, arch: Arch, shape: BackboneShape) -> float:
         """Predict milliseconds, as budgets count them."""
-        return total(arch, shape, self) / PER_MS
+        return total(arch, shape, self) / NS_PER_MS
 
     def additive(self, shape: BackboneShape) -> LatencyCost:
         """Return the cost of a backbone's archs as a sum over blocks: itself."""
@@ -69,7 +70,7 @@ def read_tables(latency: Iterable[str | Path | LatencyTable]) -> tuple[LatencyTa
 
 
 def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[str, FreeCost]:
-    """Make each table the cost `latency_ms@NAME`; a single table is `latency_ms` too.
+    """Make each table the cost `latency_ms@NAME`, and `latency_ms`, which is meant for one table.
 
     Raises:
         InputError: A table does not cover the archs of the space.
@@ -78,11 +79,9 @@ def latency_costs(tables: Iterable[LatencyTable], space: SearchSpace) -> dict[st
     for table in tables:
         table.check(space, f"latency table {table.name}")
         cost = LatencyCost(table)
+        # Of several tables, the last one; `make_problem` then refuses the bare name.
         for name in (latency_name(table.name), LATENCY):
-            costs[name] = FreeCost(cost.predict, cost.additive, PER_MS)
-    # Two names for one table; the bare name is ambiguous with several.
-    if len(costs) > 2:
-        del costs[LATENCY]
+            costs[name] = FreeCost(cost.predict, cost.additive, NS_PER_MS)
     return costs
 
 
@@ -109,7 +108,7 @@ def make_problem(
     used |= {limit.name for limit in limits.limits} | {c.name for c in limits.constraints}
     if len(tables) > 1 and LATENCY in used:
         names = ", ".join(latency_name(table.name) for table in tables)
-        raise InputError(f"{LATENCY}: there are several latency tables; choose one: {names}")
+        raise InputError(f"{LATENCY}: there are several latency tables; choose one of {names}")
     digests = {
         name: digest(table)
         for table in tables

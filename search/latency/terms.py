@@ -42,7 +42,7 @@ def count_terms(arch: Arch, shape: BackboneShape) -> Counter[Term]:
 def list_terms(space: SearchSpace) -> list[Term]:
     """List every term that an arch of the space may have, sorted."""
     terms = {rest_term(state, space.shape)[0] for state in space.graph.levels[-1]}
-    for level in space.graph.choices():
+    for level in space.graph.list_choices():
         for state, block in level:
             terms.update(term for term, _ in block_cost(state, block, space.shape).terms)
     return sorted(terms)

@@ -36,7 +36,7 @@ def check(run: RunContext) -> None:
     FeasibleArchs(run.space, problem.budget).check(np.random.default_rng(config.seed))
     if search.storage is not None:
         check_driver(search.storage)
-    for workers in (config.evaluators(), config.retrainers()):
+    for workers in (config.search_workers(), config.retrain_workers()):
         if workers:
             # Imported here: Ray takes seconds to load.
             from search.distributed.connect import check_ray  # noqa: PLC0415

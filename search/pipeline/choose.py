@@ -139,7 +139,7 @@ def choose(
             limit = _limit(front, budget) if is_macs else best.metrics["macs"]
             choices += [
                 Choice(str(Purpose("baseline", budget, each.name)), each.arch)
-                for each in baselines(space, macs=limit)
+                for each in baselines(space, limit)
                 if each.arch is not None
             ]
         if retrain.random:

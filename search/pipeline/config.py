@@ -44,7 +44,7 @@ class SearchConfig(SearchOptions):
             default those that `tokennas profile` wrote into the run's folder.
     """
 
-    section: ClassVar[str] = "search."
+    prefix: ClassVar[str] = "search."
 
     name: str = "main"
     objectives: list[str] = field(default_factory=list)
@@ -62,14 +62,13 @@ class SearchConfig(SearchOptions):
             raise InputError(f"search.trials: must be at least 1, got {self.trials}")
         if self.seed is not None:
             check_seed(self.seed, "search.seed")
-        for key, name in [("name", self.name), *(("reuse", each) for each in self.reuse)]:
-            with naming(f"search.{key}"):
-                check_name(name)
+        with naming("search.name"):
+            check_name(self.name)
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Formats of the export, beside arch files.
+    """Formats of the export, besides arch files.
 
     Args:
         format: Files for each subnet, in its own folder with a model card: `safetensors` (which
@@ -165,7 +164,11 @@ class Config:
                 f"retrain.processes: {self.retrain.processes} for each network need Ray; set "
                 "retrain.workers, the number of networks at a time, to 1 or more"
             )
-        if self.evaluators() == 0 == self.retrainers() and self.search.ray.address is not None:
+        # Not in `SearchConfig`, which a run gives to `run_search` with the folders instead.
+        for name in self.search.reuse:
+            with naming("search.reuse"):
+                check_name(name)
+        if not (self.search_workers() or self.retrain_workers()) and self.search.ray.address:
             raise InputError(
                 f"search.ray.address: {self.search.ray.address} given without workers; set "
                 "search.workers or retrain.workers"
@@ -181,19 +184,19 @@ class Config:
         """The seed of the search, by default that of the run."""
         return self.seed if self.search.seed is None else self.search.seed
 
-    def evaluators(self) -> Literal[0] | Workers:
-        """Return the workers that evaluate, or 0 for this process."""
+    def search_workers(self) -> Workers | None:
+        """Return the workers that evaluate; None if this process does."""
         return self._workers("search", self.search)
 
-    def retrainers(self) -> Literal[0] | Workers:
-        """Return the workers that retrain, or 0 for this process."""
+    def retrain_workers(self) -> Workers | None:
+        """Return the workers that retrain; None if this process does."""
         return self._workers("retrain", self.retrain, self.retrain.processes)
 
     def _workers(
         self, section: str, config: SearchConfig | RetrainConfig, processes: int = 1
-    ) -> Literal[0] | Workers:
+    ) -> Workers | None:
         if config.workers == 0:
-            return 0
+            return None
         kind, colon, _ = self.device.partition(":")
         gpus = config.gpus_per_worker
         if kind == "cpu":
@@ -208,7 +211,7 @@ class Config:
                 f"`{kind}`, and limit the GPUs by CUDA_VISIBLE_DEVICES"
             )
         cpus = config.cpus_per_worker
-        return Workers(config.workers, cpus, gpus, self.search.ray, section, processes)
+        return Workers(config.workers, cpus, gpus, self.search.ray, f"{section}.", processes)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class RunContext:
 
     @property
     def supernet_recipe(self) -> SupernetConfig:
-        """The supernet's recipe; by default `full_epochs` is a tenth if the head is new."""
+        """The supernet's recipe; by default, a tenth are `full_epochs` if the head is new."""
         recipe = self.config.supernet
         if recipe.full_epochs is not None:
             return recipe
@@ -118,7 +118,7 @@ class RunContext:
         return load_backbone(self.config.backbone, self.task, self.config.seed)
 
     @property
-    def about(self) -> dict[str, Any]:
+    def arch_file_fields(self) -> dict[str, Any]:
         """Backbone, input and classes, in the format of arch files."""
         backbone, task = self.config.backbone, self.task
         args = {**backbone.args, "num_classes": task.outputs}
@@ -137,7 +137,7 @@ class RunContext:
         weights = self.folder.path / "supernet" / WEIGHTS
         if not self._is_trained:
             if not weights.exists():
-                raise InputError(f"{weights}: not there; train first: tokennas train CONFIG")
+                raise InputError(f"{weights}: missing; run `tokennas train CONFIG` first")
             self.open()
             self.folder.check("supernet", SUPERNET_SECTIONS)
             load_weights(self.supernet, weights)
@@ -156,7 +156,7 @@ class RunContext:
         return {"supernet": self.weights_digest, "split": digest(self.folder.path / SPLIT)}
 
     @cached_property
-    def tables(self) -> tuple[LatencyTable, ...]:
+    def latency_tables(self) -> tuple[LatencyTable, ...]:
         """The latency tables that budgets and objectives need."""
         return choose_tables(self.folder)
 
@@ -168,14 +168,14 @@ class RunContext:
     def problem_within(self, budget: str | list[str] | None) -> Problem:
         """Return the search problem with another budget."""
         objectives, directions = self.config.search.objectives, self.task.directions
-        return make_problem(self.space, objectives, budget, directions, self.tables)
+        return make_problem(self.space, objectives, budget, directions, self.latency_tables)
 
     def search_batches(self) -> Iterable[Any]:
         """Iterate over the batches of the search split, with a progress bar."""
         batches, hidden = self.data.search, not self.console.is_terminal
         return track(batches, "images", console=self.console, transient=True, disable=hidden)
 
-    def held_out(self, amp: bool) -> HeldOut:
+    def load_search_split(self, amp: bool) -> HeldOut:
         """Load the search split onto the device.
 
         Args:
@@ -222,5 +222,7 @@ def find_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError):
-        raise InputError(f"device: {name!r} is not there; give auto, cpu, cuda or cuda:N") from None
+        raise InputError(
+            f"device: {name!r} is not available; give auto, cpu, cuda or cuda:N"
+        ) from None
     return device

@@ -83,7 +83,7 @@ def load_front(run: RunContext) -> Front:
     """
     path = run.folder.search / FRONT
     if not path.exists():
-        raise InputError(f"{path}: not there; search first: tokennas search CONFIG")
+        raise InputError(f"{path}: missing; run `tokennas search CONFIG` first")
     front = Front.load(path)
     check_front(front, run.config.search)
     return front
@@ -106,7 +106,8 @@ def write_arch(
         "version": version("tokennas"),
         **origin,
     }
-    save_arch(arch, path, shape=run.space.shape, **run.about, metrics=metrics, origin=full_origin)
+    fields = run.arch_file_fields
+    save_arch(arch, path, shape=run.space.shape, **fields, metrics=metrics, origin=full_origin)
 
 
 def _write_front(run: RunContext, front: Front, target: Path) -> list[NamedArch]:

@@ -33,13 +33,13 @@ def render_subnet_card(
     checks: Mapping[str, Check],
     source: str,
 ) -> str:
-    """Render the model card of a subnet, with measured values only.
+    """Render the model card of a subnet; each of its figures says how it was obtained.
 
     Args:
         name: Name of the network.
         file: Its arch file.
         config: Config of the run.
-        search_images: Images of the search split.
+        search_images: Number of images of the search split.
         checks: Comparison of each file's outputs with the subnet's, by format.
         source: Source of the weights: `supernet`, or the file beside the arch file.
     """
@@ -73,7 +73,7 @@ def render_portfolio_card(name: str, front: Front, config: Config, search_images
         name: Name of the portfolio.
         front: The front of its subnets.
         config: Config of the run.
-        search_images: Images of the search split, on which the front was measured.
+        search_images: Number of images of the search split, on which the front was measured.
     """
     rows = front.rows()
     columns = [key for key in rows[0] if key != "trial"]
@@ -110,6 +110,7 @@ def _render(
             pipeline_tag=task.pipeline_tag,
             tags=list(dict.fromkeys([task.pipeline_tag, library, "tokennas"])),
             datasets=[dataset.removeprefix("hfds/")] if dataset.startswith("hfds/") else None,
+            # Alone, it would be a key that the Hub does not know.
             model_name=name if results else None,
             eval_results=results or None,
         ),

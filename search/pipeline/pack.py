@@ -87,7 +87,7 @@ class Packer:
             )
         record = _claim(folder, subnet, source)
         # The run's backbone, input and classes fill in for missing ones of the arch file.
-        values = {key: getattr(file, key) or value for key, value in run.about.items()}
+        values = {key: getattr(file, key) or value for key, value in run.arch_file_fields.items()}
         assert subnet.arch is not None
         file = replace(file, arch=subnet.arch, **values)
         if record.source == SUPERNET and file.origin.get("supernet") != run.weights_digest:
@@ -119,7 +119,7 @@ class Packer:
             InputError: See `save_portfolio`.
         """
         run, images = self.run, self.images[:PORTFOLIO_CHECK_IMAGES]
-        checks = save_portfolio(run.supernet, front, folder, run.about, images)
+        checks = save_portfolio(run.supernet, front, folder, run.arch_file_fields, images)
         name, count = f"{run.folder.path.name}-{folder.name}", len(run.data.search_indices)
         write_text(folder / CARD, render_portfolio_card(name, front, run.config, count))
         if checks:

@@ -108,8 +108,8 @@ def retrain(run: RunContext, archs: list[str]) -> Retrained:
 
 def _retrain_all(run: RunContext, folders: Mapping[Choice, Path]) -> dict[str, str]:
     """Retrain choices, in sequence or on workers; return the reasons for failures by name."""
-    workers = run.config.retrainers()
-    if workers == 0 or not folders:
+    workers = run.config.retrain_workers()
+    if workers is None or not folders:
         reasons = {each.name: try_retrain(run, each, folder) for each, folder in folders.items()}
     else:
         # Imported here: Ray takes seconds to load.
@@ -119,7 +119,7 @@ def _retrain_all(run: RunContext, folders: Mapping[Choice, Path]) -> dict[str, s
             LongJob(
                 choice.name,
                 run=partial(try_retrain, run, choice, folder),
-                run_share=partial(retrain_share, run, choice, folder),
+                run_rank=partial(retrain_rank, run, choice, folder),
                 store_failure=partial(store_failure, folder),
                 progress=partial(count_epochs, folder),
                 total=run.config.retrain.epochs,
@@ -152,20 +152,20 @@ def count_epochs(folder: Path) -> int:
 def try_retrain(run: RunContext, choice: Choice, folder: Path) -> str | None:
     """Retrain a choice in this process; return the reason for a failure, or None."""
     try:
-        retrain_share(run, choice, folder)
+        retrain_rank(run, choice, folder)
     except Exception as error:
         # One failure must not end the retraining of the others.
         return format_error(error)
     return None
 
 
-def retrain_share(run: RunContext, choice: Choice, folder: Path) -> None:
+def retrain_rank(run: RunContext, choice: Choice, folder: Path) -> None:
     """Retrain a choice together with the other processes of torch's process group, if any.
 
     The reason for a failure is stored in the folder.
 
     Raises:
-        InputError: This process failed, or another one, source rank the message names.
+        InputError: This process failed, or another one, whose rank the message names.
         KeyboardInterrupt: All processes were asked to stop, and have written a checkpoint.
     """
     processes = Processes.current()
@@ -202,7 +202,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         run.data.train,
         task=run.task,
         recipe=recipe,
-        held_out=run.held_out(recipe.amp) if is_main else None,
+        held_out=run.load_search_split(recipe.amp) if is_main else None,
         teacher=extract(run.supernet, run.space.largest()) if recipe.distill else None,
         folder=folder,
         seed=run.config.seed,

@@ -38,7 +38,7 @@ class RunEvaluator:
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images into an evaluator."""
         run = self.run.load_trained()
-        return SupernetEvaluator(run.supernet, run.held_out(run.config.supernet.amp))
+        return SupernetEvaluator(run.supernet, run.load_search_split(run.config.supernet.amp))
 
     def __reduce__(self) -> tuple[Any, ...]:
         run = self.run.load_trained()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -24,7 +24,6 @@ from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import describe_leads
 from search.problem.problem import Problem
 from search.run import run_search
-from search.study.options import SearchOptions
 from search.study.samplers import parse_sampler
 from search.study.session import OnProgress, Progress
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
@@ -43,7 +42,7 @@ def search(run: RunContext) -> Front:
     """
     config, console = run.config.search, run.console
     sampler = parse_sampler({"name": config.sampler, **config.sampler_args})
-    tables = run.load_trained().tables
+    tables = run.load_trained().latency_tables
     for table in tables:
         print_line(console, f"latency_ms@{table.name}: {table.conditions}; {table.error}")
         if table.error is not None and table.error.large:
@@ -99,15 +98,14 @@ def run_supernet_search(
         options: Search options that differ from the config's.
         values: Other arguments of `run_search`.
     """
-    config, workers = run.config.search, run.config.evaluators()
-    config_options = {field.name: getattr(config, field.name) for field in fields(SearchOptions)}
-    gpus = None if workers == 0 else workers.gpus
+    config, workers = run.config.search, run.config.search_workers()
+    gpus = None if workers is None else workers.gpus
     return run_search(
         make_evaluate=RunEvaluator(run),
         problem=problem,
         seed=run.config.search_seed,
         origin=run.origin,
-        options=SearchOptions(**{**config_options, "gpus_per_worker": gpus, **options}),
+        options=replace(config, gpus_per_worker=gpus, **options),
         **values,
     )
 

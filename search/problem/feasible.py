@@ -15,7 +15,7 @@ from space.counting.graph import list_archs
 from space.space import SearchSpace
 from space.utils.errors import InputError
 
-MOST_LISTED = 20_000
+MAX_LISTED = 20_000
 QUICK_DRAWS = 1_000
 MAX_DRAWS = 10_000
 
@@ -27,7 +27,7 @@ class FeasibleArchs:
         self.space = space
         self.budget = budget
         # Draws before the archs are listed; those of a small space are listed at once.
-        self._quick_draws = 0 if space.size() <= MOST_LISTED else QUICK_DRAWS
+        self._quick_draws = 0 if space.size() <= MAX_LISTED else QUICK_DRAWS
 
     def check(self, rng: np.random.Generator) -> None:
         """Refuse budgets that no arch meets, before anything is evaluated.
@@ -73,7 +73,7 @@ class FeasibleArchs:
     def listed(self) -> list[tuple[str, Arch]] | None:
         """Identities and archs inside the budget; None if they are too many to enumerate."""
         limits = [(limit.additive, limit.ceiling) for limit in self.budget.limits if limit.additive]
-        archs = list_archs(self.space.graph, limits, MOST_LISTED)
+        archs = list_archs(self.space.graph, limits, MAX_LISTED)
         if archs is None:
             return None
         return [(self.space.identity(arch), arch) for arch in archs if self.budget.inside(arch)]

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 # With 64 groups the standard error has an error of 9 % itself. With fewer images, each is a group.
 GROUPS = 64
 DIGITS = 6
-MOST_IMAGES = 1 << 53
+MAX_IMAGES = 1 << 53
 INSIGNIFICANT = "≈"
 
 
@@ -70,7 +70,7 @@ def read_groups(value: object) -> dict[str, GroupMeans]:
     for name, each in value.items() if isinstance(value, Mapping) else ():
         match each:
             case [int(images), list(means)] if all(isinstance(mean, float) for mean in means):
-                if 0 < images < MOST_IMAGES:
+                if 0 < images < MAX_IMAGES:
                     groups[str(name)] = GroupMeans(images, tuple(means))
     return groups
 

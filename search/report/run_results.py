@@ -81,9 +81,9 @@ def read_run(run: Path, name: str) -> RunResults:
     config = read_values(run / CONFIG)
     score = choose_score(search.front) if search else task_score(config)
     if not config:
-        missing.append("config.yaml is not there: the run is known only in part.")
+        missing.append("config.yaml is missing: the run is known only in part.")
     if not training:
-        missing.append("supernet/log.jsonl is not there: no training curves.")
+        missing.append("supernet/log.jsonl is missing: no training curves.")
     if search is not None:
         networks = mark_outdated(networks, search.front)
         search_config = config | read_values(run / "search" / name / CONFIG)
@@ -116,7 +116,7 @@ def _read_searches(
     folder = run / "search"
     names = find_searches(folder)
     if name not in names:
-        return None, [], [f"search/{name} is not there: no front, no hypervolume."]
+        return None, [], [f"search/{name} is missing: no front, no hypervolume."]
     search = read_search(folder / name)
     missing = []
     if not search.ended:

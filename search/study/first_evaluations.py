@@ -10,7 +10,7 @@ from search.problem.evaluation import Record
 from search.study.storage import Store
 from space.utils.errors import InputError
 
-MOST_FAILURES = 10
+MAX_FAILURES = 10
 
 
 class FirstEvaluations:
@@ -51,12 +51,12 @@ class FirstEvaluations:
         if record.error is None or self._succeeded_now or (retried and self.succeeded):
             return
         self._errors.append(record.error)
-        if len(self._errors) < MOST_FAILURES:
+        if len(self._errors) < MAX_FAILURES:
             return
         if not self.succeeded:
-            raise _all_failed_error(f"first {MOST_FAILURES}", self._errors[0])
+            raise _all_failed_error(f"first {MAX_FAILURES}", self._errors[0])
         raise InputError(
-            f"the first {MOST_FAILURES} evaluations of this run failed, the first with "
+            f"the first {MAX_FAILURES} evaluations of this run failed, the first with "
             f"{self._errors[0]}; the same command goes on after them, and with "
             "search.retry_failed it tries them again"
         )

@@ -42,13 +42,13 @@ def repair(path: Path) -> str | None:
     return f"{path}: the last {size - end} bytes were cut off, half written" if end < size else None
 
 
-def read_storage(path: Path) -> JournalStorage:
-    """Open the journal to read, even while another process writes it."""
+def open_for_reading(path: Path) -> JournalStorage:
+    """Open the journal for reading, even while another process writes to it."""
     return JournalStorage(JournalFileBackend(str(path.absolute())))
 
 
-def write_storage(path: Path) -> JournalStorage:
-    """Open the journal to add finished trials."""
+def open_for_writing(path: Path) -> JournalStorage:
+    """Open the journal for adding finished trials."""
     return JournalStorage(_LightBackend(str(path.absolute())))
 
 

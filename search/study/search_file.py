@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from search.study.options import without_password
 from search.study.search import Search
 from search.utils.plain_values import differences, plain
 from space.shape import BackboneShape
@@ -97,7 +98,7 @@ class SearchFile:
             {name: each.text() for name, each in values["latency"].entries().items()},
             None if functions.value is None else tuple(each.text() for each in functions.items()),
             None if directions.value is None else directions.value,
-            values["storage"].text(),
+            without_password(values["storage"].text()),
             values["study"].text(),
         )
 

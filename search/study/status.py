@@ -30,9 +30,9 @@ PROGRESS_FIELDS = ("done", "total", "failed", "rate", "objective", "workers", "l
 WRITE_SECONDS = 2.0
 # On another host the driver's process cannot be checked, only the age of its file.
 SILENT_SECONDS = 30.0
-MOST_COUNT = 1 << 62
+MAX_COUNT = 1 << 62
 # A PID of 0 or less would signal process groups; a greater one the kernel does not have.
-MOST_PID = (1 << 31) - 1
+MAX_PID = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -131,17 +131,17 @@ def read_status(folder: Path) -> Status:
     )
     best, workers, ended = (values[name] for name in ("best", "workers", "ended"))
     return Status(
-        pid=values["pid"].integer(least=1, most=MOST_PID),
+        pid=values["pid"].integer(least=1, most=MAX_PID),
         host=values["host"].text(),
         time=values["time"].number(),
-        done=values["done"].integer(most=MOST_COUNT),
-        total=values["total"].integer(least=1, most=MOST_COUNT),
-        failed=values["failed"].integer(most=MOST_COUNT),
+        done=values["done"].integer(most=MAX_COUNT),
+        total=values["total"].integer(least=1, most=MAX_COUNT),
+        failed=values["failed"].integer(most=MAX_COUNT),
         rate=values["rate"].number(),
         objective=values["objective"].text(),
         best=None if best.value is None else best.number(least=-math.inf),
-        workers=None if workers.value is None else workers.integer(most=MOST_COUNT),
-        leased=values["leased"].integer(most=MOST_COUNT),
+        workers=None if workers.value is None else workers.integer(most=MAX_COUNT),
+        leased=values["leased"].integer(most=MAX_COUNT),
         ended=None if ended.value is None else ended.text(),
     )
 

@@ -1,7 +1,7 @@
 """Durable storage of a search: one Optuna trial for each finished evaluation.
 
-In Optuna's own formats, which optuna-dashboard opens: a journal file in the search's folder, or any
-database that Optuna supports. There is one writer.
+In Optuna's own formats, which optuna-dashboard opens: a journal file in the search's folder, or a
+database of those in `search.study.options`. Only one process at a time writes to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.database import add_trial, convert_open_errors, open_database
-from search.study.journal import read_storage, repair, write_storage
+from search.study.journal import open_for_reading, open_for_writing, repair
 from search.study.options import without_password
 from search.study.samplers import silence_optuna
 from search.study.search import Search
@@ -29,7 +29,7 @@ from space.utils.errors import InputError, one_line
 from space.utils.signals import defer_signals
 
 JOURNAL = "journal.log"
-FINISHED = (TrialState.COMPLETE, TrialState.FAIL)
+STORED_STATES = (TrialState.COMPLETE, TrialState.FAIL)  # a search prunes no trials
 
 
 class Store:
@@ -64,22 +64,23 @@ class Store:
                 with file_errors(journal):
                     note = repair(journal)
                     self.notes += [note] if note else []
-                    self._read(read_storage(journal), name)
-                    update_description(folder, old, new, bool(self.trials))
-                    # An interrupt inside Optuna's lock would surface as an error of its own.
+                    self._read(open_for_reading(journal), name)
+                    update_description(folder, old, new, has_results=not self._is_empty)
+                    # Optuna would wrap an interrupt that is raised while it holds its lock.
                     with defer_signals():
-                        self._study = self._create(write_storage(journal), name, search)
+                        self._study = self._open_study(open_for_writing(journal), name, search)
             else:
                 database = open_database(url, name, search.driver)
                 stack.callback(database.engine.dispose)
                 self._read(database, name)
-                update_description(folder, old, new, bool(self.trials))
-                self._study = self._create(database, name, search)
+                update_description(folder, old, new, has_results=not self._is_empty)
+                self._study = self._open_study(database, name, search)
             self._opened = stack.pop_all()
 
     def _read(self, storage: BaseStorage, name: str) -> None:
         """Read the stored trials, without those whose metrics are estimates."""
         stored = _get_trials(storage, name)
+        self._is_empty = not stored
         self.trials = [trial for trial in stored if not is_estimate(trial)]
         if left_out := len(stored) - len(self.trials):
             self.notes.append(
@@ -87,12 +88,12 @@ class Store:
                 "stopped them early (search.racing): their metrics are estimates"
             )
 
-    def _create(self, storage: BaseStorage, name: str, search: Search) -> optuna.Study:
-        """Open the study to write to; one without trials is recreated with the objectives."""
+    def _open_study(self, storage: BaseStorage, name: str, search: Search) -> optuna.Study:
+        """Open the study for writing; one without trials is recreated for other objectives."""
         objectives = search.problem.objectives
         names = [objective.name for objective in objectives]
         with silence_optuna():
-            if not self.trials:
+            if self._is_empty:
                 with suppress(KeyError):
                     optuna.delete_study(study_name=name, storage=storage)
             study = optuna.create_study(
@@ -125,7 +126,7 @@ class Store:
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:
-    """Read a search's finished trials from its journal, even while another process writes it.
+    """Read a search's finished trials from its journal, even while another process writes to it.
 
     Raises:
         InputError: There is no journal, or it cannot be read.
@@ -135,7 +136,7 @@ def read_trials(folder: Path) -> list[FrozenTrial]:
         raise InputError(f"{journal}: there is no such file")
     # Optuna may raise any error on entries that are not its own.
     with convert_open_errors(str(journal)):
-        storage = read_storage(journal)
+        storage = open_for_reading(journal)
         names = [study.study_name for study in storage.get_all_studies()]
         trials = _get_trials(storage, names[0]) if names else []
         return [trial for trial in trials if not is_estimate(trial)]
@@ -147,4 +148,4 @@ def _get_trials(storage: BaseStorage, name: str) -> list[FrozenTrial]:
             study = optuna.load_study(study_name=name, storage=storage)
         except KeyError:
             return []
-    return study.get_trials(deepcopy=False, states=FINISHED)
+    return study.get_trials(deepcopy=False, states=STORED_STATES)

@@ -27,7 +27,7 @@ from space.utils.errors import InputError
 
 # Maximum patience after a uniform draw, until the sampler proposes a new arch: near the end of a
 # small space every evaluation would otherwise cost as many asks as the first.
-MOST_AFTER_DRAW = 10
+MAX_AFTER_DRAW = 10
 
 
 @dataclass
@@ -197,7 +197,7 @@ class Study:
         if drawn is None:
             return None
         self.counts.drawn += 1
-        self._patience = min(MOST_AFTER_DRAW, self._sampler.patience)
+        self._patience = min(MAX_AFTER_DRAW, self._sampler.patience)
         return self._give_out(self._make_job(drawn, "uniform"))
 
     def _make_job(self, arch: Arch, source: Source = "initial") -> Job:

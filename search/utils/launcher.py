@@ -17,7 +17,7 @@ T = TypeVar("T")
 # First port for SLURM jobs, and number of ports that they are spread over.
 PORTS = 20_000
 # Others wait while rank 0 evaluates. A process that dies closes its connections at once.
-TIMEOUT = timedelta(hours=2)
+GROUP_TIMEOUT = timedelta(hours=2)
 
 
 class SharedError(InputError):
@@ -84,7 +84,7 @@ def first_host(nodes: str) -> str:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join torch's process group for the block, if a launcher started this process.
+    """Join torch's process group inside the context, if a launcher started this process.
 
     Raises:
         ProcessError: An `InputError` raised in this process alone, with its rank.
@@ -107,7 +107,7 @@ def process_group() -> Iterator[None]:
         init_method="env://" if is_torchrun else f"tcp://{environment.address}",
         rank=environment.rank,
         world_size=environment.world_size,
-        timeout=TIMEOUT,
+        timeout=GROUP_TIMEOUT,
     )
     try:
         yield

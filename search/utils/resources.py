@@ -59,7 +59,7 @@ class Workers:
         gpus: GPUs of each process: a whole number, or 1/k, without isolated memory. None to share
             the cluster's GPUs evenly.
         ray: The Ray cluster.
-        section: Section of the config, for messages.
+        prefix: Prefix of the option names in errors, such as `search.`.
         processes: Number of data-parallel processes of each worker.
     """
 
@@ -67,26 +67,26 @@ class Workers:
     cpus: float = 1.0
     gpus: float | None = None
     ray: RayConfig = field(default_factory=RayConfig)
-    section: str = "search"
+    prefix: str = ""
     processes: int = 1
 
     def __post_init__(self) -> None:
         if not is_integer(self.count) or self.count < 1:
             raise InputError(
-                f"{self.section}.workers: must be an integer of at least 0, got {shown(self.count)}"
+                f"{self.prefix}workers: must be an integer of at least 0, got {shown(self.count)}"
             )
         if not 0 <= self.cpus < math.inf:
-            raise InputError(f"{self.section}.cpus_per_worker: must be at least 0, got {self.cpus}")
+            raise InputError(f"{self.prefix}cpus_per_worker: must be at least 0, got {self.cpus}")
         gpus = self.gpus or 0.0
         number = 1 / gpus if 0 < gpus < 1 else gpus
         if not 0 <= number < math.inf or not math.isclose(number, round(number), rel_tol=1e-3):
             raise InputError(
-                f"{self.section}.gpus_per_worker: must be 1/k such as 0.5 or 0.25, or a whole "
+                f"{self.prefix}gpus_per_worker: must be 1/k such as 0.5 or 0.25, or a whole "
                 f"number, got {self.gpus}"
             )
         if self.processes > 1 and 0 < gpus < 1:
             raise InputError(
-                f"{self.section}.gpus_per_worker: must be at least 1 with {self.processes} "
+                f"{self.prefix}gpus_per_worker: must be at least 1 with {self.processes} "
                 f"processes, which cannot share a GPU, got {self.gpus}"
             )
 

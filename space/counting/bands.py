@@ -62,7 +62,7 @@ class Bands:
         self.costs = graph.edge_costs(cost)
         self.rests = [cost.rest(state) for state in graph.levels[-1]]
         self.low = graph.fold(self.rests, least_sum, self.costs)[0][0]
-        self.high = graph.fold(self.rests, lambda ways: max(map(sum, ways)), self.costs)[0][0]
+        self.high = graph.fold(self.rests, lambda pairs: max(map(sum, pairs)), self.costs)[0][0]
         # Counts beyond 64 bits are Python integers, exact but larger, so there are fewer buckets.
         small = graph.size < 1 << 63
         self._dtype: type = np.int64 if small else object
@@ -134,14 +134,14 @@ class Bands:
         for level, costs, after in zip(
             self.graph.edges, self.costs, self._histograms[1:], strict=True
         ):
-            for edge, price in zip(level[node], costs[node], strict=True):
-                bucket = price // self.width
+            for edge, edge_cost in zip(level[node], costs[node], strict=True):
+                bucket = edge_cost // self.width
                 count = after[edge.to].between(low - bucket, high - bucket)
                 if rank < count:
                     break
                 rank -= count
             blocks.append(edge.block)
-            low, high, cost, node = low - bucket, high - bucket, cost + price, edge.to
+            low, high, cost, node = low - bucket, high - bucket, cost + edge_cost, edge.to
         return Arch(tuple(blocks)), cost + self.rests[node]
 
     def _clip(self, low: float, high: float) -> tuple[float, float]:
@@ -164,8 +164,8 @@ class Bands:
         ends = [Histogram(rest // self.width, one) for rest in self.rests]
         return self.graph.fold(ends, self._merge, self.costs)
 
-    def _merge(self, ways: list[tuple[int, Histogram]]) -> Histogram:
-        parts = [(after.first + price // self.width, after.below) for price, after in ways]
+    def _merge(self, pairs: list[tuple[int, Histogram]]) -> Histogram:
+        parts = [(after.first + cost // self.width, after.below) for cost, after in pairs]
         first = min(start for start, _ in parts)
         last = max(start + len(below) for start, below in parts)
         below: Array = np.zeros(last - first, dtype=self._dtype)

@@ -15,7 +15,7 @@ import numpy as np
 from space.arch import Arch, BlockArch
 from space.counting.graph import EdgeCosts, Graph, integer_below
 
-MOST_SUMS = 4_000_000  # limits memory
+MAX_SUMS = 4_000_000  # limits memory
 
 Array = np.ndarray[Any, Any]
 # The edges of each node of a level: block, cost, and the node that they lead to.
@@ -56,12 +56,12 @@ class ExactSums:
     def build(
         cls, graph: Graph, costs: EdgeCosts, rests: list[int], dtype: type
     ) -> ExactSums | None:
-        """Compute both halves; None if they have more than MOST_SUMS sums.
+        """Compute both halves; None if they have more than MAX_SUMS sums.
 
         `rests` has the cost outside the blocks by last node; `dtype` is that of the counts.
         """
         one: Array = np.ones(1, dtype=dtype)
-        depth, remaining = len(graph.edges), MOST_SUMS
+        depth, remaining = len(graph.edges), MAX_SUMS
         heads = [Level([Sums(np.zeros(1, dtype=np.int64), one)], [])]
         tails = [Level([Sums(np.array([rest], dtype=np.int64), one) for rest in rests], [])]
         while len(heads) + len(tails) < depth + 2:
@@ -71,7 +71,7 @@ class ExactSums:
             else:
                 half, edges = tails, _list_edges(graph, costs, depth - len(tails), backwards=False)
             before = half[-1].sums
-            sums = [_merge([(price, before[to]) for _, price, to in each]) for each in edges]
+            sums = [_merge([(cost, before[to]) for _, cost, to in each]) for each in edges]
             half.append(Level(sums, edges))
             remaining -= half[-1].size
             if remaining < 0:
@@ -116,9 +116,9 @@ def _list_edges(graph: Graph, costs: EdgeCosts, i: int, backwards: bool) -> Edge
     """List the edges between levels i and i + 1 by node of level i; of i + 1 if `backwards`."""
     edges: Edges = [[] for _ in graph.levels[i + backwards]]
     for source, pair in enumerate(zip(graph.edges[i], costs[i], strict=True)):
-        for edge, price in zip(*pair, strict=True):
+        for edge, edge_cost in zip(*pair, strict=True):
             start, end = (edge.to, source) if backwards else (source, edge.to)
-            edges[start].append((edge.block, price, end))
+            edges[start].append((edge.block, edge_cost, end))
     return edges
 
 
@@ -127,9 +127,9 @@ def _draw(rng: np.random.Generator, half: list[Level], node: int, total: int) ->
     blocks: list[BlockArch] = []
     for level, before in pairwise(reversed(half)):
         options = [
-            (count, block, to, total - price)
-            for block, price, to in level.edges[node]
-            if (count := _count_sum(before.sums[to], total - price))
+            (count, block, to, total - edge_cost)
+            for block, edge_cost, to in level.edges[node]
+            if (count := _count_sum(before.sums[to], total - edge_cost))
         ]
         counts = np.array([option[0] for option in options], dtype=object)
         _, block, node, total = options[_locate(counts, integer_below(rng, counts.sum()))]
@@ -137,10 +137,10 @@ def _draw(rng: np.random.Generator, half: list[Level], node: int, total: int) ->
     return blocks
 
 
-def _merge(ways: list[tuple[int, Sums]]) -> Sums:
+def _merge(pairs: list[tuple[int, Sums]]) -> Sums:
     """Merge the sums of a node's edges, (cost, sums of the other end) each."""
-    values = np.concatenate([sums.values + price for price, sums in ways])
-    counts = np.concatenate([sums.counts for _, sums in ways])
+    values = np.concatenate([sums.values + cost for cost, sums in pairs])
+    counts = np.concatenate([sums.counts for _, sums in pairs])
     order = np.argsort(values, kind="stable")
     values = values[order]
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))

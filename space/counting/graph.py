@@ -1,7 +1,8 @@
 """The space as a layered graph: an arch is a path, a state is a node.
 
 Dynamic programming over it counts archs exactly and samples them exactly uniformly: prefixes that
-lead to the same state have the same continuations.
+lead to the same state have the same continuations. Archs have an order, "gene order": by the choice
+of block 0, then of block 1 and so on, each in the order of `space.operators.walk.block_choices`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from space.arch import Arch, BlockArch
 from space.cost import AdditiveCost
 from space.state import State
 
-MOST_VISITS = 400_000  # limits the time of `list_archs`
+MAX_VISITS = 400_000  # limits the time of `list_archs`
 
 T = TypeVar("T")
 # The cost of each edge, in the order of `Graph.edges`.
 EdgeCosts = list[list[tuple[int, ...]]]
 # Computes the value of a node from the (cost, value of the target) pairs of its edges.
-Join = Callable[[list[tuple[int, T]]], T]
+Combine = Callable[[list[tuple[int, T]]], T]
 
 
 class Edge(NamedTuple):
@@ -45,22 +46,23 @@ class Graph:
     def __init__(self, levels: list[list[State]], edges: list[list[tuple[Edge, ...]]]) -> None:
         self.levels = levels
         self.edges = edges
+        # With costs of zero, the sum of a node's pairs is the sum of the counts of its targets.
         zeros = [[(0,) * len(each) for each in level] for level in edges]
-        self.counts = self.fold([1] * len(levels[-1]), lambda ways: sum(map(sum, ways)), zeros)
+        self.counts = self.fold([1] * len(levels[-1]), lambda pairs: sum(map(sum, pairs)), zeros)
 
     @classmethod
     def build(
         cls,
         first: State,
         depth: int,
-        choices: Callable[[int, State], Iterable[tuple[BlockArch, State]]],
+        expand: Callable[[int, State], Iterable[tuple[BlockArch, State]]],
     ) -> Graph:
         """Build the graph of all archs.
 
         Args:
             first: The state before block 0.
             depth: Number of blocks.
-            choices: Function from block and state to (choice, state after it) in gene order.
+            expand: Function from block and state to (choice, state after it) in gene order.
         """
         levels, edges = [[first]], []
         for i in range(depth):
@@ -69,7 +71,7 @@ class Graph:
                 [
                     tuple(
                         Edge(block, index.setdefault(after, len(index)))
-                        for block, after in choices(i, state)
+                        for block, after in expand(i, state)
                     )
                     for state in levels[i]
                 ]
@@ -105,14 +107,14 @@ class Graph:
         counts = Graph(self.levels, edges).counts
         nodes = [{state: node for node, state in enumerate(level)} for level in self.levels]
 
-        def choices(k: int, state: State) -> Iterator[tuple[BlockArch, State]]:
+        def expand(k: int, state: State) -> Iterator[tuple[BlockArch, State]]:
             for edge in edges[k][nodes[k][state]]:
                 if counts[k + 1][edge.to]:
                     yield edge.block, self.levels[k + 1][edge.to]
 
-        return Graph.build(self.levels[0][0], len(edges), choices)
+        return Graph.build(self.levels[0][0], len(edges), expand)
 
-    def choices(self) -> list[list[tuple[State, BlockArch]]]:
+    def list_choices(self) -> list[list[tuple[State, BlockArch]]]:
         """List the (state, choice) pairs that are possible in each block."""
         return [
             [(state, edge.block) for state, edges in zip(*pair, strict=True) for edge in edges]
@@ -129,24 +131,24 @@ class Graph:
             for states, level in zip(self.levels, self.edges, strict=False)
         ]
 
-    def fold(self, ends: Sequence[T], join: Join[T], costs: EdgeCosts) -> list[list[T]]:
+    def fold(self, ends: Sequence[T], combine: Combine[T], costs: EdgeCosts) -> list[list[T]]:
         """Compute a value of every node from those of the nodes after it.
 
         Args:
             ends: Values of the last level.
-            join: Function from the (cost, target value) pairs of a node's edges to its value.
+            combine: Function from the (cost, target value) pairs of a node's edges to its value.
             costs: The cost of each edge.
 
         Returns:
             The values by level and node.
         """
         values = [list(ends)]
-        for level, prices in zip(reversed(self.edges), reversed(costs), strict=True):
-            ways = [
-                [(price, values[-1][edge.to]) for edge, price in zip(*pair, strict=True)]
-                for pair in zip(level, prices, strict=True)
+        for level in zip(reversed(self.edges), reversed(costs), strict=True):
+            pairs = [
+                [(cost, values[-1][edge.to]) for edge, cost in zip(*node, strict=True)]
+                for node in zip(*level, strict=True)
             ]
-            values.append(list(map(join, ways)))
+            values.append(list(map(combine, pairs)))
         return values[::-1]
 
     def cheapest(self, cost: AdditiveCost) -> Arch:
@@ -155,17 +157,17 @@ class Graph:
         least = self.fold([cost.rest(state) for state in self.levels[-1]], least_sum, costs)
         node, blocks = 0, []
         for i, level in enumerate(self.edges):
-            for price, edge in zip(costs[i][node], level[node], strict=True):
-                if price + least[i + 1][edge.to] == least[i][node]:
+            for edge_cost, edge in zip(costs[i][node], level[node], strict=True):
+                if edge_cost + least[i + 1][edge.to] == least[i][node]:
                     break
             blocks.append(edge.block)
             node = edge.to
         return Arch(tuple(blocks))
 
 
-def least_sum(ways: list[tuple[int, int]]) -> int:
-    """Return the least cost of a node's continuations; a `Join`."""
-    return min(map(sum, ways))
+def least_sum(pairs: list[tuple[int, int]]) -> int:
+    """Return the least cost of a node's continuations; for `Graph.fold`."""
+    return min(map(sum, pairs))
 
 
 def list_archs(
@@ -186,8 +188,8 @@ def list_archs(
     """
     costs = [graph.edge_costs(cost) for cost, _ in limits]
     floors = [
-        graph.fold([cost.rest(state) for state in graph.levels[-1]], least_sum, prices)
-        for (cost, _), prices in zip(limits, costs, strict=True)
+        graph.fold([cost.rest(state) for state in graph.levels[-1]], least_sum, edge_costs)
+        for (cost, _), edge_costs in zip(limits, costs, strict=True)
     ]
     archs: list[Arch] = []
     # Nodes, the blocks that lead there, and what those leave of each limit.
@@ -195,7 +197,7 @@ def list_archs(
     stack.append((0, (), tuple(limit for _, limit in limits)))
     visits = 0
     while stack:
-        node, blocks, rests = stack.pop()
+        node, blocks, remaining = stack.pop()
         level = len(blocks)
         visits += 1
         if level == len(graph.edges):
@@ -203,12 +205,12 @@ def list_archs(
         else:
             for k, edge in enumerate(graph.edges[level][node]):
                 after = tuple(
-                    rest - prices[level][node][k] for rest, prices in zip(rests, costs, strict=True)
+                    left - each[level][node][k] for left, each in zip(remaining, costs, strict=True)
                 )
                 floor = (each[level + 1][edge.to] for each in floors)
-                if all(rest >= least for rest, least in zip(after, floor, strict=True)):
+                if all(left >= least for left, least in zip(after, floor, strict=True)):
                     stack.append((edge.to, (*blocks, edge.block), after))
-        if len(archs) > most or visits > MOST_VISITS:
+        if len(archs) > most or visits > MAX_VISITS:
             return None
     return archs
 

@@ -37,7 +37,7 @@ class Axis(ABC):
     @property
     @abstractmethod
     def choices(self) -> tuple[Any, ...]:
-        """The choices beside the plain one, in gene order."""
+        """The choices other than the plain one, in gene order."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the fields without cached properties."""
@@ -206,7 +206,7 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     # --- genes and baselines
 
     def gene_choices(self, axis: AxisT, possible: Iterable[ChoiceT]) -> Iterable[ChoiceT]:
-        """Return the choices of a block's gene beside the plain one.
+        """Return the choices of a block's gene other than the plain one.
 
         Args:
             axis: The axis of the space.

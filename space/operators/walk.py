@@ -132,7 +132,7 @@ def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[
 def _allowed_choices(
     i: int, operator: Operator[Any, Any], tokens: Tokens, counter: Any, axis: Axis | None
 ) -> Iterator[Any]:
-    """Yield the canonical choices of an axis, beside the plain one, that block `i` may make."""
+    """Yield the canonical choices of an axis, other than the plain one, that block `i` may make."""
     distinct = {operator.plain}
     for listed in axis.choices if axis is not None and i in axis.blocks else ():
         choice = operator.canonical(tokens, counter, listed, axis)

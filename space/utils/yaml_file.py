@@ -15,16 +15,16 @@ import yaml
 from space.utils.atomic import file_errors, replacing
 from space.utils.errors import InputError, cut, one_line, printable, shown
 
-MOST_BYTES = 1 << 20
-MOST_DEPTH = 40
-MOST_VALUES = 100_000
-MOST_DIGITS = 32
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 40
+MAX_VALUES = 100_000
+MAX_DIGITS = 32
 
 # libyaml's parser, if PyYAML was built with it, is fifty times faster.
 Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dumper: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-TOO_DEEP = f"nested deeper than {MOST_DEPTH} levels"
+TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 TAG = "tag:yaml.org,2002:"
 
@@ -61,12 +61,12 @@ def read_yaml(path: str | Path) -> Document:
     """
     path = Path(path)
     with file_errors(path, "read"), path.open("rb") as file:
-        return _parse(path, file.read(MOST_BYTES + 1))
+        return _parse(path, file.read(MAX_BYTES + 1))
 
 
 def _parse(path: Path, raw: bytes) -> Document:
-    if len(raw) > MOST_BYTES:
-        raise InputError(f"{path}: larger than {MOST_BYTES >> 20} MiB, which no such file is")
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB, which no such file is")
     try:
         text = raw.decode("utf-8")
         check_size(path, text)
@@ -129,8 +129,8 @@ def check_size(path: Path | str, text: str) -> None:
         for count, event in enumerate(yaml.parse(text, Loader=Loader)):
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > MOST_DEPTH or count > MOST_VALUES:
-                reason = TOO_DEEP if depth > MOST_DEPTH else f"more than {MOST_VALUES:,} values"
+            if depth > MAX_DEPTH or count > MAX_VALUES:
+                reason = TOO_DEEP if depth > MAX_DEPTH else f"more than {MAX_VALUES:,} values"
                 line = event.start_mark.line + 1  # type: ignore[union-attr]
                 raise InputError(f"{path}:{line}: {reason}")
     except yaml.MarkedYAMLError as error:
@@ -153,7 +153,7 @@ class _Constructor:
         lines.setdefault(place, node.start_mark.line + 1)
         # A node counts at each alias too, which limits the expansion of aliases; the depth limits
         # nodes that contain themselves.
-        if len(lines) > MOST_VALUES or len(place) > MOST_DEPTH:
+        if len(lines) > MAX_VALUES or len(place) > MAX_DEPTH:
             raise self._error(node, place, "too many values; aliases may not multiply")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, place)
@@ -167,7 +167,7 @@ class _Constructor:
     def _scalar(self, node: yaml.ScalarNode, place: Place) -> Any:
         problem = "is no text, number or boolean"
         # Long numbers take quadratic time to parse and print.
-        if node.tag in (f"{TAG}int", f"{TAG}float") and len(node.value) > MOST_DIGITS:
+        if node.tag in (f"{TAG}int", f"{TAG}float") and len(node.value) > MAX_DIGITS:
             problem = "is too long a number"
         else:
             # PyYAML's constructors raise these errors for a scalar that does not fit its tag.

@@ -60,7 +60,7 @@ class Exposed(NamedTuple):
 
 
 class Exchange:
-    """Inputs and outputs of one call of a block beside its tokens.
+    """Inputs and outputs of one call of a block apart from its tokens.
 
     Nothing is stored in the module, so that calls may run concurrently. Not a dataclass: FSDP
     passes copies of those to the block, and the outputs would be lost.

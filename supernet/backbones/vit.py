@@ -47,7 +47,7 @@ def create_backbone(model: str, args: Mapping[str, Any]) -> VisionTransformer:
         raise InputError(f"timm has no model {model!r}{near(str(model), known)}")
     for key in args:
         if key in REFUSED_ARGS:
-            raise InputError(f"backbone args: {key!r} is not allowed here")
+            raise InputError(f"backbone args: {key!r} is not allowed; leave it out")
     try:
         backbone: Any = timm.create_model(model, **args)
     except Exception as error:  # timm raises many types for wrong arguments
@@ -69,7 +69,7 @@ def check_backbone(backbone: nn.Module) -> None:
 
 
 def backbone_shape(backbone: nn.Module) -> BackboneShape:
-    """Measure the integers of a timm VisionTransformer that costs depend on.
+    """Measure the shape of a timm VisionTransformer, on the meta device.
 
     Raises:
         InputError: The backbone is not supported.
@@ -106,11 +106,11 @@ def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
     prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
     name = f"head (global_pool={backbone.global_pool!r})"
     macs, per_token = _fit_linear_macs(_to_meta(blockless).forward_head, prefix, width, name)
-    params = numel(backbone) - _stem_params(backbone) - numel(backbone.blocks)
+    params = count_params(backbone) - _stem_params(backbone) - count_params(backbone.blocks)
     return Part(macs, params), per_token
 
 
-def numel(module: nn.Module, recurse: bool = True) -> int:
+def count_params(module: nn.Module, recurse: bool = True) -> int:
     """Count the parameters of a module, with those of its submodules if `recurse` is set."""
     return sum(parameter.numel() for parameter in module.parameters(recurse))
 
@@ -125,9 +125,10 @@ def count_macs(run: Callable[[], Any]) -> int:
 
 def _unsupported_reason(backbone: Any) -> str | None:
     """Return why a backbone is not supported, or None if it is."""
+    # Exact types, here and below: a subclass may compute something else.
     if type(backbone) not in (VisionTransformer, VisionTransformerDistilled):
         if getattr(backbone, "rope", None) is not None:
-            return "rotary positions belong to a token's place, which pooling changes"
+            return "rotary embeddings depend on token positions, which pooling changes"
         return "only timm's VisionTransformer and VisionTransformerDistilled are"
     if backbone.dynamic_img_size:
         return "dynamic_img_size gives no fixed token grid; build it with dynamic_img_size=False"
@@ -149,25 +150,25 @@ def _measure_block(block: nn.Module) -> dict[str, Any]:
     """Measure a block: heads, attention width, MACs per token and parameters of its parts."""
     attn: Any = block.attn
     qkv = attn.qkv
+    # `qkv` makes queries, keys and values of `attn_dim` channels each.
     rows = 2 * attn.attn_dim
-    query_key = Part(
-        rows * qkv.in_features,
-        rows * (qkv.in_features + (qkv.bias is not None)) + numel(attn.q_norm) + numel(attn.k_norm),
-    )
+    params = rows * (qkv.in_features + (qkv.bias is not None))
+    params += count_params(attn.q_norm) + count_params(attn.k_norm)
+    query_key = Part(rows * qkv.in_features, params)
     gate = 0 if attn.gate is None else attn.gate.in_features * attn.gate.out_features
-    value = attn.attn_dim * qkv.in_features + attn.proj.in_features * attn.proj.out_features + gate
+    projections = attn.attn_dim * qkv.in_features + attn.proj.in_features * attn.proj.out_features
     mlp: Any = block.mlp
     name = type(mlp).__name__
     fixed, per_token = _fit_linear_macs(_to_meta(mlp), 0, qkv.in_features, name)
     if fixed:
-        raise InputError(f"backbone is not supported: its {name} has MACs beside those per token")
+        raise InputError(f"backbone is not supported: its {name} has MACs beyond those per token")
     return {
         "heads": attn.num_heads,
         "attention_width": attn.attn_dim,
         "query_key": query_key,
-        "value_output": Part(value, numel(attn) - query_key.params),
-        "mlp": Part(per_token, numel(mlp)),
-        "rest": Part(0, numel(block) - numel(attn) - numel(mlp)),
+        "value_output": Part(projections + gate, count_params(attn) - query_key.params),
+        "mlp": Part(per_token, count_params(mlp)),
+        "rest": Part(0, count_params(block) - count_params(attn) - count_params(mlp)),
     }
 
 
@@ -182,8 +183,8 @@ def _fit_linear_macs(
     sizes = (4, 8, 12)
     tokens = [torch.zeros(1, prefix + n, width, device="meta") for n in sizes]
     counts = [count_macs(partial(run, each)) for each in tokens]
-    per_token = (counts[1] - counts[0]) // 4
-    fixed = counts[0] - 4 * per_token
+    per_token = (counts[1] - counts[0]) // (sizes[1] - sizes[0])
+    fixed = counts[0] - sizes[0] * per_token
     if counts != [fixed + n * per_token for n in sizes]:
         raise InputError(
             f"backbone is not supported: the MACs of its {name} do not grow linearly with the "
@@ -194,7 +195,8 @@ def _fit_linear_macs(
 
 def _stem_params(backbone: VisionTransformer) -> int:
     """Count the parameters before the blocks, with prefix tokens and positions."""
-    return numel(backbone.patch_embed) + numel(backbone.norm_pre) + numel(backbone, recurse=False)
+    parts = backbone.patch_embed, backbone.norm_pre
+    return sum(map(count_params, parts)) + count_params(backbone, recurse=False)
 
 
 def _to_meta(module: Any) -> Any:

@@ -19,7 +19,7 @@ from supernet.data.sources import Source
 from supernet.progress import progress_bar
 
 IMAGES_PER_TASK = 16  # of the thread pool
-MOST_NAMED = 3  # unreadable images in an error
+MAX_NAMED = 3  # unreadable images in an error
 SAVE_SECONDS = 60.0
 
 
@@ -66,8 +66,8 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
         if good:
             _write_digests(digest_file, checked.union(good))
     if errors:
-        more = f"; and {len(errors) - MOST_NAMED} more" if len(errors) > MOST_NAMED else ""
-        first = "; ".join(errors[:MOST_NAMED])
+        more = f"; and {len(errors) - MAX_NAMED} more" if len(errors) > MAX_NAMED else ""
+        first = "; ".join(errors[:MAX_NAMED])
         raise InputError(f"{len(errors):,} of {total:,} images cannot be used: {first}{more}")
     if good:
         seconds = time.monotonic() - started

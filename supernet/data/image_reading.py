@@ -25,11 +25,12 @@ class DatasetReader:
     """A reader of a data set's images.
 
     Args:
-        dataset: Result of timm's `create_dataset`, or a sequence of (image, target).
+        dataset: Result of timm's `create_dataset`, or a sequence of (image, target). Its `loader`
+            is replaced, and its tar file no longer kept open.
         split: Name of the split, for errors.
 
     Attributes:
-        files: Files of the images; None where images are neither files nor members of a tar file.
+        files: (path, class) of each image; (member, class, inner tar) in a tar file; else None.
     """
 
     def __init__(self, dataset: Any, split: str) -> None:
@@ -61,7 +62,7 @@ class DatasetReader:
         except Exception as error:  # Pillow raises many types for damaged files
             reason = one_line(error)
             if isinstance(error, UnidentifiedImageError):  # Pillow shows the file object's repr
-                reason = "it is of no format that Pillow knows, or cut off at its beginning"
+                reason = "Pillow does not know its format, or its beginning is damaged"
             raise InputError(
                 f"{self._name(i)}: image {i} of {self._split} cannot be read: {reason}"
             ) from None
@@ -73,7 +74,7 @@ class DatasetReader:
         fail on other files.
         """
         name, size, modified = self._name(i), -1, -1
-        # Reading the image raises an error that names the reason.
+        # Left to the reading of the image, whose error names the reason.
         with suppress(OSError):
             status = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
             size, modified = status.st_size, status.st_mtime_ns
@@ -101,12 +102,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         if not _fills_16_bits(image):
             raise ValueError(
-                f"its mode is {image.mode} ({image.format}), where nothing says which value is "
-                "white; save it with 8 bits, or as PNG of 16 bits"
+                f"its mode is {image.mode} ({image.format}), which does not define the value of "
+                "white; save it with 8 bits, or as a PNG of 16 bits"
             )
+        # round(x / 257), which turns 65,535 into 255.
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if image.mode not in ("1", "L", "RGB") and image.has_transparency_data:
+        # Palettes and grey images too, to see whether anything but alpha differs between pixels.
         image = image.convert("RGBA")
         extrema: Any = image.getextrema()
         *colours, alpha = extrema

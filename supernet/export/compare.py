@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from supernet.models.elastic import ElasticViT
 
-MOST_DIFFERENCE = 1e-4
-MOST_DIFFERING = 1e-2
+MAX_DIFFERENCE = 1e-4
+MAX_DIFFERING = 1e-2
 BATCH = 64
 
 # Maps images (B, C, H, W) to logits (B, classes) and the selected patch tokens of each run, (B, K).
@@ -55,7 +55,7 @@ class Check:
 
     @property
     def equal(self) -> bool:
-        return self.difference <= MOST_DIFFERENCE and self.share <= MOST_DIFFERING
+        return self.difference <= MAX_DIFFERENCE and self.share <= MAX_DIFFERING
 
     def __str__(self) -> str:
         text = f"logits within {self.difference:.1e} on {self.images} images"

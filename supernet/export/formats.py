@@ -15,7 +15,7 @@ from torch import Tensor
 
 from space.utils.atomic import replacing
 from space.utils.errors import InputError, one_line
-from supernet.export.compare import MOST_DIFFERENCE, MOST_DIFFERING, Check, ExportedNetwork, compare
+from supernet.export.compare import MAX_DIFFERENCE, MAX_DIFFERING, Check, ExportedNetwork, compare
 from supernet.export.programs import run_onnx, run_program, write_onnx, write_program
 from supernet.models.elastic import ElasticViT
 from supernet.weights import tensor_bytes
@@ -114,7 +114,7 @@ def export_subnet(
     if not check.equal:
         raise InputError(
             f"{path}: not written, since it differs from the subnet: {check}; at most "
-            f"{MOST_DIFFERENCE:.0e} of the largest logit, and {MOST_DIFFERING:.0%} of the "
+            f"{MAX_DIFFERENCE:.0e} of the largest logit, and {MAX_DIFFERING:.0%} of the "
             "selections, may differ"
         )
     with replacing(path) as file:

@@ -37,7 +37,7 @@ class Supernet(ElasticViT):
     def __init__(self, backbone: VisionTransformer, space: SearchSpace) -> None:
         shape = backbone_shape(backbone)
         check_shape(shape, space.shape, "the space")
-        super().__init__(backbone, shape, space.graph.choices())
+        super().__init__(backbone, shape, space.graph.list_choices())
         self.space = space
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:

@@ -35,8 +35,8 @@ def tokennas_vit(
     """Create the subnet of an arch file; timm calls it by `create_model`.
 
     Args:
-        pretrained: Whether to load the weights of an exported folder, if that is the model's name;
-            refused for other names, which take timm's `checkpoint_path`.
+        pretrained: Whether to load weights too, which only models named by their exported folder
+            have (`local-dir:`, `hf-hub:`); for others, give timm's `checkpoint_path`.
         arch: Path or content of an arch file.
         num_classes: Number of classes; the head is reset if it differs from the file's.
         kwargs: More arguments for the backbone.
@@ -70,6 +70,7 @@ def tokennas_vit(
 def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
     """Make timm's `config.json` of a subnet: arch, classes and preprocessing."""
     cfg: Any = subnet.pretrained_cfg
+    # Classes are `label_names`; metrics and origin are in `arch.yaml` alone.
     arch = ArchFile(file.arch, file.shape, backbone=file.backbone, input=file.input).to_dict()
     return {
         "architecture": "tokennas_vit",

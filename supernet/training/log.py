@@ -39,7 +39,7 @@ class TrainingLog:
         title: Title of the table.
         legend: Meaning of the columns, printed once.
         quiet: Whether to print nothing.
-        units: Units of the metric groups to print beside the losses, by group.
+        units: Units of the metric groups to print besides the losses, by group.
     """
 
     def __init__(

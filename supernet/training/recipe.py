@@ -80,10 +80,10 @@ class SupernetRecipe(Recipe):
     """The recipe of the supernet.
 
     Args:
-        random_archs: Number of random archs of a step, beside the largest and the smallest.
+        random_archs: Number of random archs of a step, besides the largest and the smallest.
         full_epochs: Number of first epochs that train the full network alone; null for a tenth of
             the epochs if the command line gave the backbone a new head, else 0.
-        watch: Number of archs, spread over the MACs, to log metrics of beside largest and smallest.
+        watch: Number of archs over all MACs to log metrics of, besides largest and smallest.
     """
 
     section: ClassVar[str] = "supernet"

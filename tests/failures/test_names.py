@@ -24,7 +24,8 @@ NAMES = ("../x", "..", ".", "/etc", "a/b", "a\\b", "a\nb", "", "~", "$HOME", "a 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_name_of_a_search_is_no_path(name):
     assert "search.name: must be letters" in in_a_line(SearchConfig, name=name)
-    assert "search.reuse: must be letters" in in_a_line(SearchConfig, reuse=[name])
+    reusing = SearchConfig(reuse=[name])
+    assert "search.reuse: must be letters" in in_a_line(Config, search=reusing)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "...", "a/../../b", "50%/../.."])

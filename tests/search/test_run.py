@@ -35,7 +35,6 @@ def test_workers_are_taken_apart():
     with pytest.warns(DeprecationWarning, match="workers"):
         options = _merge_moved(SearchOptions(), {"workers": workers})
     assert options == SearchOptions(2, 0.5, 0.25, RayConfig("127.0.0.1:6379"))
-    assert options.evaluators() == workers
 
 
 def test_options_do_not_warn_and_other_arguments_are_unknown():

@@ -15,7 +15,7 @@ from search_toys import problem_of
 from searching import BUDGET, NOTES, QUICK, SPACE, Noting
 
 from search import RayConfig, Workers
-from search.distributed.connect import count_fitting_workers
+from search.distributed.connect import count_fitting_processes
 from search.pipeline.config import Config, RetrainConfig, SearchConfig
 from search.run import run_search
 from search.study.options import SearchOptions
@@ -216,12 +216,20 @@ def test_what_workers_cannot_take_is_refused(values, words):
         Config(retrain=RetrainConfig(workers=2, **values))
 
 
+@pytest.mark.parametrize("workers", [-1, 1.5, True, "2"])
+def test_a_number_of_workers_is_an_integer(workers):
+    with pytest.raises(InputError, match=r"^workers: must be an integer of at least 0, got "):
+        SearchOptions(workers=workers)
+
+
 def test_workers_have_the_gpus_that_ray_gives_them():
     workers = SearchConfig(workers=2)
-    assert Config(search=workers).evaluators() == Workers(2)
-    assert Config(search=workers, device="cuda").evaluators() == Workers(2)
-    assert Config(search=workers, device="cpu").evaluators() == Workers(2, gpus=0.0)
-    assert Config(device="cuda:1").evaluators() == 0
+    assert Config(search=workers).search_workers() == Workers(2, prefix="search.")
+    assert Config(search=workers, device="cuda").search_workers() == Workers(2, prefix="search.")
+    assert Config(search=workers, device="cpu").search_workers() == Workers(
+        2, gpus=0.0, prefix="search."
+    )
+    assert Config(device="cuda:1").search_workers() is None
     with pytest.raises(InputError, match=r"^device: 'cuda:1' with search\.workers"):
         Config(search=workers, device="cuda:1")
     with pytest.raises(InputError, match=r"^search\.gpus_per_worker: must be 0 with `device: cpu`"):
@@ -258,7 +266,7 @@ def test_gpus_are_shared_out_evenly():
 )
 def test_processes_that_could_not_train_together_are_refused(values, words):
     with pytest.raises(InputError, match=rf"^retrain\.{words}"):
-        Config(retrain=RetrainConfig(**values)).retrainers()
+        Config(retrain=RetrainConfig(**values)).retrain_workers()
 
 
 def node(**values):
@@ -279,8 +287,8 @@ def node(**values):
 )
 def test_how_many_workers_a_node_has_place_for(workers, gpus, places):
     workers = replace(workers, gpus=gpus)
-    assert count_fitting_workers(node(), workers) == places
-    assert count_fitting_workers(node(Alive=False), workers) == 0
+    assert count_fitting_processes(node(), workers) == places
+    assert count_fitting_processes(node(Alive=False), workers) == 0
 
 
 def test_how_many_workers_have_a_place_is_told_first(tmp_path):
@@ -295,4 +303,4 @@ def test_how_many_workers_have_a_place_is_told_first(tmp_path):
     )
     before = [progress for progress in seen if not progress.done]
     (note,) = dict.fromkeys(note for progress in before for note in progress.notes)
-    assert note == "1 of 1 workers have a place now; each process takes 1 CPU and 0 GPU"
+    assert note == "1 of 1 workers fit on the cluster's nodes; each process takes 1 CPU and 0 GPU"

@@ -58,9 +58,14 @@ def make(folder):
             SearchOptions(500),
             600,
             os.cpu_count(),
-            f"{os.cpu_count()} of 500 workers have a place now",
+            f"{os.cpu_count()} of 500 workers fit on the cluster's nodes",
         ),
-        (SearchOptions(500, cpus_per_worker=0.05), 3, 3, "3 of 3 workers have a place now"),
+        (
+            SearchOptions(500, cpus_per_worker=0.05),
+            3,
+            3,
+            "3 of 3 workers fit on the cluster's nodes",
+        ),
     ],
 )
 def test_there_are_no_more_workers_than_cores_and_evaluations(
@@ -78,7 +83,7 @@ def test_there_are_no_more_workers_than_cores_and_evaluations(
     assert 1 <= len((tmp_path / PIDS).read_text().split()) <= most
     notes = [note for progress in seen for note in progress.notes]
     assert [note.startswith(line) for note in notes] == [True]
-    assert ("this machine has none for the others" in notes[0]) == (trials == 600)
+    assert ("the others are not started" in notes[0]) == (trials == 600)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +100,9 @@ def test_there_are_no_more_workers_than_cores_and_evaluations(
 )
 def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, gpus):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 16.0, "GPU": 2.0})
-    started = fit_workers(workers, local=True)
+    started = fit_workers(workers, own_ray=True)
     assert (started.count, started.gpus) == (count, gpus)
-    assert fit_workers(workers, local=False).count == workers.count, "nodes may join"
+    assert fit_workers(workers, own_ray=False).count == workers.count, "nodes may join"
 
 
 @pytest.mark.parametrize(
@@ -105,19 +110,19 @@ def test_a_ray_of_our_own_has_the_machines_places(monkeypatch, workers, count, g
     [
         (
             Workers(1, cpus=3),
-            r"search\.cpus_per_worker: 3 for each worker, but this machine has 2$",
+            r"^cpus_per_worker: 3 for each worker, but this machine has 2$",
         ),
         (
-            Workers(1, section="retrain", processes=4),
-            r"retrain\.cpus_per_worker: 4 for each worker, but this machine has 2$",
+            Workers(1, cpus=2, prefix="retrain.", processes=4),
+            r"^retrain\.cpus_per_worker: 2 for each of 4 processes, 8 in all, but this machine has",
         ),
         (
             Workers(1, gpus=1.0),
-            r"search\.gpus_per_worker: 1 for each worker, but this machine has 0$",
+            r"^gpus_per_worker: 1 for each worker, but this machine has 0$",
         ),
     ],
 )
 def test_what_never_has_a_place_is_refused(monkeypatch, workers, words):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(InputError, match=words):
-        fit_workers(workers, local=True)
+        fit_workers(workers, own_ray=True)

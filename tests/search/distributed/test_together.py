@@ -17,7 +17,7 @@ from search.cli.parse import parse_call
 from search.distributed.train_group import describe_deaths
 from search.pipeline.context import RunContext
 from search.pipeline.network_folder import read_failure
-from search.pipeline.retrain import retrain_share
+from search.pipeline.retrain import retrain_rank
 from search.utils.file_lock import FolderLock
 from space import InputError
 from space.arch_file import load_arch_file
@@ -99,7 +99,7 @@ def test_a_folder_that_another_command_has_is_left_alone(searched, run, monkeypa
     with FolderLock(place):
         before = [*place.iterdir()]
         with pytest.raises(InputError, match="another command is at work here"):
-            retrain_share(RunContext(call.config, call.file), None, place)
+            retrain_rank(RunContext(call.config, call.file), None, place)
         assert [*place.iterdir()] == before
 
 

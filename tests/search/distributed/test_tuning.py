@@ -138,11 +138,11 @@ def test_what_cannot_be_sent_to_workers_is_told_in_one_line(tmp_path):
     [
         (
             {"cpus_per_worker": 0},
-            r"search\.cpus_per_worker: must be over 0 where workers take no GPU",
+            r"^cpus_per_worker: must be over 0 where workers take no GPU",
         ),
         (
             {"gpus_per_worker": 64},
-            r"search\.gpus_per_worker: 64 for each worker, but this machine has \d+",
+            r"^gpus_per_worker: 64 for each worker, but this machine has \d+",
         ),
         (
             {"ray": RayConfig(storage_path="nowhere://a/b")},

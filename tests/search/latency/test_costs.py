@@ -52,10 +52,13 @@ def test_several_devices_have_budgets_of_their_own():
     limits = problem("latency_ms@phone=60%, latency_ms@server=80%", tables=tables).budget.limits
     assert [limit.name for limit in limits] == ["latency_ms@phone", "latency_ms@server"]
     assert limits[0].most / limits[1].most == pytest.approx(0.75)
-    with pytest.raises(InputError, match="'latency_ms'; did you mean 'latency_ms@phone'"):
-        problem("latency_ms=60%", tables=tables)
-    with pytest.raises(InputError, match="choose one: latency_ms@phone, latency_ms@server"):
-        problem("macs=60%", ["top1", "latency_ms=min"], tables)
+    for budget, cost in [
+        ("latency_ms=60%", "macs"),
+        ("macs=60%", "latency_ms"),
+        ("macs=60%", "latency_ms=min"),
+    ]:
+        with pytest.raises(InputError, match="choose one of latency_ms@phone, latency_ms@server"):
+            problem(budget, ["top1", cost], tables)
     # A single one answers to both names.
     (limit,) = problem("latency_ms@toy=60%").budget.limits
     assert limit.name == "latency_ms@toy"

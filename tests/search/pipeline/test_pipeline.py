@@ -255,11 +255,11 @@ def test_evaluate_gives_the_figures_of_any_arch_file(run, capsys):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["search"], "train first"),
+        (["search"], "missing; run `tokennas train CONFIG` first"),
         # What is known to be wrong is told before what takes long.
         (["search", "--search.sampler", "tpe"], "sampler must be one of NSGAIISampler"),
-        (["export"], "search first"),
-        (["retrain"], "train first"),
+        (["export"], "missing; run `tokennas search CONFIG` first"),
+        (["retrain"], "missing; run `tokennas train CONFIG` first"),
     ],
 )
 def test_a_stage_that_comes_too_early_says_what_comes_first(tmp_path, capsys, argv, words):

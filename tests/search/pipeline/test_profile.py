@@ -193,7 +193,7 @@ def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch,
         (["--name", "a/b"], "--name: must be letters, digits, - and _ alone"),
         (["--rounds", "1"], "--rounds: must be at least 2, got 1"),
         (["--device", "meta"], "device: 'meta' cannot be timed"),
-        (["--device", "cuda:9"], "device: 'cuda:9' is not there"),
+        (["--device", "cuda:9"], "device: 'cuda:9' is not available"),
         (["--space", "{skip: {blocks: [1], ratios: [0.5]}}"], "archs are too few to estimate"),
     ],
 )

@@ -70,7 +70,7 @@ def test_a_changed_value_is_refused_showing_old_and_new(config, tmp_path, capsys
     [
         (["--data.batch", "500"], "data.batch: 500 is more than the"),
         (["--seed=-1"], "seed: must be an integer of 0 to 2^64 - 1, got -1"),
-        (["--device", "cuda:7"], "device: 'cuda:7' is not there"),
+        (["--device", "cuda:7"], "device: 'cuda:7' is not available"),
         (["--backbone.model", "resnet18"], "resnet18"),
         (["--data.dataset.name", "folder"], "dataset.root: missing"),
         (["--data.augment.mixup", "0.8", "--data.batch", "15"], "even batch, got 15"),
@@ -99,7 +99,7 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
         (["--search.objectives", "[miou=max, macs]"], "'miou' is no metric of the task"),
         (["--search.reuse", "[other]"], "search.reuse: there is no search 'other' in "),
         (["--search.trials", "0"], "search.trials: must be at least 1, got 0"),
-        (["--search.workers=-1"], "search.workers: must be at least 0, got -1"),
+        (["--search.workers=-1"], "search.workers: must be an integer of at least 0, got -1"),
         (["--search.storage", "postgres://a/b"], "search.storage: must be the URL of one of"),
         (["--search.storage", "mysql+nobody://a:secret@b/c"], "storage mysql+nobody://a@b/c: "),
         (["--retrain.budgets", "[70%, 5%]"], "retrain.budgets[1]: budget macs="),
@@ -208,7 +208,7 @@ def test_inspect_says_which_models_are_served_and_why_not(capsys):
     assert main(["inspect", "--model", "deit_tiny_patch16_224", *smaller]) == 0
     assert " 65 " in capsys.readouterr().out
     assert main(["inspect", "--model", "eva02_tiny_patch14_224"]) == 2
-    assert "rotary positions" in capsys.readouterr().err
+    assert "rotary embeddings" in capsys.readouterr().err
     assert main(["inspect"]) == 2
     assert "a config, or --model NAME" in capsys.readouterr().err
 

@@ -127,7 +127,7 @@ def test_draws_are_uniform_over_what_is_left():
 
 
 def test_draws_without_a_list_are_uniform_too(monkeypatch):
-    monkeypatch.setattr(module, "MOST_LISTED", 3)
+    monkeypatch.setattr(module, "MAX_LISTED", 3)
     space = toy_space()
     budget = parse_budget("macs=60%, params=97%", space)
     inside = [space.identity(arch) for arch in all_archs(space) if budget.inside(arch)]
@@ -158,5 +158,5 @@ def test_a_listing_is_what_brute_force_finds(seed):
 
 def test_a_listing_that_takes_too_long_is_given_up(monkeypatch):
     space = toy_space()
-    monkeypatch.setattr("space.counting.graph.MOST_VISITS", 10)
+    monkeypatch.setattr("space.counting.graph.MAX_VISITS", 10)
     assert list_archs(space.graph, [], 1 << 30) is None

@@ -12,7 +12,7 @@ from search_toys import (
 
 from search.problem.evaluation import Outcome
 from search.problem.objectives import Objective
-from search.study.first_evaluations import MOST_FAILURES
+from search.study.first_evaluations import MAX_FAILURES
 from space import InputError
 
 
@@ -80,7 +80,7 @@ def test_where_nothing_works_the_search_stops():
         match=r"none of the first 10 evaluations succeeded, the first failed with ZeroDivision",
     ):
         drive(study, lambda arch: 1 / 0)
-    assert len(study.records) == MOST_FAILURES
+    assert len(study.records) == MAX_FAILURES
 
 
 def test_failures_after_a_success_stop_nothing():

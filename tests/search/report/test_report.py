@@ -114,11 +114,11 @@ def test_two_lines_load_the_best_subnet(whole: Path) -> None:
 @pytest.mark.parametrize(
     ("removed", "says"),
     [
-        ("supernet", "supernet/log.jsonl is not there"),
-        ("search", "search/main is not there"),
+        ("supernet", "supernet/log.jsonl is missing"),
+        ("search", "search/main is missing"),
         ("retrain", "retrain/main has no retrained network"),
         ("search/random", "No search by RandomSampler"),
-        ("config.yaml", "config.yaml is not there"),
+        ("config.yaml", "config.yaml is missing"),
         ("search/main/journal.log", "has no journal here"),
         ("search/main/front.yaml", "has not ended"),
         ("retrain/main/50%/arch.yaml", "retrain/main/50% is not finished"),
@@ -135,7 +135,7 @@ def test_pictures_of_what_is_missing_are_left_out(copy: Path) -> None:
     (copy / "search" / "main" / "journal.log").unlink()
     (copy / "retrain" / "main" / "50%" / "arch.yaml").unlink()
     page, shown = report(copy)
-    for says in ("log.jsonl is not there", "has no journal here", "50% is not finished"):
+    for says in ("log.jsonl is missing", "has no journal here", "50% is not finished"):
         assert says in page
         assert says in shown
     written = {path.name for path in (copy / "report" / "main").glob("*.png")}

@@ -1,11 +1,13 @@
 """Connections to a database that break, without one."""
 
+from contextlib import nullcontext
+
 import pytest
 from stored import search, study_in
 
 from search.study import database
 from search.study.database import ConnectionLostError, add_trial
-from search.study.options import without_password
+from search.study.options import check_url, without_password
 from space import InputError
 
 
@@ -68,7 +70,23 @@ def test_a_database_that_stays_away_is_told_in_a_line(tmp_path, monkeypatch):
     [
         ("postgresql+psycopg://me:se@cret@host/db", "postgresql+psycopg://me@host/db"),
         ("sqlite:///x.db", "sqlite:///x.db"),
+        ("mysql://me@host/db?password=a@b&ssl=1", "mysql://me@host/db?password=***&ssl=1"),
     ],
 )
 def test_a_password_is_not_shown(url, safe):
     assert without_password(url) == safe
+
+
+@pytest.mark.parametrize(
+    ("url", "refused"),
+    [
+        ("mysql://host/db?auth_plugin=mysql_native_password", False),
+        ("mysql://host/db?ssl=1&plugin=x", True),
+        ("mysql://host/db?%70lugin=x", True),
+        # The first question mark belongs to the password.
+        ("mysql://me:a?b@host/db?plugin=x", True),
+    ],
+)
+def test_only_the_parameter_plugin_is_refused(url, refused):
+    with pytest.raises(InputError, match="without plugins") if refused else nullcontext():
+        check_url(url)

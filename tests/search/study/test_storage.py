@@ -11,7 +11,7 @@ from stored import SPACE, search, stored, study_in
 from search.report.front_data import collect_front_data
 from search.report.search_result import read_search
 from search.run import run_search
-from search.study.journal import write_storage
+from search.study.journal import open_for_writing
 from search.study.options import SearchOptions
 from search.study.search_file import SEARCH_FILE
 from search.study.storage import JOURNAL, read_trials
@@ -61,7 +61,7 @@ def test_records_read_back_are_those_that_were_made(tmp_path):
 
 def test_a_writer_keeps_little_of_what_it_writes_in_memory(tmp_path):
     search(tmp_path, trials=8)
-    writer = write_storage(tmp_path / JOURNAL)
+    writer = open_for_writing(tmp_path / JOURNAL)
     study = optuna.load_study(study_name=writer.get_all_studies()[0].study_name, storage=writer)
     whole = study_in(tmp_path).trials[0]
     study.add_trial(whole)
@@ -146,6 +146,20 @@ def test_what_an_earlier_version_estimated_is_evaluated(tmp_path, storage):
     assert "10 evaluations do not count, since an earlier version stopped them early" in note
     _, evaluate = search(folder, 30, storage=url)
     assert evaluate.seen == []
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite"])
+def test_estimates_alone_are_kept_though_they_do_not_count(tmp_path, storage):
+    url = f"sqlite:///{tmp_path}/trials.db" if storage else None
+    folder, toy = tmp_path / "main", Evaluate(SPACE)
+    search(folder, 3, evaluate=lambda arch: {**toy(arch), "racing.seen": 0.5}, storage=url)
+    front, _ = search(folder, 4, storage=url)
+    assert front.evaluations == 4
+    study = optuna.load_study(study_name=None, storage=url) if url else study_in(folder)
+    estimates = ["racing.seen" in trial.user_attrs["metrics"] for trial in study.trials]
+    assert estimates == [True] * 3 + [False] * 4
+    with pytest.raises(InputError, match=r"objectives was .* in the results that are there"):
+        search(folder, 5, objectives=["top1", "params"], storage=url)
 
 
 def test_optunas_own_functions_open_the_journal(tmp_path):

@@ -20,7 +20,7 @@ from space_toys import seeded_spaces
 from search.evaluators.base import evaluate_safely
 from search.run import run_search
 from search.study import samplers
-from search.study.study import MOST_AFTER_DRAW, Study
+from search.study.study import MAX_AFTER_DRAW, Study
 from space import BlockArch, Genes, InputError, macs
 from space.baselines import baselines
 
@@ -240,7 +240,7 @@ def test_asking_in_vain_has_an_end(monkeypatch):
     monkeypatch.setattr(study._proposals, "ask", ask)
     jobs = drive(study, evaluate)
     assert [job.source for job in jobs] == ["sampler"] + ["uniform"] * 9
-    vain = 100 + 8 * MOST_AFTER_DRAW
+    vain = 100 + 8 * MAX_AFTER_DRAW
     assert asked.count(None) == 1 + vain
     assert (study.counts.drawn, study.counts.repeated) == (9, vain)
 
@@ -271,7 +271,7 @@ def test_a_sampler_that_proposes_something_new_has_its_credit_back(monkeypatch):
     monkeypatch.setattr(study._proposals, "ask", ask)
     sources = [job.source for job in drive(study, evaluate, most=5)]
     assert sources == ["sampler", "uniform", "sampler", "uniform", "uniform"]
-    assert study.counts.repeated == 2 * 100 + MOST_AFTER_DRAW
+    assert study.counts.repeated == 2 * 100 + MAX_AFTER_DRAW
 
 
 def test_a_problem_names_what_must_be_measured():

@@ -43,7 +43,7 @@ def deep():
 
 @pytest.fixture
 def without_sums(monkeypatch):
-    monkeypatch.setattr(sums_module, "MOST_SUMS", 10)
+    monkeypatch.setattr(sums_module, "MAX_SUMS", 10)
 
 
 class MadeUpCost:

@@ -14,13 +14,13 @@ from space.cost import MacCost
 from space.counting.graph import Graph
 
 SPACES = 300
-MOST_RAW = 4000
+MAX_RAW = 4000
 
 
 @pytest.fixture(scope="module")
 def brute():
     """Small spaces, each with its archs in the order in which raw choices first give them."""
-    spaces = [s for s in seeded_spaces(3 * SPACES, depth=4) if reference.raw_size(s) <= MOST_RAW]
+    spaces = [s for s in seeded_spaces(3 * SPACES, depth=4) if reference.raw_size(s) <= MAX_RAW]
     found = []
     for space in spaces[:SPACES]:
         archs = dict.fromkeys(reference.canonical(raw, space) for raw in reference.raw_archs(space))

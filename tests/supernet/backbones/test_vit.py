@@ -81,8 +81,8 @@ def subclassed():
 
 REFUSED = {
     "resnet": (lambda: timm.create_model("resnet18", num_classes=3), "ResNet .*only timm's Vision"),
-    "eva": (lambda: timm.create_model("eva02_tiny_patch14_224", **TINY), "Eva .*rotary positions"),
-    "rope": (lambda: timm.create_model("vit_small_patch16_rope_224", **TINY), "rotary positions"),
+    "eva": (lambda: timm.create_model("eva02_tiny_patch14_224", **TINY), "Eva .*rotary embeddings"),
+    "rope": (lambda: timm.create_model("vit_small_patch16_rope_224", **TINY), "rotary embeddings"),
     "naflex": (
         lambda: timm.create_model("naflexvit_base_patch16_gap", **TINY),
         "NaFlexVit .*only timm's VisionTransformer",
@@ -158,7 +158,7 @@ WRONG = [
     ("vit_tiny_patch16_224", {"checkpoint_path": "x"}, "args: 'checkpoint_path' is not allowed"),
     ("vit_tiny_patch16_224", {"pretrained_cfg": {"file": "x"}}, "'pretrained_cfg' is not allowed"),
     ("vit_tiny_patch16_224", {"features_only": True}, "backbone args: 'features_only' is not"),
-    ("tokennas_vit", {"arch": "arch.yaml"}, "backbone args: 'arch' is not allowed here"),
+    ("tokennas_vit", {"arch": "arch.yaml"}, "backbone args: 'arch' is not allowed"),
 ]
 
 
