@@ -230,16 +230,19 @@ class _Loader(DataLoader[Any]):
         )
 
     def __iter__(self) -> Any:
-        # Blocked until a new worker ignores them, since it inherits the mask.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            batches = super().__iter__()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for batch in batches:
+        # Not in a variable: a raised error would keep its workers alive.
+        for batch in self._start():
             if isinstance(batch, InputError):
                 raise batch
             yield batch
+
+    def _start(self) -> Any:
+        """Start the workers, which inherit that signals are blocked until they ignore them."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _collate(samples: list[Sample | InputError]) -> Batch | InputError:

@@ -32,7 +32,7 @@ from search.report.latency_data import collect_latency_data
 from search.report.networks import pick_from_front, read_retrained
 from search.report.plot_latency import draw_latency
 from search.report.search_result import read_search
-from search.report.training_log import read_curves, read_log
+from search.report.training_log import collect_curves, read_log
 from search.run import run_search
 from search.study.samplers import parse_sampler
 from search.study.search import Search
@@ -212,7 +212,7 @@ def _read_log(run):
     try:
         rows = read_log(folder / "log.jsonl")
         for group in ("loss", "top1", "recall"):
-            read_curves(rows, group)
+            collect_curves(rows, group)
     finally:
         TrainingLog(folder, "supernet", quiet=True).drop_rows(5)
 

@@ -38,7 +38,7 @@ def test_a_budget_in_milliseconds_is_counted_and_drawn_exactly():
     inside = [arch for arch in archs if limit.cost(arch) <= limit.most]
     assert 0 < len(inside) < len(archs)
     assert bands.count(0, limit.ceiling).value == len(inside)
-    assert bands.low / limit.unit == pytest.approx(min(map(table.predict, archs)), rel=1e-6)
+    assert bands.low / limit.units == pytest.approx(min(map(table.predict, archs)), rel=1e-6)
     feasible, seen = FeasibleArchs(space, problem("latency_ms=60%").budget), set()
     rng = np.random.default_rng(0)
     while (arch := feasible.draw(rng, seen)) is not None:
@@ -155,11 +155,11 @@ def test_a_problem_travels_to_other_processes():
     for arch in all_archs(space)[::7]:
         assert there.costs(arch) == here.costs(arch)
         assert there.budget.inside(arch) == here.budget.inside(arch)
-    assert there.tables == here.tables
-    assert there.tables.keys() == {"latency_ms"}
+    assert there.table_digests == here.table_digests
+    assert there.table_digests.keys() == {"latency_ms"}
 
 
 def test_a_metric_of_ones_own_stays_one_without_a_table():
     found = make_problem(toy_space(), ["top1", "latency_ms=min"], "latency_ms=3", directions(), ())
-    assert found.measured == ("top1", "latency_ms")
+    assert found.required_metrics == ("top1", "latency_ms")
     assert [each.name for each in found.budget.constraints] == ["latency_ms"]

@@ -241,7 +241,7 @@ def test_processes_that_load_leave_signals_to_the_one_that_trains(tmp_path, monk
     monkeypatch.setattr(loaders, "_ignore_signals", slow_start)
     monkeypatch.setattr(Sandwich, "__call__", signalling)
     assert same_weights(whole, run(tmp_path, workers=2))
-    assert len(told) == 2
+    assert len(told) >= 2  # that of an evaluation may still be ending
 
 
 def test_a_script_ends_after_an_error_of_processes_that_load():
