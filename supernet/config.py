@@ -18,7 +18,7 @@ class BackboneConfig:
     Args:
         model: Name of a timm model.
         args: Arguments for `timm.create_model`, such as `img_size` or `drop_path_rate`.
-        checkpoint: Local file of weights: .safetensors or a torch file; none for no file.
+        checkpoint: Local file of weights: .safetensors or a torch file; null for none.
         pretrained: Whether to download timm's weights.
     """
 
@@ -35,7 +35,7 @@ class DatasetConfig:
     Args:
         name: `digits`, `folder` (image folders or a tar file), or a name of timm's `create_dataset`
             such as `torch/cifar10` or `hfds/user/name`.
-        root: Folder of the data; none for `digits`.
+        root: Folder of the data; null for `digits`.
         train_split: Name of the training split.
         test_split: Name of the test split, used only for final metrics; no image is in both splits.
         args: More arguments for `create_dataset`, such as `download: true`.
@@ -56,7 +56,7 @@ class AugmentConfig:
         crop_scale: Least and greatest share of an image's area in a random resized crop.
         hflip: Probability of a horizontal flip.
         color_jitter: Strength of colour jitter; 0 turns it off.
-        auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; none turns it off.
+        auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; null for none.
         erasing: Probability of random erasing.
         smoothing: Label smoothing.
         mixup: Alpha of mixup; 0 turns it off.
@@ -94,7 +94,7 @@ class AugmentConfig:
 
 @dataclass(frozen=True)
 class InputConfig:
-    """The preprocessing of images; none takes the value of the backbone's timm config.
+    """The preprocessing of images; null takes the value of the backbone's timm config.
 
     Args:
         mean: Mean of each channel, for pixels in 0..1.

@@ -79,20 +79,20 @@ class Processes:
                 dist.all_gather_object(values, value)
         return values
 
-    def reduce(
+    def all_reduce_gradients(
         self,
         parameters: list[nn.Parameter],
         summed: list[nn.Parameter],
-        images: Tensor,
+        image_count: Tensor,
         stop: bool = False,
     ) -> bool:
         """Reduce gradients to those of the joined batch.
 
         Args:
             parameters: Parameters whose loss is a mean over this process's images.
-            summed: Parameters whose loss is a sum over `images` of this process's images; without
-                such images they have no gradient.
-            images: Number of images in those sums, a scalar.
+            summed: Parameters whose loss is a sum over images. Their gradients are divided by the
+                number of these images in all processes, and are None if there are none.
+            image_count: Number of images in those sums of this process, a scalar.
             stop: Whether a stop of this process was requested.
 
         Returns:
@@ -105,21 +105,21 @@ class Processes:
                     parameter.grad = torch.zeros_like(parameter)
         sums = [each.grad for each in summed if each.grad is not None]
         if self.count > 1:
-            images, stop = _all_reduce([*means, *sums], images, stop)
+            image_count, stop = _all_reduce([*means, *sums], image_count, stop)
             for gradient in means:
                 gradient.div_(self.count)
-        if images.item() > 0:
+        if image_count.item() > 0:
             for gradient in sums:
-                gradient.div_(images)
+                gradient.div_(image_count)
         else:
             for parameter in summed:
                 parameter.grad = None
         return stop
 
 
-def _all_reduce(gradients: list[Tensor], images: Tensor, stop: bool) -> tuple[Tensor, bool]:
+def _all_reduce(gradients: list[Tensor], image_count: Tensor, stop: bool) -> tuple[Tensor, bool]:
     """Sum gradients, image counts and stop flags over the processes, in one all-reduce."""
-    counts = images.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
+    counts = image_count.reshape(1).to(gradients[0]), gradients[0].new_tensor([float(stop)])
     flat = torch.cat([*(each.flatten() for each in gradients), *counts])
     with _convert_errors():
         dist.all_reduce(flat)

@@ -27,7 +27,7 @@ def progress_bar(console: Console, *, elapsed: bool = False) -> Progress:
         elapsed: Whether to show the elapsed time instead of the remaining one.
 
     Returns:
-        The display; its tasks have a field `state`, the text, which is cut to fit.
+        The display; each task needs `add_task(..., state="")`, the text, which is cut to fit.
     """
     times: list[ProgressColumn] = [TimeElapsedColumn(table_column=Column(no_wrap=True))]
     if not elapsed:

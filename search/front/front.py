@@ -21,7 +21,7 @@ from search.problem.problem import Problem
 from search.utils.units import quantity
 from space.utils.errors import InputError, near, shown
 
-# Limit of a front's file, which people read: a few hundred subnets.
+# Maximum number of blocks of all subnets in a front's file, which people read.
 MAX_BLOCKS = 8000
 
 
@@ -78,7 +78,9 @@ class Front(FrontFile):
     def ranked_by(self) -> Objective | None:
         """The objective that ranks subnets: the first measured one; None without one.
 
-        A file has no functions, only the names of those that fail on the full arch.
+        `Objective.measured` tells only objectives of this process: a front from a file has lost
+        their functions. Those that work on the full arch have a value in `full`, others a name in
+        `functions`.
         """
         free = (*self.full, *self.functions)
         return first_measured(each for each in self.objectives if each.name not in free)
@@ -124,7 +126,7 @@ class Front(FrontFile):
     def leads(self) -> list[Lead | None]:
         """The lead of each entry over the next best one in the first measured objective.
 
-        None for the last entry, and if the evaluation gave no values per image.
+        None for the last entry, without a measured objective, and if the error is unknown.
         """
         ranked_by = self.ranked_by
         if ranked_by is None:
@@ -152,7 +154,7 @@ class Front(FrontFile):
         ]
 
     def save(self, path: str | Path) -> None:
-        """Write the front, thinned out (schema tokennas/front/1)."""
+        """Write the front, thinned out if it is long (schema tokennas/front/1)."""
         self.thin_out().write(path)
 
     def thin_out(self) -> Front:

@@ -68,6 +68,7 @@ class _PathSampler:
                     cost = block_cost(graph.levels[i][node], edge.block, space.shape)
                     for term, _ in cost.terms:
                         self.edges_of[term].append((i, node, k))
+        # The term of stem and head belongs to the last node of a path, without an edge.
         for node, state in enumerate(graph.levels[-1]):
             rest, _ = rest_term(state, space.shape)
             self.edges_of[rest].append((len(graph.edges), node, 0))

@@ -18,7 +18,7 @@ class SupernetConfig(SupernetRecipe):
     """Recipe of the supernet's training.
 
     Args:
-        teacher: Network to distil from, on the same images; none for no teacher.
+        teacher: Network to distil from, on the same images; null for none.
     """
 
     teacher: BackboneConfig | None = None

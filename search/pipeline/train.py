@@ -12,6 +12,8 @@ from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
 from space.utils.errors import InputError
 from supernet.backbones.load import load_backbone
+from supernet.config import InputConfig
+from supernet.data.splits import resolve_input
 from supernet.process_group import Processes
 from supernet.training.train_supernet import train_supernet
 from supernet.weights import save_weights
@@ -61,20 +63,24 @@ def _load_teacher(run: RunContext) -> nn.Module | None:
     place = f"supernet.teacher: {config.model}"
     if loaded.head_reset or not (config.checkpoint or config.pretrained):
         raise InputError(f"{place} must come with weights for {run.task.needs}")
-    supernet, teacher_config = run.supernet, teacher.pretrained_cfg
-    teacher_input = {
-        "img_size": teacher.patch_embed.img_size,
-        "in_chans": teacher.in_chans,
-        "mean": list(teacher_config["mean"]),
-        "std": list(teacher_config["std"]),
-    }
-    backbone_input = {"img_size": supernet.patch_embed.img_size, "in_chans": supernet.in_chans}
-    backbone_input |= run.data.input
-    for key, value in teacher_input.items():
+    ours, theirs = (_describe_input(net) for net in (run.supernet, teacher))
+    ours |= {key: run.data.input[key] for key in ("mean", "std")}
+    for key, value in theirs.items():
         # A value given in the config is taken to suit both networks.
-        if value != backbone_input[key] and getattr(run.config.data.input, key, None) is None:
+        if value != ours[key] and getattr(run.config.data.input, key, None) is None:
+            way = (
+                f"data.input.{key}, if one value suits both"
+                if key in ("mean", "std")
+                else (f"{key} in its args")
+            )
             raise InputError(
-                f"{place} takes images of {key} {value}, the backbone {backbone_input[key]}; set "
-                f"{key} in its args, or in data.input"
+                f"{place} takes images of {key} {value}, the backbone {ours[key]}; set {way}"
             )
     return loaded.backbone.to(run.device)
+
+
+def _describe_input(net: Any) -> dict[str, Any]:
+    """Describe the images that a network takes."""
+    resolved = resolve_input(InputConfig(), net)
+    means = {key: list(resolved[key]) for key in ("mean", "std")}
+    return {"img_size": net.patch_embed.img_size, "in_chans": net.in_chans, **means}

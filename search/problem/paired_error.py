@@ -54,14 +54,18 @@ class GroupedMetrics(dict[str, float]):
 
     @classmethod
     def of(cls, metrics: Mapping[str, float], statistics: Mapping[str, Floats]) -> GroupedMetrics:
-        """Make the metrics of a split, with groups for those that are means over its images.
+        """Make the metrics of a split, with groups for each that is the mean of its statistic.
 
         Args:
             metrics: Metrics by name.
             statistics: Statistics per image, (images, ...), by name.
         """
-        means = {name: statistics[name] for name in metrics if name in statistics}
-        return cls(metrics, {name: group_means(each) for name, each in means.items()})
+        groups = {}
+        for name in (name for name in metrics if name in statistics):
+            values = statistics[name]
+            if values.ndim == 1 and math.isclose(metrics[name], values.mean()):
+                groups[name] = group_means(values)
+        return cls(metrics, groups)
 
 
 def read_groups(value: object) -> dict[str, GroupMeans]:
@@ -90,7 +94,7 @@ def group_means(values: Floats) -> GroupMeans:
 def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | None:
     """Compute the standard error of the difference between two archs' means.
 
-    None if it is unknown: for different images, or too few.
+    None if it is unknown: for different numbers of images, or for too few.
     """
     if one is None or other is None or one.images != other.images:
         return None

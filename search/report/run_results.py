@@ -12,6 +12,7 @@ from search.report.latency_data import LatencyData, collect_latency_data, find_l
 from search.report.networks import Network, pick_from_front, read_budgets, read_retrained
 from search.report.retrain_advice import advise_retraining, mark_outdated
 from search.report.search_result import (
+    RANDOM,
     Score,
     SearchResult,
     choose_score,
@@ -37,7 +38,7 @@ class RunResults:
         networks: The retrained networks, or else some of the front.
         score: The metric that ranks networks on the search split.
         latencies: Data of the latency tables.
-        missing: A sentence on each missing part.
+        missing: A sentence on each part that is missing, unfinished or outdated.
     """
 
     run: Path
@@ -57,7 +58,7 @@ class RunResults:
 
     @property
     def test_score(self) -> Score:
-        """The task's first metric, by which trained networks are judged whatever ranked archs."""
+        """The task's first metric, on the test split, whichever metric ranked archs."""
         return task_score(self.config)
 
 
@@ -127,7 +128,7 @@ def _read_searches(
             "front is shown, not all evaluations."
         )
     randoms = search.find_random(read_search(folder / each) for each in names if each != name)
-    if not randoms:
+    if not randoms and search.records and search.sampler != RANDOM:
         missing.append(
             "No search by RandomSampler with the same objectives and budget, to compare the "
             "hypervolume with; `tokennas search CONFIG --search.name random --search.sampler "

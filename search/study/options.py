@@ -29,7 +29,7 @@ class SearchOptions:
         gpus_per_worker: GPUs of each worker, such as 1, 0.5 or 0.25; by default an even share of
             the available ones.
         ray: The Ray cluster of the workers.
-        time_limit: Time limit of an evaluation in seconds, after which it fails; none for no limit.
+        time_limit: Time limit of an evaluation in seconds, after which it fails; null for no limit.
         retry_failed: Whether to retry archs whose stored evaluation failed, before new ones; every
             attempt is kept, the last one counts.
         storage: URL of a database for the trials, instead of a journal in the search's folder.

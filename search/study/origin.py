@@ -18,7 +18,7 @@ from space.utils.errors import InputError, shown
 
 PLAIN_TYPES = (bool, int, float, complex, str, bytes, PurePath, type(None), type(Ellipsis))
 DIGITS = 16
-# Described by name, like installed packages: their results do not change between versions.
+# Described by name, like installed packages, also where they are not installed.
 OWN_PACKAGES = ("space", "supernet", "search")
 
 Origin = str | Mapping[str, Any] | None
@@ -46,8 +46,8 @@ def describe_origin(origin: Origin, function: Callable[..., Any] | None) -> dict
 def describe_callable(function: Callable[..., Any]) -> dict[str, str]:
     """Hash a callable's code and the plain values, functions and classes that it uses.
 
-    Those of other packages count by name. If a callable uses anything else, such as a network, its
-    code does not determine its results: then return a unique value, and the reason.
+    Those of other installed packages count by name. If a callable uses anything else, such as a
+    network, its code does not determine its results: then return a unique value, and the reason.
     """
     try:
         description = _Describer(_package(function)).describe(function, "")
@@ -65,7 +65,8 @@ class _Describer:
     """A description of values by plain ones that are equal in every process.
 
     Args:
-        package: Package whose functions and classes are described by code; others count by name.
+        package: Package of the callable. Its functions and classes, and those of modules that are
+            not installed, are described by code, others by name.
     """
 
     def __init__(self, package: str) -> None:
@@ -81,7 +82,9 @@ class _Describer:
         if type(value) in PLAIN_TYPES or isinstance(value, PurePath):
             return str(value) if isinstance(value, PurePath) else repr(value)
         if isinstance(value, ModuleType) and not _is_installed(value.__name__):
-            raise _UnknownError(f"it uses {name}, a module of yours, whose values may be others")
+            raise _UnknownError(
+                f"it uses {name}, a module of yours, whose contents are not compared"
+            )
         if isinstance(value, ModuleType | logging.Logger):
             return getattr(value, "__name__", None) or value.name
         if isinstance(value, BuiltinFunctionType) and not _is_bound(value):
@@ -101,7 +104,7 @@ class _Describer:
         raise _UnknownError(f"it uses {name}, {kind}" if name else f"it is {kind}")
 
     def _describe_definition(self, value: FunctionType | type) -> Any:
-        """Describe a function or class: of another package by name, others once each."""
+        """Describe a function or class: of another installed package by name, others once each."""
         if _package(value) != self._package and _is_installed(_package(value)):
             return f"{value.__module__}.{value.__qualname__}"
         if id(value) in self._numbers:

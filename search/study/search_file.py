@@ -134,7 +134,7 @@ def read_description(folder: Path, storage: str, has_journal: bool) -> SearchFil
 def update_description(
     folder: Path, old: SearchFile | None, new: SearchFile, has_results: bool
 ) -> None:
-    """Check a search against the description of the stored results, or write its description.
+    """Check a search against the description of stored results, if any; write its description.
 
     Args:
         folder: Folder of the search.
@@ -162,10 +162,10 @@ def update_description(
 def _merge_origins(
     folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Return the origin of the stored results, with the new name if it had none.
+    """Return the stored origin; a new name replaces its description of the callable.
 
     Raises:
-        InputError: The callables differ or cannot be compared, and are not named alike.
+        InputError: The descriptions of the callables differ, and the new one is not a name.
     """
     then, now = ({key: each[key] for key in CALLABLE_KEYS if key in each} for each in (old, new))
     if then == now or not now or ("name" in then and "name" in now):
@@ -180,9 +180,8 @@ def _merge_origins(
         noted = "the old evaluation cannot be compared" if then else "its origin was not stored"
         reason = f"may come from another evaluation than this one: {now.get('why') or noted}"
     raise InputError(
-        f"{folder}: the results that are there {reason}; if they mean the same, give "
-        f"origin={shown(then.get('name', 'NAME'))}, a name of your own for the evaluation, else "
-        "search in another folder"
+        f"{folder}: the results that are there {reason}; if both evaluations are the same, give "
+        f"origin={shown(then.get('name', 'a name of your own'))}, else search in another folder"
     )
 
 

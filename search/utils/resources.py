@@ -15,7 +15,7 @@ class RayConfig:
 
     Args:
         address: Address of the cluster: `auto` for that of this node, or `HOST:PORT` of its head;
-            none to start a local Ray.
+            null to start a local Ray.
         storage_path: Folder for Ray Tune's own files; by default a temporary one.
         runtime_env: Ray's runtime environment of the workers, such as `env_vars`.
         resources: Custom resources of each worker.
@@ -71,6 +71,7 @@ class Workers:
     processes: int = 1
 
     def __post_init__(self) -> None:
+        # The option may be 0, for this process; there are no `Workers` then.
         if not is_integer(self.count) or self.count < 1:
             raise InputError(
                 f"{self.prefix}workers: must be an integer of at least 0, got {shown(self.count)}"
@@ -107,6 +108,6 @@ class Workers:
         return 1 / max(1, math.ceil(self.count / available))
 
     def bundle(self) -> dict[str, float]:
-        """Return the resources of each process, by Ray's names."""
+        """Return the resources of each process by Ray's names, without GPUs if `gpus` is None."""
         resources = {"CPU": float(self.cpus), "GPU": self.gpus or 0.0, **self.ray.resources}
         return {name: amount for name, amount in resources.items() if amount}

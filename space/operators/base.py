@@ -91,8 +91,8 @@ class OperatorMetric(NamedTuple):
 
     Args:
         name: Name in the log.
-        meaning: Explanation in the log's legend: what is shared out.
-        title: Title of its plot, where it is in per cent.
+        meaning: Explanation in the log's legend: what it is a share of.
+        title: Title of its plot, in which shares are per cent.
         good: What a good value is, for the plot's caption.
         controls: Names of the values to compare with, dashed in the plot.
     """
@@ -174,13 +174,17 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
     def canonical(
         self, tokens: Tokens, counter: Any, choice: ChoiceT, axis: AxisT | None
     ) -> ChoiceT:
-        """Return the choice that stands for all with the same effect; the plain one if none."""
+        """Return the choice that stands for all of the same effect; the plain one for no effect."""
         return choice
 
     def violation(
         self, i: int, tokens: Tokens, counter: Any, choice: ChoiceT, axis: AxisT | None
     ) -> str | None:
-        """Return why block `i` cannot make a canonical choice, or None; no axis sets no limits."""
+        """Return why a block cannot make a canonical choice, or None.
+
+        Without an axis there are no limits, and `i` is 0 for block 0 and 1 for all later blocks:
+        what a block may choose by its index belongs in the axis.
+        """
         return None
 
     @abstractmethod
@@ -244,7 +248,10 @@ class Operator(ABC, Generic[ChoiceT, AxisT]):
 
 
 def place_runs(axis: Axis | None, length: int, depth: int) -> Iterator[Placement]:
-    """Yield archs with runs of `length` equal choices, a plain block between, from any block on."""
+    """Yield archs with runs of `length` equal choices and a plain block between.
+
+    The first run begins at any block but block 0; the caller drops choices outside the axis.
+    """
     for choice in axis.choices if axis else ():
         for first in range(1, depth):
             blocks = (i for i in range(first, depth) if (i - first) % (length + 1) < length)

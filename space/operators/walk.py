@@ -174,6 +174,9 @@ def trace(arch: Arch, shape: BackboneShape) -> Trace:
 
 @cached(1 << 16)
 def _check_block(first: bool, state: State, block: BlockArch) -> tuple[BlockArch, tuple[str, ...]]:
-    """Return the canonical form of a block, and why it is invalid (as block 0 if `first`)."""
+    """Return the canonical form of a block, and why it is invalid (as block 0 if `first`).
+
+    Without axes no rule tells later blocks apart, so that they share what is cached.
+    """
     block = canonical_block(state, block, {})
     return block, tuple(violations(0 if first else 1, state, block))

@@ -1,4 +1,4 @@
-"""Signals that stop a training after its current step, and the error of a lost process."""
+"""Signals deferred to the end of a step, a write or an import; the error of a lost process."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ def defer_signals(enabled: bool = True, patient: bool = False) -> Iterator[Stop]
         patient: See `Stop`.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was received; its subclass `Terminated` after SIGTERM.
+        KeyboardInterrupt: Ctrl-C was received; its subclass `Terminated` after SIGTERM. Where
+            SIGTERM had its default handler, it ends the process instead.
     """
     stop = Stop(patient)
     before = _handlers() if enabled else {}

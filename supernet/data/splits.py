@@ -63,7 +63,7 @@ def open_data(
     """
     check_seed(seed)
     train, test = sources or open_sources(config.dataset)
-    data_config = _resolve_input(config.input, backbone)
+    data_config = resolve_input(config.input, backbone)
     strata = train.targets if task is None else task.strata(train.targets)
     pool, held_out = split_indices(strata, config, seed, search_indices)
     _check_classes(strata, train_limit=pool, search_share=held_out)
@@ -124,7 +124,7 @@ def _augmentation_args(config: AugmentConfig) -> dict[str, Any]:
     }
 
 
-def _resolve_input(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
+def resolve_input(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
     """Resolve timm's data config; values of `config` override the backbone's."""
     channels = backbone.in_chans
     if channels not in (GREY, RGB):

@@ -40,7 +40,10 @@ def write_program(subnet: ElasticViT, description: str) -> bytes:
 
 
 def run_program(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
-    """Load the written program to run it; a second program outputs the selected tokens too."""
+    """Load the written program for the logits.
+
+    It does not output the selected tokens: these come from a second export of the subnet.
+    """
     network = torch.export.load(io.BytesIO(data)).module()
     with_choices = export_program(subnet, choices=True).module() if subnet.runs else None
 

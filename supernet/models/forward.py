@@ -131,7 +131,10 @@ class ElasticCore(VisionTransformer):
     def forward_with_choices(
         self, x: Tensor, arch: Arch | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return logits (B, classes), and the patch tokens (B, K) selected for each run."""
+        """Return logits (B, classes), and for each run the indices (B, K) of its patch tokens.
+
+        A run is a row of blocks that the other patch tokens bypass.
+        """
         flow, chosen = Flow(self.embed(x)), []
         for i, step in enumerate(self.steps(arch)):
             flow = self.run_step(i, step._replace(restores=False), flow)
@@ -142,7 +145,7 @@ class ElasticCore(VisionTransformer):
 
     @property
     def runs(self) -> int:
-        """Number of runs of blocks that some tokens bypass, in a subnet."""
+        """Number of runs of skipping blocks in the default arch."""
         return sum(step.restores for step in self.steps())
 
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:

@@ -104,7 +104,7 @@ class TokenOperator:
         name: Name of the operator in `space.operators`.
         modules: Attribute that holds its weights by block: `pools` gives `pools.3.conv2d`; empty
             without weights.
-        decays: Whether weight decay applies to its weights.
+        decays: Whether weight decay applies to its weights; never to those with `auxiliary`.
         auxiliary: Name of the auxiliary loss that trains its weights; None for the task's loss.
     """
 

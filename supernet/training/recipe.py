@@ -18,16 +18,17 @@ class Recipe:
         epochs: Passes over the training images.
         optimizer: Name of a timm optimiser.
         lr: Learning rate.
-        weight_decay: Weight decay; not on biases, norms, positions, prefix tokens, pooling kernels.
-        layer_decay: Factor of the learning rate from block to block, last to first; none is 1.
+        weight_decay: Weight decay; not on biases, norms, positions, prefix tokens, pooling kernels
+            and map selectors.
+        layer_decay: Factor of the learning rate from block to block, last to first; null for 1.
         optimizer_args: More arguments for the optimiser, such as `betas`.
         schedule: Name of a timm schedule that can be stepped at every update.
         warmup_epochs: Epochs of linear warm-up.
-        min_lr: Final learning rate of the schedule.
-        clip: Maximum gradient norm, of the network and of its selectors each; none turns clipping
-            off, as in timm and DeiT. The log shows the norms.
+        min_lr: Learning rate at the start of warm-up, and the lowest one of schedules that decay.
+        clip: Maximum gradient norm, of the network and of its selectors each; null for no clipping,
+            as in timm and DeiT. The log shows the norms.
         accumulate: Batches per optimiser step.
-        ema: Decay of the weight average, which is then evaluated and kept; none for no average.
+        ema: Decay of the weight average, which is then evaluated and kept; null for no average.
         amp: Whether to use bfloat16 autocast on GPUs.
         grad_checkpointing: Whether to recompute activations in the backward pass, to save memory.
         selector_lr: Learning rate of map selectors, in an optimiser group of their own.
@@ -82,7 +83,7 @@ class SupernetRecipe(Recipe):
     Args:
         random_archs: Number of random archs of a step, besides the largest and the smallest.
         full_epochs: Number of first epochs that train the full network alone; null for a tenth of
-            the epochs if the command line gave the backbone a new head, else 0.
+            the epochs if `tokennas` replaced the head of loaded weights, else 0 (in Python, 0).
         watch: Number of archs over all MACs to log metrics of, besides largest and smallest.
     """
 

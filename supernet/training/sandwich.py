@@ -81,7 +81,7 @@ class LabelStep:
         """
         assert batch.draws is not None
         model, recipe = self.model, self.recipe
-        # Auxiliary losses see a share of the images, fixed by sample and epoch, to bound memory.
+        # Auxiliary losses see a share of the images, by their draws, to bound memory.
         rows = (batch.draws < recipe.selector_share).to(batch.images.device)
         auxiliaries = auxiliary_losses(model, rows)
 
@@ -100,6 +100,7 @@ class LabelStep:
         losses = {name: loss.detach()}
         for auxiliary_name, auxiliary in auxiliaries.items():
             if auxiliary.losses:
+                # In the log `loss/selectors`, for example.
                 losses[f"{auxiliary_name}s"] = torch.stack(auxiliary.losses).mean()
         return logits.detach(), losses
 

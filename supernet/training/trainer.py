@@ -1,7 +1,8 @@
-"""The training loop, resumable at any step.
+"""The training loop, resumable at any step, or with a user's own loader at the end of an epoch.
 
-Randomness is a function of (seed, step, sample), so weights, their average, optimiser state and
-position suffice: a resumed training ends with the same weights as an uninterrupted one.
+Random draws are functions of (seed, step, batch, rank), and those of an image of (seed, epoch,
+image), so weights, their average, optimiser state and position suffice: a resumed training ends
+with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ class Trainer:
         self._images = 0
         self.model.train()
         if not self.batches.exact:
-            # A user's own loader draws its order from the global generators.
+            # A user's own loader draws its order from the global generators. The constant keeps
+            # this key apart from those of `_update`.
             seed_all(self.seed, position.epoch, 0xE9)
         # Closing ends the loader's workers, even if a caller keeps the exception's traceback.
         with closing(
@@ -198,7 +200,7 @@ class Trainer:
         groups = split_parameters(self.model)
         network, *auxiliary_groups = groups.values()
         auxiliary = [parameter for group in auxiliary_groups for parameter in group]
-        self._all_stop = self.processes.reduce(
+        self._all_stop = self.processes.all_reduce_gradients(
             network, auxiliary, auxiliary_images, self._stop.requested
         )
         scalars = {name: torch.stack(values).mean().item() for name, values in losses.items()}
@@ -226,7 +228,7 @@ class Trainer:
         """Make an error with the step where training diverged, and what to try."""
         recipe, section, position = self.recipe, self.recipe.section, self.position
         step = min(position.step + 1, self.steps)
-        clip = "none" if recipe.clip is None else f"{recipe.clip:g}"
+        clip = "null" if recipe.clip is None else f"{recipe.clip:g}"
         has_checkpoint = self.path is not None and self.path.exists()
         return InputError(
             f"{section}: training diverged in epoch {position.epoch + 1}, step {step} of "

@@ -41,6 +41,13 @@ class OfImages(Evaluate):
         )
 
 
+def test_a_metric_that_is_no_mean_of_its_statistic_has_no_error():
+    values = np.arange(5.0) ** 2
+    statistics = {"mean": values, "median": values, "matrix": np.ones((5, 2))}
+    metrics = {"mean": values.mean(), "median": np.median(values), "matrix": 1.0, "other": 3.0}
+    assert GroupedMetrics.of(metrics, statistics).groups.keys() == {"mean"}
+
+
 @pytest.mark.parametrize("images", [2, 40, GROUPS, 1000, 10_007])
 def test_the_error_is_that_of_the_differences_of_single_images(images):
     rng = np.random.default_rng(images)

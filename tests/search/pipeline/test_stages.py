@@ -167,7 +167,7 @@ def test_a_teacher_teaches(config, tmp_path, teacher):
     ("wrong", "words"),
     [
         ({"args": '{"img_size": 32, "patch_size": 4, "embed_dim": 24, "depth": 2}'}, "(32, 32)"),
-        ({"model": "deit_tiny_patch16_224"}, "takes images of mean [0.485"),
+        ({"model": "deit_tiny_patch16_224"}, "set data.input.mean, if one value suits both"),
         ({"checkpoint": "nowhere.pth"}, "nowhere.pth does not exist"),
     ],
 )
@@ -179,12 +179,16 @@ def test_a_teacher_that_sees_other_images_is_refused_before_anything_is_written(
     assert not (config.parent / "runs").exists()
 
 
-def test_a_grey_backbone_trains_and_has_no_teacher_of_colours(config, capsys, teacher):
+def test_a_grey_backbone_has_a_grey_teacher_and_none_of_colours(config, capsys, teacher):
     grey = "--backbone.args.in_chans=1"
     assert main(["inspect", str(config), grey]) == 0
     assert main(["train", str(config), grey, *given(teacher)]) == 2
-    assert "in_chans 3, the backbone 1; set in_chans in its" in capsys.readouterr().err
-    assert main(["train", str(config), grey]) == 0
+    assert "in_chans 3, the backbone 1; set in_chans in its args" in capsys.readouterr().err
+    args = json.loads(teacher["args"]) | {"in_chans": 1}
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=10, **args)
+    torch.save(model.state_dict(), config.parent / "grey.pth")
+    of_grey = {"args": json.dumps(args), "checkpoint": str(config.parent / "grey.pth")}
+    assert main(["train", str(config), grey, *given(teacher | of_grey)]) == 0
 
 
 def test_whoever_gives_the_mean_of_the_data_vouches_for_the_teacher(config, teacher):

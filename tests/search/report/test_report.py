@@ -147,7 +147,7 @@ def test_each_stage_alone_has_a_report(copy: Path, tmp_path: Path) -> None:
         run = tmp_path / "alone" / stage
         shutil.copytree(copy / stage, run / stage)
         page, _ = report(run)
-        assert "Not in this report" in page
+        assert "Missing or outdated" in page
 
 
 def test_pictures_of_archs_that_are_no_longer_there_go(copy: Path) -> None:

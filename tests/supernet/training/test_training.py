@@ -236,12 +236,12 @@ def test_a_head_of_other_classes_is_refused():
 def test_gradients_of_selectors_are_divided_by_the_images_that_they_learned_from(monkeypatch):
     network, learner, idle = (torch.nn.Parameter(torch.ones(2)) for _ in range(3))
     network.grad, learner.grad = torch.full((2,), 8.0), torch.full((2,), 8.0)
-    Processes().reduce([network, idle], [learner], torch.tensor(4))
+    Processes().all_reduce_gradients([network, idle], [learner], torch.tensor(4))
     assert network.grad.tolist() == [8.0, 8.0]
     assert learner.grad.tolist() == [2.0, 2.0]
     assert idle.grad is None
     learner.grad = None
-    Processes().reduce([network], [learner], torch.tensor(0))
+    Processes().all_reduce_gradients([network], [learner], torch.tensor(0))
     assert learner.grad is None
     # And the training counts the images of all batches of a step.
     counted, reduce = [], Processes.reduce
