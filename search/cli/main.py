@@ -75,8 +75,16 @@ def command() -> NoReturn:
     # Registered first, hence called last. Python's teardown of torch takes longer than a second, a
     # third of a short command, in which Ctrl-C would seem unheard.
     atexit.register(skip_teardown)
-    code = main()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A signal still ends an exit function that hangs.
-        signal.signal(number, lambda *_: os._exit(code))
+    try:
+        code = main()
+        _exit_on_signals(code)
+    except KeyboardInterrupt:  # a second one, while the first is answered
+        code = 128 + signal.SIGINT
+        _exit_on_signals(code)
     sys.exit(code)
+
+
+def _exit_on_signals(code: int) -> None:
+    """Let a signal end an exit function that hangs."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(code))

@@ -98,3 +98,20 @@ def test_a_command_that_hangs_on_leaving_can_be_ended():
             assert process.wait(timeout=20) == 3
         finally:
             process.kill()
+
+
+TWICE = """
+import signal
+from search.cli import main as module
+def signal_again(*_):
+    signal.signal = set_handler
+    raise KeyboardInterrupt
+set_handler, signal.signal = signal.signal, signal_again
+module.main = lambda: 130
+module.command()
+"""
+
+
+def test_a_second_ctrl_c_just_after_the_first_was_told_changes_nothing():
+    found = ran(TWICE)
+    assert (found.returncode, found.stdout, found.stderr) == (130, "", "")

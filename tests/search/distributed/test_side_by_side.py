@@ -50,7 +50,7 @@ def test_networks_without_a_place_wait_and_it_is_said(searched, alone, run, caps
     assert main(["retrain", str(searched), "--run", str(run), *SIDE_BY_SIDE, *all_cores]) == 0
     said = capsys.readouterr().out
     assert "1 of 2 workers fit on the cluster's nodes" in said
-    assert "this machine has none for the others" in said
+    assert "the others are not started" in said
     assert "2 of 2" in said
     equal(run, alone)
 

@@ -191,6 +191,6 @@ def test_a_ray_that_cannot_be_started_is_one_line(tmp_path, monkeypatch):
     long = tmp_path / ("long" * 30)
     long.mkdir()
     monkeypatch.setenv("RAY_TMPDIR", str(long))
-    with pytest.raises(InputError, match=r"^search\.workers: Ray cannot be started: ") as caught:
+    with pytest.raises(InputError, match=r"^workers: Ray cannot be started: ") as caught:
         search(tmp_path, 5, workers=1)
     assert "\n" not in str(caught.value)
