@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch
 from space.operators.registry import operator, operators
-from space.operators.walk import PLAIN, advance, canonical_steps, initial_state, turns
+from space.operators.walk import PLAIN, canonical_steps, initial_state, turns
+from space.state import State
 from space.utils.errors import InputError, near, shown
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ class Genes:
                 raise InputError(f"{gene}: must be one of {allowed}, got {shown(value)}")
         state, blocks = initial_state(self.space.shape), []
         for i in range(self.space.shape.depth):
-            block, tokens = PLAIN, state.tokens
+            block, tokens, counters = PLAIN, state.tokens, []
             for each, counter in zip(operators(), state.counters, strict=True):
                 gene, choice = f"{each.field}.{i}", each.plain
-                value = values[gene][genes[gene]] if gene in genes else each.plain
-                if value != each.plain and (block is PLAIN or each.kind == "attention"):
+                value = values[gene][genes[gene]] if gene in genes else choice
+                if value != choice and (block is PLAIN or each.kind == "attention"):
                     axis = axes[each.name]
                     decoded = each.decode_gene(tokens, counter, value, axis)
                     decoded = each.canonical(tokens, counter, decoded, axis)
@@ -78,9 +79,10 @@ class Genes:
                         choice = decoded
                 if choice != each.plain:
                     block = each.put(block, choice)
-                tokens, _ = each.advance(tokens, counter, choice)
+                tokens, count = each.advance(tokens, counter, choice)
+                counters.append(count)
             blocks.append(block)
-            state = advance(state, block)
+            state = State(tokens, tuple(counters))
         return Arch(tuple(blocks))
 
     def encode(self, arch: Arch) -> dict[str, str]:
