@@ -179,9 +179,10 @@ def _merge_origins(
     else:
         noted = "the old evaluation cannot be compared" if then else "its origin was not stored"
         reason = f"may come from another evaluation than this one: {now.get('why') or noted}"
+    name = shown(then["name"]) if "name" in then else "'NAME', a name of your own"
     raise InputError(
         f"{folder}: the results that are there {reason}; if both evaluations are the same, give "
-        f"origin={shown(then.get('name', 'a name of your own'))}, else search in another folder"
+        f"origin={name}, else search in another folder"
     )
 
 

@@ -10,7 +10,7 @@ from supernet.training import trainer
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
 
-HINT = r"; try a lower {0}\.lr \(it is {1}\), more {0}\.warmup_epochs \(0\) or a {0}\.clip \(none\)"
+HINT = r"; try a lower {0}\.lr \(it is {1}\), more {0}\.warmup_epochs \(0\) or a {0}\.clip \(null\)"
 
 
 def train(folder=None, net=None, **recipe):

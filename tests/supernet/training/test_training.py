@@ -244,13 +244,13 @@ def test_gradients_of_selectors_are_divided_by_the_images_that_they_learned_from
     Processes().all_reduce_gradients([network], [learner], torch.tensor(0))
     assert learner.grad is None
     # And the training counts the images of all batches of a step.
-    counted, reduce = [], Processes.reduce
+    counted, reduce = [], Processes.all_reduce_gradients
 
     def noting(self, parameters, learners, images, stop):
         counted.append(int(images))
         return reduce(self, parameters, learners, images, stop)
 
-    monkeypatch.setattr(Processes, "reduce", noting)
+    monkeypatch.setattr(Processes, "all_reduce_gradients", noting)
     for share, images in ((1.0, 16), (0.0, 0)):
         recipe = SupernetRecipe(epochs=1, accumulate=2, selector_share=share, random_archs=0)
         loader = random_loader(count=2, batch=8)
