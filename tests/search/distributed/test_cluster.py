@@ -216,12 +216,6 @@ def test_what_workers_cannot_take_is_refused(values, words):
         Config(retrain=RetrainConfig(workers=2, **values))
 
 
-@pytest.mark.parametrize("workers", [-1, 1.5, True, "2"])
-def test_a_number_of_workers_is_an_integer(workers):
-    with pytest.raises(InputError, match=r"^workers: must be an integer of at least 0, got "):
-        SearchOptions(workers=workers)
-
-
 def test_workers_have_the_gpus_that_ray_gives_them():
     workers = SearchConfig(workers=2)
     assert Config(search=workers).search_workers() == Workers(2, prefix="search.")

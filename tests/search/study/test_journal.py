@@ -1,13 +1,14 @@
-"""The journal, cut and damaged."""
+"""The journal, cut and damaged; and what earlier versions stored in it."""
 
 import json
 import time
 
+import optuna
 import pytest
 import yaml
 from cutting import cut_and_go_on
 from search_toys import Evaluate
-from stored import SPACE, search
+from stored import SPACE, search, study_in
 
 from search.study.journal import repair
 from search.study.search_file import SEARCH_FILE
@@ -120,3 +121,17 @@ def test_trials_of_another_space_are_refused(tmp_path):
     other = type(SPACE).from_dict(described["space"], SPACE.shape)
     with pytest.raises(InputError, match="does not fit the space"):
         search(tmp_path, trials=40, space=other, evaluate=Evaluate(other))
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite"])
+def test_estimates_alone_are_kept_though_they_do_not_count(tmp_path, storage):
+    url = f"sqlite:///{tmp_path}/trials.db" if storage else None
+    folder, toy = tmp_path / "main", Evaluate(SPACE)
+    search(folder, 3, evaluate=lambda arch: {**toy(arch), "racing.seen": 0.5}, storage=url)
+    front, _ = search(folder, 4, storage=url)
+    assert front.evaluations == 4
+    study = optuna.load_study(study_name=None, storage=url) if url else study_in(folder)
+    estimates = ["racing.seen" in trial.user_attrs["metrics"] for trial in study.trials]
+    assert estimates == [True] * 3 + [False] * 4
+    with pytest.raises(InputError, match=r"objectives was .* in the results that are there"):
+        search(folder, 5, objectives=["top1", "params"], storage=url)

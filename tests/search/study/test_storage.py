@@ -148,20 +148,6 @@ def test_what_an_earlier_version_estimated_is_evaluated(tmp_path, storage):
     assert evaluate.seen == []
 
 
-@pytest.mark.parametrize("storage", [None, "sqlite"])
-def test_estimates_alone_are_kept_though_they_do_not_count(tmp_path, storage):
-    url = f"sqlite:///{tmp_path}/trials.db" if storage else None
-    folder, toy = tmp_path / "main", Evaluate(SPACE)
-    search(folder, 3, evaluate=lambda arch: {**toy(arch), "racing.seen": 0.5}, storage=url)
-    front, _ = search(folder, 4, storage=url)
-    assert front.evaluations == 4
-    study = optuna.load_study(study_name=None, storage=url) if url else study_in(folder)
-    estimates = ["racing.seen" in trial.user_attrs["metrics"] for trial in study.trials]
-    assert estimates == [True] * 3 + [False] * 4
-    with pytest.raises(InputError, match=r"objectives was .* in the results that are there"):
-        search(folder, 5, objectives=["top1", "params"], storage=url)
-
-
 def test_optunas_own_functions_open_the_journal(tmp_path):
     front, _ = search(tmp_path, trials=20)
     study = study_in(tmp_path)
