@@ -63,24 +63,23 @@ def _load_teacher(run: RunContext) -> nn.Module | None:
     place = f"supernet.teacher: {config.model}"
     if loaded.head_reset or not (config.checkpoint or config.pretrained):
         raise InputError(f"{place} must come with weights for {run.task.needs}")
-    ours, theirs = (_describe_input(net) for net in (run.supernet, teacher))
-    ours |= {key: run.data.input[key] for key in ("mean", "std")}
-    for key, value in theirs.items():
-        # A value given in the config is taken to suit both networks.
-        if value != ours[key] and getattr(run.config.data.input, key, None) is None:
-            way = (
-                f"data.input.{key}, if one value suits both"
-                if key in ("mean", "std")
-                else (f"{key} in its args")
-            )
+    supernet: Any = run.supernet
+    for key, theirs, ours in (
+        ("img_size", teacher.patch_embed.img_size, supernet.patch_embed.img_size),
+        ("in_chans", teacher.in_chans, supernet.in_chans),
+    ):
+        if theirs != ours:
             raise InputError(
-                f"{place} takes images of {key} {value}, the backbone {ours[key]}; set {way}"
+                f"{place} takes images of {key} {theirs}, the backbone {ours}; set {key} in its "
+                "args"
+            )
+    teacher_input = resolve_input(InputConfig(), teacher)
+    for key in ("mean", "std"):
+        theirs, ours = list(teacher_input[key]), run.data.input[key]
+        # A value given in the config is taken to suit both networks.
+        if theirs != ours and getattr(run.config.data.input, key) is None:
+            raise InputError(
+                f"{place} takes images of {key} {theirs}, the backbone {ours}; set "
+                f"data.input.{key}, if one value suits both"
             )
     return loaded.backbone.to(run.device)
-
-
-def _describe_input(net: Any) -> dict[str, Any]:
-    """Describe the images that a network takes."""
-    resolved = resolve_input(InputConfig(), net)
-    means = {key: list(resolved[key]) for key in ("mean", "std")}
-    return {"img_size": net.patch_embed.img_size, "in_chans": net.in_chans, **means}

@@ -46,6 +46,8 @@ def test_a_metric_that_is_no_mean_of_its_statistic_has_no_error():
     statistics = {"mean": values, "median": values, "matrix": np.ones((5, 2))}
     metrics = {"mean": values.mean(), "median": np.median(values), "matrix": 1.0, "other": 3.0}
     assert GroupedMetrics.of(metrics, statistics).groups.keys() == {"mean"}
+    rounded = {"mean": values.mean() * (1 + 1e-6)}  # as in float32
+    assert GroupedMetrics.of(rounded, statistics).groups.keys() == {"mean"}
 
 
 @pytest.mark.parametrize("images", [2, 40, GROUPS, 1000, 10_007])
