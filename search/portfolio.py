@@ -50,8 +50,7 @@ class PortfolioSubnet:
         """Compute logits without gradients; safe to call from several threads at once."""
         model = self._model
         with torch.inference_mode():
-            tokens = model.run_blocks(model.embed(images), self._steps)
-            return model.forward_head(model.norm(tokens))
+            return model.read_out(model.run_blocks(model.embed(images), self._steps))
 
     def forward_with_choices(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Compute logits, and the patch tokens (B, K) that each run of blocks selects."""

@@ -17,7 +17,7 @@ from space.utils.reader import Reader, open_document, open_yaml
 from space.utils.yaml_file import Document, write_yaml
 
 SCHEMA = "tokennas/arch/1"
-METADATA = ("backbone", "input", "classes", "metrics", "origin")
+METADATA = ("backbone", "input", "classes", "task", "metrics", "origin")
 CROP_MODES = ("center", "squash", "border")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
@@ -32,6 +32,7 @@ class ArchFile:
         backbone: Arguments of `timm.create_model`: `model` and `args`.
         input: Size, mean, std, crop_pct, crop_mode and interpolation of the images.
         classes: Class names, if known.
+        task: Name and options of a task whose head is not timm's; empty for timm's head.
         metrics: Measured metrics by name.
         origin: Run, trial, seed, supernet and version.
     """
@@ -41,6 +42,7 @@ class ArchFile:
     backbone: dict[str, Any] = field(default_factory=dict)
     input: dict[str, Any] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
+    task: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
 
@@ -95,7 +97,8 @@ def parse_arch(data: Mapping[str, Any], source: str) -> ArchFile:
 
 def _read_file(reader: Reader) -> ArchFile:
     required = ("schema", "shape", "blocks", "cost")
-    entries = reader.mapping(*required, backbone={}, input={}, classes=[], metrics={}, origin={})
+    optional: dict[str, Any] = {key: {} for key in METADATA} | {"classes": []}
+    entries = reader.mapping(*required, **optional)
     shape = BackboneShape.read(entries["shape"])
     arch = read_blocks(entries["blocks"])
     cost = entries["blocks"].make(cost_to_dict, arch, shape)
@@ -111,6 +114,7 @@ def _read_file(reader: Reader) -> ArchFile:
         backbone=entries["backbone"].plain_mapping(),
         input=_read_input(entries["input"]),
         classes=[each.text() for each in entries["classes"].items()],
+        task=entries["task"].plain_mapping(),
         metrics=entries["metrics"].plain_mapping(),
         origin=entries["origin"].plain_mapping(),
     )
@@ -124,6 +128,7 @@ def save_arch(
     backbone: Mapping[str, Any] | None = None,
     input: Mapping[str, Any] | None = None,
     classes: list[str] | None = None,
+    task: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> None:
@@ -133,7 +138,7 @@ def save_arch(
         InputError: The arch does not fit the shape or breaks a rule, `input` is invalid, or a
             value is not a plain one; nothing is written.
     """
-    values = (backbone, input, classes, metrics, origin)
+    values = (backbone, input, classes, task, metrics, origin)
     metadata: dict[str, Any] = {k: v for k, v in zip(METADATA, values, strict=True) if v}
     write_yaml(path, ArchFile(arch, shape, **metadata).to_dict())
 

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args
 
 from space.utils.errors import InputError, check_one_of
 
+MAX_ROTATION = 180
+
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
 
@@ -34,11 +36,23 @@ class DatasetConfig:
 
     Args:
         name: `digits`, `folder` (image folders or a tar file), or a name of timm's `create_dataset`
-            such as `torch/cifar10` or `hfds/user/name`.
-        root: Folder of the data; null for `digits`.
+            such as `torch/cifar10` or `hfds/user/name`; for targets that are maps `pairs` (files
+            that belong together by name) or `nyu` (NYU Depth V2's labelled .mat file).
+        root: Folder of the data; null for `digits`; the .mat file of `nyu`.
         train_split: Name of the training split.
         test_split: Name of the test split, used only for final metrics; no image is in both splits.
         args: More arguments for `create_dataset`, such as `download: true`.
+        images: `pairs`: pattern of the images, such as `rgb/*.png`, below the root.
+        targets: `pairs`: pattern of their maps, such as `depth/*.png`, whose stars stand for the
+            same text. `nyu`: `depths`, `rawDepths` or `labels`.
+        train: `pairs`: text file of the names to train on, a line for each, or a folder.
+        test: `pairs`: the same of the test split. `nyu`: splits.mat, by default beside the root.
+        scenes: `pairs`: text file of lines `NAME SCENE`, or a regular expression whose group is the
+            scene in a name; no scene is in both training and search split.
+        scale: Depth: metres of one unit in the files, such as 0.001.
+        invalid: Depth: value of the files for no measurement, besides 0.
+        remap: Segmentation: new label by label of the files; labels that it lacks stay.
+        reduce_zero_label: Segmentation: whether label 0 is no class, and 1 the first one.
     """
 
     name: str = "digits"
@@ -46,15 +60,29 @@ class DatasetConfig:
     train_split: str = "train"
     test_split: str = "validation"
     args: dict[str, Any] = field(default_factory=dict)
+    images: str | None = None
+    targets: str | None = None
+    train: str | None = None
+    test: str | None = None
+    scenes: str | None = None
+    scale: float | None = None
+    invalid: float | None = None
+    remap: dict[int, int] | None = None
+    reduce_zero_label: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not 0 < self.scale < math.inf:
+            raise InputError(f"data.dataset.scale: must be finite and over 0, got {self.scale}")
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """The augmentation of training images, by timm.
+    """The augmentation of training images, by timm, or with their maps by torchvision.
 
     Args:
         crop_scale: Least and greatest share of an image's area in a random resized crop.
         hflip: Probability of a horizontal flip.
+        rotation: Greatest rotation in degrees, for targets that are maps; null for none.
         color_jitter: Strength of colour jitter; 0 turns it off.
         auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; null for none.
         erasing: Probability of random erasing.
@@ -67,6 +95,7 @@ class AugmentConfig:
 
     crop_scale: tuple[float, float] = (0.35, 1.0)
     hflip: float = 0.5
+    rotation: float | None = None
     color_jitter: float = 0.0
     auto_augment: str | None = None
     erasing: float = 0.0
@@ -85,6 +114,10 @@ class AugmentConfig:
             if not 0 <= getattr(self, name) < math.inf:
                 value = getattr(self, name)
                 raise InputError(f"data.augment.{name}: must be finite and at least 0, got {value}")
+        if not 0 <= (self.rotation or 0) <= MAX_ROTATION:
+            raise InputError(
+                f"data.augment.rotation: must lie in 0 to {MAX_ROTATION}, got {self.rotation}"
+            )
         if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
             raise InputError(
                 f"data.augment.crop_scale: must be two ascending shares of 0 to 1, got "

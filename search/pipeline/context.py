@@ -26,7 +26,8 @@ from space.utils.reader import Reader
 from supernet.backbones.load import Loaded, load_backbone
 from supernet.backbones.vit import backbone_shape
 from supernet.data.image_check import check_images
-from supernet.data.sources import Source, open_sources
+from supernet.data.source import Source
+from supernet.data.sources import open_sources
 from supernet.data.splits import Data, open_data
 from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
@@ -79,7 +80,7 @@ class RunContext:
         """The task of the networks."""
         config, name = self.config, self.config.task_name
         section = Reader({"name": name, **config.task}, ("task",))
-        task = task_class(name).from_config(section, self._sources[0].classes, config.data.augment)
+        task = task_class(name).from_config(section, self._sources[0].classes, config.data)
         task.check_batch(config.data.batch)
         return task
 
@@ -119,13 +120,14 @@ class RunContext:
 
     @property
     def arch_file_fields(self) -> dict[str, Any]:
-        """Backbone, input and classes, in the format of arch files."""
+        """Backbone, input, classes and task, in the format of arch files."""
         backbone, task = self.config.backbone, self.task
         args = {**backbone.args, "num_classes": task.outputs}
         return {
             "backbone": {"model": backbone.model, "args": args},
             "input": self.data.input,
             "classes": list(task.classes),
+            "task": task.section(),
         }
 
     def load_trained(self) -> RunContext:

@@ -6,10 +6,10 @@ import time
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
+from torch.utils.data import default_collate
 
 from search.pipeline.context import RunContext
 from search.utils.console import show_rows
@@ -19,6 +19,7 @@ from space.cost import macs, params
 from space.counting.bands import Bands
 from space.operators.walk import initial_state
 from space.shape import BackboneShape
+from space.utils.errors import InputError
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.data.loaders import Batch
 from supernet.training.sandwich import Sandwich, draw_archs
@@ -40,7 +41,7 @@ def inspect_config(run: RunContext) -> None:
     """Show backbone, data, space and expected training time of a config.
 
     Raises:
-        InputError: The config is invalid; images are not checked, as none is read.
+        InputError: The config is invalid; of the images only the first is read.
     """
     config, console = run.config, run.open().console
     show_shape(config.backbone.model, run.supernet.shape, console)
@@ -109,7 +110,10 @@ def estimate_training(run: RunContext) -> float:
     config, supernet = run.config, run.supernet.train()
     recipe = run.supernet_recipe
     images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
-    targets = torch.from_numpy(np.resize(run.data.train.images.source.targets, PROBE_BATCH))
+    sample = run.data.train.images[0, 0]
+    if isinstance(sample, InputError):
+        raise sample
+    targets = default_collate([sample[1]] * PROBE_BATCH)
     draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
     batch = Batch(images.to(run.device), targets.to(run.device), draws)
     step = Sandwich(supernet, run.task, recipe)

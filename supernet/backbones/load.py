@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -55,15 +56,19 @@ def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
         if config.pretrained:
             backbone = _download(config)
     if config.checkpoint:
-        load_checkpoint_file(backbone, config.checkpoint)
+        load_checkpoint_file(backbone, config.checkpoint, task, seed)
     fits = task.fits(backbone)
     if not fits:
         task.reset_head(backbone, seed)
     return Loaded(backbone, not fits and bool(config.checkpoint or config.pretrained))
 
 
-def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
-    """Load a timm checkpoint; the head is resized to the checkpoint's number of classes.
+def load_checkpoint_file(
+    backbone: VisionTransformer, path: str | Path, task: Head | None = None, seed: int = 0
+) -> None:
+    """Load a timm checkpoint, or one of the same backbone with the head of a task.
+
+    timm's head is resized to the checkpoint's number of classes.
 
     Raises:
         InputError: The file cannot be read, or its weights do not fit the backbone.
@@ -71,6 +76,8 @@ def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
     state = _read_checkpoint(path)
     head = state.get("head.weight")
     try:
+        if task is not None and not task.outputs and any(map(is_head, state)):
+            _fit_head(backbone, state, task, seed)
         if head is not None and len(head) != backbone.num_classes:
             backbone.reset_classifier(len(head))
         # timm's filter resizes position and patch embeddings.
@@ -78,6 +85,22 @@ def load_checkpoint_file(backbone: VisionTransformer, path: str | Path) -> None:
     except Exception as error:  # timm and torch raise many types for weights of other models
         reason = one_line(error)
         raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
+
+
+def _fit_head(
+    backbone: VisionTransformer, state: Mapping[str, Tensor], task: Head, seed: int
+) -> None:
+    """Give the backbone the task's own head, if the state has the weights of one of its sizes."""
+    with_head = copy.deepcopy(backbone)
+    task.reset_head(with_head, seed)
+    ours = {key: each.shape for key, each in with_head.state_dict().items() if is_head(key)}
+    if ours == {key: each.shape for key, each in state.items() if is_head(key)}:
+        task.reset_head(backbone, seed)
+
+
+def is_head(name: str) -> bool:
+    """Return whether a weight is one of the head."""
+    return name.startswith("head.")
 
 
 def _read_checkpoint(path: str | Path) -> Mapping[str, Tensor]:

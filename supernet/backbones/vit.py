@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from space.shape import BackboneShape, Part
 from space.utils.errors import InputError, near, one_line, shown
 from supernet.backbones.blocks import ElasticAttention, ElasticBlock, shallow_copy
+from supernet.backbones.dense_head import DenseHead, Features
 
 # Arguments that load weights, name files or change what `create_model` returns.
 REFUSED_ARGS = (
@@ -101,12 +102,14 @@ def measure_head(backbone: VisionTransformer) -> tuple[Part, int]:
     Raises:
         InputError: The head's MACs do not grow linearly with the tokens.
     """
+    params = count_params(backbone) - _stem_params(backbone) - count_params(backbone.blocks)
+    if isinstance(backbone.head, DenseHead):
+        return Part(_count_dense_macs(backbone, backbone.head), params), 0
     blockless = shallow_copy(backbone)
     blockless.blocks = nn.Sequential()
     prefix, width = backbone.num_prefix_tokens, backbone.embed_dim
     name = f"head (global_pool={backbone.global_pool!r})"
     macs, per_token = _fit_linear_macs(_to_meta(blockless).forward_head, prefix, width, name)
-    params = count_params(backbone) - _stem_params(backbone) - count_params(backbone.blocks)
     return Part(macs, params), per_token
 
 
@@ -191,6 +194,14 @@ def _fit_linear_macs(
             "tokens"
         )
     return fixed, per_token
+
+
+def _count_dense_macs(backbone: VisionTransformer, head: DenseHead) -> int:
+    """Count the MACs of a dense head: those at the full grid, to which it resizes all features."""
+    patches = torch.zeros(1, backbone.embed_dim, *head.grid, device="meta")
+    prefix = torch.zeros(1, backbone.num_prefix_tokens, backbone.embed_dim, device="meta")
+    features = [Features(patches, prefix)] * len(head.blocks)
+    return count_macs(partial(_to_meta(head), features))
 
 
 def _stem_params(backbone: VisionTransformer) -> int:

@@ -15,7 +15,7 @@ from rich.console import Console
 from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError
 from supernet.data.loaders import Images, Indices
-from supernet.data.sources import Source
+from supernet.data.source import Source
 from supernet.progress import progress_bar
 
 IMAGES_PER_TASK = 16  # of the thread pool
@@ -81,10 +81,10 @@ def _decode(checked: set[int], chunk: tuple[Source, Indices]) -> tuple[list[int]
     source, indices = chunk
     good, errors = list[int](), list[str]()
     for i in indices.tolist():
-        digest = source.reader.digest(i)
+        digest = source.digest(i)
         if digest not in checked:
             try:
-                source.reader(i)
+                source.read(i)
             except InputError as error:
                 errors.append(str(error))
             else:

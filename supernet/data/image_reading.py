@@ -68,19 +68,8 @@ class DatasetReader:
             ) from None
 
     def digest(self, i: int) -> int:
-        """Return a 64-bit hash that identifies this version of the file of image i.
-
-        It covers path, size and modification time, and Pillow's version, since another one may
-        fail on other files.
-        """
-        name, size, modified = self._name(i), -1, -1
-        # Left to the reading of the image, whose error names the reason.
-        with suppress(OSError):
-            status = os.stat(self._tar or name)  # noqa: PTH116 - pathlib takes longer
-            size, modified = status.st_size, status.st_mtime_ns
-        path = os.path.abspath(name)  # noqa: PTH100 - pathlib takes longer, a million times
-        key = repr((path, size, modified, PIL.__version__))
-        return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
+        """Return a 64-bit hash that identifies this version of the file of image i."""
+        return file_digest(self._name(i), self._tar or self._name(i))
 
     def _name(self, i: int) -> str:
         """Return the path of image i, or the best name that the data set has for it."""
@@ -91,6 +80,27 @@ class DatasetReader:
             return str(self.files[i][0])
         member, _, inner_tar = self.files[i]
         return "/".join([self._tar, *(each.name for each in (inner_tar, member) if each)])
+
+
+def file_digest(name: str, path: str, salt: str = "") -> int:
+    """Return a 64-bit hash that identifies this version of a file.
+
+    It covers size and modification time, and Pillow's version, since another one may fail on other
+    files.
+
+    Args:
+        name: Its path, or that of a member of a tar file.
+        path: Path of the file itself.
+        salt: More text that the digest depends on.
+    """
+    size, modified = -1, -1
+    # Left to the reading of the file, whose error names the reason.
+    with suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116 - pathlib takes longer
+        size, modified = status.st_size, status.st_mtime_ns
+    name = os.path.abspath(name)  # noqa: PTH100 - pathlib takes longer, a million times
+    key = repr((name, size, modified, PIL.__version__)) + salt
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

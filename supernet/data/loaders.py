@@ -22,11 +22,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from space.utils.errors import InputError, cut
-from supernet.data.sources import Source
+from supernet.data.source import Source
 from supernet.process_group import Processes
+from supernet.tasks.transforms import Transform
 
 Indices = NDArray[np.int64]
-Sample = tuple[Tensor, float, float]
+Sample = tuple[Tensor, Any, float]
 # Those of schedulers and users.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -36,7 +37,7 @@ class Batch(NamedTuple):
 
     Args:
         images: Images, (B, C, H, W).
-        targets: Targets, (B,).
+        targets: Targets, (B,), or maps (B, H, W).
         draws: A uniform random number for each sample and epoch, (B,); None from a user's own
             loader, for which the trainer draws them.
     """
@@ -47,19 +48,19 @@ class Batch(NamedTuple):
 
 
 class Images(Dataset[Sample | InputError]):
-    """Transformed images of a source, by (epoch, position); epoch -1 is for evaluation.
+    """Transformed samples of a source, by (epoch, position); epoch -1 is for evaluation.
 
-    For an image that cannot be read the error is returned: one raised in a worker would carry the
+    For a sample that cannot be read the error is returned: one raised in a worker would carry the
     worker's traceback.
 
     Args:
         source: The source.
         indices: Indices into the source, by position.
-        transform: The transform.
+        transform: The transform of image and target.
         seed: Seed of the augmentation.
     """
 
-    def __init__(self, source: Source, indices: Indices, transform: Any, seed: int) -> None:
+    def __init__(self, source: Source, indices: Indices, transform: Transform, seed: int) -> None:
         self.source = source
         self.indices = indices
         self.transform = transform
@@ -75,10 +76,10 @@ class Images(Dataset[Sample | InputError]):
         if epoch >= 0:
             draw = float(seed_all(self.seed, epoch, index, devices=False).random())
         try:
-            image = self.source.reader(index)
+            sample = self.source.read(index)
         except InputError as error:
             return error
-        return self.transform(image), self.source.targets[index].item(), draw
+        return *self.transform(*sample), draw
 
 
 class ShuffledBatches:
@@ -231,10 +232,10 @@ class _Loader(DataLoader[Any]):
 
     def __iter__(self) -> Any:
         # Not in a variable: a raised error would keep its workers alive.
-        for batch in self._start():
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch
+        for batches in self._start():
+            if isinstance(batches, InputError):
+                raise batches
+            yield from batches
 
     def _start(self) -> Any:
         """Start the workers, which inherit that signals are blocked until they ignore them."""
@@ -245,8 +246,11 @@ class _Loader(DataLoader[Any]):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _collate(samples: list[Sample | InputError]) -> Batch | InputError:
+def _collate(samples: list[Sample | InputError]) -> list[Batch] | InputError:
+    """Collate samples to a batch; maps of several sizes, in evaluation, to a batch of each."""
+    groups: dict[Any, list[Sample]] = {}
     for sample in samples:
         if isinstance(sample, InputError):
             return sample
-    return Batch(*default_collate(samples))
+        groups.setdefault(getattr(sample[1], "shape", None), []).append(sample)
+    return [Batch(*default_collate(group)) for group in groups.values()]

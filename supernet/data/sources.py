@@ -6,7 +6,7 @@ the folder of a split is missing, and replaces an unreadable image by the next o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from itertools import permutations
 from pathlib import Path
@@ -21,7 +21,19 @@ from timm.data.readers import add_img_extensions
 from space.utils.errors import InputError, one_line, shown
 from supernet.config import DatasetConfig
 from supernet.data.image_reading import DatasetReader
+from supernet.data.nyu import open_nyu
+from supernet.data.pairs import open_pairs
+from supernet.data.source import Source
 
+# Data sets whose targets are maps, and the keys of a config that are theirs.
+MAPS: dict[str, Callable[[DatasetConfig], tuple[Source, Source]]] = {
+    "pairs": open_pairs,
+    "nyu": open_nyu,
+}
+KEYS_OF_MAPS = (
+    *("images", "targets", "train", "test", "scenes"),
+    *("scale", "invalid", "remap", "reduce_zero_label"),
+)
 SYNONYMS = (
     ("train", "training"),
     ("validation", "val", "valid", "eval", "evaluation"),
@@ -45,31 +57,16 @@ REFUSED_ARGS = (
 )
 
 
-@dataclass(frozen=True)
-class Source:
-    """The images of one split, by index.
-
-    Args:
-        targets: Label of each image.
-        classes: Class names, in label order.
-        reader: Reads image i in RGB; raises InputError with the name of an unreadable file.
-    """
-
-    targets: NDArray[np.int64]
-    classes: tuple[str, ...]
-    reader: DatasetReader
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
 def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
     """Open the training and the test split.
 
     Raises:
-        InputError: There are no images, the splits share some, or they do not have the same
-            classes, two or more.
+        InputError: There are no images, the splits share some, they do not have the same classes,
+            two or more, or images and maps do not belong together.
     """
+    _check_keys(config)
+    if config.name in MAPS:
+        return MAPS[config.name](config)
     if config.name == "digits":
         return _load_digits()
     train_set, test_set = (
@@ -84,6 +81,13 @@ def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
     test = _make_source(test_set, config, config.test_split)
     _check_classes(config, train, test)
     return train, test
+
+
+def _check_keys(config: DatasetConfig) -> None:
+    """Refuse keys of another kind of data set."""
+    for key in KEYS_OF_MAPS:
+        if getattr(config, key) is not None and config.name not in MAPS:
+            raise InputError(f"dataset.{key}: is for {' and '.join(MAPS)}, not for {config.name}")
 
 
 def _load_digits() -> tuple[Source, Source]:
@@ -216,7 +220,8 @@ def _check_classes(config: DatasetConfig, train: Source, test: Source) -> None:
         )
     classes = (*train.classes, *test.classes)
     for split, source in ((config.train_split, train), (config.test_split, test)):
-        labels = set(np.unique(source.targets).tolist())
+        targets: Any = source.targets
+        labels = set(np.unique(targets).tolist())
         present = {name for label, name in enumerate(source.classes) if label in labels}
         missing = [name for name in dict.fromkeys(classes) if name not in present]
         if missing:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from timm.data import create_transform, resolve_data_config
+from timm.data import resolve_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
-from torchvision.transforms import Compose, Grayscale
 
 from space.utils.errors import InputError, check_seed
-from supernet.config import AugmentConfig, DataConfig, InputConfig
+from supernet.config import DataConfig, InputConfig
 from supernet.data.loaders import Images, Indices, ShuffledBatches, make_evaluation_loader
-from supernet.data.sources import Source, open_sources
+from supernet.data.source import Source
+from supernet.data.sources import open_sources
 from supernet.tasks.base import Array, Task
+from supernet.tasks.registry import DEFAULT_TASK
+from supernet.tasks.transforms import ImageTransform
 
 GREY, RGB = 1, 3
 
@@ -63,11 +65,19 @@ def open_data(
     """
     check_seed(seed)
     train, test = sources or open_sources(config.dataset)
+    _check_targets(config, task, train)
     data_config = resolve_input(config.input, backbone)
-    strata = train.targets if task is None else task.strata(train.targets)
-    pool, held_out = split_indices(strata, config, seed, search_indices)
+    if train.has_maps:
+        # The whole image, whose map then has the same place.
+        data_config |= {"crop_pct": 1.0, "crop_mode": "squash"}
+    make_transform = ImageTransform if task is None else task.transform
+    if task is not None:
+        train, test = (replace(each, decode=task.decode) for each in (train, test))
+    targets: Any = train.targets
+    strata = targets if task is None else task.strata(targets)
+    pool, held_out = split_indices(strata, config, seed, search_indices, train.scenes)
     _check_classes(strata, train_limit=pool, search_share=held_out)
-    augmented = _make_transform(data_config, is_training=True, **_augmentation_args(config.augment))
+    augmented = make_transform(data_config, config.augment)
     batches = ShuffledBatches(Images(train, pool, augmented, seed), config.batch, config.workers)
     if not batches.steps:
         count = batches.processes.count
@@ -82,7 +92,7 @@ def open_data(
     shuffled = np.random.default_rng((seed, 0x5EA)).permutation(held_out)
 
     def loader(source: Source, indices: Indices) -> DataLoader[Any]:
-        images = Images(source, indices, _make_transform(data_config), seed)
+        images = Images(source, indices, make_transform(data_config, None), seed)
         return make_evaluation_loader(images, config.eval_batch, config.workers)
 
     preprocessing = {k: list(v) if isinstance(v, tuple) else v for k, v in data_config.items()}
@@ -95,6 +105,19 @@ def open_data(
     )
 
 
+def _check_targets(config: DataConfig, task: Task | None, source: Source) -> None:
+    """Refuse data whose targets are not of the task's kind."""
+    wants_maps = task is not None and task.dense
+    if source.has_maps != wants_maps:
+        name = DEFAULT_TASK if task is None else task.name
+        kinds = "labels", "maps"
+        raise InputError(
+            f"data.dataset.name: the targets of {config.dataset.name} are "
+            f"{kinds[source.has_maps]}, the task {name} needs {kinds[wants_maps]}; "
+            + ("take pairs or nyu" if wants_maps else "set task.name, such as depth")
+        )
+
+
 def _check_classes(strata: Array, **parts: Indices) -> None:
     """Refuse parts with a single class, of data with several; `parts` are by option."""
     if len(np.unique(strata)) == 1:
@@ -105,23 +128,6 @@ def _check_classes(strata: Array, **parts: Indices) -> None:
                 f"data.{option}: leaves {len(part):,} images of one class alone, on which every "
                 "network is right; more are needed"
             )
-
-
-def _make_transform(data_config: dict[str, Any], **training: Any) -> Any:
-    """Make timm's transform of an RGB image, preceded by grey conversion for grey backbones."""
-    transform = create_transform(**data_config, **training)
-    return Compose([Grayscale(), transform]) if data_config["input_size"][0] == GREY else transform
-
-
-def _augmentation_args(config: AugmentConfig) -> dict[str, Any]:
-    return {
-        "scale": config.crop_scale,
-        "hflip": config.hflip,
-        "color_jitter": config.color_jitter,
-        "auto_augment": config.auto_augment,
-        "re_prob": config.erasing,
-        "re_mode": "pixel",
-    }
 
 
 def resolve_input(config: InputConfig, backbone: VisionTransformer) -> dict[str, Any]:
@@ -150,7 +156,11 @@ def resolve_input(config: InputConfig, backbone: VisionTransformer) -> dict[str,
 
 
 def split_indices(
-    strata: Indices, config: DataConfig, seed: int, stored: Sequence[int] | None
+    strata: Indices,
+    config: DataConfig,
+    seed: int,
+    stored: Sequence[int] | None,
+    scenes: Indices | None = None,
 ) -> tuple[Indices, Indices]:
     """Return the indices to train on, and those of the search split: a share of each stratum.
 
@@ -159,6 +169,7 @@ def split_indices(
         config: The `data` section.
         seed: Seed of the split.
         stored: The search split stored by a run; None draws a new one.
+        scenes: Scene of each image, of which each is in one part alone; strata do not count then.
 
     Raises:
         InputError: The search split is empty, or the stored one is of other data.
@@ -168,7 +179,9 @@ def split_indices(
     pool = np.sort(rng.permutation(len(strata))[:limit])
     share = min(config.search_share, config.search_limit / len(pool))
     held_out = [] if stored is None else list(stored)
-    if stored is None:
+    if stored is None and scenes is not None:
+        held_out = _draw_scenes(rng, pool, scenes, share)
+    elif stored is None:
         for stratum in np.unique(strata[pool]):
             members = rng.permutation(pool[strata[pool] == stratum])
             held_out += members[: round(share * len(members))].tolist()
@@ -184,3 +197,18 @@ def split_indices(
             "image to rank archs on"
         )
     return np.setdiff1d(pool, chosen), chosen
+
+
+def _draw_scenes(
+    rng: np.random.Generator, pool: Indices, scenes: Indices, share: float
+) -> list[int]:
+    """Draw scenes at random until they have `share` of the images; return these images."""
+    names = rng.permutation(np.unique(scenes[pool]))
+    if len(names) < 2:
+        raise InputError("data.dataset.scenes: all training images are of one scene")
+    held_out: list[int] = []
+    for name in names[:-1]:
+        if len(held_out) >= share * len(pool):
+            break
+        held_out += pool[scenes[pool] == name].tolist()
+    return held_out

@@ -18,6 +18,7 @@ from space.shape import BackboneShape
 from space.state import State
 from space.utils.errors import InputError
 from supernet.backbones.blocks import Exchange, Exposed, Maps, Request, elastic_block, shallow_copy
+from supernet.backbones.dense_head import DenseHead, Features
 from supernet.models.plan import Step, block_actions, plan
 from supernet.operators.base import Flow, Observer, TokenOperator
 from supernet.operators.registry import token_operators
@@ -97,13 +98,13 @@ class ElasticCore(VisionTransformer):
         attn_mask: Tensor | None = None,
         is_causal: bool = False,
     ) -> Tensor:
-        """Map images (B, C, H, W) to logits (B, classes).
+        """Map images (B, C, H, W) to logits (B, classes), or to the map of a dense head.
 
         Raises:
             InputError: No arch is given, it does not fit, or an attention mask is given.
         """
         check_no_mask(attn_mask, is_causal)
-        return self.forward_head(self.forward_features(x, arch))
+        return self.read_out(self.run_blocks(self.embed(x), self.steps(arch)))
 
     def forward_features(  # type: ignore[override]
         self,
@@ -125,13 +126,13 @@ class ElasticCore(VisionTransformer):
             InputError: No arch is given, it does not fit, or an attention mask is given.
         """
         check_no_mask(attn_mask, is_causal)
-        x = self.run_blocks(self.embed(x), self.steps(arch), observe)
-        return self.norm(x)  # type: ignore[no-any-return]
+        flow = self.run_blocks(self.embed(x), self.steps(arch), observe)
+        return self.norm(flow.all_tokens())  # type: ignore[no-any-return]
 
     def forward_with_choices(
         self, x: Tensor, arch: Arch | None = None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return logits (B, classes), and for each run the indices (B, K) of its patch tokens.
+        """Return the output, and for each run the indices (B, K) of its patch tokens.
 
         A run is a row of blocks that the other patch tokens bypass.
         """
@@ -140,8 +141,8 @@ class ElasticCore(VisionTransformer):
             flow = self.run_step(i, step._replace(restores=False), flow)
             if step.restores:
                 chosen += [restore.chosen for restore in reversed(flow.restores)]
-                flow = Flow(flow.all_tokens())
-        return self.forward_head(self.norm(flow.all_tokens())), tuple(chosen)
+                flow = Flow(flow.all_tokens(), features=flow.features)
+        return self.read_out(flow), tuple(chosen)
 
     @property
     def runs(self) -> int:
@@ -166,8 +167,8 @@ class ElasticCore(VisionTransformer):
 
     def run_blocks(
         self, x: Tensor, steps: tuple[Step, ...], observe: Observer | None = None
-    ) -> Tensor:
-        """Run the blocks on tokens (B, N, D).
+    ) -> Flow:
+        """Run the blocks on tokens (B, N, D); return the output of the last one.
 
         Args:
             x: The tokens before the first block.
@@ -177,7 +178,17 @@ class ElasticCore(VisionTransformer):
         flow = Flow(x)
         for i, step in enumerate(steps):
             flow = self.run_step(i, step, flow, observe)
-        return flow.all_tokens()
+        return flow
+
+    def read_out(self, flow: Flow) -> Tensor:
+        """Map the output of the last block to logits (B, classes), or to the map of a dense head.
+
+        Raises:
+            InputError: A dense head needs a token grid, and a 1-D pooling has left none.
+        """
+        if isinstance(self.head, DenseHead):
+            return self.head(flow.features)
+        return self.forward_head(self.norm(flow.all_tokens()))
 
     def run_step(self, i: int, step: Step, flow: Flow, observe: Observer | None = None) -> Flow:
         """Run block `i` of a plan; `flow` is not changed.
@@ -205,8 +216,22 @@ class ElasticCore(VisionTransformer):
         if observe is not None and exposed.query_key is not None:
             observe(i, *(each.detach() for each in exposed.query_key))
             exposed = exposed._replace(query_key=None)
-        after = Flow(x, exposed, flow.restores)
-        return Flow(after.all_tokens()) if step.restores else after
+        after = Flow(x, exposed, flow.restores, features=flow.features)
+        if step.restores:
+            after = Flow(after.all_tokens(), features=flow.features)
+        if isinstance(self.head, DenseHead) and i in self.head.blocks:
+            features = self._make_features(after.all_tokens(), step)
+            after = after._replace(features=(*after.features, features))
+        return after
+
+    def _make_features(self, tokens: Tensor, step: Step) -> Features:
+        """Make the features of a dense head from all tokens (B, N, D) after a block."""
+        if step.after.grid is None:
+            raise InputError("the head reads a token grid, and a 1-D pooling has left none")
+        # One of the two norms is the identity.
+        tokens, prefix = self.fc_norm(self.norm(tokens)), self.num_prefix_tokens
+        patches = tokens[:, prefix:].transpose(1, 2).unflatten(2, step.after.grid)
+        return Features(patches, tokens[:, :prefix])
 
     def _request(self, i: int, step: Step) -> Request:
         """Return the request to block `i` for the operators of the next block."""

@@ -103,8 +103,7 @@ class PrefixEvaluator:
             if images not in path[k].flows:
                 self.cache.add(path[k], images, flow)
             flow = net.run_step(k, steps[k], flow)
-        logits: Tensor = net.forward_head(net.norm(flow.all_tokens()))
-        return logits
+        return net.read_out(flow)
 
     def _path(self, arch: Arch) -> list[Prefix]:
         """Return the prefixes of an arch, of length 0 to depth - 1."""

@@ -18,6 +18,7 @@ from space.utils.reader import Reader
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.models.elastic import ElasticViT
 from supernet.models.supernet import Supernet, canonical, check_shape
+from supernet.tasks.base import read_task
 from supernet.weights import load_weights
 
 
@@ -82,6 +83,9 @@ def create_elastic(
         entries = Reader(file.backbone, ("backbone",)).mapping("model", args={})
         entries["args"].entries()
     backbone = create_backbone(entries["model"].value, {**entries["args"].value, **(args or {})})
+    if file.task:
+        with naming(source):
+            read_task(file.task, file.classes).reset_head(backbone, seed=0)
     check_shape(backbone_shape(backbone), file.shape, source)
     model: Any = build_elastic(backbone, file.shape, archs)
     model.pretrained_cfg = model.default_cfg = {**model.default_cfg, **timm_input(file)}

@@ -7,6 +7,7 @@ uploaded by `hf-hub:USER/NAME`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
     """Make timm's `config.json` of a subnet: arch, classes and preprocessing."""
     cfg: Any = subnet.pretrained_cfg
     # Classes are `label_names`; metrics and origin are in `arch.yaml` alone.
-    arch = ArchFile(file.arch, file.shape, backbone=file.backbone, input=file.input).to_dict()
+    arch = replace(file, classes=[], metrics={}, origin={}).to_dict()
     return {
         "architecture": "tokennas_vit",
         "num_classes": subnet.num_classes,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from space.state import Tokens
 from supernet.backbones.blocks import Exposed, Maps
+from supernet.backbones.dense_head import Features
 
 # The tensors that an operator may request of the block before: fields of `Request`.
 Need = Literal["maps", "read_logits", "read_rows"]
@@ -66,12 +67,14 @@ class Flow(NamedTuple):
         exposed: The tensors exposed by the attention of the last block.
         restores: The restores to apply at the end of runs, the innermost first.
         maps: The maps that the next block shares; None where it computes its own.
+        features: The features that a dense head has of the blocks so far.
     """
 
     x: Tensor
     exposed: Exposed = Exposed()
     restores: tuple[Restore, ...] = ()
     maps: Maps | None = None
+    features: tuple[Features, ...] = ()
 
     def all_tokens(self) -> Tensor:
         """Return all tokens (B, N, D), also inside a run."""

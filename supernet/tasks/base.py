@@ -15,8 +15,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from space.utils.reader import Reader
-from supernet.config import AugmentConfig
-from supernet.tasks.registry import Direction, Metric, directions, task_entry
+from supernet.config import AugmentConfig, DataConfig
+from supernet.tasks.registry import Direction, Metric, directions, task_class, task_entry
+from supernet.tasks.transforms import ImageTransform, Transform
 
 Array = NDArray[Any]
 
@@ -26,21 +27,23 @@ class Task(ABC):
 
     Attributes:
         name: Name in configs.
+        dense: Whether targets are maps of the size of the image; else each is a plain value.
         classes: Class names, for tasks with classes.
     """
 
     name: ClassVar[str]
+    dense: ClassVar[bool] = False
     classes: Sequence[str] = ()
 
     @classmethod
     @abstractmethod
-    def from_config(cls, section: Reader, classes: Sequence[str], augment: AugmentConfig) -> Task:
-        """Make the task of a run.
+    def from_config(cls, section: Reader, classes: Sequence[str], data: DataConfig) -> Task:
+        """Make the task of a run, or of an arch file.
 
         Args:
-            section: The section `task` of the config.
-            classes: Class names of the data.
-            augment: The section `data.augment`.
+            section: The section `task` of the config or the file.
+            classes: Class names of the data; none where targets are maps.
+            data: The section `data` of the config.
 
         Raises:
             InputError: A value is invalid.
@@ -59,7 +62,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Number of outputs of the head for an image."""
+        """Number of outputs of timm's head; 0 for a task with a head of its own."""
 
     @property
     def contents(self) -> str:
@@ -74,6 +77,30 @@ class Task(ABC):
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Return the values of the task that training results depend on."""
+
+    def section(self) -> dict[str, Any]:
+        """Return the section `task` of arch files, which determines the head; empty for timm's."""
+        return {}
+
+    def decode(self, target: Any) -> Any:
+        """Convert a target of the data set to one of the task.
+
+        Raises:
+            ValueError: The target is invalid.
+        """
+        return target
+
+    def transform(self, input: Mapping[str, Any], augment: AugmentConfig | None) -> Transform:
+        """Make the transform of a sample.
+
+        Args:
+            input: timm's data config: input size, mean, std, crop, interpolation.
+            augment: Augmentation; None for evaluation.
+
+        Raises:
+            InputError: The task does not allow the augmentation.
+        """
+        return ImageTransform(input, augment)
 
     def fits(self, backbone: VisionTransformer) -> bool:
         """Return whether the backbone's head has this task's outputs."""
@@ -121,3 +148,18 @@ class Task(ABC):
     def strata(self, targets: Array) -> Array:
         """Return the stratum of each image, for stratified splits; by default one for all."""
         return np.zeros(len(targets), dtype=np.int64)
+
+
+def read_task(section: Mapping[str, Any], classes: Sequence[str]) -> Task:
+    """Make the task of an arch file, to make its head.
+
+    Args:
+        section: The file's section `task`.
+        classes: The file's class names.
+
+    Raises:
+        InputError: The section is invalid, or there is no such task.
+    """
+    reader = Reader(section, ("task",))
+    name = reader.entries().get("name", reader).text()
+    return task_class(name).from_config(reader, classes, DataConfig())

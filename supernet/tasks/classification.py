@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from space.utils.errors import InputError
 from space.utils.reader import Reader
-from supernet.config import AugmentConfig
+from supernet.config import DataConfig
 from supernet.precision import at_least_float32
 from supernet.tasks.base import Array, Task
 
@@ -46,9 +46,10 @@ class Classification(Task):
 
     @classmethod
     def from_config(
-        cls, section: Reader, classes: Sequence[str], augment: AugmentConfig
+        cls, section: Reader, classes: Sequence[str], data: DataConfig
     ) -> Classification:
         section.mapping(name=cls.name)
+        augment = data.augment
         return cls(
             classes,
             augment.smoothing,

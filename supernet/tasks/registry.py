@@ -66,6 +66,28 @@ _tasks: dict[str, TaskEntry] = {
         "image-classification",
         "An image classifier",
     ),
+    "depth": TaskEntry(
+        "supernet.tasks.depth:Depth",
+        (
+            Metric("rmse", "min", "RMSE", "m"),
+            Metric("abs_rel", "min", "relative error"),
+            Metric("delta1", "max", "depth within a factor of 1.25", "%"),
+            Metric("silog", "min", "scale-invariant log error x 100"),
+        ),
+        "depth-estimation",
+        "A network that estimates depth",
+    ),
+    "segmentation": TaskEntry(
+        "supernet.tasks.segmentation:Segmentation",
+        (
+            Metric("miou", "max", "mean IoU", "%", "mean_iou"),
+            Metric("pixel_accuracy", "max", "pixel accuracy", "%"),
+            Metric("cross_entropy", "min", "cross entropy"),
+            Metric("kl", "min", "KL to the full network"),
+        ),
+        "image-segmentation",
+        "A network that segments images",
+    ),
 }
 
 

@@ -1,7 +1,7 @@
 """The sandwich rule: the archs that a step trains, and the targets of each.
 
 The largest arch learns from the labels (and a teacher); the smallest and some random archs are
-distilled from its logits. Random archs cover the MACs evenly. Few of them would use the kernel of a
+distilled from its output. Random archs cover the MACs evenly. Few of them would use the kernel of a
 late pooling, so every second one is drawn among the archs that use one certain kernel.
 """
 
@@ -71,13 +71,13 @@ class LabelStep:
         """Run the backward passes of an arch on the labels and a teacher, and of auxiliary losses.
 
         Args:
-            batch: Images, labels (B,) or mixed labels (B, classes), and draws (B,).
+            batch: Images, targets as the task's `loss` takes them, and draws (B,).
             name: Name of the loss in the log.
             weight: Factor of the loss. Auxiliary losses are summed over the images instead.
             arch: The arch; None for a subnet's own.
 
         Returns:
-            The logits, detached, and the losses by name.
+            The output, detached, and the losses by name.
         """
         assert batch.draws is not None
         model, recipe = self.model, self.recipe
@@ -90,11 +90,12 @@ class LabelStep:
                 auxiliary(i, query, key)
 
         with autocast(batch.images.device, recipe.amp):
-            features = model.forward_features(batch.images, arch, observe if auxiliaries else None)
-            logits = model.forward_head(features)
-            loss = self.task.loss(logits, batch.targets)
+            tokens, steps = model.embed(batch.images), model.steps(arch)
+            flow = model.run_blocks(tokens, steps, observe if auxiliaries else None)
+            output = model.read_out(flow)
+            loss = self.task.loss(output, batch.targets)
             if self.teacher is not None:
-                distillation = self.task.distillation(logits, self.teacher(batch.images))
+                distillation = self.task.distillation(output, self.teacher(batch.images))
                 loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * distillation
         (loss * weight).backward()
         losses = {name: loss.detach()}
@@ -102,7 +103,7 @@ class LabelStep:
             if auxiliary.losses:
                 # In the log `loss/selectors`, for example.
                 losses[f"{auxiliary_name}s"] = torch.stack(auxiliary.losses).mean()
-        return logits.detach(), losses
+        return output.detach(), losses
 
 
 @dataclass(frozen=True)
@@ -119,16 +120,16 @@ class Sandwich(LabelStep):
         """Run the backward passes of one batch; return the mean loss of each kind of arch.
 
         Args:
-            batch: Images, labels (B,) or mixed labels (B, classes), and draws (B,).
+            batch: Images, targets as the task's `loss` takes them, and draws (B,).
             archs: The smallest and the random archs; if empty, only the largest is trained.
             scale: Factor of the losses, for gradient accumulation.
         """
         weight, largest = scale / (1 + len(archs)), self.model.space.largest()
-        logits, losses = self.learn_labels(batch, "largest", weight, largest)
+        output, losses = self.learn_labels(batch, "largest", weight, largest)
         distilled = []
         for arch in archs:
             with autocast(batch.images.device, self.recipe.amp):
-                loss = self.task.distillation(self.model(batch.images, arch), logits)
+                loss = self.task.distillation(self.model(batch.images, arch), output)
             (loss * weight).backward()
             distilled.append(loss.detach())
         by_kind = {"smallest": distilled[:1], "random": distilled[1:]}

@@ -44,15 +44,15 @@ def test_it_is_trained_searched_retrained_exported_and_reported(tmp_path, capsys
     config, run = tmp_path / "number.yaml", tmp_path / "run"
     config.write_text(f"{CONFIG}run: {run}\n")
     shown = said(capsys, "run", config)
-    assert re.search(r"rmse on \d+ held-out images", " ".join(shown.split()))
-    assert "rmse retrained" in said(capsys, "retrain", config)
+    assert re.search(r"rms on \d+ held-out images", " ".join(shown.split()))
+    assert "rms retrained" in said(capsys, "retrain", config)
     assert "top1" not in shown
     front = Front.load(run / "search" / "main" / "front.yaml")
-    assert [str(each) for each in front.objectives] == ["rmse=min", "macs=min"]
-    ranked = [entry.metrics["rmse"] for entry in front.entries]
-    assert front.best().metrics["rmse"] == min(ranked)
+    assert [str(each) for each in front.objectives] == ["rms=min", "macs=min"]
+    ranked = [entry.metrics["rms"] for entry in front.entries]
+    assert front.best().metrics["rms"] == min(ranked)
     file = load_arch_file(run / "retrain" / "main" / "60" / "arch.yaml")
-    assert set(file.metrics["retrained"]) == {"rmse", "mae"}
+    assert set(file.metrics["retrained"]) == {"rms", "mae"}
     assert file.backbone["args"]["num_classes"] == 1
     assert file.classes == []
     create_subnet(file, run / "retrain" / "main" / "60" / "subnet.safetensors")
@@ -62,7 +62,7 @@ def test_it_is_trained_searched_retrained_exported_and_reported(tmp_path, capsys
     assert "A network that says a number" in card.read_text()
     report = said(capsys, "report", config)
     assert "RMSE" in report
-    assert "rmse" in said(capsys, "evaluate", config, "--archs", run / "export" / "main")
+    assert "rms" in said(capsys, "evaluate", config, "--archs", run / "export" / "main")
     # The same command goes on; another scale is another training.
     assert said(capsys, "run", config)
     config.write_text(f"{CONFIG}run: {run}\n".replace("0.1}", "0.2}"))
@@ -82,6 +82,6 @@ def test_values_of_a_task_are_checked(tmp_path, capsys):
 
 def test_the_registry_knows_it_and_refuses_a_second():
     assert task_class(NAME).__name__ == "Number"
-    assert find_metric("rmse").direction == "min"
+    assert find_metric("rms").direction == "min"
     with pytest.raises(InputError, match="task 'number': is registered already"):
         register(NAME, ENTRY)

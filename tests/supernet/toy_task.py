@@ -12,7 +12,7 @@ from supernet.tasks.registry import Metric, TaskEntry
 NAME = "number"
 ENTRY = TaskEntry(
     "toy_task:Number",
-    (Metric("rmse", "min", "RMSE"), Metric("mae", "min", "mean absolute error")),
+    (Metric("rms", "min", "root of the mean square"), Metric("mae", "min", "mean absolute error")),
     "tabular-regression",
     "A network that says a number",
 )
@@ -29,7 +29,7 @@ class Number(Task):
         self.scale = scale
 
     @classmethod
-    def from_config(cls, section, classes, augment):
+    def from_config(cls, section, classes, data):
         given = section.mapping(name=NAME, scale=1.0)
         return cls(given["scale"].positive())
 
@@ -54,7 +54,7 @@ class Number(Task):
     def reduce(self, statistics):
         # The root of the mean over a split is no mean over its images.
         return {
-            "rmse": float(statistics["square"].mean() ** 0.5),
+            "rms": float(statistics["square"].mean() ** 0.5),
             "mae": float(statistics["mae"].mean()),
         }
 

@@ -7,7 +7,8 @@ from timm.models.vision_transformer import VisionTransformer
 
 from space import SearchSpace
 from supernet import Supernet, backbone_shape
-from supernet.data.splits import AugmentConfig, DataConfig, open_data
+from supernet.config import AugmentConfig, DataConfig
+from supernet.data.splits import open_data
 from supernet.tasks.classification import Classification
 
 CLASSES = tuple("0123456789")

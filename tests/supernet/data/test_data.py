@@ -13,8 +13,10 @@ from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 
 from space import InputError
 from supernet.data.loaders import UserBatches
-from supernet.data.sources import DatasetConfig, Source, open_sources
-from supernet.data.splits import AugmentConfig, DataConfig, InputConfig, open_data, split_indices
+from supernet.data.source import Source
+from supernet.data.sources import DatasetConfig, open_sources
+from supernet.config import AugmentConfig, DataConfig, InputConfig
+from supernet.data.splits import open_data, split_indices
 
 
 def test_batches_are_a_function_of_seed_epoch_and_image_in_any_worker():
@@ -257,13 +259,15 @@ def test_images_are_cropped_as_the_backbone_says():
     backbone.pretrained_cfg = {"crop_mode": "border", "crop_pct": 0.8}
     data = open_data(DataConfig(train_limit=200), backbone, seed=0)
     assert data.input["crop_mode"] == "border"
-    ours = data.test.dataset.transform
+    ours = data.test.dataset.transform.transform
     timms = create_transform(**resolve_data_config({}, model=backbone) | {"input_size": 16})
     assert str(ours) == str(timms)
     backbone.pretrained_cfg = {"crop_mode": "center", "crop_pct": 0.8}
     center = open_data(DataConfig(train_limit=200), backbone, seed=0)
-    assert str(center.test.dataset.transform) != str(ours)
-    assert str(center.train.images.transform) == str(data.train.images.transform)
+    assert str(center.test.dataset.transform.transform) != str(ours)
+    assert str(center.train.images.transform.transform) == str(
+        data.train.images.transform.transform
+    )
 
 
 @pytest.mark.parametrize(

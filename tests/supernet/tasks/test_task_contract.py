@@ -12,7 +12,7 @@ from training_toys import toy_backbone
 
 from space.utils.errors import InputError
 from space.utils.reader import Reader
-from supernet.config import AugmentConfig
+from supernet.config import DataConfig
 from supernet.evaluation import HeldOut
 from supernet.tasks.registry import (
     TaskEntry,
@@ -40,7 +40,7 @@ def one(request):
     name = request.param
     with nullcontext() if name in task_names() else toy_task.registered():
         section = Reader({"name": name}, ("task",))
-        task = task_class(name).from_config(section, CLASSES, AugmentConfig())
+        task = task_class(name).from_config(section, CLASSES, DataConfig())
         backbone = toy_backbone()
         task.reset_head(backbone, 0)
         rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def test_it_is_known_again_by_plain_values(one):
     task, _, _, _ = one
     assert json.loads(json.dumps(task.identity())) is not None
     section = Reader({"name": task.name}, ("task",))
-    again = type(task).from_config(section, CLASSES, AugmentConfig())
+    again = type(task).from_config(section, CLASSES, DataConfig())
     assert json.dumps(again.identity()) == json.dumps(task.identity())
 
 

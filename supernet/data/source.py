@@ -1,0 +1,93 @@
+"""The samples of a split: images with labels, or with maps such as depth."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from space.utils.errors import InputError
+from supernet.data.image_reading import DatasetReader
+
+Labels = NDArray[np.int64]
+
+
+class MapReader(ABC):
+    """Reads the maps of a split, by index, as they are in their files."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, i: int) -> NDArray[Any]:
+        """Read map i, (H, W).
+
+        Raises:
+            InputError: It cannot be read, or has not two axes.
+        """
+
+    @abstractmethod
+    def name(self, i: int) -> str:
+        """Return the path of map i, or its name inside a file, for errors."""
+
+    @abstractmethod
+    def digest(self, i: int, salt: str) -> int:
+        """Return a 64-bit hash that identifies this version of map i, and `salt`."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The samples of one split, by index.
+
+    Args:
+        targets: Label of each image, or the reader of maps.
+        classes: Class names, in label order; none where targets are maps.
+        reader: Reads image i in RGB; raises InputError with the name of an unreadable file.
+        scenes: Number of the scene of each image; None where scenes are unknown.
+        decode: Converts a map to the task's target; raises ValueError for an invalid one.
+    """
+
+    targets: Labels | MapReader
+    classes: tuple[str, ...]
+    reader: DatasetReader
+    scenes: Labels | None = None
+    decode: Callable[[NDArray[Any]], Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether targets are maps."""
+        return isinstance(self.targets, MapReader)
+
+    def read(self, i: int) -> tuple[Image.Image, Any]:
+        """Read image i and its target.
+
+        Raises:
+            InputError: They cannot be read, or the map does not fit the image or the task.
+        """
+        image = self.reader(i)
+        if not isinstance(self.targets, MapReader):
+            return image, self.targets[i].item()
+        target = self.targets[i]
+        try:
+            if target.shape != (image.height, image.width):
+                size = f"{target.shape[1]} x {target.shape[0]}"
+                raise ValueError(f"is {size} pixels, its image {image.width} x {image.height}")
+            return image, target if self.decode is None else self.decode(target)
+        except ValueError as error:
+            raise InputError(f"{self.targets.name(i)}: {error}") from None
+
+    def digest(self, i: int) -> int:
+        """Return a 64-bit hash that identifies this version of sample i, and how it is decoded."""
+        digest = self.reader.digest(i)
+        if isinstance(self.targets, MapReader):
+            # The repr of a task's method has the task's options.
+            digest ^= self.targets.digest(i, repr(self.decode))
+        return digest

@@ -1,0 +1,114 @@
+"""The base class of tasks that predict a map: a value, or a class, for each pixel.
+
+B images, C outputs of the head, (h, w) its map, (H, W) the map of a target.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from space.utils.errors import InputError
+from supernet.config import AugmentConfig
+from supernet.tasks.base import Array, Task
+from supernet.tasks.heads import HeadOptions, TaskHead
+from supernet.tasks.transforms import MapTransform, Transform
+
+# Augmentations that have no meaning for maps.
+FOR_LABELS = ("auto_augment", "erasing", "mixup", "cutmix")
+
+
+class DenseTask(Task):
+    """A task whose targets are maps, as its head predicts them from the tokens of some blocks.
+
+    Attributes:
+        head: Options of the head.
+        void: Value of pixels without a target, in targets that are read.
+        is_distance: Whether targets are distances, see `MapTransform`.
+        stretch: See `MapTransform`.
+    """
+
+    dense: ClassVar[bool] = True
+    is_distance: ClassVar[bool] = False
+    stretch: ClassVar[float] = 1.0
+    void: ClassVar[float] = 0.0
+    head: HeadOptions
+
+    @property
+    @abstractmethod
+    def channels(self) -> int:
+        """Channels C of the head's output."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of timm's head: none, as the task has a head of its own."""
+        return 0
+
+    @property
+    def needs(self) -> str:
+        return f"the task {self.name} a {self.head.name} head"
+
+    def fits(self, backbone: VisionTransformer) -> bool:
+        head = backbone.head
+        return (
+            isinstance(head, TaskHead)
+            and head.options == self.head
+            and head.outputs == self.channels
+        )
+
+    def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
+        _check_size(backbone)
+        # Removes timm's head, and attention pooling with it.
+        backbone.reset_classifier(0, "token" if backbone.has_class_token else "avg")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            setattr(backbone, "head", self.head.make(backbone, self.channels))  # noqa: B010 - typed
+
+    def transform(self, input: Mapping[str, Any], augment: AugmentConfig | None) -> Transform:
+        return MapTransform(input, augment, self.void, self.stretch, self.is_distance)
+
+    def strata(self, targets: Any) -> Array:
+        return np.zeros(len(targets), dtype=np.int64)
+
+
+def _check_size(backbone: VisionTransformer) -> None:
+    """Refuse an input size whose border no patch would see.
+
+    Raises:
+        InputError: A side is no multiple of the patch's.
+    """
+    size, patch = backbone.patch_embed.img_size, backbone.patch_embed.patch_size
+    rounded = [max(1, round(side / unit)) * unit for side, unit in zip(size, patch, strict=True)]
+    if list(size) != rounded:
+        raise InputError(
+            f"backbone.args: img_size is {list(size)}, its sides must be multiples of the patch of "
+            f"{patch[0]} x {patch[1]}, such as {rounded}"
+        )
+
+
+def check_augmentation(name: str, augment: AugmentConfig) -> None:
+    """Refuse augmentations that have no meaning for maps.
+
+    Raises:
+        InputError: One of them is turned on.
+    """
+    for key in FOR_LABELS:
+        if value := getattr(augment, key):
+            raise InputError(f"data.augment.{key}: {value} is for classification, not for {name}")
+
+
+def per_image(values: Tensor, valid: Tensor) -> Tensor:
+    """Average values (B, ...) over the valid pixels of each image: (B,); NaN where none is."""
+    masked = torch.where(valid, values, values.new_zeros(()))
+    return masked.flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1)
+
+
+def nan_means(statistics: Mapping[str, Array], names: Sequence[str]) -> dict[str, float]:
+    """Average statistics over the images that have them; images without a valid pixel do not."""
+    return {name: float(np.nanmean(statistics[name])) for name in names if name in statistics}

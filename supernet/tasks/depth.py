@@ -1,0 +1,201 @@
+"""Depth of each pixel, in metres.
+
+B images, (H, W) the size of the targets; 0 in a target is no measurement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from space.utils.reader import Reader
+from supernet.config import DataConfig
+from supernet.precision import at_least_float32
+from supernet.tasks.base import Array
+from supernet.tasks.dense import DenseTask, check_augmentation, nan_means, per_image
+from supernet.tasks.heads import HeadOptions, resize
+
+Output = Literal["bins", "log"]
+
+BINS = 256
+# Factor of the mean's square in the scale-invariant loss, and weight of the gradient term.
+MEAN_FACTOR, GRADIENT_WEIGHT, GRADIENT_SCALES = 0.15, 0.5, 4
+DELTA = 1.25
+
+
+@dataclass(frozen=True)
+class Depth(DenseTask):
+    """Depth estimation.
+
+    Args:
+        head: Options of the head.
+        max_depth: Greatest depth in metres; pixels beyond it have no target.
+        min_depth: Least depth.
+        output: Form of the prediction: the mean of uniform bins (`bins`, as DINOv2's protocol), or
+            the logarithm of depth (`log`).
+        crop: Rows from, to and columns from, to of evaluation, in pixels of the target; None for
+            all of it.
+        scale: Metres of one unit in the depth files; None for 1, which integers must not have.
+        invalid: Value of the files for no measurement, besides 0, NaN and infinity.
+    """
+
+    name: ClassVar[str] = "depth"
+    is_distance: ClassVar[bool] = True
+
+    head: HeadOptions = field(default_factory=HeadOptions)
+    max_depth: float = 10.0
+    min_depth: float = 1e-3
+    output: Output = "bins"
+    crop: tuple[int, int, int, int] | None = None
+    scale: float | None = None
+    invalid: float | None = None
+
+    @classmethod
+    def from_config(cls, section: Reader, classes: Sequence[str], data: DataConfig) -> Depth:
+        keys = section.mapping(
+            name=cls.name, head={}, max_depth=10.0, min_depth=1e-3, output="bins", crop=None
+        )
+        check_augmentation(cls.name, data.augment)
+        most, least = keys["max_depth"].positive(), keys["min_depth"].positive()
+        if least >= most:
+            raise keys["min_depth"].error(f"must be below max_depth, {most:g}, got {least:g}")
+        crop = None
+        if keys["crop"].value is not None:
+            rows = [each.integer() for each in keys["crop"].items()]
+            if len(rows) != 4 or rows[0] >= rows[1] or rows[2] >= rows[3]:
+                raise keys["crop"].error(f"must be rows from, to, columns from, to, got {rows}")
+            crop = rows[0], rows[1], rows[2], rows[3]
+        return cls(
+            HeadOptions.read(keys["head"]),
+            most,
+            least,
+            keys["output"].choice(("bins", "log")),
+            crop,
+            data.dataset.scale,
+            data.dataset.invalid,
+        )
+
+    @property
+    def channels(self) -> int:
+        return BINS if self.output == "bins" else 1
+
+    @property
+    def contents(self) -> str:
+        return f"depth up to {self.max_depth:g} m"
+
+    def identity(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def section(self) -> dict[str, Any]:
+        values = {"max_depth": self.max_depth, "min_depth": self.min_depth, "output": self.output}
+        return {"name": self.name, **values, "head": self.head.to_dict()}
+
+    def decode(self, target: Array) -> Array:
+        """Convert the values of a file (H, W) to metres, 0 where there is no measurement.
+
+        Raises:
+            ValueError: Integers have no scale, or no pixel has a valid depth.
+        """
+        if self.scale is None and not np.issubdtype(target.dtype, np.floating):
+            raise ValueError(
+                "holds integers: data.dataset.scale must say how many metres one is, such as 0.001"
+            )
+        metres = target.astype(np.float32) * np.float32(self.scale or 1.0)
+        valid = np.isfinite(metres) & (metres >= self.min_depth) & (metres <= self.max_depth)
+        if self.invalid is not None:
+            valid &= target != self.invalid
+        if not valid.any():
+            finite = metres[np.isfinite(metres)]
+            span = f"{finite.min():g} to {finite.max():g} m" if finite.size else "no finite number"
+            raise ValueError(
+                f"has no depth in {self.min_depth:g} to {self.max_depth:g} m (it holds {span}); "
+                "see data.dataset.scale and task.max_depth"
+            )
+        return np.where(valid, metres, np.float32(0))
+
+    def predict(self, output: Tensor, size: Sequence[int] | None = None) -> Tensor:
+        """Map the head's output to depth in metres, (B, h, w), or resized to `size`."""
+        x = at_least_float32(output)
+        if self.output == "bins":
+            weights = F.relu(x) + 0.1
+            weights = weights / weights.sum(dim=1, keepdim=True)
+            bins = torch.linspace(self.min_depth, self.max_depth, BINS, device=x.device)
+            depth = (weights * bins.to(x.dtype)[:, None, None]).sum(dim=1, keepdim=True)
+        else:
+            low, high = math.log(self.min_depth), math.log(self.max_depth)
+            # Half of it at 0, so that training begins in the middle of usual depths.
+            depth = (x + (high - math.log(4))).clamp(low, high).exp()
+        return (depth if size is None else resize(depth, tuple(size)))[:, 0]
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Compute the scale-invariant log loss with a gradient term, averaged over the images.
+
+        With g the difference of the logarithms: sqrt(mean(g^2) - 0.85 mean(g)^2) over the valid
+        pixels, and half the mean absolute difference of g between pixels 2, 4, 8 and 16 apart
+        (DINOv2's protocol, arXiv 2304.07193, appendix).
+        """
+        depth = self.predict(output, targets.shape[-2:])
+        valid = targets > 0
+        g = torch.where(valid, depth.log() - targets.where(valid, depth.new_ones(())).log(), 0.0)
+        count = valid.flatten(1).sum(dim=1).clamp(min=1)
+        mean = g.flatten(1).sum(dim=1) / count
+        square = g.square().flatten(1).sum(dim=1) / count
+        invariant = (square - (1 - MEAN_FACTOR) * mean.square()).clamp(min=1e-8).sqrt()
+        return (invariant + GRADIENT_WEIGHT * gradient_term(g, valid)).mean()
+
+    def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
+        """Compute the mean absolute difference of the logarithms of depth."""
+        difference = self.predict(output).log() - self.predict(teacher.detach()).log()
+        return difference.abs().mean()
+
+    def statistics(
+        self, output: Tensor, targets: Tensor, reference: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the metrics of each image over its valid pixels, (B,) each.
+
+        Images without a valid pixel in the crop give NaN, and do not count.
+        """
+        size = targets.shape[-2:]
+        depth = self.predict(output, size).clamp(self.min_depth, self.max_depth)
+        if self.crop is not None:
+            top, bottom, left, right = self.crop
+            depth, targets = (x[..., top:bottom, left:right] for x in (depth, targets))
+        valid = targets > 0
+        truth = targets.to(depth.dtype).where(valid, depth.new_ones(()))
+        error, g = depth - truth, depth.log() - truth.log()
+        ratio = torch.maximum(depth / truth, truth / depth)
+        mean = per_image(g, valid)
+        variance = per_image((g - mean[:, None, None]).square(), valid)
+        return {
+            "rmse": per_image(error.square(), valid).sqrt(),
+            "abs_rel": per_image(error.abs() / truth, valid),
+            "delta1": per_image((ratio < DELTA).to(depth.dtype), valid),
+            "silog": 100 * variance.sqrt(),
+        }
+
+    def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
+        return nan_means(statistics, [metric.name for metric in self.metrics])
+
+
+def gradient_term(g: Tensor, valid: Tensor) -> Tensor:
+    """Compute the multi-scale gradient term of log differences (B, H, W) per image, (B,)."""
+    total = g.new_zeros(len(g))
+    for scale in range(GRADIENT_SCALES):
+        step = 2**scale
+        x, mask = g[:, ::step, ::step], valid[:, ::step, ::step]
+        count = mask.flatten(1).sum(dim=1).clamp(min=1)
+        for axis in (1, 2):
+            length = x.shape[axis] - 2
+            if length < 1:
+                continue
+            both = mask.narrow(axis, 0, length) & mask.narrow(axis, 2, length)
+            steps = (x.narrow(axis, 0, length) - x.narrow(axis, 2, length)).abs() * both
+            total = total + steps.flatten(1).sum(dim=1) / count
+    return total

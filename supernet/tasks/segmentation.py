@@ -1,0 +1,180 @@
+"""Semantic segmentation: a class for each pixel.
+
+B images, C classes, (H, W) the size of the targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from space.utils.reader import Reader
+from supernet.config import DataConfig
+from supernet.precision import at_least_float32
+from supernet.tasks.base import Array
+from supernet.tasks.dense import DenseTask, check_augmentation, nan_means, per_image
+from supernet.tasks.heads import HeadOptions, resize
+
+# The label of pixels without a class, in targets that are read; so there are at most 255 classes.
+VOID = 255
+
+
+@dataclass(frozen=True)
+class Segmentation(DenseTask):
+    """Semantic segmentation.
+
+    Args:
+        classes: Class names, in label order.
+        head: Options of the head.
+        ignore: The label of the files, after `remap`, that is not learned and does not count.
+        remap: New label by label of the files; labels that it lacks stay.
+        reduce_zero_label: Whether label 0 of the files is no class, and 1 the first, as in ADE20K.
+    """
+
+    name: ClassVar[str] = "segmentation"
+    void: ClassVar[float] = VOID
+    stretch: ClassVar[float] = 4 / 3
+
+    classes: Sequence[str]
+    head: HeadOptions = field(default_factory=HeadOptions)
+    ignore: int = VOID
+    remap: Mapping[int, int] = field(default_factory=dict)
+    reduce_zero_label: bool = False
+
+    @classmethod
+    def from_config(cls, section: Reader, classes: Sequence[str], data: DataConfig) -> Segmentation:
+        keys = section.mapping("classes", name=cls.name, head={}, ignore=VOID)
+        check_augmentation(cls.name, data.augment)
+        if isinstance(keys["classes"].value, list | tuple):
+            names = tuple(each.text() for each in keys["classes"].items(least=2))
+        else:
+            names = tuple(map(str, range(keys["classes"].integer(least=2))))
+        if len(names) > VOID:
+            raise keys["classes"].error(f"must be at most {VOID}, got {len(names)}")
+        return cls(
+            names,
+            HeadOptions.read(keys["head"]),
+            keys["ignore"].integer(),
+            data.dataset.remap or {},
+            bool(data.dataset.reduce_zero_label),
+        )
+
+    @property
+    def channels(self) -> int:
+        return len(self.classes)
+
+    def identity(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def section(self) -> dict[str, Any]:
+        values = {"classes": list(self.classes), "ignore": self.ignore}
+        return {"name": self.name, **values, "head": self.head.to_dict()}
+
+    def decode(self, target: Array) -> Array:
+        """Convert the labels of a file (H, W) to classes, and `VOID` where there is none.
+
+        Raises:
+            ValueError: A label is beyond the classes, or no pixel has a class.
+        """
+        if not np.issubdtype(target.dtype, np.integer):
+            raise ValueError(f"holds {target.dtype}, not integers")
+        labels = target.astype(np.int64)
+        for old, new in self.remap.items():
+            labels[target == old] = new
+        if self.reduce_zero_label:
+            # As in mmsegmentation: an ignored label of the files is ignored afterwards too.
+            labels = np.where((labels == 0) | (labels == self.ignore), self.ignore, labels - 1)
+        labels[labels == self.ignore] = VOID
+        beyond = (labels != VOID) & ((labels < 0) | (labels >= len(self.classes)))
+        if beyond.any():
+            value = labels[beyond].max()
+            raise ValueError(
+                f"has the label {value}, beyond the {len(self.classes)} classes (0 to "
+                f"{len(self.classes) - 1}); see task.classes, task.ignore and data.dataset.remap"
+            )
+        if (labels == VOID).all():
+            raise ValueError("has no pixel of a class: all are ignored")
+        return labels.astype(np.uint8)
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Compute the cross entropy of the pixels with a class, averaged over the images.
+
+        Args:
+            output: Logits (B, C, h, w).
+            targets: Classes (B, H, W), and `VOID`.
+        """
+        entropy = self._cross_entropy(output, targets)
+        valid = targets != VOID
+        return (entropy.flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)).mean()
+
+    def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
+        """Compute KL(teacher || network) of each pixel of the map, averaged."""
+        return self.divergence(output, teacher.detach()).mean()
+
+    def divergence(self, logits: Tensor, reference: Tensor) -> Tensor:
+        """Compute KL(reference || network) of each image, averaged over its pixels: (B,)."""
+        log_p = at_least_float32(reference).log_softmax(dim=1)
+        log_q = at_least_float32(logits).log_softmax(dim=1)
+        divergence = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1)
+        return divergence.flatten(1).mean(dim=1)
+
+    def predict(self, output: Tensor, size: Sequence[int]) -> Tensor:
+        """Map logits (B, C, h, w) to classes (B, H, W) of maps of `size`."""
+        # One image at a time: the logits of large maps of many classes fill the memory.
+        logits = at_least_float32(output)
+        return torch.cat([resize(each, tuple(size)).argmax(dim=1) for each in logits.split(1)])
+
+    def statistics(
+        self, output: Tensor, targets: Tensor, reference: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the pixels of each class and the other metrics, for each image.
+
+        Returns:
+            `intersection` and `union` of each class in pixels, (B, C); `pixel_accuracy`,
+            `cross_entropy` and `kl`, (B,). Pixels without a class do not count.
+        """
+        classes, valid = len(self.classes), targets != VOID
+        predicted = self.predict(output, targets.shape[-2:])
+        truth = targets.long()
+        hit = valid & (predicted == truth)
+
+        def count(labels: Tensor, mask: Tensor) -> Tensor:
+            pairs = zip(labels, mask, strict=True)
+            return torch.stack(
+                [torch.bincount(x[inside], minlength=classes) for x, inside in pairs]
+            )
+
+        intersection = count(truth, hit)
+        union = count(truth, valid) + count(predicted, valid) - intersection
+        statistics = {
+            "intersection": intersection,
+            "union": union,
+            "pixel_accuracy": per_image(hit.to(at_least_float32(output).dtype), valid),
+            "cross_entropy": torch.cat(
+                [
+                    per_image(self._cross_entropy(*pair), pair[1] != VOID)
+                    for pair in zip(output.split(1), targets.split(1), strict=True)
+                ]
+            ),
+        }
+        if reference is not None:
+            statistics["kl"] = self.divergence(output, reference)
+        return statistics
+
+    def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
+        """Compute the metrics of a split: mIoU is the mean over the classes that occur."""
+        intersection, union = (statistics[key].sum(axis=0) for key in ("intersection", "union"))
+        occurs = union > 0
+        miou = float((intersection[occurs] / union[occurs]).mean())
+        return {"miou": miou, **nan_means(statistics, ("pixel_accuracy", "cross_entropy", "kl"))}
+
+    def _cross_entropy(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Compute the cross entropy of each pixel, (B, H, W), 0 without a class."""
+        logits = resize(at_least_float32(output), targets.shape[-2:])
+        return F.cross_entropy(logits, targets.long(), ignore_index=VOID, reduction="none")
