@@ -12,10 +12,10 @@ from timm.data import create_transform, resolve_data_config
 from training_toys import EVERYTHING, toy_backbone, toy_data, toy_supernet
 
 from space import InputError
+from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.data.loaders import UserBatches
 from supernet.data.source import Source
 from supernet.data.sources import DatasetConfig, open_sources
-from supernet.config import AugmentConfig, DataConfig, InputConfig
 from supernet.data.splits import open_data, split_indices
 
 
