@@ -86,6 +86,14 @@ class MacCost:
 
 
 @dataclass(frozen=True)
+class BackboneMacCost(MacCost):
+    """MACs without those of the head, as an additive cost."""
+
+    def rest(self, state: State) -> int:
+        return self.shape.stem.macs
+
+
+@dataclass(frozen=True)
 class ParamCost:
     """Parameters of the subnet, as an additive cost."""
 
@@ -124,6 +132,15 @@ def macs(arch: Arch, shape: BackboneShape) -> int:
         InputError: The arch does not fit the backbone or breaks a rule.
     """
     return total(arch, shape, MacCost(shape))
+
+
+def backbone_macs(arch: Arch, shape: BackboneShape) -> int:
+    """Compute the MACs of the subnet without its head, of which papers on dense tasks speak.
+
+    Raises:
+        InputError: The arch does not fit the backbone or breaks a rule.
+    """
+    return total(arch, shape, BackboneMacCost(shape))
 
 
 def params(arch: Arch, shape: BackboneShape) -> int:

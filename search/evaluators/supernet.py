@@ -53,7 +53,7 @@ class SupernetEvaluator:
         self.metric = metric
         # After the images, since the cache may take a share of the memory that they leave.
         self.prefixes = PrefixEvaluator(supernet)
-        if metric is None:
+        if metric is None and held_out.task.uses_reference:
             held_out.set_reference(partial(supernet, arch=supernet.space.largest()))
 
     def expect(self, archs: Sequence[Arch]) -> list[Arch]:
@@ -64,8 +64,7 @@ class SupernetEvaluator:
         """Return metrics by name."""
         network = self.prefixes.network(arch)
         if self.metric is None:
-            values = self.held_out.statistics(network)
-            return GroupedMetrics.of(self.held_out.task.reduce(values), values)
+            return GroupedMetrics.of(self.held_out.task.reduce, self.held_out.statistics(network))
         logits = torch.cat([output for _, output in self.held_out.outputs(network)])
         targets = torch.cat([batch.targets for batch in self.held_out.batches])
         return {name: float(value) for name, value in self.metric(logits, targets).items()}

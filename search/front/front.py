@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise, zip_longest
@@ -113,12 +113,14 @@ class Front(FrontFile):
                 "subnets is the best; search for a metric too, such as top1"
             )
         constraints = [self._constraint(name, amount) for name, amount in limits.items()]
-        within = [
-            entry
-            for entry in self.entries
-            if all(each.name in entry.metrics for each in constraints)
-            and all(each.excess(entry.metrics) <= 0 for each in constraints)
-        ]
+        within = []
+        for entry in self.entries:
+            values = {
+                **self._free_costs(entry, [each.name for each in constraints]),
+                **entry.metrics,
+            }
+            if all(each.name in values and each.excess(values) <= 0 for each in constraints):
+                within.append(entry)
         rank = self.objectives.index(ranked_by)
         return min(within, key=lambda entry: ranked_by.sign * entry.values[rank], default=None)
 
@@ -169,6 +171,11 @@ class Front(FrontFile):
         # The next best entry is another one now, so the errors of the leads do not hold.
         entries = tuple(replace(entry, error=None) for entry in kept)
         return replace(self, entries=entries, left_out=self.left_out + count - most)
+
+    def _free_costs(self, entry: FrontEntry, names: Iterable[str]) -> dict[str, float]:
+        """Compute those of the named costs that need no evaluation, whether recorded or not."""
+        costs = {name: FREE_COSTS[name].compute for name in names if name in FREE_COSTS}
+        return {name: float(cost(entry.arch, self.shape)) for name, cost in costs.items()}
 
     def _constraint(self, name: str, amount: float | str) -> Constraint:
         cost, scale = ("macs", 0.5) if name == "flops" else (name, 1.0)

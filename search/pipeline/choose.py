@@ -135,8 +135,7 @@ def choose(
         best = best_within(front, budget)
         choices.append(Choice(str(Purpose("best", budget)), best.arch))
         if retrain.baselines:
-            is_macs = split_budget(budget)[0] == "macs"
-            limit = _limit(front, budget) if is_macs else best.metrics["macs"]
+            limit = _mac_limit(front, budget, best)
             choices += [
                 Choice(str(Purpose("baseline", budget, each.name)), each.arch)
                 for each in baselines(space, limit)
@@ -173,6 +172,14 @@ def best_within(front: Front, budget: str) -> FrontEntry:
             f"budget of {name}={amount}, if the space has such archs: see tokennas inspect CONFIG"
         )
     return best
+
+
+def _mac_limit(front: Front, budget: str, best: FrontEntry) -> float:
+    """Return the MACs of a budget, or those of its best subnet where it limits another cost."""
+    name, shape = split_budget(budget)[0], front.shape
+    if name == "backbone_macs" and not shape.head_per_token:
+        return _limit(front, budget) + shape.head.macs
+    return _limit(front, budget) if name == "macs" else best.metrics["macs"]
 
 
 def _limit(front: Front, budget: str) -> float:

@@ -23,7 +23,7 @@ from search.pipeline.pack import load_subnet
 from search.problem.costs import is_latency
 from search.utils.console import show_rows
 from space.arch_file import ArchFile, load_arch_file
-from space.cost import macs, params
+from space.cost import backbone_macs, macs, params
 from space.utils.errors import InputError
 from supernet.evaluation import HeldOut
 from supernet.models.subnet import create_subnet
@@ -81,6 +81,7 @@ def _costs(file: ArchFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "MACs": macs(file.arch, file.shape),
+        "without head": backbone_macs(file.arch, file.shape),
         "parameters": params(file.arch, file.shape),
         "images/s": metrics[SPEED]["value"],
         **latencies,

@@ -77,6 +77,7 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     total = macs(full, shape)
     parts += [
         (f"a block, of {shape.depth}", n, *block),
+        ("without head", n, total - head, params(full, shape) - shape.head.params),
         ("head", None, head, shape.head.params),
         ("whole", n, total, params(full, shape)),
     ]

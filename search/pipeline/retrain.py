@@ -26,6 +26,7 @@ from search.pipeline.network_folder import (
 )
 from search.pipeline.search import find_best_random
 from search.problem.evaluation import format_error
+from search.problem.paired_error import GroupedMetrics, errors_of_metrics
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
@@ -213,7 +214,9 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
     def save_results() -> None:
         save_weights(subnet, folder / WEIGHTS)
         # Written last: this arch file marks the folder as complete.
-        all_metrics = metrics | {"retrained": run.test.measure(subnet)}
+        retrained = GroupedMetrics.of(run.task.reduce, run.test.statistics(subnet))
+        errors = errors_of_metrics(retrained)
+        all_metrics = metrics | {"retrained": dict(retrained), "standard_errors": errors}
         write_arch(run, folder / ARCH, choice.arch, metrics=all_metrics, origin=origin)
         with file_errors(folder / STARTED):
             (folder / STARTED).unlink()

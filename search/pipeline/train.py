@@ -10,10 +10,13 @@ from torch import nn
 from search.pipeline.context import SUPERNET_SECTIONS, WEIGHTS, RunContext
 from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
+from space.arch import Arch
 from space.utils.errors import InputError
 from supernet.backbones.load import load_backbone
+from supernet.backbones.vit import backbone_shape
 from supernet.config import InputConfig
 from supernet.data.splits import resolve_input
+from supernet.models.subnet import cut_subnet
 from supernet.process_group import Processes
 from supernet.training.train_supernet import train_supernet
 from supernet.weights import save_weights
@@ -82,4 +85,6 @@ def _load_teacher(run: RunContext) -> nn.Module | None:
                 f"{place} takes images of {key} {theirs}, the backbone {ours}; set "
                 f"data.input.{key}, if one value suits both"
             )
-    return loaded.backbone.to(run.device)
+    # As the full arch, whose output is timm's, or that of a head of the task.
+    shape = backbone_shape(teacher)
+    return cut_subnet(teacher, shape, Arch.full(shape.depth)).to(run.device)

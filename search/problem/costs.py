@@ -9,10 +9,12 @@ from functools import partial
 from space.arch import Arch
 from space.cost import (
     AdditiveCost,
+    BackboneMacCost,
     MacCost,
     ParamCost,
     TokenCost,
     activation_memory,
+    backbone_macs,
     macs,
     params,
     token_counts,
@@ -59,6 +61,7 @@ def _compute(cost: Cost, shape: BackboneShape, arch: Arch) -> float:
 
 FREE_COSTS = {
     "macs": FreeCost(macs, MacCost),
+    "backbone_macs": FreeCost(backbone_macs, BackboneMacCost),
     "params": FreeCost(params, ParamCost),
     "tokens": FreeCost(tokens, TokenCost),
     "activation_memory": FreeCost(activation_memory),

@@ -2,13 +2,14 @@
 
 An evaluation keeps a metric's means over a few groups of the images, the same groups for every
 arch: a few hundred bytes, while a value per image would take thousands. The variance per image is
-estimated from the spread of the groups' paired differences (the method of batch means).
+estimated from the spread of the groups' paired differences (the method of batch means). Metrics
+that are no means, such as mIoU, have the jackknife's pseudo-values in place of these means.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -24,6 +25,10 @@ GROUPS = 64
 DIGITS = 6
 MAX_IMAGES = 1 << 53
 INSIGNIFICANT = "≈"
+
+
+# Function from statistics per image to metrics.
+Reduce = Callable[[Mapping[str, Floats]], dict[str, float]]
 
 
 class GroupMeans(NamedTuple):
@@ -53,19 +58,21 @@ class GroupedMetrics(dict[str, float]):
         self.groups = groups or {}
 
     @classmethod
-    def of(cls, metrics: Mapping[str, float], statistics: Mapping[str, Floats]) -> GroupedMetrics:
-        """Make the metrics of a split, with groups for each that is the mean of its statistic.
+    def of(cls, reduce: Reduce, statistics: Mapping[str, Floats]) -> GroupedMetrics:
+        """Make the metrics of a split, with their groups.
 
         Args:
-            metrics: Metrics by name.
+            reduce: Function from statistics to metrics.
             statistics: Statistics per image, (images, ...), by name.
         """
-        groups = {}
+        metrics, groups = reduce(statistics), {}
         for name in (name for name in metrics if name in statistics):
             values = statistics[name]
             # A mean in float32, or summed in another order, differs by less than this.
             if values.ndim == 1 and math.isclose(metrics[name], values.mean(), rel_tol=1e-4):
                 groups[name] = group_means(values)
+        if groups.keys() < metrics.keys():
+            groups = {**_jackknife(reduce, statistics, metrics), **groups}
         return cls(metrics, groups)
 
 
@@ -90,6 +97,41 @@ def group_means(values: Floats) -> GroupMeans:
     sums = np.bincount(_assign_groups(len(values)), weights=values)
     means = np.round(sums / _group_sizes(len(values)), DIGITS)
     return GroupMeans(len(values), tuple(means.tolist()))
+
+
+def _jackknife(
+    reduce: Reduce, statistics: Mapping[str, Floats], metrics: Mapping[str, float]
+) -> dict[str, GroupMeans]:
+    """Compute the pseudo-value of each group, for metrics that are no mean of a statistic.
+
+    It is n / n_g times the metric, less (n - n_g) / n_g times that without the group: for a mean,
+    the mean over the group.
+    """
+    images = len(next(iter(statistics.values())))
+    sizes, groups = _group_sizes(images), _assign_groups(images)
+    if len(sizes) < 2:
+        return {}
+    without = [
+        reduce({name: values[groups != g] for name, values in statistics.items()})
+        for g in range(len(sizes))
+    ]
+    pseudo: dict[str, GroupMeans] = {}
+    for name, value in metrics.items():
+        left = np.array([each.get(name, math.nan) for each in without])
+        means = (images * value - (images - sizes) * left) / sizes
+        if np.isfinite(means).all():
+            pseudo[name] = GroupMeans(images, tuple(np.round(means, DIGITS).tolist()))
+    return pseudo
+
+
+def errors_of_metrics(metrics: GroupedMetrics) -> dict[str, float]:
+    """Return the standard errors of a network's own metrics, as far as they are known."""
+    errors = {}
+    for name, group in metrics.groups.items():
+        error = standard_error(group, GroupMeans(group.images, (0.0,) * len(group.means)))
+        if error is not None:
+            errors[name] = error
+    return errors
 
 
 def standard_error(one: GroupMeans | None, other: GroupMeans | None) -> float | None:

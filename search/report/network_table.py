@@ -14,6 +14,7 @@ from search.utils.console import OPTIMISTIC, Column, print_line, show_columns
 from search.utils.units import quantity
 
 FILE = "file"
+LEAST_HEAD = 0.01  # share of a head in the MACs from which on they are given without it too
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,10 @@ class NetworkTable:
 
 
 def make_network_table(
-    networks: Sequence[Network], score: Score, test_score: Score
+    networks: Sequence[Network],
+    score: Score,
+    test_score: Score,
+    more_scores: Sequence[Score] = (),
 ) -> NetworkTable:
     """Make the table, without columns that are empty.
 
@@ -37,6 +41,7 @@ def make_network_table(
         networks: The networks.
         score: The metric that ranks them on the search split.
         test_score: The metric to show on the test split.
+        more_scores: More metrics of the retrained weights.
     """
     retrained = any(each.retrained for each in networks)
     # Metrics of the search split are biased by selection: left out if there are test metrics.
@@ -46,10 +51,12 @@ def make_network_table(
         Column("network", [_format_name(each) for each in networks], text=True),
         Column("MACs", [quantity(each.macs) for each in networks]),
         Column("of full", [f"{each.mac_share:.0%}" for each in networks]),
+        *_make_backbone_columns(networks),
         Column("parameters", [quantity(each.params) for each in networks]),
         Column(f"{score.title}, search split", search_scores),
         Column("inherited", [test_score.format(each.inherited) for each in networks]),
         Column("retrained", [test_score.format(each.retrained) for each in networks]),
+        *(Column(each.title, [each.format(n.retrained) for n in networks]) for each in more_scores),
         Column("images/s", speeds),
         *_make_latency_columns(networks),
         Column(FILE, [str(each.file or "") for each in networks], text=True),
@@ -83,6 +90,13 @@ def _format_name(network: Network) -> str:
     return "full network" if network.is_full else network.name
 
 
+def _make_backbone_columns(networks: Sequence[Network]) -> Iterator[Column]:
+    """Make the columns of the MACs without the head, where it has more than 1 % of all."""
+    if any(each.macs - each.backbone_macs > LEAST_HEAD * each.macs for each in networks):
+        yield Column("without head", [quantity(each.backbone_macs) for each in networks])
+        yield Column("of full", [f"{each.backbone_share:.0%}" for each in networks])
+
+
 def _make_latency_columns(networks: Sequence[Network]) -> Iterator[Column]:
     """Make a column for each latency; `~` marks predictions."""
     for name in dict.fromkeys(name for each in networks for name in each.latencies):
@@ -105,9 +119,9 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
 def _describe_error(networks: Sequence[Network], score: Score) -> str:
     """Describe the number of test images, and the standard error of a score on them."""
     for each in networks:
-        share = each.retrained.get(score.name)
-        if each.test_images and share is not None and score.is_percent:
-            error = 100 * (share * (1 - share) / each.test_images) ** 0.5
-            note = f"one standard error of a {score.title} is {error:.1f} points"
+        error = each.standard_errors.get(score.name)
+        if each.test_images and error is not None:
+            value = f"{100 * error:.1f} points" if score.is_percent else f"{error:.2g}{score.unit}"
+            note = f"one standard error of a {score.title} is {value}"
             return f", {each.test_images:,} images ({note})"
     return ""

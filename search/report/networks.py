@@ -16,7 +16,7 @@ from search.problem.costs import is_latency
 from search.report.training_log import Row, read_log
 from space.arch import Arch
 from space.arch_file import load_arch_file
-from space.cost import macs, params
+from space.cost import backbone_macs, macs, params
 from space.shape import BackboneShape
 from space.utils.errors import is_number, naming
 from space.utils.reader import Reader
@@ -50,6 +50,7 @@ class Network:
         search: Metrics on the search split.
         inherited: Metrics on the test split, with the supernet's weights.
         retrained: Metrics on the test split, after retraining.
+        standard_errors: Standard errors of these.
         test_images: Images of the test split; None where unknown.
         speed: Images/s in inference; None where it was not measured.
         latencies: Milliseconds of a batch, by name of the cost.
@@ -66,6 +67,7 @@ class Network:
     search: Mapping[str, float] = field(default_factory=dict)
     inherited: Mapping[str, float] = field(default_factory=dict)
     retrained: Mapping[str, float] = field(default_factory=dict)
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
     test_images: int | None = None
     speed: SpeedFigure | None = None
     latencies: Mapping[str, SpeedFigure] = field(default_factory=dict)
@@ -80,6 +82,16 @@ class Network:
     @property
     def params(self) -> int:
         return params(self.arch, self.shape)
+
+    @property
+    def backbone_macs(self) -> int:
+        """Its MACs without the head."""
+        return backbone_macs(self.arch, self.shape)
+
+    @property
+    def backbone_share(self) -> float:
+        """The same as a share of the full network's."""
+        return self.backbone_macs / backbone_macs(Arch.full(self.shape.depth), self.shape)
 
     @property
     def mac_share(self) -> float:
@@ -187,9 +199,9 @@ def read_budgets(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _read_figures(metrics: Mapping[str, Reader]) -> dict[str, Any]:
     """Read the metrics of an arch file into arguments of `Network`."""
-    splits = ("search", "inherited", "retrained")
+    mappings = ("search", "inherited", "retrained", "standard_errors")
     figures: dict[str, Any] = {
-        name: each.named_numbers() for name, each in metrics.items() if name in splits
+        name: each.named_numbers() for name, each in metrics.items() if name in mappings
     }
     if "test_images" in metrics:
         figures["test_images"] = metrics["test_images"].integer()

@@ -50,7 +50,8 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     run, console = Path(run), console or new_console()
     results = read_run(run, name)
     folder = make_folder(run / "report" / name)
-    table = make_network_table(results.networks, results.score, results.test_score)
+    first, *others = results.test_scores
+    table = make_network_table(results.networks, results.score, first, others)
     plots = write_plots(results, folder)
     write_text(folder / PAGE, _render_page(results, table, plots))
     if results.networks:

@@ -18,7 +18,7 @@ from search.report.search_result import (
     choose_score,
     find_searches,
     read_search,
-    task_score,
+    task_scores,
 )
 from search.report.training_log import Row, read_log
 from space.utils.errors import InputError, near
@@ -57,9 +57,14 @@ class RunResults:
         return self.run.resolve().name
 
     @property
+    def test_scores(self) -> list[Score]:
+        """The task's metrics for tables of the test split, the primary one first."""
+        return task_scores(self.config)
+
+    @property
     def test_score(self) -> Score:
         """The task's first metric, on the test split, whichever metric ranked archs."""
-        return task_score(self.config)
+        return self.test_scores[0]
 
 
 def read_run(run: Path, name: str) -> RunResults:
@@ -80,7 +85,7 @@ def read_run(run: Path, name: str) -> RunResults:
             f"no retrain/{name}{near(name, names)}"
         )
     config = read_values(run / CONFIG)
-    score = choose_score(search.front) if search else task_score(config)
+    score = choose_score(search.front) if search else task_scores(config)[0]
     if not config:
         missing.append("config.yaml is missing: the run is known only in part.")
     if not training:

@@ -20,7 +20,7 @@ from search.utils.console import is_share, metric_title
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import naming
-from supernet.tasks.registry import DEFAULT_TASK, task_entry, task_names
+from supernet.tasks.registry import DEFAULT_TASK, find_metric, task_entry, task_names
 from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
@@ -136,8 +136,14 @@ class Score:
     @property
     def axis(self) -> str:
         """Axis label: the title with its unit, and its direction where lower is better."""
-        unit = " (%)" if self.is_percent else ""
+        unit = " (%)" if self.is_percent else f" ({self.unit.strip()})" if self.unit else ""
         return f"{self.title}{unit}{'' if self.better == 'max' else LOWER}"
+
+    @property
+    def unit(self) -> str:
+        """Unit to put behind a value, with a space; empty without one."""
+        metric = find_metric(self.name)
+        return f" {metric.unit}" if metric is not None and metric.unit else ""
 
     @property
     def is_percent(self) -> bool:
@@ -161,8 +167,9 @@ def choose_score(front: Front) -> Score:
     return Score(objective.name, objective.direction)
 
 
-def task_score(config: Mapping[str, Any]) -> Score:
-    """Return the score of the task that a run's config names: the task's first metric."""
+def task_scores(config: Mapping[str, Any]) -> list[Score]:
+    """Return the scores of the task that a run's config names, for tables; the first is primary."""
     name = section(config, "task").get("name", DEFAULT_TASK)
-    metric = task_entry(name if name in task_names() else DEFAULT_TASK).metrics[0]
-    return Score(metric.name, metric.direction)
+    first, *others = task_entry(name if name in task_names() else DEFAULT_TASK).metrics
+    shown = [first, *(metric for metric in others if metric.tabulated)]
+    return [Score(metric.name, metric.direction) for metric in shown]

@@ -21,6 +21,7 @@ OPTIMISTIC = (
 )
 TITLES = {
     "macs": "MACs",
+    "backbone_macs": "MACs without the head",
     "params": "parameters",
     "tokens": "patch tokens over all blocks",
     "activation_memory": "activation memory (bytes)",
@@ -28,7 +29,7 @@ TITLES = {
 # Columns that a narrow terminal drops first, in this order: these, the tasks' secondary metrics,
 # those; and the number of leading ones that stay.
 DROPPED_FIRST = ("tokens", "activation_memory", "params", "parameters")
-DROPPED_NEXT = ("weights", "trial", "of full", "images/s")
+DROPPED_NEXT = ("weights", "trial", "of full", "without head", "images/s")
 LEADING = 2
 # Characters between columns, and the width at which text is folded into lines.
 GAP, FOLDED = 2, 24

@@ -28,11 +28,13 @@ class Task(ABC):
     Attributes:
         name: Name in configs.
         dense: Whether targets are maps of the size of the image; else each is a plain value.
+        uses_reference: Whether a metric compares with the full network.
         classes: Class names, for tasks with classes.
     """
 
     name: ClassVar[str]
     dense: ClassVar[bool] = False
+    uses_reference: ClassVar[bool] = True
     classes: Sequence[str] = ()
 
     @classmethod

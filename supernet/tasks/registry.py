@@ -27,6 +27,7 @@ class Metric:
         title: Name in sentences and on axes.
         unit: Unit; "%" for shares, which are displayed times 100.
         hub_type: Name on the Hugging Face Hub; empty if it is the same as `name`.
+        tabulated: Whether tables of networks show it beside the primary metric.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Metric:
     title: str
     unit: str = ""
     hub_type: str = ""
+    tabulated: bool = False
 
 
 class TaskEntry(NamedTuple):
@@ -70,8 +72,8 @@ _tasks: dict[str, TaskEntry] = {
         "supernet.tasks.depth:Depth",
         (
             Metric("rmse", "min", "RMSE", "m"),
-            Metric("abs_rel", "min", "relative error"),
-            Metric("delta1", "max", "depth within a factor of 1.25", "%"),
+            Metric("abs_rel", "min", "relative error", tabulated=True),
+            Metric("delta1", "max", "pixels within 1.25x", "%", tabulated=True),
             Metric("silog", "min", "scale-invariant log error x 100"),
         ),
         "depth-estimation",
@@ -81,7 +83,7 @@ _tasks: dict[str, TaskEntry] = {
         "supernet.tasks.segmentation:Segmentation",
         (
             Metric("miou", "max", "mean IoU", "%", "mean_iou"),
-            Metric("pixel_accuracy", "max", "pixel accuracy", "%"),
+            Metric("pixel_accuracy", "max", "pixel accuracy", "%", tabulated=True),
             Metric("cross_entropy", "min", "cross entropy"),
             Metric("kl", "min", "KL to the full network"),
         ),

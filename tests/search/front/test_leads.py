@@ -36,18 +36,55 @@ class OfImages(Evaluate):
         rng = np.random.default_rng(int(1e6 * noise(identity)))
         own = self._hardness + 0.2 * rng.random(len(self._hardness))
         self.values[identity] = (own < level).astype(float)
-        return GroupedMetrics.of(
-            {"top1": float(self.values[identity].mean())}, {"top1": self.values[identity]}
-        )
+        return GroupedMetrics.of(means, {"top1": self.values[identity]})
 
 
-def test_a_metric_that_is_no_mean_of_its_statistic_has_no_error():
+def means(statistics):
+    return {name: float(values.mean()) for name, values in statistics.items()}
+
+
+def test_a_mean_has_the_means_of_its_groups():
     values = np.arange(5.0) ** 2
-    statistics = {"mean": values, "median": values, "matrix": np.ones((5, 2))}
-    metrics = {"mean": values.mean(), "median": np.median(values), "matrix": 1.0, "other": 3.0}
-    assert GroupedMetrics.of(metrics, statistics).groups.keys() == {"mean"}
-    rounded = {"mean": values.mean() * (1 + 1e-6)}  # as in float32
-    assert GroupedMetrics.of(rounded, statistics).groups.keys() == {"mean"}
+    exact = GroupedMetrics.of(means, {"mean": values})
+    assert exact.groups == {"mean": group_means(values)}
+
+    def rounded(statistics):  # as in float32
+        return {"mean": float(statistics["mean"].mean()) * (1 + 1e-6)}
+
+    assert GroupedMetrics.of(rounded, {"mean": values}).groups == exact.groups
+
+
+@pytest.mark.parametrize("images", [2, 40, GROUPS, 1000])
+def test_the_pseudo_values_of_a_mean_are_the_means_of_its_groups(images):
+    """A statistic of another name is reduced like any metric that is no mean."""
+    values = np.random.default_rng(images).random(images)
+    metrics = GroupedMetrics.of(lambda each: {"mean": float(each["x"].mean())}, {"x": values})
+    assert metrics.groups["mean"].images == images
+    assert metrics.groups["mean"].means == pytest.approx(group_means(values).means, abs=2e-6)
+
+
+def test_the_error_of_a_ratio_of_sums_is_that_of_many_draws():
+    """As of mIoU: the sums of a split's images divided by each other."""
+
+    def ratio(statistics):
+        return {"iou": float(statistics["hit"].sum() / statistics["area"].sum())}
+
+    def draw(rng, shift):
+        area = rng.uniform(1, 9, 500)
+        hits = {name: area * rng.beta(4 + add, 2, 500) for name, add in (("a", 0), ("b", shift))}
+        return [GroupedMetrics.of(ratio, {"hit": hit, "area": area}) for hit in hits.values()]
+
+    pairs = [draw(np.random.default_rng(seed), 0.3) for seed in range(300)]
+    gaps = [one["iou"] - other["iou"] for one, other in pairs]
+    errors = [standard_error(one.groups["iou"], other.groups["iou"]) for one, other in pairs]
+    assert np.mean(errors) == pytest.approx(np.std(gaps), rel=0.1)
+
+
+def test_metrics_without_a_value_for_a_group_have_no_error():
+    def fragile(statistics):
+        return {"x": float("nan") if len(statistics["v"]) < 5 else 1.0, "y": float("nan")}
+
+    assert not GroupedMetrics.of(fragile, {"v": np.arange(5.0)}).groups
 
 
 @pytest.mark.parametrize("images", [2, 40, GROUPS, 1000, 10_007])
