@@ -117,9 +117,13 @@ _ALL = (
         help="evaluate arch files on the test split",
         description=(
             "Measures accuracy on the test split, MACs, parameters and images/s of arch files. "
+            "With --save also writes predicted maps, such as depth, as PNG. "
             "Example: tokennas evaluate configs/quickstart.yaml --archs a.yaml b.yaml"
         ),
-        options=(Option("archs", list[str] | None, f"{ARCH_FILES}; required"),),
+        options=(
+            Option("archs", list[str] | None, f"{ARCH_FILES}; required"),
+            Option("save", str | None, "Folder for the predicted maps of the test images"),
+        ),
         sections=("data",),
     ),
     Command(

@@ -91,7 +91,7 @@ def _run_stage(name: str, run: RunContext, options: dict[str, Any]) -> None:
             show_rows(results.rows, run.console, title=results.title)
             results.check()
         case "evaluate":
-            evaluate(run, archs)
+            evaluate(run, archs, options.get("save"))
         case "profile":
             values = {name: value for name, value in options.items() if value is not None}
             profile(run, ProfileOptions(**values))

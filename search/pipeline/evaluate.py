@@ -14,14 +14,16 @@ from torch import Tensor, nn
 
 from search.latency.measure import device_name, get_synchronize, make_images, time_interleaved
 from search.latency.table import LatencyTable
+from search.pipeline.choose import check_names, to_folder_name
 from search.pipeline.context import RunContext
 from search.pipeline.export import write_arch
 from search.pipeline.latencies import time_archs
 from search.pipeline.named_archs import read_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.pipeline.pack import load_subnet
+from search.pipeline.predictions import check_predictions, save_predictions
 from search.problem.costs import is_latency
-from search.utils.console import show_rows
+from search.utils.console import print_line, show_rows
 from space.arch_file import ArchFile, load_arch_file
 from space.cost import backbone_macs, macs, params
 from space.utils.errors import InputError
@@ -34,7 +36,7 @@ BATCH = 64
 SECONDS_PER_NETWORK = 1.0
 
 
-def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
+def evaluate(run: RunContext, archs: list[str], save: str | None = None) -> list[dict[str, Any]]:
     """Measure accuracy on the test split, MACs, parameters, images/s and known latencies.
 
     An arch file with weights beside it (of the same name, or in its network's folder) is evaluated
@@ -43,16 +45,21 @@ def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
     Args:
         run: The run, whose supernet is trained.
         archs: Paths of arch files, fronts and folders of them.
+        save: Folder for the predicted maps of each network, in folders of their names.
 
     Returns:
         The rows of the printed table.
 
     Raises:
-        InputError: No paths are given, or an arch file is invalid or of another backbone.
+        InputError: No paths are given, an arch file is invalid or of another backbone, or the task
+            predicts no maps to save.
     """
     if not archs:
         raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
     named_archs = read_archs(archs)
+    if save is not None:
+        check_predictions(run)
+        check_names(each.name for each in named_archs)
     run.load_trained()
     amp = run.config.supernet.amp
     loaded = [load_subnet(run, each.path, each.file) for each in named_archs]
@@ -69,6 +76,11 @@ def evaluate(run: RunContext, archs: list[str]) -> list[dict[str, Any]]:
         for each, (subnet, source), speed in zip(named_archs, loaded, speeds, strict=True)
     ]
     show_rows(rows, run.console, title=f"on the test split, {len(test):,} images")
+    for each, (subnet, _) in zip(named_archs, loaded, strict=True):
+        if save is not None:
+            folder = Path(save) / to_folder_name(each.name)
+            count = save_predictions(run, subnet, folder, amp)
+            print_line(run.console, f"{folder}: {count:,} predicted maps")
     return rows
 
 

@@ -23,6 +23,8 @@ from space.utils.yaml_file import write_text
 # The arch file of a finished network, and of one that is being trained.
 ARCH, STARTED = "arch.yaml", "started.yaml"
 WEIGHTS = "subnet.safetensors"
+# Pictures of a few test images, for reports.
+SAMPLES = "samples.npz"
 EARLIER = "earlier"
 # The reason for a failed retraining, until it is tried again.
 FAILED = "failed.json"

@@ -19,11 +19,13 @@ from search.pipeline.network_folder import (
     ARCH,
     FAILED,
     RETRAIN_SECTIONS,
+    SAMPLES,
     STARTED,
     WEIGHTS,
     claim_folder,
     store_failure,
 )
+from search.pipeline.predictions import write_samples
 from search.pipeline.search import find_best_random
 from search.problem.evaluation import format_error
 from search.problem.paired_error import GroupedMetrics, errors_of_metrics
@@ -216,6 +218,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         # Written last: this arch file marks the folder as complete.
         retrained = GroupedMetrics.of(run.task.reduce, run.test.statistics(subnet))
         errors = errors_of_metrics(retrained)
+        write_samples(run, subnet, folder / SAMPLES)
         all_metrics = metrics | {"retrained": dict(retrained), "standard_errors": errors}
         write_arch(run, folder / ARCH, choice.arch, metrics=all_metrics, origin=origin)
         with file_errors(folder / STARTED):

@@ -10,9 +10,10 @@ from typing import Any
 from search.front.front import Front
 from search.front.front_file import FrontEntry
 from search.pipeline.choose import Purpose
-from search.pipeline.network_folder import ARCH, read_failure
+from search.pipeline.network_folder import ARCH, SAMPLES, read_failure
 from search.pipeline.run_folder import CONFIG, read_values, section
 from search.problem.costs import is_latency
+from search.report.samples_data import Samples, read_samples
 from search.report.training_log import Row, read_log
 from space.arch import Arch
 from space.arch_file import load_arch_file
@@ -57,6 +58,7 @@ class Network:
         log: Log of its retraining, a row for each epoch.
         budgets: The budgets of the config that it was retrained with.
         better: A better entry of the current front for the same budget, or None.
+        samples: Pictures of its predictions; None without them.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Network:
     log: tuple[Row, ...] = ()
     budgets: tuple[str, ...] = ()
     better: FrontEntry | None = None
+    samples: Samples | None = None
 
     @property
     def macs(self) -> int:
@@ -187,6 +190,7 @@ def _read_network(run: Path, folder: Path) -> Network:
         weights.relative_to(run) if weights else None,
         log=tuple(read_log(folder / "log.jsonl")),
         budgets=read_budgets(read_values(folder / CONFIG)),
+        samples=read_samples(folder / SAMPLES),
         **figures,
     )
 

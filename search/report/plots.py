@@ -14,6 +14,7 @@ from search.report.plot_arch import draw_arch
 from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels
 from search.report.plot_front import draw_front
 from search.report.plot_latency import draw_latency
+from search.report.plot_samples import draw_kept_tokens, draw_predictions
 from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
 from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
@@ -24,7 +25,9 @@ from space.operators.registry import operators
 from space.utils.atomic import replacing
 
 # Of these there are several plots, each with a name of its own behind the hyphen.
-FAMILIES = ("arch", "front", "latency")
+FAMILIES = ("arch", "front", "latency", "tokens")
+# Of stored pictures.
+HEADING = "Predictions on test images"
 
 
 class Plot(NamedTuple):
@@ -72,6 +75,7 @@ def _draw_all(results: RunResults) -> Iterator[Plot]:
         )
         png = to_png(draw_latency(data))
         yield Plot(f"latency-{data.table.name}", "MACs and milliseconds", caption, png)
+    yield from _draw_samples(results)
     yield from _draw_archs(results)
     if results.search is not None:
         yield from _draw_search(results.search, results)
@@ -112,6 +116,30 @@ def _draw_archs(results: RunResults) -> Iterator[Plot]:
         score = results.test_score if network.retrained else results.score
         stem = f"arch-{to_folder_name(network.name)}"
         yield Plot(stem, heading, f"{caption}.", to_png(draw_arch(network, score)))
+
+
+def _draw_samples(results: RunResults) -> Iterator[Plot]:
+    """Draw predictions of networks side by side, and the tokens of those that skip blocks."""
+    # The full network and those found come first, then controls.
+    networks = [
+        each for each in sorted(results.networks, key=lambda each: each.is_control) if each.samples
+    ]
+    samples = {each.label: each.samples for each in networks if each.samples is not None}
+    if not samples:
+        return
+    caption = (
+        "Above, images with the networks' predictions, beneath each the truth and their errors. "
+        f"{results.pictures}"
+    )
+    yield Plot("predictions", HEADING, caption, to_png(draw_predictions(samples)))
+    for network in networks:
+        if network.samples is not None and network.samples.kept:
+            caption = (
+                f"{network.label}: the patch tokens that go through each run of skipping blocks; "
+                "the dark ones bypass it."
+            )
+            stem = f"tokens-{to_folder_name(network.name)}"
+            yield Plot(stem, HEADING, caption, to_png(draw_kept_tokens(network.samples)))
 
 
 def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:

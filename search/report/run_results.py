@@ -18,6 +18,7 @@ from search.report.search_result import (
     choose_score,
     find_searches,
     read_search,
+    task_pictures,
     task_scores,
 )
 from search.report.training_log import Row, read_log
@@ -60,6 +61,11 @@ class RunResults:
     def test_scores(self) -> list[Score]:
         """The task's metrics for tables of the test split, the primary one first."""
         return task_scores(self.config)
+
+    @property
+    def pictures(self) -> str:
+        """Caption of the task's predictions."""
+        return task_pictures(self.config)
 
     @property
     def test_score(self) -> Score:

@@ -20,7 +20,7 @@ from search.utils.console import is_share, metric_title
 from space.arch import Arch
 from space.space import SearchSpace
 from space.utils.errors import naming
-from supernet.tasks.registry import DEFAULT_TASK, find_metric, task_entry, task_names
+from supernet.tasks.registry import DEFAULT_TASK, TaskEntry, find_metric, task_entry, task_names
 from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
@@ -167,9 +167,19 @@ def choose_score(front: Front) -> Score:
     return Score(objective.name, objective.direction)
 
 
+def _task_of(config: Mapping[str, Any]) -> TaskEntry:
+    """Return the task that a run's config names; the default one if it is not registered here."""
+    name = section(config, "task").get("name", DEFAULT_TASK)
+    return task_entry(name if name in task_names() else DEFAULT_TASK)
+
+
+def task_pictures(config: Mapping[str, Any]) -> str:
+    """Return the caption of the predictions of a run's task."""
+    return _task_of(config).pictures
+
+
 def task_scores(config: Mapping[str, Any]) -> list[Score]:
     """Return the scores of the task that a run's config names, for tables; the first is primary."""
-    name = section(config, "task").get("name", DEFAULT_TASK)
-    first, *others = task_entry(name if name in task_names() else DEFAULT_TASK).metrics
+    first, *others = _task_of(config).metrics
     shown = [first, *(metric for metric in others if metric.tabulated)]
     return [Score(metric.name, metric.direction) for metric in shown]

@@ -11,12 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from space.utils.errors import InputError
 from supernet.config import AugmentConfig
 from supernet.tasks.base import Array, Task
+from supernet.tasks.drawing import Picture
 from supernet.tasks.heads import HeadOptions, TaskHead
 from supernet.tasks.transforms import MapTransform, Transform
 
@@ -69,6 +71,18 @@ class DenseTask(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             setattr(backbone, "head", self.head.make(backbone, self.channels))  # noqa: B010 - typed
+
+    @abstractmethod
+    def predict(self, output: Tensor, size: Sequence[int]) -> Tensor:
+        """Map the output (B, C, h, w) of a network to maps of `size`, (B, H, W)."""
+
+    @abstractmethod
+    def to_image(self, prediction: Array) -> Image.Image:
+        """Convert a predicted map (H, W) to an image file as the data set `pairs` reads it."""
+
+    @abstractmethod
+    def draw(self, prediction: Array, target: Array) -> dict[str, Picture]:
+        """Draw `truth`, `prediction` and `error` of a map (H, W), (H, W, 3) each."""
 
     def transform(self, input: Mapping[str, Any], augment: AugmentConfig | None) -> Transform:
         return MapTransform(input, augment, self.void, self.stretch, self.is_distance)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +21,7 @@ from supernet.config import DataConfig
 from supernet.precision import at_least_float32
 from supernet.tasks.base import Array
 from supernet.tasks.dense import DenseTask, check_augmentation, nan_means, per_image
+from supernet.tasks.drawing import Picture, colour
 from supernet.tasks.heads import HeadOptions, resize
 
 Output = Literal["bins", "log"]
@@ -28,6 +30,7 @@ BINS = 256
 # Factor of the mean's square in the scale-invariant loss, and weight of the gradient term.
 MEAN_FACTOR, GRADIENT_WEIGHT, GRADIENT_SCALES = 0.15, 0.5, 4
 DELTA = 1.25
+LARGE_ERROR = 0.5  # relative; white in pictures
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,21 @@ class Depth(DenseTask):
             "abs_rel": per_image(error.abs() / truth, valid),
             "delta1": per_image((ratio < DELTA).to(depth.dtype), valid),
             "silog": 100 * variance.sqrt(),
+        }
+
+    def to_image(self, prediction: Array) -> Image.Image:
+        """Convert depth in metres (H, W) to 16 bits of millimetres: `scale: 0.001`."""
+        millimetres = np.clip(np.round(1000 * prediction), 0, 65_535)
+        return Image.fromarray(millimetres.astype(np.uint16))
+
+    def draw(self, prediction: Array, target: Array) -> dict[str, Picture]:
+        valid = target > 0
+        span = float(target[valid].min()), float(target[valid].max())
+        error = np.abs(prediction - target) / np.where(valid, target, 1)
+        return {
+            "truth": colour(target, *span, "turbo_r", valid),
+            "prediction": colour(prediction, *span, "turbo_r", np.ones_like(valid)),
+            "error": colour(error, 0, LARGE_ERROR, "magma", valid),
         }
 
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:

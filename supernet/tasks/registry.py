@@ -46,12 +46,14 @@ class TaskEntry(NamedTuple):
         metrics: Its metrics, the primary one first.
         pipeline_tag: Name of the task on the Hugging Face Hub.
         network: Noun phrase for its networks, to begin sentences with.
+        pictures: Caption of its predictions in reports; empty where there are none.
     """
 
     class_path: str
     metrics: tuple[Metric, ...]
     pipeline_tag: str = "other"
     network: str = "A network"
+    pictures: str = ""
 
 
 DEFAULT_TASK = "classification"
@@ -78,6 +80,8 @@ _tasks: dict[str, TaskEntry] = {
         ),
         "depth-estimation",
         "A network that estimates depth",
+        "Depth from red (near) to blue (far); errors relative to the truth, from black (none) to "
+        "white (half of it or more); grey without a measurement.",
     ),
     "segmentation": TaskEntry(
         "supernet.tasks.segmentation:Segmentation",
@@ -89,6 +93,7 @@ _tasks: dict[str, TaskEntry] = {
         ),
         "image-segmentation",
         "A network that segments images",
+        "A colour for each class; wrong pixels in white, pixels without a class in grey.",
     ),
 }
 

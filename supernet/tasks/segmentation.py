@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,6 +20,7 @@ from supernet.config import DataConfig
 from supernet.precision import at_least_float32
 from supernet.tasks.base import Array
 from supernet.tasks.dense import DenseTask, check_augmentation, nan_means, per_image
+from supernet.tasks.drawing import Picture, colour, colour_labels, palette
 from supernet.tasks.heads import HeadOptions, resize
 
 # The label of pixels without a class, in targets that are read; so there are at most 255 classes.
@@ -166,6 +168,21 @@ class Segmentation(DenseTask):
         if reference is not None:
             statistics["kl"] = self.divergence(output, reference)
         return statistics
+
+    def to_image(self, prediction: Array) -> Image.Image:
+        """Convert classes (H, W) to an image of 8 bits with a palette."""
+        image = Image.fromarray(prediction.astype(np.uint8))
+        image.putpalette(palette().tobytes())
+        return image
+
+    def draw(self, prediction: Array, target: Array) -> dict[str, Picture]:
+        valid = target != VOID
+        wrong = (prediction != target).astype(np.float64)
+        return {
+            "truth": colour_labels(target, valid),
+            "prediction": colour_labels(prediction, np.ones_like(valid)),
+            "error": colour(wrong, 0, 1, "magma", valid),
+        }
 
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
         """Compute the metrics of a split: mIoU is the mean over the classes that occur."""

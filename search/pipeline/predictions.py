@@ -1,0 +1,146 @@
+"""Predictions of maps: all of a split as files, and a few with their truth for reports.
+
+K samples, (h, w) the token grid of a run of skipping blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from search.pipeline.context import RunContext
+from space.utils.atomic import make_folder, replacing
+from space.utils.errors import InputError
+from supernet.data.loaders import Images
+from supernet.models.elastic import ElasticViT
+from supernet.precision import at_least_float32, autocast
+from supernet.tasks.dense import DenseTask
+
+SAMPLES = 4
+BATCH = 16
+# Pictures of reports are no larger.
+WIDEST = 320
+
+
+def check_predictions(run: RunContext) -> DenseTask:
+    """Return the task, if it predicts maps that can be saved.
+
+    Raises:
+        InputError: It does not.
+    """
+    if not isinstance(run.task, DenseTask):
+        raise InputError(f"--save: the task {run.task.name} predicts no maps that could be saved")
+    return run.task
+
+
+def save_predictions(run: RunContext, subnet: ElasticViT, folder: Path, amp: bool) -> int:
+    """Write the prediction for each test image as PNG, as the data set `pairs` reads maps.
+
+    Args:
+        run: The run.
+        subnet: A network in evaluation mode.
+        folder: Folder of the files, which have the names of the test images.
+        amp: Whether to predict under bfloat16 autocast.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        InputError: The task predicts no maps, or a file cannot be written.
+    """
+    task, images = check_predictions(run), _test_images(run)
+    names = _file_names(images)
+    make_folder(folder)
+    for positions in np.array_split(np.arange(len(images)), -(-len(images) // BATCH)):
+        pixels, targets = _stack(images, positions)
+        with torch.inference_mode(), autocast(run.device, amp):
+            output = at_least_float32(subnet(pixels.to(run.device)))
+        for k, position in enumerate(positions):
+            prediction = task.predict(output[k : k + 1], targets[k].shape[-2:])[0]
+            with replacing(folder / f"{names[position]}.png") as file:
+                task.to_image(prediction.cpu().numpy()).save(file, "PNG")
+    return len(images)
+
+
+def write_samples(run: RunContext, subnet: ElasticViT, path: Path) -> None:
+    """Write pictures of a few test images, with truth, prediction, error and selected tokens.
+
+    The file holds `image`, `truth`, `prediction` and `error`, lists of pictures; and for each run
+    of skipping blocks, by `first-last` block, the mask of the tokens that go through it, (K, h, w).
+
+    Args:
+        run: The run.
+        subnet: A network in evaluation mode.
+        path: The .npz file.
+    """
+    task, images = run.task, _test_images(run)
+    if not isinstance(task, DenseTask):
+        return
+    positions = np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int)
+    pixels, targets = _stack(images, positions)
+    with torch.inference_mode():
+        output, chosen = subnet.forward_with_choices(pixels.to(run.device))
+    arrays: dict[str, Any] = {}
+    for k, position in enumerate(positions):
+        target = targets[k].numpy()
+        prediction = task.predict(output[k : k + 1], target.shape)[0].cpu().numpy()
+        image, _ = images.source.read(int(images.indices[position]))
+        pictures = {"image": np.asarray(image), **task.draw(prediction, target)}
+        arrays |= {f"{name}.{k}": _shrink(each) for name, each in pictures.items()}
+    for (first, last, grid), indices in zip(_runs(subnet), chosen, strict=True):
+        mask = np.zeros((len(positions), grid[0] * grid[1]), dtype=bool)
+        np.put_along_axis(mask, indices.cpu().numpy(), True, axis=1)
+        arrays[f"kept.{first}-{last}"] = mask.reshape(len(positions), *grid)
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _test_images(run: RunContext) -> Images:
+    images: Images = run.data.test.dataset  # type: ignore[assignment]
+    return images
+
+
+def _stack(images: Images, positions: Any) -> tuple[Tensor, list[Tensor]]:
+    """Return images (n, C, H, W) and their targets, which may differ in size."""
+    samples = [images[-1, int(position)] for position in positions]
+    for sample in samples:
+        if isinstance(sample, InputError):
+            raise sample
+    pixels, targets, _ = zip(*samples, strict=True)
+    return torch.stack(list(pixels)), list(targets)
+
+
+def _file_names(images: Images) -> list[str]:
+    """Return a file name for each image: that of its own file, with a number where two share it."""
+    targets: Any = images.source.targets
+    stems = [PurePath(targets.name(int(index))).stem for index in images.indices]
+    counts = Counter(stems)
+    return [
+        stem if counts[stem] == 1 else f"{stem}_{index}"
+        for stem, index in zip(stems, images.indices, strict=True)
+    ]
+
+
+def _runs(subnet: ElasticViT) -> Iterator[tuple[int, int, tuple[int, int]]]:
+    """Yield first block, last block and token grid of each run of skipping blocks."""
+    first = None
+    for i, step in enumerate(subnet.steps()):
+        if step.after.selected and first is None:
+            first = i
+        if step.restores and first is not None:
+            assert step.after.grid is not None
+            yield first, i, step.after.grid
+            first = None
+
+
+def _shrink(picture: Any) -> Any:
+    """Reduce a picture (H, W, 3) to the widest size of a report, by whole pixels."""
+    step = -(-picture.shape[1] // WIDEST)
+    return np.asarray(Image.fromarray(picture).reduce(step)) if step > 1 else picture
