@@ -6,10 +6,11 @@ Each generator takes a `random.Random`, so that a seed gives one and hypothesis 
 import itertools
 import math
 import random
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from space import Arch, BackboneShape, BlockArch, Genes, Part, Pool, SearchSpace
+from space import Arch, BackboneShape, BlockArch, Genes, Part, Pool, Rules, SearchSpace
 
 KINDS_2D = ("avg2d", "max2d", "conv2d")
 KINDS_1D = ("avg1d", "max1d", "conv1d")
@@ -67,8 +68,11 @@ def some(rng, values, most):
     return rng.sample(values, rng.randint(1, min(most, len(values))))
 
 
-def random_space(rng, depth=5):
-    """A space over a random backbone in which every rule and every no-op turns up."""
+def random_space(rng, depth=5, ruled=True):
+    """A space over a random backbone in which every rule and every no-op turns up.
+
+    Without `ruled` it has no rules of its own.
+    """
     shape = random_shape(rng, depth)
     values = {}
     if rng.random() < 0.7:
@@ -83,7 +87,12 @@ def random_space(rng, depth=5):
             "selectors": some(rng, ("map", "cls"), 2),
             "max_run": rng.randint(1, 3),
         }
-    return SearchSpace.from_dict(values, shape)
+    space = SearchSpace.from_dict(values, shape)
+    return replace(space, rules=random_rules(rng)) if ruled else space
+
+
+def random_rules(rng):
+    return Rules(keep_grid=rng.random() < 0.1, keep_2d=rng.random() < 0.3)
 
 
 def _random_pool(rng, shape):
@@ -132,9 +141,9 @@ def random_arch(rng, space):
     return Arch(tuple(blocks))
 
 
-def seeded_spaces(count, least=1, most=1 << 62, depth=5):
+def seeded_spaces(count, least=1, most=1 << 62, depth=5, ruled=True):
     """`count` random spaces with `least` to `most` archs, always the same ones."""
-    found = (random_space(random.Random(seed), depth) for seed in itertools.count())
+    found = (random_space(random.Random(seed), depth, ruled) for seed in itertools.count())
     return list(itertools.islice((s for s in found if least <= s.size() <= most), count))
 
 
