@@ -62,7 +62,7 @@ def macs(arch, shape):
             everything = before[i][1] + shape.prefix
             if block.selector == "map":
                 total += 2 * shape.heads**2 * everything**2
-            else:
+            elif block.selector == "cls":
                 total += shape.attention_width * everything
         if block.attention == "own":
             total += n * shape.query_key.macs

@@ -14,6 +14,7 @@ from space import Arch, BackboneShape, BlockArch, Genes, Part, Pool, Rules, Sear
 
 KINDS_2D = ("avg2d", "max2d", "conv2d")
 KINDS_1D = ("avg1d", "max1d", "conv1d")
+SELECTORS = ("map", "cls", "random")
 RATIOS = (0.999, 0.1, 0.25, 0.29, 0.3, 0.5, 0.75, 0.9)
 
 
@@ -68,7 +69,7 @@ def some(rng, values, most):
     return rng.sample(values, rng.randint(1, min(most, len(values))))
 
 
-def random_space(rng, depth=5, ruled=True):
+def random_space(rng, depth=5, ruled=True, selectors=SELECTORS):
     """A space over a random backbone in which every rule and every no-op turns up.
 
     Without `ruled` it has no rules of its own.
@@ -84,7 +85,7 @@ def random_space(rng, depth=5, ruled=True):
         values["skip"] = {
             "blocks": rng.choice(["all", some(rng, range(1, shape.depth), depth)]),
             "ratios": some(rng, RATIOS, 3),
-            "selectors": some(rng, ("map", "cls"), 2),
+            "selectors": some(rng, selectors, 2),
             "max_run": rng.randint(1, 3),
         }
     space = SearchSpace.from_dict(values, shape)
@@ -112,7 +113,7 @@ def _random_pool(rng, shape):
     return values | {"max_pools": rng.randint(1, 3)}
 
 
-def random_block(rng, shape):
+def random_block(rng, shape, selectors=SELECTORS):
     """Any block whose values are right alone; a rule may well forbid it."""
     pool = None
     if rng.random() < 0.3:
@@ -124,7 +125,7 @@ def random_block(rng, shape):
     return BlockArch(
         pool=pool,
         skip=rng.choice((0, 0.0, 0.001, *RATIOS)) if rng.random() < 0.4 else 0.0,
-        selector=rng.choice(("map", "cls")),
+        selector=rng.choice(selectors),
         attention=rng.choice(("own", "own", "shared")),
     )
 
@@ -133,17 +134,17 @@ def random_genes(rng, space):
     return {gene: rng.choice(values) for gene, values in Genes(space).categories.items()}
 
 
-def random_arch(rng, space):
+def random_arch(rng, space, selectors=SELECTORS):
     """An arch of the space with up to two blocks replaced: valid or nearly so."""
     blocks = list(Genes(space).decode(random_genes(rng, space)).blocks)
     for _ in range(rng.randint(0, 2)):
-        blocks[rng.randrange(len(blocks))] = random_block(rng, space.shape)
+        blocks[rng.randrange(len(blocks))] = random_block(rng, space.shape, selectors)
     return Arch(tuple(blocks))
 
 
-def seeded_spaces(count, least=1, most=1 << 62, depth=5, ruled=True):
+def seeded_spaces(count, least=1, most=1 << 62, depth=5, **options):
     """`count` random spaces with `least` to `most` archs, always the same ones."""
-    found = (random_space(random.Random(seed), depth, ruled) for seed in itertools.count())
+    found = (random_space(random.Random(seed), depth, **options) for seed in itertools.count())
     return list(itertools.islice((s for s in found if least <= s.size() <= most), count))
 
 

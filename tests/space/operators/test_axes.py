@@ -139,7 +139,7 @@ WRONG = [
     ({"skip": {"ratios": [0.5, 0.5]}}, "space.skip.ratios[1]: 0.5 is listed twice"),
     (
         {"skip": SKIP | {"selectors": ["maps"]}},
-        "space.skip.selectors[0]: value must be one of map, cls, got 'maps'; did you mean 'map'?",
+        "space.skip.selectors[0]: value must be one of map, cls, random, got 'maps'; did ",
     ),
     ({"skip": SKIP | {"selectors": ["cls", "cls"]}}, "space.skip.selectors[1]: 'cls' is listed tw"),
     ({"skip": SKIP | {"selectors": "map"}}, "space.skip.selectors: must be a list, not empty, got"),

@@ -77,7 +77,7 @@ SPACES = [
         [],
         [1, 2, 3],
     ),
-    ({"skip": {"blocks": "all", "ratios": [0.5], "selectors": ["cls"]}}, [], []),
+    ({"skip": {"blocks": "all", "ratios": [0.5], "selectors": ["cls", "random"]}}, [], []),
     # At 25 tokens a skip of 0.01 drops none: there is nothing to select.
     ({"skip": {"blocks": "all", "ratios": [0.01]}}, [], []),
     (
