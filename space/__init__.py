@@ -7,6 +7,7 @@ from space.arch_file import ArchFile, load_arch, load_arch_file, save_arch
 from space.baselines import Baseline, baselines
 from space.cost import macs, params, token_counts
 from space.genes import Genes
+from space.rules import Rules
 from space.shape import BackboneShape, Part
 from space.utils.errors import InputError
 
@@ -23,6 +24,7 @@ __all__ = [
     "InputError",
     "Part",
     "Pool",
+    "Rules",
     "SearchSpace",
     "baselines",
     "load_arch",

@@ -14,7 +14,7 @@ from space.utils.errors import InputError, check_one_of, is_integer, is_number, 
 
 Grid = tuple[int, int]
 PoolKind = Literal["avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d"]
-Selector = Literal["map", "cls"]
+Selector = Literal["map", "cls", "random"]
 Attention = Literal["own", "shared"]
 
 POOL_KINDS: tuple[PoolKind, ...] = get_args(PoolKind)

@@ -15,7 +15,7 @@ H heads, attention width A and M = MACs of the MLP per token / D, it is the larg
   logits; all other attention is fused. (On a CPU, maps that are not kept are computed for a few
   images at a time, so a large batch needs less than this figure times its size.)
 - selection of a run's tokens, in the attention of the block before it: for `map` logits, hidden
-  and predicted maps 3 H N^2, in addition to its attention; for `cls` nothing more.
+  and predicted maps 3 H N^2, in addition to its attention; for `cls` and `random` nothing more.
 - MLP: its tokens and their norm 2 N D; hidden layer M N; a map that the block shares, or that
   the next one will, H N^2.
 - pooling: the tokens before and after it.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from space.arch import Arch
 from space.operators.registry import operator, operators
-from space.operators.walk import PLAIN, canonical_steps, initial_state, turns
+from space.operators.walk import PLAIN, Turn, broken_rule, canonical_steps, initial_state, turns
 from space.state import State
 from space.utils.errors import InputError, near, shown
 
@@ -58,7 +58,7 @@ class Genes:
         Raises:
             InputError: The space has no such gene, or the gene no such value.
         """
-        values, axes = self._values, self.space.axes
+        values, axes, rules = self._values, self.space.axes, self.space.rules or None
         for gene, value in genes.items():
             if gene not in values:
                 raise InputError(f"unknown gene {shown(gene)}{near(gene, list(values))}")
@@ -75,7 +75,10 @@ class Genes:
                     axis = axes[each.name]
                     decoded = each.decode_gene(tokens, counter, value, axis)
                     decoded = each.canonical(tokens, counter, decoded, axis)
-                    if each.violation(i, tokens, counter, decoded, axis) is None:
+                    reason = each.violation(i, tokens, counter, decoded, axis)
+                    if reason is None and rules is not None:
+                        reason = broken_rule(Turn(each, tokens, counter, decoded), rules)
+                    if reason is None:
                         choice = decoded
                 if choice != each.plain:
                     block = each.put(block, choice)

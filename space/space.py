@@ -18,18 +18,29 @@ from space.counting.bands import Bands
 from space.counting.graph import Graph
 from space.operators.base import Axis
 from space.operators.registry import operator, operators
-from space.operators.walk import advance, block_choices, canonical_steps, initial_state, violations
+from space.operators.walk import (
+    PLAIN,
+    advance,
+    block_choices,
+    broken_rule,
+    canonical_steps,
+    initial_state,
+    turns,
+    violations,
+)
+from space.rules import NO_RULES, RULES, Rules
 from space.shape import BackboneShape
 from space.utils.reader import Reader
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All archs that the axes allow; an operator without an axis is not searched.
+    """All archs that axes and rules allow; an operator without an axis is not searched.
 
     Args:
         shape: Shape of the backbone.
         axes: The allowed choices, by operator name.
+        rules: What every arch must keep.
 
     Raises:
         InputError: An operator of the axes is not registered in this process.
@@ -37,6 +48,7 @@ class SearchSpace:
 
     shape: BackboneShape
     axes: Mapping[str, Axis] = field(default_factory=dict)
+    rules: Rules = NO_RULES
 
     def __post_init__(self) -> None:
         for name in self.axes:
@@ -45,28 +57,59 @@ class SearchSpace:
         object.__setattr__(self, "axes", axes)
 
     def __hash__(self) -> int:
-        return hash((self.shape, *self.axes.items()))
+        return hash((self.shape, *self.axes.items(), self.rules))
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], shape: BackboneShape) -> SearchSpace:
+    def from_dict(
+        cls, values: Mapping[str, Any], shape: BackboneShape, rules: Rules = NO_RULES
+    ) -> SearchSpace:
         """Build a space from the `space` section of a config.
 
+        Args:
+            values: The section.
+            shape: Shape of the backbone.
+            rules: Rules of the task, which hold in addition to those of the section.
+
         Raises:
-            InputError: A value is invalid; names place and value.
+            InputError: A value is invalid, or the rules forbid all choices of an operator; names
+                place and value.
         """
-        return cls.read(Reader(values, ("space",)), shape)
+        reader = Reader(values, ("space",))
+        space = cls.read(reader, shape, rules)
+        for name, section in reader.entries().items():
+            if name in space.axes and (reason := space._forbidden(name)):
+                raise section.error(
+                    f"no choice of it keeps the rules of the space: {reason}; list another choice, "
+                    "or leave the section out"
+                )
+        return space
 
     @classmethod
-    def read(cls, reader: Reader, shape: BackboneShape) -> SearchSpace:
-        """Read a space from the `space` section of a file."""
-        sections = reader.some_of(*sorted(each.name for each in operators()))
-        return cls(
-            shape, {name: operator(name).read_axis(sections[name], shape) for name in sections}
-        )
+    def read(cls, reader: Reader, shape: BackboneShape, rules: Rules = NO_RULES) -> SearchSpace:
+        """Read a space from the `space` section of a file.
+
+        Unlike `from_dict`, takes an operator all of whose choices the rules forbid.
+        """
+        sections = reader.some_of(*sorted(each.name for each in operators()), RULES)
+        if RULES in sections:
+            rules |= Rules.read(sections.pop(RULES))
+        axes = {name: operator(name).read_axis(sections[name], shape) for name in sections}
+        return cls(shape, axes, rules)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the `space` section of this space."""
-        return {name: self.axes[name].to_dict() for name in sorted(self.axes)}
+        sections = {name: axis.to_dict() for name, axis in self.axes.items()}
+        if self.rules:
+            sections[RULES] = self.rules.to_dict()
+        return dict(sorted(sections.items()))
+
+    def _forbidden(self, name: str) -> str | None:
+        """Return why the rules forbid every choice of an axis; None where they do not."""
+        each, axis, state = operator(name), self.axes[name], initial_state(self.shape)
+        plain = next(turn for turn in turns(state, PLAIN) if turn.operator is each)
+        listed = (each.canonical(plain.tokens, plain.counter, c, axis) for c in axis.choices)
+        reasons = [broken_rule(plain._replace(choice=choice), self.rules) for choice in listed]
+        return reasons[0] if all(reasons) else None
 
     def largest(self) -> Arch:
         """Return the full arch: no pooling, no skipping, own attention everywhere."""
@@ -105,7 +148,7 @@ class SearchSpace:
         # Blocks under the same axes have the same choices; only block 0 has rules of its own.
         kinds = [(i == 0, *(i in axis.blocks for axis in axes.values())) for i in range(depth)]
         alike = [kinds.index(kind) for kind in kinds]
-        choices = cache(partial(block_choices, axes=axes))
+        choices = cache(partial(block_choices, axes=axes, rules=self.rules))
         return Graph.build(
             initial_state(self.shape), depth, lambda i, state: choices(alike[i], state)
         )
@@ -144,7 +187,7 @@ class SearchSpace:
         return [
             f"blocks[{i}]: {reason}"
             for i, step in enumerate(canonical_steps(arch, self.shape, self.axes))
-            for reason in violations(i, *step, self.axes)
+            for reason in violations(i, *step, self.axes, self.rules)
         ]
 
     def __contains__(self, arch: Arch) -> bool:
@@ -162,4 +205,4 @@ class SearchSpace:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Leaves out cached properties; unpickling fails where an operator is not registered.
-        return SearchSpace, (self.shape, self.axes)
+        return SearchSpace, (self.shape, self.axes, self.rules)

@@ -133,7 +133,8 @@ class Config:
         backbone: The Vision Transformer to start from.
         data: Data set, augmentation and splits.
         task: The task, as its `name` and options; classification by default.
-        space: The choices of each operator, and their blocks: `pool`, `share`, `skip`.
+        space: The choices of each operator, and their blocks: `pool`, `share`, `skip`; and `rules`,
+            which all archs must keep: `keep_grid`, `keep_2d`.
         supernet: Recipe of the supernet's training.
         search: Options of the search.
         export: Formats of the export.

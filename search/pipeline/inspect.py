@@ -16,9 +16,9 @@ from search.utils.console import show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
 from space.cost import macs, params
-from space.counting.bands import Bands
 from space.operators.walk import initial_state
 from space.shape import BackboneShape
+from space.space import SearchSpace
 from space.utils.errors import InputError
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.data.loaders import Batch
@@ -50,7 +50,7 @@ def inspect_config(run: RunContext) -> None:
     console.print(
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
-    show_space(run.supernet.space.mac_bands, run.supernet.space.size(), console)
+    show_space(run.supernet.space, console)
     seconds = estimate_training(run)
     console.print(
         f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
@@ -90,9 +90,11 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     )
 
 
-def show_space(bands: Bands, size: int, console: Console) -> None:
-    """Print the size of a space, its range of MACs, and a histogram of its archs."""
-    console.print(f"[bold]space[/] {size:,} distinct archs")
+def show_space(space: SearchSpace, console: Console) -> None:
+    """Print the size of a space, its rules, its range of MACs, and a histogram of its archs."""
+    bands = space.mac_bands
+    rules = f", by the rules {', '.join(space.rules.names)}" if space.rules else ""
+    console.print(f"[bold]space[/] {space.size():,} distinct archs{rules}")
     console.print(
         f"MACs from {quantity(bands.low, 3)} ({bands.low / bands.high:.0%} of the full network) to "
         f"{quantity(bands.high, 3)}; number of archs by MACs, from the lower bound on:"

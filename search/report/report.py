@@ -145,8 +145,9 @@ def _describe_data(config: Mapping[str, Any]) -> str:
 
 
 def _describe_space(space: SearchSpace) -> str:
-    axes = [name for name, axis in space.to_dict().items() if axis]
-    return f"{space.size():,} distinct archs ({', '.join(axes) or 'no choices'})"
+    choices = ", ".join(sorted(space.axes)) or "no choices"
+    rules = f"; rules {', '.join(space.rules.names)}" if space.rules else ""
+    return f"{space.size():,} distinct archs ({choices}{rules})"
 
 
 def _describe_limits(search: SearchResult) -> Iterator[str]:

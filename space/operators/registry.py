@@ -10,6 +10,7 @@ from space.operators.base import Operator
 from space.operators.pooling import Pooling
 from space.operators.sharing import Sharing
 from space.operators.skipping import Skipping
+from space.rules import RULES
 from space.utils.errors import InputError, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +45,8 @@ def register(new: Operator[Any, Any]) -> None:
         InputError: The name or a key is taken.
     """
     taken = {key for each in _operators for key in (each.name, *each.keys)}
+    if new.name == RULES:
+        raise InputError(f"operator {RULES!r}: is the name of another section of a space")
     for key in (new.name, *new.keys):
         if key in taken:
             raise InputError(f"operator {key!r}: is registered already")

@@ -54,7 +54,7 @@ class Skipping(Operator[Skip, SkipAxis]):
     title = "skip tokens"
     caption = (
         "Hatched: patch tokens that bypass the block unchanged; a selector chooses them (map: by a "
-        "predicted attention map, cls: by the class token's query)"
+        "predicted attention map, cls: by the class token's query, random: at fixed random places)"
     )
     metric = OperatorMetric(
         "recall",
@@ -138,11 +138,12 @@ class Skipping(Operator[Skip, SkipAxis]):
         if counter:
             return BlockCost(held=n * shape.width)
         # The selector uses the attention of the block before the run; a map selector reads its
-        # logits and adds a hidden and a predicted map.
+        # logits and adds a hidden and a predicted map; a random one uses nothing.
+        macs = params = maps = 0
         if choice.selector == "map":
             macs, params, maps = 2 * shape.heads**2 * n * n, 2 * shape.heads**2 + shape.heads, 3
-        else:
-            macs, params, maps = shape.attention_width * n, 0, 0
+        elif choice.selector == "cls":
+            macs = shape.attention_width * n
         k = count_kept(choice.ratio, tokens.patches)
         return BlockCost(
             macs=macs,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from space.arch import Arch, BlockArch
 from space.operators.base import Axis, Operator
 from space.operators.registry import cached, operators
+from space.rules import NO_RULES, Rules
 from space.shape import BackboneShape
 from space.state import State, Tokens
 from space.utils.errors import InputError
@@ -79,8 +80,20 @@ def canonical_steps(
         state = advance(state, canonical)
 
 
+def broken_rule(turn: Turn, rules: Rules) -> str | None:
+    """Return what a canonical choice does that the rules of a space forbid, or None."""
+    operator, tokens, counter, choice = turn
+    after, _ = operator.advance(tokens, counter, choice)
+    reason = rules.violation(tokens, after)
+    return reason and f"{operator.field} {operator.text(choice)} {reason}"
+
+
 def violations(
-    i: int, state: State, block: BlockArch, axes: Mapping[str, Axis] | None = None
+    i: int,
+    state: State,
+    block: BlockArch,
+    axes: Mapping[str, Axis] | None = None,
+    rules: Rules = NO_RULES,
 ) -> list[str]:
     """Return the reasons why a block in canonical form is invalid; empty if it is valid.
 
@@ -89,15 +102,19 @@ def violations(
         state: The state before it.
         block: Its choices.
         axes: Axes of a space; None for no limits.
+        rules: Rules of the space.
     """
     reasons, names = [], []
-    for operator, tokens, counter, choice in turns(state, block):
+    for turn in turns(state, block):
+        operator, tokens, counter, choice = turn
         if choice == operator.plain:
             continue
         if operator.kind != "attention":
             names.append(operator.name)
         axis = None if axes is None else axes.get(operator.name)
         reason = operator.violation(i, tokens, counter, choice, axis)
+        if reason is None and rules:
+            reason = broken_rule(turn, rules)
         if reason is not None:
             reasons.append(reason)
         listed = axis.choices if axis is not None and i in axis.blocks else ()
@@ -109,7 +126,9 @@ def violations(
     return reasons
 
 
-def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[BlockArch, State]]:
+def block_choices(
+    i: int, state: State, axes: Mapping[str, Axis], rules: Rules = NO_RULES
+) -> list[tuple[BlockArch, State]]:
     """List the canonical choices of block `i` at a state, in gene order, and the states after it.
 
     Gene order is that of the operators, each with its plain choice first.
@@ -120,7 +139,8 @@ def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[
         extended = []
         for block, tokens in partial:
             free = operator.kind == "attention" or block is PLAIN
-            others = _allowed_choices(i, operator, tokens, counter, axis) if free else ()
+            plain = Turn(operator, tokens, counter, operator.plain)
+            others = _allowed_choices(i, plain, axis, rules) if free else ()
             for choice in (operator.plain, *others):
                 chosen = block if choice == operator.plain else operator.put(block, choice)
                 after, _ = operator.advance(tokens, counter, choice)
@@ -129,16 +149,20 @@ def block_choices(i: int, state: State, axes: Mapping[str, Axis]) -> list[tuple[
     return [(block, advance(state, block)) for block, _ in partial]
 
 
-def _allowed_choices(
-    i: int, operator: Operator[Any, Any], tokens: Tokens, counter: Any, axis: Axis | None
-) -> Iterator[Any]:
+def _allowed_choices(i: int, plain: Turn, axis: Axis | None, rules: Rules) -> Iterator[Any]:
     """Yield the canonical choices of an axis, other than the plain one, that block `i` may make."""
+    operator, tokens, counter, _ = plain
     distinct = {operator.plain}
     for listed in axis.choices if axis is not None and i in axis.blocks else ():
         choice = operator.canonical(tokens, counter, listed, axis)
-        if choice not in distinct and operator.violation(i, tokens, counter, choice, axis) is None:
-            yield choice
+        if choice in distinct:
+            continue
         distinct.add(choice)
+        reason = operator.violation(i, tokens, counter, choice, axis)
+        if reason is None and rules:
+            reason = broken_rule(plain._replace(choice=choice), rules)
+        if reason is None:
+            yield choice
 
 
 class Trace(NamedTuple):

@@ -56,7 +56,7 @@ class ElasticCore(VisionTransformer):
             if operator.modules:
                 setattr(self, operator.modules, nn.ModuleDict())
         for i, pairs in enumerate(choices):
-            actions = [action for pair in pairs for action in block_actions(*pair)]
+            actions = [action for pair in pairs for action in block_actions(i, *pair)]
             for operator in token_operators():
                 possible = [action for action in actions if action.operator is operator]
                 module = operator.module(self, possible, self.blocks[i].attn.qkv.weight)

@@ -38,7 +38,7 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
     """
     states, blocks = trace(arch, shape)
     # After the last block no operator follows, and no run goes on.
-    actions = [*map(block_actions, states, blocks), ()]
+    actions = [*map(block_actions, range(arch.depth), states, blocks), ()]
     selected = [*(state.tokens.selected for state in states[1:]), 0]
     steps = []
     for i, state in enumerate(states[1:]):
@@ -49,12 +49,12 @@ def plan(arch: Arch, shape: BackboneShape) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def block_actions(state: State, block: BlockArch) -> tuple[Action, ...]:
-    """Return the actions of a block in canonical form; `state` is the state before it."""
+def block_actions(i: int, state: State, block: BlockArch) -> tuple[Action, ...]:
+    """Return the actions of block `i` in canonical form; `state` is the state before it."""
     parts = list(turns(state, block))
     after = [*(turn.tokens for turn in parts[1:]), advance(state, block).tokens]
     return tuple(
-        Action(token_operator(turn.operator.name), turn.choice, turn.tokens, tokens)
+        Action(token_operator(turn.operator.name), turn.choice, turn.tokens, tokens, i)
         for turn, tokens in zip(parts, after, strict=True)
         if turn.choice != turn.operator.plain
     )

@@ -40,12 +40,14 @@ class Action(NamedTuple):
         choice: Its choice (not the plain one).
         before: The tokens before the operator.
         after: The tokens after it.
+        block: Index of the block.
     """
 
     operator: TokenOperator
     choice: Any
     before: Tokens
     after: Tokens
+    block: int
 
 
 class Restore(Protocol):

@@ -6,6 +6,9 @@ is computed in at least float32, even under autocast: rounding to bfloat16 chang
 
 from __future__ import annotations
 
+import random
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
@@ -94,6 +97,29 @@ def choose(importance: Tensor, k: int) -> Tensor:
     chosen = above | (equal & (equal.cumsum(dim=1) <= k - above.sum(dim=1, keepdim=True)))
     backwards = torch.arange(scores.shape[1], 0, -1, device=scores.device)
     return (chosen * backwards).topk(k, dim=1).indices
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def choose_at_random(block: int, tokens: int, k: int, device: torch.device) -> Tensor:
+    """Return the indices (K) of `k` tokens at random places, ascending, the same for all images.
+
+    Fewer tokens are some of those of a larger `k`. Compiled and exported networks have the indices
+    as a constant.
+    """
+    places = torch.tensor(sorted(random_order(block, tokens)[:k]))
+    return places.to(device, non_blocking=True)
+
+
+@lru_cache(maxsize=4096)
+def random_order(block: int, tokens: int) -> tuple[int, ...]:
+    """Return `tokens` places in a random order, always the same for a block.
+
+    Networks do not store it, so it must never change: `random()` gives the same numbers for a seed
+    in every version of Python, as no other generator of Python, numpy or torch does.
+    """
+    generator = random.Random(f"block {block} of {tokens} tokens")
+    draws = [generator.random() for _ in range(tokens)]
+    return tuple(sorted(range(tokens), key=draws.__getitem__))
 
 
 def compute_rows(index: Tensor, prefix: int, n: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 The target of a map selector before block i is the map of block i in the full network. Its loss is
 KL(true map || predicted map), on detached inputs. Its metric is recall: the share of the K tokens
-with the largest true column sums that it chooses.
+with the largest true column sums that it chooses; that of the `random` selector is chance.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from space.arch import Selector
 from space.operators.skipping import count_kept
 from supernet.operators.base import (
     Action,
@@ -27,6 +28,7 @@ from supernet.operators.base import (
 from supernet.operators.selection import (
     MapSelector,
     choose,
+    choose_at_random,
     column_sums,
     compute_rows,
     gather_tokens,
@@ -35,6 +37,8 @@ from supernet.operators.selection import (
 )
 from supernet.precision import at_least_float32, full_precision
 
+# What each selector reads of the block before.
+NEEDS: dict[Selector, Need | None] = {"map": "read_logits", "cls": "read_rows", "random": None}
 # With a smaller share of skipped tokens, a random choice also has a high recall.
 LEAST_SKIPPED = 0.1
 
@@ -47,9 +51,7 @@ class Skipping(TokenOperator):
     auxiliary = "selector"
 
     def need(self, action: Action) -> Need | None:
-        if not _starts_run(action):
-            return None
-        return "read_logits" if action.choice.selector == "map" else "read_rows"
+        return NEEDS[action.choice.selector] if _starts_run(action) else None
 
     def reader(self, net: Backbone, need: Need, module: Any) -> Callable[..., Tensor]:
         prefix = net.num_prefix_tokens
@@ -65,11 +67,15 @@ class Skipping(TokenOperator):
     def apply(self, net: Backbone, action: Action, flow: Flow, module: nn.Module | None) -> Flow:
         if not _starts_run(action):
             return flow
-        assert flow.exposed.read is not None
-        chosen = choose(flow.exposed.read, action.after.selected)
-        rows = compute_rows(chosen, net.num_prefix_tokens, flow.x.shape[1])
-        restore = RestoreSkipped(flow.x, rows, chosen)
-        return flow._replace(x=gather_tokens(flow.x, rows), restores=(restore, *flow.restores))
+        x, tokens, k = flow.x, action.before.patches, action.after.selected
+        if action.choice.selector == "random":
+            chosen = choose_at_random(action.block, tokens, k, x.device).expand(x.shape[0], k)
+        else:
+            assert flow.exposed.read is not None
+            chosen = choose(flow.exposed.read, k)
+        rows = compute_rows(chosen, net.num_prefix_tokens, x.shape[1])
+        restore = RestoreSkipped(x, rows, chosen)
+        return flow._replace(x=gather_tokens(x, rows), restores=(restore, *flow.restores))
 
     def auxiliary_loss(self, net: Any, rows: Tensor) -> Auxiliary | None:
         trains = len(net.selectors) > 0 and bool(rows.any())

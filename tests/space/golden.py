@@ -13,7 +13,7 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).parent))
 
-from space_toys import deit_small, random_arch, random_genes, seeded_spaces
+from space_toys import SELECTORS, deit_small, random_arch, random_genes, seeded_spaces
 
 from space import Genes, SearchSpace, baselines, load_arch, macs, params, save_arch, token_counts
 from space.cost import activation_memory
@@ -32,7 +32,7 @@ DEIT = {
 }
 
 
-def golden(space, folder, seed):
+def golden(space, folder, seed, selectors):
     """Size, draws, bands, costs, identities, genes, hand-made archs and files of one space."""
     rng, genes = np.random.default_rng(seed), Genes(space)
     drawn = [space.sample(rng) for _ in range(DRAWS)]
@@ -46,7 +46,7 @@ def golden(space, folder, seed):
     kernels = [
         (i, kind, repr(part.sample_evenly(rng))) for (i, kind), part in space.kernel_bands.items()
     ]
-    others = [random_arch(random.Random(seed + i), space) for i in range(DRAWS)]
+    others = [random_arch(random.Random(seed + i), space, selectors) for i in range(DRAWS)]
     path = folder / "arch.yaml"
     texts = []
     for arch in archs[:4]:
@@ -77,8 +77,12 @@ def golden(space, folder, seed):
 
 
 def all_golden(folder):
-    spaces = [*seeded_spaces(SPACES, most=1 << 40), SearchSpace.from_dict(DEIT, deit_small())]
-    return [golden(space, folder, seed) for seed, space in enumerate(spaces)]
+    """The hashes of spaces, first of those from before there were rules and random selectors."""
+    before = seeded_spaces(SPACES, most=1 << 40, ruled=False, selectors=SELECTORS[:2])
+    before.append(SearchSpace.from_dict(DEIT, deit_small()))
+    since = [space for space in seeded_spaces(SPACES, most=1 << 40) if space.rules]
+    parts = [(space, SELECTORS[:2]) for space in before] + [(space, SELECTORS) for space in since]
+    return [golden(space, folder, seed, selectors) for seed, (space, selectors) in enumerate(parts)]
 
 
 def _hash(value):

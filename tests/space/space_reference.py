@@ -62,7 +62,7 @@ def macs(arch, shape):
             everything = before[i][1] + shape.prefix
             if block.selector == "map":
                 total += 2 * shape.heads**2 * everything**2
-            else:
+            elif block.selector == "cls":
                 total += shape.attention_width * everything
         if block.attention == "own":
             total += n * shape.query_key.macs
@@ -124,7 +124,18 @@ def run_length(flags, i):
 
 def valid(arch, space):
     """Whether a canonical arch breaks no rule and uses listed choices alone."""
-    return all(listed(arch, space, i) and rules_hold(arch, space, i) for i in range(arch.depth))
+    blocks = range(arch.depth)
+    return keeps(arch, space.shape, space.rules) and all(
+        listed(arch, space, i) and rules_hold(arch, space, i) for i in blocks
+    )
+
+
+def keeps(arch, shape, rules):
+    """Whether a canonical arch keeps the rules of a space, by the tokens at its end alone."""
+    grid, tokens = tokens_before(Arch((*arch.blocks, BlockArch())), shape)[-1]
+    if rules.keep_grid and tokens < math.prod(shape.grid):
+        return False
+    return grid is not None or not (rules.keep_grid or rules.keep_2d)
 
 
 def rules_hold(arch, space, i):

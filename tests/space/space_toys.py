@@ -6,13 +6,15 @@ Each generator takes a `random.Random`, so that a seed gives one and hypothesis 
 import itertools
 import math
 import random
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from space import Arch, BackboneShape, BlockArch, Genes, Part, Pool, SearchSpace
+from space import Arch, BackboneShape, BlockArch, Genes, Part, Pool, Rules, SearchSpace
 
 KINDS_2D = ("avg2d", "max2d", "conv2d")
 KINDS_1D = ("avg1d", "max1d", "conv1d")
+SELECTORS = ("map", "cls", "random")
 RATIOS = (0.999, 0.1, 0.25, 0.29, 0.3, 0.5, 0.75, 0.9)
 
 
@@ -67,8 +69,11 @@ def some(rng, values, most):
     return rng.sample(values, rng.randint(1, min(most, len(values))))
 
 
-def random_space(rng, depth=5):
-    """A space over a random backbone in which every rule and every no-op turns up."""
+def random_space(rng, depth=5, ruled=True, selectors=SELECTORS):
+    """A space over a random backbone in which every rule and every no-op turns up.
+
+    Without `ruled` it has no rules of its own.
+    """
     shape = random_shape(rng, depth)
     values = {}
     if rng.random() < 0.7:
@@ -80,10 +85,15 @@ def random_space(rng, depth=5):
         values["skip"] = {
             "blocks": rng.choice(["all", some(rng, range(1, shape.depth), depth)]),
             "ratios": some(rng, RATIOS, 3),
-            "selectors": some(rng, ("map", "cls"), 2),
+            "selectors": some(rng, selectors, 2),
             "max_run": rng.randint(1, 3),
         }
-    return SearchSpace.from_dict(values, shape)
+    space = SearchSpace.from_dict(values, shape)
+    return replace(space, rules=random_rules(rng)) if ruled else space
+
+
+def random_rules(rng):
+    return Rules(keep_grid=rng.random() < 0.1, keep_2d=rng.random() < 0.3)
 
 
 def _random_pool(rng, shape):
@@ -103,7 +113,7 @@ def _random_pool(rng, shape):
     return values | {"max_pools": rng.randint(1, 3)}
 
 
-def random_block(rng, shape):
+def random_block(rng, shape, selectors=SELECTORS):
     """Any block whose values are right alone; a rule may well forbid it."""
     pool = None
     if rng.random() < 0.3:
@@ -115,7 +125,7 @@ def random_block(rng, shape):
     return BlockArch(
         pool=pool,
         skip=rng.choice((0, 0.0, 0.001, *RATIOS)) if rng.random() < 0.4 else 0.0,
-        selector=rng.choice(("map", "cls")),
+        selector=rng.choice(selectors),
         attention=rng.choice(("own", "own", "shared")),
     )
 
@@ -124,17 +134,17 @@ def random_genes(rng, space):
     return {gene: rng.choice(values) for gene, values in Genes(space).categories.items()}
 
 
-def random_arch(rng, space):
+def random_arch(rng, space, selectors=SELECTORS):
     """An arch of the space with up to two blocks replaced: valid or nearly so."""
     blocks = list(Genes(space).decode(random_genes(rng, space)).blocks)
     for _ in range(rng.randint(0, 2)):
-        blocks[rng.randrange(len(blocks))] = random_block(rng, space.shape)
+        blocks[rng.randrange(len(blocks))] = random_block(rng, space.shape, selectors)
     return Arch(tuple(blocks))
 
 
-def seeded_spaces(count, least=1, most=1 << 62, depth=5):
+def seeded_spaces(count, least=1, most=1 << 62, depth=5, **options):
     """`count` random spaces with `least` to `most` archs, always the same ones."""
-    found = (random_space(random.Random(seed), depth) for seed in itertools.count())
+    found = (random_space(random.Random(seed), depth, **options) for seed in itertools.count())
     return list(itertools.islice((s for s in found if least <= s.size() <= most), count))
 
 

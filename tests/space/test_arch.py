@@ -74,7 +74,10 @@ def test_the_default_block_is_the_plain_one():
         ({"skip": -0.1}, "skip must lie in"),
         ({"skip": float("nan")}, r"skip must lie in \[0, 1\), got nan"),
         ({"skip": float("inf")}, "skip must lie in"),
-        ({"selector": "maps"}, "selector must be one of map, cls, got 'maps'; did you mean 'map'"),
+        (
+            {"selector": "maps"},
+            "selector must be one of map, cls, random, got 'maps'; did you mean 'map'",
+        ),
         ({"attention": "share"}, "attention must be one of own, shared, .*did you mean 'shared'"),
         ({"attention": None}, "attention must be one of own, shared, got None"),
     ],

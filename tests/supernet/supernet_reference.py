@@ -5,6 +5,7 @@ it judges. One image at a time: x is (N, D), a map (N, N), patch tokens stand af
 """
 
 import math
+import random
 from fractions import Fraction
 
 import torch
@@ -88,6 +89,10 @@ def project(attn, part, tokens):
 def importance(model, i, selector, heads):
     """Scores of the patch tokens for a run from block `i`, of the block before it."""
     prefix = model.num_prefix_tokens
+    if selector == "random":
+        patches = len(heads[0][2]) - prefix
+        generator = random.Random(f"block {i} of {patches} tokens")
+        return [-generator.random() for _ in range(patches)]
     if selector == "cls":
         rows = [cls_row(model, queries, keys) for queries, keys, _, _ in heads]
     else:

@@ -117,7 +117,7 @@ def full_space(shape):
             "skip": {
                 "blocks": "all",
                 "ratios": [0.25, 0.5, 0.8],
-                "selectors": ["map", "cls"],
+                "selectors": ["map", "cls", "random"],
                 "max_run": 3,
             },
         },
@@ -128,7 +128,7 @@ def full_space(shape):
 def hand_made(shape):
     """Archs in which every operator stands beside every other; depth 6."""
     once = half(shape.grid)
-    twice = half(once)
+    twice, chance = half(once), skip(0.8, "random")
     rows = (
         (OWN, skip(), skip(shared=True), skip(), OWN, SHARED),
         (OWN, skip(0.8, "cls"), skip(0.8, shared=True), skip(0.8, shared=True), OWN, skip(0.25)),
@@ -138,6 +138,7 @@ def hand_made(shape):
         (pool("conv1d", 2), skip(0.25), skip(0.25), OWN, pool("avg1d", 2), skip()),
         (OWN, skip(), pool("avg1d", 2), skip(0.8, "cls"), skip(0.8), skip(0.8, shared=True)),
         (OWN, SHARED, OWN, SHARED, OWN, skip(0.25, "cls")),
+        (OWN, chance, skip(0.8, shared=True), pool("max2d", once), chance, OWN),
     )
     return [Arch(blocks) for blocks in rows]
 
@@ -146,7 +147,9 @@ def hand_made(shape):
 ARCHS_WITH_ALL = [
     Arch((OWN, skip(), skip(shared=True), OWN, SHARED, pool("conv2d", (3, 3)))),
     Arch((pool("avg2d", (3, 3)), skip(selector="cls"), pool("max2d", (2, 2)), OWN, SHARED, OWN)),
-    first(pool("max1d", 2), OWN, pool("avg1d", 2), SHARED, pool("conv1d", 2)),
+    first(
+        *(pool("max1d", 2), OWN, pool("avg1d", 2), SHARED, pool("conv1d", 2), skip(0.25, "random"))
+    ),
 ]
 
 

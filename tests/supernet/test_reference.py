@@ -14,7 +14,7 @@ def test_drawn_archs(name):
         close(supernet(images, arch), reference.forward(supernet, images, arch)[0])
 
 
-@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("place", range(9))
 @pytest.mark.parametrize("name", FEW)
 def test_every_pair_of_operators_block_by_block(name, place):
     supernet = supernet_of(name)

@@ -53,6 +53,8 @@ def test_a_value_of_an_operator_leaves_the_rest_of_it(config):
         "skip": {"ratios": [0.5]},
     }
     assert parse_call(["train", str(config), "--space.pool", "null"]).config.space == {"pool": None}
+    rules = parse_call(["train", str(config), "--space.rules.keep_2d=true"]).config.space["rules"]
+    assert rules == {"keep_2d": True}
     for text in ("[", "&a [*a]"):
         assert f"--space.pool.grids: must be valid YAML, got {text}" in refused(
             "train", config, "--space.pool.grids", text

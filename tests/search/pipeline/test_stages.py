@@ -203,6 +203,11 @@ def test_inspect_shows_backbone_space_and_time(config, capsys):
     for words in ("query and key", "distinct archs", "MACs from", "85 train, 35 search, 40 test"):
         assert words in shown
     assert "1 epochs take about" in shown
+    assert "rules" not in shown
+    assert main(["inspect", str(config), "--space.rules.keep_2d=true"]) == 0
+    assert "distinct archs, by the rules keep_2d" in capsys.readouterr().out
+    assert main(["inspect", str(config), "--space.rules.keep_grid=true"]) == 2
+    assert "space.pool: no choice of it keeps the rules of the space" in capsys.readouterr().err
 
 
 def test_inspect_says_which_models_are_served_and_why_not(capsys):

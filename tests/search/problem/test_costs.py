@@ -66,7 +66,7 @@ def memory_reference(arch, shape):
         if block.shared:
             attention = 2 * n * width + 2 * n * inner + maps
         else:
-            made = {"map": 3 * maps, "cls": 0, None: 2 * maps * shares}[selector]
+            made = {"map": 3 * maps, "cls": 0, "random": 0, None: 2 * maps * shares}[selector]
             attention = 2 * n * width + 4 * n * inner + made
         left = maps if block.shared or shares else 0
         mlp = 2 * n * width + hidden * n + left

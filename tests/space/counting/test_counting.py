@@ -45,7 +45,7 @@ def test_the_spaces_cover_every_axis_and_limit(brute):
                 seen["shared in a run"] += bool(block.skip and block.shared)
             seen["two pools"] += sum(1 for block in arch.blocks if block.pool) == 2
     wanted = ("avg2d", "max2d", "conv2d", "avg1d", "max1d", "conv1d")
-    wanted += ("map", "cls", "run", "shared in a run", "two pools")
+    wanted += ("map", "cls", "random", "run", "shared in a run", "two pools")
     assert seen["space"] == SPACES
     assert seen["several"] > 150
     assert all(seen[each] > 20 for each in wanted), seen

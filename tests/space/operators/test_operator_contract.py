@@ -26,7 +26,7 @@ SECTIONS = {
         "max_pools": 2,
     },
     "share": {"max_run": 2},
-    "skip": {"ratios": [0.25, 0.29, 0.75], "selectors": ["map", "cls"], "max_run": 2},
+    "skip": {"ratios": [0.25, 0.29, 0.75], "selectors": ["map", "cls", "random"], "max_run": 2},
     "thin": {},
 }
 SHAPE = deit_small(depth=5)

@@ -121,7 +121,7 @@ def test_adapters_on_a_subnet_act_on_the_values_of_shared_blocks():
 
 @pytest.mark.filterwarnings("ignore:torch.ao.quantization is deprecated")
 @pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
-@pytest.mark.parametrize("selector", [None, "map", "cls"])
+@pytest.mark.parametrize("selector", [None, "map", "cls", "random"])
 def test_dynamic_quantisation_of_linear_layers_runs(selector):
     run = [] if selector is None else [skip(selector=selector), skip(shared=True)]
     arch = first(OWN, SHARED, pool("conv2d", (3, 3)), *run)

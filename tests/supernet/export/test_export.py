@@ -25,10 +25,11 @@ from supernet import create_subnet, extract
 from supernet.export import FORMATS, Check, export_subnet, formats
 from supernet.export.compare import compare
 from supernet.operators import skipping
-from supernet.operators.selection import choose
+from supernet.operators.selection import choose, choose_at_random
 
 ABOUT = {"label_names": ["a", "b"], "pretrained_cfg": {"mean": [0.1, 0.2, 0.3]}}
 SELECTING = Arch((OWN, skip(0.8, "cls"), OWN, skip(), OWN, SHARED))
+BY_CHANCE = Arch((OWN, skip(0.8, "random"), skip(0.8), OWN, skip(0.5, "random"), OWN))
 
 
 def subnet_of(arch=SELECTING, name="class token"):
@@ -50,7 +51,12 @@ def test_the_tokens_that_are_told_are_those_that_are_chosen(monkeypatch):
         seen.append(choose(importance, k))
         return seen[-1]
 
+    def told_at_random(*args):
+        seen.append(choose_at_random(*args).expand(3, -1))
+        return seen[-1][0]
+
     monkeypatch.setattr(skipping, "choose", told)
+    monkeypatch.setattr(skipping, "choose_at_random", told_at_random)
     net = named_supernet()
     for arch in [*hand_made(net.shape), *drawn(net.space, 20)]:
         seen.clear()
@@ -74,8 +80,9 @@ def test_exported_weights_are_read_by_create_subnet(tmp_path):
     assert torch.equal(again(images(subnet)), subnet(images(subnet)))
 
 
-def test_a_program_needs_nothing_of_ours_and_takes_any_batch(tmp_path):
-    subnet, path = subnet_of(), tmp_path / "model.pt2"
+@pytest.mark.parametrize("arch", [SELECTING, BY_CHANCE], ids=["selecting", "by chance"])
+def test_a_program_needs_nothing_of_ours_and_takes_any_batch(tmp_path, arch):
+    subnet, path = subnet_of(arch), tmp_path / "model.pt2"
     assert export_subnet(subnet, path, "torch-export", images(subnet), ABOUT) == EQUAL
     assert left(tmp_path) == ["model.pt2"]
     about = {"config.json": ""}

@@ -132,7 +132,7 @@ def test_intermediate_layers_of_the_full_arch(name):
         )
 
 
-@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("place", range(9))
 @pytest.mark.parametrize("name", ["class token", "not square"])
 def test_intermediates_at_the_grid_of_each_block(name, place):
     net = supernet_of(name)
@@ -207,7 +207,7 @@ def test_no_images_give_no_logits(name):
         assert (len(logits), logits.shape[-1]) == (0, expected.shape[-1])
 
 
-@pytest.mark.parametrize("place", range(8))
+@pytest.mark.parametrize("place", range(9))
 def test_no_images_give_no_features(place):
     net = supernet_of("registers")
     subnet = extract(net, hand_made(net.shape)[place])

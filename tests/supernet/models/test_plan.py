@@ -67,12 +67,12 @@ def test_a_choice_that_changes_nothing_plans_nothing():
 
 def test_what_is_wanted_is_used_by_the_next_block():
     space = supernet_of("class token").space
-    kinds = {"map": "read_logits", "cls": "read_rows"}
+    kinds = {"map": ["read_logits"], "cls": ["read_rows"], "random": []}
     for arch in some_archs(space, 300):
         steps = plan(arch, space.shape)
         for i, (step, after) in enumerate(pairwise(steps)):
             following = trace(arch, space.shape).blocks[i + 1]
-            wanted = [kinds[following.selector]] if starts(after) else []
+            wanted = kinds[following.selector] if starts(after) else []
             assert needs(step) == wanted + ["maps"] * following.shared
         assert needs(steps[-1]) == []
 
@@ -85,6 +85,10 @@ def test_archs_that_begin_alike_have_plans_that_begin_alike():
     assert plan(quarter, shape())[2] != plan(half, shape())[2]
     assert plan(cls, shape())[:1] == plan(half, shape())[:1]
     assert plan(cls, shape())[1] != plan(half, shape())[1]
+    # Nothing is needed for a random choice, so that even the block before it can be shared.
+    by_chance, plain = first(OWN, OWN, skip(0.5, "random"), OWN), first()
+    assert plan(by_chance, shape())[:2] == plan(plain, shape())[:2]
+    assert plan(by_chance, shape())[2] != plan(half, shape())[2]
 
 
 def test_runs_end_once_for_each_selection():

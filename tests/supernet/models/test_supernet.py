@@ -5,6 +5,7 @@ import gc
 import pickle
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ from supernet_toys import (
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
-from space import InputError, SearchSpace
+from space import InputError, Rules, SearchSpace
 from supernet import Supernet, backbone_shape
 
 
@@ -76,7 +77,7 @@ SPACES = [
         [],
         [1, 2, 3],
     ),
-    ({"skip": {"blocks": "all", "ratios": [0.5], "selectors": ["cls"]}}, [], []),
+    ({"skip": {"blocks": "all", "ratios": [0.5], "selectors": ["cls", "random"]}}, [], []),
     # At 25 tokens a skip of 0.01 drops none: there is nothing to select.
     ({"skip": {"blocks": "all", "ratios": [0.01]}}, [], []),
     (
@@ -198,6 +199,19 @@ def test_any_arch_of_the_space_runs_as_its_canonical_form():
     ):
         assert net.space.canonical(loose) == canonical
         assert torch.equal(net(images, loose), net(images, canonical))
+
+
+def test_the_rules_of_a_space_are_those_of_its_supernet():
+    backbone = build("class token")
+    space = replace(full_space(backbone_shape(backbone)), rules=Rules(keep_2d=True))
+    net = Supernet(backbone, space)
+    kernels = {kind for pools in net.pools.values() for kind in pools}
+    assert kernels == {"conv2d"}
+    arch = first(pool("conv1d", 2))
+    with pytest.raises(InputError, match=r"not in the space: blocks\[0\]: pool conv1d/2 leaves no"):
+        net(images_for(net), arch)
+    net.reset_classifier(3)
+    assert net.space.rules == Rules(keep_2d=True)
 
 
 def test_a_space_goes_with_its_supernet():

@@ -23,7 +23,7 @@ SECTIONS = {
         "max_pools": 2,
     },
     "share": {"max_run": 2},
-    "skip": {"ratios": [0.3, 0.75], "selectors": ["map", "cls"], "max_run": 2},
+    "skip": {"ratios": [0.3, 0.75], "selectors": ["map", "cls", "random"], "max_run": 2},
     "thin": {},
 }
 

@@ -38,6 +38,7 @@ OPERATORS = {
     "conv1d": pool("conv1d", 2),
     "map selector": skip(0.5, "map"),
     "cls selector": skip(0.5, "cls"),
+    "random selector": skip(0.5, "random"),
     "shared in a run": skip(0.5, shared=True),
 }
 NETS = ["class token", "average pooling", "registers"]
