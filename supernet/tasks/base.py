@@ -28,11 +28,13 @@ class Task(ABC):
     Attributes:
         name: Name in configs.
         dense: Whether targets are maps of the size of the image; else each is a plain value.
+        data_keys: Keys of the section `data.dataset` that tell what the values of its maps mean.
         classes: Class names, for tasks with classes.
     """
 
     name: ClassVar[str]
     dense: ClassVar[bool] = False
+    data_keys: ClassVar[tuple[str, ...]] = ()
     classes: Sequence[str] = ()
 
     @classmethod
@@ -82,11 +84,11 @@ class Task(ABC):
         """Return the section `task` of arch files, which determines the head; empty for timm's."""
         return {}
 
-    def decode(self, target: Any) -> Any:
-        """Convert a target of the data set to one of the task.
+    def decode(self, target: Array) -> Array:
+        """Convert a map of the data set, as its file stores it, to one of the task.
 
         Raises:
-            ValueError: The target is invalid.
+            ValueError: The map is invalid.
         """
         return target
 

@@ -38,6 +38,7 @@ class Segmentation(DenseTask):
     """
 
     name: ClassVar[str] = "segmentation"
+    data_keys: ClassVar[tuple[str, ...]] = ("remap", "reduce_zero_label")
     void: ClassVar[float] = VOID
     stretch: ClassVar[float] = 4 / 3
 
@@ -61,7 +62,7 @@ class Segmentation(DenseTask):
             names,
             HeadOptions.read(keys["head"]),
             keys["ignore"].integer(),
-            data.dataset.remap or {},
+            dict(sorted((data.dataset.remap or {}).items())),
             bool(data.dataset.reduce_zero_label),
         )
 
