@@ -38,13 +38,14 @@ class FilePattern:
     root: Path
 
     def __post_init__(self) -> None:
-        parts = self._pattern.split("/")
-        if any("**" in part and part != "**" for part in parts) or parts[-1] == "**":
+        _, stars = self._parts
+        folders = stars.split("/")
+        if any("**" in each and each != "**" for each in folders) or folders[-1] == "**":
             raise InputError(
                 f"{self.option}: {self.text!r} has `**` in a name; it stands for folders, as in "
                 "`rgb/**/*.png`"
             )
-        if "*" not in self._pattern.removesuffix(ANY_SUFFIX):
+        if "*" not in stars.removesuffix(ANY_SUFFIX):
             raise InputError(
                 f"{self.option}: {self.text!r} matches one file; a star must stand for the names, "
                 "as in `rgb/*.png`"
@@ -56,15 +57,11 @@ class FilePattern:
         return self.root / self.text
 
     @cached_property
-    def _folder(self) -> Path:
-        """The folder of the pattern, without stars."""
-        parts = self.path.parts
-        return Path(*parts[: next((k for k, part in enumerate(parts) if "*" in part), -1)])
-
-    @cached_property
-    def _pattern(self) -> str:
-        """The pattern below that folder."""
-        return self.path.relative_to(self._folder).as_posix()
+    def _parts(self) -> tuple[Path, str]:
+        """The part without stars, a folder, and the rest."""
+        parts = Path(self.text).parts
+        first = next((k for k, part in enumerate(parts) if "*" in part), len(parts) - 1)
+        return self.root.joinpath(*parts[:first]), "/".join(parts[first:])
 
     def find(self) -> dict[str, Path]:
         """Find the files, by name: what the stars stand for, joined by `/`.
@@ -74,19 +71,20 @@ class FilePattern:
         Raises:
             InputError: There are none, or two of one name.
         """
-        body = self._pattern.removesuffix(ANY_SUFFIX)
-        pieces = STARS.split(body)
-        suffix = "" if body == self._pattern else r"\.[^./]+"
-        expression = re.compile("".join(WILDCARDS.get(x) or re.escape(x) for x in pieces) + suffix)
-        # Brackets and question marks are themselves.
+        folder, stars = self._parts
+        body = stars.removesuffix(ANY_SUFFIX)
+        has_suffix, pieces = body == stars, STARS.split(body)
+        text = "".join(WILDCARDS.get(piece) or re.escape(piece) for piece in pieces)
+        expression = re.compile(text + ("" if has_suffix else r"\.[^./]+"))
+        # Brackets and question marks stand for themselves.
         wild = "".join(piece if piece in WILDCARDS else glob.escape(piece) for piece in pieces)
-        wild += "" if body == self._pattern else ANY_SUFFIX
+        wild += "" if has_suffix else ANY_SUFFIX
         # Not `Path.glob`, which does not follow links below `**`.
-        paths = glob.glob(wild, root_dir=self._folder, recursive=True)  # noqa: PTH207
+        paths = glob.glob(wild, root_dir=folder, recursive=True)  # noqa: PTH207
         files: dict[str, Path] = {}
         for path in sorted(paths):
             match = expression.fullmatch(path)
-            file = self._folder / path
+            file = folder / path
             # A dead link is left to the check of the images, which names it.
             if match is None or file.is_dir():
                 continue
@@ -97,9 +95,7 @@ class FilePattern:
                 )
             files[name] = file
         if not files:
-            raise InputError(
-                f"{self.option}: no file matches {self.path}: {_describe(self._folder)}"
-            )
+            raise InputError(f"{self.option}: no file matches {self.path}: {_describe(folder)}")
         return files
 
 
