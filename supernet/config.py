@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 from space.utils.errors import InputError, check_one_of
 
 MAX_ROTATION = 180
+# Keys of `data.dataset` that tell what the values of maps mean, each for a task.
+MAP_VALUES = ("scale", "invalid", "remap", "reduce_zero_label")
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 
@@ -36,23 +38,35 @@ class DatasetConfig:
 
     Args:
         name: `digits`, `folder` (image folders or a tar file), or a name of timm's `create_dataset`
-            such as `torch/cifar10` or `hfds/user/name`; for targets that are maps `pairs` (files
-            that belong together by name) or `nyu` (NYU Depth V2's labelled .mat file).
-        root: Folder of the data; null for `digits`; the .mat file of `nyu`.
+            such as `torch/cifar10` or `hfds/user/name`. For the tasks depth and segmentation:
+            `pairs` (an image and a map, in files that belong together by name) or `nyu` (NYU Depth
+            V2's labelled .mat file, with splits.mat).
+        root: Folder of the data; null for `digits`. `nyu`: the .mat file, or its folder.
         train_split: Name of the training split.
         test_split: Name of the test split, used only for final metrics; no image is in both splits.
         args: More arguments for `create_dataset`, such as `download: true`.
-        images: `pairs`: pattern of the images, such as `rgb/*.png`, below the root.
-        targets: `pairs`: pattern of their maps, such as `depth/*.png`, whose stars stand for the
-            same text. `nyu`: `depths`, `rawDepths` or `labels`.
-        train: `pairs`: text file of the names to train on, a line for each, or a folder.
-        test: `pairs`: the same of the test split. `nyu`: splits.mat, by default beside the root.
-        scenes: `pairs`: text file of lines `NAME SCENE`, or a regular expression whose group is the
-            scene in a name; no scene is in both training and search split.
-        scale: Depth: metres of one unit in the files, such as 0.001.
-        invalid: Depth: value of the files for no measurement, besides 0.
-        remap: Segmentation: new label by label of the files; labels that it lacks stay.
-        reduce_zero_label: Segmentation: whether label 0 is no class, and 1 the first one.
+        images: `pairs`: pattern of the images below the root, such as `rgb/*.png`. `*` stands for a
+            part of a name, `**` for any folders, `.*` at the end for any suffix, `{split}` for the
+            value of `train` or `test`. An absolute pattern needs no root.
+        targets: `pairs`: pattern of the maps, such as `depth/*.png`; an image and its map have the
+            same text in place of the stars. A map has one number for each pixel: grey or palette
+            PNG, TIFF, or `.npy`. `nyu`: `depths` (by default), `rawDepths` or `labels`.
+        train: `pairs`: the training split. A text file below the root, of a name on each line: the
+            text in place of the stars, without suffix, parts joined by `/`. Or else the value of
+            `{split}`; or a folder below the root, in which both patterns begin.
+        test: `pairs`: the test split, likewise. `nyu`: the file splits.mat, by default that beside
+            the .mat file.
+        scenes: `pairs`: what tells the scene of a training image: a regular expression, whose first
+            group in a name is the scene, such as `^([^/]+)/`; or a text file below the root, of
+            lines `NAME SCENE`. The search split then is of whole scenes. `nyu` has its own.
+        scale: Depth: metres of one unit of the files, such as 0.001 for millimetres; null for
+            floats in metres.
+        invalid: Depth: value of the files for no measurement, such as 65535; 0, NaN and infinity
+            always are.
+        remap: Segmentation: new label by label of the files, such as `{0: 255, 7: 0}`; labels that
+            it lacks stay.
+        reduce_zero_label: Segmentation: whether label 0 of the files is no class, and label 1 the
+            first class, as in ADE20K; after `remap`.
     """
 
     name: str = "digits"
@@ -77,12 +91,15 @@ class DatasetConfig:
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """The augmentation of training images, by timm, or with their maps by torchvision.
+    """The augmentation of training images, by timm, or together with their maps by torchvision.
+
+    For targets that are maps: crop_scale, hflip, rotation and color_jitter.
 
     Args:
         crop_scale: Least and greatest share of an image's area in a random resized crop.
         hflip: Probability of a horizontal flip.
-        rotation: Greatest rotation in degrees, for targets that are maps; null for none.
+        rotation: Greatest rotation either way, in degrees, for targets that are maps, such as 2.5
+            for depth; null for none.
         color_jitter: Strength of colour jitter; 0 turns it off.
         auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; null for none.
         erasing: Probability of random erasing.
@@ -133,7 +150,8 @@ class InputConfig:
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, likewise.
         interpolation: Interpolation of resizing, such as `bilinear` or `bicubic`.
-        crop_pct: Share of each side that the centre crop of evaluation keeps.
+        crop_pct: Share of each side that the centre crop of evaluation keeps, in classification;
+            with maps, the whole image is evaluated.
     """
 
     mean: tuple[float, ...] | None = None
@@ -164,7 +182,8 @@ class DataConfig:
         batch: Batch size of training, per process.
         eval_batch: Batch size of evaluation.
         workers: Worker processes that load images.
-        search_share: Share of the training split held out to rank archs, stratified.
+        search_share: Share of the training split held out to rank archs: of each class, or whole
+            scenes where the data set tells them.
         search_limit: Greatest number of held-out images, which stay on the device during a search.
         train_limit: Greatest number of training images, held-out ones included; for quick trials.
         test_limit: Greatest number of test images, the same for all seeds.

@@ -20,6 +20,7 @@ KINDS = {
     "dict": "a mapping such as {a: 1}",
     "str": "text",
     "list[str]": "a list such as [a, b]",
+    "dict[int, int]": "a mapping of whole numbers such as {0: 255}",
     "NoneType": "null",
 }
 # jsonargparse's messages.
@@ -50,7 +51,8 @@ def section_of(kind: Any) -> Any:
 def _format_type_error(match: re.Match[str]) -> str:
     """Format the types that an option takes, and its value."""
     kinds, value = match.groups()
-    expected = " or ".join(KINDS.get(kind, kind) for kind in kinds.split(", "))
+    outer = re.split(r", (?![^\[]*\])", kinds)
+    expected = " or ".join(KINDS.get(kind, kind) for kind in outer)
     return f"must be {expected}, got {cut(value)}"
 
 

@@ -85,7 +85,8 @@ def parse_call(argv: Sequence[str]) -> Call:
         if not options["model"]:
             raise InputError("tokennas inspect needs a config, or --model NAME")
         return Call(command, config, None, options)
-    document = read_yaml(arguments.file)
+    # Keys of `data.dataset.remap` are integers.
+    document = read_yaml(arguments.file, integer_keys=True)
     data = document.data
     if not isinstance(data, dict):
         raise document.error((), "a config must be a mapping of sections")

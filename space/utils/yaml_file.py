@@ -53,18 +53,22 @@ def dotted(place: Place) -> str:
     return cut("".join(parts).removeprefix("."))
 
 
-def read_yaml(path: str | Path) -> Document:
+def read_yaml(path: str | Path, integer_keys: bool = False) -> Document:
     """Read a file of one YAML document.
+
+    Args:
+        path: The file.
+        integer_keys: Whether keys may be integers, which become text, as in JSON.
 
     Raises:
         InputError: The file cannot be read, is too large, or is not YAML of plain values.
     """
     path = Path(path)
     with file_errors(path, "read"), path.open("rb") as file:
-        return _parse(path, file.read(MAX_BYTES + 1))
+        return _parse(path, file.read(MAX_BYTES + 1), integer_keys)
 
 
-def _parse(path: Path, raw: bytes) -> Document:
+def _parse(path: Path, raw: bytes, integer_keys: bool = False) -> Document:
     if len(raw) > MAX_BYTES:
         raise InputError(f"{path}: larger than {MAX_BYTES >> 20} MiB, which no such file is")
     try:
@@ -81,7 +85,7 @@ def _parse(path: Path, raw: bytes) -> Document:
     if node is None:
         raise InputError(f"{path}: the file is empty")
     document = Document(path, None, {})
-    return document._replace(data=_Constructor(document).value(node, ()))
+    return document._replace(data=_Constructor(document, integer_keys).value(node, ()))
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -144,8 +148,9 @@ def check_size(path: Path | str, text: str) -> None:
 class _Constructor:
     """Converts nodes to plain values, and stores their lines in the document."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, integer_keys: bool) -> None:
         self.document = document
+        self.integer_keys = integer_keys
         self._construct = yaml.SafeLoader("").construct_object
 
     def value(self, node: yaml.Node, place: Place) -> Any:
@@ -181,7 +186,9 @@ class _Constructor:
         values: dict[str, Any] = {}
         for key_node, child in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None or key_node.tag != f"{TAG}str":
+            if self.integer_keys and key_node.tag == f"{TAG}int":
+                key = str(self._scalar(key_node, place))
+            elif key is None or key_node.tag != f"{TAG}str":
                 raise self._error(key_node, place, f"a key must be text, got {shown(key)}")
             if key in values:
                 raise self._error(key_node, (*place, key), "given twice")

@@ -1,4 +1,4 @@
-"""Check that every image file can be decoded, before a long training starts."""
+"""Check that every image, and its map, can be decoded, before a long training starts."""
 
 from __future__ import annotations
 

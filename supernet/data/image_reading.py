@@ -60,11 +60,9 @@ class DatasetReader:
             with self._reader[i][0] as file:
                 return to_rgb(Image.open(file))
         except Exception as error:  # Pillow raises many types for damaged files
-            reason = one_line(error)
-            if isinstance(error, UnidentifiedImageError):  # Pillow shows the file object's repr
-                reason = "Pillow does not know its format, or its beginning is damaged"
             raise InputError(
-                f"{self._name(i)}: image {i} of {self._split} cannot be read: {reason}"
+                f"{self._name(i)}: image {i} of {self._split} cannot be read: "
+                f"{reading_error(error)}"
             ) from None
 
     def digest(self, i: int) -> int:
@@ -80,6 +78,13 @@ class DatasetReader:
             return str(self.files[i][0])
         member, _, inner_tar = self.files[i]
         return "/".join([self._tar, *(each.name for each in (inner_tar, member) if each)])
+
+
+def reading_error(error: Exception) -> str:
+    """Return the reason why an image cannot be read."""
+    if isinstance(error, UnidentifiedImageError):  # Pillow shows the file object's repr
+        return "Pillow does not know its format, or its beginning is damaged"
+    return one_line(error)
 
 
 def file_digest(name: str, path: str, salt: str = "") -> int:

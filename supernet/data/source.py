@@ -50,6 +50,7 @@ class Source:
         reader: Reads image i in RGB; raises InputError with the name of an unreadable file.
         scenes: Number of the scene of each image; None where scenes are unknown.
         decode: Converts a map to the task's target; raises ValueError for an invalid one.
+        options: What `decode` depends on, as text: maps of other options are checked again.
     """
 
     targets: Labels | MapReader
@@ -57,6 +58,7 @@ class Source:
     reader: DatasetReader
     scenes: Labels | None = None
     decode: Callable[[NDArray[Any]], Any] | None = None
+    options: str = ""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -78,8 +80,12 @@ class Source:
         target = self.targets[i]
         try:
             if target.shape != (image.height, image.width):
-                size = f"{target.shape[1]} x {target.shape[0]}"
-                raise ValueError(f"is {size} pixels, its image {image.width} x {image.height}")
+                height, width = target.shape
+                turned = " (turned as its EXIF orientation says)"
+                raise ValueError(
+                    f"is {width} x {height} pixels, its image {image.width} x {image.height}"
+                    f"{turned if target.shape == image.size else ''}"
+                )
             return image, target if self.decode is None else self.decode(target)
         except ValueError as error:
             raise InputError(f"{self.targets.name(i)}: {error}") from None
@@ -88,6 +94,5 @@ class Source:
         """Return a 64-bit hash that identifies this version of sample i, and how it is decoded."""
         digest = self.reader.digest(i)
         if isinstance(self.targets, MapReader):
-            # The repr of a task's method has the task's options.
-            digest ^= self.targets.digest(i, repr(self.decode))
+            digest ^= self.targets.digest(i, self.options)
         return digest

@@ -1,7 +1,8 @@
 """Data sets: those that timm reads, torchvision's, scikit-learn's digits.
 
 Folders are checked here, before training starts, since timm is lenient: it reads the whole root if
-the folder of a split is missing, and replaces an unreadable image by the next one.
+the folder of a split is missing, and replaces an unreadable image by the next one. Data sets whose
+targets are maps have modules of their own.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
 from space.utils.errors import InputError, one_line, shown
-from supernet.config import DatasetConfig
+from supernet.config import MAP_VALUES, DatasetConfig
 from supernet.data.image_reading import DatasetReader
 from supernet.data.nyu import open_nyu
 from supernet.data.pairs import open_pairs
 from supernet.data.source import Source
 
-# Data sets whose targets are maps, and the keys of a config that are theirs.
+# Data sets whose targets are maps.
 MAPS: dict[str, Callable[[DatasetConfig], tuple[Source, Source]]] = {
     "pairs": open_pairs,
     "nyu": open_nyu,
 }
-KEYS_OF_MAPS = (
-    *("images", "targets", "train", "test", "scenes"),
-    *("scale", "invalid", "remap", "reduce_zero_label"),
-)
+# The keys of `data.dataset` besides name and root: those of labels, of maps, and of each of them.
+LABEL_KEYS = ("train_split", "test_split", "args")
+MAP_KEYS = ("targets", "test", *MAP_VALUES)
+KEYS = {"pairs": (*MAP_KEYS, "images", "train", "scenes"), "nyu": MAP_KEYS}
 SYNONYMS = (
     ("train", "training"),
     ("validation", "val", "valid", "eval", "evaluation"),
@@ -85,9 +86,12 @@ def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
 
 def _check_keys(config: DatasetConfig) -> None:
     """Refuse keys of another kind of data set."""
-    for key in KEYS_OF_MAPS:
-        if getattr(config, key) is not None and config.name not in MAPS:
-            raise InputError(f"dataset.{key}: is for {' and '.join(MAPS)}, not for {config.name}")
+    default, own = DatasetConfig(), KEYS.get(config.name, LABEL_KEYS)
+    for key in dict.fromkeys((*LABEL_KEYS, *KEYS["pairs"])):
+        if key not in own and getattr(config, key) != getattr(default, key):
+            others = [name for name, keys in KEYS.items() if key in keys]
+            kind = " and ".join(others) or "data sets whose targets are labels"
+            raise InputError(f"data.dataset.{key}: is for {kind}, not for {config.name}")
 
 
 def _load_digits() -> tuple[Source, Source]:
@@ -116,7 +120,8 @@ def _open_dataset(config: DatasetConfig, split: str) -> Any:
         name, root = "", str(_split_folder(config, split))
     elif not name.lower().startswith(RANDOM_ACCESS):
         raise InputError(
-            f"dataset.name: {name!r} is none of digits, folder, tar, torch/NAME, hfds/NAME"
+            f"dataset.name: {name!r} is none of digits, folder, tar, torch/NAME, hfds/NAME, "
+            f"{', '.join(MAPS)}"
         )
     _check_args(config)
     if name.lower().startswith("hfds/"):

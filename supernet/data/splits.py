@@ -11,9 +11,10 @@ from timm.data import resolve_data_config
 from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
 
-from space.utils.errors import InputError, check_seed
-from supernet.config import DataConfig, InputConfig
+from space.utils.errors import InputError, check_seed, shown
+from supernet.config import MAP_VALUES, DataConfig, InputConfig
 from supernet.data.loaders import Images, Indices, ShuffledBatches, make_evaluation_loader
+from supernet.data.scenes import draw_scenes
 from supernet.data.source import Source
 from supernet.data.sources import open_sources
 from supernet.tasks.base import Array, Task
@@ -67,25 +68,17 @@ def open_data(
     train, test = sources or open_sources(config.dataset)
     _check_targets(config, task, train)
     data_config = resolve_input(config.input, backbone)
-    if train.has_maps:
+    make_transform = ImageTransform if task is None else task.transform
+    if task is not None and task.dense:
         # The whole image, whose map then has the same place.
         data_config |= {"crop_pct": 1.0, "crop_mode": "squash"}
-    make_transform = ImageTransform if task is None else task.transform
-    if task is not None:
-        train, test = (replace(each, decode=task.decode) for each in (train, test))
+        decode, options = task.decode, repr(task.identity())
+        train, test = (replace(x, decode=decode, options=options) for x in (train, test))
     targets: Any = train.targets
     strata = targets if task is None else task.strata(targets)
     pool, held_out = split_indices(strata, config, seed, search_indices, train.scenes)
     _check_classes(strata, train_limit=pool, search_share=held_out)
     augmented = make_transform(data_config, config.augment)
-    batches = ShuffledBatches(Images(train, pool, augmented, seed), config.batch, config.workers)
-    if not batches.steps:
-        count = batches.processes.count
-        share = f" for each of {count} processes" if count > 1 else ""
-        raise InputError(
-            f"data.batch: {config.batch} is more than the {len(pool) // count} training images "
-            f"left{share}"
-        )
     # Random, since folders are sorted by class; the same for every seed, so that runs compare.
     test_indices = np.sort(np.random.default_rng(0x7E5).permutation(len(test))[: config.test_limit])
     # Shuffled: the recall of selectors is measured on the first images only.
@@ -97,7 +90,7 @@ def open_data(
 
     preprocessing = {k: list(v) if isinstance(v, tuple) else v for k, v in data_config.items()}
     return Data(
-        train=batches,
+        train=_make_batches(Images(train, pool, augmented, seed), config),
         search=loader(train, shuffled),
         test=loader(test, test_indices),
         search_indices=held_out,
@@ -105,16 +98,38 @@ def open_data(
     )
 
 
+def _make_batches(images: Images, config: DataConfig) -> ShuffledBatches:
+    """Make the training batches; refuse a batch that is larger than the split."""
+    batches = ShuffledBatches(images, config.batch, config.workers)
+    if not batches.steps:
+        count = batches.processes.count
+        share = f" for each of {count} processes" if count > 1 else ""
+        raise InputError(
+            f"data.batch: {config.batch} is more than the {len(images) // count} training images "
+            f"left{share}"
+        )
+    return batches
+
+
 def _check_targets(config: DataConfig, task: Task | None, source: Source) -> None:
-    """Refuse data whose targets are not of the task's kind."""
-    wants_maps = task is not None and task.dense
+    """Refuse data whose targets are not of the task's kind, and options of another task."""
+    wants_maps, own = (False, ()) if task is None else (task.dense, task.data_keys)
+    name = DEFAULT_TASK if task is None else task.name
     if source.has_maps != wants_maps:
-        name = DEFAULT_TASK if task is None else task.name
         kinds = "labels", "maps"
         raise InputError(
             f"data.dataset.name: the targets of {config.dataset.name} are "
             f"{kinds[source.has_maps]}, the task {name} needs {kinds[wants_maps]}; "
             + ("take pairs or nyu" if wants_maps else "set task.name, such as depth")
+        )
+    for key in MAP_VALUES:
+        value = getattr(config.dataset, key)
+        if value is not None and key not in own:
+            raise InputError(f"data.dataset.{key}: {shown(value)} is not for the task {name}")
+    if wants_maps and config.input.crop_pct is not None:
+        raise InputError(
+            f"data.input.crop_pct: {config.input.crop_pct:g} is for classification; evaluation on "
+            "maps sees the whole image"
         )
 
 
@@ -180,7 +195,7 @@ def split_indices(
     share = min(config.search_share, config.search_limit / len(pool))
     held_out = [] if stored is None else list(stored)
     if stored is None and scenes is not None:
-        held_out = _draw_scenes(rng, pool, scenes, share)
+        held_out = draw_scenes(rng, pool, scenes, share)
     elif stored is None:
         for stratum in np.unique(strata[pool]):
             members = rng.permutation(pool[strata[pool] == stratum])
@@ -196,19 +211,9 @@ def split_indices(
             f"data.search_share: {config.search_share} of {len(pool)} training images leaves no "
             "image to rank archs on"
         )
-    return np.setdiff1d(pool, chosen), chosen
-
-
-def _draw_scenes(
-    rng: np.random.Generator, pool: Indices, scenes: Indices, share: float
-) -> list[int]:
-    """Draw scenes at random until they have `share` of the images; return these images."""
-    names = rng.permutation(np.unique(scenes[pool]))
-    if len(names) < 2:
-        raise InputError("data.dataset.scenes: all training images are of one scene")
-    held_out: list[int] = []
-    for name in names[:-1]:
-        if len(held_out) >= share * len(pool):
-            break
-        held_out += pool[scenes[pool] == name].tolist()
-    return held_out
+    rest = np.setdiff1d(pool, chosen)
+    if scenes is not None and np.isin(scenes[rest], scenes[chosen]).any():
+        raise InputError(
+            "the stored search split is of other data: it has a part of a scene that is trained on"
+        )
+    return rest, chosen

@@ -29,12 +29,14 @@ class Task(ABC):
         name: Name in configs.
         dense: Whether targets are maps of the size of the image; else each is a plain value.
         uses_reference: Whether a metric compares with the full network.
+        data_keys: Keys of the section `data.dataset` that tell what the values of its maps mean.
         classes: Class names, for tasks with classes.
     """
 
     name: ClassVar[str]
     dense: ClassVar[bool] = False
     uses_reference: ClassVar[bool] = True
+    data_keys: ClassVar[tuple[str, ...]] = ()
     classes: Sequence[str] = ()
 
     @classmethod
@@ -84,11 +86,11 @@ class Task(ABC):
         """Return the section `task` of arch files, which determines the head; empty for timm's."""
         return {}
 
-    def decode(self, target: Any) -> Any:
-        """Convert a target of the data set to one of the task.
+    def decode(self, target: Array) -> Array:
+        """Convert a map of the data set, as its file stores it, to one of the task.
 
         Raises:
-            ValueError: The target is invalid.
+            ValueError: The map is invalid.
         """
         return target
 

@@ -50,6 +50,7 @@ class Depth(DenseTask):
     """
 
     name: ClassVar[str] = "depth"
+    data_keys: ClassVar[tuple[str, ...]] = ("scale", "invalid")
     is_distance: ClassVar[bool] = True
 
     head: HeadOptions = field(default_factory=HeadOptions)

@@ -40,6 +40,7 @@ class Segmentation(DenseTask):
     """
 
     name: ClassVar[str] = "segmentation"
+    data_keys: ClassVar[tuple[str, ...]] = ("remap", "reduce_zero_label")
     void: ClassVar[float] = VOID
     stretch: ClassVar[float] = 4 / 3
 
@@ -63,7 +64,7 @@ class Segmentation(DenseTask):
             names,
             HeadOptions.read(keys["head"]),
             keys["ignore"].integer(),
-            data.dataset.remap or {},
+            dict(sorted((data.dataset.remap or {}).items())),
             bool(data.dataset.reduce_zero_label),
         )
 

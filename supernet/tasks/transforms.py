@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,7 +12,6 @@ from PIL import Image
 from timm.data import create_transform
 from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
-from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
@@ -89,50 +88,50 @@ class MapTransform:
 
     def __call__(self, image: Image.Image, target: NDArray[Any]) -> tuple[Tensor, Tensor]:
         channels, *size = self.input["input_size"]
-        mode = str_to_interp_mode(self.input["interpolation"])
-        mask = tv_tensors.Mask(torch.from_numpy(target))
+        values = torch.from_numpy(target)
         if self.augment is None:
-            image = F.resize(image, size, interpolation=mode)
+            image = F.resize(image, size, interpolation=self._interpolation)
         else:
-            image, mask = self._rotate(image, mask, self.augment)
-            image, mask = self._crop(image, mask, self.augment, size, mode)
+            image, values = self._rotate(image, values, self.augment.rotation or 0.0)
+            image, values = self._crop(image, values, self.augment.crop_scale)
             if torch.rand(()) < self.augment.hflip:
-                image, mask = F.horizontal_flip(image), F.horizontal_flip(mask)
+                image, values = F.horizontal_flip(image), F.horizontal_flip(values)
             strength = self.augment.color_jitter
             image = v2.ColorJitter(strength, strength, strength)(image)
         if channels == GREY:
             image = F.to_grayscale(image)
         pixels = F.to_dtype(F.pil_to_tensor(image), torch.float32, scale=True)
-        mean, std = list(self.input["mean"]), list(self.input["std"])
-        return F.normalize(pixels, mean, std), mask.as_subclass(Tensor)
+        return F.normalize(pixels, list(self.input["mean"]), list(self.input["std"])), values
+
+    @property
+    def _interpolation(self) -> v2.InterpolationMode:
+        return str_to_interp_mode(self.input["interpolation"])
 
     def _rotate(
-        self, image: Image.Image, mask: Tensor, augment: AugmentConfig
+        self, image: Image.Image, values: Tensor, degrees: float
     ) -> tuple[Image.Image, Tensor]:
-        if not augment.rotation:
-            return image, mask
-        degrees = float(torch.empty(()).uniform_(-augment.rotation, augment.rotation))
-        mean = self.input["mean"]
-        colour = [255 * value for value in (mean if len(mean) > GREY else 3 * list(mean))]
+        """Rotate both around their centre, by up to `degrees` either way."""
+        if not degrees:
+            return image, values
+        angle = float(torch.empty(()).uniform_(-degrees, degrees))
+        mean = list(self.input["mean"])
+        colour = [255 * value for value in (3 * mean if len(mean) == GREY else mean)]
         bilinear = v2.InterpolationMode.BILINEAR
-        image = F.rotate(image, degrees, interpolation=bilinear, fill=colour)
-        return image, F.rotate(mask, degrees, fill=self.void)
+        image = F.rotate(image, angle, interpolation=bilinear, fill=colour)
+        return image, F.rotate(values[None], angle, fill=self.void)[0]
 
     def _crop(
-        self,
-        image: Image.Image,
-        mask: Tensor,
-        augment: AugmentConfig,
-        size: list[int],
-        mode: v2.InterpolationMode,
+        self, image: Image.Image, values: Tensor, scale: Sequence[float]
     ) -> tuple[Image.Image, Tensor]:
-        """Crop image and map at random, and resize them to the input size."""
-        shape = image.width / image.height
+        """Crop both at random, to a share of the area, and resize them to the input size."""
+        size, shape = list(self.input["input_size"][1:]), image.width / image.height
         ratios = [shape / self.stretch, shape * self.stretch]
-        box = v2.RandomResizedCrop.get_params(image, list(augment.crop_scale), ratios)
-        image = F.resized_crop(image, *box, size=size, interpolation=mode)
-        resized = F.resized_crop(mask, *box, size=size)
+        box = v2.RandomResizedCrop.get_params(image, list(scale), ratios)
+        image = F.resized_crop(image, *box, size=size, interpolation=self._interpolation)
+        # `nearest` would take the upper left one of the pixels under each.
+        nearest = v2.InterpolationMode.NEAREST_EXACT
+        resized = F.resize(F.crop(values[None], *box), size, interpolation=nearest)[0]
         if self.is_depth:
             # The zoom of both axes together; with a stretch of 1 it is that of each.
-            resized = resized * (box[2] * box[3] / (mask.shape[-2] * mask.shape[-1])) ** 0.5
+            resized = resized * (box[2] * box[3] / values.numel()) ** 0.5
         return image, resized

@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from space import Arch, SearchSpace
 from space.utils.reader import Reader
 from supernet import Supernet, backbone_shape
-from supernet.config import DataConfig, DatasetConfig
+from supernet.config import AugmentConfig, DataConfig, DatasetConfig
 from supernet.models.subnet import cut_subnet
 from supernet.tasks.registry import task_class
 
@@ -28,10 +28,10 @@ SECTIONS = {
 }
 
 
-def dense_task(section="depth", **dataset):
+def dense_task(section="depth", augment=None, **dataset):
     """A task by its section, or by the name of one above."""
     values = SECTIONS[section] if isinstance(section, str) else section
-    data = DataConfig(dataset=DatasetConfig(name="pairs", **dataset))
+    data = DataConfig(DatasetConfig(name="pairs", **dataset), augment=augment or AugmentConfig())
     return task_class(values["name"]).from_config(Reader(values, ("task",)), (), data)
 
 

@@ -22,11 +22,21 @@ def image_folder(root, splits=("train", "val"), classes=("cat", "dog"), count=6)
 
 def write_png16(path, pixels):
     """A PNG of 16 bits, of (h, w) greys or (h, w, 3) colours."""
-    height, width = pixels.shape[:2]
-    colour = 0 if pixels.ndim == 2 else 2
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    _write_png(path, pixels.shape, 16, rows)
+
+
+def write_small_png(path, pixels, bits):
+    """A PNG of 1, 2 or 4 bits, of (h, w) greys, with the numbers as they are."""
+    each = (pixels[..., None] >> np.arange(bits)[::-1]) & 1
+    rows = np.packbits(each.reshape(len(pixels), -1), axis=1)
+    _write_png(path, pixels.shape, bits, b"".join(b"\0" + row.tobytes() for row in rows))
+
+
+def _write_png(path, shape, bits, rows):
+    colour = 0 if len(shape) == 2 else 2
     chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)),
+        (b"IHDR", struct.pack(">IIBBBBB", shape[1], shape[0], bits, colour, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows)),
         (b"IEND", b""),
     )

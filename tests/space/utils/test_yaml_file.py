@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from space import Arch, InputError, load_arch, load_arch_file
-from space.utils.yaml_file import dotted
+from space.utils.yaml_file import dotted, read_yaml
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
     for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
-KEYS = "schema, shape, blocks, cost, backbone, input, classes, metrics, origin"
+KEYS = "schema, shape, blocks, cost, backbone, input, classes, task, metrics, origin"
 MAPPING = f": must be a mapping of {KEYS}, got"
 HOSTILE = [
     ("", ": the file is empty"),
@@ -170,3 +170,28 @@ def test_any_value_in_any_place_is_loaded_or_refused_in_one_line(path, valid, da
     key = lines[at].split(": ")[0] + ": " if ": " in lines[at] else "- "
     text = "\n".join([*lines[:at], key + value, *lines[at + 1 :]])
     loads_or_refuses_in_one_line(path, text.encode())
+
+
+def test_integer_keys_become_text_where_they_are_allowed(tmp_path):
+    path = tmp_path / "a.yaml"
+
+    def read(text):
+        path.write_text(text)
+        return read_yaml(path, integer_keys=True)
+
+    document = read("a:\n  0: 255\n  -1: 2\n  0x10: 3\n  '7': 4\n  b: 5\n")
+    assert document.data == {"a": {"0": 255, "-1": 2, "16": 3, "7": 4, "b": 5}}
+    assert document.lines[("a", "16")] == 4
+    for text, message in (
+        ("{1: a, '1': b}", "1: given twice"),
+        ("{1.5: a}", "a key must be text, got '1.5'"),
+        ("{yes: a}", "a key must be text, got 'yes'"),
+        ("{~: a}", "a key must be text, got '~'"),
+        (f"{{{'9' * 40}: a}}", "is too long a number"),
+        ("{!!int x: a}", "'x' is no text, number or boolean"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(text)
+    path.write_text("{1: a}")
+    with pytest.raises(InputError, match="a key must be text, got '1'"):
+        read_yaml(path)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -87,3 +88,13 @@ def test_splits_of_hugging_face_are_told_apart_by_name(monkeypatch, train, test,
 def test_torchvisions_image_folder_that_has_no_splits_is_refused(tmp_path):
     config = image_folder(tmp_path)
     assert "shares images" in refused(replace(config, name="torch/image_folder"))
+
+
+def test_a_download_without_a_network_is_one_line(monkeypatch, tmp_path):
+    def create_dataset(*_, **__):
+        raise URLError(OSError(-2, "Name or service not known"))
+
+    monkeypatch.setattr("supernet.data.sources.create_dataset", create_dataset)
+    config = DatasetConfig("torch/cifar10", root=str(tmp_path), args={"download": True})
+    with pytest.raises(InputError, match=r"dataset torch/cifar10, .*Name or service not known"):
+        open_sources(config)
