@@ -44,12 +44,14 @@ class TaskEntry(NamedTuple):
         metrics: Its metrics, the primary one first.
         pipeline_tag: Name of the task on the Hugging Face Hub.
         network: Noun phrase for its networks, to begin sentences with.
+        output: Name of the output in exported files.
     """
 
     class_path: str
     metrics: tuple[Metric, ...]
     pipeline_tag: str = "other"
     network: str = "A network"
+    output: str = "logits"
 
 
 DEFAULT_TASK = "classification"
@@ -76,6 +78,7 @@ _tasks: dict[str, TaskEntry] = {
         ),
         "depth-estimation",
         "A network that estimates depth",
+        "depth",
     ),
     "segmentation": TaskEntry(
         "supernet.tasks.segmentation:Segmentation",
