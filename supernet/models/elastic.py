@@ -13,7 +13,7 @@ from space.arch import Arch
 from space.shape import BackboneShape
 from space.utils.errors import InputError
 from supernet.backbones.blocks import shallow_copy
-from supernet.backbones.dense_head import DenseHead
+from supernet.backbones.dense_head import LOGITS, DenseHead
 from supernet.backbones.vit import measure_head
 from supernet.models.forward import ElasticCore, check_no_mask
 from supernet.operators.base import Flow
@@ -31,6 +31,11 @@ class ElasticViT(ElasticCore):
         if isinstance(backbone, VisionTransformerDistilled):
             cls = DISTILLED.get(cls, cls)  # noqa: PLW0642
         return super().__new__(cls)
+
+    @property
+    def output_name(self) -> str:
+        """Name of the output in exported files."""
+        return self.head.output_name if isinstance(self.head, DenseHead) else LOGITS
 
     def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
         super().set_arch(shape, arch)

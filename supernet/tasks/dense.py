@@ -91,8 +91,6 @@ class DenseTask(Task):
         Raises:
             InputError: No image has one.
         """
-        if not statistics:
-            return {}
         counted = statistics[PIXELS] > 0
         if not counted.any():
             raise InputError(f"{self.name}: no pixel of the {len(counted)} images has a target")

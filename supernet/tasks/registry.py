@@ -44,7 +44,7 @@ class TaskEntry(NamedTuple):
         metrics: Its metrics, the primary one first.
         pipeline_tag: Name of the task on the Hugging Face Hub.
         network: Noun phrase for its networks, to begin sentences with.
-        output: Name of the output in exported files.
+        output: Name of the output in exported files, of tasks with a head of their own.
     """
 
     class_path: str

@@ -188,8 +188,6 @@ class Segmentation(DenseTask):
             InputError: No image has a pixel of a class.
         """
         means = super().reduce(statistics)
-        if not means:
-            return {}
         intersection, union = (statistics[key].sum(axis=0) for key in ("intersection", "union"))
         occurs = union > 0
         miou = float((intersection[occurs] / union[occurs]).mean())
