@@ -31,6 +31,7 @@ from supernet.tasks.heads import HeadOptions, resize
 
 # The label of pixels without a class, in targets that are read; so there are at most 255 classes.
 VOID = 255
+LEAST_CLASSES = 2
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,13 @@ class Segmentation(DenseTask):
         keys = section.mapping("classes", name=cls.name, head={}, ignore=VOID)
         check_augmentation(cls.name, data.augment)
         if isinstance(keys["classes"].value, list | tuple):
-            names = tuple(each.text() for each in keys["classes"].items(least=2))
+            names = tuple(each.text() for each in keys["classes"].items())
+            if not LEAST_CLASSES <= len(names) <= VOID:
+                raise keys["classes"].error(
+                    f"must be {LEAST_CLASSES} to {VOID} names, got {len(names)}"
+                )
         else:
-            names = tuple(map(str, range(keys["classes"].integer(least=2))))
-        if len(names) > VOID:
-            raise keys["classes"].error(f"must be at most {VOID}, got {len(names)}")
+            names = tuple(map(str, range(keys["classes"].integer(LEAST_CLASSES, VOID))))
         return cls(
             names,
             HeadOptions.read(keys["head"]),
