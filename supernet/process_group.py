@@ -79,6 +79,11 @@ class Processes:
                 dist.all_gather_object(values, value)
         return values
 
+    def sum(self, x: Tensor) -> Tensor:
+        """Sum a tensor over the processes; gradients flow to the tensors of all."""
+        summed: Tensor = x if self.count == 1 else _Sum.apply(x)
+        return summed
+
     def all_reduce_gradients(
         self,
         parameters: list[nn.Parameter],
@@ -115,6 +120,21 @@ class Processes:
             for parameter in summed:
                 parameter.grad = None
         return stop
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the processes; torch's own would raise a plain error for a lost process."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        with _convert_errors():
+            dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradient)
 
 
 def _all_reduce(gradients: list[Tensor], image_count: Tensor, stop: bool) -> tuple[Tensor, bool]:

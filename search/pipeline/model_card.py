@@ -120,6 +120,7 @@ def _render(
         first_weights=first_weights,
         version=version("tokennas"),
         network=task.network,
+        output=task.output,
         results=results,
         **values,
     )

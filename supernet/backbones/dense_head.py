@@ -1,15 +1,18 @@
 """Heads that predict a map: they read the tokens of several blocks at all places of the grid.
 
-B images, D width, (h, w) a token grid, C outputs.
+B images, D width, (h, w) a token grid, C channels of the output.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+
+# Name of the output of other heads.
+LOGITS = "logits"
 
 
 class Features(NamedTuple):
@@ -30,7 +33,12 @@ class DenseHead(nn.Module):
     Args:
         blocks: The blocks whose features it reads, ascending, up to the last block.
         grid: Token grid of the backbone; features of smaller grids are resized to it.
+
+    Attributes:
+        output_name: Name of its output in exported files, such as `depth`.
     """
+
+    output_name: str = LOGITS
 
     def __init__(self, blocks: Sequence[int], grid: tuple[int, int]) -> None:
         super().__init__()
@@ -40,3 +48,11 @@ class DenseHead(nn.Module):
     @abstractmethod
     def forward(self, features: Sequence[Features]) -> Tensor:
         """Map the features of `blocks` to a map (B, C, H, W)."""
+
+
+def set_head(backbone: Any, head: DenseHead) -> None:
+    """Replace the head of a backbone; an elastic model updates the costs of its shape."""
+    backbone.head = head
+    update = getattr(backbone, "update_head_cost", None)
+    if update is not None:
+        update()

@@ -46,9 +46,10 @@ def load_backbone(config: BackboneConfig, task: Head, seed: int) -> Loaded:
         raise InputError("backbone: give checkpoint or pretrained, not both")
     classes = config.args.get("num_classes", task.outputs)
     if classes != task.outputs:
+        reason = "takes the number from the data" if task.outputs else "is the task's own"
         raise InputError(
             f"args of {config.model}: num_classes is {shown(classes)}, {task.needs}; leave it "
-            "out: the head takes the number from the data"
+            f"out: the head {reason}"
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -68,34 +69,49 @@ def load_checkpoint_file(
 ) -> None:
     """Load a timm checkpoint, or one of the same backbone with the head of a task.
 
-    timm's head is resized to the checkpoint's number of classes.
+    timm's head is resized to the checkpoint's number of classes. With a task, weights of another
+    head are left out, and the backbone has none, where the checkpoint has none that fits.
 
     Raises:
-        InputError: The file cannot be read, or its weights do not fit the backbone.
+        InputError: The file cannot be read, its weights do not fit the backbone, or the backbone
+            does not fit the task.
     """
     state = _read_checkpoint(path)
-    head = state.get("head.weight")
     try:
-        if task is not None and not task.outputs and any(map(is_head, state)):
-            _fit_head(backbone, state, task, seed)
-        if head is not None and len(head) != backbone.num_classes:
+        # timm's filter renames weights, and resizes position and patch embeddings.
+        state = checkpoint_filter_fn(dict(state), backbone)
+        head = state.get("head.weight")
+        if task is not None and not _fit_task_head(backbone, state, task, seed) and head is None:
+            backbone.reset_classifier(0)
+            state = {name: tensor for name, tensor in state.items() if not is_head(name)}
+        elif head is not None and len(head) != backbone.num_classes:
             backbone.reset_classifier(len(head))
-        # timm's filter resizes position and patch embeddings.
-        backbone.load_state_dict(checkpoint_filter_fn(dict(state), backbone))
+        backbone.load_state_dict(state)
+    except InputError:
+        raise
     except Exception as error:  # timm and torch raise many types for weights of other models
         reason = one_line(error)
         raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
 
 
-def _fit_head(
+def _fit_task_head(
     backbone: VisionTransformer, state: Mapping[str, Tensor], task: Head, seed: int
-) -> None:
-    """Give the backbone the task's own head, if the state has the weights of one of its sizes."""
+) -> bool:
+    """Give the backbone a task's own head, if the state has weights of the same names and sizes.
+
+    Returns:
+        Whether it has.
+    """
+    stored = {name: tensor.shape for name, tensor in state.items() if is_head(name)}
+    if task.outputs or not stored:
+        return False
     with_head = copy.deepcopy(backbone)
     task.reset_head(with_head, seed)
-    ours = {key: each.shape for key, each in with_head.state_dict().items() if is_head(key)}
-    if ours == {key: each.shape for key, each in state.items() if is_head(key)}:
-        task.reset_head(backbone, seed)
+    weights = with_head.state_dict()
+    if stored != {name: tensor.shape for name, tensor in weights.items() if is_head(name)}:
+        return False
+    task.reset_head(backbone, seed)
+    return True
 
 
 def is_head(name: str) -> bool:

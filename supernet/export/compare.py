@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from supernet.backbones.dense_head import LOGITS
 from supernet.models.elastic import ElasticViT
 
 MAX_DIFFERENCE = 1e-4
 MAX_DIFFERING = 1e-2
 BATCH = 64
 
-# Maps images (B, C, H, W) to logits (B, classes) and the selected patch tokens of each run, (B, K).
+# Maps images (B, C, H, W) to the output and the selected patch tokens of each run, (B, K).
 ExportedNetwork = Callable[[Tensor], tuple[Tensor, Sequence[Tensor]]]
 
 
@@ -26,9 +27,9 @@ class SubnetWithChoices(nn.Module):
         self.subnet = subnet
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map images (B, C, H, W) to logits (B, classes), then patch tokens (B, K) of each run."""
-        logits, chosen = self.subnet.forward_with_choices(x)
-        return logits, *chosen
+        """Map images (B, C, H, W) to the output, then the patch tokens (B, K) of each run."""
+        output, chosen = self.subnet.forward_with_choices(x)
+        return output, *chosen
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,16 @@ class Check:
         images: Number of images.
         runs: Number of runs for which the subnet selects tokens.
         differing: Number of (image, run) pairs with other selected tokens.
-        difference: Greatest difference of the logits, relative to the subnet's largest logit, over
-            the images with equal selections.
+        difference: Greatest difference of the outputs, relative to the subnet's largest output,
+            over the images with equal selections.
+        output_name: Name of the output.
     """
 
     images: int
     runs: int
     differing: int
     difference: float
+    output_name: str = LOGITS
 
     @property
     def share(self) -> float:
@@ -58,7 +61,7 @@ class Check:
         return self.difference <= MAX_DIFFERENCE and self.share <= MAX_DIFFERING
 
     def __str__(self) -> str:
-        text = f"logits within {self.difference:.1e} on {self.images} images"
+        text = f"{self.output_name} within {self.difference:.1e} on {self.images} images"
         if self.runs:
             pairs = self.images * self.runs
             text += f", another selection in {self.differing} of {pairs} (image, run) pairs"
@@ -71,16 +74,16 @@ def compare(subnet: ElasticViT, exported: ExportedNetwork, images: Tensor) -> Ch
     for batch in filter(len, (images[:1], *images[1:].split(BATCH))):
         with torch.inference_mode():
             expected, expected_choices = subnet.forward_with_choices(batch)
-            logits, choices = exported(batch)
+            output, choices = exported(batch)
         equal = torch.ones(len(batch), dtype=torch.bool)
         for pair in zip(expected_choices, choices, strict=True):
             agrees = torch.eq(*pair).all(dim=1)
             differing += int((~agrees).sum())
             equal &= agrees
         largest = max(largest, float(expected.abs().max()))
-        difference = (expected - logits)[equal].abs()
+        difference = (expected - output)[equal].abs()
         # torch's maximum keeps NaN, Python's may drop it.
         differences.append(float(difference.max()) if difference.numel() else 0.0)
-    # An untrained head of zeros has no largest logit to divide by.
+    # An untrained head of zeros has no largest output to divide by.
     greatest = float(torch.tensor(differences).max()) / (largest or 1.0)
-    return Check(len(images), subnet.runs, differing, greatest)
+    return Check(len(images), subnet.runs, differing, greatest, subnet.output_name)

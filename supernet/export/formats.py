@@ -96,7 +96,7 @@ def export_subnet(
         The result of the comparison.
 
     Raises:
-        InputError: Packages are missing, the backbone cannot be exported in this format, logits or
+        InputError: Packages are missing, the backbone cannot be exported in this format, outputs or
             selections differ too much, or the file cannot be written; an existing file stays.
     """
     if name not in FORMATS:
@@ -114,7 +114,7 @@ def export_subnet(
     if not check.equal:
         raise InputError(
             f"{path}: not written, since it differs from the subnet: {check}; at most "
-            f"{MAX_DIFFERENCE:.0e} of the largest logit, and {MAX_DIFFERING:.0%} of the "
+            f"{MAX_DIFFERENCE:.0e} of the largest output, and {MAX_DIFFERING:.0%} of the "
             "selections, may differ"
         )
     with replacing(path) as file:

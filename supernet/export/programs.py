@@ -1,6 +1,7 @@
 """Export as a torch.export program, which needs torch but not tokennas, and as an ONNX graph.
 
-Both take any batch size: `images` (B, C, H, W) to `logits` (B, classes).
+Both take any batch size: `images` (B, C, H, W) to the output, `logits` (B, classes) or the map of a
+dense head under its name.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def write_program(subnet: ElasticViT, description: str) -> bytes:
 
 
 def run_program(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
-    """Load the written program for the logits.
+    """Load the written program for the output.
 
     It does not output the selected tokens: these come from a second export of the subnet.
     """
@@ -48,8 +49,8 @@ def run_program(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
     with_choices = export_program(subnet, choices=True).module() if subnet.runs else None
 
     def run(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        logits = network(images)
-        return logits, [] if with_choices is None else with_choices(images)[1:]
+        output = network(images)
+        return output, [] if with_choices is None else with_choices(images)[1:]
 
     return run
 
@@ -62,7 +63,7 @@ def write_onnx(subnet: ElasticViT, description: str) -> bytes:
         dynamic_shapes=ANY_BATCH,
         opset_version=OPSET,
         input_names=["images"],
-        output_names=["logits", *_output_names(subnet)],
+        output_names=[subnet.output_name, *_choice_names(subnet)],
         verbose=False,
     )
     assert program is not None
@@ -83,20 +84,20 @@ def run_onnx(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
     def make_session(model: bytes) -> Any:
         return InferenceSession(model, providers=["CPUExecutionProvider"])
 
-    model, names = onnx.load_model_from_string(data), _output_names(subnet)
+    model, names = onnx.load_model_from_string(data), _choice_names(subnet)
     for name in names:
         model.graph.output.add(name=name).type.tensor_type.elem_type = onnx.TensorProto.INT64
     plain, with_choices = make_session(data), make_session(model.SerializeToString())
 
     def run(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         inputs = {"images": images.numpy()}
-        (logits,) = plain.run(["logits"], inputs)
+        (output,) = plain.run([subnet.output_name], inputs)
         chosen = with_choices.run(names, inputs) if names else []
-        return torch.from_numpy(logits), [torch.from_numpy(each) for each in chosen]
+        return torch.from_numpy(output), [torch.from_numpy(each) for each in chosen]
 
     return run
 
 
-def _output_names(subnet: ElasticViT) -> list[str]:
+def _choice_names(subnet: ElasticViT) -> list[str]:
     """Return the output name of the selected tokens of each run."""
     return [f"chosen_{k}" for k in range(subnet.runs)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +23,19 @@ SHARE = 0.25
 MEMORY_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
+class CachedFlow(NamedTuple):
+    """Cached activations.
+
+    Args:
+        flow: The activations.
+        storages: Their storages, by address, with their sizes in bytes. Flows share some: the
+            tokens that bypass a run, the features that a head reads.
+    """
+
+    flow: Flow
+    storages: dict[int, int]
+
+
 @dataclass(eq=False)
 class Prefix:
     """A prefix of archs: their first blocks, with the activations after them.
@@ -31,15 +46,13 @@ class Prefix:
         expected: Number of expected archs that begin with it.
         uses: Evaluations of archs that begin with it, decayed up to `last_used`.
         last_used: Number of the evaluation that used it last.
-        bytes: Size of its cached activations.
     """
 
     macs: int
-    flows: dict[Tensor, Flow] = field(default_factory=dict)
+    flows: dict[Tensor, CachedFlow] = field(default_factory=dict)
     expected: int = 0
     uses: float = 0.0
     last_used: int = 0
-    bytes: int = 0
 
     def decayed_uses(self, evaluation: int) -> float:
         """Return the uses, decayed up to an evaluation."""
@@ -50,7 +63,7 @@ class ActivationCache:
     """The cached activations of all prefixes, at most `most_bytes`.
 
     A prefix is worth the MACs that it is likely to save per byte: those of its last block, times
-    its expected archs and decayed uses.
+    its expected archs and decayed uses. Its bytes are those that no other prefix holds.
 
     Args:
         most_bytes: Byte budget; the memory of forward passes themselves is not counted.
@@ -66,6 +79,8 @@ class ActivationCache:
         self.evaluations = 0
         self._cached: list[Prefix] = []
         self._victims: list[Prefix] = []
+        # By address: how many cached flows hold a storage.
+        self._holders: Counter[int] = Counter()
 
     def start_evaluation(self, path: Iterable[Prefix]) -> None:
         """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
@@ -75,55 +90,84 @@ class ActivationCache:
             prefix.last_used = self.evaluations
             prefix.expected = max(0, prefix.expected - 1)
         self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
-        self.bytes = sum(prefix.bytes for prefix in self._cached)
+        # Anew, since an interrupt may have come between a flow and its count.
+        self._holders.clear()
+        self.bytes = 0
+        for prefix in self._cached:
+            for cached in prefix.flows.values():
+                self._count(cached)
         # In descending order of worth.
         self._victims = sorted(self._cached, key=self._cached_worth, reverse=True)
 
     def add(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
         """Cache the activations of a prefix, if it is worth more than those to evict for it."""
-        size = flow_bytes(flow)
-        if not self._evict(size, self._worth(prefix, size)):
+        cached = CachedFlow(flow, storages(flow))
+        if not self._make_room(cached, self._worth(prefix, self._new_bytes(cached))):
             return
         if not prefix.flows:
             self._cached.append(prefix)
         # Counted before it is stored: an interrupt in between must not exceed the budget.
-        self.bytes += size
-        prefix.bytes += size
-        prefix.flows[images] = flow
+        self._count(cached)
+        prefix.flows[images] = cached
 
     def shrink(self) -> None:
         """Empty the cache and halve its byte budget, after the device ran out of memory."""
         for prefix in self._cached:
             prefix.flows.clear()
-            prefix.bytes = 0
         self._cached, self._victims = [], []
+        self._holders.clear()
         self.bytes = 0
         self.most_bytes //= 2
 
-    def _evict(self, size: int, worth: float) -> bool:
-        """Evict activations worth less than `worth` until `size` bytes are free, if possible."""
-        while self.bytes + size > self.most_bytes:
+    def _make_room(self, cached: CachedFlow, worth: float) -> bool:
+        """Evict activations worth less than `worth` until `cached` fits, if possible."""
+        # Counted anew each time: what is evicted may have been shared with it.
+        while self.bytes + self._new_bytes(cached) > self.most_bytes:
             while self._victims and not self._victims[-1].flows:
                 self._victims.pop()
             if not self._victims or self._cached_worth(self._victims[-1]) >= worth:
                 return False
-            _, flow = self._victims[-1].flows.popitem()
-            self._victims[-1].bytes -= flow_bytes(flow)
-            self.bytes -= flow_bytes(flow)
+            _, evicted = self._victims[-1].flows.popitem()
+            self._uncount(evicted)
         return True
 
+    def _count(self, cached: CachedFlow) -> None:
+        self.bytes += self._new_bytes(cached)
+        self._holders.update(cached.storages.keys())
+
+    def _uncount(self, cached: CachedFlow) -> None:
+        self._holders.subtract(cached.storages.keys())
+        self.bytes -= self._new_bytes(cached)
+
+    def _new_bytes(self, cached: CachedFlow) -> int:
+        """Count the bytes of the storages that no cached flow holds."""
+        return sum(size for key, size in cached.storages.items() if not self._holders[key])
+
     def _cached_worth(self, prefix: Prefix) -> float:
-        return self._worth(prefix, prefix.bytes / len(prefix.flows))
+        own = sum(
+            size
+            for cached in prefix.flows.values()
+            for key, size in cached.storages.items()
+            if self._holders[key] == 1
+        )
+        return self._worth(prefix, own / len(prefix.flows))
 
     def _worth(self, prefix: Prefix, size: float) -> float:
-        return (prefix.expected + prefix.decayed_uses(self.evaluations)) * prefix.macs / size
+        # Without bytes of its own, evicting it would free nothing.
+        uses = prefix.expected + prefix.decayed_uses(self.evaluations)
+        return uses * prefix.macs / max(size, 1)
 
 
-def flow_bytes(flow: object) -> int:
-    """Count the bytes of the tensors in nested tuples; a view counts as its whole storage."""
-    if isinstance(flow, Tensor):
-        return flow.untyped_storage().nbytes()
-    return sum(map(flow_bytes, flow)) if isinstance(flow, tuple) else 0
+def storages(value: object) -> dict[int, int]:
+    """Return the storages of the tensors in nested tuples by address, with their sizes in bytes.
+
+    A view counts as its whole storage, and views of one storage as one.
+    """
+    if isinstance(value, Tensor):
+        storage = value.untyped_storage()
+        return {storage.data_ptr(): storage.nbytes()}
+    parts = map(storages, value) if isinstance(value, tuple) else ()
+    return {key: size for part in parts for key, size in part.items()}
 
 
 def default_memory_budget(device: torch.device) -> int:

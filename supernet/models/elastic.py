@@ -13,6 +13,7 @@ from space.arch import Arch
 from space.shape import BackboneShape
 from space.utils.errors import InputError
 from supernet.backbones.blocks import shallow_copy
+from supernet.backbones.dense_head import LOGITS, DenseHead
 from supernet.backbones.vit import measure_head
 from supernet.models.forward import ElasticCore, check_no_mask
 from supernet.operators.base import Flow
@@ -30,6 +31,46 @@ class ElasticViT(ElasticCore):
         if isinstance(backbone, VisionTransformerDistilled):
             cls = DISTILLED.get(cls, cls)  # noqa: PLW0642
         return super().__new__(cls)
+
+    @property
+    def output_name(self) -> str:
+        """Name of the output in exported files."""
+        return self.head.output_name if isinstance(self.head, DenseHead) else LOGITS
+
+    def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
+        super().set_arch(shape, arch)
+        if arch is not None:
+            # Not in place: the list is that of the backbone too.
+            self.feature_info = self._describe_features()
+
+    def _describe_features(self) -> list[dict[str, Any]]:
+        """Return timm's `feature_info`, with the reductions that pooling leads to.
+
+        A reduction is the greater one of both axes, and a float where it is no integer. A 1-D
+        pooling leaves no grid, and keeps the reduction of the last one.
+        """
+        patch = self.patch_embed.feat_ratio(as_scalar=False)
+        reduction, info = float(max(patch)), []
+        for i, step in enumerate(self.steps()):
+            if step.after.grid is not None:
+                axes = zip(patch, self.shape.grid, step.after.grid, strict=True)
+                reduction = max(side * full / pooled for side, full, pooled in axes)
+            value = int(reduction) if reduction.is_integer() else reduction
+            info.append({"module": f"blocks.{i}", "num_chs": self.embed_dim, "reduction": value})
+        return info
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Map the normed tokens after the last block to logits, as in timm.
+
+        Raises:
+            InputError: The head is a dense one, which reads the tokens of several blocks.
+        """
+        if isinstance(self.head, DenseHead) and not pre_logits:
+            raise InputError(
+                "forward_head: the head reads the tokens of several blocks; call the network on "
+                "images"
+            )
+        return super().forward_head(x, pre_logits)
 
     def forward_intermediates(  # noqa: PLR0917 - timm's order
         self,
@@ -93,6 +134,14 @@ class ElasticViT(ElasticCore):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """Replace the head as in timm, and update its costs in `shape`."""
         super().reset_classifier(num_classes, global_pool)
+        self.update_head_cost()
+
+    def update_head_cost(self) -> None:
+        """Update `shape` after the head was replaced.
+
+        Raises:
+            InputError: A dense head reads tokens of the default arch that have no grid.
+        """
         self.set_arch(self._shape_with_head(), self.arch)
 
     def _shape_with_head(self) -> BackboneShape:
@@ -112,10 +161,16 @@ class ElasticViT(ElasticCore):
         """Prune a subnet as in timm; its arch is shortened and `shape` updated.
 
         Raises:
-            InputError: The model is a supernet.
+            InputError: The model is a supernet, or its head reads a block that would be pruned.
         """
         if self.arch is None:
             raise InputError("only a subnet can be pruned: a supernet's archs need every block")
+        last = feature_take_indices(len(self.blocks), indices)[1]
+        if isinstance(self.head, DenseHead) and not prune_head and last < len(self.blocks) - 1:
+            raise InputError(
+                f"prune_intermediate_layers: the head reads the blocks {list(self.head.blocks)}, "
+                f"so it cannot stay with blocks 0 to {last} alone; give prune_head=True"
+            )
         taken: list[int] = super().prune_intermediate_layers(indices, prune_norm, prune_head)
         depth = len(self.blocks)
         for modules in self.operator_modules().values():

@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from space.arch import Arch, BlockArch
+from space.arch import Arch, BlockArch, Grid
 from space.shape import BackboneShape
 from space.state import State
 from space.utils.errors import InputError
@@ -87,9 +87,16 @@ class ElasticCore(VisionTransformer):
         }
 
     def set_arch(self, shape: BackboneShape, arch: Arch | None) -> None:
-        """Set the default arch, and compute its plan before any forward pass."""
-        self.shape, self.arch = shape, arch
-        self._default_steps = None if arch is None else plan(arch, shape)
+        """Set the default arch, and compute its plan before any forward pass.
+
+        Raises:
+            InputError: The arch does not fit, or its last tokens have no grid for a dense head.
+        """
+        steps = None if arch is None else plan(arch, shape)
+        if steps is not None and isinstance(self.head, DenseHead):
+            for i in self.head.blocks:
+                _check_grid(i, steps[i])
+        self.shape, self.arch, self._default_steps = shape, arch, steps
 
     def forward(  # type: ignore[override]
         self,
@@ -181,11 +188,7 @@ class ElasticCore(VisionTransformer):
         return flow
 
     def read_out(self, flow: Flow) -> Tensor:
-        """Map the output of the last block to logits (B, classes), or to the map of a dense head.
-
-        Raises:
-            InputError: A dense head needs a token grid, and a 1-D pooling has left none.
-        """
+        """Map the output of the last block to logits (B, classes), or a dense head's map."""
         if isinstance(self.head, DenseHead):
             return self.head(flow.features)
         return self.forward_head(self.norm(flow.all_tokens()))
@@ -198,6 +201,9 @@ class ElasticCore(VisionTransformer):
             step: Its step of the plan.
             flow: Output of the block before; `Flow(x)` for block 0.
             observe: Called with queries and keys of blocks, see `Observer`.
+
+        Raises:
+            InputError: A dense head reads this block, and a 1-D pooling has left no grid.
         """
         before = flow
         for action in step.actions:
@@ -220,17 +226,15 @@ class ElasticCore(VisionTransformer):
         if step.restores:
             after = Flow(after.all_tokens(), features=flow.features)
         if isinstance(self.head, DenseHead) and i in self.head.blocks:
-            features = self._make_features(after.all_tokens(), step)
+            features = self._make_features(after.all_tokens(), _check_grid(i, step))
             after = after._replace(features=(*after.features, features))
         return after
 
-    def _make_features(self, tokens: Tensor, step: Step) -> Features:
+    def _make_features(self, tokens: Tensor, grid: Grid) -> Features:
         """Make the features of a dense head from all tokens (B, N, D) after a block."""
-        if step.after.grid is None:
-            raise InputError("the head reads a token grid, and a 1-D pooling has left none")
         # One of the two norms is the identity.
         tokens, prefix = self.fc_norm(self.norm(tokens)), self.num_prefix_tokens
-        patches = tokens[:, prefix:].transpose(1, 2).unflatten(2, step.after.grid)
+        patches = tokens[:, prefix:].transpose(1, 2).unflatten(2, grid)
         return Features(patches, tokens[:, :prefix])
 
     def _request(self, i: int, step: Step) -> Request:
@@ -253,6 +257,19 @@ def _call_block(
     exchange = Exchange(request, maps)
     x = block(x, exchange=exchange)
     return x, exchange.exposed
+
+
+def _check_grid(i: int, step: Step) -> Grid:
+    """Return the token grid after block `i`, which a dense head reads.
+
+    Raises:
+        InputError: A 1-D pooling has left none.
+    """
+    if step.after.grid is None:
+        raise InputError(
+            f"the head reads the token grid after block {i}, and a 1-D pooling has left none"
+        )
+    return step.after.grid
 
 
 def check_no_mask(attn_mask: Tensor | None = None, is_causal: bool = False) -> None:

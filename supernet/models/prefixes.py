@@ -31,7 +31,7 @@ CLEANUP_INTERVAL = 256
 class PrefixEvaluator:
     """Runs archs of a supernet, reusing the activations of shared prefixes.
 
-    Logits equal those of `supernet(images, arch)` bit for bit.
+    Outputs equal those of `supernet(images, arch)` bit for bit.
 
     Args:
         supernet: The supernet in evaluation mode, on its device.
@@ -70,7 +70,7 @@ class PrefixEvaluator:
         return sorted(archs, key=lambda arch: order.get(arch, [len(ranks)]))
 
     def network(self, arch: Arch) -> Network:
-        """Return a function from images (B, C, H, W) to logits (B, classes), for one evaluation.
+        """Return a function from images (B, C, H, W) to the network's output, for one evaluation.
 
         The cache is keyed by the image tensors: pass the same objects each time.
 
@@ -83,9 +83,9 @@ class PrefixEvaluator:
             self._prefixes = {key: each for key, each in items if each.flows or each.expected}
         path = self._path(arch)
         self.cache.start_evaluation(path)
-        return partial(self._logits, self.supernet.steps(arch), path)
+        return partial(self._output, self.supernet.steps(arch), path)
 
-    def _logits(self, steps: tuple[Step, ...], path: list[Prefix], images: Tensor) -> Tensor:
+    def _output(self, steps: tuple[Step, ...], path: list[Prefix], images: Tensor) -> Tensor:
         try:
             return self._run(steps, path, images)
         except torch.OutOfMemoryError:
@@ -98,7 +98,8 @@ class PrefixEvaluator:
     def _run(self, steps: tuple[Step, ...], path: list[Prefix], images: Tensor) -> Tensor:
         net = self.supernet
         first = max((k for k, each in enumerate(path) if images in each.flows), default=0)
-        flow = path[first].flows.get(images) or Flow(net.embed(images))
+        cached = path[first].flows.get(images)
+        flow = Flow(net.embed(images)) if cached is None else cached.flow
         for k in range(first, len(steps)):
             if images not in path[k].flows:
                 self.cache.add(path[k], images, flow)

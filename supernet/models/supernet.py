@@ -40,9 +40,9 @@ class Supernet(ElasticViT):
         super().__init__(backbone, shape, space.graph.list_choices())
         self.space = space
 
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """Replace the head as in timm, and update its costs in `shape` and `space`."""
-        super().reset_classifier(num_classes, global_pool)
+    def update_head_cost(self) -> None:
+        """Update `shape` and `space` after the head was replaced."""
+        super().update_head_cost()
         self.space = replace(self.space, shape=self.shape)
 
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:

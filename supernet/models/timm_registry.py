@@ -6,12 +6,14 @@ uploaded by `hf-hub:USER/NAME`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from timm.models import generate_default_cfgs, load_pretrained, register_model
+from timm.models._builder import pretrained_cfg_for_features
+from timm.models._features import FeatureGetterNet, feature_take_indices
 
 from space.arch_file import ArchFile, parse_arch
 from space.utils.errors import InputError
@@ -31,8 +33,12 @@ def tokennas_vit(
     pretrained: bool = False,
     arch: str | Path | Mapping[str, Any] | None = None,
     num_classes: int | None = None,
+    *,
+    weights: str | Path | None = None,
+    features_only: bool = False,
+    out_indices: int | Sequence[int] = 3,
     **kwargs: Any,
-) -> ElasticViT:
+) -> ElasticViT | FeatureGetterNet:
     """Create the subnet of an arch file; timm calls it by `create_model`.
 
     Args:
@@ -40,6 +46,10 @@ def tokennas_vit(
             have (`local-dir:`, `hf-hub:`); for others, give timm's `checkpoint_path`.
         arch: Path or content of an arch file.
         num_classes: Number of classes; the head is reset if it differs from the file's.
+        weights: A safetensors file of the subnet, as in `create_subnet`; also where timm's
+            `checkpoint_path` cannot be given, for `features_only` and inside other libraries.
+        features_only: Whether to return timm's `FeatureGetterNet` over the subnet without its head.
+        out_indices: Blocks whose features that returns, or how many of the last.
         kwargs: More arguments for the backbone.
 
     Raises:
@@ -56,16 +66,35 @@ def tokennas_vit(
         raise InputError("tokennas_vit has no pretrained weights; give checkpoint_path=FILE")
     if not isinstance(arch, str | Path | Mapping):
         raise InputError("tokennas_vit needs arch=FILE, an arch file")
-    subnet: Any = create_subnet(
-        parse_arch(arch, "model_args.arch") if isinstance(arch, Mapping) else arch, **backbone_args
-    )
+    file = parse_arch(arch, "model_args.arch") if isinstance(arch, Mapping) else arch
+    subnet: Any = create_subnet(file, weights, **backbone_args)
     if exported:
         subnet.pretrained_cfg = subnet.default_cfg = {**subnet.default_cfg, **cfg}
     if pretrained:
         load_pretrained(subnet, cfg, subnet.num_classes, subnet.in_chans)
     if num_classes is not None and num_classes != subnet.num_classes:
         subnet.reset_classifier(num_classes)
-    return subnet  # type: ignore[no-any-return]
+    return _make_feature_net(subnet, out_indices) if features_only else subnet
+
+
+def _make_feature_net(subnet: Any, out_indices: int | Sequence[int]) -> FeatureGetterNet:
+    """Make timm's network of the features after some blocks, as its `build_model_with_cfg` does.
+
+    Raises:
+        InputError: A 1-D pooling leaves no grid for the features of a block.
+    """
+    given = out_indices if isinstance(out_indices, int) else list(out_indices)
+    indices, _ = feature_take_indices(len(subnet.blocks), given)
+    for i in indices:
+        if subnet.steps()[i].after.grid is None:
+            raise InputError(
+                f"features_only: features are maps, and a 1-D pooling leaves no grid after block "
+                f"{i}; take the tokens from forward_intermediates"
+            )
+    net: Any = FeatureGetterNet(subnet, tuple(indices))
+    net.in_chans = subnet.in_chans
+    net.pretrained_cfg = net.default_cfg = pretrained_cfg_for_features(subnet.pretrained_cfg)
+    return net  # type: ignore[no-any-return]
 
 
 def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:

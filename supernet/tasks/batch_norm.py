@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from supernet.precision import at_least_float32, full_precision
 from supernet.process_group import Processes
@@ -13,23 +12,23 @@ from supernet.process_group import Processes
 class BatchNorm(nn.BatchNorm2d):
     """torch's batch norm, with the training statistics of the joined batch of all processes.
 
-    torch's own `SyncBatchNorm` is for GPUs alone.
+    All processes have equal batches. torch's own `SyncBatchNorm` is for GPUs alone.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, H, W)."""
-        count = Processes.current().count
-        if not self.training or count == 1:
+        processes = Processes.current()
+        if not self.training or processes.count == 1:
             return super().forward(x)
         with full_precision(x):
-            values = at_least_float32(x)
-            mean = all_reduce(values.mean((0, 2, 3))) / count
+            values, count = at_least_float32(x), processes.count
+            mean = processes.sum(values.mean((0, 2, 3))) / count
             centred = values - mean[:, None, None]
-            variance = all_reduce(centred.square().mean((0, 2, 3))) / count
+            variance = processes.sum(centred.square().mean((0, 2, 3))) / count
             self._update(mean.detach(), variance.detach(), count * x.numel() // x.shape[1])
             scale = self.weight / (variance + self.eps).sqrt()
-            normed: Tensor = centred * scale[:, None, None] + self.bias[:, None, None]
-            return normed
+            normed = centred * scale[:, None, None] + self.bias[:, None, None]
+            return normed.to(x.dtype)
 
     @torch.no_grad()
     def _update(self, mean: Tensor, variance: Tensor, count: int) -> None:

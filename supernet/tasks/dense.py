@@ -9,21 +9,25 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from space.utils.errors import InputError
+from supernet.backbones.dense_head import set_head
 from supernet.config import AugmentConfig
 from supernet.tasks.base import Array, Task
 from supernet.tasks.drawing import Picture
 from supernet.tasks.heads import HeadOptions, TaskHead
+from supernet.tasks.registry import task_entry
 from supernet.tasks.transforms import MapTransform, Transform
 
 # Augmentations that have no meaning for maps.
 FOR_LABELS = ("auto_augment", "erasing", "mixup", "cutmix")
+# The statistic that counts the pixels of an image with a target. Other statistics of an image
+# without any are NaN, and do not count.
+PIXELS = "pixels"
 
 
 class DenseTask(Task):
@@ -45,7 +49,7 @@ class DenseTask(Task):
     @property
     @abstractmethod
     def channels(self) -> int:
-        """Channels C of the head's output."""
+        """Channels of the head's last layer."""
 
     @property
     def outputs(self) -> int:
@@ -56,21 +60,29 @@ class DenseTask(Task):
     def needs(self) -> str:
         return f"the task {self.name} a {self.head.name} head"
 
+    def activation(self) -> nn.Module:
+        """Return the function of the last layer's output that gives the network's output."""
+        return nn.Identity()
+
     def fits(self, backbone: VisionTransformer) -> bool:
         head = backbone.head
         return (
             isinstance(head, TaskHead)
-            and head.options == self.head
+            and head.options == self.head.resolve(backbone)
             and head.outputs == self.channels
+            and repr(head.activation) == repr(self.activation())
         )
 
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
         _check_size(backbone)
-        # Removes timm's head, and attention pooling with it.
-        backbone.reset_classifier(0, "token" if backbone.has_class_token else "avg")
+        name = task_entry(self.name).output
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            setattr(backbone, "head", self.head.make(backbone, self.channels))  # noqa: B010 - typed
+            head = self.head.make(backbone, self.channels, self.activation(), name)
+        # Removes timm's head, and attention pooling with it.
+        backbone.reset_classifier(0, "token" if backbone.has_class_token else "avg")
+        like = next(backbone.parameters())
+        set_head(backbone, head.to(like.device, like.dtype).train(backbone.training))
 
     @abstractmethod
     def predict(self, output: Tensor, size: Sequence[int]) -> Tensor:
@@ -87,8 +99,17 @@ class DenseTask(Task):
     def transform(self, input: Mapping[str, Any], augment: AugmentConfig | None) -> Transform:
         return MapTransform(input, augment, self.void, self.stretch, self.is_distance)
 
-    def strata(self, targets: Any) -> Array:
-        return np.zeros(len(targets), dtype=np.int64)
+    def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
+        """Average the metrics over the images that have a pixel with a target.
+
+        Raises:
+            InputError: No image has one.
+        """
+        counted = statistics[PIXELS] > 0
+        if not counted.any():
+            raise InputError(f"{self.name}: no pixel of the {len(counted)} images has a target")
+        names = [each.name for each in self.metrics if each.name in statistics]
+        return {name: float(statistics[name][counted].mean()) for name in names}
 
 
 def _check_size(backbone: VisionTransformer) -> None:
@@ -117,12 +138,22 @@ def check_augmentation(name: str, augment: AugmentConfig) -> None:
             raise InputError(f"data.augment.{key}: {value} is for classification, not for {name}")
 
 
+def check_maps(targets: Tensor) -> None:
+    """Refuse targets of a user's own loader that are not one map for each image.
+
+    Raises:
+        InputError: They have another number of dimensions.
+    """
+    if targets.ndim != 3:
+        raise InputError(f"targets must be maps (B, H, W), got the shape {list(targets.shape)}")
+
+
 def per_image(values: Tensor, valid: Tensor) -> Tensor:
     """Average values (B, ...) over the valid pixels of each image: (B,); NaN where none is."""
     masked = torch.where(valid, values, values.new_zeros(()))
-    return masked.flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1)
+    return masked.flatten(1).sum(dim=1) / count_pixels(valid)
 
 
-def nan_means(statistics: Mapping[str, Array], names: Sequence[str]) -> dict[str, float]:
-    """Average statistics over the images that have them; images without a valid pixel do not."""
-    return {name: float(np.nanmean(statistics[name])) for name in names if name in statistics}
+def count_pixels(valid: Tensor) -> Tensor:
+    """Count the valid pixels (B, ...) of each image, (B,)."""
+    return valid.flatten(1).sum(dim=1)

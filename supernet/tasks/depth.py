@@ -1,32 +1,42 @@
 """Depth of each pixel, in metres.
 
-B images, (H, W) the size of the targets; 0 in a target is no measurement.
+B images, (h, w) the network's map, (H, W) the size of the targets; 0 in a target is no measurement.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from space.utils.errors import InputError
 from space.utils.reader import Reader
 from supernet.config import DataConfig
 from supernet.precision import at_least_float32
 from supernet.tasks.base import Array
-from supernet.tasks.dense import DenseTask, check_augmentation, nan_means, per_image
+from supernet.tasks.dense import (
+    PIXELS,
+    DenseTask,
+    check_augmentation,
+    check_maps,
+    count_pixels,
+    per_image,
+)
 from supernet.tasks.drawing import Picture, colour
 from supernet.tasks.heads import HeadOptions, resize
 
 Output = Literal["bins", "log"]
 
 BINS = 256
+# Of each bin, so that a pixel whose weights are all negative has a depth.
+LEAST_WEIGHT = 0.1
 # Factor of the mean's square in the scale-invariant loss, and weight of the gradient term.
 MEAN_FACTOR, GRADIENT_WEIGHT, GRADIENT_SCALES = 0.15, 0.5, 4
 DELTA = 1.25
@@ -41,8 +51,8 @@ class Depth(DenseTask):
         head: Options of the head.
         max_depth: Greatest depth in metres; pixels beyond it have no target.
         min_depth: Least depth.
-        output: Form of the prediction: the mean of uniform bins (`bins`, as DINOv2's protocol), or
-            the logarithm of depth (`log`).
+        output: Form of the prediction: the mean of 256 uniform bins (`bins`, as DINOv2's protocol),
+            or the logarithm of depth (`log`).
         crop: Rows from, to and columns from, to of evaluation, in pixels of the target; None for
             all of it.
         scale: Metres of one unit in the depth files; None for 1, which integers must not have.
@@ -124,63 +134,62 @@ class Depth(DenseTask):
             )
         return np.where(valid, metres, np.float32(0))
 
-    def predict(self, output: Tensor, size: Sequence[int] | None = None) -> Tensor:
-        """Map the head's output to depth in metres, (B, h, w), or resized to `size`."""
-        x = at_least_float32(output)
-        if self.output == "bins":
-            weights = F.relu(x) + 0.1
-            weights = weights / weights.sum(dim=1, keepdim=True)
-            bins = torch.linspace(self.min_depth, self.max_depth, BINS, device=x.device)
-            depth = (weights * bins.to(x.dtype)[:, None, None]).sum(dim=1, keepdim=True)
-        else:
-            low, high = math.log(self.min_depth), math.log(self.max_depth)
-            # Half of it at 0, so that training begins in the middle of usual depths.
-            depth = (x + (high - math.log(4))).clamp(low, high).exp()
-        return (depth if size is None else resize(depth, tuple(size)))[:, 0]
+    def activation(self) -> nn.Module:
+        form = BinDepth if self.output == "bins" else LogDepth
+        return form(self.min_depth, self.max_depth)
+
+    def predict(self, output: Tensor, size: Sequence[int]) -> Tensor:
+        """Resize the output (B, 1, h, w) to maps (B, H, W) of `size`."""
+        return resize(at_least_float32(output), tuple(size))[:, 0]
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Compute the scale-invariant log loss with a gradient term, averaged over the images.
 
-        With g the difference of the logarithms: sqrt(mean(g^2) - 0.85 mean(g)^2) over the valid
-        pixels, and half the mean absolute difference of g between pixels 2, 4, 8 and 16 apart
-        (DINOv2's protocol, arXiv 2304.07193, appendix).
+        With g the difference of the logarithms: sqrt(var(g) + 0.15 mean(g)^2) over the valid
+        pixels, and half the mean absolute difference of g between pixels 2, 4, 8 and 16 apart. As
+        DINOv2's protocol (arXiv 2304.07193), with the gradient term of arXiv 1804.00607.
+
+        Args:
+            output: Depth (B, 1, h, w).
+            targets: Depth (B, H, W), 0 where there is no measurement.
         """
-        depth = self.predict(output, targets.shape[-2:])
-        valid = targets > 0
+        check_maps(targets)
+        depth, valid = self.predict(output, targets.shape[-2:]), self._is_valid(targets)
         g = torch.where(valid, depth.log() - targets.where(valid, depth.new_ones(())).log(), 0.0)
-        count = valid.flatten(1).sum(dim=1).clamp(min=1)
+        count = count_pixels(valid).clamp(min=1)
         mean = g.flatten(1).sum(dim=1) / count
         square = g.square().flatten(1).sum(dim=1) / count
+        # Over 0, where the root has no gradient.
         invariant = (square - (1 - MEAN_FACTOR) * mean.square()).clamp(min=1e-8).sqrt()
         return (invariant + GRADIENT_WEIGHT * gradient_term(g, valid)).mean()
 
     def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
         """Compute the mean absolute difference of the logarithms of depth."""
-        difference = self.predict(output).log() - self.predict(teacher.detach()).log()
+        difference = at_least_float32(output).log() - at_least_float32(teacher.detach()).log()
         return difference.abs().mean()
 
     def statistics(
         self, output: Tensor, targets: Tensor, reference: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Compute the metrics of each image over its valid pixels, (B,) each.
+        """Compute the metrics of each image over its valid pixels, and their number, (B,) each.
 
-        Images without a valid pixel in the crop give NaN, and do not count.
+        Raises:
+            InputError: The crop is larger than the targets.
         """
-        size = targets.shape[-2:]
-        depth = self.predict(output, size).clamp(self.min_depth, self.max_depth)
-        if self.crop is not None:
-            top, bottom, left, right = self.crop
-            depth, targets = (x[..., top:bottom, left:right] for x in (depth, targets))
-        valid = targets > 0
+        check_maps(targets)
+        depth = self.predict(output, targets.shape[-2:]).clamp(self.min_depth, self.max_depth)
+        depth, targets = self._crop(depth), self._crop(targets)
+        valid = self._is_valid(targets)
         truth = targets.to(depth.dtype).where(valid, depth.new_ones(()))
         error, g = depth - truth, depth.log() - truth.log()
-        ratio = torch.maximum(depth / truth, truth / depth)
+        is_close = torch.maximum(depth / truth, truth / depth) < DELTA
         mean = per_image(g, valid)
         variance = per_image((g - mean[:, None, None]).square(), valid)
         return {
+            PIXELS: count_pixels(valid),
             "rmse": per_image(error.square(), valid).sqrt(),
             "abs_rel": per_image(error.abs() / truth, valid),
-            "delta1": per_image((ratio < DELTA).to(depth.dtype), valid),
+            "delta1": per_image(is_close.to(depth.dtype).where(~depth.isnan(), torch.nan), valid),
             "silog": 100 * variance.sqrt(),
         }
 
@@ -199,8 +208,63 @@ class Depth(DenseTask):
             "error": colour(error, 0, LARGE_ERROR, "magma", valid),
         }
 
-    def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
-        return nan_means(statistics, [metric.name for metric in self.metrics])
+    def _is_valid(self, targets: Tensor) -> Tensor:
+        """Return which pixels have a measurement within the limits, (B, H, W) of bool."""
+        return (targets >= self.min_depth) & (targets <= self.max_depth)
+
+    def _crop(self, maps: Tensor) -> Tensor:
+        """Crop maps (B, H, W) to the part that is evaluated."""
+        if self.crop is None:
+            return maps
+        top, bottom, left, right = self.crop
+        height, width = maps.shape[-2:]
+        if bottom > height or right > width:
+            raise InputError(
+                f"task.crop: reaches to row {bottom} and column {right}, the maps have {height} x "
+                f"{width} pixels"
+            )
+        return maps[..., top:bottom, left:right]
+
+
+class BinDepth(nn.Module):
+    """Depth as the mean of uniform bins by their weights (AdaBins' form, as in DINOv2's protocol).
+
+    Args:
+        low, high: The first and the last bin, in metres.
+    """
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map weights of bins (B, bins, h, w), before a ReLU, to depth (B, 1, h, w)."""
+        weights = F.relu(at_least_float32(x)) + LEAST_WEIGHT
+        bins = torch.linspace(self.low, self.high, x.shape[1], device=x.device)
+        total = (weights * bins.to(weights.dtype)[:, None, None]).sum(dim=1, keepdim=True)
+        return total / weights.sum(dim=1, keepdim=True)
+
+    def extra_repr(self) -> str:
+        return f"{self.low:g}, {self.high:g}"
+
+
+class LogDepth(BinDepth):
+    """Depth by its logarithm.
+
+    Args:
+        low, high: Limits of the depth, in metres, which hold in evaluation alone: in training,
+            pixels beyond them would have no gradient.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map logarithms (B, 1, h, w), up to a constant, to depth (B, 1, h, w)."""
+        low, high = math.log(self.low), math.log(self.high)
+        # A new head, whose outputs are near 0, begins with a quarter of the greatest depth, where
+        # that is in the upper half of the limits.
+        logarithms = at_least_float32(x) + max(high - math.log(4), (low + high) / 2)
+        if not self.training:
+            logarithms = logarithms.clamp(low, high)
+        return logarithms.exp()
 
 
 def gradient_term(g: Tensor, valid: Tensor) -> Tensor:

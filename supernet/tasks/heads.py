@@ -1,13 +1,15 @@
 """The heads of dense tasks: DINOv2's linear protocol, and DPT.
 
-B images, D width, (h, w) the token grid, C outputs. Both read the features of some blocks; those of
-pooled grids are resized to the full grid, so that a head costs the same for every arch.
+B images, D width, (h, w) the token grid, C channels of the output. Both read the features of some
+blocks; those of pooled grids are resized to the full grid, so that a head costs the same for every
+arch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,13 +20,14 @@ from torch.nn import functional as F
 
 from space.utils.errors import InputError
 from space.utils.reader import Reader
-from supernet.backbones.dense_head import DenseHead, Features
+from supernet.backbones.dense_head import LOGITS, DenseHead, Features
 from supernet.tasks.batch_norm import BatchNorm, synchronise
 
 # Of DPT, at the grid of a ViT-S about a sixth of the backbone's MACs; its own default, 256 to 1,024
 # channels, costs more than the whole ViT-S.
 DPT_CHANNELS, DPT_FUSION = (48, 96, 192, 384), 64
 DPT_STRIDE = 16
+DEFAULT_BLOCKS = 4
 UPSAMPLING = 4
 
 
@@ -59,27 +62,22 @@ class HeadOptions:
         dpt = {"channels": DPT_CHANNELS, "fusion": DPT_FUSION}
         keys = section.mapping(name="linear", **defaults, **dpt)
         name = keys["name"].choice(tuple(HEADS))
-        unused = dpt if name == "linear" else {"batch_norm": True}
-        for key in unused:
+        for key in dpt if name == "linear" else ("batch_norm",):
             if key in section.entries():
                 raise keys[key].error(f"the head {name} has no such option")
-        blocks = None
-        if keys["blocks"].value is not None:
-            blocks = keys["blocks"].distinct(Reader.integer)
-            if list(blocks) != sorted(blocks):
-                raise keys["blocks"].error(f"must ascend, got {list(blocks)}")
-            if name == "dpt" and len(blocks) != len(DPT_CHANNELS):
-                raise keys["blocks"].error(f"dpt reads {len(DPT_CHANNELS)}, got {len(blocks)}")
         channels = tuple(each.integer(least=1) for each in keys["channels"].items())
         if len(channels) != len(DPT_CHANNELS):
-            raise keys["channels"].error(f"must be {len(DPT_CHANNELS)} numbers")
+            raise keys["channels"].error(
+                f"must be {len(DPT_CHANNELS)} numbers, got {list(channels)}"
+            )
         if name == "dpt" and find_spec("segmentation_models_pytorch") is None:
             raise keys["name"].error(
                 "dpt needs segmentation_models_pytorch, not installed here: "
                 "pip install 'tokennas[dense]'"
             )
         flags = keys["cls"].flag(), keys["batch_norm"].flag()
-        return cls(name, blocks, *flags, channels, keys["fusion"].integer(least=1))
+        fusion = keys["fusion"].integer(least=1)
+        return cls(name, _read_blocks(keys["blocks"], name), *flags, channels, fusion)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section of these options."""
@@ -90,48 +88,96 @@ class HeadOptions:
             return values | {"batch_norm": self.batch_norm}
         return values | {"channels": list(self.channels), "fusion": self.fusion}
 
-    def make(self, backbone: VisionTransformer, outputs: int) -> TaskHead:
-        """Make the head of a backbone.
+    def resolve(self, backbone: VisionTransformer) -> HeadOptions:
+        """Return the options on a backbone: the blocks that are read, and whether `cls` can be.
 
         Raises:
-            InputError: The backbone has not the blocks, or the last block is not read.
+            InputError: The backbone has too few blocks, or the last one is not read.
         """
-        depth, count = len(backbone.blocks), len(DPT_CHANNELS)
-        blocks = self.blocks or tuple(
-            dict.fromkeys(
-                (k + 1) * depth // count - 1 for k in range(count) if (k + 1) * depth >= count
-            )
-        )
+        depth = len(backbone.blocks)
+        blocks = self.blocks or _spread_blocks(depth)
         if blocks[-1] != depth - 1:
             raise InputError(
                 f"task.head.blocks: must end with the last block of the backbone, {depth - 1}, got "
                 f"{list(blocks)}; build a shorter backbone by `depth` in backbone.args"
             )
-        return HEADS[self.name](self, backbone, blocks, outputs)
+        if self.name == "dpt" and len(blocks) != len(DPT_CHANNELS):
+            raise InputError(
+                f"task.head: dpt reads {len(DPT_CHANNELS)} blocks, the backbone has {depth}"
+            )
+        return replace(self, blocks=blocks, cls=self.cls and bool(backbone.has_class_token))
+
+    def make(
+        self,
+        backbone: VisionTransformer,
+        outputs: int,
+        activation: nn.Module | None = None,
+        output_name: str = LOGITS,
+    ) -> TaskHead:
+        """Make the head of a backbone.
+
+        Args:
+            backbone: The backbone.
+            outputs: Channels of the last layer.
+            activation: Function of its output; None for the output itself.
+            output_name: See `DenseHead`.
+
+        Raises:
+            InputError: The backbone has too few blocks, or the last one is not read.
+        """
+        head = HEADS[self.name](self.resolve(backbone), backbone, outputs)
+        head.activation = activation or nn.Identity()
+        head.output_name = output_name
+        return head
+
+
+def _read_blocks(reader: Reader, name: str) -> tuple[int, ...] | None:
+    """Read the blocks that the head `name` reads; None for the default."""
+    if reader.value is None:
+        return None
+    blocks = reader.distinct(Reader.integer)
+    if list(blocks) != sorted(blocks):
+        raise reader.error(f"must ascend, got {list(blocks)}")
+    if name == "dpt" and len(blocks) != len(DPT_CHANNELS):
+        raise reader.error(f"dpt reads {len(DPT_CHANNELS)}, got {len(blocks)}")
+    return blocks
+
+
+def _spread_blocks(depth: int) -> tuple[int, ...]:
+    """Return four blocks of a backbone, evenly spaced, or all blocks of a shallow one."""
+    count = min(depth, DEFAULT_BLOCKS)
+    return tuple((k + 1) * depth // count - 1 for k in range(count))
 
 
 class TaskHead(DenseHead):
-    """A dense head with its options.
+    """A dense head with the options that it was made by.
 
     Args:
-        options: Its options.
+        options: Its options, resolved on the backbone.
         backbone: The backbone.
-        blocks: The blocks that it reads.
-        outputs: Channels C of the output.
+        outputs: Channels of the last layer.
+
+    Attributes:
+        activation: Function of the last layer's output that gives the task's output.
     """
 
-    def __init__(
-        self,
-        options: HeadOptions,
-        backbone: VisionTransformer,
-        blocks: Sequence[int],
-        outputs: int,
-    ) -> None:
+    activation: nn.Module
+
+    def __init__(self, options: HeadOptions, backbone: VisionTransformer, outputs: int) -> None:
         height, width = backbone.patch_embed.grid_size
-        super().__init__(blocks, (int(height), int(width)))
+        assert options.blocks is not None
+        super().__init__(options.blocks, (int(height), int(width)))
         self.options = options
         self.outputs = outputs
-        self.joins_class = options.cls and bool(backbone.has_class_token)
+        self.activation = nn.Identity()
+
+    def forward(self, features: Sequence[Features]) -> Tensor:
+        """Map the features of `blocks` to a map (B, C, H, W)."""
+        return self.activation(self.decode(features))  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def decode(self, features: Sequence[Features]) -> Tensor:
+        """Map the features of `blocks` to the output of the last layer."""
 
 
 class LinearHead(TaskHead):
@@ -142,61 +188,62 @@ class LinearHead(TaskHead):
     the MACs: interpolation and a linear layer commute.
     """
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        width = args[1].embed_dim * len(self.blocks) * (1 + self.joins_class)
-        self.norm = BatchNorm(width) if self.options.batch_norm else nn.Identity()
-        self.linear = nn.Conv2d(width, self.outputs, kernel_size=1)
+    def __init__(self, options: HeadOptions, backbone: VisionTransformer, outputs: int) -> None:
+        super().__init__(options, backbone, outputs)
+        width = backbone.embed_dim * len(self.blocks) * (1 + options.cls)
+        self.norm = BatchNorm(width) if options.batch_norm else nn.Identity()
+        self.linear = nn.Conv2d(width, outputs, kernel_size=1)
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Sequence[Features]) -> Tensor:
-        """Map the features to (B, C, 4 h, 4 w)."""
+    def decode(self, features: Sequence[Features]) -> Tensor:
+        """Map the features to (B, outputs, 4 h, 4 w)."""
         parts = []
         for each in features:
             patches = resize(each.patches, self.grid)
             parts.append(patches)
-            if self.joins_class:
+            if self.options.cls:
                 parts.append(each.prefix[:, 0, :, None, None].expand_as(patches))
         x = self.linear(self.norm(torch.cat(parts, dim=1)))
         return resize(x, (UPSAMPLING * self.grid[0], UPSAMPLING * self.grid[1]))
 
 
 class DPTHead(TaskHead):
-    """DPT (arXiv 2103.13413): decoder and head of segmentation_models_pytorch.
+    """DPT (arXiv 2103.13413): decoder and last layers of segmentation_models_pytorch.
 
     Its levels halve the grid, so an odd side is resized to the next even one.
     """
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, options: HeadOptions, backbone: VisionTransformer, outputs: int) -> None:
+        super().__init__(options, backbone, outputs)
         from segmentation_models_pytorch.decoders.dpt.decoder import (  # noqa: PLC0415 - optional
             DPTDecoder,
             DPTSegmentationHead,
         )
 
-        options, count = self.options, len(self.blocks)
         self.decoder = DPTDecoder(
-            (args[1].embed_dim,) * count,
+            (backbone.embed_dim,) * len(self.blocks),
             # Relative to the grid; patches of other sizes differ by the final resizing alone.
-            (DPT_STRIDE,) * count,
-            encoder_has_prefix_tokens=self.joins_class,
+            (DPT_STRIDE,) * len(self.blocks),
+            encoder_has_prefix_tokens=options.cls,
             readout="cat",
             intermediate_channels=options.channels,
             fusion_channels=options.fusion,
         )
-        self.predict = DPTSegmentationHead(options.fusion, self.outputs, upsampling=1.0)
+        # Without its upsampling and activation.
+        self.layers = DPTSegmentationHead(options.fusion, outputs).head
         synchronise(self)
 
-    def forward(self, features: Sequence[Features]) -> Tensor:
-        """Map the features to (B, C, 8 h, 8 w), with odd sides of the grid rounded up."""
+    def decode(self, features: Sequence[Features]) -> Tensor:
+        """Map the features to (B, outputs, 8 h, 8 w), with odd sides of the grid rounded up."""
         even = tuple(side + side % 2 for side in self.grid)
         patches = [resize(each.patches, even).contiguous() for each in features]
-        prefix = [each.prefix if self.joins_class else None for each in features]
-        return self.predict.head(self.decoder(patches, prefix))  # type: ignore[no-any-return]
+        # It joins the first prefix token alone, the class token.
+        prefix = [each.prefix if self.options.cls else None for each in features]
+        return self.layers(self.decoder(patches, prefix))  # type: ignore[no-any-return]
 
 
-HEADS: dict[str, Callable[..., TaskHead]] = {"linear": LinearHead, "dpt": DPTHead}
+HEADS: dict[str, type[TaskHead]] = {"linear": LinearHead, "dpt": DPTHead}
 
 
 def resize(x: Tensor, size: tuple[int, ...] | torch.Size) -> Tensor:

@@ -46,6 +46,7 @@ class TaskEntry(NamedTuple):
         metrics: Its metrics, the primary one first.
         pipeline_tag: Name of the task on the Hugging Face Hub.
         network: Noun phrase for its networks, to begin sentences with.
+        output: Name of the output in exported files, of tasks with a head of their own.
         pictures: Caption of its predictions in reports; empty where there are none.
     """
 
@@ -53,6 +54,7 @@ class TaskEntry(NamedTuple):
     metrics: tuple[Metric, ...]
     pipeline_tag: str = "other"
     network: str = "A network"
+    output: str = "logits"
     pictures: str = ""
 
 
@@ -80,6 +82,7 @@ _tasks: dict[str, TaskEntry] = {
         ),
         "depth-estimation",
         "A network that estimates depth",
+        "depth",
         "Depth from red (near) to blue (far); errors relative to the truth, from black (none) to "
         "white (half of it or more); grey without a measurement.",
     ),
@@ -93,7 +96,7 @@ _tasks: dict[str, TaskEntry] = {
         ),
         "image-segmentation",
         "A network that segments images",
-        "A colour for each class; wrong pixels in white, pixels without a class in grey.",
+        pictures="A colour for each class; wrong pixels in white, pixels without a class in grey.",
     ),
 }
 

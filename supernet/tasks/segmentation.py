@@ -5,6 +5,7 @@ B images, C classes, (H, W) the size of the targets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -19,12 +20,20 @@ from space.utils.reader import Reader
 from supernet.config import DataConfig
 from supernet.precision import at_least_float32
 from supernet.tasks.base import Array
-from supernet.tasks.dense import DenseTask, check_augmentation, nan_means, per_image
+from supernet.tasks.dense import (
+    PIXELS,
+    DenseTask,
+    check_augmentation,
+    check_maps,
+    count_pixels,
+    per_image,
+)
 from supernet.tasks.drawing import Picture, colour, colour_labels, palette
 from supernet.tasks.heads import HeadOptions, resize
 
 # The label of pixels without a class, in targets that are read; so there are at most 255 classes.
 VOID = 255
+LEAST_CLASSES = 2
 
 
 @dataclass(frozen=True)
@@ -55,11 +64,13 @@ class Segmentation(DenseTask):
         keys = section.mapping("classes", name=cls.name, head={}, ignore=VOID)
         check_augmentation(cls.name, data.augment)
         if isinstance(keys["classes"].value, list | tuple):
-            names = tuple(each.text() for each in keys["classes"].items(least=2))
+            names = tuple(each.text() for each in keys["classes"].items())
+            if not LEAST_CLASSES <= len(names) <= VOID:
+                raise keys["classes"].error(
+                    f"must be {LEAST_CLASSES} to {VOID} names, got {len(names)}"
+                )
         else:
-            names = tuple(map(str, range(keys["classes"].integer(least=2))))
-        if len(names) > VOID:
-            raise keys["classes"].error(f"must be at most {VOID}, got {len(names)}")
+            names = tuple(map(str, range(keys["classes"].integer(LEAST_CLASSES, VOID))))
         return cls(
             names,
             HeadOptions.read(keys["head"]),
@@ -112,9 +123,10 @@ class Segmentation(DenseTask):
             output: Logits (B, C, h, w).
             targets: Classes (B, H, W), and `VOID`.
         """
+        check_maps(targets)
         entropy = self._cross_entropy(output, targets)
-        valid = targets != VOID
-        return (entropy.flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp(min=1)).mean()
+        count = count_pixels(targets != VOID).clamp(min=1)
+        return (entropy.flatten(1).sum(dim=1) / count).mean()
 
     def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
         """Compute KL(teacher || network) of each pixel of the map, averaged."""
@@ -139,9 +151,10 @@ class Segmentation(DenseTask):
         """Compute the pixels of each class and the other metrics, for each image.
 
         Returns:
-            `intersection` and `union` of each class in pixels, (B, C); `pixel_accuracy`,
-            `cross_entropy` and `kl`, (B,). Pixels without a class do not count.
+            `intersection` and `union` of each class in pixels, (B, C); the number of pixels with a
+            class, `pixel_accuracy`, `cross_entropy` and `kl`, (B,). Others do not count.
         """
+        check_maps(targets)
         classes, valid = len(self.classes), targets != VOID
         predicted = self.predict(output, targets.shape[-2:])
         truth = targets.long()
@@ -155,10 +168,14 @@ class Segmentation(DenseTask):
 
         intersection = count(truth, hit)
         union = count(truth, valid) + count(predicted, valid) - intersection
+        # An image whose logits are NaN has no accuracy.
+        is_nan = output.isnan().flatten(1).any(dim=1)
+        accuracy = per_image(hit.to(at_least_float32(output).dtype), valid)
         statistics = {
+            PIXELS: count_pixels(valid),
             "intersection": intersection,
             "union": union,
-            "pixel_accuracy": per_image(hit.to(at_least_float32(output).dtype), valid),
+            "pixel_accuracy": accuracy.masked_fill(is_nan, torch.nan),
             "cross_entropy": torch.cat(
                 [
                     per_image(self._cross_entropy(*pair), pair[1] != VOID)
@@ -186,11 +203,17 @@ class Segmentation(DenseTask):
         }
 
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
-        """Compute the metrics of a split: mIoU is the mean over the classes that occur."""
+        """Compute the metrics of a split: mIoU is the mean over the classes that occur.
+
+        Raises:
+            InputError: No image has a pixel of a class.
+        """
+        means = super().reduce(statistics)
         intersection, union = (statistics[key].sum(axis=0) for key in ("intersection", "union"))
         occurs = union > 0
         miou = float((intersection[occurs] / union[occurs]).mean())
-        return {"miou": miou, **nan_means(statistics, ("pixel_accuracy", "cross_entropy", "kl"))}
+        # It is not known where the accuracy is not.
+        return {"miou": math.nan if math.isnan(means["pixel_accuracy"]) else miou, **means}
 
     def _cross_entropy(self, output: Tensor, targets: Tensor) -> Tensor:
         """Compute the cross entropy of each pixel, (B, H, W), 0 without a class."""

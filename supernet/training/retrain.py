@@ -10,13 +10,17 @@ from typing import Any
 from torch import nn
 
 from space.utils.atomic import make_folder
-from space.utils.errors import InputError
 from supernet.evaluation import HeldOut
 from supernet.models.elastic import ElasticViT
 from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
 from supernet.training.sandwich import LabelStep, freeze
-from supernet.training.train_supernet import describe_metric, make_held_out, make_log
+from supernet.training.train_supernet import (
+    check_head,
+    describe_metric,
+    make_held_out,
+    make_log,
+)
 from supernet.training.trainer import Trainer
 
 
@@ -56,11 +60,7 @@ def retrain(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """
     settings = recipe or RetrainRecipe()
-    if not task.fits(subnet):
-        raise InputError(
-            f"the subnet's head has {subnet.num_classes} outputs, {task.needs}; "
-            "call subnet.reset_classifier first"
-        )
+    check_head(task, subnet, "subnet", "call task.reset_head(subnet, seed) first")
     labels = LabelStep(subnet, task, settings, freeze(teacher))
     held_out_images = make_held_out(held_out, task, subnet, settings.amp)
     path = None if folder is None else make_folder(Path(folder))

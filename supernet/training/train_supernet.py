@@ -16,13 +16,15 @@ from space.arch import Arch
 from space.operators.registry import operators
 from space.space import SearchSpace
 from space.utils.atomic import make_folder
-from space.utils.errors import InputError
+from space.utils.errors import InputError, shown
 from supernet.data.loaders import Batch, all_batches
 from supernet.evaluation import HeldOut
+from supernet.models.elastic import ElasticViT
 from supernet.models.supernet import Supernet
 from supernet.operators.registry import token_operator
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
+from supernet.tasks.heads import TaskHead
 from supernet.training.log import TrainingLog
 from supernet.training.recipe import SupernetRecipe
 from supernet.training.sandwich import Sandwich, draw_archs, freeze
@@ -66,11 +68,7 @@ def train_supernet(
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same call resumes from the last checkpoint.
     """
     recipe = recipe or SupernetRecipe()
-    if not task.fits(supernet):
-        raise InputError(
-            f"the supernet's head has {supernet.num_classes} outputs, {task.needs}; "
-            "reset the head before the supernet is built"
-        )
+    check_head(task, supernet, "supernet", "reset the head before the supernet is built")
     sandwich = Sandwich(supernet, task, recipe, freeze(teacher))
     held_out = make_held_out(held_out, task, supernet, recipe.amp)
     path = None if folder is None else make_folder(Path(folder))
@@ -92,6 +90,25 @@ def train_supernet(
         trainer.log.print_lines(f"updates of each learned module: {counts}")
     supernet.load_state_dict(trained.state_dict())
     return supernet.eval()
+
+
+def check_head(task: Task, model: ElasticViT, name: str, remedy: str) -> None:
+    """Refuse a model whose head is not one of the task.
+
+    Args:
+        task: The task.
+        model: A supernet or a subnet.
+        name: What the model is, for the error.
+        remedy: What the caller can do.
+
+    Raises:
+        InputError: The head does not fit.
+    """
+    if not task.fits(model):
+        head, has = model.head, f"{model.num_classes} outputs"
+        if isinstance(head, TaskHead):
+            has = f"{head.outputs} outputs and the options {shown(head.options.to_dict())}"
+        raise InputError(f"the {name}'s head has {has}, {task.needs}; {remedy}")
 
 
 def make_held_out(

@@ -1,4 +1,4 @@
-"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS [loud]].
+"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS] [loud] [depth].
 
 Alone it is given the batches of `SHARES` processes, joined. Leaves gradients of the first step, the
 weights at the end, and their average, in FOLDER.
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from dense_toys import dense_supernet, dense_task, depth_maps
 from training_toys import toy_supernet, toy_task
 
 from supernet.data.loaders import Batch, ShuffledBatches
@@ -30,11 +31,12 @@ RECIPE = {
 
 
 class Made(ShuffledBatches):
-    """Images and mixed labels that are a function of (epoch, step, share)."""
+    """Images and targets that are a function of (epoch, step, share): mixed labels, or maps."""
 
-    def __init__(self, shares, dtype):
+    def __init__(self, shares, dtype, maps):
         self.shares = shares
         self.dtype = dtype
+        self.maps = maps
         self.steps = STEPS * ACCUMULATE
 
     def epoch(self, epoch, first=0):
@@ -43,9 +45,13 @@ class Made(ShuffledBatches):
             yield Batch(*map(torch.cat, parts))
 
     def part(self, epoch, step, share):
-        rng = torch.Generator().manual_seed(1000 * epoch + 10 * step + share)
-        images = torch.randn(SIZE, 3, 16, 16, generator=rng, dtype=self.dtype)
+        seed = 1000 * epoch + 10 * step + share
+        rng = torch.Generator().manual_seed(seed)
+        size = (16, 24 if self.maps else 16)
+        images = torch.randn(SIZE, 3, *size, generator=rng, dtype=self.dtype)
         targets = torch.randn(SIZE, 10, generator=rng, dtype=self.dtype).softmax(-1)
+        if self.maps:
+            targets = depth_maps(SIZE, seed=seed).to(self.dtype)
         # In some steps one share has no image that selectors learn from, in some none has.
         draws = torch.rand(SIZE, generator=rng)
         return images, targets, draws + (step % 5 == share) + (step % 7 == 3)
@@ -53,7 +59,8 @@ class Made(ShuffledBatches):
 
 def main():
     rank, count, dtype, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
-    epochs = int(sys.argv[5]) if len(sys.argv) > 5 else 2
+    words = sys.argv[5:]
+    epochs, maps = int(next(filter(str.isdigit, words), 2)), "depth" in words
     dtype = getattr(torch, dtype)
     torch.set_num_threads(1)
     if count > 1:
@@ -70,22 +77,23 @@ def main():
         return clip(groups, most)
 
     trainer.clip_gradients = noting
-    supernet = toy_supernet()
+    supernet = dense_supernet("depth") if maps else toy_supernet()
     if rank:
         # Others begin with the weights of the first, whatever their own are.
-        torch.nn.init.zeros_(supernet.head.weight)
+        for parameter in supernet.head.parameters():
+            torch.nn.init.zeros_(parameter)
     supernet = supernet.to(dtype)
     recipe = SupernetRecipe(epochs=epochs, **RECIPE)
-    batches = Made(shares, dtype)
+    batches = Made(shares, dtype, maps)
     kept = folder / "training"
     trained = train_supernet(
         supernet,
         batches,
-        task=toy_task(),
+        task=dense_task("depth") if maps else toy_task(),
         recipe=recipe,
         folder=kept,
         seed=4,
-        quiet="loud" not in sys.argv,
+        quiet="loud" not in words,
     )
     torch.save({"gradients": seen, "weights": trained.state_dict()}, folder / f"{rank}-{count}.pt")
     print(json.dumps({"rank": Processes.current().rank}))

@@ -72,8 +72,43 @@ def test_float32_gradients_are_those_of_the_joined_batch(tmp_path):
         assert furthest(each["gradients"], alone["gradients"]) < 1e-4
 
 
-def test_when_a_process_dies_the_other_ends_soon_and_says_so(tmp_path):
-    first, second = start(tmp_path, 2, "float64", 500)
+@pytest.fixture(scope="module")
+def depth(tmp_path_factory):
+    """A supernet whose head has batch norm, over the images of all processes."""
+    folder = tmp_path_factory.mktemp("depth")
+    return trained(folder / "one", 1, "float64", "depth"), trained(
+        folder / "two", 2, "float64", "depth"
+    )
+
+
+def test_dense_gradients_are_those_of_the_joined_batch(depth):
+    (alone,), both = depth
+    names = {name.split(".")[0] for name in alone["gradients"]}
+    assert {"selectors", "blocks", "head", "pools"} <= names
+    for each in both:
+        assert furthest(each["gradients"], alone["gradients"]) < 1e-10
+
+
+def test_dense_weights_and_running_statistics_are_those_of_one_process(depth):
+    (alone,), both = depth
+    counted = [name for name in alone["weights"] if name.endswith("num_batches_tracked")]
+    statistics = [name for name in alone["weights"] if ".running_" in name]
+    assert len(counted) == 1
+    assert len(statistics) == 2
+    for each in both:
+        count = each["weights"].pop(counted[0])
+        assert torch.equal(count, alone["weights"][counted[0]])
+        assert count > 40  # each arch of each step and batch
+        rest = {name: alone["weights"][name] for name in each["weights"]}
+        assert furthest(each["weights"], rest) < 1e-8
+    first, second = (each["weights"] for each in both)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("task", ["labels", "depth"])
+def test_when_a_process_dies_the_other_ends_soon_and_says_so(tmp_path, task):
+    """Also in the middle of a batch norm, forwards or backwards."""
+    first, second = start(tmp_path, 2, "float64", 500, task)
     checkpoint = tmp_path / "training" / "checkpoint.pt"
     deadline = time.monotonic() + 120
     while not checkpoint.exists():

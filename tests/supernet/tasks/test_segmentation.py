@@ -1,0 +1,185 @@
+"""Segmentation: its loss and its metrics, judged by torch and by torchmetrics."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from dense_toys import CLASSES, dense_task, label_maps
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+from space import InputError
+from supernet.evaluation import HeldOut
+from supernet.tasks.segmentation import VOID
+
+COUNT = 6
+
+
+def task(classes=CLASSES, head=(), ignore=VOID, **dataset):
+    section = {"name": "segmentation", "classes": classes, "head": dict(head), "ignore": ignore}
+    return dense_task(section, **dataset)
+
+
+def logits(size=(16, 24), count=COUNT, seed=3, classes=CLASSES):
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randn(count, classes, *size, generator=rng, dtype=torch.float64)
+
+
+def resized(output, size):
+    return F.interpolate(output, size, mode="bilinear", align_corners=False)
+
+
+def measured(chosen, output, targets, reference=None):
+    statistics = chosen.statistics(output, targets, reference)
+    return statistics, chosen.reduce({name: each.numpy() for name, each in statistics.items()})
+
+
+@pytest.mark.parametrize("size", [(16, 24), (32, 48), (9, 7)])
+def test_metrics_are_those_of_torchmetrics(size):
+    output, targets = logits(), label_maps(COUNT, size)
+    _, found = measured(task(), output, targets)
+    predicted = resized(output, size).argmax(1)
+    jaccard = MulticlassJaccardIndex(CLASSES, ignore_index=VOID, validate_args=False)
+    assert found["miou"] == pytest.approx(float(jaccard(predicted, targets.long())), rel=1e-6)
+    accuracies, entropies = [], []
+    for i in range(COUNT):
+        accuracy = MulticlassAccuracy(CLASSES, average="micro", ignore_index=VOID)
+        accuracies.append(float(accuracy(predicted[i], targets[i].long())))
+        larger = resized(output[i : i + 1], size)
+        truth = targets[i : i + 1].long()
+        entropies.append(F.cross_entropy(larger, truth, ignore_index=VOID).item())
+    assert found["pixel_accuracy"] == pytest.approx(np.mean(accuracies), rel=1e-6)
+    assert found["cross_entropy"] == pytest.approx(np.mean(entropies), rel=1e-9)
+
+
+def test_classes_that_never_occur_do_not_count():
+    output, targets = logits(classes=8), label_maps(COUNT)
+    output[:, 6:] = -50
+    statistics, found = measured(task(8), output, targets)
+    assert (statistics["union"].sum(dim=0) > 0).tolist() == [True] * 6 + [False] * 2
+    jaccard = MulticlassJaccardIndex(8, ignore_index=VOID, validate_args=False)
+    predicted = resized(output, targets.shape[1:]).argmax(1)
+    assert found["miou"] == pytest.approx(float(jaccard(predicted, targets.long())), rel=1e-6)
+    # Class 5 is predicted and never there: its IoU of 0 counts.
+    assert statistics["intersection"].sum(dim=0)[5] == 0
+
+
+def test_a_perfect_network():
+    targets = label_maps(COUNT)
+    exact = 9 * F.one_hot(targets.long().clamp(max=CLASSES - 1), CLASSES).movedim(-1, 1).double()
+    statistics, found = measured(task(), exact, targets, exact)
+    assert (found["miou"], found["pixel_accuracy"], found["kl"]) == (1, 1, 0)
+    assert found["cross_entropy"] == pytest.approx(math.log(1 + 4 * math.exp(-9)))
+    assert statistics["pixels"].tolist() == (targets != VOID).sum(dim=(1, 2)).tolist()
+
+
+def test_the_loss_is_cross_entropy_over_the_pixels_of_each_image():
+    output, targets = logits(), label_maps(COUNT)
+    expected = [
+        F.cross_entropy(resized(o[None], targets.shape[1:]), t[None].long(), ignore_index=VOID)
+        for o, t in zip(output, targets, strict=True)
+    ]
+    torch.testing.assert_close(task().loss(output, targets), torch.stack(expected).mean())
+    assert task().loss(output.half(), targets).dtype == torch.float32
+
+
+def test_distillation_is_the_divergence_of_each_pixel():
+    output, teacher = logits(), logits(seed=4)
+    p, q = (each.movedim(1, -1).flatten(0, -2) for each in (teacher, output))
+    expected = F.kl_div(q.log_softmax(1), p.softmax(1), reduction="batchmean")
+    torch.testing.assert_close(task().distillation(output, teacher), expected)
+    _, found = measured(task(), output, label_maps(COUNT), teacher)
+    assert found["kl"] == pytest.approx(expected.item(), rel=1e-9)
+    assert "kl" not in measured(task(), output, label_maps(COUNT))[1]
+
+
+def test_images_without_a_class_neither_count_nor_teach():
+    output, targets = logits().requires_grad_(), label_maps(COUNT)
+    targets[1] = VOID
+    task().loss(output, targets).backward()
+    assert output.grad.isfinite().all()
+    assert not output.grad[1].any()
+    assert output.grad[0].any()
+    others = [0, 2, 3, 4, 5]
+    with torch.no_grad():
+        statistics, found = measured(task(), output, targets)
+        _, rest = measured(task(), output[others], targets[others])
+    assert statistics["pixels"][1] == 0
+    assert found == pytest.approx(rest, rel=1e-12)
+    nothing = {name: each[[1]].numpy() for name, each in statistics.items()}
+    with pytest.raises(InputError, match=r"^segmentation: no pixel of the 1 images has a target"):
+        task().reduce(nothing)
+
+
+def test_a_network_that_says_nan_has_no_metrics():
+    output, targets = logits(), label_maps(COUNT)
+    output[2] = torch.nan
+    statistics, found = measured(task(), output, targets)
+    assert statistics["pixel_accuracy"].isnan().tolist() == [i == 2 for i in range(COUNT)]
+    assert all(map(math.isnan, found.values()))
+
+
+def test_metrics_do_not_depend_on_the_batches_or_sizes_of_maps():
+    outputs = [logits(count=2, seed=k) for k in range(3)]
+    maps = [label_maps(2, size, k) for k, size in enumerate([(32, 48), (40, 30), (8, 9)])]
+    held_out = HeldOut(zip(outputs, maps, strict=True), task(), torch.device("cpu"))
+    found = held_out.measure(lambda images: images)
+    parts = [task().statistics(*pair) for pair in zip(outputs, maps, strict=True)]
+    intersection, union = (
+        torch.cat([part[key] for part in parts]).sum(dim=0) for key in ("intersection", "union")
+    )
+    assert found["miou"] == pytest.approx((intersection / union).mean().item(), rel=1e-6)
+
+
+def test_targets_that_are_not_one_map_for_an_image_are_refused():
+    for call in (task().loss, task().statistics):
+        with pytest.raises(InputError, match=r"targets must be maps \(B, H, W\), got the shape"):
+            call(logits(), torch.zeros(COUNT, 1, 16, 24, dtype=torch.uint8))
+
+
+def test_files_are_read_as_classes():
+    labels = np.array([[0, 1, 4], [5, 9, 255]], dtype=np.int32)
+    assert task(10).decode(labels).tolist() == [[0, 1, 4], [5, 9, VOID]]
+    assert task(10).decode(labels).dtype == np.uint8
+    assert task(10, ignore=9).decode(labels[:, :2]).tolist() == [[0, 1], [5, VOID]]
+    assert task(5, remap={5: 0, 9: 255}).decode(labels).tolist() == [[0, 1, 4], [0, VOID, VOID]]
+    # As in ADE20K: 0 is no class, and what is ignored stays so.
+    shifted = task(9, reduce_zero_label=True).decode(labels)
+    assert shifted.tolist() == [[VOID, 0, 3], [4, 8, VOID]]
+    # Labels are swapped at once, not one after the other.
+    swapped = task(2, remap={0: 1, 1: 0}).decode(labels[:1, :2])
+    assert swapped.tolist() == [[1, 0]]
+    for values, classes, reason in (
+        (labels, 9, r"has the label 9, beyond the 9 classes \(0 to 8\); see task.classes"),
+        (labels.astype(float), 10, "holds float64, not integers"),
+        (np.full((2, 2), 255), 10, "has no pixel of a class: all are ignored"),
+        (np.array([[-1, 2]]), 10, "has the label -1, beyond the 10 classes"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            task(classes).decode(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"classes": 1}, "^task.classes: must be an integer of 2 to 255, got 1$"),
+        ({"classes": 256}, "^task.classes: must be an integer of 2 to 255, got 256$"),
+        ({"classes": ["wall", 3]}, r"^task.classes\[1\]: must be text, got 3$"),
+        ({"classes": ["wall"]}, "^task.classes: must be 2 to 255 names, got 1$"),
+        ({"classes": ["x"] * 256}, "^task.classes: must be 2 to 255 names, got 256$"),
+        ({"ignore": -1}, "^task.ignore: must be an integer of at least 0, got -1$"),
+    ],
+    ids=str,
+)
+def test_options_that_are_refused(values, reason):
+    with pytest.raises(InputError, match=reason):
+        task(**values)
+
+
+def test_classes_are_named_or_numbered():
+    assert task(3).classes == ("0", "1", "2")
+    assert task(["wall", "door"]).classes == ("wall", "door")
+    assert task(["wall", "door"]).contents == "2 classes"
+    with pytest.raises(InputError, match=r"^task: missing 'classes'$"):
+        dense_task({"name": "segmentation"})
