@@ -79,15 +79,17 @@ class RunContext:
     def task(self) -> Task:
         """The task of the networks."""
         config, name = self.config, self.config.task_name
-        section = Reader({"name": name, **config.task}, ("task",))
-        task = task_class(name).from_config(section, self._sources[0].classes, config.data)
+        section, kind = Reader({"name": name, **config.task}, ("task",)), task_class(name)
+        classes = () if kind.dense else self._sources[0].classes
+        task = kind.from_config(section, classes, config.data)
         task.check_batch(config.data.batch)
         return task
 
     @cached_property
     def space(self) -> SearchSpace:
         """The search space."""
-        return SearchSpace.from_dict(self.config.space, backbone_shape(self._loaded.backbone))
+        shape = backbone_shape(self._loaded.backbone)
+        return SearchSpace.from_dict(self.config.space, shape, self.task.rules)
 
     @cached_property
     def data(self) -> Data:

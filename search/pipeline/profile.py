@@ -33,6 +33,7 @@ from space.utils.atomic import make_folder
 from space.utils.errors import InputError, check_name, naming
 from supernet.backbones.vit import backbone_shape, create_backbone
 from supernet.models.supernet import Supernet
+from supernet.tasks.registry import task_class
 
 HELD_OUT = 40
 
@@ -125,11 +126,16 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
 def _make_supernet(run: RunContext) -> Supernet:
     """Make the config's supernet without trained weights, with a head for its data if available."""
     model, args = run.config.backbone.model, dict(run.config.backbone.args)
-    # Without the data, the head of timm is timed: its share of the time is negligible.
-    with suppress(InputError):
-        args.setdefault("num_classes", run.task.outputs)
+    task = task_class(run.config.task_name)
+    if not task.dense:
+        # Without the data, the head of timm is timed: its share of the time is negligible.
+        with suppress(InputError):
+            args.setdefault("num_classes", run.task.outputs)
     backbone = create_backbone(model, args)
-    return Supernet(backbone, SearchSpace.from_dict(run.config.space, backbone_shape(backbone)))
+    if task.dense:
+        run.task.reset_head(backbone, run.config.seed)
+    shape = backbone_shape(backbone)
+    return Supernet(backbone, SearchSpace.from_dict(run.config.space, shape, task.rules))
 
 
 def make_table(

@@ -73,7 +73,9 @@ class CarriedEvaluator:
         device = find_device(config.device)
         unloaded = replace(config.backbone, checkpoint=None, pretrained=False)
         backbone = load_backbone(unloaded, self.task, config.seed).backbone
-        supernet = Supernet(backbone, SearchSpace.from_dict(config.space, backbone_shape(backbone)))
+        shape = backbone_shape(backbone)
+        space = SearchSpace.from_dict(config.space, shape, self.task.rules)
+        supernet = Supernet(backbone, space)
         weights = {name: shared(array) for name, array in self.weights.items()}
         # Without copies: the workers of a node share the memory of weights and images.
         supernet.load_state_dict(weights, assign=True)

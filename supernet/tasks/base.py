@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from space.rules import NO_RULES, Rules
 from space.utils.reader import Reader
 from supernet.config import AugmentConfig, DataConfig
 from supernet.tasks.registry import Direction, Metric, directions, task_class, task_entry
@@ -30,6 +31,7 @@ class Task(ABC):
         dense: Whether targets are maps of the size of the image; else each is a plain value.
         uses_reference: Whether a metric compares with the full network.
         data_keys: Keys of the section `data.dataset` that tell what the values of its maps mean.
+        rules: What every arch of a space must keep for it.
         classes: Class names, for tasks with classes.
     """
 
@@ -37,6 +39,7 @@ class Task(ABC):
     dense: ClassVar[bool] = False
     uses_reference: ClassVar[bool] = True
     data_keys: ClassVar[tuple[str, ...]] = ()
+    rules: ClassVar[Rules] = NO_RULES
     classes: Sequence[str] = ()
 
     @classmethod

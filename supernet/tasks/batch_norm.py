@@ -47,3 +47,10 @@ def synchronise(module: nn.Module) -> None:
     for each in module.modules():
         if type(each) is nn.BatchNorm2d:
             each.__class__ = BatchNorm
+
+
+def remove_batch_norm(module: nn.Module) -> None:
+    """Remove the batch norms inside a module; its convolutions before them have no bias."""
+    names = [name for name, each in module.named_modules() if type(each) is nn.BatchNorm2d]
+    for name in names:
+        module.set_submodule(name, nn.Identity())

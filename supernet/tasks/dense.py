@@ -14,6 +14,7 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
+from space.rules import Rules
 from space.utils.errors import InputError
 from supernet.backbones.dense_head import set_head
 from supernet.config import AugmentConfig
@@ -41,6 +42,7 @@ class DenseTask(Task):
     """
 
     dense: ClassVar[bool] = True
+    rules: ClassVar[Rules] = Rules(keep_2d=True)
     is_distance: ClassVar[bool] = False
     stretch: ClassVar[float] = 1.0
     void: ClassVar[float] = 0.0

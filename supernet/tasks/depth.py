@@ -62,6 +62,7 @@ class Depth(DenseTask):
     name: ClassVar[str] = "depth"
     data_keys: ClassVar[tuple[str, ...]] = ("scale", "invalid")
     is_distance: ClassVar[bool] = True
+    uses_reference: ClassVar[bool] = False
 
     head: HeadOptions = field(default_factory=HeadOptions)
     max_depth: float = 10.0

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from space.utils.errors import InputError
 from space.utils.reader import Reader
 from supernet.backbones.dense_head import LOGITS, DenseHead, Features
-from supernet.tasks.batch_norm import BatchNorm, synchronise
+from supernet.tasks.batch_norm import BatchNorm, remove_batch_norm, synchronise
 
 # Of DPT, at the grid of a ViT-S about a sixth of the backbone's MACs; its own default, 256 to 1,024
 # channels, costs more than the whole ViT-S.
@@ -39,7 +39,8 @@ class HeadOptions:
         name: Name of the head in `HEADS`.
         blocks: The blocks that it reads, up to the last one; None for four, evenly spaced.
         cls: Whether the class token is joined to each patch token, where there is one.
-        batch_norm: Whether a linear head begins with batch norm.
+        batch_norm: Whether a linear head begins with batch norm, and DPT's layers have it. A
+            supernet's archs share its statistics, and small batches are too few for it.
         channels: Channels of DPT's four levels.
         fusion: Channels of DPT's fused map.
     """
@@ -47,7 +48,7 @@ class HeadOptions:
     name: str = "linear"
     blocks: tuple[int, ...] | None = None
     cls: bool = True
-    batch_norm: bool = True
+    batch_norm: bool = False
     channels: tuple[int, ...] = DPT_CHANNELS
     fusion: int = DPT_FUSION
 
@@ -58,12 +59,12 @@ class HeadOptions:
         Raises:
             InputError: A value is invalid, or DPT's package is missing.
         """
-        defaults = {"blocks": None, "cls": True, "batch_norm": True}
+        defaults = {"blocks": None, "cls": True, "batch_norm": False}
         dpt = {"channels": DPT_CHANNELS, "fusion": DPT_FUSION}
         keys = section.mapping(name="linear", **defaults, **dpt)
         name = keys["name"].choice(tuple(HEADS))
-        for key in dpt if name == "linear" else ("batch_norm",):
-            if key in section.entries():
+        for key in dpt:
+            if name == "linear" and key in section.entries():
                 raise keys[key].error(f"the head {name} has no such option")
         channels = tuple(each.integer(least=1) for each in keys["channels"].items())
         if len(channels) != len(DPT_CHANNELS):
@@ -82,10 +83,11 @@ class HeadOptions:
     def to_dict(self) -> dict[str, Any]:
         """Return the section of these options."""
         values: dict[str, Any] = {"name": self.name, "cls": self.cls}
+        values["batch_norm"] = self.batch_norm
         if self.blocks is not None:
             values["blocks"] = list(self.blocks)
         if self.name == "linear":
-            return values | {"batch_norm": self.batch_norm}
+            return values
         return values | {"channels": list(self.channels), "fusion": self.fusion}
 
     def resolve(self, backbone: VisionTransformer) -> HeadOptions:
@@ -181,7 +183,7 @@ class TaskHead(DenseHead):
 
 
 class LinearHead(TaskHead):
-    """DINOv2's linear protocol (arXiv 2304.07193): batch norm and one linear layer.
+    """DINOv2's linear protocol (arXiv 2304.07193): one linear layer, after batch norm if wanted.
 
     The features of all blocks are concatenated, each with the class token, mapped to the outputs,
     and upsampled 4 times. DINOv2 upsamples the features first, which computes the same for 16 times
@@ -232,7 +234,10 @@ class DPTHead(TaskHead):
         )
         # Without its upsampling and activation.
         self.layers = DPTSegmentationHead(options.fusion, outputs).head
-        synchronise(self)
+        if options.batch_norm:
+            synchronise(self)
+        else:
+            remove_batch_norm(self)
 
     def decode(self, features: Sequence[Features]) -> Tensor:
         """Map the features to (B, outputs, 8 h, 8 w), with odd sides of the grid rounded up."""

@@ -21,9 +21,13 @@ SPACE = {
 }
 CLASSES = 5
 SECTIONS = {
-    "depth": {"name": "depth", "head": {"blocks": [1, 3]}},
-    "depth_log": {"name": "depth", "output": "log", "head": {"cls": False, "batch_norm": False}},
-    "depth_dpt": {"name": "depth", "head": {"name": "dpt", "channels": [4, 4, 8, 8], "fusion": 8}},
+    "depth": {"name": "depth", "head": {"blocks": [1, 3], "batch_norm": True}},
+    "depth_log": {"name": "depth", "output": "log", "head": {"cls": False}},
+    "depth_dpt": {
+        "name": "depth",
+        "head": {"name": "dpt", "channels": [4, 4, 8, 8], "fusion": 8, "batch_norm": True},
+    },
+    "dpt_plain": {"name": "depth", "head": {"name": "dpt", "channels": [4, 4, 8, 8], "fusion": 8}},
     "segmentation": {"name": "segmentation", "classes": CLASSES},
 }
 
