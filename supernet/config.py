@@ -93,19 +93,18 @@ class DatasetConfig:
 class AugmentConfig:
     """The augmentation of training images, by timm, or together with their maps by torchvision.
 
-    For targets that are maps: crop_scale, hflip, rotation and color_jitter.
-
     Args:
         crop_scale: Least and greatest share of an image's area in a random resized crop.
         hflip: Probability of a horizontal flip.
         rotation: Greatest rotation either way, in degrees, for targets that are maps, such as 2.5
             for depth; null for none.
-        color_jitter: Strength of colour jitter; 0 turns it off.
-        auto_augment: timm's policy string, such as `rand-m9-mstd0.5-inc1`; null for none.
-        erasing: Probability of random erasing.
-        smoothing: Label smoothing.
-        mixup: Alpha of mixup; 0 turns it off.
-        cutmix: Alpha of CutMix; 0 turns it off.
+        color_jitter: Strength of colour jitter, of the image alone; 0 turns it off.
+        auto_augment: Classification: timm's policy string, such as `rand-m9-mstd0.5-inc1`; null
+            for none.
+        erasing: Classification: probability of random erasing.
+        smoothing: Classification: label smoothing.
+        mixup: Classification: alpha of mixup; 0 turns it off.
+        cutmix: Classification: alpha of CutMix; 0 turns it off.
         mix_prob: Probability that a batch is mixed.
         switch_prob: Probability of CutMix instead of mixup, if both are on.
     """
