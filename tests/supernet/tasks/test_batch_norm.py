@@ -88,7 +88,9 @@ def test_all_batch_norms_of_a_head_are_synchronised():
     assert type(backbone[1][0]) is BatchNorm
     assert backbone.state_dict().keys() == copied.state_dict().keys()
     for name in ("linear", "dpt"):
-        head = HeadOptions(name).make(dense_backbone(), 3)
+        head = HeadOptions(name, batch_norm=True).make(dense_backbone(), 3)
         norms = [each for each in head.modules() if isinstance(each, nn.BatchNorm2d)]
         assert norms
         assert all(type(each) is BatchNorm for each in norms)
+        without = HeadOptions(name).make(dense_backbone(), 3)
+        assert not any(isinstance(each, nn.BatchNorm2d) for each in without.modules())

@@ -158,7 +158,9 @@ def test_dpt_is_the_one_of_segmentation_models_pytorch():
     other = randomise(other).double().eval()
     backbone, images = other.encoder.model, torch.randn(2, 3, 64, 64, dtype=torch.float64)
     expected = other(images)
-    task = dense_task({"name": "segmentation", "classes": 5, "head": SMALL_DPT})
+    task = dense_task(
+        {"name": "segmentation", "classes": 5, "head": {**SMALL_DPT, "batch_norm": True}}
+    )
     task.reset_head(backbone, 0)
     head = backbone.head.eval()
     head.decoder.load_state_dict(other.decoder.state_dict())
