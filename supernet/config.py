@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 from space.utils.errors import InputError, check_one_of
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+# Whether to use bfloat16 autocast; `auto` where it is faster, see `supernet.precision`.
+Amp = Literal["auto"] | bool
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ KINDS = {
     "str": "text",
     "list[str]": "a list such as [a, b]",
     "NoneType": "null",
+    "typing.Literal['auto']": "auto",
 }
 # jsonargparse's messages.
 UNION = re.compile(r"Does not validate .* Subtypes: \[(.*?)\] Errors: .* Given value: (.*)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from supernet.evaluation import HeldOut
 from supernet.models.elastic import ElasticViT
 from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
+from supernet.training.resume import start_training
 from supernet.training.sandwich import LabelStep, freeze
 from supernet.training.train_supernet import describe_metric, make_held_out, make_log
 from supernet.training.trainer import Trainer
@@ -61,9 +63,13 @@ def retrain(
             f"the subnet's head has {subnet.num_classes} outputs, {task.needs}; "
             "call subnet.reset_classifier first"
         )
-    labels = LabelStep(subnet, task, settings, freeze(teacher))
-    held_out_images = make_held_out(held_out, task, subnet, settings.amp)
-    path = None if folder is None else make_folder(Path(folder))
+    path, frozen = None if folder is None else Path(folder), freeze(teacher)
+    start = start_training(settings.amp, subnet, path)
+    settings = replace(settings, amp=start.autocast.on)
+    labels = LabelStep(subnet, task, settings, frozen)
+    held_out_images = make_held_out(held_out, task, subnet, start.autocast.on)
+    if path is not None:
+        make_folder(path)
     trainer = Trainer(
         subnet,
         train,
@@ -72,7 +78,7 @@ def retrain(
         step=lambda batch, _epoch, _step, scale: labels.learn_labels(batch, "subnet", scale)[1],
         evaluate=partial(_evaluate, held_out_images),
         log=make_log(task, path, title, describe_metric(task, held_out_images), quiet),
-        folder=path,
+        start=start,
         seed=seed,
     )
     subnet.load_state_dict(trainer.fit().state_dict())

@@ -1,4 +1,4 @@
-"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS [loud]].
+"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS [loud | amp]].
 
 Alone it is given the batches of `SHARES` processes, joined. Leaves gradients of the first step, the
 weights at the end, and their average, in FOLDER.
@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from training_toys import toy_supernet, toy_task
 
+from supernet import precision
 from supernet.data.loaders import Batch, ShuffledBatches
 from supernet.process_group import Processes
 from supernet.training import trainer
@@ -75,6 +76,9 @@ def main():
         # Others begin with the weights of the first, whatever their own are.
         torch.nn.init.zeros_(supernet.head.weight)
     supernet = supernet.to(dtype)
+    # Each process for itself would decide otherwise: that of the main one counts for all.
+    precision.fast_devices = lambda: frozenset() if rank else frozenset({"cpu"})
+    precision.LEAST_WIDTH = 1 if "amp" in sys.argv else 1 << 20
     recipe = SupernetRecipe(epochs=epochs, **RECIPE)
     batches = Made(shares, dtype)
     kept = folder / "training"

@@ -72,6 +72,18 @@ def test_float32_gradients_are_those_of_the_joined_batch(tmp_path):
         assert furthest(each["gradients"], alone["gradients"]) < 1e-4
 
 
+def test_under_autocast_they_are_to_the_rounding_of_bfloat16(tmp_path):
+    (alone,) = trained(tmp_path / "one", 1, "float32", 1, "amp")
+    (exact,) = trained(tmp_path / "exact", 1, "float32", 1)
+    assert furthest(alone["gradients"], exact["gradients"]) > 1e-4
+    both = trained(tmp_path / "two", 2, "float32", 1, "amp")
+    for each in both:
+        # The gradient of a batch is rounded as a whole, or in halves that are summed in float32.
+        assert furthest(each["gradients"], alone["gradients"]) < 0.02
+    first, second = (each["weights"] for each in both)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 def test_when_a_process_dies_the_other_ends_soon_and_says_so(tmp_path):
     first, second = start(tmp_path, 2, "float64", 500)
     checkpoint = tmp_path / "training" / "checkpoint.pt"
