@@ -26,7 +26,7 @@ from space import SearchSpace
 from supernet import Supernet, backbone_shape
 from supernet.backbones.load import load_backbone
 from supernet.data.loaders import Batch
-from supernet.precision import autocast
+from supernet.precision import autocast, decide_autocast
 from supernet.tasks.classification import Classification
 from supernet.training.sandwich import Sandwich, draw_archs
 
@@ -46,11 +46,12 @@ def main(argv: list[str] | None = None) -> None:
     images = torch.rand(args.batch, 3, *plain.patch_embed.img_size, device=device)
     targets = torch.arange(args.batch, device=device) % classes
     batch = Batch(images, targets, torch.arange(args.batch) / args.batch)
+    on = decide_autocast(recipe.amp, device, supernet.shape.width).on
     sandwich = Sandwich(supernet, task, recipe)
 
     def run_alone(model, *arch) -> None:
         """Run one forward and backward pass."""
-        with autocast(device, recipe.amp):
+        with autocast(device, on):
             loss = task.loss(model(images, *arch), targets)
         loss.backward()
 

@@ -21,6 +21,7 @@ from search.study.origin import Origin, describe_origin
 from search.study.samplers import DEFAULT as DEFAULT_SAMPLER
 from search.study.samplers import SamplerChoice, parse_sampler
 from search.study.search import Search
+from search.study.search_file import read_origin
 from search.study.session import OnProgress, open_search
 from search.study.status import reporting_status
 from search.utils.resources import Workers
@@ -92,7 +93,9 @@ def run_search(
     problem = _problem(problem, supernet, space, (objectives, budget, directions), options)
     known = describe_origin(origin, metric if supernet else evaluate or make_evaluate)
     if supernet is not None:
-        evaluate = judge = _on_supernet(supernet, loader, metric, task, evaluate or make_evaluate)
+        stored = read_origin(map(Path, [*([folder] if folder else []), *options.reuse]))
+        other = evaluate or make_evaluate
+        evaluate = judge = _on_supernet(supernet, loader, metric, task, other=other, stored=stored)
         known |= judge.origin() if folder else {}  # origins of results in memory are never compared
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
     search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
@@ -191,7 +194,9 @@ def _on_supernet(
     loader: Iterable[Any] | None,
     metric: MetricFunction | None,
     task: Task | None,
+    *,
     other: object,
+    stored: Mapping[str, Any] | None,
 ) -> SupernetEvaluator:
     # A search over a callable does not need torch.
     from search.evaluators.supernet import loader_evaluator  # noqa: PLC0415
@@ -200,7 +205,7 @@ def _on_supernet(
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
     if not isinstance(loader, Iterable):
         raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
-    return loader_evaluator(supernet, loader, metric, task)
+    return loader_evaluator(supernet, loader, metric, task, stored)
 
 
 def _make_factory(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:

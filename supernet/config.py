@@ -13,6 +13,8 @@ MAX_ROTATION = 180
 MAP_VALUES = ("scale", "invalid", "remap", "reduce_zero_label")
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
+# Whether to use bfloat16 autocast; `auto` where it is faster, see `supernet.precision`.
+Amp = Literal["auto"] | bool
 
 
 @dataclass(frozen=True)

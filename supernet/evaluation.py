@@ -36,11 +36,11 @@ class HeldOut:
         batches: Batches (images, targets, ...) of a split.
         task: The task, which has the metrics.
         device: Device of images and networks.
-        amp: Whether to use bfloat16 autocast on GPUs.
+        amp: Whether networks run under bfloat16 autocast.
     """
 
     def __init__(
-        self, batches: Iterable[Any], task: Task, device: torch.device, amp: bool = True
+        self, batches: Iterable[Any], task: Task, device: torch.device, amp: bool = False
     ) -> None:
         self.task = task
         self.device = device

@@ -78,7 +78,7 @@ def parse_words(command: Command, words: Sequence[str]) -> Arguments:
             limit = len(rest) if _is_container(list, kind) else 1
             values = list(takewhile(lambda each: not each.startswith("--"), rest[:limit]))
             del rest[: len(values)]
-        if not values and kind is not bool:
+        if not values and bool not in (kind, *get_args(kind)):
             raise InputError(f"--{name}: a value is missing")
         value_to_parse = _prepare_value(name, values, kind)
         if name in own_types:

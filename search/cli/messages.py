@@ -22,6 +22,7 @@ KINDS = {
     "list[str]": "a list such as [a, b]",
     "dict[int, int]": "a mapping of whole numbers such as {0: 255}",
     "NoneType": "null",
+    "typing.Literal['auto']": "auto",
 }
 # jsonargparse's messages.
 UNION = re.compile(r"Does not validate .* Subtypes: \[(.*?)\] Errors: .* Given value: (.*)")

@@ -22,6 +22,7 @@ from search.pipeline.run_folder import (
     is_stored_config,
     read_file_values,
     replace_values,
+    section,
 )
 from search.utils.plain_values import Keys
 from space.utils.errors import InputError, naming, near, shown
@@ -39,7 +40,7 @@ EPILOG = (
     "Every value of the config is also an option, such as --supernet.epochs 50; "
     "tokennas run --help lists them all. An option stays in effect for later commands of the run, "
     "until another option or an edit of the config changes the value; with --search.name, for that "
-    "search alone. Device, workers, Ray and formats apply to one command."
+    "search alone. Device, amp, workers, Ray and formats apply to one command."
 )
 
 
@@ -90,7 +91,7 @@ def parse_call(argv: Sequence[str]) -> Call:
     data = document.data
     if not isinstance(data, dict):
         raise document.error((), "a config must be a mapping of sections")
-    _drop_racing(arguments.file, data)
+    _drop_stored(arguments.file, data)
     options, config = _parse(command, arguments, data, document)
     taken: dict[Keys, Any] = {}
     if command.needs_torch:
@@ -105,11 +106,20 @@ def parse_call(argv: Sequence[str]) -> Call:
     return Call(command, config, arguments.file, options, taken)
 
 
-def _drop_racing(file: Path, data: dict[str, Any]) -> None:
-    """Drop `search.racing` from a config's data, which earlier versions stored."""
+def _drop_stored(file: Path, data: dict[str, Any]) -> None:
+    """Drop values from a config's data that earlier versions stored.
+
+    These are `search.racing`, and `amp` where the original file has none: their `true` was for GPUs
+    alone.
+    """
     search = data.get("search")
     if isinstance(search, dict) and (is_stored_config(file) or search.get("racing") is None):
         search.pop("racing", None)
+    if is_stored_config(file):
+        original = read_file_values(file, data)
+        for name in ("supernet", "retrain"):
+            if "amp" not in section(original, name):
+                section(data, name).pop("amp", None)
 
 
 def _parse(

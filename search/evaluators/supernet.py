@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from search.evaluators.precision import decide_precision
 from search.problem.paired_error import GroupedMetrics
 from space.arch import Arch
 from space.utils.errors import InputError
+from supernet.config import Amp
 from supernet.data.loaders import all_batches
 from supernet.evaluation import HeldOut
 from supernet.models.prefixes import PrefixEvaluator
@@ -35,13 +38,18 @@ class SupernetEvaluator:
         held_out: Held-out images.
         metric: Function of the logits and targets of all images that gives metrics by name; None
             for the task's metrics, with `kl` to the full network.
+        precision: Entry of the origin, see `decide_precision`.
 
     Raises:
         InputError: A weight of the supernet is not finite.
     """
 
     def __init__(
-        self, supernet: Supernet, held_out: HeldOut, metric: MetricFunction | None = None
+        self,
+        supernet: Supernet,
+        held_out: HeldOut,
+        metric: MetricFunction | None = None,
+        precision: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         name = first_not_finite(supernet)
         if name is not None:
@@ -51,6 +59,7 @@ class SupernetEvaluator:
         self.supernet = supernet.eval()
         self.held_out = held_out
         self.metric = metric
+        self._precision = precision
         # After the images, since the cache may take a share of the memory that they leave.
         self.prefixes = PrefixEvaluator(supernet)
         if metric is None and held_out.task.uses_reference:
@@ -80,7 +89,7 @@ class SupernetEvaluator:
         task = self.held_out.task
         if task.name != DEFAULT_TASK:  # whose folders had no such entry before there were others
             hashes["task"] = _digest(repr((task.name, task.identity())).encode())
-        return hashes
+        return hashes | dict(self._precision)
 
 
 def loader_evaluator(
@@ -88,6 +97,7 @@ def loader_evaluator(
     loader: Iterable[Any],
     metric: MetricFunction | None = None,
     task: Task | None = None,
+    stored: Mapping[str, Any] | None = None,
 ) -> SupernetEvaluator:
     """Make an evaluator on a user's loader.
 
@@ -96,13 +106,16 @@ def loader_evaluator(
         loader: Batches of (images, targets), read once.
         metric: Metrics by name from outputs and targets; None for those of the task.
         task: The task; None for classification.
+        stored: Origin of stored evaluations to go on from; None where there are none.
     """
     if task is None:
         task = Classification([str(label) for label in range(supernet.num_classes)])
     device = next(supernet.parameters()).device
     # A user's metric gets the supernet's own logits, without mixed precision.
-    held_out = HeldOut(all_batches(loader, "loader"), task, device, amp=metric is None)
-    return SupernetEvaluator(supernet, held_out, metric)
+    amp: Amp = "auto" if metric is None else False
+    precision = decide_precision(amp, device, supernet.shape.width, stored)
+    held_out = HeldOut(all_batches(loader, "loader"), task, device, precision.on(device))
+    return SupernetEvaluator(supernet, held_out, metric, precision.origin)
 
 
 def hash_weights(model: nn.Module) -> str:

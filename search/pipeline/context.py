@@ -15,7 +15,7 @@ from rich.progress import track
 
 from search.latency.costs import make_problem
 from search.latency.table import LatencyTable
-from search.pipeline.config import Config, SupernetConfig
+from search.pipeline.config import Config, RetrainConfig, SupernetConfig
 from search.pipeline.latencies import choose_tables
 from search.pipeline.run_folder import SPLIT, RunFolder
 from search.problem.problem import Problem
@@ -25,15 +25,18 @@ from space.utils.errors import InputError
 from space.utils.reader import Reader
 from supernet.backbones.load import Loaded, load_backbone
 from supernet.backbones.vit import backbone_shape
+from supernet.config import Amp
 from supernet.data.image_check import check_images
 from supernet.data.source import Source
 from supernet.data.sources import open_sources
 from supernet.data.splits import Data, open_data
 from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
+from supernet.precision import decide_autocast, fast_devices
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
 from supernet.tasks.registry import task_class
+from supernet.training.checkpoint import CHECKPOINT
 from supernet.weights import load_weights
 
 WEIGHTS = "supernet.safetensors"
@@ -51,18 +54,28 @@ class RunContext:
         config: The run's config.
         file: The config's file; None where it has none.
         quiet: Whether the stages' messages are dropped; by default they go to standard output.
+        fast: `fast_devices` of the machine that decides on autocast; None for this one.
     """
 
-    def __init__(self, config: Config, file: Path | None, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        file: Path | None,
+        quiet: bool = False,
+        fast: frozenset[str] | None = None,
+    ) -> None:
         self.config = config
         self.file = file
+        self._fast = fast
         self.folder = RunFolder(config, file)
         self.console = Console(quiet=True) if quiet else new_console()
         self._is_trained = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Open objects are not pickled: another process opens its own, and is quiet.
-        return RunContext, (self.config, self.file, True)
+        # Open objects are not pickled: another process opens its own, and is quiet. It takes this
+        # machine's decision on autocast, so that different nodes compute in the same precision.
+        fast = fast_devices() if self._fast is None else self._fast
+        return RunContext, (self.config, self.file, True, fast)
 
     def open(self) -> RunContext:
         """Open data, backbone and supernet, before long work starts."""
@@ -111,6 +124,20 @@ class RunContext:
             return recipe
         tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
         return replace(recipe, full_epochs=tenth if self._loaded.head_reset else 0)
+
+    def retrain_recipe(self, folder: Path) -> RetrainConfig:
+        """Return the recipe of retraining in a folder; on workers, with the decision on autocast.
+
+        A training that has begun keeps its own.
+        """
+        recipe = self.config.retrain
+        if self._fast is None or (folder / CHECKPOINT).exists():
+            return recipe
+        return replace(recipe, amp=self.decide_autocast(recipe.amp))
+
+    def decide_autocast(self, amp: Amp) -> bool:
+        """Decide whether the run's networks are evaluated under bfloat16 autocast."""
+        return decide_autocast(amp, self.device, self.space.shape.width, self._fast).on
 
     @cached_property
     def _sources(self) -> tuple[Source, Source]:
@@ -183,14 +210,15 @@ class RunContext:
         """Load the search split onto the device.
 
         Args:
-            amp: Whether to evaluate under bfloat16 autocast on GPUs.
+            amp: Whether networks run under bfloat16 autocast.
         """
         return HeldOut(self.search_batches(), self.task, self.device, amp)
 
     @cached_property
     def test(self) -> HeldOut:
         """The test split on the device, for retrained networks."""
-        return HeldOut(self.data.test, self.task, self.device, self.config.retrain.amp)
+        amp = self.decide_autocast(self.config.retrain.amp)
+        return HeldOut(self.data.test, self.task, self.device, amp)
 
     def check_images(self) -> None:
         """Open the image files of all splits, except those that the run has checked before.

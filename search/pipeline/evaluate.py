@@ -61,7 +61,7 @@ def evaluate(run: RunContext, archs: list[str], save: str | None = None) -> list
         check_predictions(run)
         check_names(each.name for each in named_archs)
     run.load_trained()
-    amp = run.config.supernet.amp
+    amp = run.decide_autocast(run.config.supernet.amp)
     loaded = [load_subnet(run, each.path, each.file) for each in named_archs]
     run.check_images()
     test = HeldOut(run.data.test, run.task, run.device, amp)
@@ -121,7 +121,7 @@ def measure_retrained(
             create_subnet(folder / ARCH, folder / WEIGHTS).to(run.device).eval()
             for folder in folders.values()
         ]
-        speeds = images_per_second(subnets, run.config.retrain.amp)
+        speeds = images_per_second(subnets, run.decide_autocast(run.config.retrain.amp))
         for name, speed in zip(folders, speeds, strict=True):
             metrics[name][SPEED] = speed
     if not all(tables.keys() <= figures.keys() for figures in metrics.values()):
@@ -150,7 +150,7 @@ def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str,
 
     Args:
         subnets: The networks, one or several, all on one device.
-        amp: Whether to use bfloat16 autocast on GPUs.
+        amp: Whether the networks run under bfloat16 autocast.
     """
     parameter = next(subnets[0].parameters())
     device, wait = parameter.device, get_synchronize(parameter.device)
@@ -165,11 +165,12 @@ def images_per_second(subnets: Sequence[nn.Module], amp: bool) -> list[dict[str,
     # The seconds of one round, after the warm-up, determine the number of rounds.
     round_seconds = sum(map(sum, time_interleaved(runs, 1, wait).values()))
     rounds = math.ceil(SECONDS_PER_NETWORK * len(subnets) / round_seconds)
-    half = amp and device.type == "cuda"
+    # Autocast leaves double precision as it is.
+    dtype = torch.bfloat16 if amp and parameter.dtype != torch.float64 else parameter.dtype
     conditions = {
         "device": device_name(device),
         "batch": BATCH,
-        "dtype": "bfloat16" if half else str(parameter.dtype).removeprefix("torch."),
+        "dtype": str(dtype).removeprefix("torch."),
     }
     return [
         {"value": round(BATCH / median(taken), 1), **conditions}

@@ -186,7 +186,7 @@ def retrain_rank(run: RunContext, choice: Choice, folder: Path) -> None:
 def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
     """Train a choice, evaluate it on the test split, and write weights and arch file."""
     run_on_all(run.load_trained)
-    recipe = run.config.retrain
+    recipe = run.retrain_recipe(folder)
     is_main, count = Processes.current().is_main, Processes.current().count
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
     if count > 1:
@@ -205,7 +205,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         run.data.train,
         task=run.task,
         recipe=recipe,
-        held_out=run.load_search_split(recipe.amp) if is_main else None,
+        held_out=run.search_batches() if is_main else None,
         teacher=extract(run.supernet, run.space.largest()) if recipe.distill else None,
         folder=folder,
         seed=run.config.seed,

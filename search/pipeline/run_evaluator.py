@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from search.evaluators.precision import Precision, decide_precision
 from search.evaluators.supernet import SupernetEvaluator
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext, find_device
+from search.study.search_file import read_origin
 from space.space import SearchSpace
 from supernet.backbones.load import load_backbone
 from supernet.backbones.vit import backbone_shape
@@ -30,15 +33,18 @@ class RunEvaluator:
 
     Args:
         run: The run, whose supernet is trained.
+        precision: The precision of the search's evaluations; None where nothing is stored.
     """
 
     run: RunContext
+    precision: Precision | None = None
     shares: ClassVar[bool] = True
 
     def __call__(self) -> SupernetEvaluator:
         """Load weights and images into an evaluator."""
         run = self.run.load_trained()
-        return SupernetEvaluator(run.supernet, run.load_search_split(run.config.supernet.amp))
+        precision = self.precision or search_precision(run)
+        return SupernetEvaluator(run.supernet, run.load_search_split(precision.on(run.device)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         run = self.run.load_trained()
@@ -48,6 +54,7 @@ class RunEvaluator:
             run.task,
             {name: tensor.cpu().numpy() for name, tensor in weights.items()},
             [(images.numpy(), targets.numpy()) for images, targets, *_ in run.search_batches()],
+            self.precision or search_precision(run),
         )
 
 
@@ -60,12 +67,14 @@ class CarriedEvaluator:
         task: The task.
         weights: The supernet's state dict.
         batches: Images (B, C, H, W) and targets (B,) of the search split.
+        precision: The precision of the search's evaluations, the same on all nodes.
     """
 
     config: Config
     task: Task
     weights: Mapping[str, NDArray[Any]]
     batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
+    precision: Precision
 
     def __call__(self) -> SupernetEvaluator:
         """Build an evaluator around the arrays, on this worker's device."""
@@ -80,8 +89,19 @@ class CarriedEvaluator:
         # Without copies: the workers of a node share the memory of weights and images.
         supernet.load_state_dict(weights, assign=True)
         batches = [(shared(images), shared(targets)) for images, targets in self.batches]
-        held_out = HeldOut(batches, self.task, device, config.supernet.amp)
+        held_out = HeldOut(batches, self.task, device, self.precision.on(device))
         return SupernetEvaluator(supernet.to(device), held_out)
+
+
+def search_precision(run: RunContext, results: Iterable[Path] = ()) -> Precision:
+    """Decide the precision of a search's evaluations.
+
+    Args:
+        run: The run.
+        results: Folders of searches whose evaluations are kept or reused, as far as they exist.
+    """
+    amp, width = run.config.supernet.amp, run.space.shape.width
+    return decide_precision(amp, run.device, width, read_origin(results))
 
 
 def shared(array: NDArray[Any]) -> Tensor:

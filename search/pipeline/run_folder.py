@@ -22,9 +22,12 @@ FREE = {
     *(("retrain", name) for name in RetrainConfig.free),
 }
 
-# Values of one command, not of the run: its resources, and the formats to export.
+# Values of one command, not of the run: its resources, and the formats to export. Trainings and
+# searches keep the precision that they began with.
 UNSTORED_KEYS = (
     ("device",),
+    ("supernet", "amp"),
+    ("retrain", "amp"),
     ("search", "workers"),
     ("search", "cpus_per_worker"),
     ("search", "gpus_per_worker"),
@@ -100,7 +103,7 @@ class RunFolder:
         changed = [
             f"{'.'.join(keys)} was {shown(old)}, is {shown(new)}"
             for keys, old, new in differences(read_yaml(stored).data, self._values(sections))
-            if keys[:2] not in FREE
+            if keys[:2] not in FREE and not (keys[1:] == ("amp",) and "auto" in (old, new))
         ]
         if changed:
             raise InputError(

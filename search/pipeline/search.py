@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from search.pipeline.choose import Purpose, best_within, split_budget, to_folder
 from search.pipeline.config import SearchConfig
 from search.pipeline.context import SUPERNET_SECTIONS, RunContext
 from search.pipeline.latencies import time_front
-from search.pipeline.run_evaluator import RunEvaluator
+from search.pipeline.run_evaluator import RunEvaluator, search_precision
 from search.problem.feasible import FeasibleArchs
 from search.problem.paired_error import describe_leads
 from search.problem.problem import Problem
@@ -70,9 +71,9 @@ def search(run: RunContext) -> Front:
             run,
             problem,
             {"reuse": [str(run.folder.search.with_name(name)) for name in config.reuse]},
+            run.folder.search,
             trials=config.trials,
             sampler=sampler,
-            folder=run.folder.search,
             on_event=on_event,
         )
     if first is None or front.evaluations == first.done:
@@ -88,7 +89,7 @@ def search(run: RunContext) -> Front:
 
 
 def run_supernet_search(
-    run: RunContext, problem: Problem, options: Mapping[str, Any], **values: Any
+    run: RunContext, problem: Problem, options: Mapping[str, Any], folder: Path, **values: Any
 ) -> Front:
     """Call `run_search` on a run's supernet, with the search options of its config.
 
@@ -96,15 +97,20 @@ def run_supernet_search(
         run: The run, whose supernet is trained.
         problem: The search problem.
         options: Search options that differ from the config's.
+        folder: Folder of the results.
         values: Other arguments of `run_search`.
     """
     config, workers = run.config.search, run.config.search_workers()
     gpus = None if workers is None else workers.gpus
+    # That of the search also where this one is its control.
+    results = folder, run.folder.search, *map(Path, options["reuse"])
+    precision = search_precision(run, results)
     return run_search(
-        make_evaluate=RunEvaluator(run),
+        make_evaluate=RunEvaluator(run, precision),
         problem=problem,
         seed=run.config.search_seed,
-        origin=run.origin,
+        folder=folder,
+        origin={**run.origin, **precision.origin},
         options=replace(config, gpus_per_worker=gpus, **options),
         **values,
     )
@@ -127,10 +133,10 @@ def find_best_random(run: RunContext, count: int, budget: str) -> Arch:
             run,
             problem,
             {"storage": None, "reuse": []},
+            run.folder.search / to_folder_name(name),
             trials=len(archs),
             sampler="RandomSampler",  # never asked: all archs are given
             initial=archs,
-            folder=run.folder.search / to_folder_name(name),
             on_event=show,
         )
     return best_within(front, budget).arch

@@ -49,7 +49,7 @@ def train(run: RunContext) -> None:
             run.data.train,
             task=run.task,
             recipe=recipe,
-            held_out=run.load_search_split(recipe.amp) if is_main else None,
+            held_out=run.search_batches() if is_main else None,
             teacher=teacher,
             folder=path,
             seed=config.seed,

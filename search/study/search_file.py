@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,19 @@ class SearchFile:
         values = {name: value for name, value in values.items() if value is not None}
         space = {"shape": self.space.shape.to_dict(), "space": self.space.to_dict()}
         return {"schema": SCHEMA, **space, **values}
+
+
+def read_origin(folders: Iterable[Path]) -> Mapping[str, Any] | None:
+    """Read the origin of the first search that is there; None without one.
+
+    Raises:
+        InputError: The description of that search is invalid.
+    """
+    for folder in folders:
+        if (folder / SEARCH_FILE).exists():
+            origin = SearchFile.load(folder).origin
+            return origin if isinstance(origin, Mapping) else {}
+    return None
 
 
 def read_description(folder: Path, storage: str, has_journal: bool) -> SearchFile | None:

@@ -139,7 +139,8 @@ class SelectorLearning:
         if str(i) in selectors and self._before is not None:
             loss = divergence(logits, selectors[str(i)](self._before))
             if loss.requires_grad:
-                (loss * self.rows.sum()).backward()
+                with full_precision(loss):  # autocast would also round the backward pass
+                    (loss * self.rows.sum()).backward()
             self.losses.append(loss.detach())
         self._before = logits
 

@@ -16,6 +16,7 @@ import torch
 from space.utils.atomic import file_errors, remove_half_written, replacing
 from space.utils.errors import InputError, one_line, shown
 
+CHECKPOINT = "checkpoint.pt"
 MARK = b"tokennas-sha256:"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from space.utils.errors import InputError, shown
+from supernet.config import Amp
 
 SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "constant")
 
@@ -29,7 +30,9 @@ class Recipe:
             as in timm and DeiT. The log shows the norms.
         accumulate: Batches per optimiser step.
         ema: Decay of the weight average, which is then evaluated and kept; null for no average.
-        amp: Whether to use bfloat16 autocast on GPUs.
+        amp: Whether to use bfloat16 autocast: `true`, `false`, or `auto` for where it is faster: on
+            GPUs with bfloat16, and on CPUs with AMX for networks that are wide enough. A training
+            keeps the decision that it began with; the log shows it.
         grad_checkpointing: Whether to recompute activations in the backward pass, to save memory.
         selector_lr: Learning rate of map selectors, in an optimiser group of their own.
         selector_share: Share of the images that map selectors learn from.
@@ -53,7 +56,7 @@ class Recipe:
     clip: float | None = None
     accumulate: int = 1
     ema: float | None = None
-    amp: bool = True
+    amp: Amp = "auto"
     grad_checkpointing: bool = False
     selector_lr: float = 1e-3
     selector_share: float = 0.25
@@ -67,6 +70,7 @@ class Recipe:
         self._require("clip", self.clip is None or self.clip > 0, "be above 0")
         self._require("accumulate", self.accumulate >= 1, "be at least 1")
         self._require("ema", self.ema is None or 0 < self.ema < 1, "lie in (0, 1)")
+        self._require("amp", self.amp in ("auto", True, False), "be auto, true or false")
         self._require("selector_share", 0 <= self.selector_share <= 1, "lie in 0 to 1")
 
     def _require(self, name: str, valid: bool, rule: str) -> None:

@@ -1,22 +1,94 @@
-"""The position of a training, and the check that a checkpoint belongs to it."""
+"""The start of a training, its position, and the check that a checkpoint belongs to it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Container, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from space.utils.errors import InputError, shown
+from space.utils.errors import InputError, naming, shown
+from supernet.config import Amp
 from supernet.models.elastic import ElasticViT
+from supernet.precision import Autocast, decide_autocast
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
+from supernet.training.checkpoint import CHECKPOINT, LoadedCheckpoint, load_checkpoint
 from supernet.training.recipe import Recipe
 
-SCHEMA = "tokennas/training/2"
+SCHEMA = "tokennas/training/3"
+# Its recipes had `amp: true` by default, which was for GPUs alone.
+EARLIER_SCHEMA = "tokennas/training/2"
 STEPS = "number of steps in an epoch"
+
+
+@dataclass
+class Start:
+    """The start of a training, or of its continuation.
+
+    Args:
+        autocast: The decision on autocast, for the whole training.
+        path: Path of the checkpoint; None for none.
+        state: State of the checkpoint; None without one.
+        notes: One line for each damaged checkpoint.
+    """
+
+    autocast: Autocast
+    path: Path | None
+    state: dict[str, Any] | None
+    notes: list[str]
+
+
+def start_training(amp: Amp, model: ElasticViT, folder: Path | None) -> Start:
+    """Read the checkpoint in a folder, if any, and decide on autocast.
+
+    With `auto` a training keeps the decision with which it began, also on another machine. The main
+    process decides for all.
+
+    Args:
+        amp: `amp` of the recipe.
+        model: The model, on its device.
+        folder: Folder of the checkpoint; None for none.
+
+    Raises:
+        InputError: There are checkpoints, and none is that of a training.
+    """
+    processes, device = Processes.current(), next(model.parameters()).device
+    path = folder and folder / CHECKPOINT
+    loaded = LoadedCheckpoint(None, [])
+    # Only the main process reads: the file may be missing on other nodes.
+    if path is not None and processes.is_main:
+        loaded = load_checkpoint(path)
+    state = processes.broadcast(loaded.state)
+    autocast = processes.broadcast(decide_autocast(amp, device, model.shape.width))
+    if state is not None and state.get("schema") in (SCHEMA, EARLIER_SCHEMA):
+        with naming(str(path)):
+            state = _decide_amp(state, device)
+        if amp == "auto":
+            autocast = Autocast(state["recipe"]["amp"], "auto: as this training began")
+    return Start(autocast, path, state, loaded.notes)
+
+
+def _decide_amp(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """Return a state whose recipe says whether the training began under autocast.
+
+    Raises:
+        InputError: The state does not tell.
+    """
+    recipe = state.get("recipe")
+    amp = recipe.get("amp") if isinstance(recipe, Mapping) else None
+    if not isinstance(recipe, Mapping) or not isinstance(amp, bool):
+        raise InputError(
+            f"no state of a training: recipe.amp must be true or false, got {shown(amp)}; delete "
+            "it to start anew"
+        )
+    if state["schema"] == EARLIER_SCHEMA:
+        amp = amp and device.type == "cuda"
+    return {**state, "schema": SCHEMA, "recipe": {**recipe, "amp": amp}}
 
 
 @dataclass
@@ -65,7 +137,7 @@ def describe_training(
     Args:
         model: The model.
         task: The task.
-        recipe: The recipe.
+        recipe: The recipe; its `amp` is decided.
         seed: The seed.
         updates: Optimiser steps per epoch.
     """

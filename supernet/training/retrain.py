@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from supernet.evaluation import HeldOut
 from supernet.models.elastic import ElasticViT
 from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
+from supernet.training.resume import start_training
 from supernet.training.sandwich import LabelStep, freeze
 from supernet.training.train_supernet import (
     check_head,
@@ -61,9 +63,13 @@ def retrain(
     """
     settings = recipe or RetrainRecipe()
     check_head(task, subnet, "subnet", "call task.reset_head(subnet, seed) first")
-    labels = LabelStep(subnet, task, settings, freeze(teacher))
-    held_out_images = make_held_out(held_out, task, subnet, settings.amp)
-    path = None if folder is None else make_folder(Path(folder))
+    path, frozen = None if folder is None else Path(folder), freeze(teacher)
+    start = start_training(settings.amp, subnet, path)
+    settings = replace(settings, amp=start.autocast.on)
+    labels = LabelStep(subnet, task, settings, frozen)
+    held_out_images = make_held_out(held_out, task, subnet, start.autocast.on)
+    if path is not None:
+        make_folder(path)
     trainer = Trainer(
         subnet,
         train,
@@ -72,7 +78,7 @@ def retrain(
         step=lambda batch, _epoch, _step, scale: labels.learn_labels(batch, "subnet", scale)[1],
         evaluate=partial(_evaluate, held_out_images),
         log=make_log(task, path, title, describe_metric(task, held_out_images), quiet),
-        folder=path,
+        start=start,
         seed=seed,
     )
     subnet.load_state_dict(trainer.fit().state_dict())

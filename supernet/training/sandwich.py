@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +24,7 @@ from supernet.data.loaders import Batch
 from supernet.models.elastic import ElasticViT
 from supernet.models.supernet import Supernet
 from supernet.operators.registry import auxiliary_losses
-from supernet.precision import autocast
+from supernet.precision import autocast, decide_autocast
 from supernet.tasks.base import Task
 from supernet.training.recipe import Recipe, SupernetRecipe
 
@@ -65,6 +67,10 @@ class LabelStep:
     recipe: Recipe
     teacher: Teacher | None = None
 
+    def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context of forward passes and losses on a device."""
+        return autocast(device, decide_autocast(self.recipe.amp, device, self.model.shape.width).on)
+
     def learn_labels(
         self, batch: Batch, name: str, weight: float, arch: Arch | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -89,7 +95,7 @@ class LabelStep:
             for auxiliary in auxiliaries.values():
                 auxiliary(i, query, key)
 
-        with autocast(batch.images.device, recipe.amp):
+        with self.autocast(batch.images.device):
             tokens, steps = model.embed(batch.images), model.steps(arch)
             flow = model.run_blocks(tokens, steps, observe if auxiliaries else None)
             output = model.read_out(flow)
@@ -128,7 +134,7 @@ class Sandwich(LabelStep):
         output, losses = self.learn_labels(batch, "largest", weight, largest)
         distilled = []
         for arch in archs:
-            with autocast(batch.images.device, self.recipe.amp):
+            with self.autocast(batch.images.device):
                 loss = self.task.distillation(self.model(batch.images, arch), output)
             (loss * weight).backward()
             distilled.append(loss.detach())

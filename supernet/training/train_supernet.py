@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -27,6 +28,7 @@ from supernet.tasks.base import Task
 from supernet.tasks.heads import TaskHead
 from supernet.training.log import TrainingLog
 from supernet.training.recipe import SupernetRecipe
+from supernet.training.resume import start_training
 from supernet.training.sandwich import Sandwich, draw_archs, freeze
 from supernet.training.trainer import Step, Trainer
 
@@ -69,9 +71,13 @@ def train_supernet(
     """
     recipe = recipe or SupernetRecipe()
     check_head(task, supernet, "supernet", "reset the head before the supernet is built")
-    sandwich = Sandwich(supernet, task, recipe, freeze(teacher))
-    held_out = make_held_out(held_out, task, supernet, recipe.amp)
-    path = None if folder is None else make_folder(Path(folder))
+    path, frozen = None if folder is None else Path(folder), freeze(teacher)
+    start = start_training(recipe.amp, supernet, path)
+    recipe = replace(recipe, amp=start.autocast.on)
+    sandwich = Sandwich(supernet, task, recipe, frozen)
+    held_out = make_held_out(held_out, task, supernet, start.autocast.on)
+    if path is not None:
+        make_folder(path)
     trainer = Trainer(
         supernet,
         train,
@@ -80,7 +86,7 @@ def train_supernet(
         step=_make_step(sandwich, seed),
         evaluate=partial(_evaluate, held_out, select_watched_archs(supernet.space, recipe.watch)),
         log=make_log(task, path, "supernet", _make_legend(task, recipe, held_out), quiet),
-        folder=path,
+        start=start,
         seed=seed,
     )
     trained = trainer.fit()

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from supernet.data.loaders import Batch, ShuffledBatches, UserBatches, seed_all
 from supernet.models.elastic import ElasticViT
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
-from supernet.training.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+from supernet.training.checkpoint import save_checkpoint
 from supernet.training.log import TrainingLog
 from supernet.training.optimizer import (
     clip_gradients,
@@ -34,7 +33,7 @@ from supernet.training.optimizer import (
     split_parameters,
 )
 from supernet.training.recipe import Recipe
-from supernet.training.resume import Position, check_same, describe_training, read_position
+from supernet.training.resume import Position, Start, check_same, describe_training, read_position
 from supernet.weights import first_not_finite
 
 Step = Callable[[Batch, int, int, float], dict[str, Tensor]]
@@ -48,12 +47,12 @@ class Trainer:
         model: The model, on its device.
         train: `open_data(...).train`, or a user's own loader of (images, targets).
         task: The task, which mixes images and labels.
-        recipe: The recipe.
+        recipe: The recipe; its `amp` is decided, see `start_training`.
         step: Function of (batch, epoch, step, scale) that runs the backward passes of the losses
             times `scale` and returns the losses; steps are counted over all epochs.
         evaluate: Function from the (averaged) model to its metrics, called after each epoch.
         log: The training log.
-        folder: Folder of the checkpoint; None for none.
+        start: Result of `start_training`.
         seed: Seed of every random choice.
     """
 
@@ -67,7 +66,7 @@ class Trainer:
         step: Step,
         evaluate: Evaluate,
         log: TrainingLog,
-        folder: Path | None = None,
+        start: Start,
         seed: int = 0,
     ) -> None:
         check_seed(seed)
@@ -88,7 +87,7 @@ class Trainer:
         self.position = Position()
         self._stop, self._all_stop, self._images = Stop(), False, 0
         self._description = describe_training(model, task, recipe, seed, self.steps)
-        self.path = folder and folder / "checkpoint.pt"
+        self._start, self.path = start, start.path
         model.set_grad_checkpointing(recipe.grad_checkpointing)
 
     @property
@@ -251,21 +250,20 @@ class Trainer:
         save_checkpoint(state, self.path)
 
     def _restore(self) -> None:
-        # Only the main process reads: the file may be missing on other nodes.
-        loaded = LoadedCheckpoint(None, [])
-        if self.path is not None and self.processes.is_main:
-            loaded = load_checkpoint(self.path)
-        if loaded.notes:
-            self.log.print_lines(*loaded.notes, "going on from the checkpoint before")
-        state = self.processes.broadcast(loaded.state)
+        # The state is as large as the training: it is not kept.
+        state, self._start.state = self._start.state, None
+        if self._start.notes:
+            self.log.print_lines(*self._start.notes, "going on from the checkpoint before")
         if state is not None:
             with naming(str(self.path)):
                 self._load(state)
         position = self.position
-        if state is not None and position.epoch < self.recipe.epochs:
-            self.log.print_lines(
-                f"going on in epoch {position.epoch + 1}, after step {position.step}"
-            )
+        if position.epoch < self.recipe.epochs:
+            if state is not None:
+                self.log.print_lines(
+                    f"going on in epoch {position.epoch + 1}, after step {position.step}"
+                )
+            self.log.print_lines(str(self._start.autocast))
         self.log.drop_rows(position.epoch)
         self.schedule.step_update(self.steps_done)
         # dict.fromkeys, not a set: all processes must broadcast the models in the same order.

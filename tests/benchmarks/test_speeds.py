@@ -3,6 +3,7 @@
 import json
 import math
 
+import autocast
 import portfolio_switch
 import pytest
 import subnet_speed
@@ -71,3 +72,17 @@ def test_a_portfolio_is_switched_without_copies(tmp_path, capsys):
     assert 0 < row["switch_us"] <= row["slowest_switch_us"]
     assert min(row["call_ms"], row["call_after_a_switch"]) > 0
     assert len(capsys.readouterr().out.splitlines()) == len(row)
+
+
+def test_autocast_beside_float32(tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = ["--widths", "32,64", "--depth", "2", "--size", "16", "--batch", "4", "--rounds", "2"]
+    autocast.main([*words, "--json", str(out)])
+    result = json.loads(out.read_text())
+    assert list(result["rows"]) == ["32", "64"]
+    for row in result["rows"].values():
+        assert list(row) == ["training step", "inference, full", "inference, skipping"]
+        for cell in row.values():
+            assert cell["ms"] > 0
+            assert 0 < cell["ratios"][0] <= cell["ratios"][1] <= cell["ratios"][2]
+    assert len(capsys.readouterr().out.splitlines()) == 4

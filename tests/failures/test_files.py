@@ -143,7 +143,7 @@ def newer_checkpoint(path):
     state = load_checkpoint(path).state
     schema = state["schema"].removesuffix("1") + "2"
     save_checkpoint({**state, "schema": schema}, path)
-    return ["must be tokennas/training/2", schema]
+    return ["must be tokennas/training/3", schema]
 
 
 def newer_journal(path):

@@ -1,4 +1,4 @@
-"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS] [loud] [depth].
+"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS] [loud | depth | amp].
 
 Alone it is given the batches of `SHARES` processes, joined. Leaves gradients of the first step, the
 weights at the end, and their average, in FOLDER.
@@ -13,6 +13,7 @@ import torch.distributed as dist
 from dense_toys import dense_supernet, dense_task, depth_maps
 from training_toys import toy_supernet, toy_task
 
+from supernet import precision
 from supernet.data.loaders import Batch, ShuffledBatches
 from supernet.process_group import Processes
 from supernet.training import trainer
@@ -83,6 +84,9 @@ def main():
         for parameter in supernet.head.parameters():
             torch.nn.init.zeros_(parameter)
     supernet = supernet.to(dtype)
+    # Each process for itself would decide otherwise: that of the main one counts for all.
+    precision.fast_devices = lambda: frozenset() if rank else frozenset({"cpu"})
+    precision.LEAST_WIDTH = 1 if "amp" in sys.argv else 1 << 20
     recipe = SupernetRecipe(epochs=epochs, **RECIPE)
     batches = Made(shares, dtype, maps)
     kept = folder / "training"

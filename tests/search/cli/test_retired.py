@@ -26,3 +26,18 @@ def test_a_users_config_may_say_null_and_no_more(tmp_path):
         parse_call(["search", str(path)])
     with pytest.raises(InputError, match=r"unknown option --search\.racing"):
         parse_call(["search", str(path), "--search.racing", "0.05"])
+
+
+def test_the_stored_default_of_amp_is_not_taken_for_a_choice(tmp_path):
+    # It was for GPUs alone; now true is a choice, also on a CPU.
+    (tmp_path / CONFIG).write_text("supernet: {amp: true, epochs: 7}\nretrain: {amp: true}\n")
+    (tmp_path / FILE).write_text("supernet: {epochs: 7}\n")
+    config = parse_call(["search", str(tmp_path)]).config
+    assert (config.supernet.amp, config.retrain.amp, config.supernet.epochs) == ("auto", "auto", 7)
+    (tmp_path / FILE).write_text("supernet: {epochs: 7}\nretrain: {amp: true}\n")
+    config = parse_call(["search", str(tmp_path)]).config
+    assert (config.supernet.amp, config.retrain.amp) == ("auto", True)
+    # A copy is a config as any other.
+    mine = tmp_path / "mine.yaml"
+    mine.write_text((tmp_path / CONFIG).read_text())
+    assert parse_call(["search", str(mine)]).config.supernet.amp is True

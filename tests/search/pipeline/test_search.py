@@ -34,7 +34,7 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
 
         mended = False
 
-        def __init__(self, run):
+        def __init__(self, run, precision):
             pass
 
         def __call__(self):

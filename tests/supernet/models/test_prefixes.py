@@ -86,6 +86,20 @@ def test_logits_are_those_of_one_by_one_bit_for_bit(name):
     assert kept_bytes(openings) == openings.cache.bytes > 0
 
 
+@pytest.mark.parametrize("name", FEW)
+@torch.inference_mode()
+def test_so_they_are_under_autocast(name):
+    net = build_supernet(name, torch.float32)
+    images, archs = images_for(net, 3, dtype=torch.float32), some_archs(net.space, 10)
+    openings, rounded = PrefixEvaluator(net, PLENTY), 0
+    with torch.autocast("cpu", torch.bfloat16):
+        for arch in openings.expect(archs):
+            logits = openings.network(arch)(images)
+            assert torch.equal(logits, net(images, arch))
+            rounded += bool((logits == logits.bfloat16()).all())
+    assert rounded == len(archs)
+
+
 @pytest.mark.parametrize("most", [0, 9_000, 60_000, 300_000])
 @torch.inference_mode()
 def test_no_more_is_kept_than_fits_and_nothing_else_changes(monkeypatch, most):

@@ -35,6 +35,18 @@ def test_logits_are_those_of_the_supernet(name):
 
 
 @pytest.mark.parametrize("name", FEW)
+@torch.inference_mode()
+def test_so_they_are_under_autocast(name):
+    net = build_supernet(name, torch.float32)
+    images = images_for(net, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        for arch in [*drawn(net.space, 6, seed=1), *hand_made(net.shape)]:
+            subnet = extract(net, arch)
+            # Not bit for bit: products of other sizes may be summed in another order.
+            close(subnet(images).float(), net(images, arch).float(), 0.02)
+
+
+@pytest.mark.parametrize("name", FEW)
 def test_gradients_are_those_of_the_supernet(name):
     net = build_supernet(name).train()
     for block in net.blocks:

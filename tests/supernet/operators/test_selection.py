@@ -237,6 +237,48 @@ def test_importance_is_single_precision_under_autocast(scores, selector):
     assert all((each != each.bfloat16()).any() for each, _ in scores)
 
 
+@pytest.mark.parametrize("selector", ["map", "cls"])
+def test_under_autocast_tokens_are_chosen_by_what_float32_makes_of_the_same_logits(
+    monkeypatch, scores, selector
+):
+    net, seen = build_supernet("class token", torch.float32), []
+    images, block = images_for(net, dtype=torch.float32), net.blocks[0].attn
+    project, prefix = block.project, net.num_prefix_tokens
+    monkeypatch.setattr(block, "project", lambda x: (seen.append(project(x)), seen[-1])[1])
+    with torch.autocast("cpu", torch.bfloat16):
+        net(images, first(OWN, skip(selector=selector)))
+    query, key, _ = seen[0]
+    assert query.dtype == torch.bfloat16
+    if selector == "map":
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = (query * block.scale) @ key.transpose(-2, -1)
+        importance = net.selectors["1"].importance(logits.float(), prefix)
+    else:
+        importance = row_importance(query.float(), key.float(), block.scale, prefix, cls=True)
+    ((found, k),) = scores
+    assert torch.equal(found, importance)
+    assert torch.equal(choose(found, k), choose(importance, k))
+
+
+def test_selectors_learn_the_same_of_the_same_maps_under_autocast():
+    net = build_supernet("class token", torch.float32)
+    rng = torch.Generator().manual_seed(0)
+    heads, n = net.num_heads, net.shape.patch_tokens + net.num_prefix_tokens
+    size = 2, 2, 3, heads, n, net.embed_dim // heads
+    pairs = torch.randn(size, generator=rng)
+    gradients = []
+    for enabled in (True, False):
+        net.zero_grad()
+        learning = skipping.SelectorLearning(net, torch.ones(3, dtype=torch.bool))
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            for block, (query, key) in enumerate(pairs):
+                learning(block, query, key)
+        assert learning.losses[0].dtype == torch.float32
+        gradients.append([weight.grad.clone() for weight in net.selectors["1"].parameters()])
+    assert all(map(torch.equal, *gradients))
+    assert all(gradient.any() for gradient in gradients[0])
+
+
 @pytest.mark.parametrize("name", ["class token", "not square"])
 def test_the_number_of_tokens_is_exact(scores, name):
     net = supernet_of(name)

@@ -82,6 +82,17 @@ def test_its_metrics_are_told_in_one_place(one):
     assert task.directions == {metric.name: metric.direction for metric in task.metrics}
 
 
+def test_its_losses_are_float32_under_autocast(one):
+    task, network, images, targets = one
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(images)
+        assert output.dtype == torch.bfloat16
+        losses = task.loss(output, targets), task.distillation(output, output.flip(0))
+    for loss in losses:
+        assert loss.dtype == torch.float32
+        assert loss.isfinite()
+
+
 def test_it_fits_its_own_head_alone(one):
     task, network, _, _ = one
     assert task.fits(network)

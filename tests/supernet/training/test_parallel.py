@@ -105,6 +105,18 @@ def test_dense_weights_and_running_statistics_are_those_of_one_process(depth):
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_under_autocast_they_are_to_the_rounding_of_bfloat16(tmp_path):
+    (alone,) = trained(tmp_path / "one", 1, "float32", 1, "amp")
+    (exact,) = trained(tmp_path / "exact", 1, "float32", 1)
+    assert furthest(alone["gradients"], exact["gradients"]) > 1e-4
+    both = trained(tmp_path / "two", 2, "float32", 1, "amp")
+    for each in both:
+        # The gradient of a batch is rounded as a whole, or in halves that are summed in float32.
+        assert furthest(each["gradients"], alone["gradients"]) < 0.02
+    first, second = (each["weights"] for each in both)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
 @pytest.mark.parametrize("task", ["labels", "depth"])
 def test_when_a_process_dies_the_other_ends_soon_and_says_so(tmp_path, task):
     """Also in the middle of a batch norm, forwards or backwards."""

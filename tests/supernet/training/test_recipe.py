@@ -15,6 +15,8 @@ from supernet.training.train_supernet import train_supernet
         ("lr", -1.0, "must be above 0, got -1.0"),
         ("lr", 0.0, "must be above 0, got 0.0"),
         ("lr", float("nan"), "must be above 0, got nan"),
+        ("amp", "maybe", "must be auto, true or false, got 'maybe'"),
+        ("amp", None, "must be auto, true or false, got None"),
         ("clip", 0.0, "must be above 0, got 0.0"),
         ("clip", -1.0, "must be above 0, got -1.0"),
         ("selector_share", -0.1, "must lie in 0 to 1, got -0.1"),

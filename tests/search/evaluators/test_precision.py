@@ -1,0 +1,191 @@
+"""One precision for all evaluations of a search: on workers, and after a restart elsewhere."""
+
+import pickle
+
+import pytest
+import torch
+from stages_config import CONFIG
+from timm.models.vision_transformer import VisionTransformer
+
+from search import SearchOptions, run_search
+from search.cli.main import main
+from search.cli.parse import parse_call
+from search.evaluators.precision import PRECISION, decide_precision
+from search.evaluators.supernet import loader_evaluator
+from search.pipeline.context import RunContext
+from search.pipeline.run_evaluator import RunEvaluator, search_precision
+from search.study.search_file import SearchFile, read_origin
+from space import InputError, SearchSpace
+from supernet import Supernet, backbone_shape
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Sets whether CPUs are fast in bfloat16, for networks of any width."""
+
+    def choose(fast):
+        devices = frozenset({"cpu", "cuda"} if fast else {"cuda"})
+        monkeypatch.setattr("supernet.precision.LEAST_WIDTH", 1)
+        for module in ("supernet.precision", "search.pipeline.context"):
+            monkeypatch.setattr(f"{module}.fast_devices", lambda: devices)
+
+    return choose
+
+
+@pytest.fixture(scope="module")
+def supernet():
+    torch.manual_seed(0)
+    backbone = VisionTransformer(
+        img_size=16, patch_size=4, embed_dim=16, depth=4, num_heads=2, num_classes=7
+    )
+    config = {"pool": {"kinds": ["avg2d"], "grids": [2]}, "skip": {"ratios": [0.5]}}
+    return Supernet(backbone, SearchSpace.from_dict(config, backbone_shape(backbone)))
+
+
+@pytest.fixture(scope="module")
+def loader():
+    rng = torch.Generator().manual_seed(1)
+    return [(torch.randn(6, 3, 16, 16, generator=rng), torch.arange(6))]
+
+
+@pytest.mark.parametrize(
+    ("amp", "fast", "stored", "on"),
+    [
+        ("auto", True, None, True),
+        ("auto", False, None, False),
+        # Stored evaluations decide, also those of earlier versions, which had no entry.
+        ("auto", True, {"supernet": "a"}, False),
+        ("auto", False, {"supernet": "a", **PRECISION}, True),
+        # A choice is taken, and the search refuses what does not go together.
+        (True, False, {"supernet": "a"}, True),
+        (False, True, {"supernet": "a", **PRECISION}, False),
+    ],
+)
+def test_stored_evaluations_decide_unless_there_is_a_choice(machine, amp, fast, stored, on):
+    machine(fast)
+    precision = decide_precision(amp, CPU, 16, stored)
+    assert precision.on(CPU) == on
+    assert precision.origin == (PRECISION if on else {})
+
+
+def test_gpus_evaluate_as_ever_and_have_no_entry(machine):
+    machine(False)
+    for amp in ("auto", True):
+        for stored in (None, {"supernet": "a"}):
+            precision = decide_precision(amp, CUDA, 16, stored)
+            assert precision.on(CUDA)
+            assert precision.origin == {}
+    assert not decide_precision(False, CUDA, 16, None).on(CUDA)
+    # A search that a CPU has begun in bfloat16 stays the same search.
+    assert decide_precision("auto", CUDA, 16, PRECISION).origin == PRECISION
+
+
+def test_a_search_on_a_loader_goes_on_in_the_precision_that_it_began_with(
+    machine, supernet, loader, tmp_path
+):
+    def search(name, trials, **options):
+        return run_search(
+            supernet,
+            loader=loader,
+            objectives=("cross_entropy", "macs"),
+            trials=trials,
+            folder=tmp_path / name,
+            options=SearchOptions(**options),
+        )
+
+    alone = {}
+    for fast, name in ((True, "fast"), (False, "slow")):
+        machine(fast)
+        alone[name] = search(f"{name} alone", 8)
+        search(name, 4)
+    assert SearchFile.load(tmp_path / "fast").origin.items() >= PRECISION.items()
+    assert "precision" not in SearchFile.load(tmp_path / "slow").origin
+    for fast, name in ((False, "fast"), (True, "slow")):
+        machine(fast)
+        assert search(name, 8) == alone[name]
+        # Nor are evaluations of two precisions mixed by reuse.
+        reused = search(f"{name} reused", 8, reuse=[tmp_path / name])
+        assert reused.entries == alone[name].entries
+    assert alone["fast"] != alone["slow"]
+
+
+def test_a_metric_of_ones_own_gets_float32(machine, supernet, loader):
+    machine(True)
+    seen = []
+
+    def metric(logits, targets):
+        seen.append(logits)
+        return {"top1": 0.5}
+
+    arch = supernet.space.largest()
+    loader_evaluator(supernet, loader, metric)(arch)
+    with torch.no_grad():
+        assert torch.equal(seen[0], supernet(loader[0][0], arch))
+
+
+@pytest.fixture
+def trained(tmp_path):
+    file = tmp_path / "toy.yaml"
+    file.write_text(CONFIG + f"run: {tmp_path / 'run'}\nsearch: {{trials: 3}}\n")
+    assert main(["train", str(file)]) == 0
+    return file
+
+
+def context(file, *options):
+    return RunContext(parse_call(["search", str(file), *options]).config, file, quiet=True)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_workers_evaluate_in_the_precision_of_the_driver(machine, trained, fast):
+    machine(fast)
+    driver = RunEvaluator(context(trained))
+    carried = pickle.dumps(driver)
+    arch, expected = driver.run.space.smallest(), driver()
+    metrics = expected(arch)
+    machine(not fast)
+    there = pickle.loads(carried)()
+    assert there.held_out.amp == expected.held_out.amp == fast
+    assert there(arch) == metrics
+    assert RunEvaluator(context(trained))()(arch) != metrics
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_networks_on_workers_are_retrained_as_the_driver_decides(machine, trained, fast, tmp_path):
+    machine(fast)
+    driver = context(trained)
+    carried = pickle.dumps(driver)
+    assert driver.retrain_recipe(tmp_path).amp == "auto"
+    machine(not fast)
+    there = pickle.loads(carried)
+    assert there.retrain_recipe(tmp_path).amp is fast
+    assert there.test.amp is fast
+    # Sent on, the decision is still the driver's; and a training that has begun has its own.
+    assert pickle.loads(pickle.dumps(there)).retrain_recipe(tmp_path).amp is fast
+    (tmp_path / "checkpoint.pt").touch()
+    assert there.retrain_recipe(tmp_path).amp == "auto"
+
+
+def test_the_search_of_a_run_keeps_its_precision_and_refuses_another(machine, trained, capsys):
+    folder = trained.parent / "run" / "search" / "main"
+    machine(True)
+    assert main(["search", str(trained)]) == 0
+    assert SearchFile.load(folder).origin.items() >= PRECISION.items()
+    machine(False)
+    run = context(trained)
+    assert search_precision(run, [folder]).on(CPU)
+    assert not search_precision(run, [folder.with_name("other")]).on(CPU)
+    assert main(["search", str(trained), "--search.trials", "5"]) == 0
+    capsys.readouterr()
+    assert main(["search", str(trained), "--search.trials", "7", "--supernet.amp", "false"]) == 2
+    error = capsys.readouterr().err
+    assert "origin.precision was 'bfloat16' in the results that are there, and is not set" in error
+    assert error.count("\n") == 1
+
+
+def test_without_a_search_there_is_no_origin(tmp_path):
+    assert read_origin([tmp_path, tmp_path / "missing"]) is None
+    (tmp_path / "search.yaml").write_text("schema: other\n")
+    with pytest.raises(InputError, match=r"search\.yaml"):
+        read_origin([tmp_path])
