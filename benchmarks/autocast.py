@@ -85,7 +85,10 @@ def measure(width: int, args: argparse.Namespace, device: torch.device):
             one / other
             for one, other in zip(*(taken[name, on] for on in (False, True)), strict=True)
         ]
-        figures[name] = {"ms": median(taken[name, False]) * 1e3, "ratios": quantiles(ratios, n=4, method="inclusive")}
+        figures[name] = {
+            "ms": median(taken[name, False]) * 1e3,
+            "ratios": quantiles(ratios, n=4, method="inclusive"),
+        }
     return figures
 
 
