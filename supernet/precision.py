@@ -11,7 +11,7 @@ from torch import Tensor
 from supernet.config import Amp
 
 # Narrower networks gain little or nothing on CPUs (docs/performance.md has the measurements).
-LEAST_WIDTH = 256
+LEAST_WIDTH = 192
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
 
 

@@ -11,8 +11,9 @@ import torch
 from supernet.config import Amp
 from supernet.precision import DEVICES, decide_autocast
 
-# Entry of a search's origin if its evaluations run under autocast on a CPU.
-PRECISION = {"precision": "bfloat16"}
+# Key in a search's origin. It is missing where evaluations are those of earlier versions: under
+# autocast on GPUs, without it on CPUs.
+PRECISION = "precision"
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ def decide_precision(
     """
     kinds = {kind: torch.device(kind) for kind in DEVICES}
     on = {kind: decide_autocast(amp, each, width).on for kind, each in kinds.items()}
-    stored_entry = stored is not None and PRECISION.items() <= stored.items()
+    known = None if stored is None else stored.get(PRECISION)
     if amp == "auto" and stored is not None:
-        # Searches without the entry evaluated in float32 on CPUs.
-        on = {"cpu": stored_entry, "cuda": stored_entry or on["cuda"]}
-    marked = on.get(device.type, False) and (device.type == "cpu" or stored_entry)
-    return Precision(on, PRECISION if marked else {})
+        on = {kind: known == "bfloat16" if known else kind == "cuda" for kind in kinds}
+    here = on.get(device.type, False)
+    name = "bfloat16" if here else "float32"
+    unusual = here != (device.type == "cuda") and amp is not False
+    return Precision(on, {PRECISION: name} if unusual or name == known else {})

@@ -103,7 +103,7 @@ class RunFolder:
         changed = [
             f"{'.'.join(keys)} was {shown(old)}, is {shown(new)}"
             for keys, old, new in differences(read_yaml(stored).data, self._values(sections))
-            if keys[:2] not in FREE and not (keys[1:] == ("amp",) and "auto" in (old, new))
+            if keys[:2] not in FREE and not _is_decided(keys, old, new)
         ]
         if changed:
             raise InputError(
@@ -168,6 +168,11 @@ class RunFolder:
         path = self.path / SPLIT
         if not path.exists():
             write_text(path, json.dumps({"indices": indices}) + "\n")
+
+
+def _is_decided(keys: Keys, old: Any, new: Any) -> bool:
+    """Return whether a change is none: with `auto` a training keeps the precision that it has."""
+    return keys[1:] == ("amp",) and "auto" in (old, new)
 
 
 def is_stored_config(file: Path) -> bool:

@@ -10,7 +10,7 @@ from timm.models.vision_transformer import VisionTransformer
 from search import SearchOptions, run_search
 from search.cli.main import main
 from search.cli.parse import parse_call
-from search.evaluators.precision import PRECISION, decide_precision
+from search.evaluators.precision import decide_precision
 from search.evaluators.supernet import loader_evaluator
 from search.pipeline.context import RunContext
 from search.pipeline.run_evaluator import RunEvaluator, search_precision
@@ -19,6 +19,7 @@ from space import InputError, SearchSpace
 from supernet import Supernet, backbone_shape
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+BFLOAT16, FLOAT32 = {"precision": "bfloat16"}, {"precision": "float32"}
 
 
 @pytest.fixture
@@ -57,17 +58,17 @@ def loader():
         ("auto", False, None, False),
         # Stored evaluations decide, also those of earlier versions, which had no entry.
         ("auto", True, {"supernet": "a"}, False),
-        ("auto", False, {"supernet": "a", **PRECISION}, True),
+        ("auto", False, {"supernet": "a", **BFLOAT16}, True),
         # A choice is taken, and the search refuses what does not go together.
         (True, False, {"supernet": "a"}, True),
-        (False, True, {"supernet": "a", **PRECISION}, False),
+        (False, True, {"supernet": "a", **BFLOAT16}, False),
     ],
 )
 def test_stored_evaluations_decide_unless_there_is_a_choice(machine, amp, fast, stored, on):
     machine(fast)
     precision = decide_precision(amp, CPU, 16, stored)
     assert precision.on(CPU) == on
-    assert precision.origin == (PRECISION if on else {})
+    assert precision.origin == (BFLOAT16 if on else {})
 
 
 def test_gpus_evaluate_as_ever_and_have_no_entry(machine):
@@ -79,7 +80,23 @@ def test_gpus_evaluate_as_ever_and_have_no_entry(machine):
             assert precision.origin == {}
     assert not decide_precision(False, CUDA, 16, None).on(CUDA)
     # A search that a CPU has begun in bfloat16 stays the same search.
-    assert decide_precision("auto", CUDA, 16, PRECISION).origin == PRECISION
+    for amp in ("auto", True):
+        assert decide_precision(amp, CUDA, 16, BFLOAT16).origin == BFLOAT16
+    assert decide_precision(False, CUDA, 16, BFLOAT16).origin == {}
+
+
+def test_gpus_without_bfloat16_go_on_in_what_was_stored(monkeypatch):
+    monkeypatch.setattr("supernet.precision.fast_devices", frozenset)
+    fresh = decide_precision("auto", CUDA, 16, None)
+    assert not fresh.on(CUDA)
+    assert fresh.origin == FLOAT32
+    for amp in ("auto", False):
+        assert decide_precision(amp, CUDA, 16, FLOAT32) == fresh
+    # Earlier versions had autocast on every GPU, and wrote no entry.
+    earlier = decide_precision("auto", CUDA, 16, {"supernet": "a"})
+    assert earlier.on(CUDA)
+    assert earlier.origin == {}
+    assert decide_precision(False, CUDA, 16, {"supernet": "a"}).origin == {}
 
 
 def test_a_search_on_a_loader_goes_on_in_the_precision_that_it_began_with(
@@ -100,7 +117,7 @@ def test_a_search_on_a_loader_goes_on_in_the_precision_that_it_began_with(
         machine(fast)
         alone[name] = search(f"{name} alone", 8)
         search(name, 4)
-    assert SearchFile.load(tmp_path / "fast").origin.items() >= PRECISION.items()
+    assert SearchFile.load(tmp_path / "fast").origin.items() >= BFLOAT16.items()
     assert "precision" not in SearchFile.load(tmp_path / "slow").origin
     for fast, name in ((False, "fast"), (True, "slow")):
         machine(fast)
@@ -171,7 +188,7 @@ def test_the_search_of_a_run_keeps_its_precision_and_refuses_another(machine, tr
     folder = trained.parent / "run" / "search" / "main"
     machine(True)
     assert main(["search", str(trained)]) == 0
-    assert SearchFile.load(folder).origin.items() >= PRECISION.items()
+    assert SearchFile.load(folder).origin.items() >= BFLOAT16.items()
     machine(False)
     run = context(trained)
     assert search_precision(run, [folder]).on(CPU)
