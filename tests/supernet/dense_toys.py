@@ -47,8 +47,11 @@ def dense_backbone(task=None, **args):
 
 
 def dense_supernet(section="depth", space=SPACE, **args):
-    """A supernet with the head of a task, whose weights and statistics all do something."""
-    backbone = dense_backbone(dense_task(section), **args)
+    """A supernet with the head of a task, whose weights and statistics all do something.
+
+    With a section of None the head is timm's.
+    """
+    backbone = dense_backbone(None if section is None else dense_task(section), **args)
     supernet = Supernet(backbone, SearchSpace.from_dict(space, backbone_shape(backbone)))
     with torch.no_grad():
         for parameter in supernet.parameters():
@@ -59,21 +62,28 @@ def dense_supernet(section="depth", space=SPACE, **args):
     return supernet
 
 
-def save_dense(folder, supernet, arch, section):
-    """Write the arch file and the weights of a subnet; returns both paths."""
+def save_dense(folder, supernet, arch, section=None, **args):
+    """Write the arch file and the weights of a subnet; returns both paths.
+
+    Without a section the head is timm's.
+    """
     file, weights = folder / "arch.yaml", folder / "subnet.safetensors"
     subnet = extract(supernet, arch)
-    args = {**ARGS, "img_size": list(SIZE), "num_classes": 0}
+    values = {**ARGS, "num_classes": subnet.num_classes, **args}
     save_arch(
         subnet.arch,
         file,
         shape=supernet.shape,
-        backbone={"model": MODEL, "args": args},
-        input={"size": [3, *SIZE], "mean": [0.1] * 3, "std": [0.5] * 3},
-        task=dense_task(section).section(),
+        backbone={"model": MODEL, "args": {k: _plain(v) for k, v in values.items()}},
+        input={"size": [3, *values["img_size"]], "mean": [0.1] * 3, "std": [0.5] * 3},
+        task=None if section is None else dense_task(section).section(),
     )
     save_weights(subnet, weights)
     return file, weights
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
 
 
 def plain_network(backbone):
