@@ -32,7 +32,7 @@ def extract(supernet: Supernet, arch: Arch, share: bool = False) -> ElasticViT:
             read-only subnets at once.
 
     Raises:
-        InputError: The arch is not in the supernet's space.
+        InputError: The arch is not in the supernet's space, or leaves no token grid for its head.
     """
     arch = canonical(supernet.space, arch)
     tensors = [*supernet.parameters(), *supernet.buffers()] if share else []
@@ -59,7 +59,9 @@ def create_subnet(
     """
     file = arch if isinstance(arch, ArchFile) else load_arch_file(arch)
     source = "the arch file" if isinstance(arch, ArchFile) else str(arch)
-    subnet = _cut(create_elastic(file, source, [file.arch], args), file.arch)
+    elastic = create_elastic(file, source, [file.arch], args)
+    with naming(source):
+        subnet = _cut(elastic, file.arch)
     if weights is not None:
         load_weights(subnet, weights)
     return subnet

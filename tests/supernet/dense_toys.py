@@ -5,9 +5,9 @@ import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
-from space import Arch, SearchSpace
+from space import Arch, SearchSpace, save_arch
 from space.utils.reader import Reader
-from supernet import Supernet, backbone_shape
+from supernet import Supernet, backbone_shape, extract, save_weights
 from supernet.config import AugmentConfig, DataConfig, DatasetConfig
 from supernet.models.subnet import cut_subnet
 from supernet.tasks.registry import task_class
@@ -20,6 +20,9 @@ SPACE = {
     "skip": {"ratios": [0.25, 0.5], "selectors": ["map", "cls"], "max_run": 2},
 }
 CLASSES = 5
+# The model of timm that `dense_backbone` is, for arch files.
+MODEL = "vit_tiny_patch16_224"
+ARGS = {"img_size": SIZE, "patch_size": PATCH, "embed_dim": 16, "depth": 4, "num_heads": 2}
 SECTIONS = {
     "depth": {"name": "depth", "head": {"blocks": [1, 3], "batch_norm": True}},
     "depth_log": {"name": "depth", "output": "log", "head": {"cls": False}},
@@ -41,21 +44,50 @@ def dense_task(section="depth", augment=None, **dataset):
 
 def dense_backbone(task=None, **args):
     torch.manual_seed(0)
-    sizes = {"img_size": SIZE, "patch_size": PATCH, "embed_dim": 16, "depth": 4, "num_heads": 2}
-    backbone = VisionTransformer(**{**sizes, "num_classes": 3, **args})
+    backbone = VisionTransformer(**{**ARGS, "num_classes": 3, **args})
     if task is not None:
         task.reset_head(backbone, 0)
     return backbone
 
 
 def dense_supernet(section="depth", space=SPACE, **args):
-    """A supernet with the head of a task, whose weights all do something."""
-    backbone = dense_backbone(dense_task(section), **args)
+    """A supernet with the head of a task, whose weights and statistics all do something.
+
+    With a section of None the head is timm's.
+    """
+    backbone = dense_backbone(None if section is None else dense_task(section), **args)
     supernet = Supernet(backbone, SearchSpace.from_dict(space, backbone_shape(backbone)))
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
+        for name, buffer in supernet.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.add_(0.2 * torch.rand_like(buffer))
     return supernet
+
+
+def save_dense(folder, supernet, arch, section=None, **args):
+    """Write the arch file and the weights of a subnet; returns both paths.
+
+    Without a section the head is timm's.
+    """
+    file, weights = folder / "arch.yaml", folder / "subnet.safetensors"
+    subnet = extract(supernet, arch)
+    values = {**ARGS, "num_classes": subnet.num_classes, **args}
+    save_arch(
+        subnet.arch,
+        file,
+        shape=supernet.shape,
+        backbone={"model": MODEL, "args": {k: _plain(v) for k, v in values.items()}},
+        input={"size": [3, *values["img_size"]], "mean": [0.1] * 3, "std": [0.5] * 3},
+        task=None if section is None else dense_task(section).section(),
+    )
+    save_weights(subnet, weights)
+    return file, weights
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
 
 
 def plain_network(backbone):

@@ -2,6 +2,7 @@
 
 import pytest
 import timm
+from dense_toys import SECTIONS, dense_supernet, dense_task
 from supernet_toys import (
     BACKBONES,
     counted,
@@ -15,7 +16,7 @@ from supernet_toys import (
     watch_blocks,
 )
 
-from space import Arch, macs, params, token_counts
+from space import Arch, SearchSpace, macs, params, token_counts
 from supernet import backbone_shape, extract
 from supernet.models.subnet import cut_subnet
 
@@ -95,3 +96,46 @@ def test_of_other_models_of_timm(name):
     full = Arch.full(shape.depth)
     assert counted(backbone) == macs(full, shape)
     assert numel(backbone) == params(full, shape)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_of_dense_heads(section):
+    """With the head, which costs the same for every arch."""
+    net = dense_supernet(section)
+    equal(net, [*drawn(net.space, 8, seed=4), net.space.largest(), net.space.smallest()])
+    plain = dense_supernet(section).shape
+    assert plain == net.shape
+    assert plain.head.macs == counted_head(net) > 0
+
+
+def counted_head(net):
+    """The MACs that a network has beyond those of its stem and blocks."""
+    subnet = extract(net, net.space.largest())
+    whole = counted(subnet)
+    subnet.reset_classifier(0)
+    return whole - counted(subnet)
+
+
+@pytest.mark.parametrize("head", ["linear", "dpt"])
+@pytest.mark.parametrize("task", [{"name": "depth"}, {"name": "segmentation", "classes": 40}])
+def test_of_dinov2_with_dense_heads(head, task):
+    size = {"img_size": (140, 168), "device": "meta", "weight_init": "skip"}
+    backbone = timm.create_model("vit_small_patch14_reg4_dinov2", **size)
+    dense_task({**task, "head": {"name": head}}).reset_head(backbone, 0)
+    shape = backbone_shape(backbone)
+    for arch in [Arch.full(12), *drawn(dense_space(shape), 3)]:
+        subnet = cut_subnet(backbone, shape, arch)
+        assert counted(subnet) == macs(arch, shape)
+        assert numel(subnet) == params(arch, shape)
+    share = shape.head.macs / macs(Arch.full(12), shape)
+    # Sized for a small ViT.
+    assert share < (0.05 if head == "linear" else 0.3)
+
+
+def dense_space(shape):
+    """A space whose archs keep a token grid."""
+    section = {
+        "pool": {"kinds": ["avg2d", "conv2d"], "grids": [[5, 6]], "max_pools": 1},
+        "skip": {"ratios": [0.5], "selectors": ["map"], "max_run": 2},
+    }
+    return SearchSpace.from_dict(section, shape)

@@ -141,7 +141,6 @@ def test_a_folder_that_names_no_arch_is_refused(tmp_path, change, reason):
     [
         ({"pretrained": True}, "tokennas_vit has no pretrained weights; give checkpoint_path"),
         ({"arch": None}, "tokennas_vit needs arch=FILE"),
-        ({"features_only": True}, "backbone args: 'features_only' is not allowed"),
         ({"pretrained_cfg": {"file": "x"}}, "backbone args: 'pretrained_cfg' is not allowed"),
         ({"in_chans": 1}, "the backbone is not the one of .*arch.yaml: stem"),
         ({"size": 3}, "timm cannot build .*unexpected keyword argument 'size'"),
