@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search.evaluators.precision import Precision, decide_precision
+from search.evaluators.precision import PRECISION, Precision, decide_precision
 from search.evaluators.supernet import SupernetEvaluator
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext, find_device
 from search.study.search_file import read_origin
 from space.space import SearchSpace
+from space.utils.errors import InputError
 from supernet.backbones.load import load_backbone
 from supernet.backbones.vit import backbone_shape
 from supernet.evaluation import HeldOut
@@ -99,9 +100,19 @@ def search_precision(run: RunContext, results: Iterable[Path] = ()) -> Precision
     Args:
         run: The run.
         results: Folders of searches whose evaluations are kept or reused, as far as they exist.
+
+    Raises:
+        InputError: The user's choice differs from the precision of those evaluations.
     """
-    amp, width = run.config.supernet.amp, run.space.shape.width
-    return decide_precision(amp, run.device, width, read_origin(results))
+    amp, stored = run.config.supernet.amp, read_origin(results)
+    precision = decide_precision(amp, run.device, run.space.shape.width, stored)
+    if stored is not None and stored.get(PRECISION) != precision.origin.get(PRECISION):
+        on, stored_in = ("true", "float32") if amp else ("false", "bfloat16")
+        raise InputError(
+            f"supernet.amp: must be auto or {str(not amp).lower()}, got {on}: the evaluations that "
+            f"are there are in {stored_in}; or search under another name (--search.name)"
+        )
+    return precision
 
 
 def shared(array: NDArray[Any]) -> Tensor:

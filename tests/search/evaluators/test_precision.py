@@ -195,10 +195,14 @@ def test_the_search_of_a_run_keeps_its_precision_and_refuses_another(machine, tr
     assert not search_precision(run, [folder.with_name("other")]).on(CPU)
     assert main(["search", str(trained), "--search.trials", "5"]) == 0
     capsys.readouterr()
-    assert main(["search", str(trained), "--search.trials", "7", "--supernet.amp", "false"]) == 2
-    error = capsys.readouterr().err
-    assert "origin.precision was 'bfloat16' in the results that are there, and is not set" in error
-    assert error.count("\n") == 1
+    options = ["--search.trials", "7", "--supernet.amp", "false"]
+    assert main(["search", str(trained), *options]) == 2
+    assert capsys.readouterr().err == (
+        "tokennas: supernet.amp: must be auto or true, got false: the evaluations that are there "
+        "are in bfloat16; or search under another name (--search.name)\n"
+    )
+    with pytest.raises(InputError, match="must be auto or true, got false"):
+        search_precision(context(trained, *options), [folder.with_name("other"), folder])
 
 
 def test_without_a_search_there_is_no_origin(tmp_path):
