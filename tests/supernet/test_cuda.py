@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from dense_toys import SECTIONS, dense_images, dense_supernet, dense_task, depth_maps, label_maps
 from supernet_toys import (
     ARCHS_WITH_ALL,
     OWN,
@@ -80,3 +81,17 @@ def test_archs_that_share_openings_have_the_same_logits():
     with torch.autocast("cuda", torch.bfloat16):
         for arch in openings.expect(archs):
             assert torch.equal(openings.network(arch)(images), net(images, arch))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_maps_and_their_statistics_are_those_of_the_cpu(section):
+    net, task, images = dense_supernet(section).double().eval(), dense_task(section), dense_images()
+    targets = label_maps() if section == "segmentation" else depth_maps()
+    for arch in (net.space.largest(), net.space.smallest()):
+        output = net.cpu()(images.double(), arch)
+        found = net.cuda()(images.double().cuda(), arch)
+        close(found.cpu(), output)
+        close(task.loss(found, targets.cuda()).cpu(), task.loss(output, targets))
+        statistics = task.statistics(found, targets.cuda(), found)
+        for name, expected in task.statistics(output, targets, output).items():
+            torch.testing.assert_close(statistics[name].cpu(), expected, rtol=1e-9, atol=1e-9)

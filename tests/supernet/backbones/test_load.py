@@ -3,10 +3,11 @@ import pickle
 import pytest
 import timm
 import torch
+from dense_toys import SECTIONS, dense_task
 from safetensors.torch import save_file
 
 from space import InputError
-from supernet.backbones.load import BackboneConfig, load_backbone
+from supernet.backbones.load import BackboneConfig, load_backbone, load_checkpoint_file
 from supernet.tasks.classification import Classification
 
 ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
@@ -148,3 +149,101 @@ def test_checkpoint_and_pretrained_together_are_refused():
     config = BackboneConfig(MODEL, ARGS, checkpoint="a", pretrained=True)
     with pytest.raises(InputError, match="not both"):
         load_backbone(config, Classification(("a",)), seed=0)
+
+
+DENSE_ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 4, "num_heads": 2}
+
+
+def dense_checkpoint(path, section, **args):
+    """A backbone with the trained head of a task, as its user would save it."""
+    torch.manual_seed(1)
+    backbone = timm.create_model(MODEL, **{**DENSE_ARGS, **args})
+    dense_task(section).reset_head(backbone, 1)
+    with torch.no_grad():
+        for tensor in backbone.head.state_dict().values():
+            tensor.add_(1)
+    torch.save(backbone.state_dict(), path)
+    return backbone
+
+
+def load_dense(path, section, **args):
+    config = BackboneConfig(MODEL, {**DENSE_ARGS, **args}, checkpoint=str(path))
+    return load_backbone(config, dense_task(section), seed=0)
+
+
+def same(loaded, saved, head):
+    """Whether all weights are those of the checkpoint, the head's too, or all but the head's."""
+    own = loaded.state_dict()
+    names = [name for name in saved.state_dict() if head or not name.startswith("head")]
+    assert names
+    return all(torch.equal(own[name], saved.state_dict()[name]) for name in names)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_checkpoint_with_the_tasks_head_keeps_it(tmp_path, section):
+    path = tmp_path / "a.pth"
+    for args in ({}, {"class_token": False, "global_pool": "map"}):
+        saved = dense_checkpoint(path, section, **args)
+        loaded = load_dense(path, section, **args)
+        assert not loaded.head_reset
+        assert dense_task(section).fits(loaded.backbone)
+        assert same(loaded.backbone, saved, head=True)
+
+
+@pytest.mark.parametrize("classes", [0, 7])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_checkpoint_of_another_head_or_none_gets_the_tasks(tmp_path, section, classes):
+    path = tmp_path / "a.safetensors"
+    saved = checkpoint(path, classes, **DENSE_ARGS)
+    loaded = load_dense(path, section)
+    assert loaded.head_reset
+    assert dense_task(section).fits(loaded.backbone)
+    assert same(loaded.backbone, saved, head=False)
+    # The same new head each time.
+    torch.manual_seed(5)
+    assert same(load_dense(path, section).backbone, loaded.backbone, head=True)
+
+
+@pytest.mark.parametrize("other", ["depth", "depth_log", "depth_dpt"])
+def test_from_one_dense_task_to_another_the_backbone_stays(tmp_path, other):
+    saved = dense_checkpoint(tmp_path / "a.pth", other)
+    loaded = load_dense(tmp_path / "a.pth", "segmentation")
+    assert loaded.head_reset
+    assert same(loaded.backbone, saved, head=False)
+
+
+def test_from_maps_to_labels_the_backbone_stays(tmp_path):
+    saved = dense_checkpoint(tmp_path / "a.pth", "depth")
+    loaded = load(tmp_path / "a.pth", **DENSE_ARGS)
+    assert loaded.head_reset
+    assert loaded.backbone.num_classes == 5
+    assert same(loaded.backbone, saved, head=False)
+
+
+def test_a_local_checkpoint_without_a_head_gets_one(tmp_path):
+    saved = checkpoint(tmp_path / "a.pth", classes=0)
+    loaded = load(tmp_path / "a.pth", classes=3)
+    assert loaded.head_reset
+    assert same(loaded.backbone, saved, head=False)
+    # Without a task nobody would make another head.
+    with pytest.raises(InputError, match="does not fit VisionTransformer"):
+        load_checkpoint_file(timm.create_model(MODEL, **ARGS), tmp_path / "a.pth")
+
+
+def test_positions_of_another_size_fit_under_a_dense_head(tmp_path):
+    dense_checkpoint(tmp_path / "a.pth", "depth", img_size=64)
+    loaded = load_dense(tmp_path / "a.pth", "depth")
+    assert not loaded.head_reset
+    assert loaded.backbone.pos_embed.shape[1] == 17
+
+
+def test_a_task_that_the_backbone_does_not_suit_is_told_by_its_own_words(tmp_path):
+    dense_checkpoint(tmp_path / "a.pth", "depth")
+    with pytest.raises(InputError, match=r"^task.head.blocks: must end with the last block"):
+        load_dense(tmp_path / "a.pth", {"name": "depth", "head": {"blocks": [0]}})
+    with pytest.raises(InputError) as error:
+        load_dense(tmp_path / "a.pth", "depth", num_classes=10)
+    assert str(error.value) == (
+        f"args of {MODEL}: num_classes is 10, the task depth a linear head; leave it out: the head "
+        "is the task's own"
+    )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from dense_toys import SECTIONS, dense_images, dense_supernet, save_dense
 from supernet_toys import (
     ARCHS_WITH_ALL,
     OWN,
@@ -17,6 +18,7 @@ from supernet_toys import (
     hand_made,
     images_for,
     named_supernet,
+    pool,
     skip,
 )
 
@@ -111,6 +113,50 @@ def test_an_onnx_graph_needs_nothing_of_ours_and_takes_any_batch(tmp_path, name,
     for count in (1, 3, 7):
         (logits,) = session.run(["logits"], {"images": images(subnet, count).numpy()})
         close(torch.from_numpy(logits), subnet(images(subnet, count)), 1e-4)
+
+
+DENSE = [
+    Arch((OWN, skip(0.5), skip(0.5), OWN)),
+    Arch((OWN, pool("avg2d", (3, 4)), skip(0.25), pool("avg2d", (2, 3)))),
+]
+NAMES = {"segmentation": "logits"}
+
+
+@pytest.mark.parametrize(("section", "place"), zip(SECTIONS, (0, 1, 1, 0), strict=True))
+def test_dense_weights_and_programs_give_the_same_map(tmp_path, section, place):
+    supernet = dense_supernet(section).eval()
+    subnet, images = extract(supernet, DENSE[place]), dense_images(6)
+    name = NAMES.get(section, "depth")
+    file, _ = save_dense(tmp_path, supernet, DENSE[place], section)
+    check = export_subnet(subnet, tmp_path / "model.safetensors", "safetensors", images, ABOUT)
+    assert check == Check(6, 1, 0, 0.0, name)
+    assert str(check).startswith(f"{name} within 0.0e+00 on 6 images, another selection in 0 of 6")
+    again = create_subnet(file, tmp_path / "model.safetensors").eval()
+    assert torch.equal(again(images), subnet(images))
+    assert export_subnet(subnet, tmp_path / "model.pt2", "torch-export", images, ABOUT).equal
+    model = torch.export.load(tmp_path / "model.pt2").module()
+    for count in (1, 5):
+        close(model(dense_images(count)), subnet(dense_images(count)), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", range(2))
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_dense_onnx_graph_names_its_output_and_takes_any_batch(tmp_path, section, place):
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    subnet = extract(dense_supernet(section).eval(), DENSE[place])
+    name = NAMES.get(section, "depth")
+    path = tmp_path / "model.onnx"
+    check = export_subnet(subnet, path, "onnx", dense_images(20), ABOUT)
+    assert (check.runs, check.share, check.output_name) == (1, 0.0, name)
+    assert check.difference < 1e-5
+    session = onnxruntime.InferenceSession(path)
+    assert [each.name for each in session.get_outputs()] == [name]
+    for count in (1, 3, 7):
+        images = dense_images(count)
+        (found,) = session.run([name], {"images": images.numpy()})
+        close(torch.from_numpy(found), subnet(images), 1e-4)
 
 
 def otherwise(subnet, pairs=0, logits=0.0):

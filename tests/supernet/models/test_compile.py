@@ -2,15 +2,20 @@
 
 import pytest
 import torch
+from dense_toys import SECTIONS, dense_images, dense_supernet
 from supernet_toys import (
     ARCHS_WITH_ALL,
     FEW,
+    OWN,
     build_supernet,
     close,
     hand_made,
     images_for,
+    pool,
+    skip,
 )
 
+from space import Arch
 from supernet import extract
 
 
@@ -76,3 +81,31 @@ def test_an_exported_subnet_takes_any_batch(name, place):
     for count in (1, 3, 7):
         images = images_for(subnet, count, dtype=torch.float32)
         close(program.module()(images), subnet(images), 1e-4)
+
+
+# The head reads inside a run of each, at a smaller grid.
+DENSE_ARCHS = [
+    Arch((OWN, skip(0.5), skip(0.5, shared=True), OWN)),
+    Arch((pool("avg2d", (3, 4)), OWN, skip(0.25, "cls"), skip(0.25, "cls"))),
+]
+
+
+def dense_subnet(section, place):
+    return extract(dense_supernet(section).eval(), DENSE_ARCHS[place]).requires_grad_(False)
+
+
+@pytest.mark.parametrize(("section", "place"), zip(SECTIONS, (0, 1, 0, 1), strict=True))
+def test_a_dense_subnet_is_one_graph(section, place):
+    subnet, images = dense_subnet(section, place), dense_images()
+    compiled = torch.compile(subnet, fullgraph=True, backend="aot_eager")
+    close(compiled(images), subnet(images), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", range(2))
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_compiled_dense_subnet_gives_the_same_map(section, place):
+    subnet = dense_subnet(section, place)
+    compiled = torch.compile(subnet, fullgraph=True)
+    for count in (4, 2, 5):
+        close(compiled(dense_images(count)), subnet(dense_images(count)), 1e-4)

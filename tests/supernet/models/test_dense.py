@@ -233,3 +233,19 @@ def test_layer_decay_and_weight_decay_reach_the_head():
         "linear.bias": 0,
     }
     assert {group["lr_scale"] for group in found.values()} == {1}
+
+
+def test_maps_and_losses_are_single_precision_under_autocast(section):
+    task, images, targets = dense_task(section), dense_images(), targets_of(section)
+    supernet = dense_supernet(section).train()
+    for arch in HAND_MADE[:2]:
+        with torch.autocast("cpu", torch.bfloat16):
+            output = supernet(images, arch)
+            loss = task.loss(output, targets)
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert output.dtype == (torch.bfloat16 if section == "segmentation" else torch.float32)
+        for name, values in task.statistics(output.detach(), targets).items():
+            assert values.dtype in (torch.float32, torch.int64), name
+            assert values.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in supernet.head.parameters())
