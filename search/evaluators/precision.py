@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,10 @@ import torch
 from supernet.config import Amp
 from supernet.precision import DEVICES, decide_autocast
 
-# Key in a search's origin. It is missing where evaluations are those of earlier versions: under
-# autocast on GPUs, without it on CPUs.
-PRECISION = "precision"
+# Entry of a search's origin: the types of devices on which its evaluations run under autocast.
+AUTOCAST = "autocast"
+# Those of earlier versions, which wrote no entry.
+EARLIER = ("cuda",)
 
 
 @dataclass(frozen=True)
@@ -21,36 +22,40 @@ class Precision:
     """The precision of all evaluations of a search.
 
     Args:
-        autocast: Whether they run under bfloat16 autocast, by type of device: workers may have
+        autocast: Types of devices on which they run under bfloat16 autocast: workers may have
             another one than the process that decides.
         origin: Entry of the search's origin.
     """
 
-    autocast: Mapping[str, bool]
-    origin: Mapping[str, str]
+    autocast: Collection[str]
+    origin: Mapping[str, Any]
 
     def on(self, device: torch.device) -> bool:
         """Return whether evaluations on a device run under autocast."""
-        return self.autocast.get(device.type, False)
+        return device.type in self.autocast
 
 
 def decide_precision(
-    amp: Amp, device: torch.device, width: int, stored: Mapping[str, Any] | None
+    amp: Amp, kinds: Collection[str], width: int, stored: Mapping[str, Any] | None
 ) -> Precision:
     """Decide the precision of a search's evaluations.
 
     Args:
         amp: The user's choice; `auto` for that of the stored evaluations, or where it is faster.
-        device: Device of the process that decides.
+        kinds: Types of devices that evaluations may run on.
         width: Width of the supernet.
-        stored: Origin of the stored evaluations; None where there are none.
+        stored: Origin of the stored evaluations; None where there are none. With a choice that
+            differs from theirs, the result has another entry.
     """
-    kinds = {kind: torch.device(kind) for kind in DEVICES}
-    on = {kind: decide_autocast(amp, each, width).on for kind, each in kinds.items()}
-    known = None if stored is None else stored.get(PRECISION)
-    if amp == "auto" and stored is not None:
-        on = {kind: known == "bfloat16" if known else kind == "cuda" for kind in kinds}
-    here = on.get(device.type, False)
-    name = "bfloat16" if here else "float32"
-    unusual = here != (device.type == "cuda") and amp is not False
-    return Precision(on, {PRECISION: name} if unusual or name == known else {})
+    decided = [kind for kind in DEVICES if decide_autocast(amp, torch.device(kind), width).on]
+    if stored is None:
+        return Precision(decided, {AUTOCAST: decided})
+    known = stored.get(AUTOCAST)
+    entry = {AUTOCAST: known} if isinstance(known, list) else {}
+    earlier = known if isinstance(known, list) else EARLIER
+    if amp == "auto" or all((kind in decided) == (kind in earlier) for kind in kinds):
+        return Precision(earlier, entry)
+    if not entry and amp is False:
+        # Earlier versions did not store whether autocast was off on GPUs.
+        return Precision(decided, entry)
+    return Precision(decided, {AUTOCAST: decided})

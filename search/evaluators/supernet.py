@@ -38,7 +38,7 @@ class SupernetEvaluator:
         held_out: Held-out images.
         metric: Function of the logits and targets of all images that gives metrics by name; None
             for the task's metrics, with `kl` to the full network.
-        precision: Entry of the origin, see `decide_precision`.
+        precision: Entry of the origin on its precision, see `decide_precision`.
 
     Raises:
         InputError: A weight of the supernet is not finite.
@@ -49,7 +49,7 @@ class SupernetEvaluator:
         supernet: Supernet,
         held_out: HeldOut,
         metric: MetricFunction | None = None,
-        precision: Mapping[str, str] = MappingProxyType({}),
+        precision: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         name = first_not_finite(supernet)
         if name is not None:
@@ -113,7 +113,7 @@ def loader_evaluator(
     device = next(supernet.parameters()).device
     # A user's metric gets the supernet's own logits, without mixed precision.
     amp: Amp = "auto" if metric is None else False
-    precision = decide_precision(amp, device, supernet.shape.width, stored)
+    precision = decide_precision(amp, {device.type}, supernet.shape.width, stored)
     held_out = HeldOut(all_batches(loader, "loader"), task, device, precision.on(device))
     return SupernetEvaluator(supernet, held_out, metric, precision.origin)
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from search.evaluators.precision import PRECISION, Precision, decide_precision
+from search.evaluators.precision import AUTOCAST, Precision, decide_precision
 from search.evaluators.supernet import SupernetEvaluator
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext, find_device
@@ -23,6 +23,7 @@ from supernet.backbones.load import load_backbone
 from supernet.backbones.vit import backbone_shape
 from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
+from supernet.precision import DEVICES
 from supernet.tasks.base import Task
 
 
@@ -105,12 +106,14 @@ def search_precision(run: RunContext, results: Iterable[Path] = ()) -> Precision
         InputError: The user's choice differs from the precision of those evaluations.
     """
     amp, stored = run.config.supernet.amp, read_origin(results)
-    precision = decide_precision(amp, run.device, run.space.shape.width, stored)
-    if stored is not None and stored.get(PRECISION) != precision.origin.get(PRECISION):
-        on, stored_in = ("true", "float32") if amp else ("false", "bfloat16")
+    # Workers may have GPUs where this process has none.
+    kinds = DEVICES if run.config.search_workers() else {run.device.type}
+    precision = decide_precision(amp, kinds, run.space.shape.width, stored)
+    if stored is not None and stored.get(AUTOCAST) != precision.origin.get(AUTOCAST):
         raise InputError(
-            f"supernet.amp: must be auto or {str(not amp).lower()}, got {on}: the evaluations that "
-            f"are there are in {stored_in}; or search under another name (--search.name)"
+            f"supernet.amp: must be auto, got {str(amp).lower()}: the evaluations that are there "
+            f"are in {'float32' if amp else 'bfloat16'}; or search under another name "
+            "(--search.name)"
         )
     return precision
 

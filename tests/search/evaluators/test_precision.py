@@ -18,8 +18,7 @@ from search.study.search_file import SearchFile, read_origin
 from space import InputError, SearchSpace
 from supernet import Supernet, backbone_shape
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
-BFLOAT16, FLOAT32 = {"precision": "bfloat16"}, {"precision": "float32"}
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -51,52 +50,60 @@ def loader():
     return [(torch.randn(6, 3, 16, 16, generator=rng), torch.arange(6))]
 
 
+CPUS, GPUS, BOTH = {"cpu"}, {"cuda"}, {"cpu", "cuda"}
+# Origins: of earlier versions, which had autocast on GPUs alone, and of this one.
+EARLIER, NONE = {"supernet": "a"}, {"supernet": "a", "autocast": []}
+ON_GPUS, ON_BOTH = ({**EARLIER, "autocast": each} for each in (["cuda"], ["cpu", "cuda"]))
+
+
 @pytest.mark.parametrize(
-    ("amp", "fast", "stored", "on"),
+    ("amp", "fast", "stored", "autocast"),
     [
-        ("auto", True, None, True),
-        ("auto", False, None, False),
-        # Stored evaluations decide, also those of earlier versions, which had no entry.
-        ("auto", True, {"supernet": "a"}, False),
-        ("auto", False, {"supernet": "a", **BFLOAT16}, True),
-        # A choice is taken, and the search refuses what does not go together.
-        (True, False, {"supernet": "a"}, True),
-        (False, True, {"supernet": "a", **BFLOAT16}, False),
+        ("auto", True, None, BOTH),
+        ("auto", False, None, GPUS),
+        (True, False, None, BOTH),
+        (False, True, None, set()),
+        # Stored evaluations decide.
+        ("auto", True, EARLIER, GPUS),
+        ("auto", True, ON_GPUS, GPUS),
+        ("auto", False, ON_BOTH, BOTH),
+        ("auto", True, NONE, set()),
     ],
 )
-def test_stored_evaluations_decide_unless_there_is_a_choice(machine, amp, fast, stored, on):
+def test_auto_is_what_was_stored_or_where_it_is_faster(machine, amp, fast, stored, autocast):
     machine(fast)
-    precision = decide_precision(amp, CPU, 16, stored)
-    assert precision.on(CPU) == on
-    assert precision.origin == (BFLOAT16 if on else {})
+    for kinds in (CPUS, GPUS, BOTH):
+        precision = decide_precision(amp, kinds, 16, stored)
+        assert {kind for kind in BOTH if precision.on(torch.device(kind))} == autocast
+        assert not precision.on(torch.device("meta"))
+        entry = {"autocast": sorted(autocast)}
+        assert precision.origin == ({} if stored is EARLIER else entry)
 
 
-def test_gpus_evaluate_as_ever_and_have_no_entry(machine):
-    machine(False)
-    for amp in ("auto", True):
-        for stored in (None, {"supernet": "a"}):
-            precision = decide_precision(amp, CUDA, 16, stored)
-            assert precision.on(CUDA)
-            assert precision.origin == {}
-    assert not decide_precision(False, CUDA, 16, None).on(CUDA)
-    # A search that a CPU has begun in bfloat16 stays the same search.
-    for amp in ("auto", True):
-        assert decide_precision(amp, CUDA, 16, BFLOAT16).origin == BFLOAT16
-    assert decide_precision(False, CUDA, 16, BFLOAT16).origin == {}
-
-
-def test_gpus_without_bfloat16_go_on_in_what_was_stored(monkeypatch):
-    monkeypatch.setattr("supernet.precision.fast_devices", frozenset)
-    fresh = decide_precision("auto", CUDA, 16, None)
-    assert not fresh.on(CUDA)
-    assert fresh.origin == FLOAT32
-    for amp in ("auto", False):
-        assert decide_precision(amp, CUDA, 16, FLOAT32) == fresh
-    # Earlier versions had autocast on every GPU, and wrote no entry.
-    earlier = decide_precision("auto", CUDA, 16, {"supernet": "a"})
-    assert earlier.on(CUDA)
-    assert earlier.origin == {}
-    assert decide_precision(False, CUDA, 16, {"supernet": "a"}).origin == {}
+@pytest.mark.parametrize(
+    ("amp", "kinds", "stored", "same"),
+    [
+        (True, CPUS, ON_BOTH, True),
+        (True, CPUS, ON_GPUS, False),
+        (True, CPUS, EARLIER, False),
+        (True, GPUS, EARLIER, True),
+        (True, GPUS, ON_GPUS, True),
+        (True, GPUS, NONE, False),
+        (True, BOTH, ON_GPUS, False),
+        (False, CPUS, ON_GPUS, True),
+        (False, CPUS, ON_BOTH, False),
+        (False, CPUS, EARLIER, True),
+        (False, GPUS, ON_GPUS, False),
+        (False, GPUS, NONE, True),
+        (False, BOTH, ON_GPUS, False),
+        # They may have been told so: it was not stored.
+        (False, GPUS, EARLIER, True),
+    ],
+)
+def test_a_choice_is_taken_and_goes_with_what_was_stored_or_not(amp, kinds, stored, same):
+    precision = decide_precision(amp, kinds, 16, stored)
+    assert {precision.on(torch.device(kind)) for kind in kinds} == {amp}
+    assert (precision.origin.get("autocast") == stored.get("autocast")) == same
 
 
 def test_a_search_on_a_loader_goes_on_in_the_precision_that_it_began_with(
@@ -117,8 +124,8 @@ def test_a_search_on_a_loader_goes_on_in_the_precision_that_it_began_with(
         machine(fast)
         alone[name] = search(f"{name} alone", 8)
         search(name, 4)
-    assert SearchFile.load(tmp_path / "fast").origin.items() >= BFLOAT16.items()
-    assert "precision" not in SearchFile.load(tmp_path / "slow").origin
+    assert SearchFile.load(tmp_path / "fast").origin["autocast"] == ["cpu", "cuda"]
+    assert SearchFile.load(tmp_path / "slow").origin["autocast"] == ["cuda"]
     for fast, name in ((False, "fast"), (True, "slow")):
         machine(fast)
         assert search(name, 8) == alone[name]
@@ -188,7 +195,7 @@ def test_the_search_of_a_run_keeps_its_precision_and_refuses_another(machine, tr
     folder = trained.parent / "run" / "search" / "main"
     machine(True)
     assert main(["search", str(trained)]) == 0
-    assert SearchFile.load(folder).origin.items() >= BFLOAT16.items()
+    assert SearchFile.load(folder).origin["autocast"] == ["cpu", "cuda"]
     machine(False)
     run = context(trained)
     assert search_precision(run, [folder]).on(CPU)
@@ -198,10 +205,10 @@ def test_the_search_of_a_run_keeps_its_precision_and_refuses_another(machine, tr
     options = ["--search.trials", "7", "--supernet.amp", "false"]
     assert main(["search", str(trained), *options]) == 2
     assert capsys.readouterr().err == (
-        "tokennas: supernet.amp: must be auto or true, got false: the evaluations that are there "
+        "tokennas: supernet.amp: must be auto, got false: the evaluations that are there "
         "are in bfloat16; or search under another name (--search.name)\n"
     )
-    with pytest.raises(InputError, match="must be auto or true, got false"):
+    with pytest.raises(InputError, match="must be auto, got false"):
         search_precision(context(trained, *options), [folder.with_name("other"), folder])
 
 
