@@ -78,26 +78,25 @@ class ActivationCache:
         self.bytes = 0
         self.evaluations = 0
         self._cached: list[Prefix] = []
+        # Prefixes that may be evicted, in descending order of worth once they are ranked.
         self._victims: list[Prefix] = []
+        self._is_ranked = False
         # By address: how many cached flows hold a storage.
         self._holders: Counter[int] = Counter()
+        # Not between a change of the cached flows and that of the counts.
+        self._is_counted = True
 
     def start_evaluation(self, path: Iterable[Prefix]) -> None:
-        """Count an evaluation of the arch with these prefixes, and rank prefixes for eviction."""
+        """Count an evaluation of the arch with these prefixes."""
         self.evaluations += 1
         for prefix in path:
             prefix.uses = prefix.decayed_uses(self.evaluations) + 1
             prefix.last_used = self.evaluations
             prefix.expected = max(0, prefix.expected - 1)
         self._cached = [each for each in dict.fromkeys(self._cached) if each.flows]
-        # Anew, since an interrupt may have come between a flow and its count.
-        self._holders.clear()
-        self.bytes = 0
-        for prefix in self._cached:
-            for cached in prefix.flows.values():
-                self._count(cached)
-        # In descending order of worth.
-        self._victims = sorted(self._cached, key=self._cached_worth, reverse=True)
+        if not self._is_counted:
+            self._recount()
+        self._victims, self._is_ranked = self._cached.copy(), False
 
     def add(self, prefix: Prefix, images: Tensor, flow: Flow) -> None:
         """Cache the activations of a prefix, if it is worth more than those to evict for it."""
@@ -106,30 +105,45 @@ class ActivationCache:
             return
         if not prefix.flows:
             self._cached.append(prefix)
+        self._is_counted = False
         # Counted before it is stored: an interrupt in between must not exceed the budget.
         self._count(cached)
         prefix.flows[images] = cached
+        self._is_counted = True
 
     def shrink(self) -> None:
         """Empty the cache and halve its byte budget, after the device ran out of memory."""
         for prefix in self._cached:
             prefix.flows.clear()
         self._cached, self._victims = [], []
-        self._holders.clear()
-        self.bytes = 0
+        self._recount()
         self.most_bytes //= 2
 
     def _make_room(self, cached: CachedFlow, worth: float) -> bool:
         """Evict activations worth less than `worth` until `cached` fits, if possible."""
         # Counted anew each time: what is evicted may have been shared with it.
         while self.bytes + self._new_bytes(cached) > self.most_bytes:
+            if not self._is_ranked:
+                self._victims.sort(key=self._cached_worth, reverse=True)
+                self._is_ranked = True
             while self._victims and not self._victims[-1].flows:
                 self._victims.pop()
             if not self._victims or self._cached_worth(self._victims[-1]) >= worth:
                 return False
+            self._is_counted = False
             _, evicted = self._victims[-1].flows.popitem()
             self._uncount(evicted)
+            self._is_counted = True
         return True
+
+    def _recount(self) -> None:
+        """Count anew what is cached."""
+        self._holders.clear()
+        self.bytes = 0
+        for prefix in self._cached:
+            for cached in prefix.flows.values():
+                self._count(cached)
+        self._is_counted = True
 
     def _count(self, cached: CachedFlow) -> None:
         self.bytes += self._new_bytes(cached)
@@ -138,12 +152,17 @@ class ActivationCache:
     def _uncount(self, cached: CachedFlow) -> None:
         self._holders.subtract(cached.storages.keys())
         self.bytes -= self._new_bytes(cached)
+        for key in cached.storages:
+            if not self._holders[key]:
+                del self._holders[key]
 
     def _new_bytes(self, cached: CachedFlow) -> int:
         """Count the bytes of the storages that no cached flow holds."""
         return sum(size for key, size in cached.storages.items() if not self._holders[key])
 
     def _cached_worth(self, prefix: Prefix) -> float:
+        if not prefix.flows:
+            return 0.0
         own = sum(
             size
             for cached in prefix.flows.values()
