@@ -131,7 +131,7 @@ def show_columns(columns: Sequence[Column], console: Console, title: str = "") -
 def _fit_columns(columns: Sequence[Column], width: int) -> list[Column]:
     """Drop columns until the others fit: the least wanted first, then from the right."""
     kept = list(columns)
-    names = [*DROPPED_FIRST, *secondary_metrics(), *DROPPED_NEXT]
+    names = dict.fromkeys((*DROPPED_FIRST, *secondary_metrics(), *DROPPED_NEXT))
     order = [column for name in names for column in columns if column.title == name]
     order += [column for column in reversed(columns[LEADING:]) if column.title not in names]
     for column in order:

@@ -118,10 +118,14 @@ def test_cifar10_at_toy_size_from_torchvisions_folder(tmp_path, monkeypatch):
 
 def test_the_readmes_config_is_read(tmp_path):
     readme = (CONFIGS[0].parents[1] / "README.md").read_text()
-    (text,) = re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL)
     path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    config = parse_call(["run", str(path)]).config
+    configs = []
+    for text in re.findall(r"```yaml\n(.*?)```", readme, flags=re.DOTALL):
+        path.write_text(text)
+        configs.append(parse_call(["run", str(path)]).config)
+    config, rooms = configs
+    assert rooms.task_name == "depth"
+    assert rooms.search.objectives == ["rmse", "macs"]
     assert config.data.dataset.name == "folder"
     assert config.retrain.budgets == ["70%", "50%"]
     parse_sampler(config.search.sampler)

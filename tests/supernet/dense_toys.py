@@ -30,7 +30,6 @@ SECTIONS = {
         "name": "depth",
         "head": {"name": "dpt", "channels": [4, 4, 8, 8], "fusion": 8, "batch_norm": True},
     },
-    "dpt_plain": {"name": "depth", "head": {"name": "dpt", "channels": [4, 4, 8, 8], "fusion": 8}},
     "segmentation": {"name": "segmentation", "classes": CLASSES},
 }
 

@@ -110,7 +110,7 @@ def test_a_stopped_supernet_ends_as_one_that_was_not(tmp_path, monkeypatch, sect
     assert {name.split(".")[0] for name in moved} >= {"head", "blocks", "selectors", "pools"}
     statistics = {name for name in start if ".running_" in name}
     assert statistics <= moved
-    assert bool(statistics) is (section != "depth_log")
+    assert bool(statistics) is (section in ("depth", "depth_dpt"))
     metrics = [metric.name for metric in dense_task(section).metrics]
     assert {f"{name}/largest" for name in metrics if name != "kl"} <= rows(tmp_path / "cut")[
         0
@@ -150,7 +150,7 @@ def test_a_head_of_another_task_is_refused_with_the_remedy():
     with pytest.raises(InputError) as error:
         train_supernet(supernet, loader("depth"), task=dense_task("depth"), recipe=RECIPE)
     assert str(error.value) == (
-        "the supernet's head has 5 outputs and the options {'batch_norm': True, 'blocks': [0, 1, "
+        "the supernet's head has 5 outputs and the options {'batch_norm': False, 'blocks': [0, 1, "
         "2, 3], 'cls': True, 'name': 'linear'}, the task depth a linear head; reset the head "
         "before the supernet is built"
     )
