@@ -109,7 +109,7 @@ def test_a_supernet_of_another_task_is_judged_by_its_metrics(supernet, loader, t
         for entry in front.entries:
             with torch.no_grad():
                 error = supernet(images, entry.arch)[:, 0] - targets
-            assert entry.metrics["rmse"] == pytest.approx(error.square().mean().sqrt().item())
+            assert entry.metrics["rms"] == pytest.approx(error.square().mean().sqrt().item())
         assert search(task=Number(), folder=tmp_path) == front
         with pytest.raises(InputError, match="task"):
             search(task=Number(scale=2.0), folder=tmp_path)
