@@ -23,8 +23,8 @@ from space.utils.reader import Reader
 from supernet.backbones.dense_head import LOGITS, DenseHead, Features
 from supernet.tasks.batch_norm import BatchNorm, remove_batch_norm, synchronise
 
-# Of DPT, at the grid of a ViT-S about a sixth of the backbone's MACs; its own default, 256 to 1,024
-# channels, costs more than the whole ViT-S.
+# Of DPT, with 10 x 12 tokens 1.1 GMACs beside the 2.8 of a ViT-S; its own default, 256 to 1,024
+# channels, costs 14.1.
 DPT_CHANNELS, DPT_FUSION = (48, 96, 192, 384), 64
 DPT_STRIDE = 16
 DEFAULT_BLOCKS = 4
