@@ -5,7 +5,6 @@ import json
 import math
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from dense_toys import SPACE, write_pairs
@@ -23,6 +22,9 @@ from space.cost import backbone_macs
 from space.utils.yaml_file import read_yaml, write_yaml
 from supernet import backbone_shape, create_backbone, create_subnet
 from supernet.data.map_reading import read_map
+
+# Each test begins with a run through all stages.
+pytestmark = pytest.mark.slow
 
 DEPTH = {"name": "depth", "max_depth": 10.0, "head": {"name": "linear", "blocks": [1, 3]}}
 SEGMENTATION = {
@@ -176,6 +178,8 @@ def test_the_same_command_goes_on_and_changes_nothing(depth, capsys):
 def test_exports_are_files_of_depth(depth, tmp_path, capsys):
     path, run = depth
     folder = run / "retrain" / "main" / "backbone_macs_70"
+    pytest.importorskip("onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime")
     said(capsys, "export", path, "--archs", folder, "--format", "onnx", "safetensors")
     exported = run / "export" / "main" / folder.name
     card = (exported / "README.md").read_text()
@@ -250,7 +254,6 @@ def write_arch(folder):
     return folder / "a.yaml"
 
 
-@pytest.mark.slow
 def test_segmentation_goes_through_every_stage(tmp_path, capsys):
     path = write_config(tmp_path, SEGMENTATION)
     shown = said(capsys, "run", path, "--retrain.budgets", "[backbone_macs=75%]")

@@ -14,8 +14,8 @@ from search.front.front_file import FrontEntry
 from search.front.hypervolume import Archive, apply_signs, build_archive, worst_values
 from search.problem.objectives import Objective, parse_objectives
 from search.run import run_search
-from supernet.tasks.registry import directions as task_directions
 from space import InputError, macs, params
+from supernet.tasks.registry import directions as task_directions
 
 SPACE = toy_space()
 

@@ -122,7 +122,7 @@ DENSE = [
 NAMES = {"segmentation": "logits"}
 
 
-@pytest.mark.parametrize(("section", "place"), zip(SECTIONS, (0, 1, 1, 0), strict=True))
+@pytest.mark.parametrize(("section", "place"), list(zip(SECTIONS, (0, 1, 1, 0), strict=True)))
 def test_dense_weights_and_programs_give_the_same_map(tmp_path, section, place):
     supernet = dense_supernet(section).eval()
     subnet, images = extract(supernet, DENSE[place]), dense_images(6)

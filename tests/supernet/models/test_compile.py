@@ -94,7 +94,7 @@ def dense_subnet(section, place):
     return extract(dense_supernet(section).eval(), DENSE_ARCHS[place]).requires_grad_(False)
 
 
-@pytest.mark.parametrize(("section", "place"), zip(SECTIONS, (0, 1, 0, 1), strict=True))
+@pytest.mark.parametrize(("section", "place"), list(zip(SECTIONS, (0, 1, 0, 1), strict=True)))
 def test_a_dense_subnet_is_one_graph(section, place):
     subnet, images = dense_subnet(section, place), dense_images()
     compiled = torch.compile(subnet, fullgraph=True, backend="aot_eager")

@@ -93,7 +93,13 @@ def rows(folder):
     return [{k: v for k, v in row.items() if k not in timing} for row in found]
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    "section",
+    [
+        "depth",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in SECTIONS if name != "depth"),
+    ],
+)
 def test_a_stopped_supernet_ends_as_one_that_was_not(tmp_path, monkeypatch, section):
     whole = train(section, tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -117,7 +123,7 @@ def test_a_stopped_supernet_ends_as_one_that_was_not(tmp_path, monkeypatch, sect
     ].keys()
 
 
-@pytest.mark.parametrize("section", ["depth", "segmentation"])
+@pytest.mark.parametrize("section", ["segmentation", pytest.param("depth", marks=pytest.mark.slow)])
 def test_a_stopped_retraining_ends_as_one_that_was_not(tmp_path, monkeypatch, section):
     whole = again(section, tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -128,6 +134,7 @@ def test_a_stopped_retraining_ends_as_one_that_was_not(tmp_path, monkeypatch, se
     assert rows(tmp_path / "whole") == rows(tmp_path / "cut")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", ["depth", "depth_log", "segmentation"])
 def test_a_subnet_learns_maps(section):
     """Which tell what the picture shows: its brightness."""
