@@ -74,11 +74,17 @@ class ExportConfig:
         format: Files for each subnet, in its own folder with a model card: `safetensors` (which
             timm loads), `torch-export`, `onnx`; and `portfolio`, all subnets over one set of
             weights.
+        batch: Fixed batch size of exported programs; null for any.
     """
 
     format: list[Literal["safetensors", "torch-export", "onnx", "portfolio"]] = field(
         default_factory=list
     )
+    batch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"export.batch: must be at least 1, got {self.batch}")
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from search.portfolio import save_portfolio
 from search.utils.console import print_line
 from space.arch_file import ArchFile, load_arch, save_arch
 from space.utils.atomic import make_folder, remove_half_written
-from space.utils.errors import InputError
+from space.utils.errors import InputError, shown
 from space.utils.reader import open_json
 from space.utils.yaml_file import write_text
+from supernet.backbones.dense_head import LOGITS
 from supernet.export import FORMATS, Check, export_subnet, hub_config
 from supernet.models.elastic import ElasticViT
 from supernet.models.subnet import create_subnet, extract
@@ -85,7 +86,7 @@ class Packer:
             raise InputError(
                 f"{named.path}: takes images of {expected}, the data of this run has {tuple(size)}"
             )
-        record = _claim(folder, subnet, source)
+        record = _claim(folder, subnet, source, run.config.export.batch)
         # The run's backbone, input and classes fill in for missing ones of the arch file.
         values = {key: getattr(file, key) or value for key, value in run.arch_file_fields.items()}
         assert subnet.arch is not None
@@ -99,7 +100,9 @@ class Packer:
         for name in self.formats:
             if name not in record.checks:
                 path = folder / FORMATS[name].file
-                record.checks[name] = export_subnet(subnet, path, name, self.images, config)
+                record.checks[name] = export_subnet(
+                    subnet, path, name, self.images, config, batch=record.batch
+                )
                 write_text(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
                 print_line(run.console, f"{path}: {record.checks[name]}")
         text = render_subnet_card(
@@ -152,32 +155,41 @@ class ExportRecord:
         weights: Digest of the weights.
         source: Source of the weights, see `load_subnet`.
         checks: Comparison of each file's outputs with the subnet's, by format.
+        batch: Batch size of the programs; None for any.
     """
 
     weights: str
     source: str
     checks: dict[str, Check]
+    batch: int | None = None
 
 
-def _claim(folder: Path, subnet: ElasticViT, source: str) -> ExportRecord:
+def _claim(folder: Path, subnet: ElasticViT, source: str, batch: int | None) -> ExportRecord:
     """Make the folder of a subnet, or read the record of an existing one.
 
     Raises:
-        InputError: The folder holds another arch or other weights, or its record is invalid.
+        InputError: The folder holds another arch, other weights or programs of another batch size,
+            or its record is invalid.
     """
     weights = hashlib.sha256(tensor_bytes(subnet.state_dict())).hexdigest()[:16]
     remove_half_written(make_folder(folder))
     if (folder / ARCH).exists() and load_arch(folder / ARCH) != subnet.arch:
         raise InputError(f"{folder}: holds another arch; move it away, or rename the arch file")
     if not (folder / RECORD_FILE).exists():
-        return ExportRecord(weights, source, {})
-    stored = open_json(folder / RECORD_FILE).mapping("weights", "source", "checks")
+        return ExportRecord(weights, source, {}, batch)
+    stored = open_json(folder / RECORD_FILE).mapping("weights", "source", "checks", batch=None)
     if stored["weights"].value != weights:
         raise InputError(f"{folder}: holds an export of other weights; move it away to replace it")
-    names = [field.name for field in fields(Check)]
+    if stored["batch"].value != batch:
+        raise InputError(
+            f"{folder}: holds an export with export.batch {shown(stored['batch'].value)}, not "
+            f"{shown(batch)}; move it away to replace it"
+        )
+    # Earlier versions had no output but logits.
+    names = {field.name for field in fields(Check)} - {"output_name"}
     checks = {}
     for name, each in stored["checks"].entries().items():
         if name in FORMATS and (folder / FORMATS[name].file).exists():
-            check = each.mapping(*names)
+            check = each.mapping(*names, output_name=LOGITS)
             checks[name] = Check(**{key: value.value for key, value in check.items()})
-    return ExportRecord(weights, stored["source"].text(), checks)
+    return ExportRecord(weights, stored["source"].text(), checks, batch)

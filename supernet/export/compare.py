@@ -68,10 +68,27 @@ class Check:
         return text
 
 
-def compare(subnet: ElasticViT, exported: ExportedNetwork, images: Tensor) -> Check:
-    """Compare both on images (n, C, H, W): one image first, then batches of the others."""
+def compare(
+    subnet: ElasticViT, exported: ExportedNetwork, images: Tensor, batch_size: int | None = None
+) -> Check:
+    """Compare both on images (n, C, H, W).
+
+    Args:
+        subnet: The subnet.
+        exported: The exported network.
+        images: The images.
+        batch_size: Batch size that the exported network takes; None for any: then one image comes
+            first, and batches of the others.
+    """
     largest, differences, differing = 0.0, [0.0], 0
-    for batch in filter(len, (images[:1], *images[1:].split(BATCH))):
+    if batch_size is not None:
+        # The last batch is filled up with the first images.
+        count = -(-len(images) // batch_size) * batch_size
+        images = images[torch.arange(count) % len(images)]
+    parts = (
+        (images[:1], *images[1:].split(BATCH)) if batch_size is None else images.split(batch_size)
+    )
+    for batch in filter(len, parts):
         with torch.inference_mode():
             expected, expected_choices = subnet.forward_with_choices(batch)
             output, choices = exported(batch)

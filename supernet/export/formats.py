@@ -21,12 +21,12 @@ from supernet.models.elastic import ElasticViT
 from supernet.weights import tensor_bytes
 
 
-def write_weights(subnet: ElasticViT, description: str) -> bytes:
+def write_weights(subnet: ElasticViT, description: str, batch: int | None = None) -> bytes:
     """Return the bytes of `model.safetensors`, for `create_subnet` and timm; see `Format.write`."""
     return tensor_bytes(subnet.state_dict(), {"config.json": description})
 
 
-def run_weights(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
+def run_weights(data: bytes, subnet: ElasticViT, batch: int | None = None) -> ExportedNetwork:
     """Load the written weights into a copy of the subnet."""
     reloaded = copy.deepcopy(subnet)
     reloaded.load_state_dict(load(data))
@@ -39,15 +39,16 @@ class Format:
 
     Args:
         file: Name of the file.
-        write: Function from the subnet and its description (JSON text) to the bytes of the file.
-        run: Function from those bytes and the subnet to the network to compare.
+        write: Function from the subnet, its description (JSON text) and the batch size, None for
+            any, to the bytes of the file.
+        run: Function from those bytes, the subnet and the batch size to the network to compare.
         extra: Extra of tokennas that has the format's packages.
         packages: Those packages.
     """
 
     file: str
-    write: Callable[[ElasticViT, str], bytes]
-    run: Callable[[bytes, ElasticViT], ExportedNetwork]
+    write: Callable[[ElasticViT, str, int | None], bytes]
+    run: Callable[[bytes, ElasticViT, int | None], ExportedNetwork]
     extra: str = ""
     packages: tuple[str, ...] = ()
 
@@ -82,6 +83,8 @@ def export_subnet(
     name: str,
     images: Tensor,
     description: Mapping[str, Any] | None = None,
+    *,
+    batch: int | None = None,
 ) -> Check:
     """Export a subnet to a file, if the exported network computes the same on `images`.
 
@@ -91,6 +94,7 @@ def export_subnet(
         name: Name of a format in `FORMATS`.
         images: Real, preprocessed images, (n, C, H, W).
         description: Description to store in the file: `hub_config`, or other plain values.
+        batch: Fixed batch size of a program; None for any.
 
     Returns:
         The result of the comparison.
@@ -105,12 +109,12 @@ def export_subnet(
     form = FORMATS[name]
     plain = copy.deepcopy(subnet).cpu().float().eval().requires_grad_(False)
     try:
-        data = form.write(plain, json.dumps(description or {}))
+        data = form.write(plain, json.dumps(description or {}), batch)
     except Exception as error:
         # Exporters raise errors of many types.
         reason = one_line(error, typed=True)
         raise InputError(f"{path}: this backbone cannot be exported as {name}: {reason}") from error
-    check = compare(plain, form.run(data, plain), images.cpu().float())
+    check = compare(plain, form.run(data, plain, batch), images.cpu().float(), batch)
     if not check.equal:
         raise InputError(
             f"{path}: not written, since it differs from the subnet: {check}; at most "

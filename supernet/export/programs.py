@@ -1,7 +1,7 @@
 """Export as a torch.export program, which needs torch but not tokennas, and as an ONNX graph.
 
-Both take any batch size: `images` (B, C, H, W) to the output, `logits` (B, classes) or the map of a
-dense head under its name.
+They map `images` (B, C, H, W) to the output, `logits` (B, classes) or the map of a dense head under
+its name, for any batch size B or for a fixed one, which some compilers of networks need.
 """
 
 from __future__ import annotations
@@ -21,32 +21,36 @@ ANY_BATCH = {"x": {0: Dim("batch", min=1)}}
 OPSET = 20
 
 
-def export_program(subnet: ElasticViT, choices: bool = False) -> ExportedProgram:
-    """Export the subnet as a graph over images (B, C, H, W), B at least 1.
+def export_program(
+    subnet: ElasticViT, choices: bool = False, batch: int | None = None
+) -> ExportedProgram:
+    """Export the subnet as a graph over images (B, C, H, W).
 
     Args:
         subnet: The subnet.
         choices: Whether the graph also outputs the selected tokens, see `SubnetWithChoices`.
+        batch: The batch size B; None for any of at least 1.
     """
-    images = torch.zeros(2, subnet.in_chans, *subnet.patch_embed.img_size)
+    images = torch.zeros(batch or 2, subnet.in_chans, *subnet.patch_embed.img_size)
     network = SubnetWithChoices(subnet) if choices else subnet
-    return torch.export.export(network, (images,), dynamic_shapes=ANY_BATCH, strict=False)
+    shapes = ANY_BATCH if batch is None else None
+    return torch.export.export(network, (images,), dynamic_shapes=shapes, strict=False)
 
 
-def write_program(subnet: ElasticViT, description: str) -> bytes:
+def write_program(subnet: ElasticViT, description: str, batch: int | None = None) -> bytes:
     """Return the bytes of `model.pt2`, with the description as its extra file `config.json`."""
-    file = io.BytesIO()
-    torch.export.save(export_program(subnet), file, extra_files={"config.json": description})
+    file, program = io.BytesIO(), export_program(subnet, batch=batch)
+    torch.export.save(program, file, extra_files={"config.json": description})
     return file.getvalue()
 
 
-def run_program(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
+def run_program(data: bytes, subnet: ElasticViT, batch: int | None = None) -> ExportedNetwork:
     """Load the written program for the output.
 
     It does not output the selected tokens: these come from a second export of the subnet.
     """
     network = torch.export.load(io.BytesIO(data)).module()
-    with_choices = export_program(subnet, choices=True).module() if subnet.runs else None
+    with_choices = export_program(subnet, True, batch).module() if subnet.runs else None
 
     def run(images: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         output = network(images)
@@ -55,12 +59,12 @@ def run_program(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
     return run
 
 
-def write_onnx(subnet: ElasticViT, description: str) -> bytes:
+def write_onnx(subnet: ElasticViT, description: str, batch: int | None = None) -> bytes:
     """Return the bytes of `model.onnx`; its metadata has the description as `config.json`."""
     program = torch.onnx.export(
-        export_program(subnet, choices=True),
+        export_program(subnet, True, batch),
         dynamo=True,
-        dynamic_shapes=ANY_BATCH,
+        dynamic_shapes=ANY_BATCH if batch is None else None,
         opset_version=OPSET,
         input_names=["images"],
         output_names=[subnet.output_name, *_choice_names(subnet)],
@@ -75,7 +79,7 @@ def write_onnx(subnet: ElasticViT, description: str) -> bytes:
     return data
 
 
-def run_onnx(data: bytes, subnet: ElasticViT) -> ExportedNetwork:
+def run_onnx(data: bytes, subnet: ElasticViT, batch: int | None = None) -> ExportedNetwork:
     """Load the graph into onnxruntime; a second session outputs the selected tokens too."""
     # Optional packages, needed for this format only.
     import onnx  # noqa: PLC0415

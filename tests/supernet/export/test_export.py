@@ -244,3 +244,24 @@ def test_what_is_missing_is_told_before_anything_is_done(tmp_path, monkeypatch):
         export_subnet(subnet, tmp_path / "file", "onnx", images(subnet))
     with pytest.raises(InputError, match="format 'tflite': known are safetensors, torch-export"):
         export_subnet(subnet, tmp_path / "file", "tflite", images(subnet))
+
+
+@pytest.mark.parametrize("form", ["torch-export", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("section", [None, pytest.param("depth_dpt", marks=pytest.mark.slow)])
+def test_a_program_of_a_fixed_batch_takes_that_alone(tmp_path, form, section):
+    if form == "onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    if section is None:
+        subnet = subnet_of()
+        inputs = images(subnet, 5)
+    else:
+        subnet, inputs = extract(dense_supernet(section).eval(), DENSE[0]), dense_images(5)
+    path = tmp_path / FORMATS[form].file
+    check = export_subnet(subnet, path, form, inputs, ABOUT, batch=2)
+    assert check.equal
+    assert check.images == 6, "the last batch is filled up"
+    network = FORMATS[form].run(path.read_bytes(), subnet, 2)
+    close(network(inputs[:2])[0], subnet(inputs[:2]), 1e-4)
+    with pytest.raises(Exception, match=r"(?i)shape|dimension|size"):
+        network(inputs[:3])
