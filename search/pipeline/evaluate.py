@@ -56,9 +56,10 @@ def evaluate(run: RunContext, archs: list[str], save: str | None = None) -> list
     """
     if not archs:
         raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
-    named_archs = read_archs(archs)
     if save is not None:
         check_predictions(run)
+    named_archs = read_archs(archs)
+    if save is not None:
         check_names(each.name for each in named_archs)
     run.load_trained()
     amp = run.decide_autocast(run.config.supernet.amp)
