@@ -1,6 +1,6 @@
 """Comparison of selectors on the trained supernet of a run: the same archs, chosen by each.
 
-    python benchmarks/selectors.py CONFIG [--run DIR] [ARCHS]
+    python benchmarks/compare_selectors.py CONFIG [--run DIR] [ARCHS]
 
 Draws archs that skip, evenly over their MACs, and lets each selector of the space choose the tokens
 of all their runs. For each selector, and without skipping: the task's first metric on the search
