@@ -118,8 +118,9 @@ def _drop_stored(file: Path, data: dict[str, Any]) -> None:
     if is_stored_config(file):
         original = read_file_values(file, data)
         for name in ("supernet", "retrain"):
-            if "amp" not in section(original, name):
-                section(data, name).pop("amp", None)
+            stored = section(data, name)
+            if "amp" not in section(original, name) and stored.get("amp") is True:
+                del stored["amp"]
 
 
 def _parse(

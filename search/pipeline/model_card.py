@@ -63,6 +63,10 @@ def render_subnet_card(
         blocks=list(zip(counts, map(_describe_block, file.arch.blocks), strict=True)),
         checks=checks,
         formats=FORMATS,
+        batches={
+            key: f"batches of {check.batch}" if check.batch else "any batch size"
+            for key, check in checks.items()
+        },
     )
 
 

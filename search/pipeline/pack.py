@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,10 @@ def load_subnet(run: RunContext, path: Path, file: ArchFile) -> tuple[ElasticViT
         names += [WEIGHTS, FORMATS["safetensors"].file]
     weights = next((path.with_name(name) for name in names if path.with_name(name).exists()), None)
     if weights is not None:
-        return create_subnet(path, weights).to(run.device).eval(), weights.name
+        subnet = create_subnet(path, weights)
+        if not run.task.fits(subnet):
+            raise InputError(f"{path}: has the head of another task; here {run.task.needs}")
+        return subnet.to(run.device).eval(), weights.name
     check_shape(run.supernet.shape, file.shape, str(path))
     return extract(run.supernet, file.arch).eval(), SUPERNET
 
@@ -86,7 +90,10 @@ class Packer:
             raise InputError(
                 f"{named.path}: takes images of {expected}, the data of this run has {tuple(size)}"
             )
-        record = _claim(folder, subnet, source, run.config.export.batch)
+        record, batch = _claim(folder, subnet, source), run.config.export.batch
+        for name in self.formats:
+            if name in record.checks and FORMATS[name].takes_batch:
+                _check_batch(folder / FORMATS[name].file, record.checks[name].batch, batch)
         # The run's backbone, input and classes fill in for missing ones of the arch file.
         values = {key: getattr(file, key) or value for key, value in run.arch_file_fields.items()}
         assert subnet.arch is not None
@@ -101,7 +108,7 @@ class Packer:
             if name not in record.checks:
                 path = folder / FORMATS[name].file
                 record.checks[name] = export_subnet(
-                    subnet, path, name, self.images, config, batch=record.batch
+                    subnet, path, name, self.images, config, batch=batch
                 )
                 write_text(folder / RECORD_FILE, json.dumps(asdict(record), indent=2) + "\n")
                 print_line(run.console, f"{path}: {record.checks[name]}")
@@ -155,41 +162,43 @@ class ExportRecord:
         weights: Digest of the weights.
         source: Source of the weights, see `load_subnet`.
         checks: Comparison of each file's outputs with the subnet's, by format.
-        batch: Batch size of the programs; None for any.
     """
 
     weights: str
     source: str
     checks: dict[str, Check]
-    batch: int | None = None
 
 
-def _claim(folder: Path, subnet: ElasticViT, source: str, batch: int | None) -> ExportRecord:
+def _check_batch(path: Path, before: int | None, batch: int | None) -> None:
+    """Refuse to keep a program of another batch size than the one that is wanted."""
+    if before != batch:
+        raise InputError(
+            f"{path}: was exported with export.batch {shown(before)}, not {shown(batch)}; move it "
+            "away to replace it"
+        )
+
+
+def _claim(folder: Path, subnet: ElasticViT, source: str) -> ExportRecord:
     """Make the folder of a subnet, or read the record of an existing one.
 
     Raises:
-        InputError: The folder holds another arch, other weights or programs of another batch size,
-            or its record is invalid.
+        InputError: The folder holds another arch or other weights, or its record is invalid.
     """
     weights = hashlib.sha256(tensor_bytes(subnet.state_dict())).hexdigest()[:16]
     remove_half_written(make_folder(folder))
     if (folder / ARCH).exists() and load_arch(folder / ARCH) != subnet.arch:
         raise InputError(f"{folder}: holds another arch; move it away, or rename the arch file")
     if not (folder / RECORD_FILE).exists():
-        return ExportRecord(weights, source, {}, batch)
-    stored = open_json(folder / RECORD_FILE).mapping("weights", "source", "checks", batch=None)
+        return ExportRecord(weights, source, {})
+    stored = open_json(folder / RECORD_FILE).mapping("weights", "source", "checks")
     if stored["weights"].value != weights:
         raise InputError(f"{folder}: holds an export of other weights; move it away to replace it")
-    if stored["batch"].value != batch:
-        raise InputError(
-            f"{folder}: holds an export with export.batch {shown(stored['batch'].value)}, not "
-            f"{shown(batch)}; move it away to replace it"
-        )
-    # Earlier versions had no output but logits.
-    names = {field.name for field in fields(Check)} - {"output_name"}
+    # Those of earlier versions had logits, for any batch size.
+    optional: dict[str, Any] = {"output_name": LOGITS, "batch": None}
+    names = {field.name for field in fields(Check)} - optional.keys()
     checks = {}
     for name, each in stored["checks"].entries().items():
         if name in FORMATS and (folder / FORMATS[name].file).exists():
-            check = each.mapping(*names, output_name=LOGITS)
+            check = each.mapping(*names, **optional)
             checks[name] = Check(**{key: value.value for key, value in check.items()})
-    return ExportRecord(weights, stored["source"].text(), checks, batch)
+    return ExportRecord(weights, stored["source"].text(), checks)

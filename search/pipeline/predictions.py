@@ -5,7 +5,7 @@ K samples, (h, w) the token grid of a run of skipping blocks.
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from search.pipeline.choose import to_folder_name
 from search.pipeline.context import RunContext
 from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError
 from supernet.data.loaders import Images
+from supernet.data.map_reading import FileMaps
 from supernet.models.elastic import ElasticViT
 from supernet.precision import at_least_float32, autocast
 from supernet.tasks.dense import DenseTask
@@ -46,7 +48,7 @@ def save_predictions(run: RunContext, subnet: ElasticViT, folder: Path, amp: boo
     Args:
         run: The run.
         subnet: A network in evaluation mode.
-        folder: Folder of the files, which have the names of the test images.
+        folder: Folder of the files, which have the names of the split's own maps.
         amp: Whether to predict under bfloat16 autocast.
 
     Returns:
@@ -56,15 +58,16 @@ def save_predictions(run: RunContext, subnet: ElasticViT, folder: Path, amp: boo
         InputError: The task predicts no maps, or a file cannot be written.
     """
     task, images = check_predictions(run), _test_images(run)
-    names = _file_names(images)
-    make_folder(folder)
+    names = file_names(images)
     for positions in np.array_split(np.arange(len(images)), -(-len(images) // BATCH)):
         pixels, targets = _stack(images, positions)
         with torch.inference_mode(), autocast(run.device, amp):
             output = at_least_float32(subnet(pixels.to(run.device)))
         for k, position in enumerate(positions):
             prediction = task.predict(output[k : k + 1], targets[k].shape[-2:])[0]
-            with replacing(folder / f"{names[position]}.png") as file:
+            path = folder / f"{names[position]}.png"
+            make_folder(path.parent)
+            with replacing(path) as file:
                 task.to_image(prediction.cpu().numpy()).save(file, "PNG")
     return len(images)
 
@@ -72,8 +75,9 @@ def save_predictions(run: RunContext, subnet: ElasticViT, folder: Path, amp: boo
 def write_samples(run: RunContext, subnet: ElasticViT, path: Path) -> None:
     """Write pictures of a few test images, with truth, prediction, error and selected tokens.
 
-    The file holds `image`, `truth`, `prediction` and `error`, lists of pictures; and for each run
-    of skipping blocks, by `first-last` block, the mask of the tokens that go through it, (K, h, w).
+    The file holds `indices`, those of the images in the data of the test split; `image`, `truth`,
+    `prediction` and `error`, lists of pictures; and for each run of skipping blocks, by
+    `first-last` block, the mask of the tokens that go through it, (K, h, w).
 
     Args:
         run: The run.
@@ -87,7 +91,7 @@ def write_samples(run: RunContext, subnet: ElasticViT, path: Path) -> None:
     pixels, targets = _stack(images, positions)
     with torch.inference_mode():
         output, chosen = subnet.forward_with_choices(pixels.to(run.device))
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, Any] = {"indices": images.indices[positions]}
     for k, position in enumerate(positions):
         target = targets[k].numpy()
         prediction = task.predict(output[k : k + 1], target.shape)[0].cpu().numpy()
@@ -117,15 +121,17 @@ def _stack(images: Images, positions: Any) -> tuple[Tensor, list[Tensor]]:
     return torch.stack(list(pixels)), list(targets)
 
 
-def _file_names(images: Images) -> list[str]:
-    """Return a file name for each image: that of its own file, with a number where two share it."""
+def file_names(images: Images) -> list[str]:
+    """Return the name of each image's map, without suffix: its path below the folder of all.
+
+    Maps inside a file have names such as `depths_13`.
+    """
     targets: Any = images.source.targets
-    stems = [PurePath(targets.name(int(index))).stem for index in images.indices]
-    counts = Counter(stems)
-    return [
-        stem if counts[stem] == 1 else f"{stem}_{index}"
-        for stem, index in zip(stems, images.indices, strict=True)
-    ]
+    names = [targets.name(int(index)) for index in images.indices]
+    if not isinstance(targets, FileMaps):
+        return [to_folder_name(name.rpartition(": ")[2]).strip("_") for name in names]
+    folder = os.path.commonpath([PurePath(name).parent for name in names])
+    return [str(PurePath(name).relative_to(folder).with_suffix("")) for name in names]
 
 
 def _runs(subnet: ElasticViT) -> Iterator[tuple[int, int, tuple[int, int]]]:

@@ -17,6 +17,8 @@ from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
 # Values that change speed or output, but not results.
 FREE = {
+    # Checkpoints and searches keep their precision, and refuse another one, themselves.
+    *((name, "amp") for name in ("supernet", "retrain")),
     *(("data", name) for name in ("workers", "eval_batch", "test_limit")),
     *(("supernet", name) for name in SupernetConfig.free),
     *(("retrain", name) for name in RetrainConfig.free),
@@ -103,7 +105,7 @@ class RunFolder:
         changed = [
             f"{'.'.join(keys)} was {shown(old)}, is {shown(new)}"
             for keys, old, new in differences(read_yaml(stored).data, self._values(sections))
-            if keys[:2] not in FREE and not _is_decided(keys, old, new)
+            if keys[:2] not in FREE
         ]
         if changed:
             raise InputError(
@@ -168,11 +170,6 @@ class RunFolder:
         path = self.path / SPLIT
         if not path.exists():
             write_text(path, json.dumps({"indices": indices}) + "\n")
-
-
-def _is_decided(keys: Keys, old: Any, new: Any) -> bool:
-    """Return whether a change is none: with `auto` a training keeps the precision that it has."""
-    return keys[1:] == ("amp",) and "auto" in (old, new)
 
 
 def is_stored_config(file: Path) -> bool:

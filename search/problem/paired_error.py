@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.utils.console import is_share
+from space.utils.errors import InputError
 
 Floats = NDArray[np.float64]
 
@@ -111,10 +113,13 @@ def _jackknife(
     sizes, groups = _group_sizes(images), _assign_groups(images)
     if len(sizes) < 2:
         return {}
-    without = [
-        reduce({name: values[groups != g] for name, values in statistics.items()})
-        for g in range(len(sizes))
-    ]
+    without: list[Mapping[str, float]] = []
+    for g in range(len(sizes)):
+        # A group may have all images with a target.
+        with suppress(InputError):
+            without.append(reduce({name: each[groups != g] for name, each in statistics.items()}))
+    if len(without) < len(sizes):
+        return {}
     pseudo: dict[str, GroupMeans] = {}
     for name, value in metrics.items():
         left = np.array([each.get(name, math.nan) for each in without])

@@ -119,9 +119,14 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
 def _describe_error(networks: Sequence[Network], score: Score) -> str:
     """Describe the number of test images, and the standard error of a score on them."""
     for each in networks:
-        error = each.standard_errors.get(score.name)
-        if each.test_images and error is not None:
-            value = f"{100 * error:.1f} points" if score.is_percent else f"{error:.2g}{score.unit}"
-            note = f"one standard error of a {score.title} is {value}"
-            return f", {each.test_images:,} images ({note})"
+        share, error = each.retrained.get(score.name), each.standard_errors.get(score.name)
+        if not each.test_images or share is None:
+            continue
+        if error is None and score.is_percent:  # of an earlier version, which had shares alone
+            error = (share * (1 - share) / each.test_images) ** 0.5
+        if error is None:
+            return f", {each.test_images:,} images"
+        value = f"{100 * error:.1f} points" if score.is_percent else f"{error:.2g}{score.unit}"
+        note = f"one standard error of a {score.title} is {value}"
+        return f", {each.test_images:,} images ({note})"
     return ""

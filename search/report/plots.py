@@ -124,9 +124,15 @@ def _draw_samples(results: RunResults) -> Iterator[Plot]:
     networks = [
         each for each in sorted(results.networks, key=lambda each: each.is_control) if each.samples
     ]
-    samples = {each.label: each.samples for each in networks if each.samples is not None}
-    if not samples:
+    if not networks:
         return
+    # Networks retrained with another limit of test images have pictures of others.
+    indices = networks[0].samples and networks[0].samples.indices
+    samples = {
+        each.label: each.samples
+        for each in networks
+        if each.samples is not None and each.samples.indices == indices
+    }
     caption = (
         "Above, images with the networks' predictions, beneath each the truth and their errors. "
         f"{results.pictures}"

@@ -43,6 +43,7 @@ class Check:
         difference: Greatest difference of the outputs, relative to the subnet's largest output,
             over the images with equal selections.
         output_name: Name of the output.
+        batch: Batch size of the exported network; None for any.
     """
 
     images: int
@@ -50,6 +51,7 @@ class Check:
     differing: int
     difference: float
     output_name: str = LOGITS
+    batch: int | None = None
 
     @property
     def share(self) -> float:
@@ -103,4 +105,4 @@ def compare(
         differences.append(float(difference.max()) if difference.numel() else 0.0)
     # An untrained head of zeros has no largest output to divide by.
     greatest = float(torch.tensor(differences).max()) / (largest or 1.0)
-    return Check(len(images), subnet.runs, differing, greatest, subnet.output_name)
+    return Check(len(images), subnet.runs, differing, greatest, subnet.output_name, batch_size)

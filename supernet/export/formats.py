@@ -44,6 +44,7 @@ class Format:
         run: Function from those bytes, the subnet and the batch size to the network to compare.
         extra: Extra of tokennas that has the format's packages.
         packages: Those packages.
+        takes_batch: Whether it may have a fixed batch size.
     """
 
     file: str
@@ -51,13 +52,19 @@ class Format:
     run: Callable[[bytes, ElasticViT, int | None], ExportedNetwork]
     extra: str = ""
     packages: tuple[str, ...] = ()
+    takes_batch: bool = False
 
 
 FORMATS = {
     "safetensors": Format("model.safetensors", write_weights, run_weights),
-    "torch-export": Format("model.pt2", write_program, run_program),
+    "torch-export": Format("model.pt2", write_program, run_program, takes_batch=True),
     "onnx": Format(
-        "model.onnx", write_onnx, run_onnx, "onnx", ("onnx", "onnxscript", "onnxruntime")
+        "model.onnx",
+        write_onnx,
+        run_onnx,
+        "onnx",
+        ("onnx", "onnxscript", "onnxruntime"),
+        takes_batch=True,
     ),
 }
 
@@ -107,6 +114,7 @@ def export_subnet(
         raise InputError(f"format {name!r}: known are {', '.join(FORMATS)}")
     check_packages(name)
     form = FORMATS[name]
+    batch = batch if form.takes_batch else None
     plain = copy.deepcopy(subnet).cpu().float().eval().requires_grad_(False)
     try:
         data = form.write(plain, json.dumps(description or {}), batch)

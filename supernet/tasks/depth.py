@@ -116,8 +116,16 @@ class Depth(DenseTask):
         """Convert the values of a file (H, W) to metres, 0 where there is no measurement.
 
         Raises:
-            ValueError: Integers have no scale, or no pixel has a valid depth.
+            ValueError: Integers have no scale, no pixel has a valid depth, or the map is smaller
+                than the crop of evaluation.
         """
+        if self.crop is not None and (
+            self.crop[1] > target.shape[0] or self.crop[3] > target.shape[1]
+        ):
+            raise ValueError(
+                f"is {target.shape[1]} x {target.shape[0]} pixels, smaller than task.crop, "
+                f"{list(self.crop)}"
+            )
         if self.scale is None and not np.issubdtype(target.dtype, np.floating):
             raise ValueError(
                 "holds integers: data.dataset.scale must say how many metres one is, such as 0.001"

@@ -101,20 +101,20 @@ class Segmentation(DenseTask):
         labels = target.astype(np.int64)
         for old, new in self.remap.items():
             labels[target == old] = new
+        void = labels == self.ignore
         if self.reduce_zero_label:
-            # As in mmsegmentation: an ignored label of the files is ignored afterwards too.
-            labels = np.where((labels == 0) | (labels == self.ignore), self.ignore, labels - 1)
-        labels[labels == self.ignore] = VOID
-        beyond = (labels != VOID) & ((labels < 0) | (labels >= len(self.classes)))
+            void |= labels == 0
+            labels -= 1
+        beyond = ~void & ((labels < 0) | (labels >= len(self.classes)))
         if beyond.any():
             value = labels[beyond].max()
             raise ValueError(
                 f"has the label {value}, beyond the {len(self.classes)} classes (0 to "
                 f"{len(self.classes) - 1}); see task.classes, task.ignore and data.dataset.remap"
             )
-        if (labels == VOID).all():
+        if void.all():
             raise ValueError("has no pixel of a class: all are ignored")
-        return labels.astype(np.uint8)
+        return np.where(void, VOID, labels).astype(np.uint8)
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Compute the cross entropy of the pixels with a class, averaged over the images.
@@ -205,15 +205,24 @@ class Segmentation(DenseTask):
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
         """Compute the metrics of a split: mIoU is the mean over the classes that occur.
 
+        The accuracy is that of all pixels together. An ignored class does not count.
+
         Raises:
             InputError: No image has a pixel of a class.
         """
         means = super().reduce(statistics)
         intersection, union = (statistics[key].sum(axis=0) for key in ("intersection", "union"))
         occurs = union > 0
+        occurs[self.ignore : self.ignore + 1] = False
         miou = float((intersection[occurs] / union[occurs]).mean())
-        # It is not known where the accuracy is not.
-        return {"miou": math.nan if math.isnan(means["pixel_accuracy"]) else miou, **means}
+        pooled = float(intersection.sum() / statistics[PIXELS].sum())
+        # Neither is known where the accuracy of an image is not.
+        known = not math.isnan(means["pixel_accuracy"])
+        sums = {"miou": miou, "pixel_accuracy": pooled}
+        return {
+            **{name: x if known else math.nan for name, x in sums.items()},
+            **{name: x for name, x in means.items() if name not in sums},
+        }
 
     def _cross_entropy(self, output: Tensor, targets: Tensor) -> Tensor:
         """Compute the cross entropy of each pixel, (B, H, W), 0 without a class."""

@@ -217,7 +217,7 @@ def form(monkeypatch, **changes):
 def test_what_is_not_the_subnet_never_takes_its_place(tmp_path, monkeypatch):
     subnet = subnet_of()
     (tmp_path / "file").write_text("before")
-    form(monkeypatch, run=lambda data, subnet: otherwise(subnet, logits=1.0))
+    form(monkeypatch, run=lambda data, subnet, batch: otherwise(subnet, logits=1.0))
     with pytest.raises(InputError, match=r"file: not written, since .*logits within \d.* on 20 im"):
         export_subnet(subnet, tmp_path / "file", "odd", images(subnet))
     assert left(tmp_path) == ["file"]
@@ -225,7 +225,7 @@ def test_what_is_not_the_subnet_never_takes_its_place(tmp_path, monkeypatch):
 
 
 def test_a_backbone_that_cannot_go_that_way_is_one_line(tmp_path, monkeypatch):
-    def refuse(subnet, about):
+    def refuse(subnet, about, batch):
         raise RuntimeError("no such\n  operator: " + 1000 * "x")
 
     form(monkeypatch, write=refuse)

@@ -42,14 +42,14 @@ def test_metrics_are_those_of_torchmetrics(size):
     predicted = resized(output, size).argmax(1)
     jaccard = MulticlassJaccardIndex(CLASSES, ignore_index=VOID, validate_args=False)
     assert found["miou"] == pytest.approx(float(jaccard(predicted, targets.long())), rel=1e-6)
-    accuracies, entropies = [], []
+    entropies = []
+    accuracy = MulticlassAccuracy(CLASSES, average="micro", ignore_index=VOID)
     for i in range(COUNT):
-        accuracy = MulticlassAccuracy(CLASSES, average="micro", ignore_index=VOID)
-        accuracies.append(float(accuracy(predicted[i], targets[i].long())))
+        accuracy.update(predicted[i], targets[i].long())
         larger = resized(output[i : i + 1], size)
         truth = targets[i : i + 1].long()
         entropies.append(F.cross_entropy(larger, truth, ignore_index=VOID).item())
-    assert found["pixel_accuracy"] == pytest.approx(np.mean(accuracies), rel=1e-6)
+    assert found["pixel_accuracy"] == pytest.approx(float(accuracy.compute()), rel=1e-6)
     assert found["cross_entropy"] == pytest.approx(np.mean(entropies), rel=1e-9)
 
 
@@ -183,3 +183,22 @@ def test_classes_are_named_or_numbered():
     assert task(["wall", "door"]).contents == "2 classes"
     with pytest.raises(InputError, match=r"^task: missing 'classes'$"):
         dense_task({"name": "segmentation"})
+
+
+def test_a_zero_label_and_an_ignored_class_are_void_and_no_other():
+    chosen = dense_task(
+        {"name": "segmentation", "classes": 40, "ignore": 39}, reduce_zero_label=True
+    )
+    found = chosen.decode(np.array([[0, 1, 38, 39, 40]], dtype=np.uint8))
+    assert found.tolist() == [[VOID, 0, 37, VOID, 39]]
+    with pytest.raises(ValueError, match="label 254, beyond the 40 classes"):
+        chosen.decode(np.array([[255, 1]], dtype=np.uint8))
+
+
+def test_an_ignored_class_that_is_predicted_is_none_of_the_mean():
+    chosen = dense_task({"name": "segmentation", "classes": 3, "ignore": 2})
+    targets = torch.tensor([[[0, 0, 0, 1, 1, VOID]]], dtype=torch.uint8)
+    output = 9.0 * F.one_hot(torch.tensor([[[0, 0, 2, 1, 1, 2]]]), 3).movedim(-1, 1)
+    _, found = measured(chosen, output, targets)
+    assert found["miou"] == pytest.approx((2 / 3 + 1) / 2)
+    assert found["pixel_accuracy"] == pytest.approx(4 / 5)
