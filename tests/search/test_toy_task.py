@@ -61,7 +61,7 @@ def test_it_is_trained_searched_retrained_exported_and_reported(tmp_path, capsys
     assert "pipeline_tag: tabular-regression" in card.read_text()
     assert "A network that says a number" in card.read_text()
     report = said(capsys, "report", config)
-    assert "RMSE" in report
+    assert "root of the mean square" in report
     assert "rms" in said(capsys, "evaluate", config, "--archs", run / "export" / "main")
     # The same command goes on; another scale is another training.
     assert said(capsys, "run", config)
