@@ -34,7 +34,7 @@ ARCH_KEY, FRONT_KEY = "arch", "front"
 
 
 class PortfolioSubnet:
-    """A subnet of a portfolio: images (B, C, H, W) to logits (B, classes).
+    """A subnet of a portfolio: images (B, C, H, W) to logits (B, classes), or to a map.
 
     Args:
         model: Model with the weights, shared by all subnets.

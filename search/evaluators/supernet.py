@@ -126,7 +126,7 @@ def hash_weights(model: nn.Module) -> str:
 def hash_images(batches: Iterable[tuple[Tensor, Tensor]]) -> str:
     """Hash images (B, ...) and their targets (B, ...).
 
-    Order and batch size do not matter: metrics are means over all images.
+    Order and batch size do not matter: metrics are of all images together.
     """
     each = (
         hashlib.sha256(_bytes(image) + _bytes(target)).digest()

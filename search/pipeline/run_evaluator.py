@@ -68,7 +68,7 @@ class CarriedEvaluator:
         config: Config of the run.
         task: The task.
         weights: The supernet's state dict.
-        batches: Images (B, C, H, W) and targets (B,) of the search split.
+        batches: Images (B, C, H, W) and targets, (B,) or maps, of the search split.
         precision: The precision of the search's evaluations, the same on all nodes.
     """
 
