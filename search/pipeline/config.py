@@ -32,7 +32,8 @@ class SearchConfig(SearchOptions):
         name: Name of the search; another budget, sampler or objective needs another name.
         objectives: Metrics of the task (`top1`, `top5`, `cross_entropy`, `kl` of classification)
             and costs (`macs`, `backbone_macs` without the head, `params`, `tokens`,
-            `activation_memory`, and with a latency table `latency_ms`) to optimise together; by default the first metric and `macs`.
+            `activation_memory`, and with a latency table `latency_ms`) to optimise together; by
+            default the first metric and `macs`.
         budget: Limits such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full
             network, or with a latency table `latency_ms=3.0`; one or several.
         trials: Number of evaluations, failed ones and those of earlier runs included.
