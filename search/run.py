@@ -83,7 +83,6 @@ def run_search(
         origin: Name of the evaluation; a folder of another origin is refused.
         on_event: Function called with the progress after evaluations.
         options: Workers, time limit, storage, searches to reuse, latency tables.
-        moved: Values of `options` that were arguments in earlier versions; deprecated.
 
     Raises:
         InputError: A value is invalid, or all evaluations failed.
@@ -93,9 +92,8 @@ def run_search(
     problem = _problem(problem, supernet, space, (objectives, budget, directions), options)
     known = describe_origin(origin, metric if supernet else evaluate or make_evaluate)
     if supernet is not None:
-        stored = read_origin(map(Path, [*([folder] if folder else []), *options.reuse]))
-        other = evaluate or make_evaluate
-        evaluate = judge = _on_supernet(supernet, loader, metric, task, other=other, stored=stored)
+        other, paths = evaluate or make_evaluate, [*([folder] if folder else []), *options.reuse]
+        evaluate = judge = _on_supernet(supernet, loader, metric, task, other=other, paths=paths)
         known |= judge.origin() if folder else {}  # origins of results in memory are never compared
     path, sampled = None if folder is None else Path(folder), parse_sampler(sampler)
     search = Search(problem, sampled, trials, seed, path, _archs(initial), known, options)
@@ -196,7 +194,7 @@ def _on_supernet(
     task: Task | None,
     *,
     other: object,
-    stored: Mapping[str, Any] | None,
+    paths: Iterable[str | Path],
 ) -> SupernetEvaluator:
     # A search over a callable does not need torch.
     from search.evaluators.supernet import loader_evaluator  # noqa: PLC0415
@@ -205,7 +203,7 @@ def _on_supernet(
         raise InputError("run_search: a supernet is judged on a loader, and by nothing else")
     if not isinstance(loader, Iterable):
         raise InputError(f"loader: must give batches of (images, targets), got {shown(loader)}")
-    return loader_evaluator(supernet, loader, metric, task, stored)
+    return loader_evaluator(supernet, loader, metric, task, read_origin(map(Path, paths)))
 
 
 def _make_factory(evaluate: Evaluate | None, make_evaluate: MakeEvaluate | None) -> MakeEvaluate:

@@ -135,8 +135,11 @@ def check_augmentation(name: str, augment: AugmentConfig) -> None:
     Raises:
         InputError: One of them is turned on.
     """
-    for key in FOR_LABELS:
-        if value := getattr(augment, key):
+    values = {key: getattr(augment, key) for key in FOR_LABELS}
+    if augment.smoothing != AugmentConfig.smoothing:  # the default, which other tasks leave alone
+        values["smoothing"] = augment.smoothing
+    for key, value in values.items():
+        if value:
             raise InputError(f"data.augment.{key}: {value} is for classification, not for {name}")
 
 

@@ -228,7 +228,13 @@ def test_a_task_gives_its_void_and_its_geometry(section):
 @pytest.mark.parametrize("section", ["depth", "segmentation"])
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("auto_augment", "rand-m9"), ("erasing", 0.2), ("mixup", 0.8), ("cutmix", 1.0)],
+    [
+        ("auto_augment", "rand-m9"),
+        ("erasing", 0.2),
+        ("mixup", 0.8),
+        ("cutmix", 1.0),
+        ("smoothing", 0.2),
+    ],
 )
 def test_augmentations_without_a_meaning_for_maps_are_refused(section, key, value):
     message = rf"^data\.augment\.{key}: {value} is for classification, not for {section}$"
