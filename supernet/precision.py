@@ -33,10 +33,14 @@ class Autocast(NamedTuple):
 def fast_devices() -> frozenset[str]:
     """Return the types of devices that are fast in bfloat16: `cpu`, `cuda`, both or none.
 
-    CPUs count with matrix instructions only (AMX): with AVX-512's alone, float32 is faster. GPUs
-    also count on machines without one, where those of workers are meant.
+    CPUs count with matrix instructions (AMX), and AMD's with those of AVX-512, which Intel's execute
+    more slowly than float32. GPUs also count on machines without one, where those of workers are
+    meant.
     """
-    devices = {"cpu"} if torch.cpu.get_capabilities().get("amx_bf16") else set()
+    cpu = torch.cpu.get_capabilities()
+    amd = "AMD" in str(cpu.get("cpu_name"))
+    fast = cpu.get("amx_bf16") or (amd and cpu.get("avx512_bf16"))
+    devices = {"cpu"} if fast else set()
     if not torch.cuda.is_available() or torch.cuda.is_bf16_supported(including_emulation=False):
         devices.add("cuda")
     return frozenset(devices)
@@ -58,12 +62,12 @@ def decide_autocast(
     if kind is None:
         return Autocast(False, f"not used on {device.type}")
     if amp != "auto":
-        slow = f", slow: this {kind} has no matrix instructions for bfloat16"
+        slow = f", slow: this {kind} has no fast instructions for bfloat16"
         return Autocast(
             amp, f"amp: {str(amp).lower()}{slow if amp and device.type not in fast else ''}"
         )
     if device.type not in fast:
-        return Autocast(False, f"auto: this {kind} has no matrix instructions for bfloat16")
+        return Autocast(False, f"auto: this {kind} has no fast instructions for bfloat16")
     if device.type == "cuda":
         return Autocast(True, "auto: on a GPU")
     on = width >= LEAST_WIDTH

@@ -21,11 +21,11 @@ NONE, BOTH = frozenset(), frozenset({"cpu", "cuda"})
     [
         ("auto", CPU, LEAST_WIDTH, BOTH, f"on (auto: on a CPU, width {LEAST_WIDTH} is at least"),
         ("auto", CPU, LEAST_WIDTH - 1, BOTH, f"off (auto: on a CPU, width {LEAST_WIDTH - 1} is be"),
-        ("auto", CPU, 4096, NONE, "off (auto: this CPU has no matrix instructions for bfloat16)"),
+        ("auto", CPU, 4096, NONE, "off (auto: this CPU has no fast instructions for bfloat16)"),
         ("auto", CUDA, 16, BOTH, "on (auto: on a GPU)"),
-        ("auto", CUDA, 4096, NONE, "off (auto: this GPU has no matrix instructions for bfloat16)"),
+        ("auto", CUDA, 4096, NONE, "off (auto: this GPU has no fast instructions for bfloat16)"),
         (True, CPU, 16, BOTH, "on (amp: true)"),
-        (True, CPU, 16, NONE, "on (amp: true, slow: this CPU has no matrix instructions for bf"),
+        (True, CPU, 16, NONE, "on (amp: true, slow: this CPU has no fast instructions for bfloat"),
         (False, CPU, 4096, BOTH, "off (amp: false)"),
         (False, CUDA, 4096, BOTH, "off (amp: false)"),
         (True, torch.device("meta"), 4096, BOTH, "off (not used on meta)"),
@@ -42,13 +42,20 @@ def test_networks_as_small_as_the_quickstarts_compute_as_ever():
         assert not decide_autocast("auto", CPU, width, BOTH).on
 
 
-@pytest.mark.parametrize("has_amx", [True, False])
-def test_a_cpu_needs_matrix_instructions(monkeypatch, has_amx):
-    # A CPU that has those of AVX-512 alone is no faster than in float32.
-    capabilities = {"avx512_bf16": True, "amx_bf16": has_amx}
+@pytest.mark.parametrize(
+    ("capabilities", "fast"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, True),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "Intel Xeon"}, False),
+        ({"avx512_bf16": True, "amx_bf16": False, "cpu_name": "AMD EPYC"}, True),
+        ({"avx512_bf16": False, "amx_bf16": False, "cpu_name": "AMD EPYC"}, False),
+    ],
+)
+def test_a_cpu_needs_fast_instructions(monkeypatch, capabilities, fast):
+    # Intel's CPUs that have those of AVX-512 alone are no faster than in float32, AMD's are.
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert ("cpu" in fast_devices()) == has_amx
-    assert decide_autocast("auto", CPU, LEAST_WIDTH).on == has_amx
+    assert ("cpu" in fast_devices()) == fast
+    assert decide_autocast("auto", CPU, LEAST_WIDTH).on == fast
     # Elsewhere the list differs: an ARM has neither key.
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"neon": True, "bf16": True})
     assert "cpu" not in fast_devices()
