@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import timm
 import torch
+from dense_toys import write_pairs
+from nyu_toys import write_nyu
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
@@ -114,6 +116,67 @@ def test_cifar10_at_toy_size_from_torchvisions_folder(tmp_path, monkeypatch):
         },
     )
     assert front.shape.grid == (8, 8)
+
+
+def dinov2(folder):
+    """Overrides for a small DINOv2 from a checkpoint of its own image size, 518 pixels."""
+    args = {"embed_dim": 16, "num_heads": 2}
+    model = timm.create_model("vit_small_patch14_dinov2", **args)
+    torch.save(model.state_dict(), folder / "dinov2.pth")
+    return {
+        "backbone.checkpoint": folder / "dinov2.pth",
+        "backbone.args.embed_dim": 16,
+        "backbone.args.num_heads": 2,
+    }
+
+
+def check_depth(front, folder):
+    """The networks of the budgets are retrained, and the report shows their predictions."""
+    metrics = {"rmse", "abs_rel", "delta1", "silog", "macs", "backbone_macs"}
+    assert all(entry.metrics.keys() >= metrics for entry in front.entries)
+    networks = {path.parent.name for path in (folder / "retrain" / "main").glob("*/arch.yaml")}
+    assert networks >= {"full", "baseline_alternate_skip_backbone_macs_70"}
+    # One arch may be the best within several budgets, after a search as short as this.
+    assert networks & {f"backbone_macs_{share}" for share in (85, 70, 50)}
+    assert (folder / "report" / "main" / "predictions.png").exists()
+
+
+@pytest.mark.slow
+def test_nyu_at_toy_size_from_a_mat_file(tmp_path):
+    # Images as large as NYU's, since the evaluation's crop is of such.
+    dataset, _, _ = write_nyu(tmp_path, count=24, train=16, size=(480, 640))
+    front = run(
+        FOLDER / "nyu_depth.yaml",
+        tmp_path / "run",
+        **{
+            **dinov2(tmp_path),
+            "data.dataset.root": dataset["root"],
+            "backbone.pretrained": "false",
+            "backbone.args.img_size": "[112, 140]",
+            "space.pool.grids": "[[6, 7], [4, 5]]",
+            "retrain.epochs": 1,
+        },
+    )
+    assert front.shape.grid == (8, 10)
+    check_depth(front, tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_nyu_on_a_cpu_at_toy_size_from_pairs(tmp_path):
+    dataset = write_pairs(tmp_path / "nyu", maps=("depth",), size=(63, 84))
+    for path in (tmp_path / "nyu" / "rgb").iterdir():
+        Image.open(path).save(path.with_suffix(".webp"), lossless=True)
+        path.unlink()
+    for path in (tmp_path / "nyu" / "depth").iterdir():
+        depth = np.asarray(Image.open(path)) / 1000  # metres; 8 bits hold 10 of them
+        Image.fromarray((25.5 * depth).astype(np.uint8)).save(path)
+    front = run(
+        FOLDER / "nyu_depth_cpu.yaml",
+        tmp_path / "run",
+        **{**dinov2(tmp_path), "data.dataset.root": dataset["root"]},
+    )
+    assert front.shape.grid == (9, 12)
+    check_depth(front, tmp_path / "run")
 
 
 def test_the_readmes_config_is_read(tmp_path):
