@@ -33,8 +33,8 @@ class Autocast(NamedTuple):
 def fast_devices() -> frozenset[str]:
     """Return the types of devices that are fast in bfloat16: `cpu`, `cuda`, both or none.
 
-    CPUs count with matrix instructions (AMX), and AMD's with those of AVX-512, which Intel's execute
-    more slowly than float32. GPUs also count on machines without one, where those of workers are
+    CPUs count with matrix instructions (AMX), and AMD's with those of AVX-512, with which Intel's
+    are slower than in float32. GPUs also count on machines without one, where those of workers are
     meant.
     """
     cpu = torch.cpu.get_capabilities()

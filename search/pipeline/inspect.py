@@ -128,7 +128,7 @@ def estimate_training(run: RunContext) -> float:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
-    draw = partial(draw_archs, supernet.space, config.seed, count=recipe.random_archs)
+    draw = partial(draw_archs, supernet.space, config.seed, recipe=recipe)
     seconds(draw(step=0))  # warm-up
     full_epochs = recipe.full_epochs or 0
     per_batch = full_epochs * seconds([]) + (recipe.epochs - full_epochs) * seconds(draw(step=1))

@@ -87,15 +87,33 @@ class Bands:
             )
         return arch
 
-    def sample_evenly(self, rng: np.random.Generator) -> Arch:
-        """Sample an arch evenly over costs: a stratum of the range, then an arch inside it."""
-        step = (self.high - self.low) / STRATA
+    def sample_evenly(self, rng: np.random.Generator, least: float = 0.0) -> Arch:
+        """Sample an arch evenly over costs: a stratum of the range, then an arch inside it.
+
+        Args:
+            rng: Random generator.
+            least: Least cost of the arch; 0 for all archs.
+        """
+        first, step = self._strata(least)
         while True:
-            low = self.low + step * int(rng.integers(STRATA))
-            # The loop ends, since the stratum of the cheapest arch is never empty.
+            low = first + step * int(rng.integers(STRATA))
+            # The loop ends: the stratum of the cheapest or of the most expensive arch has one.
             arch = self._try_sample(rng, low, low + step)
             if arch is not None:
                 return arch
+
+    def sample_cheap(self, rng: np.random.Generator, least: float) -> Arch:
+        """Sample one of the archs that cost little more than `least`: of the first stratum."""
+        first, step = self._strata(least)
+        lows = (first + step * i for i in range(STRATA))
+        return next(filter(None, (self._try_sample(rng, low, low + step) for low in lows)))
+
+    def _strata(self, least: float) -> tuple[float, float]:
+        """Return the start and the width of the strata of costs from `least` on."""
+        first = min(max(self.low, least), self.high)
+        # Costs are integers: with one more, rounding cannot exclude the most expensive arch, which
+        # may be the only one from `least` on.
+        return first, (self.high + (first > self.low) - first) / STRATA
 
     def count(self, low: float, high: float) -> Count:
         """Count the archs with a cost in [low, high]; exact if `exact_sums` fits in memory."""

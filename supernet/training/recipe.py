@@ -88,6 +88,8 @@ class SupernetRecipe(Recipe):
         random_archs: Number of random archs of a step, besides the largest and the smallest.
         full_epochs: Number of first epochs that train the full network alone; null for a tenth of
             the epochs if `tokennas` replaced the head of loaded weights, else 0 (in Python, 0).
+        least_share: Least share of the full network's MACs for an arch to be trained, such as 0.4
+            where no budget is below 50%; 0 for all archs of the space.
         watch: Number of archs over all MACs to log metrics of, besides largest and smallest.
     """
 
@@ -96,11 +98,13 @@ class SupernetRecipe(Recipe):
 
     random_archs: int = 2
     full_epochs: int | None = None
+    least_share: float = 0.0
     watch: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("random_archs", self.random_archs >= 0, "be at least 0")
+        self._require("least_share", 0 <= self.least_share < 1, "lie in [0, 1)")
         self._require("watch", self.watch >= 0, "be at least 0")
         self._require(
             "full_epochs",

@@ -2,7 +2,8 @@
 
 The largest arch learns from the labels (and a teacher); the smallest and some random archs are
 distilled from its output. Random archs cover the MACs evenly. Few of them would use the kernel of a
-late pooling, so every second one is drawn among the archs that use one certain kernel.
+late pooling, so every second one is drawn among the archs that use one certain kernel. A recipe can
+leave out archs below a share of the full network's MACs: the smallest is one just above it then.
 """
 
 from __future__ import annotations
@@ -31,24 +32,31 @@ from supernet.training.recipe import Recipe, SupernetRecipe
 Teacher = Callable[[Tensor], Tensor]
 
 
-def draw_archs(space: SearchSpace, seed: int, step: int, count: int) -> list[Arch]:
-    """Draw the archs that a step distils from the largest: the smallest, and `count` random ones.
+def draw_archs(space: SearchSpace, seed: int, step: int, recipe: SupernetRecipe) -> list[Arch]:
+    """Draw the archs that a step distils from the largest: the smallest, and random ones.
 
     A function of (seed, step). Random archs alternate between all archs and those that use one
     pooling kernel, each kernel in turn; all are drawn evenly over the MACs.
     """
+    count, least = recipe.random_archs, recipe.least_share * space.mac_bands.high
     # Constants in seeds keep random streams of one seed apart.
     rng = np.random.default_rng((seed, step, 0xA5))
-    kernel_bands = list(space.kernel_bands.values())
-    archs = [space.smallest()]
+    kernel_bands = [bands for bands in space.kernel_bands.values() if bands.high >= least]
+    archs = [select_smallest(space, least, rng)]
     for draw in range(step * count, (step + 1) * count):
         bands = space.mac_bands
         if kernel_bands and draw % 2:
             cycle, position = divmod(draw // 2, len(kernel_bands))
             order = np.random.default_rng((seed, cycle, 0x1E)).permutation(len(kernel_bands))
             bands = kernel_bands[order[position]]
-        archs.append(bands.sample_evenly(rng))
+        archs.append(bands.sample_evenly(rng, least))
     return archs
+
+
+def select_smallest(space: SearchSpace, least: float, rng: np.random.Generator) -> Arch:
+    """Return the smallest arch, or a random one of little more than `least` MACs above it."""
+    smaller = space.mac_bands.low < least
+    return space.mac_bands.sample_cheap(rng, least) if smaller else space.smallest()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from supernet.tasks.heads import TaskHead
 from supernet.training.log import TrainingLog
 from supernet.training.recipe import SupernetRecipe
 from supernet.training.resume import start_training
-from supernet.training.sandwich import Sandwich, draw_archs, freeze
+from supernet.training.sandwich import Sandwich, draw_archs, freeze, select_smallest
 from supernet.training.trainer import Step, Trainer
 
 # Enough for the metrics of operators, which attend to all tokens once more.
@@ -84,7 +84,7 @@ def train_supernet(
         task=task,
         recipe=recipe,
         step=_make_step(sandwich, seed),
-        evaluate=partial(_evaluate, held_out, select_watched_archs(supernet.space, recipe.watch)),
+        evaluate=partial(_evaluate, held_out, select_watched_archs(supernet.space, recipe)),
         log=make_log(task, path, "supernet", _make_legend(task, recipe, held_out), quiet),
         start=start,
         seed=seed,
@@ -141,11 +141,12 @@ def describe_metric(task: Task, held_out: HeldOut | None) -> str:
     return f"{task.metrics[0].name} on {count}held-out images"
 
 
-def select_watched_archs(space: SearchSpace, count: int) -> dict[str, Arch]:
-    """Select the archs to log metrics of: largest, smallest, and up to `count` between in MACs."""
+def select_watched_archs(space: SearchSpace, recipe: SupernetRecipe) -> dict[str, Arch]:
+    """Select the archs to log metrics of: largest, smallest, and up to `watch` between in MACs."""
     bands, rng = space.mac_bands, np.random.default_rng(0)
-    archs = {"largest": space.largest(), "smallest": space.smallest()}
-    targets = np.linspace(bands.low, bands.high, count + 2)[1:-1]
+    least = recipe.least_share * bands.high
+    archs = {"largest": space.largest(), "smallest": select_smallest(space, least, rng)}
+    targets = np.linspace(max(bands.low, least), bands.high, recipe.watch + 2)[1:-1]
     for low, high in zip(targets * 0.97, targets * 1.03, strict=True):
         if bands.count(low, high).value:
             archs[f"{(low + high) / 2 / bands.high:.0%}"] = space.sample(rng, macs=(low, high))
@@ -158,7 +159,7 @@ def _make_step(sandwich: Sandwich, seed: int) -> Step:
 
     def train(batch: Batch, epoch: int, step: int, scale: float) -> dict[str, Tensor]:
         full_only = epoch < (recipe.full_epochs or 0)
-        archs = [] if full_only else draw_archs(space, seed, step, recipe.random_archs)
+        archs = [] if full_only else draw_archs(space, seed, step, recipe)
         return sandwich(batch, archs, scale)
 
     return train

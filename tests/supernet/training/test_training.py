@@ -32,6 +32,10 @@ def batch(count=8, classes=10):
     return Batch(images, torch.randint(classes, (count,), generator=rng), draws)
 
 
+def random_archs(count, **values):
+    return SupernetRecipe(random_archs=count, **values)
+
+
 def kl(teacher, student):
     teacher, student = teacher.log_softmax(-1), student.log_softmax(-1)
     return (teacher.exp() * (teacher - student)).sum(-1).mean()
@@ -40,7 +44,7 @@ def kl(teacher, student):
 @pytest.mark.parametrize("share", [None, 0.3])
 def test_a_sandwich_step_has_the_gradients_of_its_parts(share):
     supernet, task = toy_supernet().double().train(), toy_task()
-    archs, data = draw_archs(supernet.space, 0, 0, 3), batch()
+    archs, data = draw_archs(supernet.space, 0, 0, random_archs(3)), batch()
     rng = torch.Generator().manual_seed(3)
     soft = torch.randn(8, 10, generator=rng, dtype=torch.float64)
     recipe, teacher = SupernetRecipe(teacher_share=share or 0.5), share and (lambda images: soft)
@@ -99,10 +103,30 @@ def test_divergence_is_torchs_kl():
 
 def test_archs_of_a_step_are_a_function_of_seed_and_step_and_cover_the_macs():
     space = toy_supernet().space
-    assert draw_archs(space, 4, 9, 3) == draw_archs(space, 4, 9, 3)
-    assert draw_archs(space, 4, 9, 3) != draw_archs(space, 4, 10, 3)
-    assert draw_archs(space, 4, 9, 3)[0] == space.smallest()
-    assert all(arch in space for arch in draw_archs(space, 4, 9, 3))
+    assert draw_archs(space, 4, 9, random_archs(3)) == draw_archs(space, 4, 9, random_archs(3))
+    assert draw_archs(space, 4, 9, random_archs(3)) != draw_archs(space, 4, 10, random_archs(3))
+    assert draw_archs(space, 4, 9, random_archs(3))[0] == space.smallest()
+    assert all(arch in space for arch in draw_archs(space, 4, 9, random_archs(3)))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.99])
+def test_archs_below_the_least_share_are_not_drawn(share):
+    space = toy_supernet().space
+    full, recipe = macs(space.largest(), space.shape), random_archs(2, least_share=share)
+    drawn = [draw_archs(space, 0, step, recipe) for step in range(200)]
+    costs = np.array([[macs(arch, space.shape) / full for arch in archs] for archs in drawn])
+    assert costs.min() >= share
+    # The first of each step is one of the cheapest, the others reach from them to the largest.
+    cheapest = min(macs(arch, space.shape) / full for archs in drawn for arch in archs)
+    assert costs[:, 0].max() <= cheapest + (1 - share) / 16
+    assert costs[:, 1:].max() == 1.0
+    if share < 0.9:
+        assert len({arch for arch, *_ in drawn}) > 1
+        assert min(np.histogram(costs[:, 1:], bins=4, range=(share, 1))[0]) > 20
+    # A share below the smallest arch's changes nothing.
+    assert draw_archs(space, 0, 5, random_archs(2, least_share=0.01)) == draw_archs(
+        space, 0, 5, random_archs(2)
+    )
 
 
 def test_every_pooling_kernel_is_drawn_as_often_as_the_others():
@@ -116,7 +140,9 @@ def test_every_pooling_kernel_is_drawn_as_often_as_the_others():
     }
     space = SearchSpace.from_dict(axes, backbone_shape(backbone))
     steps = 160
-    drawn = [arch for step in range(steps) for arch in draw_archs(space, 0, step, 1)[1:]]
+    drawn = [
+        arch for step in range(steps) for arch in draw_archs(space, 0, step, random_archs(1))[1:]
+    ]
     used = Counter(
         i
         for arch in drawn
@@ -139,7 +165,7 @@ def test_the_log_counts_the_updates_of_each_learned_module(tmp_path):
     train_supernet(supernet, data, task=toy_task(), recipe=recipe, folder=tmp_path, quiet=True)
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[0]["updates/pools.0.conv2d"] == 0
-    steps = [draw_archs(supernet.space, 0, step, 2) for step in range(3, 12)]
+    steps = [draw_archs(supernet.space, 0, step, random_archs(2)) for step in range(3, 12)]
     assert supernet.space.kernel_bands
     for i, kind in supernet.space.kernel_bands:
         pools = [[arch.blocks[i].pool for arch in archs] for archs in steps]
