@@ -31,8 +31,8 @@ class Recipe:
         accumulate: Batches per optimiser step.
         ema: Decay of the weight average, which is then evaluated and kept; null for no average.
         amp: Whether to use bfloat16 autocast: `true`, `false`, or `auto` for where it is faster: on
-            GPUs with bfloat16, and on CPUs with AMX for networks that are wide enough. A training
-            keeps the decision that it began with; the log shows it.
+            GPUs with bfloat16, and on many CPUs for networks that are wide enough. A training keeps
+            the decision that it began with; the log shows it.
         grad_checkpointing: Whether to recompute activations in the backward pass, to save memory.
         selector_lr: Learning rate of map selectors, in an optimiser group of their own.
         selector_share: Share of the images that map selectors learn from.
@@ -88,6 +88,8 @@ class SupernetRecipe(Recipe):
         random_archs: Number of random archs of a step, besides the largest and the smallest.
         full_epochs: Number of first epochs that train the full network alone; null for a tenth of
             the epochs if `tokennas` replaced the head of loaded weights, else 0 (in Python, 0).
+        distill_share: Weight of distillation from the largest arch in the loss of the others,
+            beside the labels; null for that of the task: 1, but 0 for depth.
         least_share: Least share of the full network's MACs for an arch to be trained, such as 0.4
             where no budget is below 50%; 0 for all archs of the space.
         watch: Number of archs over all MACs to log metrics of, besides largest and smallest.
@@ -98,12 +100,15 @@ class SupernetRecipe(Recipe):
 
     random_archs: int = 2
     full_epochs: int | None = None
+    distill_share: float | None = None
     least_share: float = 0.0
     watch: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("random_archs", self.random_archs >= 0, "be at least 0")
+        share = self.distill_share
+        self._require("distill_share", share is None or 0 <= share <= 1, "lie in 0 to 1")
         self._require("least_share", 0 <= self.least_share < 1, "lie in [0, 1)")
         self._require("watch", self.watch >= 0, "be at least 0")
         self._require(

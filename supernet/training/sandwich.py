@@ -1,9 +1,10 @@
 """The sandwich rule: the archs that a step trains, and the targets of each.
 
-The largest arch learns from the labels (and a teacher); the smallest and some random archs are
-distilled from its output. Random archs cover the MACs evenly. Few of them would use the kernel of a
-late pooling, so every second one is drawn among the archs that use one certain kernel. A recipe can
-leave out archs below a share of the full network's MACs: the smallest is one just above it then.
+The largest arch learns from the labels (and a teacher). The smallest and some random archs are
+distilled from its output, or learn from the labels, as the recipe or the task says. Random archs
+cover the MACs evenly. Few of them would use the kernel of a late pooling, so every second one is
+drawn among the archs that use one certain kernel. A recipe can leave out archs below a share of the
+full network's MACs: the smallest is one just above it then.
 """
 
 from __future__ import annotations
@@ -107,10 +108,8 @@ class LabelStep:
             tokens, steps = model.embed(batch.images), model.steps(arch)
             flow = model.run_blocks(tokens, steps, observe if auxiliaries else None)
             output = model.read_out(flow)
-            loss = self.task.loss(output, batch.targets)
-            if self.teacher is not None:
-                distillation = self.task.distillation(output, self.teacher(batch.images))
-                loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * distillation
+            teacher = self.teacher and self.teacher(batch.images)
+            loss = self.blend(output, batch.targets, teacher, recipe.teacher_share)
         (loss * weight).backward()
         losses = {name: loss.detach()}
         for auxiliary_name, auxiliary in auxiliaries.items():
@@ -118,6 +117,17 @@ class LabelStep:
                 # In the log `loss/selectors`, for example.
                 losses[f"{auxiliary_name}s"] = torch.stack(auxiliary.losses).mean()
         return output.detach(), losses
+
+    def blend(
+        self, output: Tensor, targets: Tensor, teacher: Tensor | None, share: float
+    ) -> Tensor:
+        """Blend the losses on the labels and, with weight `share`, on a teacher's output."""
+        if teacher is None or share == 0:
+            return self.task.loss(output, targets)
+        distillation = self.task.distillation(output, teacher)
+        if share == 1:
+            return distillation
+        return (1 - share) * self.task.loss(output, targets) + share * distillation
 
 
 @dataclass(frozen=True)
@@ -140,13 +150,15 @@ class Sandwich(LabelStep):
         """
         weight, largest = scale / (1 + len(archs)), self.model.space.largest()
         output, losses = self.learn_labels(batch, "largest", weight, largest)
-        distilled = []
+        share = self.recipe.distill_share
+        share = self.task.distill_share if share is None else share
+        learned = []
         for arch in archs:
             with self.autocast(batch.images.device):
-                loss = self.task.distillation(self.model(batch.images, arch), output)
+                loss = self.blend(self.model(batch.images, arch), batch.targets, output, share)
             (loss * weight).backward()
-            distilled.append(loss.detach())
-        by_kind = {"smallest": distilled[:1], "random": distilled[1:]}
+            learned.append(loss.detach())
+        by_kind = {"smallest": learned[:1], "random": learned[1:]}
         return losses | {kind: torch.stack(each).mean() for kind, each in by_kind.items() if each}
 
 

@@ -22,6 +22,7 @@ from supernet.training.train_supernet import train_supernet
         ("selector_share", -0.1, "must lie in 0 to 1, got -0.1"),
         ("selector_share", 1.1, "must lie in 0 to 1, got 1.1"),
         ("random_archs", -1, "must be at least 0, got -1"),
+        ("distill_share", 1.5, "must lie in 0 to 1, got 1.5"),
         ("least_share", 1.0, "must lie in [0, 1), got 1.0"),
         ("watch", -1, "must be at least 0, got -1"),
         ("schedule", "cosinee", f"must be one of {', '.join(SCHEDULES)}, got 'cosinee'"),

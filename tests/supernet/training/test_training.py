@@ -41,13 +41,16 @@ def kl(teacher, student):
     return (teacher.exp() * (teacher - student)).sum(-1).mean()
 
 
-@pytest.mark.parametrize("share", [None, 0.3])
-def test_a_sandwich_step_has_the_gradients_of_its_parts(share):
+@pytest.mark.parametrize(
+    ("share", "distill"), [(None, None), (0.3, None), (None, 1.0), (0.3, 0.2), (None, 0.0)]
+)
+def test_a_sandwich_step_has_the_gradients_of_its_parts(share, distill):
     supernet, task = toy_supernet().double().train(), toy_task()
     archs, data = draw_archs(supernet.space, 0, 0, random_archs(3)), batch()
     rng = torch.Generator().manual_seed(3)
     soft = torch.randn(8, 10, generator=rng, dtype=torch.float64)
-    recipe, teacher = SupernetRecipe(teacher_share=share or 0.5), share and (lambda images: soft)
+    recipe = SupernetRecipe(teacher_share=share or 0.5, distill_share=distill)
+    teacher = share and (lambda images: soft)
     Sandwich(supernet, task, recipe, teacher)(data, archs)
     found = gradients(supernet)
     supernet.zero_grad()
@@ -55,8 +58,11 @@ def test_a_sandwich_step_has_the_gradients_of_its_parts(share):
     total = task.loss(logits, data.targets)
     if share is not None:
         total = (1 - share) * total + share * kl(soft, logits)
+    distill = 1.0 if distill is None else distill
     for arch in archs:
-        total = total + kl(logits.detach(), supernet(data.images, arch))
+        output = supernet(data.images, arch)
+        total = total + distill * kl(logits.detach(), output)
+        total = total + (1 - distill) * task.loss(output, data.targets)
     (total / (1 + len(archs))).backward()
     wanted = gradients(supernet)
     for name, value in wanted.items():
