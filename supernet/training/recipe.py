@@ -91,7 +91,7 @@ class SupernetRecipe(Recipe):
         distill_share: Weight of distillation from the largest arch in the loss of the others,
             beside the labels; null for that of the task: 1, but 0 for depth.
         least_share: Least share of the full network's MACs for an arch to be trained, such as 0.4
-            where no budget is below 50%; 0 for all archs of the space.
+            where no budget is below 50%; null for all archs of the space.
         watch: Number of archs over all MACs to log metrics of, besides largest and smallest.
     """
 
@@ -101,15 +101,15 @@ class SupernetRecipe(Recipe):
     random_archs: int = 2
     full_epochs: int | None = None
     distill_share: float | None = None
-    least_share: float = 0.0
+    least_share: float | None = None
     watch: int = 3
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require("random_archs", self.random_archs >= 0, "be at least 0")
-        share = self.distill_share
+        share, least = self.distill_share, self.least_share
         self._require("distill_share", share is None or 0 <= share <= 1, "lie in 0 to 1")
-        self._require("least_share", 0 <= self.least_share < 1, "lie in [0, 1)")
+        self._require("least_share", least is None or 0 <= least < 1, "lie in [0, 1)")
         self._require("watch", self.watch >= 0, "be at least 0")
         self._require(
             "full_epochs",

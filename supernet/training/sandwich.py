@@ -39,7 +39,7 @@ def draw_archs(space: SearchSpace, seed: int, step: int, recipe: SupernetRecipe)
     A function of (seed, step). Random archs alternate between all archs and those that use one
     pooling kernel, each kernel in turn; all are drawn evenly over the MACs.
     """
-    count, least = recipe.random_archs, recipe.least_share * space.mac_bands.high
+    count, least = recipe.random_archs, (recipe.least_share or 0) * space.mac_bands.high
     # Constants in seeds keep random streams of one seed apart.
     rng = np.random.default_rng((seed, step, 0xA5))
     kernel_bands = [bands for bands in space.kernel_bands.values() if bands.high >= least]

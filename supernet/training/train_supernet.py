@@ -144,7 +144,7 @@ def describe_metric(task: Task, held_out: HeldOut | None) -> str:
 def select_watched_archs(space: SearchSpace, recipe: SupernetRecipe) -> dict[str, Arch]:
     """Select the archs to log metrics of: largest, smallest, and up to `watch` between in MACs."""
     bands, rng = space.mac_bands, np.random.default_rng(0)
-    least = recipe.least_share * bands.high
+    least = (recipe.least_share or 0) * bands.high
     archs = {"largest": space.largest(), "smallest": select_smallest(space, least, rng)}
     targets = np.linspace(max(bands.low, least), bands.high, recipe.watch + 2)[1:-1]
     for low, high in zip(targets * 0.97, targets * 1.03, strict=True):
