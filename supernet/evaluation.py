@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -51,6 +52,12 @@ class HeldOut:
 
     def __len__(self) -> int:
         return sum(len(batch.targets) for batch in self.batches)
+
+    def with_amp(self, amp: bool) -> Self:
+        """Return the same images, with networks under bfloat16 autocast or not."""
+        other = copy(self)
+        other.amp = amp
+        return other
 
     def set_reference(self, network: Network) -> None:
         """Store a network's output, to compare others with it (`kl`)."""

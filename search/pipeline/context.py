@@ -216,9 +216,8 @@ class RunContext:
 
     @cached_property
     def test(self) -> HeldOut:
-        """The test split on the device, for retrained networks."""
-        amp = self.decide_autocast(self.config.retrain.amp)
-        return HeldOut(self.data.test, self.task, self.device, amp)
+        """The test split on the device; networks run in float32, see `HeldOut.with_amp`."""
+        return HeldOut(self.data.test, self.task, self.device)
 
     def check_images(self) -> None:
         """Open the image files of all splits, except those that the run has checked before.

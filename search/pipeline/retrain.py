@@ -41,6 +41,7 @@ from supernet.data.sources import open_sources
 from supernet.models.elastic import ElasticViT
 from supernet.models.subnet import cut_subnet, extract
 from supernet.process_group import Processes
+from supernet.training.resume import start_training
 from supernet.training.retrain import retrain as train_subnet
 from supernet.weights import save_weights
 
@@ -193,16 +194,20 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
     if count > 1:
         # The batch is that of all processes together.
         origin["processes"] = count
+    initial = _initial_subnet(run, choice.arch)
+    start = start_training(recipe.amp, initial, folder)
 
     def evaluate_inherited() -> dict[str, Any]:
-        inherited = run.test.measure(extract(run.supernet, choice.arch).eval())
+        # In the precision of the training, which may have begun with another `retrain.amp`.
+        test = run.test.with_amp(start.autocast.on)
+        inherited = test.measure(extract(run.supernet, choice.arch).eval())
         write_arch(run, folder / STARTED, choice.arch, origin=origin)
-        return {"inherited": inherited, "test_images": len(run.test)}
+        return {"inherited": inherited, "test_images": len(test)}
 
     # The main process alone evaluates and writes.
     metrics = run_on_main(evaluate_inherited)
     subnet = train_subnet(
-        _initial_subnet(run, choice.arch),
+        initial,
         run.data.train,
         task=run.task,
         recipe=recipe,
@@ -212,12 +217,14 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         seed=run.config.seed,
         title=f"retrain {choice.name}",
         quiet=run.console.quiet,
+        start=start,
     )
 
     def save_results() -> None:
         save_weights(subnet, folder / WEIGHTS)
         # Written last: this arch file marks the folder as complete.
-        retrained = GroupedMetrics.of(run.task.reduce, run.test.statistics(subnet))
+        statistics = run.test.with_amp(start.autocast.on).statistics(subnet)
+        retrained = GroupedMetrics.of(run.task.reduce, statistics)
         errors = errors_of_metrics(retrained)
         write_samples(run, subnet, folder / SAMPLES)
         all_metrics = metrics | {"retrained": dict(retrained), "standard_errors": errors}

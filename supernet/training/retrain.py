@@ -15,7 +15,7 @@ from supernet.evaluation import HeldOut
 from supernet.models.elastic import ElasticViT
 from supernet.tasks.base import Task
 from supernet.training.recipe import RetrainRecipe
-from supernet.training.resume import start_training
+from supernet.training.resume import Start, start_training
 from supernet.training.sandwich import LabelStep, freeze
 from supernet.training.train_supernet import (
     check_head,
@@ -38,6 +38,7 @@ def retrain(
     seed: int = 0,
     title: str = "retrain",
     quiet: bool = False,
+    start: Start | None = None,
 ) -> ElasticViT:
     """Retrain one subnet.
 
@@ -52,6 +53,8 @@ def retrain(
         seed: Seed of every random choice.
         title: Title of the log and the progress bar.
         quiet: Whether to print nothing.
+        start: Result of `start_training` for this folder, where its decision on autocast is needed
+            before; None to call it here.
 
     Returns:
         The same subnet, with the trained weights (averaged if the recipe has `ema`).
@@ -64,7 +67,7 @@ def retrain(
     settings = recipe or RetrainRecipe()
     check_head(task, subnet, "subnet", "call task.reset_head(subnet, seed) first")
     path, frozen = None if folder is None else Path(folder), freeze(teacher)
-    start = start_training(settings.amp, subnet, path)
+    start = start or start_training(settings.amp, subnet, path)
     settings = replace(settings, amp=start.autocast.on)
     labels = LabelStep(subnet, task, settings, frozen)
     held_out_images = make_held_out(held_out, task, subnet, start.autocast.on)

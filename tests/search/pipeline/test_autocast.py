@@ -9,9 +9,9 @@ from torch import nn
 
 from search.cli.main import main
 from search.cli.parse import parse_call
-from search.pipeline import evaluate
+from search.pipeline import evaluate, retrain
 from search.pipeline.evaluate import images_per_second
-from space import load_arch_file
+from space import InputError, load_arch_file
 from space.utils.yaml_file import read_yaml, write_yaml
 from supernet.precision import decide_autocast
 from supernet.training.checkpoint import load_checkpoint
@@ -87,6 +87,33 @@ def test_retraining_and_its_speed_are_in_the_precision_that_is_chosen(searched, 
     }
     assert equal == {"auto": True, "false": True, "true": False}
     assert all(tensor.dtype == torch.float32 for tensor in weights["true"].values())
+
+
+def test_a_network_is_tested_in_the_precision_in_which_its_training_began(
+    searched, run, monkeypatch
+):
+    command = ["retrain", str(searched), "--run", str(run), "--retrain.budgets", "[]"]
+    command += ["--retrain.epochs", "1", "--retrain.amp"]
+
+    def fails(*_):
+        raise InputError("no space left")
+
+    def figures():
+        metrics = load_arch_file(run / "retrain" / "main" / "full" / "arch.yaml").metrics
+        return {key: metrics[key] for key in ("inherited", "retrained", "standard_errors")}
+
+    assert main([*command, "false"]) == 0
+    in_float32 = figures()
+    shutil.rmtree(run / "retrain")
+    assert main([*command, "true"]) == 0
+    in_bfloat16 = figures()
+    shutil.rmtree(run / "retrain")
+    with monkeypatch.context() as patch:
+        patch.setattr(retrain, "save_weights", fails)
+        assert main([*command, "true"]) != 0
+    assert main([*command, "auto"]) == 0
+    assert figures() == in_bfloat16
+    assert all(in_float32[key] != in_bfloat16[key] for key in in_float32)
 
 
 class Recording(nn.Module):
