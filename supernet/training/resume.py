@@ -47,7 +47,7 @@ def start_training(amp: Amp, model: ElasticViT, folder: Path | None) -> Start:
     """Read the checkpoint in a folder, if any, and decide on autocast.
 
     With `auto` a training keeps the decision with which it began, also on another machine. The main
-    process decides for all.
+    process decides for all: others may have another `amp`, where they see no checkpoint.
 
     Args:
         amp: `amp` of the recipe.
@@ -64,13 +64,13 @@ def start_training(amp: Amp, model: ElasticViT, folder: Path | None) -> Start:
     if path is not None and processes.is_main:
         loaded = load_checkpoint(path)
     state = processes.broadcast(loaded.state)
-    autocast = processes.broadcast(decide_autocast(amp, device, model.shape.width))
+    autocast = decide_autocast(amp, device, model.shape.width)
     if state is not None and state.get("schema") in (SCHEMA, EARLIER_SCHEMA):
         with naming(str(path)):
             state = _decide_amp(state, device)
         if amp == "auto":
             autocast = Autocast(state["recipe"]["amp"], "auto: as this training began")
-    return Start(autocast, path, state, loaded.notes)
+    return Start(processes.broadcast(autocast), path, state, loaded.notes)
 
 
 def _decide_amp(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

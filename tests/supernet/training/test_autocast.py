@@ -1,5 +1,8 @@
 """Training under bfloat16 autocast on a CPU. Any CPU can, though most are slow at it."""
 
+from functools import partial
+from typing import NamedTuple
+
 import pytest
 import torch
 from training_toys import random_loader, same_weights, toy_data, toy_supernet, toy_task
@@ -126,6 +129,32 @@ def test_on_another_machine_a_training_goes_on_as_it_began(
     line = f"bfloat16 autocast: {on} (auto: as this training began)"
     assert line in " ".join(capsys.readouterr().err.split())
     assert same_weights(resumed, whole[began][0])
+
+
+class Rank(NamedTuple):
+    """A process of two: the other one receives what the main one has sent."""
+
+    is_main: bool
+    sent: list
+
+    def broadcast(self, value):
+        if self.is_main:
+            self.sent.append(value)
+            return value
+        return self.sent.pop(0)
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_processes_that_see_no_checkpoint_decide_as_the_main_one(tmp_path, monkeypatch, began):
+    run(tmp_path / "main", began, stop_at=3, monkeypatch=monkeypatch)
+    decisions, sent = [], []
+    # A worker that sees no checkpoint takes the decision of the machine that started it.
+    for is_main, folder, amp in ((True, "main", "auto"), (False, "other", not began)):
+        monkeypatch.setattr(resume.Processes, "current", partial(Rank, is_main, sent))
+        decisions.append(resume.start_training(amp, toy_supernet(), tmp_path / folder).autocast)
+    assert decisions[0] == decisions[1]
+    assert decisions[0].on is began
+    assert not sent
 
 
 @pytest.mark.parametrize("amp", [True, False])
