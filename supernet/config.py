@@ -9,8 +9,6 @@ from typing import Any, Literal, get_args
 from space.utils.errors import InputError, check_one_of
 
 MAX_ROTATION = 180
-# Keys of `data.dataset` that tell what the values of maps mean, each for a task.
-MAP_VALUES = ("scale", "invalid", "remap", "reduce_zero_label")
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"]
 # Whether to use bfloat16 autocast; `auto` where it is faster, see `supernet.precision`.

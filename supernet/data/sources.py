@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from itertools import permutations
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,22 @@ from timm.data import create_dataset
 from timm.data.readers import add_img_extensions
 
 from space.utils.errors import InputError, one_line, shown
-from supernet.config import MAP_VALUES, DatasetConfig
+from supernet.config import DatasetConfig
 from supernet.data.image_reading import DatasetReader
 from supernet.data.nyu import open_nyu
 from supernet.data.pairs import open_pairs
 from supernet.data.source import Source
+from supernet.tasks.registry import map_value_keys
 
 # Data sets whose targets are maps.
 MAPS: dict[str, Callable[[DatasetConfig], tuple[Source, Source]]] = {
     "pairs": open_pairs,
     "nyu": open_nyu,
 }
-# The keys of `data.dataset` besides name and root: those of labels, of maps, and of each of them.
+# The keys of `data.dataset` that say where labels are, and maps; what the values of maps mean is
+# said by keys of the tasks.
 LABEL_KEYS = ("train_split", "test_split", "args")
-MAP_KEYS = ("targets", "test", *MAP_VALUES)
-KEYS = {"pairs": (*MAP_KEYS, "images", "train", "scenes"), "nyu": MAP_KEYS}
+MAP_KEYS = {"pairs": ("targets", "test", "images", "train", "scenes"), "nyu": ("targets", "test")}
 SYNONYMS = (
     ("train", "training"),
     ("validation", "val", "valid", "eval", "evaluation"),
@@ -86,10 +87,11 @@ def open_sources(config: DatasetConfig) -> tuple[Source, Source]:
 
 def _check_keys(config: DatasetConfig) -> None:
     """Refuse keys of another kind of data set."""
-    default, own = DatasetConfig(), KEYS.get(config.name, LABEL_KEYS)
-    for key in dict.fromkeys((*LABEL_KEYS, *KEYS["pairs"])):
+    maps = {name: (*keys, *map_value_keys()) for name, keys in MAP_KEYS.items()}
+    default, own = DatasetConfig(), maps.get(config.name, LABEL_KEYS)
+    for key in dict.fromkeys(chain(LABEL_KEYS, *maps.values())):
         if key not in own and getattr(config, key) != getattr(default, key):
-            others = [name for name, keys in KEYS.items() if key in keys]
+            others = [name for name, keys in maps.items() if key in keys]
             kind = " and ".join(others) or "data sets whose targets are labels"
             raise InputError(f"data.dataset.{key}: is for {kind}, not for {config.name}")
 

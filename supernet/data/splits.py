@@ -12,13 +12,13 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
 
 from space.utils.errors import InputError, check_seed, shown
-from supernet.config import MAP_VALUES, DataConfig, InputConfig
+from supernet.config import DataConfig, InputConfig
 from supernet.data.loaders import Images, Indices, ShuffledBatches, make_evaluation_loader
 from supernet.data.scenes import draw_scenes
 from supernet.data.source import Source
 from supernet.data.sources import open_sources
 from supernet.tasks.base import Array, Task
-from supernet.tasks.registry import DEFAULT_TASK
+from supernet.tasks.registry import DEFAULT_TASK, map_value_keys
 from supernet.tasks.transforms import ImageTransform
 
 GREY, RGB = 1, 3
@@ -122,7 +122,7 @@ def _check_targets(config: DataConfig, task: Task | None, source: Source) -> Non
             f"{kinds[source.has_maps]}, the task {name} needs {kinds[wants_maps]}; "
             + ("take pairs or nyu" if wants_maps else "set task.name, such as depth")
         )
-    for key in MAP_VALUES:
+    for key in map_value_keys():
         value = getattr(config.dataset, key)
         if value is not None and key not in own:
             raise InputError(f"data.dataset.{key}: {shown(value)} is not for the task {name}")

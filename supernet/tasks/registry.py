@@ -133,6 +133,14 @@ def task_class(name: str) -> type[Task]:
     return task
 
 
+def map_value_keys() -> tuple[str, ...]:
+    """Return the keys of `data.dataset` that tell what the values of maps mean, of all tasks.
+
+    Imports the tasks, and torch with them.
+    """
+    return tuple(dict.fromkeys(key for name in _tasks for key in task_class(name).data_keys))
+
+
 def register(name: str, entry: TaskEntry) -> None:
     """Add a task; needed in every process that trains or evaluates it.
 

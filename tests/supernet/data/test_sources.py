@@ -1,4 +1,5 @@
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import chain
 from types import SimpleNamespace
 from urllib.error import URLError
 
@@ -7,7 +8,8 @@ import pytest
 from image_toys import image_folder
 
 from space import InputError
-from supernet.data.sources import DatasetConfig, open_sources
+from supernet.data.sources import LABEL_KEYS, MAP_KEYS, DatasetConfig, open_sources
+from supernet.tasks.registry import map_value_keys
 
 
 def refused(config):
@@ -15,6 +17,12 @@ def refused(config):
         open_sources(config)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def test_every_key_says_where_the_data_is_or_is_one_of_a_task():
+    places, meanings = {"name", "root", *LABEL_KEYS, *chain(*MAP_KEYS.values())}, map_value_keys()
+    assert places.isdisjoint(meanings)
+    assert places.union(meanings) == {field.name for field in fields(DatasetConfig)}
 
 
 def test_one_class_is_refused(tmp_path):
