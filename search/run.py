@@ -67,7 +67,7 @@ def run_search(
         supernet: A trained supernet, evaluated on `loader`; or else give `space` and `evaluate`.
         space: The search space; by default the supernet's.
         loader: Batches of (images, targets), read once.
-        metric: Metrics by name from outputs and targets; by default those of the task.
+        metric: Metrics by name from outputs and targets, a tensor each; by default the task's.
         task: The task of the supernet; by default classification.
         evaluate: Function from arch to metrics by name; an exception or NaN fails that arch alone.
         make_evaluate: Factory of `evaluate`, called in each process that evaluates.

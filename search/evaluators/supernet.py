@@ -36,12 +36,13 @@ class SupernetEvaluator:
     Args:
         supernet: Trained supernet, on its device.
         held_out: Held-out images.
-        metric: Function of the logits and targets of all images that gives metrics by name; None
-            for the task's metrics, with `kl` to the full network.
+        metric: Function of the logits and targets of all images, a tensor each, that gives metrics
+            by name; None for the task's metrics, with `kl` to the full network.
         precision: Entry of the origin on its precision, see `decide_precision`.
 
     Raises:
-        InputError: A weight of the supernet is not finite.
+        InputError: A weight of the supernet is not finite, or `metric` cannot have the targets in
+            one tensor, as they differ in size.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class SupernetEvaluator:
             raise InputError(
                 f"the supernet's {name} is not finite: its training diverged; train it anew"
             )
+        if metric is not None:
+            _check_one_size(held_out)
         self.supernet = supernet.eval()
         self.held_out = held_out
         self.metric = metric
@@ -90,6 +93,18 @@ class SupernetEvaluator:
         if task.name != DEFAULT_TASK:  # whose folders had no such entry before there were others
             hashes["task"] = _digest(repr((task.name, task.identity())).encode())
         return hashes | dict(self._precision)
+
+
+def _check_one_size(held_out: HeldOut) -> None:
+    """Refuse targets of several sizes, which do not fit into one tensor."""
+    sizes = list(dict.fromkeys(batch.targets.shape[1:] for batch in held_out.batches))
+    if len(sizes) > 1:
+        one, other = (" x ".join(map(str, size)) or "one number" for size in sizes[:2])
+        raise InputError(
+            f"metric: gets all targets in one tensor, and those of the loader differ in size, such "
+            f"as {one} and {other}; bring them to one size, or leave metric out for those of the "
+            f"task {held_out.task.name}"
+        )
 
 
 def loader_evaluator(

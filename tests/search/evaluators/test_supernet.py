@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from dense_toys import dense_images, dense_supernet, dense_task, label_maps
 from stages_config import CONFIG
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import functional as F
@@ -98,6 +99,27 @@ def test_a_users_metric_takes_the_place_of_the_usual_ones(supernet, loader):
         with torch.no_grad():
             wanted = metric(supernet(images, entry.arch), targets)["margin"].item()
         assert entry.metrics["margin"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_users_metric_needs_maps_of_one_size_and_the_tasks_own_do_not():
+    supernet, task = dense_supernet("segmentation"), dense_task("segmentation")
+    loader = [(dense_images(seed=i), label_maps(size=(32 + i, 48), seed=i)) for i in range(2)]
+
+    def accuracy(logits, targets):
+        return {"accuracy": (logits.argmax(1)[:, :32] == targets[:, ::2, ::2]).float().mean()}
+
+    words = {"task": task, "trials": 2, "objectives": ("accuracy=max", "macs")}
+    with pytest.raises(InputError) as caught:
+        run_search(supernet, loader=loader, metric=accuracy, **words)
+    assert str(caught.value) == (
+        "metric: gets all targets in one tensor, and those of the loader differ in size, such as "
+        "32 x 48 and 33 x 48; bring them to one size, or leave metric out for those of the task "
+        "segmentation"
+    )
+    assert run_search(supernet, loader=loader[:1] * 2, metric=accuracy, **words).evaluations == 2
+    del words["objectives"]
+    front = run_search(supernet, loader=loader, objectives=("miou", "macs"), **words)
+    assert front.images == 8
 
 
 def test_a_supernet_of_another_task_is_judged_by_its_metrics(supernet, loader, tmp_path):
