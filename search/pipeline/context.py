@@ -26,7 +26,7 @@ from space.utils.reader import Reader
 from supernet.backbones.load import Loaded, load_backbone
 from supernet.backbones.vit import backbone_shape
 from supernet.config import Amp
-from supernet.data.image_check import check_images
+from supernet.data.image_check import check_images, check_training_maps
 from supernet.data.source import Source
 from supernet.data.sources import open_sources
 from supernet.data.splits import Data, open_data
@@ -220,16 +220,18 @@ class RunContext:
         return HeldOut(self.data.test, self.task, self.device)
 
     def check_images(self) -> None:
-        """Open the image files of all splits, except those that the run has checked before.
+        """Open the files of all splits, except those that the run has checked before.
 
         Only the main process should call this, not workers.
 
         Raises:
             InputError: Some images cannot be read; the message has their number and the first ones.
+                Or the training maps teach nothing.
         """
         data: Any = self.data
         splits = data.train.images, data.search.dataset, data.test.dataset
         check_images(splits, self.folder.path / GOOD_IMAGES)
+        check_training_maps(data.train.images, self.task)
 
 
 def digest(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Check that every image, and its map, can be decoded, before a long training starts."""
+"""Check that every image and map can be decoded and learned from, before a long training starts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from rich.console import Console
 from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError
 from supernet.data.loaders import Images, Indices
-from supernet.data.source import Source
+from supernet.data.source import MapReader, Source
 from supernet.progress import progress_bar
+from supernet.tasks.base import Task
 
 IMAGES_PER_TASK = 16  # of the thread pool
 MAX_NAMED = 3  # unreadable images in an error
@@ -74,6 +75,30 @@ def check_images(splits: Sequence[Images], digest_file: Path) -> None:
         console.print(
             f"{len(good):,} of {total:,} images opened in {seconds:.0f} s: all can be read"
         )
+
+
+def check_training_maps(images: Images, task: Task) -> None:
+    """Refuse maps that are good each, and teach nothing together; others than maps are skipped.
+
+    Args:
+        images: The training split.
+        task: Its task.
+
+    Raises:
+        InputError: They teach nothing, or one cannot be read.
+    """
+    source = images.source
+    if not isinstance(source.targets, MapReader):
+        return
+    # At random: the task reads them up to a second class, and they may come sorted by class.
+    order = np.random.default_rng(0).permutation(images.indices).tolist()
+    try:
+        task.check_maps(map(source.read_map, order))
+    except InputError:  # of one map, which it names
+        raise
+    except ValueError as error:
+        name, others = source.targets.name(order[0]), len(order) - 1
+        raise InputError(f"{name} and {others:,} other training maps: {error}") from None
 
 
 def _decode(checked: set[int], chunk: tuple[Source, Indices]) -> tuple[list[int], list[str]]:

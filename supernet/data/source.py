@@ -77,16 +77,28 @@ class Source:
         image = self.reader(i)
         if not isinstance(self.targets, MapReader):
             return image, self.targets[i].item()
+        return image, self.read_map(i, (image.height, image.width))
+
+    def read_map(self, i: int, size: tuple[int, int] | None = None) -> Any:
+        """Read map i as the task's target.
+
+        Args:
+            i: Its index; the targets must be maps.
+            size: Height and width of its image; None to read the map alone.
+
+        Raises:
+            InputError: It cannot be read, or does not fit the image or the task.
+        """
+        assert isinstance(self.targets, MapReader)
         target = self.targets[i]
         try:
-            if target.shape != (image.height, image.width):
-                height, width = target.shape
+            if size is not None and target.shape != size:
                 turned = " (turned as its EXIF orientation says)"
                 raise ValueError(
-                    f"is {width} x {height} pixels, its image {image.width} x {image.height}"
-                    f"{turned if target.shape == image.size else ''}"
+                    f"is {target.shape[1]} x {target.shape[0]} pixels, its image {size[1]} x "
+                    f"{size[0]}{turned if target.shape == size[::-1] else ''}"
                 )
-            return image, target if self.decode is None else self.decode(target)
+            return target if self.decode is None else self.decode(target)
         except ValueError as error:
             raise InputError(f"{self.targets.name(i)}: {error}") from None
 

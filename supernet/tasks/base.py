@@ -6,7 +6,7 @@ B images; each task defines the shapes of its outputs and targets.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -99,6 +99,15 @@ class Task(ABC):
             ValueError: The map is invalid.
         """
         return target
+
+    def check_maps(self, maps: Iterable[Array]) -> None:  # noqa: B027
+        """Refuse the decoded maps of a training split that, all together, teach nothing.
+
+        It reads no more of them than it needs.
+
+        Raises:
+            ValueError: They teach nothing.
+        """
 
     def transform(self, input: Mapping[str, Any], augment: AugmentConfig | None) -> Transform:
         """Make the transform of a sample.

@@ -6,7 +6,7 @@ B images, C classes, (H, W) the size of the targets.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -113,8 +113,36 @@ class Segmentation(DenseTask):
                 f"{len(self.classes) - 1}); see task.classes, task.ignore and data.dataset.remap"
             )
         if void.all():
-            raise ValueError("has no pixel of a class: all are ignored")
+            raise ValueError(
+                "has no pixel of a class: all are ignored; see task.ignore and data.dataset.remap"
+            )
         return np.where(void, VOID, labels).astype(np.uint8)
+
+    def check_maps(self, maps: Iterable[Array]) -> None:
+        """Refuse maps of one class alone, such as masks of 0 and 255, if 255 is ignored.
+
+        Raises:
+            ValueError: No second class occurs.
+        """
+        classes, has_void = set[int](), False
+        for each in maps:
+            labels = set(np.unique(each).tolist())
+            has_void |= VOID in labels
+            classes |= labels - {VOID}
+            if len(classes) > 1:
+                return
+        if not classes:
+            return
+        chosen = self.ignore < self.channels or self.ignore in self.remap.values()
+        hint = ""
+        if has_void and (chosen or self.reduce_zero_label):
+            hint = "; see task.ignore, data.dataset.remap and data.dataset.reduce_zero_label"
+        elif has_void:
+            hint = (
+                f", and ignored ones of label {self.ignore}; if that is a class too, set "
+                f"data.dataset.remap: {{{self.ignore}: {int(classes == {0})}}}"
+            )
+        raise ValueError(f"have pixels of class {min(classes)} alone{hint}")
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Compute the cross entropy of the pixels with a class, averaged over the images.

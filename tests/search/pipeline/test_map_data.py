@@ -97,6 +97,27 @@ def test_a_wrong_map_is_told_before_training(config, tmp_path, capsys, command):
     assert not (tmp_path / "run" / "supernet").exists()
 
 
+def test_a_mask_whose_foreground_is_ignored_is_told_before_training(config, tmp_path, capsys):
+    files = sorted((tmp_path / "toy/label").iterdir())
+    for path in files:
+        with Image.open(path) as image:
+            mask = np.where(np.asarray(image) > 1, 255, 0)
+        mask[0] = 0
+        Image.fromarray(mask.astype(np.uint8)).save(path)
+    task = {"name": "segmentation", "classes": 2, "head": {"blocks": [0, 2]}}
+    for _ in range(2):  # again, where all files have been opened before
+        assert main(["train", str(config(task=task))]) == 2
+        error = capsys.readouterr().err.splitlines()[-1]
+        path, _, message = error.removeprefix("tokennas: ").partition(" and ")
+        assert path in map(str, files)
+        assert message == (
+            "19 other training maps: have pixels of class 0 alone, and ignored ones of label 255; "
+            "if that is a class too, set data.dataset.remap: {255: 1}"
+        )
+    assert not (tmp_path / "run" / "supernet").exists()
+    assert main(["train", str(config(task=task, remap={"255": 1}))]) == 0
+
+
 def test_keys_of_other_data_are_told_in_one_line(config, capsys):
     labels = "is for data sets whose targets are labels, not for pairs"
     for values, message in (

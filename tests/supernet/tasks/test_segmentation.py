@@ -153,11 +153,35 @@ def test_files_are_read_as_classes():
     for values, classes, reason in (
         (labels, 9, r"has the label 9, beyond the 9 classes \(0 to 8\); see task.classes"),
         (labels.astype(float), 10, "holds float64, not integers"),
-        (np.full((2, 2), 255), 10, "has no pixel of a class: all are ignored"),
+        (np.full((2, 2), 255), 10, "has no pixel of a class: all are ignored; see task.ignore"),
         (np.array([[-1, 2]]), 10, "has the label -1, beyond the 10 classes"),
     ):
         with pytest.raises(ValueError, match=reason):
             task(classes).decode(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "reason"),
+    [
+        ({}, [0], "have pixels of class 0 alone$"),
+        ({}, [0, 255], r"class 0 alone, and .* label 255; .* set data.dataset.remap: \{255: 1\}$"),
+        ({}, [1, 255], r"class 1 alone, and .* label 255; .* set data.dataset.remap: \{255: 0\}$"),
+        ({"ignore": 9}, [0, 9], r" label 9; .* set data.dataset.remap: \{9: 1\}$"),
+        ({"ignore": 0}, [0, 1], "class 1 alone; see task.ignore, data.dataset.remap and"),
+        ({"remap": {1: 255}}, [0, 1], "class 0 alone; see task.ignore, data.dataset.remap and"),
+        ({"reduce_zero_label": True}, [0, 1], "class 0 alone; see task.ignore, data.dataset.remap"),
+    ],
+    ids=str,
+)
+def test_maps_of_one_class_alone_teach_nothing(values, labels, reason):
+    chosen = task(2, **values)
+    maps = [chosen.decode(np.array([labels])) for _ in range(3)]
+    with pytest.raises(ValueError, match=reason):
+        chosen.check_maps(maps)
+    # The rest is not read.
+    two = iter([*maps, np.array([[1 - maps[0].min()]]), None])
+    chosen.check_maps(two)
+    assert next(two) is None
 
 
 @pytest.mark.parametrize(
