@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from dense_toys import dense_task
 from search_toys import Evaluate, noise, toy_space
 
 from search.front.front import Front
@@ -101,6 +102,27 @@ def test_the_error_is_that_of_the_differences_of_single_images(images):
     else:
         assert np.mean(ratios) == pytest.approx(1, abs=0.03)
         assert np.std(ratios) < 0.12
+
+
+@pytest.mark.parametrize("images", [8, 40, GROUPS, 1000])
+def test_an_image_without_a_target_takes_no_error_away(images):
+    """The error is that of the others: its value is NaN, and the task leaves it out."""
+    task, ratios = dense_task("depth"), []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        hardness, pixels = rng.random(images), np.full(images, 9.0)
+        void = rng.integers(images)
+        pixels[void], hardness[void] = 0, np.nan
+        values = [hardness + 0.3 * rng.random(images) for _ in range(2)]
+        one, other = (
+            GroupedMetrics.of(task.reduce, {"pixels": pixels, "rmse": each}) for each in values
+        )
+        differences = np.delete(values[0] - values[1], void)
+        assert one["rmse"] - other["rmse"] == pytest.approx(differences.mean())
+        wanted = differences.std(ddof=1) / len(differences) ** 0.5
+        ratios.append(standard_error(one.groups["rmse"], other.groups["rmse"]) / wanted)
+    # Which images have a target counts as chance too.
+    assert np.mean(ratios) == pytest.approx(1, abs=0.02)
 
 
 def test_where_nobody_knows_there_is_no_error():
