@@ -152,6 +152,15 @@ def params(arch: Arch, shape: BackboneShape) -> int:
     return total(arch, shape, ParamCost(shape))
 
 
+def backbone_params(arch: Arch, shape: BackboneShape) -> int:
+    """Count the parameters of the subnet without those of its head.
+
+    Raises:
+        InputError: The arch does not fit the backbone or breaks a rule.
+    """
+    return params(arch, shape) - shape.head.params
+
+
 def token_counts(arch: Arch, shape: BackboneShape) -> list[int]:
     """Return the number of patch tokens that each block processes.
 

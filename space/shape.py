@@ -18,6 +18,9 @@ class Part(NamedTuple):
     macs: int
     params: int
 
+    def __str__(self) -> str:
+        return f"{self.macs:,} MACs and {self.params:,} parameters"
+
 
 @dataclass(frozen=True)
 class BackboneShape:
@@ -80,6 +83,11 @@ class BackboneShape:
     @property
     def patch_tokens(self) -> int:
         return self.grid[0] * self.grid[1]
+
+    @property
+    def has_dense_head(self) -> bool:
+        """Whether the head predicts a map: it uses a weight at many places, a classifier once."""
+        return self.head.macs > self.head.params
 
     def attention_elements(self, n: int, projections: int = 4, maps: int = 0) -> int:
         """Count the activation elements alive in the attention of `n` tokens.

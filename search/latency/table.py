@@ -76,6 +76,19 @@ class LatencyTable:
                 raise InputError(f"latency {self.name}: no entry for {term}")
         return sum(count * self.terms[term] for term, count in counts.items())
 
+    def find_difference(self, shape: BackboneShape) -> str | None:
+        """Describe in what the measured backbone or its head differs from `shape`, if at all."""
+        for field in fields(BackboneShape):
+            actual, expected = getattr(self.shape, field.name), getattr(shape, field.name)
+            if actual == expected:
+                continue
+            if field.name != "head":
+                return f"backbone: {field.name} {actual} instead of {expected}"
+            # Another number of classes takes a negligible time.
+            if self.shape.has_dense_head or shape.has_dense_head:
+                return f"head: {actual} instead of {expected}"
+        return None
+
     def check(self, space: SearchSpace, source: str) -> None:
         """Check that the table covers the archs of a space.
 
@@ -84,21 +97,17 @@ class LatencyTable:
             source: File or name of the table, for messages.
 
         Raises:
-            InputError: The table is of another backbone, lacks a term, or has no `error`.
+            InputError: The table is of another backbone or head, lacks a term, or has no `error`.
         """
         if self.error is None:
             raise InputError(
                 f"{source}: lacks the `error` of its predictions; "
                 "measure again: tokennas profile CONFIG"
             )
-        for field in fields(BackboneShape):
-            actual, expected = getattr(self.shape, field.name), getattr(space.shape, field.name)
-            # Another number of classes changes the head alone, whose time is negligible.
-            if actual != expected and field.name != "head":
-                raise InputError(
-                    f"{source}: of another backbone: {field.name} {actual} instead of {expected}; "
-                    "measure this one: tokennas profile CONFIG"
-                )
+        if difference := self.find_difference(space.shape):
+            raise InputError(
+                f"{source}: of another {difference}; measure this one: tokennas profile CONFIG"
+            )
         missing = [term for term in list_terms(space) if term not in self.terms]
         if missing:
             raise InputError(

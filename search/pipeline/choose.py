@@ -12,7 +12,7 @@ from search.front.front_file import FrontEntry
 from search.pipeline.config import Config
 from search.pipeline.named_archs import read_archs
 from search.problem.budget import parse_amount
-from search.problem.costs import measured_name
+from search.problem.costs import mac_limit, measured_name
 from space.arch import Arch
 from space.baselines import baselines
 from space.space import SearchSpace
@@ -176,10 +176,8 @@ def best_within(front: Front, budget: str) -> FrontEntry:
 
 def _mac_limit(front: Front, budget: str, best: FrontEntry) -> float:
     """Return the MACs of a budget, or those of its best subnet where it limits another cost."""
-    name, shape = split_budget(budget)[0], front.shape
-    if name == "backbone_macs" and not shape.head_per_token:
-        return _limit(front, budget) + shape.head.macs
-    return _limit(front, budget) if name == "macs" else best.metrics["macs"]
+    limit = mac_limit({split_budget(budget)[0]: _limit(front, budget)}, front.shape)
+    return best.metrics["macs"] if limit is None else limit
 
 
 def _limit(front: Front, budget: str) -> float:

@@ -15,7 +15,7 @@ from search.pipeline.context import RunContext
 from search.utils.console import show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
-from space.cost import macs, params
+from space.cost import backbone_macs, backbone_params, macs, params
 from space.operators.walk import initial_state
 from space.shape import BackboneShape
 from space.space import SearchSpace
@@ -73,12 +73,11 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
         ("norms and the rest", n, 0, shape.rest.params),
     ]
     block = sum(part[2] for part in parts[1:]), sum(part[3] for part in parts[1:])
-    head = shape.head.macs + shape.head_per_token * state.tokens.patches
-    total = macs(full, shape)
+    total, backbone = macs(full, shape), backbone_macs(full, shape)
     parts += [
         (f"a block, of {shape.depth}", n, *block),
-        ("without head", n, total - head, params(full, shape) - shape.head.params),
-        ("head", None, head, shape.head.params),
+        ("without head", n, backbone, backbone_params(full, shape)),
+        ("head", None, total - backbone, shape.head.params),
         ("whole", n, total, params(full, shape)),
     ]
     names = ("part", "tokens", "MACs", "parameters")
@@ -95,10 +94,14 @@ def show_space(space: SearchSpace, console: Console) -> None:
     bands = space.mac_bands
     rules = f", by the rules {', '.join(space.rules.names)}" if space.rules else ""
     console.print(f"[bold]space[/] {space.size():,} distinct archs{rules}")
-    console.print(
-        f"MACs from {quantity(bands.low, 3)} ({bands.low / bands.high:.0%} of the full network) to "
-        f"{quantity(bands.high, 3)}; number of archs by MACs, from the lower bound on:"
-    )
+    ranges = {"MACs": 0}
+    if space.shape.has_dense_head:  # its MACs are the same for each arch
+        ranges["MACs without head"] = space.shape.head.macs
+    for name, head in ranges.items():
+        low, high = bands.low - head, bands.high - head
+        share = f"{low / high:.0%} of the full network"
+        console.print(f"{name} from {quantity(low, 3)} ({share}) to {quantity(high, 3)}")
+    console.print("number of archs by MACs, from the lower bound on:")
     counts = bands.histogram(BARS)
     largest = max(count.value for count in counts)
     step = (bands.high - bands.low) / BARS

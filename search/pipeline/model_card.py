@@ -15,7 +15,7 @@ from search.problem.costs import is_latency
 from search.utils.console import cell
 from space.arch import BlockArch
 from space.arch_file import ArchFile
-from space.cost import macs, params, token_counts
+from space.cost import backbone_macs, backbone_params, macs, params, token_counts
 from space.operators.registry import operators
 from supernet.export import FORMATS, Check
 from supernet.tasks.registry import find_metric, task_entry
@@ -54,8 +54,7 @@ def render_subnet_card(
         file=file,
         of_supernet=source == SUPERNET,
         retrained=retrained,
-        macs=macs(file.arch, file.shape),
-        params=params(file.arch, file.shape),
+        costs=_count_costs(file),
         # From the arch file: `data.test_limit` may have changed since the measurement.
         images={"test": file.metrics.get("test_images"), "search": search_images},
         speed=file.metrics.get("images_per_second"),
@@ -80,6 +79,9 @@ def render_portfolio_card(name: str, front: Front, config: Config, search_images
         search_images: Number of images of the search split, on which the front was measured.
     """
     rows = front.rows()
+    if front.shape.has_dense_head:
+        for entry, row in zip(front.entries, rows, strict=True):
+            row["backbone_macs"] = backbone_macs(entry.arch, front.shape)
     columns = [key for key in rows[0] if key != "trial"]
     return _render(
         "portfolio_card.md.jinja",
@@ -92,7 +94,16 @@ def render_portfolio_card(name: str, front: Front, config: Config, search_images
         columns=columns,
         rows=[[cell(key, row[key]) for key in columns] for row in rows],
         search_images=search_images,
+        head_params=front.shape.head.params if front.shape.has_dense_head else None,
     )
+
+
+def _count_costs(file: ArchFile) -> dict[str, int]:
+    """Count MACs and parameters; with a dense head also without it, as papers on dense tasks do."""
+    costs = {"MACs of an image": macs, "parameters": params}
+    if file.shape.has_dense_head:
+        costs |= {"MACs without head": backbone_macs, "parameters without head": backbone_params}
+    return {name: cost(file.arch, file.shape) for name, cost in costs.items()}
 
 
 def _render(

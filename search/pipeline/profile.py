@@ -107,6 +107,7 @@ def profile(run: RunContext, options: ProfileOptions) -> LatencyTable:
     runs = make_forward_passes(supernet, archs, conditions, device)
     description = {
         "backbone": [config.backbone.model, config.backbone.args],
+        "shape": supernet.shape.to_dict(),
         "conditions": asdict(conditions),
         "archs": list(runs),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -66,6 +66,22 @@ FREE_COSTS = {
     "tokens": FreeCost(tokens, TokenCost),
     "activation_memory": FreeCost(activation_memory),
 }
+
+
+def mac_limit(limits: Mapping[str, float], shape: BackboneShape) -> float | None:
+    """Return the limit that budgets set to the MACs; None where they set none.
+
+    A limit of the MACs without the head is one of the MACs too, where the head has the same MACs
+    for every arch.
+
+    Args:
+        limits: Limits of costs, by name.
+        shape: Shape of the backbone.
+    """
+    found = [limits["macs"]] if "macs" in limits else []
+    if "backbone_macs" in limits and not shape.head_per_token:
+        found.append(limits["backbone_macs"] + shape.head.macs)
+    return min(found, default=None)
 
 
 def latency_name(table: str) -> str:

@@ -84,8 +84,10 @@ def _collect(
     full, hand_made = None, dict[tuple[float, float], list[str]]()
     if space is not None:
         full = _point(metrics_of.get(space.identity(space.largest()), {}), cost, score)
-        limit = search.limits.get("macs", macs(space.largest(), space.shape))
-        for each in baselines(space, limit):
+        limit = search.mac_limit
+        for each in baselines(
+            space, macs(space.largest(), space.shape) if limit is None else limit
+        ):
             metrics = metrics_of.get(space.identity(each.arch), {}) if each.arch else {}
             if point := _point(metrics, cost, score):
                 # Several families of hand-made archs may contain the same arch.
@@ -101,7 +103,7 @@ def _collect(
         full=full,
         hand_made=[Point(x, y, ", ".join(names)) for (x, y), names in hand_made.items()],
         retrained=list(_collect_retrained(networks, cost, score)),
-        limit=search.limits.get(cost),
+        limit=search.mac_limit if cost == "macs" else search.limits.get(cost),
         is_line={each.name for each in front.objectives} <= {score.name, cost},
         cost_measured=any(cost in entry.measured for entry in front.entries),
         search_images=front.images,

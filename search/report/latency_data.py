@@ -76,11 +76,14 @@ def find_latency_tables(run: Path, config: Mapping[str, Any]) -> list[LatencyTab
 def collect_latency_data(
     table: LatencyTable, search: SearchResult | None = None
 ) -> LatencyData | None:
-    """Collect the data of a table's archs and of a search's front; None for another backbone.
+    """Collect the data of a table's archs and of a search's front.
 
     Args:
         table: The latency table of a device.
         search: A search, which may have used other devices.
+
+    Returns:
+        The data; None if the search is of another backbone or head.
     """
     shape = table.shape
     full_macs = macs(Arch.full(shape.depth), shape)
@@ -90,8 +93,7 @@ def collect_latency_data(
 
     predicted, measured, limit = [], [], None
     if search is not None:
-        other = search.front.shape
-        if any(getattr(shape, key) != getattr(other, key) for key in ("depth", "width", "grid")):
+        if table.find_difference(search.front.shape):
             return None
         cost = next(iter(match_tables([table], search.tables)), "")
         if cost in search.limits:

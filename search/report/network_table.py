@@ -14,7 +14,6 @@ from search.utils.console import OPTIMISTIC, Column, print_line, show_columns
 from search.utils.units import quantity
 
 FILE = "file"
-LEAST_HEAD = 0.01  # share of a head in the MACs from which on they are given without it too
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,17 @@ def make_network_table(
     retrained = any(each.retrained for each in networks)
     # Metrics of the search split are biased by selection: left out if there are test metrics.
     search_scores = [] if retrained else [score.format(each.search) for each in networks]
+    # Papers on dense tasks count the backbone alone.
+    dense = [each for each in networks if each.shape.has_dense_head]
     speeds = [f"{each.speed.value:,.0f}" if each.speed else "" for each in networks]
     columns = [
         Column("network", [_format_name(each) for each in networks], text=True),
         Column("MACs", [quantity(each.macs) for each in networks]),
         Column("of full", [f"{each.mac_share:.0%}" for each in networks]),
-        *_make_backbone_columns(networks),
+        Column("without head", [quantity(each.backbone_macs) for each in dense]),
+        Column("of full", [f"{each.backbone_share:.0%}" for each in dense]),
         Column("parameters", [quantity(each.params) for each in networks]),
+        Column("parameters without head", [quantity(each.backbone_params) for each in dense]),
         Column(f"{score.title}, search split", search_scores),
         Column("inherited", [test_score.format(each.inherited) for each in networks]),
         Column("retrained", [test_score.format(each.retrained) for each in networks]),
@@ -88,13 +91,6 @@ def _format_name(network: Network) -> str:
     if network.better is not None:
         return f"{network.name} (outdated)"
     return "full network" if network.is_full else network.name
-
-
-def _make_backbone_columns(networks: Sequence[Network]) -> Iterator[Column]:
-    """Make the columns of the MACs without the head, where it has more than 1 % of all."""
-    if any(each.macs - each.backbone_macs > LEAST_HEAD * each.macs for each in networks):
-        yield Column("without head", [quantity(each.backbone_macs) for each in networks])
-        yield Column("of full", [f"{each.backbone_share:.0%}" for each in networks])
 
 
 def _make_latency_columns(networks: Sequence[Network]) -> Iterator[Column]:

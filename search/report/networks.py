@@ -17,7 +17,7 @@ from search.report.samples_data import Samples, read_samples
 from search.report.training_log import Row, read_log
 from space.arch import Arch
 from space.arch_file import load_arch_file
-from space.cost import backbone_macs, macs, params
+from space.cost import backbone_macs, backbone_params, macs, params
 from space.shape import BackboneShape
 from space.utils.errors import is_number, naming
 from space.utils.reader import Reader
@@ -92,8 +92,13 @@ class Network:
         return backbone_macs(self.arch, self.shape)
 
     @property
+    def backbone_params(self) -> int:
+        """Its parameters without those of the head."""
+        return backbone_params(self.arch, self.shape)
+
+    @property
     def backbone_share(self) -> float:
-        """The same as a share of the full network's."""
+        """These MACs as a share of the full network's."""
         return self.backbone_macs / backbone_macs(Arch.full(self.shape.depth), self.shape)
 
     @property

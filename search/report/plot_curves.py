@@ -19,7 +19,7 @@ from space.operators.registry import operators
 
 # Ratio of the largest loss to the smallest above which the axis is logarithmic.
 WIDE_RANGE = 15
-LOSS = f"loss{LOWER}"
+LOSS = f"loss ({LOWER})"
 
 
 @dataclass(frozen=True)

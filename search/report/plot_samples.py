@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +12,9 @@ from matplotlib.transforms import Bbox
 
 from search.report.samples_data import Mask, Picture, Samples
 
-COLUMN = 2.3  # width in inches
+# Inches: width of a panel, height of a line of titles, gap between the pictures of two images.
+COLUMN, LINE, GAP = 2.3, 0.16, 0.1
+LONGEST_LINE = 32  # characters of a title above a panel
 MAX_NETWORKS = 5
 MAX_RUNS = 5
 MAX_IMAGES = 3
@@ -27,34 +30,30 @@ def draw_predictions(networks: Mapping[str, Samples]) -> Figure:
     """
     shown = dict(list(networks.items())[:MAX_NETWORKS])
     first = next(iter(shown.values()))
-    figure, axes = _make_grid(first, 2 * min(MAX_IMAGES, len(first)), 1 + len(shown))
+    figure, axes = _make_grid(first, ["image, truth", *shown], rows_of_image=2)
     for k in range(len(axes) // 2):
         for row, kind in enumerate(("image", "truth")):
             _show(axes[2 * k + row][0], first.pictures[kind][k])
         for column, each in enumerate(shown.values(), 1):
             for row, kind in enumerate(("prediction", "error")):
                 _show(axes[2 * k + row][column], each.pictures[kind][k])
-    for ax, label in zip(axes[0], ("image, truth", *shown), strict=True):
-        ax.set_title(label, fontsize=9, fontweight="normal")
     return figure
 
 
 def draw_kept_tokens(samples: Samples) -> Figure:
     """Draw images with the patch tokens that bypass each run of blocks darkened."""
     runs = dict(list(samples.kept.items())[:MAX_RUNS])
-    figure, axes = _make_grid(samples, min(MAX_IMAGES, len(samples)), 1 + len(runs))
-    for k, row in enumerate(axes):
-        picture = samples.pictures["image"][k]
-        _show(row[0], picture)
-        for ax, mask in zip(row[1:], runs.values(), strict=True):
-            _show(ax, darken(picture, mask[k]))
     titles = ["image"]
     for name, mask in runs.items():
         first, _, last = name.partition("-")
         blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
         titles.append(f"{blocks}: {mask[0].sum()} of {mask[0].size}")
-    for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title, fontsize=9, fontweight="normal")
+    figure, axes = _make_grid(samples, titles)
+    for k, row in enumerate(axes):
+        picture = samples.pictures["image"][k]
+        _show(row[0], picture)
+        for ax, mask in zip(row[1:], runs.values(), strict=True):
+            _show(ax, darken(picture, mask[k]))
     return figure
 
 
@@ -67,20 +66,28 @@ def darken(picture: Picture, kept: Mask) -> Picture:
     return np.where(inside[..., None], picture, (DIM * picture).astype(np.uint8))
 
 
-def _make_grid(samples: Samples, rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+def _make_grid(
+    samples: Samples, titles: Sequence[str], rows_of_image: int = 1
+) -> tuple[Figure, list[list[Axes]]]:
+    """Make a figure of panels side by side, with a title above each column."""
+    images, columns = min(MAX_IMAGES, len(samples)), len(titles)
+    rows = images * rows_of_image
     height, width = samples.pictures["image"][0].shape[:2]
-    size = COLUMN * columns, COLUMN * rows * height / width + 0.3
+    panel = COLUMN * height / width
+    wrapped = [textwrap.fill(title, LONGEST_LINE) for title in titles]
+    top = LINE * (1 + max(title.count("\n") + 1 for title in wrapped))
+    size = COLUMN * columns, top + panel * rows + GAP * (images - 1)
     figure = Figure(figsize=size)
     figure.set_layout_engine("none")
     axes = figure.subplots(rows, columns, squeeze=False)
-    # Panels side by side, with a line for the titles.
-    top = 1 - 0.28 / size[1]
     for r in range(rows):
+        bottom = size[1] - top - panel * (r + 1) - GAP * (r // rows_of_image)
         for c in range(columns):
-            x, y = c / columns, top * (1 - (r + 1) / rows)
-            box = Bbox.from_bounds(x, y, 0.985 / columns, 0.985 * top / rows)
-            axes[r][c].set_position(box)
+            sides = 0.985 / columns, 0.985 * panel / size[1]
+            axes[r][c].set_position(Bbox.from_bounds(c / columns, bottom / size[1], *sides))
             axes[r][c].set_axis_off()
+    for ax, title in zip(axes[0], wrapped, strict=True):
+        ax.set_title(title, fontsize=9, fontweight="normal")
     return figure, axes.tolist()
 
 

@@ -112,7 +112,10 @@ def _draw_archs(results: RunResults) -> Iterator[Plot]:
             for each in operators()
             if any(each.choice(block) != each.plain for block in network.arch.blocks)
         ]
-        caption = ". ".join([f"{network.label}, at {network.mac_share:.0%} of the MACs", *captions])
+        share = f"{network.mac_share:.0%} of the MACs"
+        if network.shape.has_dense_head:
+            share += f", {network.backbone_share:.0%} without head"
+        caption = ". ".join([f"{network.label}, at {share}", *captions])
         score = results.test_score if network.retrained else results.score
         stem = f"arch-{to_folder_name(network.name)}"
         yield Plot(stem, heading, f"{caption}.", to_png(draw_arch(network, score)))
@@ -162,7 +165,7 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
         yield Plot("hypervolume", "The search", caption, to_png(draw_hypervolumes(by_name)))
     if search.front.entries:
         front_usage = count_usage([entry.arch for entry in search.front.entries])
-        limit = search.limits.get("macs")
+        limit = search.mac_limit
         usage = None if search.space is None else sample_usage(search.space, limit)
         source = "from the whole space" if limit is None else "inside the budget"
         caption = (

@@ -151,12 +151,11 @@ def _describe_space(space: SearchSpace) -> str:
 
 
 def _describe_limits(search: SearchResult) -> Iterator[str]:
-    shape = search.front.shape
     for name, limit in search.limits.items():
         text = f"{name} {_bound(search.front, name)} {quantity(limit)}"
-        if name == "macs":
-            share = limit / macs(Arch.full(shape.depth), shape)
-            text += f" ({share:.0%} of the full network, {quantity(2 * limit)} FLOPs)"
+        if full := search.front.full.get(name):
+            flops = f", {quantity(2 * limit)} FLOPs" if name == "macs" else ""
+            text += f" ({limit / full:.0%} of the full network{flops})"
         yield text
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from search.front.front import Front
 from search.front.front_file import FRONT
 from search.pipeline.run_folder import section
+from search.problem.costs import mac_limit
 from search.problem.evaluation import Record
 from search.problem.objectives import parse_objectives
 from search.problem.problem import Problem
@@ -24,7 +25,7 @@ from supernet.tasks.registry import DEFAULT_TASK, TaskEntry, find_metric, task_e
 from supernet.tasks.registry import directions as task_directions
 
 RANDOM = "RandomSampler"
-LOWER = " (lower is better)"
+LOWER = "lower is better"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class SearchResult:
     tables: Mapping[str, str] = field(default_factory=dict)
     sampler: str = ""
     ended: bool = True
+
+    @property
+    def mac_limit(self) -> float | None:
+        """The limit of the MACs, with the head; None without one."""
+        return mac_limit(self.limits, self.front.shape)
 
     def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
         """Find the random searches with its objectives and budget; none if it is random itself."""
@@ -136,8 +142,9 @@ class Score:
     @property
     def axis(self) -> str:
         """Axis label: the title with its unit, and its direction where lower is better."""
-        unit = " (%)" if self.is_percent else f" ({self.unit.strip()})" if self.unit else ""
-        return f"{self.title}{unit}{'' if self.better == 'max' else LOWER}"
+        words = [self.unit.strip(), "" if self.better == "max" else LOWER]
+        notes = ", ".join(filter(None, words))
+        return f"{self.title} ({notes})" if notes else self.title
 
     @property
     def unit(self) -> str:

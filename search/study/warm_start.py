@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from search.problem.costs import mac_limit
 from search.problem.problem import Problem
 from space.arch import Arch
 from space.baselines import baselines
@@ -26,12 +27,13 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     largest = space.largest()
     full = float(macs(largest, space.shape))
     low = macs(space.smallest(), space.shape)
+    limit = mac_limit({each.name: each.most for each in budget.limits}, space.shape)
     shares = [
-        limit.most / max(limit.cost(largest), 1e-9)
-        for limit in budget.limits
-        if limit.name == "macs" or limit.name in problem.latencies
+        each.most / max(each.cost(largest), 1e-9)
+        for each in budget.limits
+        if each.name in problem.latencies
     ]
-    top = max(full * min([1.0, *shares]), low)
+    top = max(min(full if limit is None else limit, full * min([1.0, *shares])), low)
     hand_made = [each.arch for each in baselines(space, top) if each.arch is not None]
     archs = [largest, space.smallest(), *hand_made]
     step = (top - low) / RUNGS

@@ -28,7 +28,9 @@ TITLES = {
 }
 # Columns that a narrow terminal drops first, in this order: these, the tasks' secondary metrics,
 # those; and the number of leading ones that stay.
-DROPPED_FIRST = ("tokens", "activation_memory", "params", "parameters")
+DROPPED_FIRST = (
+    *("tokens", "activation_memory", "parameters without head", "params", "parameters"),
+)
 DROPPED_NEXT = ("weights", "trial", "of full", "without head", "images/s")
 LEADING = 2
 # Characters between columns, and the width at which text is folded into lines.

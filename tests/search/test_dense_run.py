@@ -1,19 +1,16 @@
 """Depth and segmentation go through every stage of a run; toy data made by code."""
 
-import copy
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from dense_toys import SPACE, write_pairs
+from dense_runs import DEPTH, SEGMENTATION, open_run, said, write_config
 from PIL import Image
 
 from search.cli.main import main
-from search.cli.parse import parse_call
 from search.front.front import Front
-from search.pipeline.context import RunContext
 from search.portfolio import Portfolio
 from search.report.samples_data import read_samples
 from space import Arch, load_arch_file, macs
@@ -26,44 +23,6 @@ from supernet.data.map_reading import read_map
 # Each test begins with a run through all stages.
 pytestmark = pytest.mark.slow
 
-DEPTH = {"name": "depth", "max_depth": 10.0, "head": {"name": "linear", "blocks": [1, 3]}}
-SEGMENTATION = {
-    "name": "segmentation",
-    "classes": 5,
-    "head": {"name": "dpt", "channels": [4, 4, 8, 8], "fusion": 8},
-}
-VALUES = {
-    "device": "cpu",
-    "backbone": {
-        "model": "vit_tiny_patch16_224",
-        "args": {
-            "img_size": [16, 24],
-            "patch_size": 4,
-            "embed_dim": 16,
-            "depth": 4,
-            "num_heads": 2,
-        },
-    },
-    "space": SPACE,
-    "supernet": {"epochs": 2, "lr": 2e-3, "random_archs": 1},
-    "search": {"trials": 12, "budget": "backbone_macs=80%"},
-    "retrain": {"epochs": 1, "budgets": ["backbone_macs=70%"], "baselines": True},
-}
-
-
-def write_config(folder, task, run="run"):
-    """A config of a task in a folder, on new data."""
-    dataset = write_pairs(folder / "data", train=32, test=8)
-    if task["name"] == "segmentation":
-        dataset = {key: value for key, value in dataset.items() if key != "scale"}
-        dataset["targets"] = "label/*.png"
-    data = {"dataset": dataset, "batch": 8, "eval_batch": 8, "workers": 0, "search_share": 0.3}
-    path = folder / "toy.yaml"
-    write_yaml(
-        path, {**copy.deepcopy(VALUES), "run": str(folder / run), "task": task, "data": data}
-    )
-    return path
-
 
 @pytest.fixture(scope="module")
 def depth(tmp_path_factory):
@@ -72,16 +31,6 @@ def depth(tmp_path_factory):
     path = write_config(folder, DEPTH)
     assert main(["run", str(path)]) == 0
     return path, folder / "run"
-
-
-def open_run(path):
-    return RunContext(parse_call(["train", str(path)]).config, path, quiet=True)
-
-
-def said(capsys, *words, code=0):
-    assert main([str(word) for word in words]) == code
-    captured = capsys.readouterr()
-    return captured.out + captured.err
 
 
 def test_the_best_by_rmse_within_the_backbones_macs_is_retrained(depth):

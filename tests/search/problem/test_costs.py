@@ -1,12 +1,16 @@
 """Costs that need no evaluation, against their definitions."""
 
 import random
+from dataclasses import replace
 
 import pytest
+from dense_toys import dense_supernet
 from space_toys import deit_small, random_space, seeded_spaces
 
-from search.problem.costs import FREE_COSTS
-from space import Arch, BlockArch, Pool, params, token_counts
+from search.latency.costs import make_problem
+from search.problem.costs import FREE_COSTS, mac_limit
+from search.study.warm_start import initial_archs
+from space import Arch, BlockArch, Pool, macs, params, token_counts
 from space.cost import ParamCost, TokenCost, activation_memory, total
 from space.counting.bands import Bands
 
@@ -27,6 +31,28 @@ def test_params_and_tokens_add_up_over_the_blocks(seed):
     for arch in archs:
         assert total(arch, shape, ParamCost(shape)) == params(arch, shape)
         assert total(arch, shape, TokenCost(shape)) == sum(token_counts(arch, shape))
+
+
+def test_a_budget_without_the_head_is_one_of_the_macs():
+    shape = dense_supernet().shape
+    head = shape.head.macs
+    assert mac_limit({}, shape) is None
+    assert mac_limit({"params": 5, "latency_ms": 3}, shape) is None
+    assert mac_limit({"macs": 7e6}, shape) == 7e6
+    assert mac_limit({"backbone_macs": 5}, shape) == 5 + head
+    assert mac_limit({"backbone_macs": 5, "macs": 4 + head}, shape) == 4 + head
+    assert mac_limit({"backbone_macs": 5}, replace(shape, head_per_token=1)) is None
+
+
+def test_a_search_begins_with_the_same_archs_whether_its_budget_counts_the_head_or_not():
+    space = dense_supernet().space
+    head, full = space.shape.head.macs, macs(space.largest(), space.shape)
+    limit = round(0.8 * (full - head))
+    budgets = {"macs": limit + head}, {"backbone_macs": limit}
+    problems = [make_problem(space, ["rmse=min"], budget, {}, []) for budget in budgets]
+    whole, backbone = (initial_archs(problem, 0) for problem in problems)
+    assert whole == backbone
+    assert len(whole) > 8
 
 
 def test_bands_of_any_additive_cost_have_its_range():

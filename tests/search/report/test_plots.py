@@ -156,6 +156,7 @@ def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -
 
 def test_losses_say_that_lower_is_better() -> None:
     assert Score("cross_entropy", "min").axis == "cross entropy (lower is better)"
+    assert Score("rmse", "min").axis == "RMSE (m, lower is better)"
     assert Score("top1").axis == "top-1 (%)"
     rows = [{"epoch": 0, "loss/largest": 1.0, "cross_entropy/largest": 2.0}]
     panels = make_training_panels(rows, Score("cross_entropy", "min"))

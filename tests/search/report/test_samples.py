@@ -1,6 +1,7 @@
 """Stored pictures of predictions: what is read, and what is drawn side by side."""
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -73,3 +74,18 @@ def test_pictures_have_a_column_for_each_network(tmp_path, count):
     assert len(figure.axes) == 6 * 2 * min(3, count)
     tokens = draw_kept_tokens(samples)
     assert [axes.get_title() for axes in tokens.axes][1].startswith("blocks 1 to 2: ")
+
+
+def test_long_names_are_wrapped_and_pictures_of_other_images_lie_apart(tmp_path):
+    samples = read_samples(write(tmp_path / "samples.npz"))
+    figure = draw_predictions({"skip alone, latency_ms@a_long_name=70%": samples})
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == ["image, truth", "skip alone,\nlatency_ms@a_long_name=70%"]
+    boxes = [axes.get_position() for axes in figure.axes[::2]]
+    gaps = [above.y0 - below.y1 for above, below in pairwise(boxes)]
+    assert min(gaps) > 0
+    # Image and truth, then the next image.
+    assert gaps[1] > 2 * gaps[0]
+    assert gaps[::2] == pytest.approx([gaps[0]] * 3)
+    assert boxes[0].y1 < 1
+    assert boxes[-1].y0 == pytest.approx(0, abs=1e-9)

@@ -1,0 +1,122 @@
+"""MACs and parameters of dense networks are told with their head and without it."""
+
+import re
+
+import pytest
+from dense_runs import DEPTH, SEGMENTATION
+from dense_toys import dense_supernet
+from rich.console import Console
+from search_toys import toy_space
+
+from search import run_search
+from search.pipeline.config import Config
+from search.pipeline.inspect import show_shape, show_space
+from search.pipeline.model_card import SUPERNET, render_portfolio_card, render_subnet_card
+from search.report.network_table import make_network_table
+from search.report.networks import Network
+from search.report.search_result import Score
+from search.utils.console import cell
+from search.utils.units import quantity
+from space import macs
+from space.arch_file import ArchFile
+from space.cost import backbone_macs, backbone_params
+from supernet.models.subnet import extract
+
+SCORE = Score("rmse")
+
+
+@pytest.fixture(params=[DEPTH, SEGMENTATION], ids=["depth", "segmentation"])
+def net(request):
+    if request.param["head"]["name"] == "dpt":
+        pytest.importorskip("segmentation_models_pytorch")
+    return dense_supernet(request.param)
+
+
+def counted(net, arch):
+    """MACs and parameters with the head and without it, the parameters as the subnet has them."""
+    subnet, shape = extract(net, arch), net.shape
+    own = sum(each.numel() for each in subnet.parameters())
+    # The final norm, which each feature goes through, is part of the head.
+    head = sum(each.numel() for part in (subnet.head, subnet.norm) for each in part.parameters())
+    assert own - head == backbone_params(arch, shape)
+    assert macs(arch, shape) - shape.head.macs == backbone_macs(arch, shape)
+    return macs(arch, shape), backbone_macs(arch, shape), own, own - head
+
+
+def rows_of(text, name):
+    return re.findall(rf"^\| {name} \| ([\d,]+) \| exact \|$", text, re.MULTILINE)
+
+
+def card_of(shape, arch, config):
+    file = ArchFile(arch=arch, shape=shape, backbone={"model": "vit"})
+    return render_subnet_card("net", file, config, search_images=3, checks={}, source=SUPERNET)
+
+
+def test_a_card_has_both(net):
+    arch = net.space.smallest()
+    text = card_of(net.shape, arch, Config(task={"name": "depth"}))
+    names = ("MACs of an image", "MACs without head", "parameters", "parameters without head")
+    found = [rows_of(text, name) for name in names]
+    assert found == [[f"{value:,}"] for value in counted(net, arch)]
+    assert "\n\n\n" not in text
+
+
+def test_a_card_of_a_classifier_has_the_whole_alone():
+    space = toy_space()
+    text = card_of(space.shape, space.smallest(), Config())
+    assert len(rows_of(text, "MACs of an image")) == len(rows_of(text, "parameters")) == 1
+    assert "without head" not in text
+
+
+def test_a_portfolios_card_has_both(net):
+    space = net.space
+
+    def evaluate(arch):
+        return {"rmse": 1.0 + 1e6 / macs(arch, space.shape)}
+
+    front = run_search(space=space, evaluate=evaluate, objectives=["rmse=min", "macs"], trials=4)
+    text = render_portfolio_card("net", front, Config(task={"name": "depth"}), 3)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert lines[0].startswith("| rmse | macs |")
+    assert lines[0].endswith("| backbone_macs |")
+    assert len(lines) == 2 + len(front)
+    assert f"the head of {net.shape.head.params:,} parameters, `backbone_macs` does not." in text
+    other = run_search(
+        space=toy_space(), evaluate=lambda arch: {"top1": 0.5}, objectives=["top1"], trials=1
+    )
+    text = render_portfolio_card("net", other, Config(), 3)
+    assert "backbone_macs" not in text
+    assert "optimistic.\n\n## Loading" in text
+
+
+def test_a_report_has_both(net):
+    archs = [net.space.largest(), net.space.smallest()]
+    table = make_network_table([Network("n", each, net.shape) for each in archs], SCORE, SCORE)
+    columns = {column.title: column.cells for column in table.columns}
+    least = backbone_macs(archs[1], net.shape) / backbone_macs(archs[0], net.shape)
+    assert columns["of full"] == ["100%", f"{least:.0%}"]  # the second of that name
+    assert {"MACs", "without head", "parameters", "parameters without head"} <= columns.keys()
+    space = toy_space()
+    table = make_network_table([Network("n", space.largest(), space.shape)], SCORE, SCORE)
+    assert not any("without head" in column.title for column in table.columns)
+
+
+def test_inspect_has_both(net, capsys):
+    console = Console(width=150)
+    show_shape("net", net.shape, console)
+    shown = capsys.readouterr().out
+    full = net.space.largest()
+    whole, backbone, all_params, own_params = counted(net, full)
+    for name, *values in (("without head", backbone, own_params), ("whole", whole, all_params)):
+        (row,) = [line for line in shown.splitlines() if line.startswith(name)]
+        assert row.split()[-2:] == [cell("macs", value) for value in values]
+    assert f"{whole:,} MACs are" in shown
+    show_space(net.space, console)
+    shown = capsys.readouterr().out
+    least = net.space.mac_bands.low
+    assert f"MACs from {quantity(least, 3)} ({least / whole:.0%} of the full network)" in shown
+    head = net.shape.head.macs
+    share = (least - head) / (whole - head)
+    assert re.search(rf"^MACs without head from \S+ \({share:.0%} of the full", shown, re.MULTILINE)
+    show_space(toy_space(), console)
+    assert "without head" not in capsys.readouterr().out

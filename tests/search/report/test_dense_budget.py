@@ -1,0 +1,71 @@
+"""What a report says of a budget that does not count the head."""
+
+import pytest
+from dense_toys import dense_supernet
+from matplotlib.figure import Figure
+
+from search import run_search
+from search.report import plots
+from search.report.front_data import collect_front_data
+from search.report.networks import Network
+from search.report.plot_arch import _describe_network
+from search.report.report import _describe_limits
+from search.report.run_results import read_run
+from search.report.search_result import Score, read_search
+from space import macs
+from space.baselines import baselines
+from space.cost import backbone_macs
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """A space with a dense head, and the folder of a run with a search in it."""
+    space, folder = dense_supernet().space, tmp_path_factory.mktemp("run")
+    run_search(
+        space=space,
+        evaluate=lambda arch: {"rmse": 1.0 + 1e5 / macs(arch, space.shape)},
+        objectives=["rmse=min", "macs"],
+        budget="backbone_macs=70%",
+        trials=20,
+        folder=folder / "search" / "main",
+    )
+    return space, folder
+
+
+def test_the_plot_of_the_front_has_the_budget_and_hand_made_archs_within_it(searched):
+    space, run = searched
+    search, shape = read_search(run / "search" / "main"), space.shape
+    full, head = macs(space.largest(), shape), shape.head.macs
+    (data,) = collect_front_data(search, [])
+    assert data.limit == pytest.approx(0.7 * (full - head) + head)
+    within = {macs(each.arch, shape) for each in baselines(space, data.limit) if each.arch}
+    assert within
+    assert {point.x for point in data.hand_made} == within
+    assert max(within) <= data.limit
+
+
+def test_choices_are_compared_with_archs_inside_the_budget(searched, monkeypatch):
+    space, run = searched
+    limits = []
+    monkeypatch.setattr(plots, "sample_usage", lambda _, limit: limits.append(limit))
+    monkeypatch.setattr(plots, "draw_usage", lambda *_: Figure())
+    results = read_run(run, "main")
+    drawn = {each.stem: each for each in plots._draw_search(results.search, results)}
+    full, head = macs(space.largest(), space.shape), space.shape.head.macs
+    assert limits == [pytest.approx(0.7 * (full - head) + head)]
+    assert "drawn uniformly inside the budget" in drawn["choices"].caption
+
+
+def test_a_budget_is_told_as_a_share(searched):
+    _, run = searched
+    (line,) = _describe_limits(read_search(run / "search" / "main"))
+    assert line.startswith("backbone_macs at most ")
+    assert line.endswith("(70% of the full network)")
+
+
+def test_an_arch_has_its_share_without_the_head(searched):
+    space, _ = searched
+    arch = space.smallest()
+    share = backbone_macs(arch, space.shape) / backbone_macs(space.largest(), space.shape)
+    text = _describe_network(Network("n", arch, space.shape), Score("rmse", "min"))
+    assert f" without head ({share:.0%})" in text
