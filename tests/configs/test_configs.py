@@ -130,15 +130,19 @@ def dinov2(folder):
     }
 
 
-def check_depth(front, folder):
+def check_dense(front, folder, metrics, budgets):
     """The networks of the budgets are retrained, and the report shows their predictions."""
-    metrics = {"rmse", "abs_rel", "delta1", "silog", "macs", "backbone_macs"}
-    assert all(entry.metrics.keys() >= metrics for entry in front.entries)
+    assert all(
+        entry.metrics.keys() >= {*metrics, "macs", "backbone_macs"} for entry in front.entries
+    )
     networks = {path.parent.name for path in (folder / "retrain" / "main").glob("*/arch.yaml")}
     assert networks >= {"full", "baseline_alternate_skip_backbone_macs_70"}
     # One arch may be the best within several budgets, after a search as short as this.
-    assert networks & {f"backbone_macs_{share}" for share in (85, 70, 50)}
+    assert networks & {f"backbone_macs_{share}" for share in budgets}
     assert (folder / "report" / "main" / "predictions.png").exists()
+
+
+DEPTH_METRICS = ("rmse", "abs_rel", "delta1", "silog")
 
 
 @pytest.mark.slow
@@ -154,29 +158,33 @@ def test_nyu_at_toy_size_from_a_mat_file(tmp_path):
             "backbone.pretrained": "false",
             "backbone.args.img_size": "[112, 140]",
             "space.pool.grids": "[[6, 7], [4, 5]]",
-            "retrain.epochs": 1,
         },
     )
     assert front.shape.grid == (8, 10)
-    check_depth(front, tmp_path / "run")
+    check_dense(front, tmp_path / "run", DEPTH_METRICS, (85, 70, 50))
 
 
 @pytest.mark.slow
-def test_nyu_on_a_cpu_at_toy_size_from_pairs(tmp_path):
-    dataset = write_pairs(tmp_path / "nyu", maps=("depth",), size=(63, 84))
+@pytest.mark.parametrize("task", ["depth", "segmentation"])
+def test_nyu_on_a_cpu_at_toy_size_from_pairs(tmp_path, task):
+    dataset = write_pairs(tmp_path / "nyu", size=(63, 84))
     for path in (tmp_path / "nyu" / "rgb").iterdir():
         Image.open(path).save(path.with_suffix(".webp"), lossless=True)
         path.unlink()
     for path in (tmp_path / "nyu" / "depth").iterdir():
         depth = np.asarray(Image.open(path)) / 1000  # metres; 8 bits hold 10 of them
         Image.fromarray((25.5 * depth).astype(np.uint8)).save(path)
+    (tmp_path / "nyu" / "label").rename(tmp_path / "nyu" / "label40")
     front = run(
-        FOLDER / "nyu_depth_cpu.yaml",
+        FOLDER / f"nyu_{task}_cpu.yaml",
         tmp_path / "run",
         **{**dinov2(tmp_path), "data.dataset.root": dataset["root"]},
     )
     assert front.shape.grid == (9, 12)
-    check_depth(front, tmp_path / "run")
+    if task == "depth":
+        check_dense(front, tmp_path / "run", DEPTH_METRICS, (85, 70, 50))
+    else:
+        check_dense(front, tmp_path / "run", ("miou", "pixel_accuracy"), (70,))
 
 
 def test_the_readmes_config_is_read(tmp_path):
