@@ -38,7 +38,7 @@ BINS = 256
 # Of each bin, so that a pixel whose weights are all negative has a depth.
 LEAST_WEIGHT = 0.1
 # Factor of the mean's square in the scale-invariant loss, and weight of the gradient term.
-MEAN_FACTOR, GRADIENT_WEIGHT, GRADIENT_SCALES = 0.15, 0.5, 4
+MEAN_FACTOR, GRADIENT_WEIGHT, GRADIENT_SCALES, DISTILLATION_WEIGHT = 0.15, 0.5, 4, 2.0
 DELTA = 1.25
 LARGE_ERROR = 0.5  # relative; white in pictures
 
@@ -175,9 +175,14 @@ class Depth(DenseTask):
         return (invariant + GRADIENT_WEIGHT * gradient_term(g, valid)).mean()
 
     def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
-        """Compute the mean absolute difference of the logarithms of depth."""
+        """Compute twice the mean squared difference of the logarithms of depth.
+
+        Its gradient vanishes with the difference, unlike that of the absolute one, which outweighs
+        the labels however close the two are. The factor makes it as large as the labels' gradient
+        at an error of a quarter.
+        """
         difference = at_least_float32(output).log() - at_least_float32(teacher.detach()).log()
-        return difference.abs().mean()
+        return DISTILLATION_WEIGHT * difference.square().mean()
 
     def statistics(
         self, output: Tensor, targets: Tensor, reference: Tensor | None = None
