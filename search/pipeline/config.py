@@ -101,8 +101,7 @@ class RetrainConfig(RetrainRecipe):
             search has evaluated: the control that a search must beat.
         weights: Initial weights: the supernet's (`inherited`), random ones (`scratch`), or the
             backbone's checkpoint (`backbone`).
-        distill: Whether to distil from the full network of the supernet too; null for what the task
-            is better with: yes, but no for depth.
+        distill: Whether to distil from the full network of the supernet too.
         workers: Number of networks retrained in parallel, through the search's Ray; 0 for one after
             the other, in this process.
         processes: Number of processes for each of these networks, data parallel, each with its own
@@ -123,7 +122,7 @@ class RetrainConfig(RetrainRecipe):
     baselines: bool = False
     random: bool = False
     weights: Literal["inherited", "scratch", "backbone"] = "inherited"
-    distill: bool | None = None
+    distill: bool = True
     workers: int = 0
     processes: int = 1
     cpus_per_worker: float = 1.0

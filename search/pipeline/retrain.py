@@ -189,7 +189,6 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
     run_on_all(run.load_trained)
     recipe = run.retrain_recipe(folder)
     is_main, count = Processes.current().is_main, Processes.current().count
-    distill = run.task.distill_share > 0 if recipe.distill is None else recipe.distill
     origin: dict[str, Any] = {"choice": choice.name, "weights": recipe.weights}
     if count > 1:
         # The batch is that of all processes together.
@@ -212,7 +211,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         task=run.task,
         recipe=recipe,
         held_out=run.search_batches() if is_main else None,
-        teacher=extract(run.supernet, run.space.largest()) if distill else None,
+        teacher=extract(run.supernet, run.space.largest()) if recipe.distill else None,
         folder=folder,
         seed=run.config.seed,
         title=f"retrain {choice.name}",

@@ -32,7 +32,7 @@ class Task(ABC):
         uses_reference: Whether a metric compares with the full network.
         data_keys: Keys of the section `data.dataset` that tell what the values of its maps mean.
         distill_share: Weight of distillation from the largest arch in a supernet's training, beside
-            the labels, unless the recipe gives one; 0 for none in retraining either.
+            the labels, unless the recipe gives one.
         rules: What every arch of a space must keep for it.
         classes: Class names, for tasks with classes.
     """
