@@ -35,7 +35,8 @@ class SearchConfig(SearchOptions):
             `activation_memory`, and with a latency table `latency_ms`) to optimise together; by
             default the first metric and `macs`.
         budget: Limits such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full
-            network, or with a latency table `latency_ms=3.0`; one or several.
+            network, or with a latency table `latency_ms=3.0`; one or several. A range such as
+            `macs=45%..85%` excludes cheaper archs too.
         trials: Number of evaluations, failed ones and those of earlier runs included.
         seed: Seed of the search alone, by default the run's; another seed needs another name.
         sampler: Name of an Optuna sampler, or `EvolutionSampler`.

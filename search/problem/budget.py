@@ -2,7 +2,8 @@
 
 `macs=0.8G`, `flops=1.6G` (1 MAC = 2 FLOPs), `params=12M`, `macs=60%` of the full arch's; with a
 latency table also `latency_ms=3.0`, and `latency_ms@NAME=60%` for one of several devices. A budget
-on a free cost is checked before an evaluation, one on a metric after it, as a constraint.
+on a free cost is checked before an evaluation, one on a metric after it, as a constraint. One on a
+free cost may be a range, such as `macs=45%..70%`: cheaper archs are not searched.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class Limit:
         cost: Function that computes the cost of an arch.
         additive: The same cost as a sum over blocks; None if it is no such sum.
         units: Number of units of that sum in one unit of the cost.
+        least: Lower limit, in the cost's own unit; 0 for none.
     """
 
     name: str
@@ -47,6 +49,12 @@ class Limit:
     cost: Callable[[Arch], float]
     additive: AdditiveCost | None = None
     units: int = 1
+    least: float = 0.0
+
+    @property
+    def floor(self) -> float:
+        """The lower limit in units of the sum over blocks."""
+        return self.least if self.units == 1 else math.ceil(self.least * self.units - 1e-3)
 
     @property
     def ceiling(self) -> float:
@@ -55,13 +63,17 @@ class Limit:
         return self.most if self.units == 1 else math.floor(self.most * self.units + 1e-3)
 
     def allows(self, arch: Arch) -> bool:
-        """Return whether an arch is inside the limit."""
+        """Return whether an arch is inside the limits."""
         cost = self.cost(arch)
-        return (cost if self.units == 1 else round(cost * self.units)) <= self.ceiling
+        return self.floor <= (cost if self.units == 1 else round(cost * self.units)) <= self.ceiling
 
     def __str__(self) -> str:
-        text = f"{self.name}={quantity(self.most)}"
-        return f"{text} (flops={quantity(2 * self.most)})" if self.name == "macs" else text
+        def amount(factor: int) -> str:
+            least = f"{quantity(factor * self.least)}.." if self.least else ""
+            return f"{least}{quantity(factor * self.most)}"
+
+        text = f"{self.name}={amount(1)}"
+        return f"{text} (flops={amount(2)})" if self.name == "macs" else text
 
 
 @dataclass(frozen=True)
@@ -128,12 +140,12 @@ def parse_budget(
             free = costs[cost]
             compute = free.bind(space.shape)
             additive = free.additive(space.shape) if free.additive else None
-            most = parse_amount(name, amount, compute(space.largest()), scale)
-            budgets[cost] = Limit(cost, most, compute, additive, free.units)
+            least, most = parse_range(name, amount, compute(space.largest()), scale)
+            budgets[cost] = Limit(cost, most, compute, additive, free.units, least)
         elif cost in functions:
             compute = functions[cost]
-            most = parse_amount(name, amount, compute(space.largest()))
-            budgets[cost] = Limit(cost, most, compute)
+            least, most = parse_range(name, amount, compute(space.largest()))
+            budgets[cost] = Limit(cost, most, compute, least=least)
         else:
             if cost not in metrics:
                 _refuse_typo(cost, [*costs, "flops", *metrics])
@@ -143,6 +155,26 @@ def parse_budget(
         tuple(each for each in budgets.values() if isinstance(each, Limit)),
         tuple(each for each in budgets.values() if isinstance(each, Constraint)),
     )
+
+
+def parse_range(name: str, amount: object, full: float, scale: float = 1.0) -> tuple[float, float]:
+    """Parse the amount of a budget on a free cost, or a range of two (`45%..70%`).
+
+    Arguments are those of `parse_amount`.
+
+    Returns:
+        The lower limit, 0 where there is none, and the upper one.
+
+    Raises:
+        InputError: An amount is invalid, or the range is empty.
+    """
+    first, dots, last = amount.partition("..") if isinstance(amount, str) else ("", "", "")
+    if not dots:
+        return 0.0, parse_amount(name, amount, full, scale)
+    least, most = (parse_amount(name, each, full, scale) for each in (first, last))
+    if least > most:
+        raise InputError(f"budget {name}: the range {shown(amount)} is empty; the first is larger")
+    return least, most
 
 
 def parse_amount(name: str, amount: object, full: float | None, scale: float = 1.0) -> float:

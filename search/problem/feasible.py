@@ -39,6 +39,12 @@ class FeasibleArchs:
             InputError: No arch meets the budget; the message gives the range of the space.
         """
         for limit, bands in self._bands:
+            if limit.floor > bands.high or (
+                limit.floor > 0 and not bands.count(limit.floor, limit.ceiling).value
+            ):
+                raise InputError(
+                    f"budget {limit}: no arch has such a cost; {self._describe_ranges()}"
+                )
             if limit.ceiling < bands.low:
                 # A budget this small, without a unit, was probably meant in per cent.
                 bare = limit.name in ("macs", "params") and limit.most <= 100
@@ -97,9 +103,9 @@ class FeasibleArchs:
         tightest, bands = self._bands[0]
         if len(self._bands) > 1:
             tightest, bands = min(
-                self._bands, key=lambda pair: pair[1].count(0, pair[0].ceiling).value
+                self._bands, key=lambda pair: pair[1].count(pair[0].floor, pair[0].ceiling).value
             )
-        return lambda rng: bands.sample(rng, 0, tightest.ceiling)
+        return lambda rng: bands.sample(rng, tightest.floor, tightest.ceiling)
 
     def _describe_ranges(self) -> str:
         """Format the range of each budgeted cost over the space, for error messages."""

@@ -152,10 +152,14 @@ def _describe_space(space: SearchSpace) -> str:
 
 def _describe_limits(search: SearchResult) -> Iterator[str]:
     for name, limit in search.limits.items():
+        floor = search.floors.get(name, 0.0)
         text = f"{name} {_bound(search.front, name)} {quantity(limit)}"
+        if floor:
+            text = f"{name} {quantity(floor)} to {quantity(limit)}"
         if full := search.front.full.get(name):
             flops = f", {quantity(2 * limit)} FLOPs" if name == "macs" else ""
-            text += f" ({limit / full:.0%} of the full network{flops})"
+            least = f"{floor / full:.0%} to " if floor else ""
+            text += f" ({least}{limit / full:.0%} of the full network{flops})"
         yield text
 
 

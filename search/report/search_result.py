@@ -41,6 +41,7 @@ class SearchResult:
         tables: Digests of its latency tables, by name of the cost.
         sampler: Optuna's name of the sampler; empty where unknown.
         ended: Whether the search has ended.
+        floors: Lower limits of budgets that are ranges, by name of the cost.
     """
 
     name: str
@@ -51,6 +52,7 @@ class SearchResult:
     tables: Mapping[str, str] = field(default_factory=dict)
     sampler: str = ""
     ended: bool = True
+    floors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mac_limit(self) -> float | None:
@@ -68,7 +70,7 @@ class SearchResult:
             and each.records
             and each.front.objectives == self.front.objectives
             and each.front.shape == self.front.shape
-            and each.limits == self.limits
+            and (each.limits, each.floors) == (self.limits, self.floors)
         ]
 
 
@@ -105,6 +107,7 @@ def read_search(folder: Path) -> SearchResult:
         file.latency,
         str(file.sampler.get("name", "")),
         ended,
+        file.floors or {},
     )
 
 

@@ -38,6 +38,7 @@ class SearchFile:
         directions: Directions of the constrained metrics; None in files of earlier versions.
         storage: Storage of the trials: `journal`, or the URL of a database.
         study: Name of the Optuna study.
+        floors: Lower limits of costs, by name, where budgets are ranges; None for none.
     """
 
     space: SearchSpace
@@ -51,6 +52,7 @@ class SearchFile:
     directions: Mapping[str, str] | None = None
     storage: str = ""
     study: str = ""
+    floors: Mapping[str, float] | None = None
 
     @classmethod
     def of(cls, search: Search) -> SearchFile:
@@ -72,6 +74,7 @@ class SearchFile:
                 if each.function is not None and each.name not in problem.table_digests
             ),
             {each.name: each.direction for each in constraints},
+            floors={each.name: each.least for each in problem.budget.limits if each.least} or None,
         )
 
     @classmethod
@@ -84,10 +87,12 @@ class SearchFile:
         values = open_yaml(folder / SEARCH_FILE, SCHEMA).mapping(
             *("schema", "study", "shape", "space", "objectives", "budget", "sampler", "seed"),
             **{"storage": "", "origin": {}, "latency": {}, "functions": None, "directions": None},
+            floors=None,
         )
         values["origin"].entries()
         values["sampler"].entries()
         functions, directions = values["functions"], values["directions"]
+        floors = values["floors"]
         return cls(
             SearchSpace.read(values["space"], BackboneShape.read(values["shape"])),
             tuple(each.text() for each in values["objectives"].items()),
@@ -100,6 +105,7 @@ class SearchFile:
             None if directions.value is None else directions.value,
             without_password(values["storage"].text()),
             values["study"].text(),
+            None if floors.value is None else floors.named_numbers(),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,13 +20,14 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     """Return distinct canonical archs inside the budget; the same ones for the same seed.
 
     The full arch, the arch of fewest MACs, hand-made archs (`space.baselines`), and archs drawn at
-    evenly spaced MACs between the two ends. A latency budget lowers the upper end by its share.
+    evenly spaced MACs between the two ends. A latency budget lowers the upper end by its share, and
+    a range raises the lower one.
     """
     space, budget = problem.space, problem.budget
     rng = np.random.default_rng([seed, 0])
     largest = space.largest()
     full = float(macs(largest, space.shape))
-    low = macs(space.smallest(), space.shape)
+    low = float(macs(space.smallest(), space.shape))
     limit = mac_limit({each.name: each.most for each in budget.limits}, space.shape)
     shares = [
         each.most / max(each.cost(largest), 1e-9)
@@ -34,6 +35,8 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
         if each.name in problem.latencies
     ]
     top = max(min(full if limit is None else limit, full * min([1.0, *shares])), low)
+    least = mac_limit({each.name: each.least for each in budget.limits if each.least}, space.shape)
+    low = min(max(low, least or 0), top)
     hand_made = [each.arch for each in baselines(space, top) if each.arch is not None]
     archs = [largest, space.smallest(), *hand_made]
     step = (top - low) / RUNGS

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from search_toys import toy_space
 
@@ -43,6 +45,35 @@ def test_an_arch_is_inside_that_costs_exactly_the_limit():
     assert parse_budget("macs=100%, params=100%, tokens=100%", SPACE).inside(full)
     assert not parse_budget({"macs": FULL - 1}, SPACE).inside(full)
     assert not parse_budget({"params": params(full, SPACE.shape) - 1}, SPACE).inside(full)
+
+
+def test_a_range_has_a_lower_limit_too():
+    full = SPACE.largest()
+    (limit,) = parse_budget("macs=45%..70%", SPACE).limits
+    assert (limit.least, limit.most) == pytest.approx((0.45 * FULL, 0.7 * FULL))
+    assert not limit.allows(full)
+    assert parse_budget(f"macs={FULL}..{FULL}", SPACE).inside(full)
+    assert not parse_budget(f"macs={FULL + 1}..{2 * FULL}", SPACE).inside(full)
+    (limit,) = parse_budget("flops=1G..1.6G", SPACE).limits
+    assert (limit.least, limit.most) == (0.5e9, 0.8e9)
+    assert str(limit) == "macs=500M..800M (flops=1G..1.6G)"
+    own = Objective("watts", "min", lambda arch: 5.0)
+    (limit,) = parse_budget("watts=40%..100%", SPACE, [own]).limits
+    assert (limit.least, limit.most, limit.allows(full)) == (2.0, 5.0, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("macs=70%..50%", "budget macs: the range '70%..50%' is empty; the first is larger"),
+        ("macs=..50%", "budget macs: must be a number such as 0.8G, 12M or 60%, over 0, got ''"),
+        ("macs=1G..x", "budget macs: must be a number such as 0.8G, 12M or 60%, over 0, got 'x'"),
+        ("top1=0.5..0.7", "budget top1: must be a number such as 0.8G, 12M or 60%, over 0, got "),
+    ],
+)
+def test_invalid_ranges(text, error):
+    with pytest.raises(InputError, match=re.escape(error)):
+        parse_budget(text, SPACE)
 
 
 def test_macs_are_echoed_as_flops_too():

@@ -21,11 +21,14 @@ SPACES = seeded_spaces(40, least=2, most=2000)
 
 
 def budget_of(rng, space, archs, costs):
-    """A budget that some archs of the space keep, perhaps not together."""
+    """A budget that some archs of the space keep, perhaps not together; some are ranges."""
     values = {}
     for name in rng.sample(COSTS, costs):
         of = parse_budget({name: 1}, space).limits[0].cost
         values[name] = max(of(rng.choice(archs)), 1)
+        if rng.random() < 0.4:
+            least, most = sorted((values[name], max(of(rng.choice(archs)), 1)))
+            values[name] = f"{least}..{most}"
     return parse_budget(values, space)
 
 

@@ -9,10 +9,10 @@ from search.report.report import summarise_run
 from search.report.run_results import read_run
 from search.run import run_search
 from search.study.search_file import SEARCH_FILE, SearchFile
-from space import InputError, Rules
+from space import InputError, Rules, macs
 
 
-def search_in(folder, space, trials=5):
+def search_in(folder, space, trials=5, **values):
     return run_search(
         space=space,
         evaluate=Evaluate(space),
@@ -20,6 +20,7 @@ def search_in(folder, space, trials=5):
         trials=trials,
         folder=folder,
         origin="toy",
+        **values,
     )
 
 
@@ -46,3 +47,20 @@ def test_without_rules_nothing_is_said_of_them(tmp_path):
     assert "rules" not in (tmp_path / "search" / "main" / SEARCH_FILE).read_text(encoding="utf-8")
     choices = ", ".join(sorted(toy_space().axes))
     assert described(tmp_path) == f"{toy_space().size():,} distinct archs ({choices})"
+
+
+def test_a_search_in_a_range_evaluates_nothing_outside_and_keeps_it(tmp_path):
+    space, folder = toy_space(), tmp_path / "search" / "main"
+    full = macs(space.largest(), space.shape)
+    front = search_in(folder, space, trials=30, budget="macs=50%..80%", sampler="EvolutionSampler")
+    assert front.evaluations == 30
+    records = read_run(tmp_path, "main").search.records
+    shares = [each.metrics["macs"] / full for each in records]
+    assert len(shares) == 30
+    assert 0.5 <= min(shares) < 0.55
+    assert 0.75 < max(shares) <= 0.8
+    assert SearchFile.load(folder).floors == {"macs": 0.5 * full}
+    summary = dict(summarise_run(read_run(tmp_path, "main")))
+    assert "50% to 80% of the full network" in summary["budget"]
+    with pytest.raises(InputError, match=r"floors was .* is not set; give the old value"):
+        search_in(folder, space, trials=31, budget="macs=80%", sampler="EvolutionSampler")
