@@ -136,6 +136,7 @@ def _render(
         version=version("tokennas"),
         network=task.network,
         output=task.output,
+        reading=task.reading,
         results=results,
         **values,
     )
@@ -152,13 +153,14 @@ def _collect_results(file: ArchFile, source: str, config: Config) -> Iterator[Ev
         for name, value in metrics.items() if isinstance(metrics, dict) else ():
             metric = find_metric(name)
             if metric is not None and isinstance(value, int | float):
+                unit = "" if metric.unit in ("", "%") else f" ({metric.unit})"
                 yield EvalResult(
                     task_type=task_entry(config.task_name).pipeline_tag,
                     dataset_type=config.data.dataset.name,
                     dataset_name=config.data.dataset.name,
                     dataset_split=split,
                     metric_type=metric.hub_type or name,
-                    metric_name=f"{metric.title}, {weights}",
+                    metric_name=f"{metric.title}{unit}, {weights}",
                     metric_value=value,
                 )
 

@@ -91,9 +91,6 @@ def _describe_network(network: Network, score: Score) -> str:
         f"{quantity(network.macs, 3)} MACs ({network.mac_share:.0%} of full)",
         f"{quantity(network.params, 3)} parameters",
     ]
-    if network.shape.has_dense_head:
-        own = f"{quantity(network.backbone_macs, 3)} without head ({network.backbone_share:.0%})"
-        words.insert(1, own)
     test_scores = [
         f"{score.format(metrics)} {kind}"
         for kind, metrics in (("inherited", network.inherited), ("retrained", network.retrained))

@@ -21,6 +21,7 @@ from space import macs
 from space.arch_file import ArchFile
 from space.cost import backbone_macs, backbone_params
 from supernet.models.subnet import extract
+from supernet.tasks.registry import task_entry
 
 SCORE = Score("rmse")
 
@@ -47,8 +48,8 @@ def rows_of(text, name):
     return re.findall(rf"^\| {name} \| ([\d,]+) \| exact \|$", text, re.MULTILINE)
 
 
-def card_of(shape, arch, config):
-    file = ArchFile(arch=arch, shape=shape, backbone={"model": "vit"})
+def card_of(shape, arch, config, metrics=None):
+    file = ArchFile(arch=arch, shape=shape, backbone={"model": "vit"}, metrics=metrics or {})
     return render_subnet_card("net", file, config, search_images=3, checks={}, source=SUPERNET)
 
 
@@ -59,6 +60,18 @@ def test_a_card_has_both(net):
     found = [rows_of(text, name) for name in names]
     assert found == [[f"{value:,}"] for value in counted(net, arch)]
     assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize("name", ["depth", "segmentation"])
+def test_a_card_says_what_the_maps_are(name):
+    arch, metric = toy_space().smallest(), {"depth": "rmse", "segmentation": "miou"}[name]
+    metrics = {"inherited": {metric: 0.5}}
+    text = card_of(toy_space().shape, arch, Config(task={"name": name}), metrics)
+    tag = {"depth": "depth-estimation", "segmentation": "image-segmentation"}[name]
+    assert f"pipeline_tag: {tag}\n" in text
+    assert f"\n## Loading\n\n`{task_entry(name).output}` " in text
+    unit = {"depth": "RMSE (m), ", "segmentation": "mean IoU, "}[name]
+    assert f"| {unit}with the supernet's weights | 0.5000 |" in text
 
 
 def test_a_card_of_a_classifier_has_the_whole_alone():

@@ -1,5 +1,7 @@
 """What a report says of a budget that does not count the head."""
 
+from dataclasses import replace
+
 import pytest
 from dense_toys import dense_supernet
 from matplotlib.figure import Figure
@@ -8,10 +10,9 @@ from search import run_search
 from search.report import plots
 from search.report.front_data import collect_front_data
 from search.report.networks import Network
-from search.report.plot_arch import _describe_network
 from search.report.report import _describe_limits
 from search.report.run_results import read_run
-from search.report.search_result import Score, read_search
+from search.report.search_result import read_search
 from space import macs
 from space.baselines import baselines
 from space.cost import backbone_macs
@@ -64,8 +65,9 @@ def test_a_budget_is_told_as_a_share(searched):
 
 
 def test_an_arch_has_its_share_without_the_head(searched):
-    space, _ = searched
+    space, run = searched
     arch = space.smallest()
     share = backbone_macs(arch, space.shape) / backbone_macs(space.largest(), space.shape)
-    text = _describe_network(Network("n", arch, space.shape), Score("rmse", "min"))
-    assert f" without head ({share:.0%})" in text
+    results = replace(read_run(run, "main"), networks=[Network("n", arch, space.shape)])
+    (plot,) = plots._draw_archs(results)
+    assert f"% of the MACs, {share:.0%} without head. " in plot.caption
