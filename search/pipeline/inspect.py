@@ -25,6 +25,7 @@ from supernet.data.loaders import Batch
 from supernet.training.sandwich import Sandwich, draw_archs
 
 BARS = 12
+# Images of a timed training step, where the batch of the config is no smaller.
 PROBE_BATCH = 32
 
 
@@ -115,12 +116,14 @@ def estimate_training(run: RunContext) -> float:
     """Estimate the seconds of the supernet's training, from steps on a few random images."""
     config, supernet = run.config, run.supernet.train()
     recipe = run.supernet_recipe
-    images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
+    # A larger batch than training's may not fit in memory.
+    size = min(PROBE_BATCH, config.data.batch)
+    images = torch.rand(size, supernet.in_chans, *supernet.patch_embed.img_size)
     sample = run.data.train.images[0, 0]
     if isinstance(sample, InputError):
         raise sample
-    targets = default_collate([sample[1]] * PROBE_BATCH)
-    draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
+    targets = default_collate([sample[1]] * size)
+    draws = torch.arange(size) / size
     batch = Batch(images.to(run.device), targets.to(run.device), draws)
     step = Sandwich(supernet, run.task, recipe)
 
@@ -136,4 +139,4 @@ def estimate_training(run: RunContext) -> float:
     full_epochs = recipe.full_epochs or 0
     per_batch = full_epochs * seconds([]) + (recipe.epochs - full_epochs) * seconds(draw(step=1))
     supernet.zero_grad()
-    return per_batch / PROBE_BATCH * len(run.data.train.images)
+    return per_batch / size * len(run.data.train.images)
