@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from torch.utils.data import default_collate
 
+from search.pipeline.check import check_problem
 from search.pipeline.context import RunContext
-from search.utils.console import show_rows
+from search.problem.feasible import FeasibleArchs
+from search.utils.console import print_line, show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
 from space.cost import backbone_macs, backbone_params, macs, params
@@ -42,7 +45,7 @@ def inspect_config(run: RunContext) -> None:
     """Show backbone, data, space and expected training time of a config.
 
     Raises:
-        InputError: The config is invalid; of the images only the first is read.
+        InputError: The config is invalid; of the images only a few are read.
     """
     config, console = run.config, run.open().console
     show_shape(config.backbone.model, run.supernet.shape, console)
@@ -51,7 +54,10 @@ def inspect_config(run: RunContext) -> None:
     console.print(
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
-    show_space(run.supernet.space, console)
+    feasible = check_problem(run)
+    limited = {limit.name for limit in run.problem.budget.limits}
+    show_space(run.supernet.space, console, without_head="backbone_macs" in limited)
+    show_budgets(feasible, console)
     seconds = estimate_training(run)
     console.print(
         f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
@@ -90,26 +96,46 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     )
 
 
-def show_space(space: SearchSpace, console: Console) -> None:
-    """Print the size of a space, its rules, its range of MACs, and a histogram of its archs."""
-    bands = space.mac_bands
+def show_space(space: SearchSpace, console: Console, without_head: bool = False) -> None:
+    """Print the size of a space, its rules, its range of MACs, and a histogram of its archs.
+
+    Args:
+        space: The space.
+        console: The console.
+        without_head: Whether the histogram is of MACs without the head, if that has the same for
+            each arch.
+    """
+    bands, shape = space.mac_bands, space.shape
+    without_head = without_head and not shape.head_per_token
     rules = f", by the rules {', '.join(space.rules.names)}" if space.rules else ""
     console.print(f"[bold]space[/] {space.size():,} distinct archs{rules}")
     ranges = {"MACs": 0}
-    if space.shape.has_dense_head:  # its MACs are the same for each arch
-        ranges["MACs without head"] = space.shape.head.macs
+    if shape.has_dense_head or without_head:  # its MACs are the same for each arch
+        ranges["MACs without head"] = shape.head.macs
     for name, head in ranges.items():
         low, high = bands.low - head, bands.high - head
         share = f"{low / high:.0%} of the full network"
         console.print(f"{name} from {quantity(low, 3)} ({share}) to {quantity(high, 3)}")
-    console.print("number of archs by MACs, from the lower bound on:")
+    name, head = list(ranges.items())[-1 if without_head else 0]
+    console.print(f"number of archs by {name}, from the lower bound on:")
     counts = bands.histogram(BARS)
     largest = max(count.value for count in counts)
     step = (bands.high - bands.low) / BARS
     for i, (archs, exact) in enumerate(counts):
         bar = "█" * round(40 * archs / largest)
         text = f"{archs:,}" if exact else f"about {archs:.2g}"
-        console.print(f"{quantity(bands.low + i * step, 3):>8} {bar} {text}", highlight=False)
+        console.print(f"{quantity(bands.low - head + i * step, 3):>8} {bar} {text}", highlight=False)
+
+
+def show_budgets(feasible: Iterable[FeasibleArchs], console: Console) -> None:
+    """Print how many archs of a space are inside each budget on costs."""
+    for each in {str(each.budget): each for each in feasible if each.budget.limits}.values():
+        count, size = each.count(), each.space.size()
+        text = "too many archs to count them"
+        if count is not None:
+            number = f"{count.value:,}" if count.exact else f"about {count.value:.2g}"
+            text = f"{number} of {size:,} archs ({100 * count.value / size:.3g}%)"
+        print_line(console, f"inside {each.budget}: {text}")
 
 
 def estimate_training(run: RunContext) -> float:
