@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
@@ -30,6 +31,10 @@ from supernet.training.sandwich import Sandwich, draw_archs
 BARS = 12
 # Images of a timed training step, where the batch of the config is no smaller.
 PROBE_BATCH = 32
+# Training images to open with their maps.
+MAPS = 8
+# Ratio of the shapes of image and input from which on a user is told that images are squashed.
+SQUASHED = 1.2
 
 
 def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
@@ -54,6 +59,7 @@ def inspect_config(run: RunContext) -> None:
     console.print(
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
+    show_maps(run)
     feasible = check_problem(run)
     limited = {limit.name for limit in run.problem.budget.limits}
     show_space(run.supernet.space, console, without_head="backbone_macs" in limited)
@@ -93,6 +99,36 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     console.print(
         f"{shape.grid[0]} x {shape.grid[1]} patch tokens and {shape.prefix} prefix tokens of "
         f"{shape.width} channels, {shape.heads} heads; {total:,} MACs are {2 * total:,} FLOPs\n"
+    )
+
+
+def show_maps(run: RunContext) -> None:
+    """Print what a few training maps hold, evenly spread; nothing where targets are labels.
+
+    Raises:
+        InputError: One of them, or its image, cannot be read.
+    """
+    images = run.data.train.images
+    if not images.source.has_maps:
+        return
+    positions = np.linspace(0, len(images) - 1, min(MAPS, len(images))).astype(int)
+    samples = [images.source.read(int(i)) for i in images.indices[positions]]
+    print_line(run.console, run.task.describe_maps([target for _, target in samples]))
+    height, width = run.supernet.patch_embed.img_size
+    for image, _ in samples:
+        ratio = image.width * height / (image.height * width)
+        if max(ratio, 1 / ratio) > SQUASHED:
+            print_line(
+                run.console,
+                f"images are {image.width} x {image.height} pixels (width x height), the input "
+                f"{width} x {height}: they are squashed; backbone.args.img_size takes "
+                "[height, width]",
+            )
+            break
+    print_line(
+        run.console,
+        f"only these {len(samples)} of {len(images):,} training images and their maps were opened; "
+        "`tokennas train` opens all files before it trains",
     )
 
 

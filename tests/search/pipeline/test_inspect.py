@@ -4,12 +4,14 @@ import re
 
 import numpy as np
 import pytest
-from dense_runs import DEPTH, SEGMENTATION, open_run, said, write_config
+from dense_runs import DEPTH, open_run, said, write_config
+from dense_toys import dense_task
 from PIL import Image
 from search_toys import all_archs
 
-from search.pipeline.inspect import estimate_training
+from search.pipeline.inspect import estimate_training, show_maps
 from space.cost import backbone_macs
+from space.utils.yaml_file import read_yaml, write_yaml
 from supernet.training.sandwich import Sandwich
 
 
@@ -60,3 +62,38 @@ def test_the_archs_inside_each_budget_are_counted(tmp_path, capsys, monkeypatch)
         line = rf"^inside backbone_macs=\S+: {inside:,} of {size:,} archs \({100 * inside / size:.3g}%\)$"
         assert re.search(line, shown, re.MULTILINE)
     assert "number of archs by MACs without head, from the lower bound on:" in shown
+
+
+def test_what_a_few_maps_hold_and_that_only_these_were_opened(tmp_path, capsys):
+    path = write_config(tmp_path, DEPTH)
+    files = sorted((tmp_path / "data/depth").iterdir())
+    for file in files:
+        pixels = np.full((32, 48), 2500, np.uint16)
+        pixels[0], pixels[1], pixels[2:10] = 900, 7300, 0
+        Image.fromarray(pixels).save(file)
+    run = open_run(path)
+    run.console.quiet = False
+    show_maps(run)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("depths of 8 maps: 0.9 to 7.3 m, median 2.5; 25% of the pixels")
+    count = len(run.data.train.images)
+    assert lines[1].startswith(f"only these 8 of {count} training images and their maps were open")
+    # 48 x 32 images.
+    args = read_yaml(path).data["backbone"]
+    args["args"]["img_size"] = [24, 16]
+    write_yaml(path, read_yaml(path).data | {"backbone": args})
+    run = open_run(path)
+    run.console.quiet = False
+    show_maps(run)
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "images are 48 x 32 pixels (width x height), the input 16 x 24: they are squashed; "
+        "backbone.args.img_size takes [height, width]"
+    )
+
+
+def test_the_labels_of_maps_are_those_of_the_task():
+    task = dense_task({"name": "segmentation", "classes": ["floor", "wall", "door"], "ignore": 9})
+    maps = [np.array([[0, 1, 1, 9]]), np.array([[1, 1, 1, 0]])]
+    assert task.describe_maps([task.decode(each) for each in maps]) == (
+        "labels of 2 maps: 2 of 3 classes (wall: 62%, floor: 25%); 12% of the pixels ignored"
+    )
