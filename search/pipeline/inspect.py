@@ -149,18 +149,18 @@ def show_space(space: SearchSpace, console: Console, without_head: bool = False)
     if shape.has_dense_head or without_head:  # its MACs are the same for each arch
         ranges["MACs without head"] = shape.head.macs
     for name, head in ranges.items():
-        low, high = bands.low - head, bands.high - head
-        share = f"{low / high:.0%} of the full network"
-        console.print(f"{name} from {quantity(low, 3)} ({share}) to {quantity(high, 3)}")
+        least, most = bands.low - head, bands.high - head
+        share = f"{least / most:.0%} of the full network"
+        console.print(f"{name} from {quantity(least, 3)} ({share}) to {quantity(most, 3)}")
     name, head = list(ranges.items())[-1 if without_head else 0]
     console.print(f"number of archs by {name}, from the lower bound on:")
     counts = bands.histogram(BARS)
     largest = max(count.value for count in counts)
-    step = (bands.high - bands.low) / BARS
+    low, step = bands.low - head, (bands.high - bands.low) / BARS
     for i, (archs, exact) in enumerate(counts):
         bar = "█" * round(40 * archs / largest)
         text = f"{archs:,}" if exact else f"about {archs:.2g}"
-        console.print(f"{quantity(bands.low - head + i * step, 3):>8} {bar} {text}", highlight=False)
+        console.print(f"{quantity(low + i * step, 3):>8} {bar} {text}", highlight=False)
 
 
 def show_budgets(feasible: Iterable[FeasibleArchs], console: Console) -> None:
