@@ -25,6 +25,11 @@ def check(run: RunContext) -> None:
     config, folder, search = run.config, run.folder, run.config.search
     check_formats(config)
     run.open()
+    # The archs to retrain are not known yet, but their folders are.
+    names = list(dict.fromkeys(["full"] * config.retrain.full + config.retrain.budgets))
+    check_names(names)
+    retrained = {stage_path(config, name): RETRAIN_SECTIONS for name in names}
+    folder.check_all({"supernet": SUPERNET_SECTIONS} | retrained)
     parse_sampler({"name": search.sampler, **search.sampler_args})
     check_problem(run)
     if search.storage is not None:
@@ -38,12 +43,6 @@ def check(run: RunContext) -> None:
     for name in search.reuse:
         if not (folder.search.with_name(name) / SEARCH_FILE).exists():
             raise InputError(f"search.reuse: there is no search {name!r} in {folder.search.parent}")
-    # The archs to retrain are not known yet, but their folders are.
-    names = list(dict.fromkeys(["full"] * config.retrain.full + config.retrain.budgets))
-    check_names(names)
-    for name in names:
-        folder.check(stage_path(config, name), RETRAIN_SECTIONS)
-    folder.check("supernet", SUPERNET_SECTIONS)
     # Last, as it takes longest.
     run.check_images()
 
