@@ -145,6 +145,8 @@ def show_space(space: SearchSpace, console: Console, without_head: bool = False)
     without_head = without_head and not shape.head_per_token
     rules = f", by the rules {', '.join(space.rules.names)}" if space.rules else ""
     console.print(f"[bold]space[/] {space.size():,} distinct archs{rules}")
+    for line in space.left_out():
+        print_line(console, line)
     ranges = {"MACs": 0}
     if shape.has_dense_head or without_head:  # its MACs are the same for each arch
         ranges["MACs without head"] = shape.head.macs
