@@ -48,6 +48,7 @@ class TaskEntry(NamedTuple):
         network: Noun phrase for its networks, to begin sentences with.
         output: Name of the output in exported files, of tasks with a head of their own.
         pictures: Caption of its predictions in reports; empty where there are none.
+        meaning: What its output is, for cards of networks whose output is a map.
     """
 
     class_path: str
@@ -56,6 +57,7 @@ class TaskEntry(NamedTuple):
     network: str = "A network"
     output: str = "logits"
     pictures: str = ""
+    meaning: str = "a map"
 
 
 DEFAULT_TASK = "classification"
@@ -85,6 +87,7 @@ _tasks: dict[str, TaskEntry] = {
         "depth",
         "Depth from red (near) to blue (far); errors relative to the truth, from black (none) to "
         "white (half of it or more); grey without a measurement.",
+        "depth in metres",
     ),
     "segmentation": TaskEntry(
         "supernet.tasks.segmentation:Segmentation",
@@ -97,6 +100,7 @@ _tasks: dict[str, TaskEntry] = {
         "image-segmentation",
         "A network that segments images",
         pictures="A colour for each class; wrong pixels in white, pixels without a class in grey.",
+        meaning="the logits of the classes",
     ),
 }
 
