@@ -113,7 +113,8 @@ def show_maps(run: RunContext) -> None:
         return
     positions = np.linspace(0, len(images) - 1, min(MAPS, len(images))).astype(int)
     samples = [images.source.read(int(i)) for i in images.indices[positions]]
-    print_line(run.console, run.task.describe_maps([target for _, target in samples]))
+    if text := run.task.describe_maps([target for _, target in samples]):
+        print_line(run.console, text)
     height, width = run.supernet.patch_embed.img_size
     for image, _ in samples:
         ratio = image.width * height / (image.height * width)

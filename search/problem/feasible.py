@@ -65,7 +65,7 @@ class FeasibleArchs:
         """
         if len(self._bands) == len(self.budget.limits) == 1:
             limit, bands = self._bands[0]
-            return bands.count(0, limit.ceiling)
+            return bands.count(limit.floor, limit.ceiling)
         return None if self.listed is None else Count(len(self.listed), exact=True)
 
     def draw(self, rng: np.random.Generator, seen: Container[str]) -> Arch | None:

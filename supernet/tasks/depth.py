@@ -31,7 +31,6 @@ from supernet.tasks.dense import (
 )
 from supernet.tasks.drawing import Picture, colour
 from supernet.tasks.heads import HeadOptions, resize
-from supernet.tasks.map_contents import describe_depths
 
 Output = Literal["bins", "log"]
 
@@ -145,9 +144,6 @@ class Depth(DenseTask):
                 "see data.dataset.scale and task.max_depth"
             )
         return np.where(valid, metres, np.float32(0))
-
-    def describe_maps(self, maps: Sequence[Array]) -> str:
-        return describe_depths(maps)
 
     def activation(self) -> nn.Module:
         form = BinDepth if self.output == "bins" else LogDepth

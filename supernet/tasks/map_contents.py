@@ -1,4 +1,4 @@
-"""What maps hold, in words: their depths, or their labels."""
+"""What maps hold, in words: their distances, or their labels."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from supernet.tasks.base import Array
 NAMED = 8  # classes, the most frequent ones
 
 
-def describe_depths(maps: Sequence[Array]) -> str:
-    """Describe depths in metres, 0 where there is no measurement."""
-    depths = np.concatenate([each[each > 0] for each in maps])
-    missing = 1 - len(depths) / sum(each.size for each in maps)
+def describe_distances(maps: Sequence[Array]) -> str:
+    """Describe distances in metres, 0 where there is no measurement."""
+    metres = np.concatenate([each[each > 0] for each in maps])
+    missing = 1 - len(metres) / sum(each.size for each in maps)
     return (
-        f"depths of {len(maps)} maps: {depths.min():.3g} to {depths.max():.3g} m, median "
-        f"{np.median(depths):.3g}; {missing:.0%} of the pixels without measurement, or beyond "
-        "task.min_depth and task.max_depth"
+        f"depths of {len(maps)} maps: {metres.min():.3g} to {metres.max():.3g} m, median "
+        f"{np.median(metres):.3g}; {missing:.0%} of the pixels without measurement, or beyond the "
+        "limits of the task"
     )
 
 

@@ -30,7 +30,6 @@ from supernet.tasks.dense import (
 )
 from supernet.tasks.drawing import Picture, colour, colour_labels, palette
 from supernet.tasks.heads import HeadOptions, resize
-from supernet.tasks.map_contents import describe_labels
 
 # The label of pixels without a class, in targets that are read; so there are at most 255 classes.
 VOID = 255
@@ -149,9 +148,6 @@ class Segmentation(DenseTask):
                 f"data.dataset.remap: {{{self.ignore}: {int(classes == {0})}}}"
             )
         raise ValueError(f"have pixels of class {min(classes)} alone{hint}")
-
-    def describe_maps(self, maps: Sequence[Array]) -> str:
-        return describe_labels(maps, self.classes)
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Compute the cross entropy of the pixels with a class, averaged over the images.
