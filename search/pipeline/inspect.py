@@ -60,10 +60,10 @@ def inspect_config(run: RunContext) -> None:
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
     show_maps(run)
-    feasible = check_problem(run)
     limited = {limit.name for limit in run.problem.budget.limits}
+    # Shown before a budget is refused, so that it shows which ones can be met.
     show_space(run.supernet.space, console, without_head="backbone_macs" in limited)
-    show_budgets(feasible, console)
+    show_budgets(check_problem(run), console)
     seconds = estimate_training(run)
     console.print(
         f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
