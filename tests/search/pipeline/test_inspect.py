@@ -79,9 +79,9 @@ def test_what_a_few_maps_hold_and_that_only_these_were_opened(tmp_path, capsys):
     count = len(run.data.train.images)
     assert lines[1].startswith(f"only these 8 of {count} training images and their maps were open")
     # 48 x 32 images.
-    args = read_yaml(path).data["backbone"]
-    args["args"]["img_size"] = [24, 16]
-    write_yaml(path, read_yaml(path).data | {"backbone": args})
+    values = read_yaml(path).data
+    values["backbone"]["args"]["img_size"] = [24, 16]
+    write_yaml(path, values | {"space": {"skip": {"ratios": [0.5]}}})
     run = open_run(path)
     run.console.quiet = False
     show_maps(run)
