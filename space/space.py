@@ -77,10 +77,11 @@ class SearchSpace:
         reader = Reader(values, ("space",))
         space = cls.read(reader, shape, rules)
         for name, section in reader.entries().items():
-            if name in space.axes and (reason := space._forbidden(name)):
+            broken = space._broken_rules(name) if name in space.axes else []
+            if broken and len(broken) == len(space.axes[name].choices):
                 raise section.error(
-                    f"no choice of it keeps the rules of the space: {reason}; list another choice, "
-                    "or leave the section out"
+                    f"no choice of it keeps the rules of the space: {broken[0]}; list another "
+                    "choice, or leave the section out"
                 )
         return space
 
@@ -103,13 +104,22 @@ class SearchSpace:
             sections[RULES] = self.rules.to_dict()
         return dict(sorted(sections.items()))
 
-    def _forbidden(self, name: str) -> str | None:
-        """Return why the rules forbid every choice of an axis; None where they do not."""
+    def left_out(self) -> list[str]:
+        """Return a line for each operator some of whose choices the rules forbid."""
+        broken = {name: self._broken_rules(name) for name in self.axes}
+        return [
+            f"space.{name}: no arch has these choices: {'; '.join(reasons)}"
+            for name, reasons in broken.items()
+            if reasons
+        ]
+
+    def _broken_rules(self, name: str) -> list[str]:
+        """Return why the rules forbid choices of an axis, for each of these choices."""
         each, axis, state = operator(name), self.axes[name], initial_state(self.shape)
         plain = next(turn for turn in turns(state, PLAIN) if turn.operator is each)
         listed = (each.canonical(plain.tokens, plain.counter, c, axis) for c in axis.choices)
-        reasons = [broken_rule(plain._replace(choice=choice), self.rules) for choice in listed]
-        return reasons[0] if all(reasons) else None
+        reasons = (broken_rule(plain._replace(choice=choice), self.rules) for choice in listed)
+        return [reason for reason in reasons if reason]
 
     def largest(self) -> Arch:
         """Return the full arch: no pooling, no skipping, own attention everywhere."""

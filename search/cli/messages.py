@@ -49,6 +49,11 @@ def section_of(kind: Any) -> Any:
     return next((each for each in alternatives if is_dataclass(each)), None)
 
 
+def _is_list(name: str) -> bool:
+    """Return whether an option takes several values."""
+    return get_origin(get_option_types().get(name)) is list
+
+
 def _format_type_error(match: re.Match[str]) -> str:
     """Format the types that an option takes, and its value."""
     kinds, value = match.groups()
@@ -70,6 +75,9 @@ def explain(message: str) -> tuple[Place, str]:
     if match is None:
         return (), cut(text, MAX_LENGTH)
     reason = re.sub(r"<class '(\w+)'>", r"\1", match.group(2))
-    reason = LITERAL.sub(_format_choice_error, reason)
+    reason, choices = LITERAL.subn(_format_choice_error, reason)
+    value = reason.rpartition(", got ")[2]
+    if choices and "," in value and _is_list(match.group(1)):
+        reason += f"; several are given as [{', '.join(value.split(','))}]"
     reason = re.sub(r"Expected a (\w+)\. Got value: (.*)", _format_type_error, reason)
     return tuple(match.group(1).split(".")), cut(UNION.sub(_format_type_error, reason), MAX_LENGTH)

@@ -24,16 +24,14 @@ def check(run: RunContext) -> None:
     """
     config, folder, search = run.config, run.folder, run.config.search
     check_formats(config)
-    metrics = run.open().task.directions
+    run.open()
+    # The archs to retrain are not known yet, but their folders are.
+    names = list(dict.fromkeys(["full"] * config.retrain.full + config.retrain.budgets))
+    check_names(names)
+    retrained = {stage_path(config, name): RETRAIN_SECTIONS for name in names}
+    folder.check_all({"supernet": SUPERNET_SECTIONS, **retrained})
     parse_sampler({"name": search.sampler, **search.sampler_args})
-    problem = run.problem
-    unknown = [name for name in problem.required_metrics if name not in metrics]
-    if unknown:
-        raise InputError(
-            f"search.objectives: {unknown[0]!r} is no metric of the task; these are: "
-            f"{', '.join(metrics)}"
-        )
-    FeasibleArchs(run.space, problem.budget).check(np.random.default_rng(config.seed))
+    check_problem(run)
     if search.storage is not None:
         check_driver(search.storage)
     for workers in (config.search_workers(), config.retrain_workers()):
@@ -45,20 +43,35 @@ def check(run: RunContext) -> None:
     for name in search.reuse:
         if not (folder.search.with_name(name) / SEARCH_FILE).exists():
             raise InputError(f"search.reuse: there is no search {name!r} in {folder.search.parent}")
-    # The archs to retrain are not known yet, but their folders are.
-    names = list(dict.fromkeys(["full"] * config.retrain.full + config.retrain.budgets))
-    check_names(names)
-    for name in names:
-        folder.check(stage_path(config, name), RETRAIN_SECTIONS)
-    for number, text in enumerate(config.retrain.budgets):
-        with naming(f"retrain.budgets[{number}]"):
-            _check_budget(text, run)
-    folder.check("supernet", SUPERNET_SECTIONS)
     # Last, as it takes longest.
     run.check_images()
 
 
-def _check_budget(text: str, run: RunContext) -> None:
+def check_problem(run: RunContext) -> tuple[FeasibleArchs, ...]:
+    """Refuse objectives and budgets, of the search and of retraining, that no search can have.
+
+    Returns:
+        The archs inside the budget of the search, and inside each one of retraining.
+
+    Raises:
+        InputError: A value is invalid, or no arch meets a budget.
+    """
+    config, problem, metrics = run.config, run.problem, run.task.directions
+    unknown = [name for name in problem.required_metrics if name not in metrics]
+    if unknown:
+        raise InputError(
+            f"search.objectives: {unknown[0]!r} is no metric of the task; these are: "
+            f"{', '.join(metrics)}"
+        )
+    feasible = [FeasibleArchs(run.space, problem.budget)]
+    feasible[0].check(np.random.default_rng(config.seed))
+    for number, text in enumerate(config.retrain.budgets):
+        with naming(f"retrain.budgets[{number}]"):
+            feasible.append(_check_budget(text, run))
+    return tuple(feasible)
+
+
+def _check_budget(text: str, run: RunContext) -> FeasibleArchs:
     """Refuse a budget that no arch can meet, or whose cost the front will not have."""
     problem = run.problem
     if problem.ranked_by is None:
@@ -71,4 +84,6 @@ def _check_budget(text: str, run: RunContext) -> None:
     if name not in (*FREE_COSTS, *problem.latencies):
         raise InputError(f"the search has no cost {name!r}; limit it in search.budget")
     budget = run.problem_within(f"{name}={amount}").budget
-    FeasibleArchs(run.space, budget).check(np.random.default_rng(0))
+    feasible = FeasibleArchs(run.space, budget)
+    feasible.check(np.random.default_rng(0))
+    return feasible

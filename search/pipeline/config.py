@@ -30,10 +30,11 @@ class SearchConfig(SearchOptions):
 
     Args:
         name: Name of the search; another budget, sampler or objective needs another name.
-        objectives: Metrics of the task (`top1`, `top5`, `cross_entropy`, `kl` of classification)
-            and costs (`macs`, `backbone_macs` without the head, `params`, `tokens`,
-            `activation_memory`, and with a latency table `latency_ms`) to optimise together; by
-            default the first metric and `macs`.
+        objectives: Metrics of the task (`top1`, `top5`, `cross_entropy`, `kl` of classification;
+            `rmse`, `abs_rel`, `delta1`, `silog` of depth; `miou`, `pixel_accuracy`,
+            `cross_entropy`, `kl` of segmentation) and costs (`macs`, `backbone_macs` without the
+            head, `params`, `tokens`, `activation_memory`, and with a latency table `latency_ms`)
+            to optimise together; by default the first metric and `macs`.
         budget: Limits such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full
             network, or with a latency table `latency_ms=3.0`; one or several. A range such as
             `macs=45%..85%` excludes cheaper archs too.
@@ -75,7 +76,7 @@ class ExportConfig:
     Args:
         format: Files for each subnet, in its own folder with a model card: `safetensors` (which
             timm loads), `torch-export`, `onnx`; and `portfolio`, all subnets over one set of
-            weights.
+            weights. Several as `[onnx, safetensors]`.
         batch: Fixed batch size of exported programs; null for any.
     """
 
@@ -95,7 +96,9 @@ class RetrainConfig(RetrainRecipe):
 
     Args:
         budgets: Budgets within which to retrain the front's best: MACs as a percentage of the full
-            network's or as `0.8G`; milliseconds as `latency_ms=3.0` or `latency_ms=60%`.
+            network's or as `0.8G`, without head as `backbone_macs=70%`; milliseconds as
+            `latency_ms=3.0` or `latency_ms=60%`; and any other cost that the search has a budget
+            or an objective of.
         full: Whether to retrain the full network too, by the same recipe, for comparison.
         baselines: Whether to retrain the hand-made archs of the same budgets too, where they exist.
         random: Whether to retrain, for each budget, the best random arch too, of as many as the

@@ -29,7 +29,7 @@ from supernet.config import Amp
 from supernet.data.image_check import check_images, check_training_maps
 from supernet.data.source import Source
 from supernet.data.sources import open_sources
-from supernet.data.splits import Data, open_data
+from supernet.data.splits import Data, OtherDataError, open_data
 from supernet.evaluation import HeldOut
 from supernet.models.supernet import Supernet
 from supernet.precision import decide_autocast, fast_devices
@@ -108,8 +108,14 @@ class RunContext:
     def data(self) -> Data:
         """The training, search and test splits."""
         config, backbone = self.config, self._loaded.backbone
-        split, sources = self.folder.split(), self._sources
-        return open_data(config.data, backbone, config.seed, split, sources, task=self.task)
+        split, sources, task = self.folder.split(), self._sources, self.task
+        try:
+            return open_data(config.data, backbone, config.seed, split, sources, task=task)
+        except OtherDataError as error:
+            raise InputError(
+                f"{self.folder.path}: {error}; give the data of that run, or begin another run "
+                "with --run"
+            ) from None
 
     @cached_property
     def supernet(self) -> Supernet:

@@ -21,7 +21,7 @@ from search.pipeline.latencies import time_archs
 from search.pipeline.named_archs import read_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.pipeline.pack import load_subnet
-from search.pipeline.predictions import check_predictions, save_predictions
+from search.pipeline.predictions import check_predictions, check_save, save_predictions
 from search.problem.costs import is_latency
 from search.utils.console import print_line, show_rows
 from space.arch_file import ArchFile, load_arch_file
@@ -60,7 +60,9 @@ def evaluate(run: RunContext, archs: list[str], save: str | None = None) -> list
         check_predictions(run)
     named_archs = read_archs(archs)
     if save is not None:
-        check_names(each.name for each in named_archs)
+        names = [each.name for each in named_archs]
+        check_names(names)
+        check_save(run, Path(save), names)
     run.load_trained()
     amp = run.decide_autocast(run.config.supernet.amp)
     loaded = [load_subnet(run, each.path, each.file) for each in named_archs]

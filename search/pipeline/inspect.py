@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
 from torch.utils.data import default_collate
 
+from search.pipeline.check import check_problem
 from search.pipeline.context import RunContext
-from search.utils.console import show_rows
+from search.problem.feasible import FeasibleArchs
+from search.utils.console import print_line, show_rows
 from search.utils.units import duration, quantity
 from space.arch import Arch
 from space.cost import backbone_macs, backbone_params, macs, params
@@ -25,7 +29,12 @@ from supernet.data.loaders import Batch
 from supernet.training.sandwich import Sandwich, draw_archs
 
 BARS = 12
+# Images of a timed training step, where the batch of the config is no smaller.
 PROBE_BATCH = 32
+# Training images to open with their maps.
+MAPS = 8
+# Ratio of the shapes of image and input from which on a user is told that images are squashed.
+SQUASHED = 1.2
 
 
 def inspect_model(name: str, args: dict[str, Any], console: Console) -> None:
@@ -41,7 +50,7 @@ def inspect_config(run: RunContext) -> None:
     """Show backbone, data, space and expected training time of a config.
 
     Raises:
-        InputError: The config is invalid; of the images only the first is read.
+        InputError: The config is invalid; of the images only a few are read.
     """
     config, console = run.config, run.open().console
     show_shape(config.backbone.model, run.supernet.shape, console)
@@ -50,7 +59,11 @@ def inspect_config(run: RunContext) -> None:
     console.print(
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
-    show_space(run.supernet.space, console)
+    show_maps(run)
+    limited = {limit.name for limit in run.problem.budget.limits}
+    # Shown before a budget is refused, so that it shows which ones can be met.
+    show_space(run.supernet.space, console, without_head="backbone_macs" in limited)
+    show_budgets(check_problem(run), console)
     seconds = estimate_training(run)
     console.print(
         f"[bold]supernet[/] {config.supernet.epochs} epochs take about {duration(seconds)} on "
@@ -89,38 +102,93 @@ def show_shape(name: str, shape: BackboneShape, console: Console) -> None:
     )
 
 
-def show_space(space: SearchSpace, console: Console) -> None:
-    """Print the size of a space, its rules, its range of MACs, and a histogram of its archs."""
-    bands = space.mac_bands
+def show_maps(run: RunContext) -> None:
+    """Print what a few training maps hold, evenly spread; nothing where targets are labels.
+
+    Raises:
+        InputError: One of them, or its image, cannot be read.
+    """
+    images = run.data.train.images
+    if not images.source.has_maps:
+        return
+    positions = np.linspace(0, len(images) - 1, min(MAPS, len(images))).astype(int)
+    samples = [images.source.read(int(i)) for i in images.indices[positions]]
+    if text := run.task.describe_maps([target for _, target in samples]):
+        print_line(run.console, text)
+    height, width = run.supernet.patch_embed.img_size
+    for image, _ in samples:
+        ratio = image.width * height / (image.height * width)
+        if max(ratio, 1 / ratio) > SQUASHED:
+            print_line(
+                run.console,
+                f"images are {image.width} x {image.height} pixels (width x height), the input "
+                f"{width} x {height}: they are squashed; backbone.args.img_size takes "
+                "[height, width]",
+            )
+            break
+    print_line(
+        run.console,
+        f"only these {len(samples)} of {len(images):,} training images and their maps were opened; "
+        "`tokennas train` opens all files before it trains",
+    )
+
+
+def show_space(space: SearchSpace, console: Console, without_head: bool = False) -> None:
+    """Print the size of a space, its rules, its range of MACs, and a histogram of its archs.
+
+    Args:
+        space: The space.
+        console: The console.
+        without_head: Whether the histogram is of MACs without the head, if that has the same for
+            each arch.
+    """
+    bands, shape = space.mac_bands, space.shape
+    without_head = without_head and not shape.head_per_token
     rules = f", by the rules {', '.join(space.rules.names)}" if space.rules else ""
     console.print(f"[bold]space[/] {space.size():,} distinct archs{rules}")
+    for line in space.left_out():
+        print_line(console, line)
     ranges = {"MACs": 0}
-    if space.shape.has_dense_head:  # its MACs are the same for each arch
-        ranges["MACs without head"] = space.shape.head.macs
+    if shape.has_dense_head or without_head:  # its MACs are the same for each arch
+        ranges["MACs without head"] = shape.head.macs
     for name, head in ranges.items():
-        low, high = bands.low - head, bands.high - head
-        share = f"{low / high:.0%} of the full network"
-        console.print(f"{name} from {quantity(low, 3)} ({share}) to {quantity(high, 3)}")
-    console.print("number of archs by MACs, from the lower bound on:")
+        least, most = bands.low - head, bands.high - head
+        share = f"{least / most:.0%} of the full network"
+        console.print(f"{name} from {quantity(least, 3)} ({share}) to {quantity(most, 3)}")
+    name, head = list(ranges.items())[-1 if without_head else 0]
+    console.print(f"number of archs by {name}, from the lower bound on:")
     counts = bands.histogram(BARS)
     largest = max(count.value for count in counts)
-    step = (bands.high - bands.low) / BARS
+    low, step = bands.low - head, (bands.high - bands.low) / BARS
     for i, (archs, exact) in enumerate(counts):
         bar = "█" * round(40 * archs / largest)
         text = f"{archs:,}" if exact else f"about {archs:.2g}"
-        console.print(f"{quantity(bands.low + i * step, 3):>8} {bar} {text}", highlight=False)
+        console.print(f"{quantity(low + i * step, 3):>8} {bar} {text}", highlight=False)
+
+
+def show_budgets(feasible: Iterable[FeasibleArchs], console: Console) -> None:
+    """Print how many archs of a space are inside each budget on costs."""
+    for each in {str(each.budget): each for each in feasible if each.budget.limits}.values():
+        count, size = each.count(), each.space.size()
+        text = "too many archs to count them"
+        if count is not None:
+            number = f"{count.value:,}" if count.exact else f"about {count.value:.2g}"
+            text = f"{number} of {size:,} archs ({100 * count.value / size:.3g}%)"
+        print_line(console, f"inside {each.budget}: {text}")
 
 
 def estimate_training(run: RunContext) -> float:
     """Estimate the seconds of the supernet's training, from steps on a few random images."""
     config, supernet = run.config, run.supernet.train()
     recipe = run.supernet_recipe
-    images = torch.rand(PROBE_BATCH, supernet.in_chans, *supernet.patch_embed.img_size)
+    # A larger batch than training's may not fit in memory.
+    size = min(PROBE_BATCH, config.data.batch)
+    images = torch.rand(size, supernet.in_chans, *supernet.patch_embed.img_size)
     sample = run.data.train.images[0, 0]
     if isinstance(sample, InputError):
         raise sample
-    targets = default_collate([sample[1]] * PROBE_BATCH)
-    draws = torch.arange(PROBE_BATCH) / PROBE_BATCH
+    targets = default_collate([sample[1]] * size)
+    draws = torch.arange(size) / size
     batch = Batch(images.to(run.device), targets.to(run.device), draws)
     step = Sandwich(supernet, run.task, recipe)
 
@@ -136,4 +204,4 @@ def estimate_training(run: RunContext) -> float:
     full_epochs = recipe.full_epochs or 0
     per_batch = full_epochs * seconds([]) + (recipe.epochs - full_epochs) * seconds(draw(step=1))
     supernet.zero_grad()
-    return per_batch / PROBE_BATCH * len(run.data.train.images)
+    return per_batch / size * len(run.data.train.images)

@@ -18,6 +18,7 @@ from space.arch_file import ArchFile
 from space.cost import backbone_macs, backbone_params, macs, params, token_counts
 from space.operators.registry import operators
 from supernet.export import FORMATS, Check
+from supernet.tasks.heads import HEADS
 from supernet.tasks.registry import find_metric, task_entry
 
 # The source of weights of an arch file without weights beside it.
@@ -62,6 +63,7 @@ def render_subnet_card(
         blocks=list(zip(counts, map(_describe_block, file.arch.blocks), strict=True)),
         checks=checks,
         formats=FORMATS,
+        map_size=_format_map_size(file),
         batches={
             key: f"batches of {check.batch}" if check.batch else "any batch size"
             for key, check in checks.items()
@@ -106,6 +108,13 @@ def _count_costs(file: ArchFile) -> dict[str, int]:
     return {name: cost(file.arch, file.shape) for name, cost in costs.items()}
 
 
+def _format_map_size(file: ArchFile) -> str:
+    """Format the size of a dense head's output, height x width; empty for other heads."""
+    options = file.task.get("head")
+    head = HEADS.get(str(options.get("name"))) if isinstance(options, dict) else None
+    return "" if head is None else " x ".join(map(str, head.map_size(file.shape.grid)))
+
+
 def _render(
     template: str,
     name: str,
@@ -136,7 +145,7 @@ def _render(
         version=version("tokennas"),
         network=task.network,
         output=task.output,
-        reading=task.reading,
+        meaning=task.meaning,
         results=results,
         **values,
     )

@@ -105,8 +105,10 @@ class Packer:
         config = hub_config(subnet, file)
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
         for name in self.formats:
-            if name not in record.checks:
-                path = folder / FORMATS[name].file
+            path = folder / FORMATS[name].file
+            if name in record.checks:
+                print_line(run.console, f"{path}: already exported")
+            else:
                 record.checks[name] = export_subnet(
                     subnet, path, name, self.images, config, batch=batch
                 )
@@ -132,8 +134,8 @@ class Packer:
         checks = save_portfolio(run.supernet, front, folder, run.arch_file_fields, images)
         name, count = f"{run.folder.path.name}-{folder.name}", len(run.data.search_indices)
         write_text(folder / CARD, render_portfolio_card(name, front, run.config, count))
-        if checks:
-            print_line(run.console, f"{folder}: {len(checks)} subnets over one set of weights")
+        text = f"{len(checks)} subnets over one set of weights" if checks else "already exported"
+        print_line(run.console, f"{folder}: {text}")
 
     @cached_property
     def images(self) -> Tensor:

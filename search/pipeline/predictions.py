@@ -6,7 +6,7 @@ K samples, (h, w) the token grid of a run of skipping blocks.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -21,6 +21,7 @@ from space.utils.atomic import make_folder, replacing
 from space.utils.errors import InputError
 from supernet.data.loaders import Images
 from supernet.data.map_reading import FileMaps
+from supernet.data.source import Source
 from supernet.models.elastic import ElasticViT
 from supernet.precision import at_least_float32, autocast
 from supernet.tasks.dense import DenseTask
@@ -40,6 +41,47 @@ def check_predictions(run: RunContext) -> DenseTask:
     if not isinstance(run.task, DenseTask):
         raise InputError(f"--save: the task {run.task.name} predicts no maps that could be saved")
     return run.task
+
+
+def check_save(run: RunContext, save: Path, networks: Iterable[str]) -> None:
+    """Refuse a folder for predicted maps that is a file, has some already, or holds the data.
+
+    Args:
+        run: The run.
+        save: The folder.
+        networks: Names of the networks, each of which gets a folder in it.
+
+    Raises:
+        InputError: The folder cannot be used.
+    """
+    existing = next(each for each in (save, *save.parents) if each.exists())
+    if not existing.is_dir():
+        raise InputError(f"--save: {existing} is a file; give a folder, or a new name")
+    sources = run.data.train.images.source, _test_images(run).source
+    data = [folder for source in sources for folder in data_folders(source)]
+    for folder in (save / to_folder_name(name) for name in networks):
+        for each in data:
+            if folder.resolve().is_relative_to(each.resolve()):
+                raise InputError(
+                    f"--save: {folder} is in {each}, a folder of the data set; give another folder"
+                )
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(
+                f"--save: {folder} holds files already; move it away, or give another folder"
+            )
+
+
+def data_folders(source: Source) -> list[Path]:
+    """Return the folder of a split's images and that of its maps, of data sets in such files."""
+    if not isinstance(source.targets, FileMaps):
+        return []
+    images = [path for path, *_ in source.reader.files or ()]
+    return [Path(common_folder(paths)) for paths in (images, source.targets.paths) if paths]
+
+
+def common_folder(paths: Iterable[str]) -> str:
+    """Return the deepest folder that all files are in."""
+    return os.path.commonpath([PurePath(path).parent for path in paths])
 
 
 def save_predictions(run: RunContext, subnet: ElasticViT, folder: Path, amp: bool) -> int:
@@ -130,7 +172,7 @@ def file_names(images: Images) -> list[str]:
     names = [targets.name(int(index)) for index in images.indices]
     if not isinstance(targets, FileMaps):
         return [to_folder_name(name.rpartition(": ")[2]).strip("_") for name in names]
-    folder = os.path.commonpath([PurePath(name).parent for name in names])
+    folder = common_folder(names)
     return [str(PurePath(name).relative_to(folder).with_suffix("")) for name in names]
 
 

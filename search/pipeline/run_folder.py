@@ -99,19 +99,40 @@ class RunFolder:
         Raises:
             InputError: The folder holds results of other values.
         """
+        self.check_all({stage: sections})
+
+    def check_all(self, stages: Mapping[str, tuple[str, ...]]) -> None:
+        """Check that the folders of stages can be claimed.
+
+        Args:
+            stages: Sections that their results depend on, by stage, the earliest one first.
+
+        Raises:
+            InputError: Folders hold results of other values; the message has those of the first.
+        """
+        changes = {self.path / stage: self._changes(stage, each) for stage, each in stages.items()}
+        changed = {folder: text for folder, text in changes.items() if text}
+        if not changed:
+            return
+        (folder, text), *others = changed.items()
+        also = f"; so do {', '.join(str(other) for other, _ in others)}" if others else ""
+        which = "these folders" if others else "that folder"
+        raise InputError(
+            f"{folder}: holds results of other values ({text}){also}; give the old values, delete "
+            f"{which}, or begin another run with --run"
+        )
+
+    def _changes(self, stage: str, sections: tuple[str, ...]) -> str:
+        """Describe the values of a stage that differ from those its folder has results of."""
         stored = self.path / stage / CONFIG
         if not stored.exists():
-            return
-        changed = [
+            return ""
+        changed = differences(read_yaml(stored).data, self._values(sections))
+        return "; ".join(
             f"{'.'.join(keys)} was {shown(old)}, is {shown(new)}"
-            for keys, old, new in differences(read_yaml(stored).data, self._values(sections))
+            for keys, old, new in changed
             if keys[:2] not in FREE
-        ]
-        if changed:
-            raise InputError(
-                f"{stored.parent}: holds results of other values ({'; '.join(changed)}); give the "
-                "old values, delete that folder, or begin another run with --run"
-            )
+        )
 
     def stored(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Read the config of the last command, and its file's values, as far as they are stored.

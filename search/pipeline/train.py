@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from search.pipeline.context import SUPERNET_SECTIONS, WEIGHTS, RunContext
+from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
 from search.utils.launcher import run_on_all, run_on_main
 from space.arch import Arch
@@ -42,6 +43,9 @@ def train(run: RunContext) -> None:
     run_on_main(run.check_images)
     path = run_on_main(lambda: folder.claim("supernet", SUPERNET_SECTIONS))
     run_on_main(lambda: folder.store_split(run.data.search_indices.tolist()))
+    if is_main:
+        for line in run.space.left_out():
+            print_line(run.console, line)
     recipe = run.supernet_recipe
     with run_on_all(lambda: FolderLock(path) if is_main else nullcontext()):
         supernet = train_supernet(

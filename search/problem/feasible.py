@@ -10,7 +10,7 @@ import numpy as np
 from search.problem.budget import Budget, Limit
 from search.utils.units import quantity
 from space.arch import Arch
-from space.counting.bands import Bands
+from space.counting.bands import Bands, Count
 from space.counting.graph import list_archs
 from space.space import SearchSpace
 from space.utils.errors import InputError
@@ -57,6 +57,16 @@ class FeasibleArchs:
         if self.draw(rng, ()) is None:
             failure = "no arch is" if self.listed is not None else "no arch was found"
             raise InputError(f"budget {self.budget}: {failure} inside; {self._describe_ranges()}")
+
+    def count(self) -> Count | None:
+        """Count the archs inside every budget; None where they are too many to enumerate.
+
+        Exact for one budget on a cost that is a sum over blocks, where its sums fit in memory.
+        """
+        if len(self._bands) == len(self.budget.limits) == 1:
+            limit, bands = self._bands[0]
+            return bands.count(limit.floor, limit.ceiling)
+        return None if self.listed is None else Count(len(self.listed), exact=True)
 
     def draw(self, rng: np.random.Generator, seen: Container[str]) -> Arch | None:
         """Draw uniformly from the unseen archs inside the budget; None if none is found.

@@ -73,7 +73,12 @@ class Pooling(Operator[Pool | None, PoolAxis]):
         strides = entries["strides"].distinct(lambda each: each.integer(least=2), least=0)
         for key, targets, ending in (("grids", grids, "2d"), ("strides", strides, "1d")):
             if any(kind.endswith(ending) for kind in kinds) != bool(targets):
-                raise entries[key].error(f"needed for {ending} kinds, and for no others")
+                example = [list(halve_grid(shape.grid))] if key == "grids" else [2]
+                hint = f"such as {example}"
+                if targets:
+                    other = "strides, such as [2]" if key == "grids" else "grids"
+                    hint = f"{', '.join(kinds)} needs {other}"
+                raise entries[key].error(f"needed for {ending} kinds, and for no others; {hint}")
         if "conv1d" in kinds and strides != (2,):
             raise entries["strides"].error(f"conv1d has stride 2 only, got {list(strides)}")
         if "conv2d" in kinds and not {halve_grid(grid) for grid in (shape.grid, *grids)} & {*grids}:

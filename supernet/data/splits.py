@@ -24,6 +24,10 @@ from supernet.tasks.transforms import ImageTransform
 GREY, RGB = 1, 3
 
 
+class OtherDataError(InputError):
+    """The search split that a run has stored does not fit the data."""
+
+
 @dataclass(frozen=True)
 class Data:
     """The data of a run.
@@ -201,7 +205,7 @@ def split_indices(
             members = rng.permutation(pool[strata[pool] == stratum])
             held_out += members[: round(share * len(members))].tolist()
     elif not all(0 <= index < len(strata) for index in held_out):
-        raise InputError(
+        raise OtherDataError(
             f"the stored search split is of other data: it has images beyond the {len(strata)} "
             "that there are"
         )
@@ -213,7 +217,7 @@ def split_indices(
         )
     rest = np.setdiff1d(pool, chosen)
     if scenes is not None and np.isin(scenes[rest], scenes[chosen]).any():
-        raise InputError(
+        raise OtherDataError(
             "the stored search split is of other data: it has a part of a scene that is trained on"
         )
     return rest, chosen

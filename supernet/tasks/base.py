@@ -109,6 +109,10 @@ class Task(ABC):
             ValueError: They teach nothing.
         """
 
+    def describe_maps(self, maps: Sequence[Array]) -> str:
+        """Describe what decoded maps hold, in a line for `tokennas inspect`; empty for nothing."""
+        return ""
+
     def transform(self, input: Mapping[str, Any], augment: AugmentConfig | None) -> Transform:
         """Make the transform of a sample.
 

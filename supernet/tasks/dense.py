@@ -21,6 +21,7 @@ from supernet.config import AugmentConfig
 from supernet.tasks.base import Array, Task
 from supernet.tasks.drawing import Picture
 from supernet.tasks.heads import HeadOptions, TaskHead
+from supernet.tasks.map_contents import describe_distances, describe_labels
 from supernet.tasks.registry import task_entry
 from supernet.tasks.transforms import MapTransform, Transform
 
@@ -97,6 +98,11 @@ class DenseTask(Task):
     @abstractmethod
     def draw(self, prediction: Array, target: Array) -> dict[str, Picture]:
         """Draw `truth`, `prediction` and `error` of a map (H, W), (H, W, 3) each."""
+
+    def describe_maps(self, maps: Sequence[Array]) -> str:
+        if self.classes:
+            return describe_labels(maps, self.classes)
+        return describe_distances(maps) if self.is_distance else ""
 
     def transform(self, input: Mapping[str, Any], augment: AugmentConfig | None) -> Transform:
         return MapTransform(input, augment, self.void, self.stretch, self.is_distance)

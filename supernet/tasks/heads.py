@@ -28,7 +28,8 @@ from supernet.tasks.batch_norm import BatchNorm, remove_batch_norm, synchronise
 DPT_CHANNELS, DPT_FUSION = (48, 96, 192, 384), 64
 DPT_STRIDE = 16
 DEFAULT_BLOCKS = 4
-UPSAMPLING = 4
+# Sides of the output in sides of the token grid: of the linear head, of DPT.
+UPSAMPLING, DPT_UPSAMPLING = 4, 8
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,11 @@ class TaskHead(DenseHead):
         """Map the features of `blocks` to a map (B, C, H, W)."""
         return self.activation(self.decode(features))  # type: ignore[no-any-return]
 
+    @staticmethod
+    @abstractmethod
+    def map_size(grid: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of the output for the token grid of a backbone."""
+
     @abstractmethod
     def decode(self, features: Sequence[Features]) -> Tensor:
         """Map the features of `blocks` to the output of the last layer."""
@@ -198,6 +204,10 @@ class LinearHead(TaskHead):
         nn.init.normal_(self.linear.weight, std=0.01)
         nn.init.zeros_(self.linear.bias)  # type: ignore[arg-type]
 
+    @staticmethod
+    def map_size(grid: tuple[int, int]) -> tuple[int, int]:
+        return UPSAMPLING * grid[0], UPSAMPLING * grid[1]
+
     def decode(self, features: Sequence[Features]) -> Tensor:
         """Map the features to (B, outputs, 4 h, 4 w)."""
         parts = []
@@ -207,7 +217,7 @@ class LinearHead(TaskHead):
             if self.options.cls:
                 parts.append(each.prefix[:, 0, :, None, None].expand_as(patches))
         x = self.linear(self.norm(torch.cat(parts, dim=1)))
-        return resize(x, (UPSAMPLING * self.grid[0], UPSAMPLING * self.grid[1]))
+        return resize(x, self.map_size(self.grid))
 
 
 class DPTHead(TaskHead):
@@ -239,13 +249,22 @@ class DPTHead(TaskHead):
         else:
             remove_batch_norm(self)
 
+    @staticmethod
+    def map_size(grid: tuple[int, int]) -> tuple[int, int]:
+        height, width = _round_to_even(grid)
+        return DPT_UPSAMPLING * height, DPT_UPSAMPLING * width
+
     def decode(self, features: Sequence[Features]) -> Tensor:
         """Map the features to (B, outputs, 8 h, 8 w), with odd sides of the grid rounded up."""
-        even = tuple(side + side % 2 for side in self.grid)
+        even = _round_to_even(self.grid)
         patches = [resize(each.patches, even).contiguous() for each in features]
         # It joins the first prefix token alone, the class token.
         prefix = [each.prefix if self.options.cls else None for each in features]
         return self.layers(self.decoder(patches, prefix))  # type: ignore[no-any-return]
+
+
+def _round_to_even(grid: tuple[int, int]) -> tuple[int, int]:
+    return grid[0] + grid[0] % 2, grid[1] + grid[1] % 2
 
 
 HEADS: dict[str, type[TaskHead]] = {"linear": LinearHead, "dpt": DPTHead}

@@ -48,7 +48,7 @@ class TaskEntry(NamedTuple):
         network: Noun phrase for its networks, to begin sentences with.
         output: Name of the output in exported files, of tasks with a head of their own.
         pictures: Caption of its predictions in reports; empty where there are none.
-        reading: Sentence on how to read the output, for model cards; empty for timm's heads.
+        meaning: What its output is, for cards of networks whose output is a map.
     """
 
     class_path: str
@@ -57,7 +57,7 @@ class TaskEntry(NamedTuple):
     network: str = "A network"
     output: str = "logits"
     pictures: str = ""
-    reading: str = ""
+    meaning: str = "a map"
 
 
 DEFAULT_TASK = "classification"
@@ -87,7 +87,7 @@ _tasks: dict[str, TaskEntry] = {
         "depth",
         "Depth from red (near) to blue (far); errors relative to the truth, from black (none) to "
         "white (half of it or more); grey without a measurement.",
-        "`depth` is in metres, (B, 1, h, w): resize it bilinearly to your image.",
+        "depth in metres",
     ),
     "segmentation": TaskEntry(
         "supernet.tasks.segmentation:Segmentation",
@@ -100,8 +100,7 @@ _tasks: dict[str, TaskEntry] = {
         "image-segmentation",
         "A network that segments images",
         pictures="A colour for each class; wrong pixels in white, pixels without a class in grey.",
-        reading="`logits` are (B, classes, h, w): resize them bilinearly to your image, then take "
-        "the class of the largest.",
+        meaning="the logits of the classes",
     ),
 }
 

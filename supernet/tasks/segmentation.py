@@ -61,7 +61,12 @@ class Segmentation(DenseTask):
 
     @classmethod
     def from_config(cls, section: Reader, classes: Sequence[str], data: DataConfig) -> Segmentation:
-        keys = section.mapping("classes", name=cls.name, head={}, ignore=VOID)
+        keys = section.mapping(classes=None, name=cls.name, head={}, ignore=VOID)
+        if keys["classes"].value is None:
+            raise section.error(
+                "missing 'classes', their number or their names in label order, such as "
+                "classes: 40 or classes: [floor, wall]"
+            )
         check_augmentation(cls.name, data.augment)
         if isinstance(keys["classes"].value, list | tuple):
             names = tuple(each.text() for each in keys["classes"].items())

@@ -135,7 +135,7 @@ def test_exports_are_files_of_depth(depth, tmp_path, capsys):
     assert "pipeline_tag: depth-estimation" in card
     assert "A network that estimates depth" in card
     assert "RMSE (m), retrained" in card
-    assert "`depth` is in metres" in card
+    assert "`depth`, is depth in metres on a map of" in card
     subnet = create_subnet(folder / "arch.yaml", folder / "subnet.safetensors").eval()
     images = torch.stack([open_run(path).data.test.dataset[-1, i][0] for i in range(3)])
     session = onnxruntime.InferenceSession(exported / "model.onnx")

@@ -258,6 +258,11 @@ def test_a_section_with_a_choice_that_keeps_the_rules_is_taken_without_the_other
     space = SearchSpace.from_dict({"pool": POOL}, deit_small(), KEEP_2D)
     assert Genes(space).categories["pool.3"] == ("none", "avg2d:10x10", "avg2d:7x7")
     assert space.size() == 12 * 2 + 66 + 1
+    assert space.left_out() == [
+        "space.pool: no arch has these choices: pool avg1d/2 leaves no token grid, which the head "
+        "of a dense task reads (rules.keep_2d)"
+    ]
+    assert SearchSpace.from_dict({"pool": POOL}, deit_small()).left_out() == []
 
 
 def test_files_of_results_are_read_whatever_their_rules_forbid():

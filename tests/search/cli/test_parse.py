@@ -90,6 +90,9 @@ def test_what_is_none_of_the_choices_is_told_with_all_of_them(config):
     right = "must be one of safetensors, torch-export, onnx, portfolio"
     for given in (["--export.format", "tensorrt"], ["--export.format=[onnx, tensorrt]"]):
         assert refused("export", config, *given).startswith(f"--export.format: {right}, got ")
+    assert refused("export", config, "--export.format", "onnx,safetensors").endswith(
+        f"{right}, got onnx,safetensors; several are given as [onnx, safetensors]"
+    )
     config.write_text(TEXT + "retrain: {weights: own}\n")
     assert refused("retrain", config) == (
         f"{config}:8: retrain.weights: must be one of inherited, scratch, backbone, got own"

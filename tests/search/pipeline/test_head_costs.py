@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import torch
 from dense_runs import DEPTH, SEGMENTATION
 from dense_toys import dense_supernet
 from rich.console import Console
@@ -48,8 +49,10 @@ def rows_of(text, name):
     return re.findall(rf"^\| {name} \| ([\d,]+) \| exact \|$", text, re.MULTILINE)
 
 
-def card_of(shape, arch, config, metrics=None):
-    file = ArchFile(arch=arch, shape=shape, backbone={"model": "vit"}, metrics=metrics or {})
+def card_of(shape, arch, config, metrics=None, task=None):
+    file = ArchFile(
+        arch=arch, shape=shape, backbone={"model": "vit"}, metrics=metrics or {}, task=task or {}
+    )
     return render_subnet_card("net", file, config, search_images=3, checks={}, source=SUPERNET)
 
 
@@ -59,6 +62,7 @@ def test_a_card_has_both(net):
     names = ("MACs of an image", "MACs without head", "parameters", "parameters without head")
     found = [rows_of(text, name) for name in names]
     assert found == [[f"{value:,}"] for value in counted(net, arch)]
+    assert 'size=(height, width), mode="bilinear"' in text
     assert "\n\n\n" not in text
 
 
@@ -79,6 +83,20 @@ def test_a_card_of_a_classifier_has_the_whole_alone():
     text = card_of(space.shape, space.smallest(), Config())
     assert len(rows_of(text, "MACs of an image")) == len(rows_of(text, "parameters")) == 1
     assert "without head" not in text
+    assert "bilinear" not in text
+
+
+@pytest.mark.parametrize("name", ["linear", "dpt"])
+def test_a_card_says_what_the_output_is_and_of_which_size(name):
+    if name == "dpt":
+        pytest.importorskip("segmentation_models_pytorch")
+    task = {"name": "depth", "head": {"name": name}}
+    net = dense_supernet(task)
+    with torch.inference_mode():
+        output = net(torch.rand(1, 3, *net.patch_embed.img_size), net.space.largest())
+    size = "{} x {}".format(*output.shape[-2:])
+    text = card_of(net.shape, net.space.largest(), Config(task={"name": "depth"}), task)
+    assert f"`depth`, is depth in metres on a map of {size} (height x width)" in text
 
 
 def test_a_portfolios_card_has_both(net):

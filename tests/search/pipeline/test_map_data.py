@@ -77,6 +77,16 @@ def test_a_run_with_a_remap_goes_on_and_one_with_another_is_refused(config, caps
     assert "data.dataset.remap.4 was 3, is None" in message
 
 
+def test_a_run_of_other_data_is_named_with_the_remedy(config, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/search_split.json").write_text('{"indices": [0, 1]}')
+    for command in ("train", "run"):
+        assert refused(capsys, command, config()) == (
+            f"{tmp_path}/run: the stored search split is of other data: it has a part of a scene "
+            "that is trained on; give the data of that run, or begin another run with --run"
+        )
+
+
 def test_a_training_that_was_cut_off_goes_on_with_its_remap(config):
     path = config(remap={"3": 255, "4": 3})
     assert main(["train", str(path)]) == 0

@@ -97,3 +97,20 @@ def test_other_values_are_refused_and_nothing_moves(folder, tmp_path):
         taken(other, TWO)
     for each in (tmp_path / "copy").iterdir():
         assert (place / each.name).read_bytes() == each.read_bytes()
+
+
+def test_all_stages_of_other_values_are_told_with_the_values_of_the_earliest(tmp_path):
+    run = tmp_path / "run"
+    first = RunFolder(Config(run=str(run), task={"name": "depth", "max_depth": 10.0}), None)
+    stages = {"supernet": ("task",), "retrain/main/full": ("task", "retrain")}
+    for stage, sections in stages.items():
+        first.claim(stage, sections)
+    first.check_all(stages)
+    other = RunFolder(Config(run=str(run), task={"name": "depth", "max_depth": 5.0}), None)
+    with pytest.raises(InputError) as error:
+        other.check_all(stages)
+    assert str(error.value) == (
+        f"{run}/supernet: holds results of other values (task.max_depth was 10.0, is 5.0); so do "
+        f"{run}/retrain/main/full; give the old values, delete these folders, or begin another run "
+        "with --run"
+    )

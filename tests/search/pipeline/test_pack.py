@@ -122,11 +122,13 @@ def test_figures_of_another_supernet_are_left_out(config):
     assert ModelCard.load(place(config, "other") / CARD).data.eval_results is None
 
 
-def test_it_goes_on_where_it_stopped_and_adds_formats(config):
+def test_it_goes_on_where_it_stopped_and_adds_formats(config, capsys):
     argv = ["export", str(config), "--archs", str(retrained(config)), "--format"]
     assert main([*argv, "safetensors"]) == 0
     before = stamps(place(config))
+    capsys.readouterr()
     assert main([*argv, "safetensors", "torch-export"]) == 0
+    assert f"{place(config) / 'model.safetensors'}: already exported" in capsys.readouterr().out
     both = stamps(place(config))
     assert both["model.safetensors"] == before["model.safetensors"]
     assert set(json.loads((place(config) / RECORD_FILE).read_text())["checks"]) == {

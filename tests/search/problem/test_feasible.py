@@ -47,6 +47,7 @@ def test_draws_give_every_arch_inside_once_and_then_none(seed):
         seen.add(space.identity(arch))
     assert seen == inside
     assert feasible.listed is not None
+    assert feasible.count() == (len(inside), True)
 
 
 @pytest.mark.parametrize("seed", range(80))

@@ -150,9 +150,16 @@ WRONG = [
     ),
     ({"pool": {"kinds": [3], "grids": [7]}}, "space.pool.kinds[0]: value must be one of avg2d"),
     ({"pool": {"kinds": ["avg2d", "conv2d"]}}, "space.pool.grids: needed for 2d kinds"),
-    ({"pool": {"kinds": ["avg1d"]}}, "space.pool.strides: needed for 1d kinds"),
+    (
+        {"pool": {"kinds": ["avg1d"]}},
+        "space.pool.strides: needed for 1d kinds, and for no others; su",
+    ),
     ({"pool": POOL | {"strides": [2]}}, "space.pool.strides: needed for 1d kinds, and for no o"),
     ({"pool": ONE_D | {"grids": [7]}}, "space.pool.grids: needed for 2d kinds, and for no o"),
+    (
+        {"pool": {"kinds": ["avg1d"], "grids": [7]}},
+        "space.pool.grids: needed for 2d kinds, and for no others; avg1d needs strides, such",
+    ),
     ({"pool": ONE_D | {"strides": [3]}}, "space.pool.strides: conv1d has stride 2 only, got [3]"),
     ({"pool": ONE_D | {"strides": [2, 3]}}, "space.pool.strides: conv1d has stride 2 only, got [2"),
     ({"pool": ONE_D | {"strides": [1]}}, "space.pool.strides[0]: must be an integer of at least 2"),

@@ -205,7 +205,7 @@ def test_classes_are_named_or_numbered():
     assert task(3).classes == ("0", "1", "2")
     assert task(["wall", "door"]).classes == ("wall", "door")
     assert task(["wall", "door"]).contents == "2 classes"
-    with pytest.raises(InputError, match=r"^task: missing 'classes'$"):
+    with pytest.raises(InputError, match=r"^task: missing 'classes', .* such as classes: 40 or cl"):
         dense_task({"name": "segmentation"})
 
 
