@@ -17,7 +17,13 @@ from search.report.plot_latency import draw_latency
 from search.report.plot_samples import draw_kept_tokens, draw_predictions
 from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
-from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
+from search.report.search_data import (
+    SAMPLES,
+    compute_hypervolumes,
+    count_usage,
+    drop_unused,
+    sample_usage,
+)
 from search.report.search_result import SearchResult
 from search.report.style import RC, to_png
 from search.utils.console import OPTIMISTIC
@@ -164,15 +170,21 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
         by_name = dict(zip((each.name for each in searches), curves, strict=False))
         yield Plot("hypervolume", "The search", caption, to_png(draw_hypervolumes(by_name)))
     if search.front.entries:
-        front_usage = count_usage([entry.arch for entry in search.front.entries])
         limit = search.mac_limit
-        usage = None if search.space is None else sample_usage(search.space, limit)
-        source = "from the whole space" if limit is None else "inside the budget"
-        caption = (
-            "Where a bar is above its mark, the front makes the choice more often than "
-            f"{SAMPLES:,} archs drawn uniformly {source}."
+        usage, others = drop_unused(
+            count_usage([entry.arch for entry in search.front.entries]),
+            None if search.space is None else sample_usage(search.space, limit),
         )
-        png = to_png(draw_usage(front_usage, usage))
+        if not usage:
+            return
+        caption = "The share of the front's archs that make each choice."
+        if others is not None:
+            source = "from the whole space" if limit is None else "inside the budget"
+            caption = (
+                "Where a bar is above its mark, the front makes the choice more often than "
+                f"{SAMPLES:,} archs drawn uniformly {source}."
+            )
+        png = to_png(draw_usage(usage, others))
         yield Plot("choices", "What the front chooses", caption, png)
 
 
