@@ -95,13 +95,17 @@ def _describe_front(data: FrontData) -> str:
     if not data.front:
         text = "The front is empty: no arch meets the budget; grey points are the evaluated archs"
     text += f", measured on the search split. {OPTIMISTIC}"
-    if data.retrained:
-        text += (
-            " Arrows are test figures, from inherited (hollow) to retrained (filled) weights; the "
-            "purple ones are controls: hand-made archs, or the best of random ones."
-        )
     if data.hand_made:
         text += " Green markers are hand-made archs."
+    if data.retrained:
+        text += (
+            " The filled markers with corners are retrained networks on the test split, whose "
+            "images are others: compare them with each other, not with points of the search split."
+        )
+        if any(each.before for each in data.retrained):
+            text += " Arrows lead to them from the weights they inherited (hollow)."
+        if any(each.is_control for each in data.retrained):
+            text += " The purple ones are controls: hand-made archs, or the best of random ones."
     return text
 
 
@@ -151,7 +155,7 @@ def _draw_samples(results: RunResults) -> Iterator[Plot]:
         if network.samples is not None and network.samples.kept:
             caption = (
                 f"{network.label}: the patch tokens that go through each run of skipping blocks; "
-                "the dark ones bypass it."
+                "those in purple bypass it."
             )
             stem = f"tokens-{to_folder_name(network.name)}"
             yield Plot(stem, HEADING, caption, to_png(draw_kept_tokens(network.samples)))
@@ -189,7 +193,7 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
 
 
 def _draw_training(results: RunResults) -> Iterator[Plot]:
-    if panels := make_training_panels(results.training, results.test_score):
+    if panels := make_training_panels(results.training, results.test_score, results.losses):
         hints = [each.metric.good for each in operators() if each.metric is not None]
         caption = " ".join(["Losses and metrics of the supernet's archs.", *hints])
         yield Plot("training", "Training of the supernet", caption, to_png(draw_panels(panels)))

@@ -48,6 +48,8 @@ class TaskEntry(NamedTuple):
         network: Noun phrase for its networks, to begin sentences with.
         output: Name of the output in exported files, of tasks with a head of their own.
         pictures: Caption of its predictions in reports; empty where there are none.
+        distill_share: Weight of distillation from the largest arch in a supernet's training, beside
+            the labels, unless the recipe gives one; 0 for none in retraining either.
     """
 
     class_path: str
@@ -56,6 +58,7 @@ class TaskEntry(NamedTuple):
     network: str = "A network"
     output: str = "logits"
     pictures: str = ""
+    distill_share: float = 1.0
 
 
 DEFAULT_TASK = "classification"
@@ -85,6 +88,8 @@ _tasks: dict[str, TaskEntry] = {
         "depth",
         "Depth from red (near) to blue (far); errors relative to the truth, from black (none) to "
         "white (half of it or more); grey without a measurement.",
+        # The largest arch's output moves under the others' pull: measured in docs/tasks.md.
+        distill_share=0.0,
     ),
     "segmentation": TaskEntry(
         "supernet.tasks.segmentation:Segmentation",
