@@ -162,7 +162,7 @@ def test_usage_counts_choices_block_by_block() -> None:
 
 def test_operators_that_no_arch_uses_have_no_usage() -> None:
     never, some, all_ = (
-        Usage(name, shares) for name, shares in zip("abc", ((0, 0), (0, 0.5), (1, 1)))
+        Usage(name, shares) for name, shares in {"a": (0, 0), "b": (0, 0.5), "c": (1, 1)}.items()
     )
     assert drop_unused([never, some, all_], None) == ([some, all_], None)
     assert drop_unused([never, never, all_], [never, some, all_]) == ([never, all_], [some, all_])

@@ -11,6 +11,7 @@ from search.report.networks import Network
 from search.report.plot_arch import _describe_network
 from search.report.report import _describe_limits
 from search.report.run_results import read_run
+from search.report.search_data import count_usage
 from search.report.search_result import Score, read_search
 from space import macs
 from space.baselines import baselines
