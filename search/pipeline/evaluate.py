@@ -25,7 +25,7 @@ from search.pipeline.predictions import check_predictions, check_save, save_pred
 from search.problem.costs import is_latency
 from search.utils.console import print_line, show_rows
 from space.arch_file import ArchFile, load_arch_file
-from space.cost import backbone_macs, macs, params
+from space.cost import backbone_macs, backbone_params, macs, params
 from space.utils.errors import InputError
 from supernet.evaluation import HeldOut
 from supernet.models.subnet import create_subnet
@@ -94,10 +94,15 @@ def _costs(file: ArchFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
         for name, each in metrics.items()
         if is_latency(name) and isinstance(each, dict)
     }
+    costs: dict[str, Any] = {"MACs": macs(file.arch, file.shape)}
+    dense = file.shape.has_dense_head
+    if dense:
+        costs["without head"] = backbone_macs(file.arch, file.shape)
+    costs["parameters"] = params(file.arch, file.shape)
+    if dense:
+        costs["parameters without head"] = backbone_params(file.arch, file.shape)
     return {
-        "MACs": macs(file.arch, file.shape),
-        "without head": backbone_macs(file.arch, file.shape),
-        "parameters": params(file.arch, file.shape),
+        **costs,
         "images/s": metrics[SPEED]["value"],
         **latencies,
     }

@@ -191,9 +191,10 @@ class Lead(NamedTuple):
 
     def __str__(self) -> str:
         mark = "" if self.is_significant else f"{INSIGNIFICANT} "
-        percent = is_share(self.name)
-        texts = [f"{100 * x:.2f}%" if percent else f"{x:.2g}" for x in (self.ahead, self.error)]
-        return f"{mark}{texts[0]} ±{texts[1]}"
+        if is_share(self.name):
+            # Differences of shares are points, not per cent of one of them.
+            return f"{mark}{100 * self.ahead:.2f} ±{100 * self.error:.2f} points"
+        return f"{mark}{self.ahead:.2g} ±{self.error:.2g}"
 
 
 def describe_leads(leads: Iterable[Lead | None]) -> str:

@@ -53,12 +53,18 @@ def make_network_table(
         Column("MACs", [quantity(each.macs) for each in networks]),
         Column("of full", [f"{each.mac_share:.0%}" for each in networks]),
         Column("without head", [quantity(each.backbone_macs) for each in dense]),
-        Column("of full", [f"{each.backbone_share:.0%}" for each in dense]),
+        Column("of full without head", [f"{each.backbone_share:.0%}" for each in dense]),
         Column("parameters", [quantity(each.params) for each in networks]),
         Column("parameters without head", [quantity(each.backbone_params) for each in dense]),
         Column(f"{score.title}, search split", search_scores),
-        Column("inherited", [test_score.format(each.inherited) for each in networks]),
-        Column("retrained", [test_score.format(each.retrained) for each in networks]),
+        Column(
+            f"{test_score.heading}, inherited",
+            [test_score.format(each.inherited) for each in networks],
+        ),
+        Column(
+            f"{test_score.heading}, retrained",
+            [test_score.format(each.retrained) for each in networks],
+        ),
         *(Column(each.title, [each.format(n.retrained) for n in networks]) for each in more_scores),
         Column("images/s", speeds),
         *_make_latency_columns(networks),
@@ -123,6 +129,6 @@ def _describe_error(networks: Sequence[Network], score: Score) -> str:
         if error is None:
             return f", {each.test_images:,} images"
         value = f"{100 * error:.1f} points" if score.is_percent else f"{error:.2g}{score.unit}"
-        note = f"one standard error of a {score.title} is {value}"
+        note = f"one standard error of the {score.title} is {value}"
         return f", {each.test_images:,} images ({note})"
     return ""

@@ -59,6 +59,7 @@ class Network:
         budgets: The budgets of the config that it was retrained with.
         better: A better entry of the current front for the same budget, or None.
         samples: Pictures of its predictions; None without them.
+        task: The section `task` of its arch file, where it has a head of the task's.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Network:
     budgets: tuple[str, ...] = ()
     better: FrontEntry | None = None
     samples: Samples | None = None
+    task: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
@@ -196,6 +198,7 @@ def _read_network(run: Path, folder: Path) -> Network:
         log=tuple(read_log(folder / "log.jsonl")),
         budgets=read_budgets(read_values(folder / CONFIG)),
         samples=read_samples(folder / SAMPLES),
+        task=file.task,
         **figures,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from search.report.networks import Network
 from search.report.search_result import LOWER, Score
@@ -19,6 +20,11 @@ from space.operators.registry import operators
 
 # Ratio of the largest loss to the smallest above which the axis is logarithmic.
 WIDE_RANGE = 15
+# Powers of ten below which a logarithmic axis has ticks between them.
+DECADES = 2.5
+# Kinds of archs that a supernet's log has losses of, the largest first.
+ARCHS = ("largest", "smallest", "random")
+AUXILIARY = "Auxiliary losses"
 LOSS = f"loss ({LOWER})"
 
 
@@ -39,11 +45,26 @@ class Panel:
     dashed: Collection[str] = ()
 
 
-def make_training_panels(rows: Sequence[Row], score: Score) -> list[Panel]:
-    """Make panels of losses, of the score of the watched archs, and of operators' metrics."""
+def make_training_panels(
+    rows: Sequence[Row], score: Score, learned: tuple[str, str]
+) -> list[Panel]:
+    """Make panels of losses, of the score of the watched archs, and of operators' metrics.
+
+    Args:
+        rows: Rows of the supernet's log.
+        score: The score of the watched archs.
+        learned: What the largest arch learns from, and what the others do: losses of different
+            kinds are no numbers of one axis.
+    """
     watched = collect_curves(rows, score.name, score.scale(1.0))
+    kinds: dict[str, dict[str, Curve]] = {f"Loss on {each}": {} for each in learned}
+    for name, curve in collect_curves(rows, "loss").items():
+        title = AUXILIARY
+        if name in ARCHS:
+            title = f"Loss on {learned[name != ARCHS[0]]}"
+        kinds.setdefault(title, {})[name] = curve
     panels = [
-        Panel("Loss by kind of arch", LOSS, collect_curves(rows, "loss")),
+        *(Panel(title, LOSS, curves) for title, curves in kinds.items()),
         Panel("The watched archs, search split, by share of MACs", score.axis, watched),
     ]
     for metric in filter(None, (each.metric for each in operators())):
@@ -93,5 +114,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     if panel.unit == LOSS and min(values) > 0 and max(values) > WIDE_RANGE * min(values):
         # The losses of archs and selectors differ by powers of ten.
         axes.set_yscale("log")
+        decades = math.log10(max(values) / min(values))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < DECADES else (1,)))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(**OUTSIDE)

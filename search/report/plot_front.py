@@ -19,10 +19,12 @@ from search.utils.units import quantity
 
 # The worst evaluated networks, one in so many, are left out: they would squeeze the others.
 ONE_IN = 20
-# Markers of single networks; the circle is the front's, the star the full network's.
+# Markers of single networks on the test split. On the search split they are strokes, beside the
+# circles of the front and the star of the full network: the splits have different images.
 MARKERS = "s^Dv<P>Xpdh8"
-# Headings of the legend.
-SPLITS = ("search split", "test split")
+STROKES = ("x", "+", "1", "2", "3", "4", "|", "_")
+# Headings of the legend, and their colours.
+SPLITS = {"search split": BLUE, "test split": ORANGE}
 HOLLOW: dict[str, Any] = {"mfc": "white", "mew": 1.5}
 
 
@@ -38,13 +40,14 @@ def draw_front(data: FrontData) -> Figure:
     if data.retrained:
         _draw_test_split(axes, data)
     for text in axes.legend(**OUTSIDE).get_texts():
-        if text.get_text().startswith(SPLITS):
-            text.set_fontweight("bold")
+        split = text.get_text().partition(",")[0]
+        if split in SPLITS:
+            text.set(fontweight="bold", color=SPLITS[split])
     return figure
 
 
 def _draw_search_split(axes: Axes, data: FrontData) -> None:
-    _add_heading(axes, SPLITS[0], data.search_images)
+    _add_heading(axes, "search split", data.search_images)
     timed = is_latency(data.cost)
     if data.front:
         label = "front" + f", {'measured' if data.cost_measured else 'predicted'} ms" * timed
@@ -63,8 +66,9 @@ def _draw_search_split(axes: Axes, data: FrontData) -> None:
         _plot(axes, [data.full], "*", color=INK, ms=15, zorder=7, label="full network")
     if data.limit is not None:
         axes.axvline(data.limit, color=INK, lw=1.2, ls="--", zorder=2, label="budget")
-    for point, marker in zip(data.hand_made, cycle(MARKERS), strict=False):
-        _plot(axes, [point], marker, color=GREEN, ms=9, zorder=5, label=point.name)
+    for point, marker in zip(data.hand_made, cycle(STROKES), strict=False):
+        style = {"color": GREEN, "mec": GREEN, "mew": 2.2, "ms": 9}
+        _plot(axes, [point], marker, zorder=5, label=point.name, **style)
 
 
 def _draw_test_split(axes: Axes, data: FrontData) -> None:
@@ -72,7 +76,7 @@ def _draw_test_split(axes: Axes, data: FrontData) -> None:
 
     Of each, its points before and after retraining, with an arrow between them.
     """
-    _add_heading(axes, SPLITS[1], data.test_images)
+    _add_heading(axes, "test split", data.test_images)
     for (before, after, is_control), marker in zip(data.retrained, cycle(MARKERS), strict=False):
         color, raised = (PURPLE, 0.0) if is_control else (ORANGE, 0.2)
         _plot(axes, [after], marker, color=color, ms=10, zorder=8 + raised, label=after.name)

@@ -18,8 +18,8 @@ LONGEST_LINE = 32  # characters of a title above a panel
 MAX_NETWORKS = 5
 MAX_RUNS = 5
 MAX_IMAGES = 3
-# Brightness of the tokens that bypass a run.
-DIM = 0.25
+# Tint of the tokens that bypass a run: dark and bright images differ from it.
+TINT, STRENGTH = (170, 68, 153), 0.65
 
 
 def draw_predictions(networks: Mapping[str, Samples]) -> Figure:
@@ -41,7 +41,7 @@ def draw_predictions(networks: Mapping[str, Samples]) -> Figure:
 
 
 def draw_kept_tokens(samples: Samples) -> Figure:
-    """Draw images with the patch tokens that bypass each run of blocks darkened."""
+    """Draw images with the patch tokens that bypass each run of blocks tinted."""
     runs = dict(list(samples.kept.items())[:MAX_RUNS])
     titles = ["image"]
     for name, mask in runs.items():
@@ -53,17 +53,19 @@ def draw_kept_tokens(samples: Samples) -> Figure:
         picture = samples.pictures["image"][k]
         _show(row[0], picture)
         for ax, mask in zip(row[1:], runs.values(), strict=True):
-            _show(ax, darken(picture, mask[k]))
+            _show(ax, tint(picture, mask[k]))
     return figure
 
 
-def darken(picture: Picture, kept: Mask) -> Picture:
-    """Darken a picture (H, W, 3) outside the patches of a mask (h, w)."""
+def tint(picture: Picture, kept: Mask) -> Picture:
+    """Tint a picture (H, W, 3) outside a mask of patches (h, w), where brightness alone stays."""
     height, width = picture.shape[:2]
     rows = np.arange(height) * kept.shape[0] // height
     columns = np.arange(width) * kept.shape[1] // width
     inside = kept[np.ix_(rows, columns)]
-    return np.where(inside[..., None], picture, (DIM * picture).astype(np.uint8))
+    grey = picture.mean(axis=2, keepdims=True)
+    tinted = STRENGTH * np.array(TINT) + (1 - STRENGTH) * grey
+    return np.where(inside[..., None], picture, tinted.astype(np.uint8))
 
 
 def _make_grid(

@@ -42,7 +42,7 @@ def draw_usage(front: Sequence[Usage], others: Sequence[Usage] | None) -> Figure
         others: Usage in archs drawn uniformly, as marks.
     """
     blocks = range(len(front[0].shares))
-    figure = Figure(figsize=(min(max(9.0, 0.62 * len(blocks) + 1.6), 14.0), 6.6))
+    figure = Figure(figsize=(min(max(9.0, 0.62 * len(blocks) + 1.6), 14.0), 0.9 + 1.9 * len(front)))
     rows = figure.subplots(len(front), squeeze=False)[:, 0]
     for k, (axes, usage) in enumerate(zip(rows, front, strict=True)):
         percents = [100 * share for share in usage.shares]

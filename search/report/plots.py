@@ -17,7 +17,13 @@ from search.report.plot_latency import draw_latency
 from search.report.plot_samples import draw_kept_tokens, draw_predictions
 from search.report.plot_search import draw_hypervolumes, draw_usage
 from search.report.run_results import RunResults
-from search.report.search_data import SAMPLES, compute_hypervolumes, count_usage, sample_usage
+from search.report.search_data import (
+    SAMPLES,
+    compute_hypervolumes,
+    count_usage,
+    drop_unused,
+    sample_usage,
+)
 from search.report.search_result import SearchResult
 from search.report.style import RC, to_png
 from search.utils.console import OPTIMISTIC
@@ -89,13 +95,17 @@ def _describe_front(data: FrontData) -> str:
     if not data.front:
         text = "The front is empty: no arch meets the budget; grey points are the evaluated archs"
     text += f", measured on the search split. {OPTIMISTIC}"
-    if data.retrained:
-        text += (
-            " Arrows are test figures, from inherited (hollow) to retrained (filled) weights; the "
-            "purple ones are controls: hand-made archs, or the best of random ones."
-        )
     if data.hand_made:
         text += " Green markers are hand-made archs."
+    if data.retrained:
+        text += (
+            " The filled markers with corners are retrained networks on the test split, whose "
+            "images are others: compare them with each other, not with points of the search split."
+        )
+        if any(each.before for each in data.retrained):
+            text += " Arrows lead to them from the weights they inherited (hollow)."
+        if any(each.is_control for each in data.retrained):
+            text += " The purple ones are controls: hand-made archs, or the best of random ones."
     return text
 
 
@@ -145,7 +155,7 @@ def _draw_samples(results: RunResults) -> Iterator[Plot]:
         if network.samples is not None and network.samples.kept:
             caption = (
                 f"{network.label}: the patch tokens that go through each run of skipping blocks; "
-                "the dark ones bypass it."
+                "those in purple bypass it."
             )
             stem = f"tokens-{to_folder_name(network.name)}"
             yield Plot(stem, HEADING, caption, to_png(draw_kept_tokens(network.samples)))
@@ -164,20 +174,26 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
         by_name = dict(zip((each.name for each in searches), curves, strict=False))
         yield Plot("hypervolume", "The search", caption, to_png(draw_hypervolumes(by_name)))
     if search.front.entries:
-        front_usage = count_usage([entry.arch for entry in search.front.entries])
         limit = search.mac_limit
-        usage = None if search.space is None else sample_usage(search.space, limit)
-        source = "from the whole space" if limit is None else "inside the budget"
-        caption = (
-            "Where a bar is above its mark, the front makes the choice more often than "
-            f"{SAMPLES:,} archs drawn uniformly {source}."
+        usage, others = drop_unused(
+            count_usage([entry.arch for entry in search.front.entries]),
+            None if search.space is None else sample_usage(search.space, limit),
         )
-        png = to_png(draw_usage(front_usage, usage))
+        if not usage:
+            return
+        caption = "The share of the front's archs that make each choice."
+        if others is not None:
+            source = "from the whole space" if limit is None else "inside the budget"
+            caption = (
+                "Where a bar is above its mark, the front makes the choice more often than "
+                f"{SAMPLES:,} archs drawn uniformly {source}."
+            )
+        png = to_png(draw_usage(usage, others))
         yield Plot("choices", "What the front chooses", caption, png)
 
 
 def _draw_training(results: RunResults) -> Iterator[Plot]:
-    if panels := make_training_panels(results.training, results.test_score):
+    if panels := make_training_panels(results.training, results.test_score, results.losses):
         hints = [each.metric.good for each in operators() if each.metric is not None]
         caption = " ".join(["Losses and metrics of the supernet's archs.", *hints])
         yield Plot("training", "Training of the supernet", caption, to_png(draw_panels(panels)))

@@ -26,8 +26,11 @@ from space.space import SearchSpace
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError
 from space.utils.yaml_file import write_text
+from supernet.tasks.registry import DEFAULT_TASK
 
 PAGE = "report.html"
+# Items of a list of options, such as the names of classes, that the page shows.
+LONGEST_LIST = 20
 TEMPLATE = Path(__file__).with_name("page.html.jinja")
 
 
@@ -86,6 +89,7 @@ def summarise_run(results: RunResults) -> list[tuple[str, str]]:
     images = [f"{count:,} in the {name} split" for name, count in splits.items() if count]
     lines = [
         ("backbone", _describe_backbone(results)),
+        ("task", _describe_task(results)),
         ("data", _describe_data(results.config)),
         ("images", ", ".join(images)),
         ("space", "" if search is None or search.space is None else _describe_space(search.space)),
@@ -137,6 +141,26 @@ def _describe_backbone(results: RunResults) -> str:
             f"{quantity(params(full, shape))} parameters"
         )
     return ", ".join(words)
+
+
+def _describe_task(results: RunResults) -> str:
+    """Describe the task and its options, with the defaults where a network's file has them."""
+    stored = next((each.task for each in results.networks if each.task), {})
+    options = {**section(results.config, "task"), **stored}
+    name = options.pop("name", DEFAULT_TASK if results.config else "")
+    return ", ".join([str(name), *_describe_options(options)])
+
+
+def _describe_options(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield f"{name}: {' '.join(_describe_options(value))}"
+        elif isinstance(value, list | tuple):
+            words = list(map(str, value[:LONGEST_LIST]))
+            rest = len(value) - len(words)
+            yield f"{name}={', '.join(words)}" + f" and {rest} more" * bool(rest)
+        elif value is not None:
+            yield f"{name}={value}"
 
 
 def _describe_data(config: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from search.report.search_result import (
     Score,
     SearchResult,
     choose_score,
+    describe_losses,
     find_searches,
     read_search,
     task_pictures,
@@ -61,6 +62,11 @@ class RunResults:
     def test_scores(self) -> list[Score]:
         """The task's metrics for tables of the test split, the primary one first."""
         return task_scores(self.config)
+
+    @property
+    def losses(self) -> tuple[str, str]:
+        """What the largest arch of the supernet learns from, and what the others do."""
+        return describe_losses(self.config)
 
     @property
     def pictures(self) -> str:

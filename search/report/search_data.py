@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 from math import prod
 from typing import NamedTuple
 
@@ -77,6 +78,17 @@ def count_usage(archs: Sequence[Arch]) -> list[Usage]:
         used = [[each.choice(block) != each.plain for block in arch.blocks] for arch in archs]
         usages.append(Usage(each.title, np.mean(used, axis=0).tolist()))
     return usages
+
+
+def drop_unused(
+    front: Sequence[Usage], others: Sequence[Usage] | None
+) -> tuple[list[Usage], list[Usage] | None]:
+    """Drop the operators that no arch uses, as where the space lacks them."""
+    used = [
+        any(each.shares) or (others is not None and any(others[k].shares))
+        for k, each in enumerate(front)
+    ]
+    return list(compress(front, used)), None if others is None else list(compress(others, used))
 
 
 def sample_usage(space: SearchSpace, limit: float | None) -> list[Usage]:

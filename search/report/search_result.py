@@ -150,6 +150,11 @@ class Score:
         return f"{self.title} ({notes})" if notes else self.title
 
     @property
+    def heading(self) -> str:
+        """Title of a column, with the unit unless the values have it."""
+        return self.title if self.is_percent or not self.unit else f"{self.title} ({self.unit[1:]})"
+
+    @property
     def unit(self) -> str:
         """Unit to put behind a value, with a space; empty without one."""
         metric = find_metric(self.name)
@@ -186,6 +191,18 @@ def _task_of(config: Mapping[str, Any]) -> TaskEntry:
 def task_pictures(config: Mapping[str, Any]) -> str:
     """Return the caption of the predictions of a run's task."""
     return _task_of(config).pictures
+
+
+def describe_losses(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Describe what the largest arch of a run's supernet learns from, and what the others do."""
+    recipe = section(config, "supernet")
+    labels = "the labels" if recipe.get("teacher") is None else "the labels and the teacher"
+    share = recipe.get("distill_share")
+    share = _task_of(config).distill_share if share is None else share
+    if share == 0:
+        return labels, "the labels"
+    distilled = "the largest arch's output (distillation)"
+    return labels, distilled if share == 1 else f"the labels and {distilled}"
 
 
 def task_scores(config: Mapping[str, Any]) -> list[Score]:

@@ -31,7 +31,7 @@ TITLES = {
 DROPPED_FIRST = (
     *("tokens", "activation_memory", "parameters without head", "params", "parameters"),
 )
-DROPPED_NEXT = ("weights", "trial", "of full", "without head", "images/s")
+DROPPED_NEXT = ("weights", "trial", "of full without head", "of full", "without head", "images/s")
 LEADING = 2
 # Characters between columns, and the width at which text is folded into lines.
 GAP, FOLDED = 2, 24

@@ -31,8 +31,6 @@ class Task(ABC):
         dense: Whether targets are maps of the size of the image; else each is a plain value.
         uses_reference: Whether a metric compares with the full network.
         data_keys: Keys of the section `data.dataset` that tell what the values of its maps mean.
-        distill_share: Weight of distillation from the largest arch in a supernet's training, beside
-            the labels, unless the recipe gives one.
         rules: What every arch of a space must keep for it.
         classes: Class names, for tasks with classes.
     """
@@ -41,7 +39,6 @@ class Task(ABC):
     dense: ClassVar[bool] = False
     uses_reference: ClassVar[bool] = True
     data_keys: ClassVar[tuple[str, ...]] = ()
-    distill_share: ClassVar[float] = 1.0
     rules: ClassVar[Rules] = NO_RULES
     classes: Sequence[str] = ()
 
@@ -68,6 +65,11 @@ class Task(ABC):
     def directions(self) -> dict[str, Direction]:
         """Optimisation directions of the metrics, by name."""
         return directions(self.name)
+
+    @property
+    def distill_share(self) -> float:
+        """Weight of distillation in a supernet's training, see `TaskEntry`."""
+        return task_entry(self.name).distill_share
 
     @property
     @abstractmethod

@@ -63,8 +63,6 @@ class Depth(DenseTask):
     data_keys: ClassVar[tuple[str, ...]] = ("scale", "invalid")
     is_distance: ClassVar[bool] = True
     uses_reference: ClassVar[bool] = False
-    # Measured: docs/tasks.md.
-    distill_share: ClassVar[float] = 0.0
 
     head: HeadOptions = field(default_factory=HeadOptions)
     max_depth: float = 10.0

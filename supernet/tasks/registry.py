@@ -49,6 +49,8 @@ class TaskEntry(NamedTuple):
         output: Name of the output in exported files, of tasks with a head of their own.
         pictures: Caption of its predictions in reports; empty where there are none.
         meaning: What its output is, for cards of networks whose output is a map.
+        distill_share: Weight of distillation from the largest arch in a supernet's training, beside
+            the labels, unless the recipe gives one.
     """
 
     class_path: str
@@ -58,6 +60,7 @@ class TaskEntry(NamedTuple):
     output: str = "logits"
     pictures: str = ""
     meaning: str = "a map"
+    distill_share: float = 1.0
 
 
 DEFAULT_TASK = "classification"
@@ -88,6 +91,8 @@ _tasks: dict[str, TaskEntry] = {
         "Depth from red (near) to blue (far); errors relative to the truth, from black (none) to "
         "white (half of it or more); grey without a measurement.",
         "depth in metres",
+        # The largest arch's output moves under the others' pull: measured in docs/tasks.md.
+        distill_share=0.0,
     ),
     "segmentation": TaskEntry(
         "supernet.tasks.segmentation:Segmentation",

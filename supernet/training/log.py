@@ -27,6 +27,10 @@ class Cell(NamedTuple):
     value: str
 
     @property
+    def column(self) -> tuple[str, str]:
+        return self.group, self.name
+
+    @property
     def width(self) -> int:
         return max(len(self.name), len(self.value), 5) + 2
 
@@ -57,6 +61,7 @@ class TrainingLog:
         self.units = units or {}
         self.console = Console(stderr=True, quiet=quiet)
         self._columns: list[tuple[str, str]] = []
+        self._order: list[tuple[str, str]] = []
         self._tensorboard: Any = None
         if folder is not None and find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
@@ -77,9 +82,9 @@ class TrainingLog:
         if self._tensorboard is not None:
             for name, value in row.items():
                 self._tensorboard.add_scalar(name, value, row["epoch"])
-        cells = _format_row(row, self.units)
+        cells = self._arrange(_format_row(row, self.units))
         shown = _fit_cells(cells, self.console.width) if self.console.is_terminal else cells
-        columns = [(cell.group, cell.name) for cell in shown]
+        columns = [cell.column for cell in shown]
         if columns != self._columns:
             if not self._columns and self.legend:
                 self._print(f"[dim]{self.legend}[/]")
@@ -89,6 +94,20 @@ class TrainingLog:
                 self._print(f"[dim]left out, for a wider terminal or a log: {names}[/]")
             self._columns = columns
         self._print(_join_values(shown))
+
+    def _arrange(self, cells: list[Cell]) -> list[Cell]:
+        """Arrange cells in the order of earlier rows, a new column behind the last of its group.
+
+        Columns that a row lacks are empty: a loss of a few steps may be absent in an epoch.
+        """
+        for i, cell in enumerate(cells):
+            if cell.column not in self._order:
+                group = [column for column in self._order if column[0] == cell.group != ""]
+                before = group[-1:] or [cell.column for cell in cells[:i][-1:]]
+                at = self._order.index(before[0]) + 1 if before else 0
+                self._order.insert(at, cell.column)
+        by_column = {cell.column: cell for cell in cells}
+        return [by_column.get(column, Cell(*column, "")) for column in self._order]
 
     def print_lines(self, *lines: str) -> None:
         """Print messages between the rows."""

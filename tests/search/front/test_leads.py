@@ -194,6 +194,6 @@ def test_a_front_of_numbers_alone_has_no_leads(tmp_path):
 
 
 def test_leads_under_two_standard_errors_are_marked():
-    assert str(Lead("top1", 0.021, 0.01)) == "2.10% ±1.00%"
-    assert str(Lead("top1", 0.02, 0.01)) == "≈ 2.00% ±1.00%"
+    assert str(Lead("top1", 0.021, 0.01)) == "2.10 ±1.00 points"
+    assert str(Lead("top1", 0.02, 0.01)) == "≈ 2.00 ±1.00 points"
     assert not Lead("kl", 0.0, 0.0).is_significant

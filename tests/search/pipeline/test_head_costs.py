@@ -11,6 +11,7 @@ from search_toys import toy_space
 
 from search import run_search
 from search.pipeline.config import Config
+from search.pipeline.evaluate import SPEED, _costs
 from search.pipeline.inspect import show_shape, show_space
 from search.pipeline.model_card import SUPERNET, render_portfolio_card, render_subnet_card
 from search.report.network_table import make_network_table
@@ -124,11 +125,21 @@ def test_a_report_has_both(net):
     table = make_network_table([Network("n", each, net.shape) for each in archs], SCORE, SCORE)
     columns = {column.title: column.cells for column in table.columns}
     least = backbone_macs(archs[1], net.shape) / backbone_macs(archs[0], net.shape)
-    assert columns["of full"] == ["100%", f"{least:.0%}"]  # the second of that name
+    assert columns["of full without head"] == ["100%", f"{least:.0%}"]
+    assert len(columns) == len(table.columns)
     assert {"MACs", "without head", "parameters", "parameters without head"} <= columns.keys()
     space = toy_space()
     table = make_network_table([Network("n", space.largest(), space.shape)], SCORE, SCORE)
     assert not any("without head" in column.title for column in table.columns)
+
+
+def test_the_tables_of_evaluate_and_of_a_report_have_the_same_costs(net):
+    for space in (net.space, toy_space()):
+        arch, shape = space.largest(), space.shape
+        costs = _costs(ArchFile(arch, shape), {SPEED: {"value": 1.0}})
+        table = make_network_table([Network("n", arch, shape)], SCORE, SCORE)
+        titles = [each.title for each in table.columns if "of full" not in each.title]
+        assert titles[1:] == [name for name in costs if name != "images/s"]
 
 
 def test_inspect_has_both(net, capsys):

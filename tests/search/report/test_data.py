@@ -14,7 +14,13 @@ from search.report.arch_data import collect_arch_data
 from search.report.front_data import collect_front_data
 from search.report.networks import Network
 from search.report.plot_arch import draw_arch
-from search.report.search_data import compute_hypervolumes, count_usage, sample_usage
+from search.report.search_data import (
+    Usage,
+    compute_hypervolumes,
+    count_usage,
+    drop_unused,
+    sample_usage,
+)
 from search.report.search_result import Score, SearchResult, read_search
 from search.report.style import to_png
 from search.report.training_log import collect_curves, read_log
@@ -152,6 +158,15 @@ def test_usage_counts_choices_block_by_block() -> None:
     ]
     pools, skips, shares = count_usage(archs)
     assert (pools.shares, shares.shares, skips.shares) == ([0, 0.5, 0], [0, 0, 0.5], [0, 0.5, 0])
+
+
+def test_operators_that_no_arch_uses_have_no_usage() -> None:
+    never, some, all_ = (
+        Usage(name, shares) for name, shares in {"a": (0, 0), "b": (0, 0.5), "c": (1, 1)}.items()
+    )
+    assert drop_unused([never, some, all_], None) == ([some, all_], None)
+    assert drop_unused([never, never, all_], [never, some, all_]) == ([never, all_], [some, all_])
+    assert drop_unused([never], [never]) == ([], [])
 
 
 def test_usage_of_the_space_keeps_the_limit() -> None:

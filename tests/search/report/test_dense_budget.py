@@ -12,6 +12,7 @@ from search.report.front_data import collect_front_data
 from search.report.networks import Network
 from search.report.report import _describe_limits
 from search.report.run_results import read_run
+from search.report.search_data import count_usage
 from search.report.search_result import read_search
 from space import macs
 from space.baselines import baselines
@@ -48,7 +49,12 @@ def test_the_plot_of_the_front_has_the_budget_and_hand_made_archs_within_it(sear
 def test_choices_are_compared_with_archs_inside_the_budget(searched, monkeypatch):
     space, run = searched
     limits = []
-    monkeypatch.setattr(plots, "sample_usage", lambda _, limit: limits.append(limit))
+
+    def sample_usage(space, limit):
+        limits.append(limit)
+        return count_usage([space.smallest()])
+
+    monkeypatch.setattr(plots, "sample_usage", sample_usage)
     monkeypatch.setattr(plots, "draw_usage", lambda *_: Figure())
     results = read_run(run, "main")
     drawn = {each.stem: each for each in plots._draw_search(results.search, results)}

@@ -44,7 +44,7 @@ def test_the_table_tells_the_noise(copy: Path) -> None:
     given = [replace(each, test_images=400) for each in networks]
     given[0] = replace(given[0], standard_errors={"top1": 0.015})
     notes = make_network_table(given, Score("top1"), Score("top1")).notes
-    assert "400 images (one standard error of a top-1 is 1.5 points)" in notes[0]
+    assert "400 images (one standard error of the top-1 is 1.5 points)" in notes[0]
 
 
 def test_the_page_says_what_its_figures_are_worth(copy: Path) -> None:

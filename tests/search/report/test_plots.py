@@ -17,12 +17,19 @@ from report_runs import SPACES, searched
 from search.report.front_data import collect_front_data
 from search.report.networks import Network
 from search.report.plot_arch import draw_arch
-from search.report.plot_curves import draw_panels, make_retraining_panels, make_training_panels
+from search.report.plot_curves import (
+    ARCHS,
+    LOSS,
+    Panel,
+    draw_panels,
+    make_retraining_panels,
+    make_training_panels,
+)
 from search.report.plot_front import draw_front
 from search.report.plot_search import draw_hypervolumes
 from search.report.search_data import compute_hypervolumes
-from search.report.search_result import Score, SearchResult, read_search
-from search.report.style import RC
+from search.report.search_result import Score, SearchResult, describe_losses, read_search
+from search.report.style import RC, to_png
 
 
 @pytest.fixture(scope="module")
@@ -154,12 +161,48 @@ def test_the_picture_tells_search_and_test_figures_apart(search: SearchResult) -
     assert "early pools, latency_ms@a_card_of_a_long_name=70%" in says
 
 
+@pytest.mark.parametrize(
+    ("config", "titles"),
+    [
+        ({}, ["the labels", "the largest arch's output (distillation)"]),
+        ({"task": {"name": "depth"}}, ["the labels"]),
+        (
+            {"supernet": {"distill_share": 0.5, "teacher": "a.yaml"}},
+            [
+                "the labels and the teacher",
+                "the labels and the largest arch's output (distillation)",
+            ],
+        ),
+    ],
+)
+def test_losses_of_different_kinds_have_panels_of_their_own(config, titles) -> None:
+    row = {f"loss/{name}": 1.0 for name in ("largest", "selectors", "smallest", "random")}
+    rows = [{"epoch": 0, **row}]
+    panels = make_training_panels(rows, Score("top1"), describe_losses(config))
+    titles = [f"Loss on {each}" for each in titles]
+    assert [panel.title for panel in panels] == [*titles, "Auxiliary losses"]
+    assert list(panels[-1].curves) == ["selectors"]
+    assert [name for panel in panels[:-1] for name in panel.curves] == list(ARCHS)
+
+
+def test_the_ticks_of_a_logarithmic_axis_are_readable() -> None:
+    for least in (0.03, 1e-5):
+        curves = {"random": {1: 1.0, 2: least}}
+        figure = draw_panels([Panel("Loss", LOSS, curves)])
+        to_png(figure)
+        (axes,) = figure.axes
+        low, high = axes.get_ylim()
+        ticks = [x for x in axes.get_yticks() if low <= x <= high]
+        assert 4 <= len(ticks) <= 9
+        assert not len(axes.yaxis.get_minorticklocs())
+
+
 def test_losses_say_that_lower_is_better() -> None:
     assert Score("cross_entropy", "min").axis == "cross entropy (lower is better)"
     assert Score("rmse", "min").axis == "RMSE (m, lower is better)"
     assert Score("top1").axis == "top-1 (%)"
     rows = [{"epoch": 0, "loss/largest": 1.0, "cross_entropy/largest": 2.0}]
-    panels = make_training_panels(rows, Score("cross_entropy", "min"))
+    panels = make_training_panels(rows, Score("cross_entropy", "min"), ("labels", "labels"))
     assert [panel.unit.endswith("(lower is better)") for panel in panels] == [True, True]
 
 

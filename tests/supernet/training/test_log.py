@@ -69,3 +69,24 @@ def test_a_narrow_terminal_shows_fewer_columns_and_a_log_all():
     said = " ".join(" ".join(narrow).split())
     left_out = "selectors, random, selector, previous map, class row, chance"
     assert f"left out, for a wider terminal or a log: {left_out} 1 " in said
+
+
+def test_columns_keep_their_order_and_the_header_is_printed_once():
+    journal = TrainingLog(None, "toy", units={"top1": "%"})
+    journal.console = Console(file=io.StringIO(), width=200, color_system=None)
+    first = {"largest": 1.0, "selectors": 2.0, "smallest": 3.0}
+    swapped = {"largest": 4.0, "smallest": 6.0, "selectors": 5.0}
+    for epoch, losses in enumerate((first, swapped, {"largest": 7.0}, {"random": 8.0, **first})):
+        rest = {"grad_norm": 4.0, "top1/largest": 0.5, "images_per_second": 10.0}
+        journal.add({"epoch": epoch, **{f"loss/{name}": x for name, x in losses.items()}, **rest})
+    lines = [line.split() for line in journal.console.file.getvalue().splitlines()]
+    headers = [line for line in lines if line[0] == "epoch"]
+    columns = ["epoch", "largest", "selectors", "smallest", "norm", "largest", "images/s"]
+    assert headers == [columns, [*columns[:4], "random", *columns[4:]]]
+    rows = [line for line in lines if line[0].isdecimal()]
+    assert [row[1:-3] for row in rows] == [
+        ["1.000", "2.000", "3.000"],
+        ["4.000", "5.000", "6.000"],
+        ["7.000"],
+        ["1.000", "2.000", "3.000", "8.000"],
+    ]
