@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
     wait, taken, peaks, shares = get_synchronize(device), {}, [], []
     for repeat in range(args.repeats):
-        archs = [space.largest(), *draw_archs(space, 0, repeat, recipe.random_archs)]
+        archs = [space.largest(), *draw_archs(space, 0, repeat, recipe)]
         runs = {
             PLAIN: partial(run_alone, plain),
             FULL: partial(sandwich, batch, []),
