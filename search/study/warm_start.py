@@ -35,8 +35,8 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
         if each.name in problem.latencies
     ]
     top = max(min(full if limit is None else limit, full * min([1.0, *shares])), low)
-    least = mac_limit({each.name: each.least for each in budget.limits if each.least}, space.shape)
-    low = min(max(low, least or 0), top)
+    floors = [mac_limit({each.name: each.least}, space.shape) for each in budget.limits]
+    low = min(max([low, *filter(None, floors)]), top)
     hand_made = [each.arch for each in baselines(space, top) if each.arch is not None]
     archs = [largest, space.smallest(), *hand_made]
     step = (top - low) / RUNGS
