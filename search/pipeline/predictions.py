@@ -5,6 +5,7 @@ K samples, (h, w) the token grid of a run of skipping blocks.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
@@ -115,11 +116,12 @@ def save_predictions(run: RunContext, subnet: ElasticViT, folder: Path, amp: boo
 
 
 def write_samples(run: RunContext, subnet: ElasticViT, path: Path) -> None:
-    """Write pictures of a few test images, with truth, prediction, error and selected tokens.
+    """Write a few test images with truth, prediction, the task's first metric and selected tokens.
 
-    The file holds `indices`, those of the images in the data of the test split; `image`, `truth`,
-    `prediction` and `error`, lists of pictures; and for each run of skipping blocks, by
-    `first-last` block, the mask of the tokens that go through it, (K, h, w).
+    The file holds `indices`, those of the images in the data of the test split; the lists `image`
+    of pictures, `truth` and `prediction` of maps; `scores`, the metric of each image, NaN where it
+    has none; `classes`, names if maps are labels; `void`, the value of no target; and for each run
+    of skipping blocks, by `first-last` block, the mask of the tokens that go through it, (K, h, w).
 
     Args:
         run: The run.
@@ -133,19 +135,37 @@ def write_samples(run: RunContext, subnet: ElasticViT, path: Path) -> None:
     pixels, targets = _stack(images, positions)
     with torch.inference_mode():
         output, chosen = subnet.forward_with_choices(pixels.to(run.device))
-    arrays: dict[str, Any] = {"indices": images.indices[positions]}
+    arrays: dict[str, Any] = {
+        "indices": images.indices[positions],
+        "classes": np.array(task.classes, dtype=np.str_),
+        "void": np.array(task.void),
+        "scores": np.array([_score(task, output[k : k + 1], x) for k, x in enumerate(targets)]),
+    }
     for k, position in enumerate(positions):
         target = targets[k].numpy()
         prediction = task.predict(output[k : k + 1], target.shape)[0].cpu().numpy()
         image, _ = images.source.read(int(images.indices[position]))
-        pictures = {"image": np.asarray(image), **task.draw(prediction, target)}
-        arrays |= {f"{name}.{k}": _shrink(each) for name, each in pictures.items()}
+        arrays[f"image.{k}"] = _shrink(np.asarray(image))
+        for name, each in (("truth", target), ("prediction", prediction)):
+            # Pixels of maps have no mean.
+            step = -(-target.shape[1] // WIDEST)
+            arrays[f"{name}.{k}"] = each[::step, ::step].astype(target.dtype)
     for (first, last, grid), indices in zip(_runs(subnet), chosen, strict=True):
         mask = np.zeros((len(positions), grid[0] * grid[1]), dtype=bool)
         np.put_along_axis(mask, indices.cpu().numpy(), True, axis=1)
         arrays[f"kept.{first}-{last}"] = mask.reshape(len(positions), *grid)
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)
+
+
+def _score(task: DenseTask, output: Tensor, target: Tensor) -> float:
+    """Compute the task's first metric of an image; NaN where no pixel has a target."""
+    statistics = task.statistics(output, target[None].to(output.device))
+    try:
+        metrics = task.reduce({name: each.cpu().numpy() for name, each in statistics.items()})
+    except InputError:
+        return math.nan
+    return metrics[task.metrics[0].name]
 
 
 def _test_images(run: RunContext) -> Images:

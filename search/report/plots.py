@@ -148,9 +148,12 @@ def _draw_samples(results: RunResults) -> Iterator[Plot]:
     }
     caption = (
         "Above, images with the networks' predictions, beneath each the truth and their errors. "
+        f"The {results.test_score.title} above a prediction is that of the image. "
         f"{results.pictures}"
     )
-    yield Plot("predictions", HEADING, caption, to_png(draw_predictions(samples)))
+    yield Plot(
+        "predictions", HEADING, caption, to_png(draw_predictions(samples, results.test_score))
+    )
     for network in networks:
         if network.samples is not None and network.samples.kept:
             caption = (

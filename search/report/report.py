@@ -159,6 +159,8 @@ def _describe_options(options: Mapping[str, Any]) -> Iterator[str]:
             words = list(map(str, value[:LONGEST_LIST]))
             rest = len(value) - len(words)
             yield f"{name}={', '.join(words)}" + f" and {rest} more" * bool(rest)
+        elif isinstance(value, bool):
+            yield f"{name}={str(value).lower()}"
         elif value is not None:
             yield f"{name}={value}"
 

@@ -1,62 +1,87 @@
-"""The stored pictures of a network's predictions, as `search.pipeline.predictions` writes them."""
+"""The stored samples of a network's predictions, as `search.pipeline.predictions` writes them."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Map = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Pictures of a few test images with a network's predictions.
+    """A few test images with a network's predictions.
 
     Args:
-        pictures: By kind (`image`, `truth`, `prediction`, `error`) those of all samples, (H, W, 3).
+        images: The images, (H, W, 3) each.
+        truths, predictions: Maps, (H', W') each: labels if there are classes, else numbers.
+        scores: The task's first metric of each image; NaN where it has none.
+        classes: Names of the labels; none for numbers.
+        void: Value of pixels without a truth.
         indices: Indices of the images in the data of the test split.
         kept: By run of skipping blocks, as `first-last`, the mask of the patch tokens that go
             through it, (K, h, w).
     """
 
-    pictures: Mapping[str, list[Picture]]
+    images: Sequence[Picture]
+    truths: Sequence[Map]
+    predictions: Sequence[Map]
+    scores: tuple[float, ...]
+    classes: tuple[str, ...]
+    void: float
     indices: tuple[int, ...]
     kept: Mapping[str, Mask] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.pictures["image"])
+        return len(self.images)
 
 
 def read_samples(path: Path) -> Samples | None:
-    """Read stored pictures; None where there are none, or not of this version."""
+    """Read stored samples; None where there are none, or not of this version."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = sorted(arrays.files, key=lambda name: (len(name), name))
-            pictures: dict[str, list[Picture]] = {}
-            kept: dict[str, Mask] = {}
-            indices = tuple(arrays["indices"].tolist())
-            names.remove("indices")
-            for name in names:
-                kind, _, rest = name.partition(".")
-                if kind == "kept":
-                    kept[rest] = arrays[name]
-                else:
-                    pictures.setdefault(kind, []).append(arrays[name])
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        lists: dict[str, list[Map]] = {"image": [], "truth": [], "prediction": []}
+        kept: dict[str, Mask] = {}
+        for name in sorted(arrays, key=lambda name: (len(name), name)):
+            kind, _, rest = name.partition(".")
+            if kind == "kept":
+                kept[rest] = arrays[name]
+            elif rest:
+                lists[kind].append(arrays[name])
+        samples = Samples(
+            lists["image"],
+            lists["truth"],
+            lists["prediction"],
+            tuple(arrays["scores"].tolist()),
+            tuple(map(str, arrays["classes"].tolist())),
+            float(arrays["void"]),
+            tuple(arrays["indices"].tolist()),
+            kept,
+        )
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
-    counts = {len(indices), *map(len, pictures.values()), *map(len, kept.values())}
-    arrays_of_pictures = [each for group in pictures.values() for each in group]
-    valid = (
-        pictures.keys() == {"image", "truth", "prediction", "error"}
-        and len(counts) == 1
-        and all(each.ndim == 3 and each.dtype == np.uint8 for each in arrays_of_pictures)
-        and all(each.ndim == 3 and each.dtype == np.bool_ for each in kept.values())
+    return samples if _is_valid(samples) else None
+
+
+def _is_valid(samples: Samples) -> bool:
+    parts = (samples.truths, samples.predictions, samples.scores, samples.indices)
+    pairs = zip(samples.truths, samples.predictions, strict=False)
+    kind = np.unsignedinteger if samples.classes else np.floating
+    return (
+        {len(samples)} == {*map(len, parts), *map(len, samples.kept.values())} != {0}
+        and all(each.ndim == 3 and each.dtype == np.uint8 for each in samples.images)
+        and all(a.ndim == 2 and a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
+        and all(np.issubdtype(each.dtype, kind) for each in samples.truths)
+        and all(isinstance(each, float) for each in samples.scores)
+        and all(each.ndim == 3 and each.dtype == np.bool_ for each in samples.kept.values())
     )
-    return Samples(pictures, indices, kept) if valid else None

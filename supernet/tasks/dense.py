@@ -19,7 +19,6 @@ from space.utils.errors import InputError
 from supernet.backbones.dense_head import set_head
 from supernet.config import AugmentConfig
 from supernet.tasks.base import Array, Task
-from supernet.tasks.drawing import Picture
 from supernet.tasks.heads import HeadOptions, TaskHead
 from supernet.tasks.map_contents import describe_distances, describe_labels
 from supernet.tasks.registry import task_entry
@@ -94,10 +93,6 @@ class DenseTask(Task):
     @abstractmethod
     def to_image(self, prediction: Array) -> Image.Image:
         """Convert a predicted map (H, W) to an image file as the data set `pairs` reads it."""
-
-    @abstractmethod
-    def draw(self, prediction: Array, target: Array) -> dict[str, Picture]:
-        """Draw `truth`, `prediction` and `error` of a map (H, W), (H, W, 3) each."""
 
     def describe_maps(self, maps: Sequence[Array]) -> str:
         if self.classes:

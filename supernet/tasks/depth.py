@@ -29,7 +29,6 @@ from supernet.tasks.dense import (
     count_pixels,
     per_image,
 )
-from supernet.tasks.drawing import Picture, colour
 from supernet.tasks.heads import HeadOptions, resize
 
 Output = Literal["bins", "log"]
@@ -40,7 +39,6 @@ LEAST_WEIGHT = 0.1
 # Factor of the mean's square in the scale-invariant loss, and weight of the gradient term.
 MEAN_FACTOR, GRADIENT_WEIGHT, GRADIENT_SCALES, DISTILLATION_WEIGHT = 0.15, 0.5, 4, 2.0
 DELTA = 1.25
-LARGE_ERROR = 0.5  # relative; white in pictures
 
 
 @dataclass(frozen=True)
@@ -211,16 +209,6 @@ class Depth(DenseTask):
         """Convert depth in metres (H, W) to 16 bits of millimetres: `scale: 0.001`."""
         millimetres = np.clip(np.round(1000 * prediction), 0, 65_535)
         return Image.fromarray(millimetres.astype(np.uint16))
-
-    def draw(self, prediction: Array, target: Array) -> dict[str, Picture]:
-        valid = target > 0
-        span = float(target[valid].min()), float(target[valid].max())
-        error = np.abs(prediction - target) / np.where(valid, target, 1)
-        return {
-            "truth": colour(target, *span, "turbo_r", valid),
-            "prediction": colour(prediction, *span, "turbo_r", np.ones_like(valid)),
-            "error": colour(error, 0, LARGE_ERROR, "magma", valid),
-        }
 
     def _is_valid(self, targets: Tensor) -> Tensor:
         """Return which pixels have a measurement within the limits, (B, H, W) of bool."""

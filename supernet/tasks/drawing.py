@@ -1,15 +1,17 @@
-"""Maps as pictures: depth and errors by colour maps, labels by a palette. (H, W) the size."""
+"""Maps as pictures: numbers by colour maps, labels by a palette. Without torch. (H, W) the size."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supernet.tasks.base import Array
-
+Array = NDArray[Any]
 Picture = NDArray[np.uint8]
 
-GREY = 128
+# Of numbers that are invalid, and of labels: grey is a class in the palette, white is none.
+GREY, WHITE = 128, 255
 
 
 def colour(values: Array, least: float, most: float, name: str, valid: Array) -> Picture:
@@ -29,9 +31,9 @@ def colour(values: Array, least: float, most: float, name: str, valid: Array) ->
 
 
 def colour_labels(labels: Array, valid: Array) -> Picture:
-    """Draw labels (H, W) by VOC's palette, invalid ones in grey: (H, W, 3)."""
+    """Draw labels (H, W) by VOC's palette, invalid ones in white: (H, W, 3)."""
     picture = palette()[np.where(valid, labels, 0)]
-    return np.where(valid[..., None], picture, np.uint8(GREY))
+    return np.where(valid[..., None], picture, np.uint8(WHITE))
 
 
 def palette() -> Picture:

@@ -88,8 +88,8 @@ _tasks: dict[str, TaskEntry] = {
         "depth-estimation",
         "A network that estimates depth",
         "depth",
-        "Depth from red (near) to blue (far); errors relative to the truth, from black (none) to "
-        "white (half of it or more); grey without a measurement.",
+        "Depth from red (near) to blue (far), on one scale for an image; errors are relative to "
+        "the truth; grey without a measurement.",
         "depth in metres",
         # The largest arch's output moves under the others' pull: measured in docs/tasks.md.
         distill_share=0.0,
@@ -104,7 +104,7 @@ _tasks: dict[str, TaskEntry] = {
         ),
         "image-segmentation",
         "A network that segments images",
-        pictures="A colour for each class; wrong pixels in white, pixels without a class in grey.",
+        pictures="A colour for each class.",
         meaning="the logits of the classes",
     ),
 }

@@ -28,7 +28,7 @@ from supernet.tasks.dense import (
     count_pixels,
     per_image,
 )
-from supernet.tasks.drawing import Picture, colour, colour_labels, palette
+from supernet.tasks.drawing import palette
 from supernet.tasks.heads import HeadOptions, resize
 
 # The label of pixels without a class, in targets that are read; so there are at most 255 classes.
@@ -225,15 +225,6 @@ class Segmentation(DenseTask):
         image = Image.fromarray(prediction.astype(np.uint8))
         image.putpalette(palette().tobytes())
         return image
-
-    def draw(self, prediction: Array, target: Array) -> dict[str, Picture]:
-        valid = target != VOID
-        wrong = (prediction != target).astype(np.float64)
-        return {
-            "truth": colour_labels(target, valid),
-            "prediction": colour_labels(prediction, np.ones_like(valid)),
-            "error": colour(wrong, 0, 1, "magma", valid),
-        }
 
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
         """Compute the metrics of a split: mIoU is the mean over the classes that occur.

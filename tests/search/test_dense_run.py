@@ -86,9 +86,11 @@ def test_pictures_show_the_networks_own_predictions_and_tokens(depth):
             output, chosen = subnet.forward_with_choices(images[-1, 0][0][None])
         target = images[-1, 0][1].numpy()
         prediction = context.task.predict(output, target.shape)[0].numpy()
-        drawn = context.task.draw(prediction, target)
-        for kind, picture in drawn.items():
-            assert (samples.pictures[kind][0] == picture).all()
+        assert (samples.truths[0] == target).all()
+        assert samples.predictions[0] == pytest.approx(prediction, rel=1e-5)
+        assert (samples.classes, samples.void) == ((), 0.0)
+        statistics = context.test.statistics(subnet)
+        assert samples.scores[0] == pytest.approx(statistics["rmse"][0], rel=1e-5)
         assert len(samples.kept) == len(chosen) == subnet.runs
         for mask, indices in zip(samples.kept.values(), chosen, strict=True):
             assert np.flatnonzero(mask[0]).tolist() == indices[0].tolist()

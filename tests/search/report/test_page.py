@@ -13,6 +13,7 @@ from report_runs import report
 
 from search.front.front import Front
 from search.report.network_table import make_network_table
+from search.report.report import _describe_options
 from search.report.run_results import read_run
 from search.report.search_result import Score
 
@@ -80,3 +81,12 @@ def test_a_config_with_sections_that_are_none_is_left_out(copy: Path, text: str)
         (place / "config.yaml").write_text(text)
     missing = read_run(copy, "main").missing
     assert any("--search.sampler RandomSampler" in line for line in missing)
+
+
+def test_options_of_a_task_are_listed() -> None:
+    options = {"max_depth": 10.0, "crop": None, "head": {"name": "dpt", "cls": True}}
+    listed = ["max_depth=10.0", "head: name=dpt cls=true"]
+    assert list(_describe_options(options)) == listed
+    (classes,) = _describe_options({"classes": [f"c{k}" for k in range(150)]})
+    assert classes.startswith("classes=c0, c1, ")
+    assert classes.endswith(", c19 and 130 more")
