@@ -56,7 +56,8 @@ def test_pictures_and_page_are_written(copy: Path) -> None:
             width, height = image.size
             colors = image.convert("RGB").getcolors(1 << 20)
         assert 900 <= width <= 1800, name
-        assert 350 <= height <= 1300, name
+        # Training has a panel for each kind of loss and metric.
+        assert 350 <= height <= (2000 if name == "training.png" else 1300), name
         assert len(colors or ()) > 30, name
     with Image.open(folder / "front.png") as image:
         assert image.size == (1200, 720)
@@ -87,9 +88,10 @@ def test_rows_are_the_figures_of_the_arch_files(copy: Path) -> None:
             params(file.arch, file.shape),
         )
         for kind in ("inherited", "retrained"):
-            assert cells[kind][i] == f"{100 * file.metrics[kind]['top1']:.1f} %"
-            assert cells[kind][i] in page
-            assert cells[kind][i] in shown
+            (cell,) = (each[i] for title, each in cells.items() if title.endswith(kind))
+            assert cell == f"{100 * file.metrics[kind]['top1']:.1f} %"
+            assert cell in page
+            assert cell in shown
         assert cells["images/s"][i] == f"{file.metrics['images_per_second']['value']:,.0f}"
         assert (copy / cells["file"][i]).exists()
     assert [len(row) for row in final.rows] == [len(final.columns)] * 4
