@@ -100,14 +100,13 @@ class TrainingLog:
 
         Columns that a row lacks are empty: a loss of a few steps may be absent in an epoch.
         """
-        for i, cell in enumerate(cells):
-            if cell.column not in self._order:
-                group = [column for column in self._order if column[0] == cell.group != ""]
-                before = group[-1:] or [cell.column for cell in cells[:i][-1:]]
-                at = self._order.index(before[0]) + 1 if before else 0
-                self._order.insert(at, cell.column)
-        by_column = {cell.column: cell for cell in cells}
-        return [by_column.get(column, Cell(*column, "")) for column in self._order]
+        epoch, *middle, speed = cells
+        by_column = {cell.column: cell for cell in middle}
+        self._order = list(dict.fromkeys([*self._order, *by_column]))
+        groups = list(dict.fromkeys(group for group, _ in self._order))
+        self._order.sort(key=lambda column: groups.index(column[0]))
+        shown = (by_column.get(column, Cell(*column, "")) for column in self._order)
+        return [epoch, *shown, speed]
 
     def print_lines(self, *lines: str) -> None:
         """Print messages between the rows."""

@@ -90,3 +90,13 @@ def test_columns_keep_their_order_and_the_header_is_printed_once():
         ["7.000"],
         ["1.000", "2.000", "3.000", "8.000"],
     ]
+
+
+def test_groups_stand_together_whatever_the_order_of_a_row():
+    journal = TrainingLog(None, "toy", units={"top1": "%"})
+    journal.console = Console(file=io.StringIO(), width=200, color_system=None)
+    # The auxiliary losses of a step may follow its norm.
+    row = {"epoch": 0, "loss/largest": 1.0, "grad_norm": 4.0, "loss/selectors": 2.0}
+    journal.add({**row, "top1/largest": 0.5, "images_per_second": 10.0})
+    header = journal.console.file.getvalue().splitlines()[-2].split()
+    assert header == ["epoch", "largest", "selectors", "norm", "largest", "images/s"]
