@@ -39,12 +39,6 @@ class FeasibleArchs:
             InputError: No arch meets the budget; the message gives the range of the space.
         """
         for limit, bands in self._bands:
-            if limit.floor > bands.high or (
-                limit.floor > 0 and not bands.count(limit.floor, limit.ceiling).value
-            ):
-                raise InputError(
-                    f"budget {limit}: no arch has such a cost; {self._describe_ranges()}"
-                )
             if limit.ceiling < bands.low:
                 # A budget this small, without a unit, was probably meant in per cent.
                 bare = limit.name in ("macs", "params") and limit.most <= 100
@@ -52,6 +46,13 @@ class FeasibleArchs:
                 raise InputError(
                     f"budget {limit}: no arch is that cheap; {self._describe_ranges()}{hint}"
                 )
+            if limit.floor > 0:
+                try:
+                    bands.sample(rng, limit.floor, limit.ceiling)
+                except InputError:
+                    raise InputError(
+                        f"budget {limit}: no arch has such a cost; {self._describe_ranges()}"
+                    ) from None
         if len(self._bands) == len(self.budget.limits) < 2:
             return
         if self.draw(rng, ()) is None:

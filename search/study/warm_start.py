@@ -27,7 +27,7 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     rng = np.random.default_rng([seed, 0])
     largest = space.largest()
     full = float(macs(largest, space.shape))
-    low = float(macs(space.smallest(), space.shape))
+    smallest = low = float(macs(space.smallest(), space.shape))
     limit = mac_limit({each.name: each.most for each in budget.limits}, space.shape)
     shares = [
         each.most / max(each.cost(largest), 1e-9)
@@ -40,7 +40,8 @@ def initial_archs(problem: Problem, seed: int) -> list[Arch]:
     hand_made = [each.arch for each in baselines(space, top) if each.arch is not None]
     archs = [largest, space.smallest(), *hand_made]
     step = (top - low) / RUNGS
-    for i in range(1, RUNGS):
+    # The smallest arch stands for the first rung, unless it is below a range.
+    for i in range(0 if low > smallest else 1, RUNGS):
         middle = low + step * (i + 0.5)
         with suppress(InputError):  # no arch has MACs in this band
             archs.append(space.sample(rng, macs=(middle - step / 2, middle + step / 2)))

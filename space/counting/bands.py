@@ -106,7 +106,9 @@ class Bands:
         """Sample one of the archs that cost little more than `least`: of the first stratum."""
         first, step = self._strata(least)
         lows = (first + step * i for i in range(STRATA))
-        return next(filter(None, (self._try_sample(rng, low, low + step) for low in lows)))
+        archs = (self._try_sample(rng, low, low + step) for low in lows)
+        # Strata narrower than buckets can reject every draw; `sample` is exact then.
+        return next(filter(None, archs), None) or self.sample(rng, first, self.high)
 
     def _strata(self, least: float) -> tuple[float, float]:
         """Return the start and the width of the strata of costs from `least` on."""

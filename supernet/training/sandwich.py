@@ -34,7 +34,7 @@ Teacher = Callable[[Tensor], Tensor]
 
 
 def draw_archs(space: SearchSpace, seed: int, step: int, recipe: SupernetRecipe) -> list[Arch]:
-    """Draw the archs that a step distils from the largest: the smallest, and random ones.
+    """Draw the archs that a step trains besides the largest: the smallest, and random ones.
 
     A function of (seed, step). Random archs alternate between all archs and those that use one
     pooling kernel, each kernel in turn; all are drawn evenly over the MACs.

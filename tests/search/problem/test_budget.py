@@ -5,6 +5,8 @@ from search_toys import toy_space
 
 from search.problem.budget import parse_budget
 from search.problem.objectives import Objective, parse_objectives
+from search.problem.problem import Problem
+from search.study.warm_start import initial_archs
 from search.utils.units import quantity
 from space import InputError, macs, params
 
@@ -60,6 +62,16 @@ def test_a_range_has_a_lower_limit_too():
     own = Objective("watts", "min", lambda arch: 5.0)
     (limit,) = parse_budget("watts=40%..100%", SPACE, [own]).limits
     assert (limit.least, limit.most, limit.allows(full)) == (2.0, 5.0, True)
+
+
+def test_the_first_archs_of_a_search_are_spread_over_a_range():
+    objectives = parse_objectives(["top1", "macs"])
+    archs = initial_archs(Problem(SPACE, objectives, parse_budget("macs=60%..80%", SPACE)), 0)
+    shares = [macs(arch, SPACE.shape) / FULL for arch in archs]
+    # Two rungs are empty in so small a space; few were left that began at the smallest arch.
+    assert 0.6 <= min(shares) < 0.62
+    assert 0.74 < max(shares) <= 0.8
+    assert len(archs) >= 8
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Draws and listings inside budgets, against brute force."""
 
 import collections
+import itertools
 import random
 
 import numpy as np
@@ -164,3 +165,15 @@ def test_a_listing_that_takes_too_long_is_given_up(monkeypatch):
     space = toy_space()
     monkeypatch.setattr("space.counting.graph.MAX_VISITS", 10)
     assert list_archs(space.graph, [], 1 << 30) is None
+
+
+def test_a_range_without_an_arch_is_refused_with_the_spaces_range():
+    space = toy_space()
+    costs = sorted({parse_budget("macs=1", space).limits[0].cost(a) for a in all_archs(space)})
+    low, high = max(itertools.pairwise(costs), key=lambda pair: pair[1] - pair[0])
+    for least, most in ((low + 1, high - 1), (costs[-1] + 1, 2 * costs[-1])):
+        with pytest.raises(InputError, match=r"no arch has such a cost; the space reaches from"):
+            FeasibleArchs(space, parse_budget(f"macs={least}..{most}", space)).check(
+                np.random.default_rng(0)
+            )
+    FeasibleArchs(space, parse_budget(f"macs={low}..{high}", space)).check(np.random.default_rng(0))

@@ -18,7 +18,11 @@ from supernet.data.loaders import Batch
 from supernet.operators.skipping import Skipping, divergence
 from supernet.process_group import Processes
 from supernet.training.sandwich import Sandwich, draw_archs
-from supernet.training.train_supernet import SupernetRecipe, train_supernet
+from supernet.training.train_supernet import (
+    SupernetRecipe,
+    select_watched_archs,
+    train_supernet,
+)
 
 
 def gradients(model):
@@ -129,6 +133,9 @@ def test_archs_below_the_least_share_are_not_drawn(share):
     if share < 0.9:
         assert len({arch for arch, *_ in drawn}) > 1
         assert min(np.histogram(costs[:, 1:], bins=4, range=(share, 1))[0]) > 20
+    # So it is with those whose metrics the log has.
+    watched = select_watched_archs(space, SupernetRecipe(least_share=share, watch=3))
+    assert min(macs(arch, space.shape) for arch in watched.values()) >= share * 0.97 * full
     # A share below the smallest arch's changes nothing.
     assert draw_archs(space, 0, 5, random_archs(2, least_share=0.01)) == draw_archs(
         space, 0, 5, random_archs(2)
