@@ -81,9 +81,15 @@ def _check_budget(text: str, run: RunContext) -> FeasibleArchs:
             "a metric to search.objectives, such as top1, or leave the budgets empty"
         )
     name, amount = split_budget(text)
+    if ".." in amount:
+        raise InputError(f"must be one amount, such as {name}={amount.split('..')[-1]}, got {text}")
     if name not in (*FREE_COSTS, *problem.latencies):
         raise InputError(f"the search has no cost {name!r}; limit it in search.budget")
     budget = run.problem_within(f"{name}={amount}").budget
     feasible = FeasibleArchs(run.space, budget)
     feasible.check(np.random.default_rng(0))
+    if any(limit.least for limit in problem.budget.limits):
+        # Its lower limits may leave the front no arch within this budget.
+        both = FeasibleArchs(run.space, problem.budget.within(budget))
+        both.check(np.random.default_rng(0))
     return feasible

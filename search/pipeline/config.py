@@ -32,7 +32,7 @@ class SearchConfig(SearchOptions):
         name: Name of the search; another budget, sampler or objective needs another name.
         objectives: Metrics of the task (`top1`, `top5`, `cross_entropy`, `kl` of classification;
             `rmse`, `abs_rel`, `delta1`, `silog` of depth; `miou`, `pixel_accuracy`,
-            `cross_entropy`, `kl` of segmentation) and costs (`macs`, `backbone_macs` without the
+            `cross_entropy` of segmentation) and costs (`macs`, `backbone_macs` without the
             head, `params`, `tokens`, `activation_memory`, and with a latency table `latency_ms`)
             to optimise together; by default the first metric and `macs`.
         budget: Limits such as `macs=0.8G`, `flops=1.6G`, `params=12M`, `macs=60%` of the full

@@ -18,6 +18,7 @@ from search.pipeline.choose import check_names, to_folder_name
 from search.pipeline.context import RunContext
 from search.pipeline.export import write_arch
 from search.pipeline.latencies import time_archs
+from search.pipeline.model_card import SUPERNET
 from search.pipeline.named_archs import read_archs
 from search.pipeline.network_folder import ARCH, WEIGHTS
 from search.pipeline.pack import load_subnet
@@ -56,34 +57,38 @@ def evaluate(run: RunContext, archs: list[str], save: str | None = None) -> list
     """
     if not archs:
         raise InputError("tokennas evaluate needs arch files: --archs a.yaml b.yaml")
-    if save is not None:
-        check_predictions(run)
+    task = None if save is None else check_predictions(run)
     named_archs = read_archs(archs)
     if save is not None:
         names = [each.name for each in named_archs]
         check_names(names)
         check_save(run, Path(save), names)
     run.load_trained()
-    amp = run.decide_autocast(run.config.supernet.amp)
     loaded = [load_subnet(run, each.path, each.file) for each in named_archs]
+    # Each network in the precision of its own training.
+    inherited = run.decide_autocast(run.config.supernet.amp)
+    retrained = run.decide_autocast(run.config.retrain.amp)
+    amps = [inherited if source == SUPERNET else retrained for _, source in loaded]
     run.check_images()
-    test = HeldOut(run.data.test, run.task, run.device, amp)
-    speeds = images_per_second([subnet for subnet, _ in loaded], amp)
+    test = HeldOut(run.data.test, run.task, run.device)
+    speeds = images_per_second([subnet for subnet, _ in loaded], amps[0])
     rows = [
         {
             "network": each.name,
             "weights": source,
-            **test.measure(subnet),
+            **test.with_amp(amp).measure(subnet),
             **_costs(each.file, {**each.file.metrics, SPEED: speed}),
         }
-        for each, (subnet, source), speed in zip(named_archs, loaded, speeds, strict=True)
+        for each, (subnet, source), amp, speed in zip(
+            named_archs, loaded, amps, speeds, strict=True
+        )
     ]
     show_rows(rows, run.console, title=f"on the test split, {len(test):,} images")
-    for each, (subnet, _) in zip(named_archs, loaded, strict=True):
-        if save is not None:
+    for each, (subnet, _), amp in zip(named_archs, loaded, amps, strict=True):
+        if save is not None and task is not None:
             folder = Path(save) / to_folder_name(each.name)
             count = save_predictions(run, subnet, folder, amp)
-            print_line(run.console, f"{folder}: {count:,} predicted maps")
+            print_line(run.console, f"{folder}: {count:,} predicted maps, {task.image_values}")
     return rows
 
 

@@ -60,9 +60,10 @@ def inspect_config(run: RunContext) -> None:
         f"[bold]data[/] {escape(config.data.dataset.name)}: {run.task.contents}, {sizes} images"
     )
     show_maps(run)
-    limited = {limit.name for limit in run.problem.budget.limits}
-    # Shown before a budget is refused, so that it shows which ones can be met.
-    show_space(run.supernet.space, console, without_head="backbone_macs" in limited)
+    without_head = "backbone_macs" in str(config.search.budget)
+    # Shown before a budget is refused, so that it shows which ones can be met, and what
+    # `tokennas profile` will measure for one in milliseconds.
+    show_space(run.supernet.space, console, without_head=without_head)
     show_budgets(check_problem(run), console)
     seconds = estimate_training(run)
     console.print(

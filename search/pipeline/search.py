@@ -30,6 +30,7 @@ from search.study.session import OnProgress, Progress
 from search.utils.console import OPTIMISTIC, cell, print_line, show_rows
 from search.utils.units import duration
 from space.arch import Arch
+from space.cost import backbone_macs
 from space.utils.errors import InputError, cut
 from supernet.progress import progress_bar
 
@@ -126,6 +127,9 @@ def find_best_random(run: RunContext, count: int, budget: str) -> Arch:
     """
     limit, name = "=".join(split_budget(budget)), str(Purpose("random", budget))
     problem = run.problem_within(limit)
+    # Also inside the search's own budget, whose archs it is compared with.
+    limits = run.problem.budget.within(problem.budget).limits
+    problem = replace(problem, budget=replace(problem.budget, limits=limits))
     feasible = FeasibleArchs(run.space, problem.budget)
     archs = draw_distinct(feasible, count, run.config.search_seed)
     with show_progress(run.console, name) as show:
@@ -176,12 +180,15 @@ def show_front(front: Front, console: Console, limits: Mapping[str, float] | Non
         limits: Budgets by name of the cost; subnets that are measured to exceed one are marked.
     """
     leads, leading = front.leads, ["trial", *(each.name for each in front.objectives)]
-    rows = []
+    rows, full = [], Arch.full(front.shape.depth)
     for entry, row, lead in zip(front.entries, front.rows(), leads, strict=True):
         cells = {name: row[name] for name in leading}
         if any(leads):
             cells["lead"] = "" if lead is None else str(lead)
         cells["of full"] = f"{row['macs'] / front.full['macs']:.0%}"
+        if front.shape.has_dense_head:
+            share = backbone_macs(entry.arch, front.shape) / backbone_macs(full, front.shape)
+            cells["without head"] = f"{share:.0%}"
         excesses = [
             f"{name} is over by {entry.measured[name] / most - 1:.1%}"
             for name, most in (limits or {}).items()

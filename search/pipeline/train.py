@@ -65,9 +65,12 @@ def _load_teacher(run: RunContext) -> nn.Module | None:
     config = run.config.supernet.teacher
     if config is None:
         return None
-    loaded = load_backbone(config, run.task, seed=0)
-    teacher: Any = loaded.backbone
     place = f"supernet.teacher: {config.model}"
+    try:
+        loaded = load_backbone(config, run.task, seed=0)
+    except InputError as error:
+        raise InputError(f"supernet.teacher: {error}") from None
+    teacher: Any = loaded.backbone
     if loaded.head_reset or not (config.checkpoint or config.pretrained):
         raise InputError(f"{place} must come with weights for {run.task.needs}")
     supernet: Any = run.supernet

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.problem.costs import FREE_COSTS, LATENCY, FreeCost
@@ -104,6 +104,15 @@ class Budget:
         """Return whether an arch is inside every budget on a free cost."""
         return all(limit.allows(arch) for limit in self.limits)
 
+    def within(self, other: Budget) -> Budget:
+        """Return the budget that both limit; a cost of both is limited once, the tighter way."""
+        limits = {limit.name: limit for limit in self.limits}
+        for limit in other.limits:
+            mine = limits.get(limit.name, limit)
+            least, most = max(mine.least, limit.least), min(mine.most, limit.most)
+            limits[limit.name] = replace(limit, least=least, most=most)
+        return Budget(tuple(limits.values()), tuple({*self.constraints, *other.constraints}))
+
     def __str__(self) -> str:
         return ", ".join(map(str, (*self.limits, *self.constraints))) or "none"
 
@@ -171,6 +180,12 @@ def parse_range(name: str, amount: object, full: float, scale: float = 1.0) -> t
     first, dots, last = amount.partition("..") if isinstance(amount, str) else ("", "", "")
     if not dots:
         return 0.0, parse_amount(name, amount, full, scale)
+    if NUMBER.fullmatch(first.strip() + "%") and not NUMBER.fullmatch(last.strip() + "%"):
+        unit = last.strip()[-1]
+        raise InputError(
+            f"budget {name}: the range {shown(amount)} has a unit at its end alone; write "
+            f"{first.strip()}{unit}..{last.strip()}"
+        )
     least, most = (parse_amount(name, each, full, scale) for each in (first, last))
     if least > most:
         raise InputError(f"budget {name}: the range {shown(amount)} is empty; the first is larger")

@@ -68,18 +68,25 @@ FREE_COSTS = {
 }
 
 
+def mac_costs(shape: BackboneShape) -> tuple[str, ...]:
+    """Return the names of the costs that are the MACs, up to a constant.
+
+    Those without the head are, where the head has the same MACs for every arch.
+    """
+    return ("macs",) if shape.head_per_token else ("macs", "backbone_macs")
+
+
 def mac_limit(limits: Mapping[str, float], shape: BackboneShape) -> float | None:
     """Return the limit that budgets set to the MACs; None where they set none.
 
-    A limit of the MACs without the head is one of the MACs too, where the head has the same MACs
-    for every arch.
+    A limit of the MACs without the head is one of the MACs too, see `mac_costs`.
 
     Args:
         limits: Limits of costs, by name.
         shape: Shape of the backbone.
     """
     found = [limits["macs"]] if "macs" in limits else []
-    if "backbone_macs" in limits and not shape.head_per_token:
+    if "backbone_macs" in limits and "backbone_macs" in mac_costs(shape):
         found.append(limits["backbone_macs"] + shape.head.macs)
     return min(found, default=None)
 

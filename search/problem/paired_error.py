@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.utils.console import is_share
-from space.utils.errors import InputError
 
 Floats = NDArray[np.float64]
 
@@ -115,11 +113,10 @@ def _jackknife(
         return {}
     without: list[Mapping[str, float]] = []
     for g in range(len(sizes)):
-        # A group may have all images with a target.
-        with suppress(InputError):
+        try:
             without.append(reduce({name: each[groups != g] for name, each in statistics.items()}))
-    if len(without) < len(sizes):
-        return {}
+        except Exception:  # as where a group has all images with a target, or with some class
+            return {}
     pseudo: dict[str, GroupMeans] = {}
     for name, value in metrics.items():
         left = np.array([each.get(name, math.nan) for each in without])

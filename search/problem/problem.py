@@ -16,7 +16,7 @@ from space.space import SearchSpace
 from space.utils.errors import near
 from supernet.tasks.registry import directions as task_directions
 
-# Recorded for every arch, with any objectives.
+# Recorded for every arch, with any objectives; with dense heads also the MACs without them.
 RECORDED_COSTS = ("macs", "params", "tokens")
 
 
@@ -61,6 +61,7 @@ class Problem:
         """Compute MACs, parameters and tokens, and the costs of objectives and budgets."""
         names = [
             *RECORDED_COSTS,
+            *(["backbone_macs"] if self.space.shape.has_dense_head else []),
             *(each.name for each in self.objectives if each.name in FREE_COSTS),
         ]
         costs = {name: float(FREE_COSTS[name].compute(arch, self.space.shape)) for name in names}

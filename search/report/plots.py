@@ -180,7 +180,7 @@ def _draw_search(search: SearchResult, results: RunResults) -> Iterator[Plot]:
         limit = search.mac_limit
         usage, others = drop_unused(
             count_usage([entry.arch for entry in search.front.entries]),
-            None if search.space is None else sample_usage(search.space, limit),
+            None if search.space is None else sample_usage(search.space, search.mac_floor, limit),
         )
         if not usage:
             return

@@ -91,8 +91,8 @@ def drop_unused(
     return list(compress(front, used)), None if others is None else list(compress(others, used))
 
 
-def sample_usage(space: SearchSpace, limit: float | None) -> list[Usage]:
-    """Count the use of each operator in archs drawn uniformly, with MACs up to `limit` if any."""
+def sample_usage(space: SearchSpace, floor: float, limit: float | None) -> list[Usage]:
+    """Count the use of each operator in archs drawn uniformly, with MACs inside the limits."""
     rng = np.random.default_rng(0)
-    band = None if limit is None else (0.0, limit)
+    band = None if limit is None else (floor, limit)
     return count_usage([space.sample(rng, macs=band) for _ in range(SAMPLES)])

@@ -59,6 +59,11 @@ class SearchResult:
         """The limit of the MACs, with the head; None without one."""
         return mac_limit(self.limits, self.front.shape)
 
+    @property
+    def mac_floor(self) -> float:
+        """The lower limit of the MACs, with the head; 0 without one."""
+        return mac_limit(self.floors, self.front.shape) or 0.0
+
     def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
         """Find the random searches with its objectives and budget; none if it is random itself."""
         if self.sampler == RANDOM or not self.records:

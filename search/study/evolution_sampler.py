@@ -20,6 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.front.hypervolume import apply_signs, weakly_dominates
+from search.problem.costs import mac_costs
 from search.problem.problem import Problem
 from space.cost import macs
 from space.genes import Genes
@@ -105,7 +106,8 @@ class EvolutionSampler(RandomSampler):
                 losses = apply_signs(trial.values, self._problem.objectives)
                 # The aim determines the MACs, so they are no loss unless they are the only one.
                 names = (objective.name for objective in self._problem.objectives)
-                others = [loss for name, loss in zip(names, losses, strict=True) if name != "macs"]
+                known = mac_costs(self._problem.space.shape)
+                others = [x for name, x in zip(names, losses, strict=True) if name not in known]
                 self._candidates[identity] = _Candidate(
                     trial.params,
                     macs(arch, self._problem.space.shape),

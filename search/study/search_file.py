@@ -10,6 +10,7 @@ from typing import Any
 from search.study.options import without_password
 from search.study.search import Search
 from search.utils.plain_values import differences, plain
+from search.utils.units import quantity
 from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.utils.errors import InputError, shown
@@ -205,8 +206,20 @@ def _merge_origins(
     )
 
 
+def _describe_floors(floors: Mapping[str, float] | None) -> str:
+    limits = [f"{name}={quantity(least)}" for name, least in (floors or {}).items()]
+    return f"the lower limit {', '.join(limits)}" if limits else "no lower limit"
+
+
 def _refuse_differences(folder: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     for place, *values in differences(then, now):
+        if place[0] == "floors":
+            floors = [_describe_floors(each.get("floors")) for each in (then, now)]
+            raise InputError(
+                f"{folder}: the results that are there are of a budget with {floors[0]}, this one "
+                f"has {floors[1]}; give the old search.budget, or search under another name "
+                "(--search.name; in Python, folder)"
+            )
         was, is_ = ("not set" if value is None else shown(value) for value in values)
         raise InputError(
             f"{folder}: {'.'.join(place)} was {was} in the results that are there, and is {is_}; "

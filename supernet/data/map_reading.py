@@ -16,7 +16,7 @@ from supernet.data.source import MapReader
 
 # Pillow's modes with one number for each pixel: bits, grey, palettes, 16 and 32 bits, floats.
 ONE_CHANNEL = ("1", "L", "P", "I", "F")
-# Greys of 2 and 4 bits, which Pillow multiplies so that white is 255.
+# Greys of 2 and 4 bits, which Pillow multiplies so that white is 255, in PNG and TIFF.
 GREY_FACTORS = {"L;2": 85, "L;4": 17}
 # numpy's kinds of plain numbers: booleans, integers, floats.
 NUMBERS = "biuf"
@@ -75,8 +75,9 @@ def _read_image(path: Path) -> NDArray[Any]:
                 f"must have one channel, got {channels}; save depth, or the number of the class, "
                 "as one number for each pixel"
             )
-        stored = image.tile[0].args if image.format == "PNG" and image.tile else None
-        factor = GREY_FACTORS.get(str(stored), 1)
+        stored = image.tile[0].args if image.tile else None
+        form = stored if isinstance(stored, str) else stored[0] if stored else ""
+        factor = GREY_FACTORS.get(str(form).rstrip("IR"), 1)
         ImageOps.exif_transpose(image, in_place=True)
         values = np.asarray(image)
     return values if factor == 1 else values // factor

@@ -199,7 +199,7 @@ def split_indices(
     share = min(config.search_share, config.search_limit / len(pool))
     held_out = [] if stored is None else list(stored)
     if stored is None and scenes is not None:
-        held_out = draw_scenes(rng, pool, scenes, share)
+        held_out = draw_scenes(rng, pool, scenes, share, config.search_limit)
     elif stored is None:
         for stratum in np.unique(strata[pool]):
             members = rng.permutation(pool[strata[pool] == stratum])

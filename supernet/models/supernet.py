@@ -13,6 +13,7 @@ from space.arch import Arch
 from space.shape import BackboneShape
 from space.space import SearchSpace
 from space.utils.errors import InputError
+from supernet.backbones.dense_head import DenseHead
 from supernet.backbones.vit import backbone_shape
 from supernet.models.elastic import DISTILLED, ElasticViT
 from supernet.models.plan import Step
@@ -29,7 +30,8 @@ class Supernet(ElasticViT):
         space: A search space of the backbone's shape.
 
     Raises:
-        InputError: The backbone is not supported, or the space has another shape.
+        InputError: The backbone is not supported, the space has another shape, or its head reads a
+            token grid that some archs lack.
     """
 
     space: SearchSpace
@@ -39,15 +41,30 @@ class Supernet(ElasticViT):
         check_shape(shape, space.shape, "the space")
         super().__init__(backbone, shape, space.graph.list_choices())
         self.space = space
+        self._check_grids()
 
     def update_head_cost(self) -> None:
         """Update `shape` and `space` after the head was replaced."""
         super().update_head_cost()
         self.space = replace(self.space, shape=self.shape)
+        self._check_grids()
 
     def steps(self, arch: Arch | None = None) -> tuple[Step, ...]:
         """Return the plan of `arch`, which must be in the space."""
         return super().steps(arch and canonical(self.space, arch))
+
+    def _check_grids(self) -> None:
+        """Refuse a dense head over a space with archs that lose the grid which it reads.
+
+        Raises:
+            InputError: Some archs do.
+        """
+        ends = self.space.graph.levels[-1]
+        if isinstance(self.head, DenseHead) and any(each.tokens.grid is None for each in ends):
+            raise InputError(
+                "the head reads a token grid, which archs with 1-D pooling lack: make the space "
+                "with Rules(keep_2d=True), the rules of dense tasks"
+            )
 
 
 class DistilledSupernet(Supernet, VisionTransformerDistilled):

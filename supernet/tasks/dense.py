@@ -90,6 +90,11 @@ class DenseTask(Task):
     def predict(self, output: Tensor, size: Sequence[int]) -> Tensor:
         """Map the output (B, C, h, w) of a network to maps of `size`, (B, H, W)."""
 
+    @property
+    @abstractmethod
+    def image_values(self) -> str:
+        """What the values of `to_image` mean, for messages."""
+
     @abstractmethod
     def to_image(self, prediction: Array) -> Image.Image:
         """Convert a predicted map (H, W) to an image file as the data set `pairs` reads it."""

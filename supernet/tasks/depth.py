@@ -39,6 +39,7 @@ LEAST_WEIGHT = 0.1
 # Factor of the mean's square in the scale-invariant loss, and weight of the gradient term.
 MEAN_FACTOR, GRADIENT_WEIGHT, GRADIENT_SCALES, DISTILLATION_WEIGHT = 0.15, 0.5, 4, 2.0
 DELTA = 1.25
+MAX_UNITS = 65_535  # in files of 16 bits
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,11 @@ class Depth(DenseTask):
     @property
     def channels(self) -> int:
         return BINS if self.output == "bins" else 1
+
+    @property
+    def stored_scale(self) -> float:
+        """Metres of one unit in saved predictions: a power of ten, such that 16 bits suffice."""
+        return float(10.0 ** max(-3, math.ceil(math.log10(self.max_depth / MAX_UNITS))))
 
     @property
     def contents(self) -> str:
@@ -177,7 +183,8 @@ class Depth(DenseTask):
         the labels however close the two are. The factor makes it as large as the labels' gradient
         at an error of a quarter.
         """
-        difference = at_least_float32(output).log() - at_least_float32(teacher.detach()).log()
+        expected = resize(at_least_float32(teacher.detach()), output.shape[-2:])
+        difference = at_least_float32(output).log() - expected.log()
         return DISTILLATION_WEIGHT * difference.square().mean()
 
     def statistics(
@@ -205,10 +212,14 @@ class Depth(DenseTask):
             "silog": 100 * variance.sqrt(),
         }
 
+    @property
+    def image_values(self) -> str:
+        return f"depth in units of {self.stored_scale:g} m (scale: {self.stored_scale:g})"
+
     def to_image(self, prediction: Array) -> Image.Image:
-        """Convert depth in metres (H, W) to 16 bits of millimetres: `scale: 0.001`."""
-        millimetres = np.clip(np.round(1000 * prediction), 0, 65_535)
-        return Image.fromarray(millimetres.astype(np.uint16))
+        """Convert depth in metres (H, W) to 16 bits of millimetres, or of `stored_scale` metres."""
+        units = np.clip(np.round(prediction / self.stored_scale), 0, MAX_UNITS)
+        return Image.fromarray(units.astype(np.uint16))
 
     def _is_valid(self, targets: Tensor) -> Tensor:
         """Return which pixels have a measurement within the limits, (B, H, W) of bool."""

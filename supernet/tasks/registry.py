@@ -100,7 +100,6 @@ _tasks: dict[str, TaskEntry] = {
             Metric("miou", "max", "mean IoU", "%", "mean_iou"),
             Metric("pixel_accuracy", "max", "pixel accuracy", "%", tabulated=True),
             Metric("cross_entropy", "min", "cross entropy"),
-            Metric("kl", "min", "KL to the full network"),
         ),
         "image-segmentation",
         "A network that segments images",

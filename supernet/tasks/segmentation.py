@@ -50,6 +50,7 @@ class Segmentation(DenseTask):
 
     name: ClassVar[str] = "segmentation"
     data_keys: ClassVar[tuple[str, ...]] = ("remap", "reduce_zero_label")
+    uses_reference: ClassVar[bool] = False
     void: ClassVar[float] = VOID
     stretch: ClassVar[float] = 4 / 3
 
@@ -87,6 +88,11 @@ class Segmentation(DenseTask):
     @property
     def channels(self) -> int:
         return len(self.classes)
+
+    @property
+    def ignored_class(self) -> int:
+        """The class of the label `ignore`, which may be beyond the classes."""
+        return self.ignore - self.reduce_zero_label
 
     def identity(self) -> dict[str, Any]:
         return asdict(self)
@@ -158,19 +164,15 @@ class Segmentation(DenseTask):
         """
         check_maps(targets)
         entropy = self._cross_entropy(output, targets)
-        count = count_pixels(targets != VOID).clamp(min=1)
+        count = count_pixels(self._is_valid(targets)).clamp(min=1)
         return (entropy.flatten(1).sum(dim=1) / count).mean()
 
     def distillation(self, output: Tensor, teacher: Tensor) -> Tensor:
-        """Compute KL(teacher || network) of each pixel of the map, averaged."""
-        return self.divergence(output, teacher.detach()).mean()
-
-    def divergence(self, logits: Tensor, reference: Tensor) -> Tensor:
-        """Compute KL(reference || network) of each image, averaged over its pixels: (B,)."""
-        log_p = at_least_float32(reference).log_softmax(dim=1)
-        log_q = at_least_float32(logits).log_softmax(dim=1)
+        """Compute KL(teacher || network) of each pixel of the network's map, averaged."""
+        log_p = resize(at_least_float32(teacher.detach()), output.shape[-2:]).log_softmax(dim=1)
+        log_q = at_least_float32(output).log_softmax(dim=1)
         divergence = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=1)
-        return divergence.flatten(1).mean(dim=1)
+        return divergence.mean()
 
     def predict(self, output: Tensor, size: Sequence[int]) -> Tensor:
         """Map logits (B, C, h, w) to classes (B, H, W) of maps of `size`."""
@@ -185,10 +187,10 @@ class Segmentation(DenseTask):
 
         Returns:
             `intersection` and `union` of each class in pixels, (B, C); the number of pixels with a
-            class, `pixel_accuracy`, `cross_entropy` and `kl`, (B,). Others do not count.
+            class, `pixel_accuracy` and `cross_entropy`, (B,). Others do not count.
         """
         check_maps(targets)
-        classes, valid = len(self.classes), targets != VOID
+        classes, valid = len(self.classes), self._is_valid(targets)
         predicted = self.predict(output, targets.shape[-2:])
         truth = targets.long()
         hit = valid & (predicted == truth)
@@ -204,26 +206,28 @@ class Segmentation(DenseTask):
         # An image whose logits are NaN has no accuracy.
         is_nan = output.isnan().flatten(1).any(dim=1)
         accuracy = per_image(hit.to(at_least_float32(output).dtype), valid)
-        statistics = {
+        return {
             PIXELS: count_pixels(valid),
             "intersection": intersection,
             "union": union,
             "pixel_accuracy": accuracy.masked_fill(is_nan, torch.nan),
             "cross_entropy": torch.cat(
                 [
-                    per_image(self._cross_entropy(*pair), pair[1] != VOID)
+                    per_image(self._cross_entropy(*pair), self._is_valid(pair[1]))
                     for pair in zip(output.split(1), targets.split(1), strict=True)
                 ]
             ),
         }
-        if reference is not None:
-            statistics["kl"] = self.divergence(output, reference)
-        return statistics
+
+    @property
+    def image_values(self) -> str:
+        return "labels of the classes"
 
     def to_image(self, prediction: Array) -> Image.Image:
-        """Convert classes (H, W) to an image of 8 bits with a palette."""
-        image = Image.fromarray(prediction.astype(np.uint8))
-        image.putpalette(palette().tobytes())
+        """Convert classes (H, W) to labels of 8 bits, before `remap`, with a palette."""
+        shift = int(self.reduce_zero_label)
+        image = Image.fromarray((prediction + shift).astype(np.uint8))
+        image.putpalette(np.roll(palette(), shift, axis=0).tobytes())
         return image
 
     def reduce(self, statistics: Mapping[str, Array]) -> dict[str, float]:
@@ -237,7 +241,8 @@ class Segmentation(DenseTask):
         means = super().reduce(statistics)
         intersection, union = (statistics[key].sum(axis=0) for key in ("intersection", "union"))
         occurs = union > 0
-        occurs[self.ignore : self.ignore + 1] = False
+        if 0 <= self.ignored_class < self.channels:
+            occurs[self.ignored_class] = False
         miou = float((intersection[occurs] / union[occurs]).mean())
         pooled = float(intersection.sum() / statistics[PIXELS].sum())
         # Neither is known where the accuracy of an image is not.
@@ -248,7 +253,13 @@ class Segmentation(DenseTask):
             **{name: x for name, x in means.items() if name not in sums},
         }
 
+    def _is_valid(self, targets: Tensor) -> Tensor:
+        """Return which pixels have a class that is learned, (B, H, W) of bool."""
+        labels = targets.long()
+        return (labels != VOID) & (labels != self.ignored_class)
+
     def _cross_entropy(self, output: Tensor, targets: Tensor) -> Tensor:
         """Compute the cross entropy of each pixel, (B, H, W), 0 without a class."""
         logits = resize(at_least_float32(output), targets.shape[-2:])
-        return F.cross_entropy(logits, targets.long(), ignore_index=VOID, reduction="none")
+        labels = targets.long().masked_fill(~self._is_valid(targets), VOID)
+        return F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none")

@@ -25,7 +25,8 @@ from supernet.models.supernet import Supernet
 from supernet.operators.registry import token_operator
 from supernet.process_group import Processes
 from supernet.tasks.base import Task
-from supernet.tasks.heads import TaskHead
+from supernet.tasks.dense import DenseTask
+from supernet.tasks.heads import HeadOptions, TaskHead
 from supernet.training.log import TrainingLog
 from supernet.training.recipe import SupernetRecipe
 from supernet.training.resume import start_training
@@ -111,10 +112,17 @@ def check_head(task: Task, model: ElasticViT, name: str, remedy: str) -> None:
         InputError: The head does not fit.
     """
     if not task.fits(model):
-        head, has = model.head, f"{model.num_classes} outputs"
+        head, has, needs = model.head, f"{model.num_classes} outputs", task.needs
         if isinstance(head, TaskHead):
-            has = f"{head.outputs} outputs and the options {shown(head.options.to_dict())}"
-        raise InputError(f"the {name}'s head has {has}, {task.needs}; {remedy}")
+            has = _describe_head(head.outputs, head.activation, head.options)
+        if isinstance(task, DenseTask):
+            options = task.head.resolve(model)
+            needs += f" with {_describe_head(task.channels, task.activation(), options)}"
+        raise InputError(f"the {name}'s head has {has}, {needs}; {remedy}")
+
+
+def _describe_head(outputs: int, activation: nn.Module, options: HeadOptions) -> str:
+    return f"{outputs} outputs, {activation} and the options {shown(options.to_dict())}"
 
 
 def make_held_out(

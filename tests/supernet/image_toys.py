@@ -33,6 +33,18 @@ def write_small_png(path, pixels, bits):
     _write_png(path, pixels.shape, bits, b"".join(b"\0" + row.tobytes() for row in rows))
 
 
+def write_small_tiff(path, pixels, bits):
+    """A TIFF of 1, 2 or 4 bits, of (h, w) greys, with the numbers as they are."""
+    each = (pixels[..., None] >> np.arange(bits)[::-1]) & 1
+    data = np.packbits(each.reshape(len(pixels), -1), axis=1).tobytes()
+    height, width = pixels.shape
+    # Width, height, bits, no compression, black is 0, place of the data, rows and bytes of it.
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 278: height, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + directory)
+
+
 def _write_png(path, shape, bits, rows):
     colour = 0 if len(shape) == 2 else 2
     chunks = (

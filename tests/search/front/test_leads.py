@@ -87,6 +87,14 @@ def test_metrics_without_a_value_for_a_group_have_no_error():
 
     assert not GroupedMetrics.of(fragile, {"v": np.arange(5.0)}).groups
 
+    def strict(statistics):  # as an area under a curve without one of the classes
+        if len(statistics["v"]) < 5:
+            raise ValueError("Only one class present")
+        return {"x": 1.0}
+
+    metrics = GroupedMetrics.of(strict, {"v": np.arange(5.0)})
+    assert (metrics, metrics.groups) == ({"x": 1.0}, {})
+
 
 @pytest.mark.parametrize("images", [2, 40, GROUPS, 1000, 10_007])
 def test_the_error_is_that_of_the_differences_of_single_images(images):

@@ -32,6 +32,7 @@ def test_the_timed_step_is_no_larger_than_one_of_training(tmp_path, monkeypatch)
     ("options", "message"),
     [
         (("--search.budget", "backbone_macs=10%"), "no arch is that cheap; the space reaches from"),
+        (("--search.budget", "latency_ms=60%"), "latency_ms needs a latency table"),
         (("--search.budget", "backbone_mac=70%"), "did you mean 'backbone_macs'?"),
         (("--search.objectives", "[miou, macs]"), "objectives: unknown 'miou'"),
         (("--retrain.budgets", "[macs=1%]"), "retrain.budgets[0]: budget macs="),
@@ -46,6 +47,7 @@ def test_objectives_and_budgets_are_refused_as_by_a_run(
     for command in ("inspect", "run"):
         shown = said(capsys, command, path, *options, code=2)
         errors.append(shown.splitlines()[-1])
+        assert "distinct archs" in shown or command == "run"
     assert message in errors[0]
     assert errors[0] == errors[1]
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from search_toys import problem_of
+from search_toys import all_archs, problem_of
 from stages_config import CONFIG
 
 from search.cli.main import main
@@ -12,6 +12,7 @@ from search.pipeline.context import RunContext
 from search.pipeline.search import find_best_random
 from search.study.storage import read_trials
 from search.study.trial_format import read_records
+from space import InputError, macs
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +63,22 @@ def test_those_that_failed_are_evaluated_again_where_that_is_asked_for(call, mon
     after = records(replace(config, search=replace(config.search, retry_failed=retry)))
     assert sum(record.error is not None for record in after) == (0 if retry else 3)
     assert len(calls) == (9 if retry else 6)
+
+
+def test_the_random_control_is_inside_the_budget_of_the_search_too(call, monkeypatch):
+    """Below a range nothing is searched, and a supernet may not have been trained there."""
+    search = replace(call.config.search, budget="macs=55%..95%")
+    run = RunContext(replace(call.config, search=search), call.file, quiet=True)
+    full, drawn = macs(run.space.largest(), run.space.shape), []
+
+    def evaluate(run, problem, *args, initial, **values):
+        drawn.extend(initial)
+        raise InputError("enough")
+
+    monkeypatch.setattr("search.pipeline.search.run_supernet_search", evaluate)
+    with pytest.raises(InputError, match="enough"):
+        find_best_random(run, 40, "90%")
+    shares = [macs(arch, run.space.shape) / full for arch in drawn]
+    inside = [macs(arch, run.space.shape) / full for arch in all_archs(run.space)]
+    assert min(inside) < 0.55
+    assert sorted(shares) == sorted(each for each in inside if 0.55 <= each <= 0.9)

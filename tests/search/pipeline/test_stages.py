@@ -108,6 +108,14 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
             "retrain.budgets[0]: no objective of the search (macs, params) is a metric",
         ),
         (["--retrain.budgets", "[much]"], "must be a number such as"),
+        (
+            ["--retrain.budgets", "[macs=45%..70%]"],
+            "retrain.budgets[0]: must be one amount, such as macs=70%, got macs=45%..70%",
+        ),
+        (
+            ["--search.budget", "macs=75%..95%", "--retrain.budgets", "[90%, 70%]"],
+            "retrain.budgets[1]: budget macs=",
+        ),
     ],
 )
 def test_a_run_refuses_what_its_later_stages_would_before_it_trains(config, capsys, options, words):

@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 from search_toys import toy_space
 
@@ -78,6 +79,8 @@ def test_the_first_archs_of_a_search_are_spread_over_a_range():
     ("text", "error"),
     [
         ("macs=70%..50%", "budget macs: the range '70%..50%' is empty; the first is larger"),
+        ("macs=45..85%", "the range '45..85%' has a unit at its end alone; write 45%..85%"),
+        ("macs=1..2M", "the range '1..2M' has a unit at its end alone; write 1M..2M"),
         ("macs=..50%", "budget macs: must be a number such as 0.8G, 12M or 60%, over 0, got ''"),
         ("macs=1G..x", "budget macs: must be a number such as 0.8G, 12M or 60%, over 0, got 'x'"),
         ("top1=0.5..0.7", "budget top1: must be a number such as 0.8G, 12M or 60%, over 0, got "),
@@ -86,6 +89,21 @@ def test_the_first_archs_of_a_search_are_spread_over_a_range():
 def test_invalid_ranges(text, error):
     with pytest.raises(InputError, match=re.escape(error)):
         parse_budget(text, SPACE)
+
+
+def test_two_budgets_together_limit_each_cost_once_the_tighter_way():
+    one = parse_budget("macs=45%..80%, top1=0.7", SPACE)
+    other = parse_budget("macs=60%, params=90%, kl=0.1", SPACE)
+    both = one.within(other)
+    assert {*both.constraints} == {*one.constraints, *other.constraints}
+    full = macs(SPACE.largest(), SPACE.shape)
+    limits = {limit.name: (limit.least, limit.most) for limit in both.limits}
+    assert limits["macs"] == pytest.approx((0.45 * full, 0.6 * full))
+    assert {limit.name for limit in both.limits} == {"macs", "params"}
+    assert {limit.name: (limit.least, limit.most) for limit in other.within(one).limits} == limits
+    rng = np.random.default_rng(0)
+    for arch in (SPACE.sample(rng) for _ in range(300)):
+        assert both.inside(arch) == (one.inside(arch) and other.inside(arch))
 
 
 def test_macs_are_echoed_as_flops_too():

@@ -172,8 +172,11 @@ def test_operators_that_no_arch_uses_have_no_usage() -> None:
 def test_usage_of_the_space_keeps_the_limit() -> None:
     space = SPACES["digits"]
     limit = 0.4 * macs(space.largest(), space.shape)
-    inside, anywhere = sample_usage(space, limit), sample_usage(space, None)
+    inside, anywhere = sample_usage(space, 0, limit), sample_usage(space, 0, None)
     assert sum(inside[0].shares) > sum(anywhere[0].shares)
+    # Archs near the limit pool later than all below it.
+    near = sample_usage(space, 0.9 * limit, limit)
+    assert near[0].shares[0] < inside[0].shares[0]
 
 
 def test_an_epoch_trained_again_counts_once(tmp_path: Path) -> None:

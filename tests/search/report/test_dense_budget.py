@@ -50,8 +50,8 @@ def test_choices_are_compared_with_archs_inside_the_budget(searched, monkeypatch
     space, run = searched
     limits = []
 
-    def sample_usage(space, limit):
-        limits.append(limit)
+    def sample_usage(space, floor, limit):
+        limits.append((floor, limit))
         return count_usage([space.smallest()])
 
     monkeypatch.setattr(plots, "sample_usage", sample_usage)
@@ -59,7 +59,7 @@ def test_choices_are_compared_with_archs_inside_the_budget(searched, monkeypatch
     results = read_run(run, "main")
     drawn = {each.stem: each for each in plots._draw_search(results.search, results)}
     full, head = macs(space.largest(), space.shape), space.shape.head.macs
-    assert limits == [pytest.approx(0.7 * (full - head) + head)]
+    assert limits == [(0, pytest.approx(0.7 * (full - head) + head))]
     assert "drawn uniformly inside the budget" in drawn["choices"].caption
 
 

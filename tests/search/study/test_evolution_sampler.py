@@ -120,7 +120,13 @@ def test_what_failed_or_runs_is_no_parent_and_is_not_proposed_again():
 
 @pytest.mark.parametrize(
     ("objectives", "losses"),
-    [(["macs"], 1), (["top1"], 1), (["macs", "top1"], 1), (["top1", "macs", "tokens"], 2)],
+    [
+        (["macs"], 1),
+        (["top1"], 1),
+        (["macs", "top1"], 1),
+        (["top1", "macs", "tokens"], 2),
+        (["top1", "backbone_macs"], 1),
+    ],
 )
 def test_macs_are_no_loss_where_anything_else_is(objectives, losses):
     study = study_of(toy_space(), 40, "EvolutionSampler", objectives=objectives)
@@ -128,6 +134,14 @@ def test_macs_are_no_loss_where_anything_else_is(objectives, losses):
     candidates = study._proposals._study.sampler._candidates.values()
     assert len(study.records) == 40
     assert {len(each.losses) for each in candidates} == {losses}
+
+
+def test_macs_without_the_head_breed_the_same_archs():
+    def proposed(objective):
+        study = study_of(WIDE, 60, "EvolutionSampler", objectives=["top1", objective])
+        return [job.identity for job in drive(study, evaluate_planted)]
+
+    assert proposed("macs") == proposed("backbone_macs")
 
 
 def test_a_mutation_changes_a_gene_to_another_of_its_values():

@@ -62,5 +62,5 @@ def test_a_search_in_a_range_evaluates_nothing_outside_and_keeps_it(tmp_path):
     assert SearchFile.load(folder).floors == {"macs": 0.5 * full}
     summary = dict(summarise_run(read_run(tmp_path, "main")))
     assert "50% to 80% of the full network" in summary["budget"]
-    with pytest.raises(InputError, match=r"floors was .* is not set; give the old value"):
+    with pytest.raises(InputError, match=r"with the lower limit macs=.* has no lower limit; give"):
         search_in(folder, space, trials=31, budget="macs=80%", sampler="EvolutionSampler")

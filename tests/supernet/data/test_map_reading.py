@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from image_toys import write_small_png
+from image_toys import write_small_png, write_small_tiff
 from PIL import Image
 
 from space import InputError
@@ -50,6 +50,15 @@ def save_small(bits):
     return write
 
 
+def save_small_tiff(bits):
+    def write(folder):
+        values = LABELS % (1 << bits)
+        write_small_tiff(folder / "map.tiff", values, bits)
+        return folder / "map.tiff", values
+
+    return write
+
+
 def save_fortran(folder):
     np.save(folder / "map.npy", np.asfortranarray(LABELS / 3))
     return folder / "map.npy", LABELS / 3
@@ -67,6 +76,8 @@ WRITERS = {
     "grey of 1 bit": save_small(1),
     "grey of 2 bits": save_small(2),
     "grey of 4 bits": save_small(4),
+    "tiff of 2 bits": save_small_tiff(2),
+    "tiff of 4 bits": save_small_tiff(4),
     "npy of integers": save("u2", ".npy", 20_000),
     "npy of signed integers": save("i8", ".npy", -1),
     "big-endian npy": save(">f4", ".npy", 0.37),

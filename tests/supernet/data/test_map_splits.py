@@ -60,6 +60,8 @@ def test_limits_keep_scenes_whole(toy):
     assert len(rest) + len(held) == 14
     assert not {*scenes[held]} & {*scenes[rest]}
     assert len(opened(toy, search_share=0.9, search_limit=8).search_indices) == 8
+    reason = "data.search_limit: 3 is below the images of every scene; the smallest one has 4 "
+    assert refused(toy, search_limit=3).startswith(reason)
 
 
 def test_a_stored_split_of_other_data_is_refused(toy):

@@ -183,7 +183,23 @@ def test_distillation_compares_logarithms():
     output, teacher = predicted(), predicted(seed=4)
     expected = 2 * np.square(np.log(output.numpy()) - np.log(teacher.numpy())).mean()
     assert task().distillation(output, teacher).item() == pytest.approx(expected, rel=1e-12)
+    # A teacher with another patch has a map of another size.
+    larger = resized(teacher, [2 * side for side in teacher.shape[2:]])[:, None]
+    same = resized(larger, teacher.shape[2:])[:, None]
+    expected = task().distillation(output, same)
+    torch.testing.assert_close(task().distillation(output, larger), expected)
     assert task().distillation(output.half(), teacher.half()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("most", "scale"), [(0.5, 1e-3), (10, 1e-3), (80, 1e-2), (700, 0.1)])
+def test_saved_depth_is_read_as_what_was_predicted(most, scale):
+    chosen = dense_task({"name": "depth", "max_depth": most}, scale=scale)
+    prediction = np.random.default_rng(0).uniform(most / 10, most, (8, 9)).astype(np.float32)
+    prediction[0, 0] = most
+    stored = np.asarray(chosen.to_image(prediction))
+    assert stored.dtype == np.uint16
+    metres = stored.astype(np.float64) * scale
+    np.testing.assert_allclose(metres, prediction, atol=0.51 * scale)
 
 
 def test_bins_are_averaged_by_their_weights():
