@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -58,6 +58,15 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: cannot be read: {one_line(error)}") from None
     except SafetensorError as error:
         raise InputError(f"{path}: not a complete safetensors file: {one_line(error)}") from None
+
+
+def read_metadata(path: str | Path) -> Mapping[str, str]:
+    """Read the metadata of a safetensors file; none of a file of another format."""
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
 
 
 def first_not_finite(model: nn.Module) -> str | None:

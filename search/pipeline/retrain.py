@@ -220,7 +220,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
     )
 
     def save_results() -> None:
-        save_weights(subnet, folder / WEIGHTS)
+        save_weights(subnet, folder / WEIGHTS, run.task.metadata)
         # Written last: this arch file marks the folder as complete.
         statistics = run.test.with_amp(start.autocast.on).statistics(subnet)
         retrained = GroupedMetrics.of(run.task.reduce, statistics)

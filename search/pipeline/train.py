@@ -58,7 +58,7 @@ def train(run: RunContext) -> None:
             folder=path,
             seed=config.seed,
         )
-        run_on_main(lambda: save_weights(supernet, weights))
+        run_on_main(lambda: save_weights(supernet, weights, run.task.metadata))
 
 
 def _load_teacher(run: RunContext) -> nn.Module | None:

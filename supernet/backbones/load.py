@@ -16,6 +16,7 @@ from torch import Tensor
 from space.utils.errors import InputError, one_line, shown
 from supernet.backbones.vit import create_backbone
 from supernet.config import BackboneConfig
+from supernet.weights import read_metadata
 
 
 class Head(Protocol):
@@ -25,6 +26,8 @@ class Head(Protocol):
     def outputs(self) -> int: ...
     @property
     def needs(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
     def fits(self, backbone: VisionTransformer) -> bool: ...
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None: ...
 
@@ -70,7 +73,8 @@ def load_checkpoint_file(
     """Load a timm checkpoint, or one of the same backbone with the head of a task.
 
     timm's head is resized to the checkpoint's number of classes. With a task, weights of another
-    head are left out, and the backbone has none, where the checkpoint has none that fits.
+    head are left out, and the backbone has none, where the checkpoint has none that fits: by names
+    and sizes, and by what weights of a run say of their task.
 
     Raises:
         InputError: The file cannot be read, its weights do not fit the backbone, or the backbone
@@ -80,8 +84,14 @@ def load_checkpoint_file(
     try:
         # timm's filter renames weights, and resizes position and patch embeddings.
         state = checkpoint_filter_fn(dict(state), backbone)
-        head = state.get("head.weight")
-        if task is not None and not _fit_task_head(backbone, state, task, seed) and head is None:
+        head, learned = state.get("head.weight"), read_metadata(path)
+        # The same layers may have learned another task: other limits of depth, or other blocks.
+        fits = (
+            task is not None
+            and all(learned.get(key, x) == x for key, x in task.metadata.items())
+            and _fit_task_head(backbone, state, task, seed)
+        )
+        if task is not None and not fits and head is None:
             backbone.reset_classifier(0)
             state = {name: tensor for name, tensor in state.items() if not is_head(name)}
         elif head is not None and len(head) != backbone.num_classes:

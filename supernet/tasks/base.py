@@ -5,6 +5,7 @@ B images; each task defines the shapes of its outputs and targets.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -93,6 +94,12 @@ class Task(ABC):
     def section(self) -> dict[str, Any]:
         """Return the section `task` of arch files, which determines the head; empty for timm's."""
         return {}
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata of weights: the section that determines their head, where there is one."""
+        section = self.section()
+        return {"task": json.dumps(section, sort_keys=True)} if section else {}
 
     def decode(self, target: Array) -> Array:
         """Convert a map of the data set, as its file stores it, to one of the task.

@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from space import InputError
 from supernet.backbones.load import BackboneConfig, load_backbone, load_checkpoint_file
 from supernet.tasks.classification import Classification
+from supernet.weights import save_weights
 
 ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
 MODEL = "vit_tiny_patch16_224"
@@ -210,6 +211,24 @@ def test_from_one_dense_task_to_another_the_backbone_stays(tmp_path, other):
     loaded = load_dense(tmp_path / "a.pth", "segmentation")
     assert loaded.head_reset
     assert same(loaded.backbone, saved, head=False)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"name": "depth", "max_depth": 80.0}, {"name": "depth", "head": {"blocks": [0, 1, 3]}}],
+    ids=str,
+)
+def test_a_head_of_the_same_layers_that_learned_another_task_is_not_taken(tmp_path, other):
+    path, section = tmp_path / "a.safetensors", {"name": "depth", "head": {"blocks": [1, 2, 3]}}
+    saved = dense_checkpoint(tmp_path / "a.pth", section)
+    for learned, head_reset in ((section, False), (other, True)):
+        save_weights(saved, path, dense_task(learned).metadata)
+        loaded = load_dense(path, section)
+        assert loaded.head_reset is head_reset
+        assert same(loaded.backbone, saved, head=not head_reset)
+    # Weights that do not say it are taken by their sizes.
+    save_weights(saved, path)
+    assert not load_dense(path, section).head_reset
 
 
 def test_from_maps_to_labels_the_backbone_stays(tmp_path):

@@ -30,8 +30,6 @@ from supernet.operators.selection import (
 from supernet.operators.skipping import divergence
 
 HEADS, N, PREFIX, K = 3, 9, 2, 4
-CPU, BY_CHANCE = torch.device("cpu"), skip(0.5, "random")
-ORDER_OF_BLOCK_1 = (10, 11, 8, 6, 9, 3, 7, 5, 4, 2, 0, 1)
 
 
 def noise(*size, seed=0, dtype=torch.float64):
