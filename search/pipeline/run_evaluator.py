@@ -17,6 +17,7 @@ from search.evaluators.supernet import SupernetEvaluator
 from search.pipeline.config import Config
 from search.pipeline.context import RunContext, find_device
 from search.study.search_file import read_origin
+from search.study.storage import has_results
 from space.space import SearchSpace
 from space.utils.errors import InputError
 from supernet.backbones.load import load_backbone
@@ -105,11 +106,14 @@ def search_precision(run: RunContext, results: Iterable[Path] = ()) -> Precision
     Raises:
         InputError: The user's choice differs from the precision of those evaluations.
     """
+    results = list(results)
     amp, stored = run.config.supernet.amp, read_origin(results)
     # Workers may have GPUs where this process has none.
     kinds = DEVICES if run.config.search_workers() else {run.device.type}
     precision = decide_precision(amp, kinds, run.space.shape.width, stored)
     if stored is not None and stored.get(AUTOCAST) != precision.origin.get(AUTOCAST):
+        if not any(map(has_results, results)):
+            return decide_precision(amp, kinds, run.space.shape.width, None)
         raise InputError(
             f"supernet.amp: must be auto, got {str(amp).lower()}: the evaluations that are there "
             f"are in {'float32' if amp else 'bfloat16'}; or search under another name "

@@ -21,7 +21,12 @@ from search.study.journal import open_for_reading, open_for_writing, repair
 from search.study.options import without_password
 from search.study.samplers import silence_optuna
 from search.study.search import Search
-from search.study.search_file import SearchFile, read_description, update_description
+from search.study.search_file import (
+    SEARCH_FILE,
+    SearchFile,
+    read_description,
+    update_description,
+)
 from search.study.trial_format import is_estimate
 from search.utils.file_lock import FolderLock
 from space.utils.atomic import file_errors, make_folder
@@ -29,6 +34,7 @@ from space.utils.errors import InputError, one_line
 from space.utils.signals import defer_signals
 
 JOURNAL = "journal.log"
+IN_JOURNAL = "journal"  # the storage of a search that is in no database
 STORED_STATES = (TrialState.COMPLETE, TrialState.FAIL)  # a search prunes no trials
 
 
@@ -49,7 +55,7 @@ class Store:
 
     def __init__(self, folder: Path, search: Search) -> None:
         journal, url = folder / JOURNAL, search.options.storage
-        storage = "journal" if url is None else without_password(url)
+        storage = IN_JOURNAL if url is None else without_password(url)
         self._place = str(journal) if url is None else f"storage {storage}"
         self._in_database = url is not None
         self.notes: list[str] = []
@@ -123,6 +129,18 @@ class Store:
     def close(self) -> None:
         """Release the folder; calling it again does nothing."""
         self._opened.close()
+
+
+def has_results(folder: Path) -> bool:
+    """Return whether a folder has a search with finished trials; assumed of one in a database.
+
+    Raises:
+        InputError: The description of the search or its journal cannot be read.
+    """
+    if not (folder / SEARCH_FILE).exists():
+        return False
+    in_database = SearchFile.load(folder).storage != IN_JOURNAL
+    return in_database or ((folder / JOURNAL).exists() and bool(read_trials(folder)))
 
 
 def read_trials(folder: Path) -> list[FrozenTrial]:

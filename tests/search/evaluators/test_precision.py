@@ -11,10 +11,11 @@ from search import SearchOptions, run_search
 from search.cli.main import main
 from search.cli.parse import parse_call
 from search.evaluators.precision import decide_precision
-from search.evaluators.supernet import loader_evaluator
+from search.evaluators.supernet import SupernetEvaluator, loader_evaluator
 from search.pipeline.context import RunContext
 from search.pipeline.run_evaluator import RunEvaluator, search_precision
 from search.study.search_file import SearchFile, read_origin
+from search.study.storage import has_results
 from space import InputError, SearchSpace
 from supernet import Supernet, backbone_shape
 
@@ -210,6 +211,25 @@ def test_the_search_of_a_run_keeps_its_precision_and_refuses_another(machine, tr
     )
     with pytest.raises(InputError, match="must be auto, got false"):
         search_precision(context(trained, *options), [folder.with_name("other"), folder])
+
+
+def test_a_search_without_evaluations_may_change_its_precision(machine, trained, monkeypatch):
+    """Ten failures in a row end a search before anything is stored."""
+    machine(True)
+    folder = trained.parent / "run" / "search" / "main"
+    with monkeypatch.context() as patch:
+        patch.setattr(SupernetEvaluator, "__call__", fail)
+        assert main(["search", str(trained), "--search.trials", "20"]) == 2
+    assert SearchFile.load(folder).origin["autocast"] == ["cpu", "cuda"]
+    assert not has_results(folder)
+    options = [str(trained), "--search.trials", "7", "--supernet.amp", "false"]
+    assert main(["search", *options]) == 0
+    assert SearchFile.load(folder).origin["autocast"] == []
+    assert has_results(folder)
+
+
+def fail(self, arch):
+    raise OSError("the device is broken")
 
 
 def test_without_a_search_there_is_no_origin(tmp_path):
