@@ -69,7 +69,7 @@ def number_scenes(scenes: Sequence[str]) -> Indices:
 
 
 def draw_scenes(
-    rng: np.random.Generator, pool: Indices, scenes: Indices, share: float, limit: int
+    rng: np.random.Generator, pool: Indices, scenes: Indices, share: float
 ) -> list[int]:
     """Draw scenes at random that together have at most `share` of the images, but at least one.
 
@@ -78,13 +78,12 @@ def draw_scenes(
         pool: Indices of the images.
         scenes: Scene of each image of the split.
         share: Share of the pool.
-        limit: Greatest number of images.
 
     Returns:
         The indices of their images.
 
     Raises:
-        InputError: All images are of one scene, or each scene has more than `limit` images.
+        InputError: All images are of one scene.
     """
     numbers, counts = np.unique(scenes[pool], return_counts=True)
     if len(numbers) < 2:
@@ -98,11 +97,6 @@ def draw_scenes(
         if total + counts[k] <= share * len(pool):
             chosen.append(numbers[k])
             total += counts[k]
-    if counts.min() > limit:
-        raise InputError(
-            f"data.search_limit: {limit} is below the images of every scene; the smallest one has "
-            f"{counts.min()} (data.dataset.scenes), and scenes are held out as a whole"
-        )
     if not chosen:
         chosen = [numbers[min(order, key=counts.__getitem__)]]
     indices: list[int] = pool[np.isin(scenes[pool], chosen)].tolist()

@@ -199,7 +199,13 @@ def split_indices(
     share = min(config.search_share, config.search_limit / len(pool))
     held_out = [] if stored is None else list(stored)
     if stored is None and scenes is not None:
-        held_out = draw_scenes(rng, pool, scenes, share, config.search_limit)
+        held_out = draw_scenes(rng, pool, scenes, share)
+        if len(held_out) > config.search_limit:
+            raise InputError(
+                f"data.search_limit: {config.search_limit} is below the images of every scene; the "
+                f"smallest one has {len(held_out)} (data.dataset.scenes), and scenes are held out "
+                "as a whole"
+            )
     elif stored is None:
         for stratum in np.unique(strata[pool]):
             members = rng.permutation(pool[strata[pool] == stratum])
