@@ -155,19 +155,20 @@ def test_a_head_of_another_task_is_refused_with_the_remedy():
     with pytest.raises(InputError) as error:
         train_supernet(supernet, loader("depth"), task=dense_task("depth"), recipe=RECIPE)
     assert str(error.value) == (
-        "the supernet's head has 5 outputs and the options {'batch_norm': False, 'blocks': [0, 1, "
-        "2, 3], 'cls': True, 'name': 'linear'}, the task depth a linear head; reset the head "
-        "before the supernet is built"
+        "the supernet's head has 5 outputs, Identity() and the options {'batch_norm': False, "
+        "'blocks': [0, 1, 2, 3], 'cls': True, 'name': 'linear'}, the task depth a linear head with "
+        "256 outputs, BinDepth(0.001, 10) and the options {'batch_norm': True, 'blocks': [1, 3], "
+        "'cls': True, 'name': 'linear'}; reset the head before the supernet is built"
     )
     subnet = extract(toy_supernet(), toy_supernet().space.largest())
     reason = (
-        "^the subnet's head has 10 outputs, the task segmentation a linear head; call "
+        "^the subnet's head has 10 outputs, the task segmentation a linear head with .*; call "
         r"task.reset_head\(subnet, seed\) first$"
     )
     with pytest.raises(InputError, match=reason):
         retrain(subnet, loader("segmentation"), task=dense_task("segmentation"))
     dense = extract(supernet, supernet.space.largest())
-    with pytest.raises(InputError, match=r"has 5 outputs and .*, the data 10 classes; call "):
+    with pytest.raises(InputError, match=r"has 5 outputs, .*, the data 10 classes; call "):
         retrain(dense, [], task=toy_task())
 
 
