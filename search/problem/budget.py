@@ -111,7 +111,8 @@ class Budget:
             mine = limits.get(limit.name, limit)
             least, most = max(mine.least, limit.least), min(mine.most, limit.most)
             limits[limit.name] = replace(limit, least=least, most=most)
-        return Budget(tuple(limits.values()), tuple({*self.constraints, *other.constraints}))
+        constraints = dict.fromkeys((*self.constraints, *other.constraints))
+        return Budget(tuple(limits.values()), tuple(constraints))
 
     def __str__(self) -> str:
         return ", ".join(map(str, (*self.limits, *self.constraints))) or "none"

@@ -224,7 +224,7 @@ class Segmentation(DenseTask):
         return "labels of the classes"
 
     def to_image(self, prediction: Array) -> Image.Image:
-        """Convert classes (H, W) to labels of 8 bits, before `remap`, with a palette."""
+        """Convert classes (H, W) to labels of 8 bits, as they are after `remap`, with a palette."""
         shift = int(self.reduce_zero_label)
         image = Image.fromarray((prediction + shift).astype(np.uint8))
         image.putpalette(np.roll(palette(), shift, axis=0).tobytes())

@@ -41,20 +41,11 @@ def save_palette(bits, border=False):
     return write
 
 
-def save_small(bits):
+def save_small(bits, name="map.png", write_file=write_small_png):
     def write(folder):
         values = LABELS % (1 << bits)
-        write_small_png(folder / "map.png", values, bits)
-        return folder / "map.png", values
-
-    return write
-
-
-def save_small_tiff(bits):
-    def write(folder):
-        values = LABELS % (1 << bits)
-        write_small_tiff(folder / "map.tiff", values, bits)
-        return folder / "map.tiff", values
+        write_file(folder / name, values, bits)
+        return folder / name, values
 
     return write
 
@@ -76,8 +67,8 @@ WRITERS = {
     "grey of 1 bit": save_small(1),
     "grey of 2 bits": save_small(2),
     "grey of 4 bits": save_small(4),
-    "tiff of 2 bits": save_small_tiff(2),
-    "tiff of 4 bits": save_small_tiff(4),
+    "tiff of 2 bits": save_small(2, "map.tiff", write_small_tiff),
+    "tiff of 4 bits": save_small(4, "map.tiff", write_small_tiff),
     "npy of integers": save("u2", ".npy", 20_000),
     "npy of signed integers": save("i8", ".npy", -1),
     "big-endian npy": save(">f4", ".npy", 0.37),
