@@ -11,8 +11,10 @@ from search.cli.main import main
 from search.cli.parse import parse_call
 from search.pipeline import evaluate, retrain
 from search.pipeline.evaluate import images_per_second
+from search.pipeline.model_card import SUPERNET
 from space import InputError, load_arch_file
 from space.utils.yaml_file import read_yaml, write_yaml
+from supernet.evaluation import HeldOut
 from supernet.precision import decide_autocast
 from supernet.training.checkpoint import load_checkpoint
 
@@ -155,3 +157,16 @@ def test_evaluations_of_arch_files_are_decided_by_the_supernets_value(
         assert main([*command, front, *options]) == 0
     assert seen == [False, True]
     assert decide_autocast("auto", torch.device("cpu"), 16).on is False
+
+
+@pytest.mark.parametrize(("source", "amp"), [(SUPERNET, True), ("arch.safetensors", False)])
+def test_a_network_is_evaluated_in_the_precision_of_its_own_training(
+    searched, run, monkeypatch, source, amp
+):
+    seen, load = [], evaluate.load_subnet
+    monkeypatch.setattr(evaluate, "load_subnet", lambda *args: (load(*args)[0], source))
+    monkeypatch.setattr(HeldOut, "with_amp", lambda self, amp: (seen.append(amp), self)[1])
+    front = str(run / "search" / "main" / "front.yaml")
+    command = ["evaluate", str(searched), "--run", str(run), "--archs", front]
+    assert main([*command, "--supernet.amp", "true", "--retrain.amp", "false"]) == 0
+    assert set(seen) == {amp}

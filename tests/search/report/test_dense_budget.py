@@ -61,6 +61,9 @@ def test_choices_are_compared_with_archs_inside_the_budget(searched, monkeypatch
     full, head = macs(space.largest(), space.shape), space.shape.head.macs
     assert limits == [(0, pytest.approx(0.7 * (full - head) + head))]
     assert "drawn uniformly inside the budget" in drawn["choices"].caption
+    ranged = replace(results.search, floors={"backbone_macs": 0.5 * (full - head)})
+    list(plots._draw_search(ranged, results))
+    assert limits[1] == (pytest.approx(0.5 * (full - head) + head), limits[0][1])
 
 
 def test_a_budget_is_told_as_a_share(searched):
