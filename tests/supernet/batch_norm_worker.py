@@ -39,6 +39,9 @@ def main():
         "images": images.grad,
     }
     torch.save(results, f"{folder}/{rank}-{count}.pt")
+    if count > 1:
+        # Threads of a group that is left to the interpreter's end abort the process now and then.
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -101,6 +101,9 @@ def main():
     )
     torch.save({"gradients": seen, "weights": trained.state_dict()}, folder / f"{rank}-{count}.pt")
     print(json.dumps({"rank": Processes.current().rank}))
+    if count > 1:
+        # Threads of a group that is left to the interpreter's end abort the process now and then.
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
