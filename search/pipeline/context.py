@@ -129,7 +129,12 @@ class RunContext:
         if recipe.full_epochs is not None:
             return recipe
         tenth = min(-(-recipe.epochs // 10), recipe.epochs - 1)
-        return replace(recipe, full_epochs=tenth if self._loaded.head_reset else 0)
+        return replace(recipe, full_epochs=tenth if self.has_new_head else 0)
+
+    @property
+    def has_new_head(self) -> bool:
+        """Whether a new head replaced that of the backbone's weights, or they have none."""
+        return self._loaded.head_reset
 
     def retrain_recipe(self, folder: Path) -> RetrainConfig:
         """Return the recipe of retraining in a folder; on workers, with the decision on autocast.

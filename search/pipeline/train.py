@@ -44,6 +44,9 @@ def train(run: RunContext) -> None:
     path = run_on_main(lambda: folder.claim("supernet", SUPERNET_SECTIONS))
     run_on_main(lambda: folder.store_split(run.data.search_indices.tolist()))
     if is_main:
+        if run.has_new_head:
+            reason = f"the backbone's weights have none for the task {run.task.name}"
+            print_line(run.console, f"new head: {reason}")
         for line in run.space.left_out():
             print_line(run.console, line)
     recipe = run.supernet_recipe

@@ -144,6 +144,19 @@ def test_an_empty_front_is_told_in_a_line_and_nothing_is_exported(config, capsys
     assert not (run / "export").exists()
 
 
+def test_a_new_head_is_announced(config, tmp_path, capsys):
+    args = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 3, "num_heads": 2}
+    for classes in (10, 4):
+        path = tmp_path / f"{classes}.pth"
+        model = timm.create_model("vit_tiny_patch16_224", num_classes=classes, **args)
+        torch.save(model.state_dict(), path)
+        options = ["--run", str(classes), "--backbone.checkpoint", str(path)]
+        assert main(["train", str(config), *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        line = "new head: the backbone's weights have none for the task classification"
+        assert (line in lines) is (classes == 4)
+
+
 @pytest.fixture
 def teacher(tmp_path):
     """Options of a teacher of another width, from a checkpoint of the data's ten classes."""
