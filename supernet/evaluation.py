@@ -34,7 +34,8 @@ class HeldOut:
     """Held-out images on a device, on which many networks are evaluated.
 
     Args:
-        batches: Batches (images, targets, ...) of a split.
+        batches: Batches (images, targets, ...) of a split; those with maps of one size come to lie
+            together, so that the order of the images does not depend on the batch size.
         task: The task, which has the metrics.
         device: Device of images and networks.
         amp: Whether networks run under bfloat16 autocast.
@@ -46,9 +47,8 @@ class HeldOut:
         self.task = task
         self.device = device
         self.amp = amp
-        self.batches = [
-            HeldOutBatch(images.to(device), targets.to(device)) for images, targets, *_ in batches
-        ]
+        found = (HeldOutBatch(x.to(device), targets.to(device)) for x, targets, *_ in batches)
+        self.batches = sorted(found, key=lambda batch: tuple(batch.targets.shape[1:]))
 
     def __len__(self) -> int:
         return sum(len(batch.targets) for batch in self.batches)

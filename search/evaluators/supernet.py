@@ -84,7 +84,7 @@ class SupernetEvaluator:
     def origin(self) -> dict[str, str]:
         """Identify this evaluation by hashes of weights, layers and images."""
         hashes = {
-            "supernet": hash_weights(self.supernet),
+            "supernet": hash_weights(self.supernet, self.held_out.task),
             # Models with equal weights may differ in activation functions.
             "layers": _digest(repr(self.supernet).encode()),
             "images": hash_images((each.images, each.targets) for each in self.held_out.batches),
@@ -133,9 +133,9 @@ def loader_evaluator(
     return SupernetEvaluator(supernet, held_out, metric, precision.origin)
 
 
-def hash_weights(model: nn.Module) -> str:
-    """Hash a model's weights; equals `search.pipeline.context.digest` of their file."""
-    return _digest(tensor_bytes(model.state_dict()))
+def hash_weights(model: nn.Module, task: Task) -> str:
+    """Hash a model's weights; equals `search.pipeline.context.digest` of a run's file of them."""
+    return _digest(tensor_bytes(model.state_dict(), task.metadata))
 
 
 def hash_images(batches: Iterable[tuple[Tensor, Tensor]]) -> str:

@@ -65,7 +65,7 @@ def evaluate(run: RunContext, archs: list[str], save: str | None = None) -> list
         check_save(run, Path(save), names)
     run.load_trained()
     loaded = [load_subnet(run, each.path, each.file) for each in named_archs]
-    # Each network in the precision of its own training.
+    # By the value of the config for networks of its kind.
     inherited = run.decide_autocast(run.config.supernet.amp)
     retrained = run.decide_autocast(run.config.retrain.amp)
     amps = [inherited if source == SUPERNET else retrained for _, source in loaded]

@@ -41,7 +41,7 @@ class FeasibleArchs:
         for limit, bands in self._bands:
             if limit.ceiling < bands.low:
                 # A budget this small, without a unit, was probably meant in per cent.
-                bare = limit.name in ("macs", "params") and limit.most <= 100
+                bare = limit.name in ("macs", "backbone_macs", "params") and limit.most <= 100
                 hint = f"; per cents are written as {limit.name}=70%" if bare else ""
                 raise InputError(
                     f"budget {limit}: no arch is that cheap; {self._describe_ranges()}{hint}"

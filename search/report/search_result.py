@@ -62,7 +62,8 @@ class SearchResult:
     @property
     def mac_floor(self) -> float:
         """The lower limit of the MACs, with the head; 0 without one."""
-        return mac_limit(self.floors, self.front.shape) or 0.0
+        shape = self.front.shape
+        return max((mac_limit({k: x}, shape) or 0.0 for k, x in self.floors.items()), default=0.0)
 
     def find_random(self, others: Iterable[SearchResult]) -> list[SearchResult]:
         """Find the random searches with its objectives and budget; none if it is random itself."""

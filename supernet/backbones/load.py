@@ -26,9 +26,8 @@ class Head(Protocol):
     def outputs(self) -> int: ...
     @property
     def needs(self) -> str: ...
-    @property
-    def metadata(self) -> Mapping[str, str]: ...
     def fits(self, backbone: VisionTransformer) -> bool: ...
+    def accepts(self, metadata: Mapping[str, str], backbone: VisionTransformer) -> bool: ...
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None: ...
 
 
@@ -84,11 +83,10 @@ def load_checkpoint_file(
     try:
         # timm's filter renames weights, and resizes position and patch embeddings.
         state = checkpoint_filter_fn(dict(state), backbone)
-        head, learned = state.get("head.weight"), read_metadata(path)
-        # The same layers may have learned another task: other limits of depth, or other blocks.
+        head = state.get("head.weight")
         fits = (
             task is not None
-            and all(learned.get(key, x) == x for key, x in task.metadata.items())
+            and task.accepts(read_metadata(path), backbone)
             and _fit_task_head(backbone, state, task, seed)
         )
         if task is not None and not fits and head is None:

@@ -173,7 +173,10 @@ def all_batches(loader: Iterable[Any], name: str) -> list[tuple[Tensor, Tensor]]
 
 
 def make_evaluation_loader(images: Images, batch: int, workers: int) -> DataLoader[Any]:
-    """Make a loader of (images, targets, 0) in order, without augmentation."""
+    """Make a loader of (images, targets, 0) without augmentation.
+
+    Images come in order, but maps of several sizes in a batch come as a batch of each.
+    """
     keys = [(-1, position) for position in range(len(images))]
     batches = [keys[start : start + batch] for start in range(0, len(keys), batch)]
     return _Loader(images, batches, workers)

@@ -82,21 +82,24 @@ def compare(
         batch_size: Batch size that the exported network takes; None for any: then one image comes
             first, and batches of the others.
     """
-    largest, differences, differing = 0.0, [0.0], 0
+    largest, differences, differing, count = 0.0, [0.0], 0, len(images)
     if batch_size is not None:
-        # The last batch is filled up with the first images.
-        count = -(-len(images) // batch_size) * batch_size
-        images = images[torch.arange(count) % len(images)]
+        # The last batch is filled up with the first images, which do not count again.
+        padded = -(-count // batch_size) * batch_size
+        images = images[torch.arange(padded) % count]
     parts = (
         (images[:1], *images[1:].split(BATCH)) if batch_size is None else images.split(batch_size)
     )
+    left = count
     for batch in filter(len, parts):
+        new, left = min(len(batch), left), left - len(batch)
         with torch.inference_mode():
             expected, expected_choices = subnet.forward_with_choices(batch)
             output, choices = exported(batch)
-        equal = torch.ones(len(batch), dtype=torch.bool)
-        for pair in zip(expected_choices, choices, strict=True):
-            agrees = torch.eq(*pair).all(dim=1)
+        expected, output = expected[:new], output[:new]
+        equal = torch.ones(new, dtype=torch.bool)
+        for theirs, ours in zip(expected_choices, choices, strict=True):
+            agrees = torch.eq(theirs, ours).all(dim=1)[:new]
             differing += int((~agrees).sum())
             equal &= agrees
         largest = max(largest, float(expected.abs().max()))
@@ -105,4 +108,4 @@ def compare(
         differences.append(float(difference.max()) if difference.numel() else 0.0)
     # An untrained head of zeros has no largest output to divide by.
     greatest = float(torch.tensor(differences).max()) / (largest or 1.0)
-    return Check(len(images), subnet.runs, differing, greatest, subnet.output_name, batch_size)
+    return Check(count, subnet.runs, differing, greatest, subnet.output_name, batch_size)

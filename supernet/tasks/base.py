@@ -5,6 +5,7 @@ B images; each task defines the shapes of its outputs and targets.
 
 from __future__ import annotations
 
+import copy
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from space.rules import NO_RULES, Rules
+from space.utils.errors import InputError
 from space.utils.reader import Reader
 from supernet.config import AugmentConfig, DataConfig
 from supernet.tasks.registry import Direction, Metric, directions, task_class, task_entry
@@ -137,6 +139,20 @@ class Task(ABC):
     def fits(self, backbone: VisionTransformer) -> bool:
         """Return whether the backbone's head has this task's outputs."""
         return backbone.num_classes == self.outputs
+
+    def accepts(self, metadata: Mapping[str, str], backbone: VisionTransformer) -> bool:
+        """Return whether weights can have this task's head, by their metadata.
+
+        Layers of the same sizes may have learned another task: other limits of depth, or blocks.
+        """
+        if not self.metadata or "task" not in metadata:
+            return True
+        try:
+            task, theirs = read_task(json.loads(metadata["task"]), ()), copy.deepcopy(backbone)
+            task.reset_head(theirs, 0)
+        except (InputError, ValueError):  # of another version, or of another backbone
+            return False
+        return self.fits(theirs)
 
     @abstractmethod
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None:

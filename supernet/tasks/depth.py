@@ -134,7 +134,8 @@ class Depth(DenseTask):
             raise ValueError(
                 "holds integers: data.dataset.scale must say how many metres one is, such as 0.001"
             )
-        metres = target.astype(np.float32) * np.float32(self.scale or 1.0)
+        # Not in float32, in which 3000 x 0.001 is beyond 3.
+        metres = target.astype(np.float64) * (self.scale or 1.0)
         valid = np.isfinite(metres) & (metres >= self.min_depth) & (metres <= self.max_depth)
         if self.invalid is not None:
             valid &= target != self.invalid
@@ -145,7 +146,7 @@ class Depth(DenseTask):
                 f"has no depth in {self.min_depth:g} to {self.max_depth:g} m (it holds {span}); "
                 "see data.dataset.scale and task.max_depth"
             )
-        return np.where(valid, metres, np.float32(0))
+        return np.where(valid, metres, 0.0).astype(np.float32)
 
     def activation(self) -> nn.Module:
         form = BinDepth if self.output == "bins" else LogDepth

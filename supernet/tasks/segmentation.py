@@ -118,10 +118,12 @@ class Segmentation(DenseTask):
             labels -= 1
         beyond = ~void & ((labels < 0) | (labels >= len(self.classes)))
         if beyond.any():
-            value = labels[beyond].max()
+            # As in the file, or after `remap`.
+            least = int(self.reduce_zero_label)
+            value, most = labels[beyond].max() + least, len(self.classes) - 1 + least
             raise ValueError(
-                f"has the label {value}, beyond the {len(self.classes)} classes (0 to "
-                f"{len(self.classes) - 1}); see task.classes, task.ignore and data.dataset.remap"
+                f"has the label {value}, beyond the {len(self.classes)} classes ({least} to "
+                f"{most}); see task.classes, task.ignore and data.dataset.remap"
             )
         if void.all():
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -181,8 +180,11 @@ def _evaluate(held_out: HeldOut | None, archs: dict[str, Arch], model: Any) -> d
     for name, arch in archs.items():
         metrics = held_out.measure(partial(model, arch=arch))
         row |= {f"{metric}/{name}": value for metric, value in metrics.items()}
-    count = math.ceil(OPERATOR_METRIC_IMAGES / len(held_out.batches[0].targets))
-    images = [batch.images for batch in held_out.batches[:count]]
+    images, count = list[Tensor](), 0
+    for batch in held_out.batches:
+        if count < OPERATOR_METRIC_IMAGES:
+            images.append(batch.images)
+            count += len(batch.images)
     for operator in operators():
         if operator.metric is not None:
             values = token_operator(operator.name).measure(model, images)

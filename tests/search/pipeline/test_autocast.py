@@ -160,9 +160,7 @@ def test_evaluations_of_arch_files_are_decided_by_the_supernets_value(
 
 
 @pytest.mark.parametrize(("source", "amp"), [(SUPERNET, True), ("arch.safetensors", False)])
-def test_a_network_is_evaluated_in_the_precision_of_its_own_training(
-    searched, run, monkeypatch, source, amp
-):
+def test_networks_are_evaluated_by_the_value_of_their_kind(searched, run, monkeypatch, source, amp):
     seen, load = [], evaluate.load_subnet
     monkeypatch.setattr(evaluate, "load_subnet", lambda *args: (load(*args)[0], source))
     monkeypatch.setattr(HeldOut, "with_amp", lambda self, amp: (seen.append(amp), self)[1])

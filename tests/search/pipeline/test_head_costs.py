@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from dense_runs import DEPTH, SEGMENTATION
@@ -96,6 +97,16 @@ def test_a_card_says_what_the_output_is_and_of_which_size(name):
     size = "{} x {}".format(*output.shape[-2:])
     text = card_of(net.shape, net.space.largest(), Config(task={"name": "depth"}), task=task)
     assert f"`depth`, is depth in metres on a map of {size} (height x width)" in text
+
+
+@pytest.mark.parametrize("kind", [torch.as_tensor, np.asarray])
+def test_the_code_of_a_card_resizes_tensors_and_onnxruntimes_arrays(kind):
+    net = dense_supernet("depth")
+    text = card_of(net.shape, net.space.largest(), Config(task={"name": "depth"}))
+    code = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[-1]
+    names = {"depth": kind(torch.rand(2, 1, 6, 8)), "height": 30, "width": 40}
+    exec(code, names)
+    assert names["depth"].shape == (2, 1, 30, 40)
 
 
 def test_a_portfolios_card_has_both(net):

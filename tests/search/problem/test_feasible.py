@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from dense_toys import dense_supernet
 from search_toys import all_archs, toy_space
 from space_toys import deviation, seeded_spaces
 
@@ -87,6 +88,9 @@ def test_per_cents_without_their_sign_are_guessed_at():
 
     assert refusal("macs=70").endswith("; per cents are written as macs=70%")
     assert "per cents are written" not in refusal("macs=1M")
+    space = dense_supernet().space
+    hint = "; per cents are written as backbone_macs=70%"
+    assert refusal("backbone_macs=70").endswith(hint)
 
 
 def test_budgets_that_each_have_archs_are_refused_where_they_have_none_together():

@@ -64,6 +64,9 @@ def test_choices_are_compared_with_archs_inside_the_budget(searched, monkeypatch
     ranged = replace(results.search, floors={"backbone_macs": 0.5 * (full - head)})
     list(plots._draw_search(ranged, results))
     assert limits[1] == (pytest.approx(0.5 * (full - head) + head), limits[0][1])
+    # Of two lower limits the higher one counts.
+    floors = {"macs": 0.6 * full, "backbone_macs": 0.1 * (full - head)}
+    assert replace(results.search, floors=floors).mac_floor == 0.6 * full
 
 
 def test_a_budget_is_told_as_a_share(searched):

@@ -1,13 +1,16 @@
 """Results of one supernet on some images are not taken for those of others, in the same folder."""
 
+import copy
 import logging
 
 import pytest
 import torch
+from dense_toys import dense_supernet, dense_task
 from search_toys import Evaluate, all_archs
 from stored import SPACE
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from training_toys import toy_task
 
 from search import run_search
 from search.evaluators.supernet import hash_images, hash_weights
@@ -75,11 +78,15 @@ def test_another_supernet_or_loader_is_refused_and_the_same_goes_on(tmp_path, va
     assert searched(8).evaluations == 8
 
 
-def test_weights_are_hashed_as_the_command_line_hashes_them(tmp_path):
-    supernet = net()
-    save_weights(supernet, tmp_path / "supernet.safetensors")
-    assert hash_weights(supernet) == digest(tmp_path / "supernet.safetensors")
-    assert hash_weights(net(1)) != hash_weights(supernet)
+@pytest.mark.parametrize("section", [None, "depth"])
+def test_weights_are_hashed_as_the_command_line_hashes_them(tmp_path, section):
+    supernet = net() if section is None else dense_supernet(section)
+    other = copy.deepcopy(supernet)
+    other.norm.weight.data += 1
+    task = toy_task() if section is None else dense_task(section)
+    save_weights(supernet, tmp_path / "supernet.safetensors", task.metadata)
+    assert hash_weights(supernet, task) == digest(tmp_path / "supernet.safetensors")
+    assert hash_weights(other, task) != hash_weights(supernet, task)
 
 
 def test_of_images_all_counts_but_their_order():

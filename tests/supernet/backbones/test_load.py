@@ -231,6 +231,38 @@ def test_a_head_of_the_same_layers_that_learned_another_task_is_not_taken(tmp_pa
     assert not load_dense(path, section).head_reset
 
 
+LABELS = {"name": "segmentation", "classes": 3}
+
+
+@pytest.mark.parametrize(
+    ("learned", "section"),
+    [
+        ({"name": "depth"}, {"name": "depth", "head": {"blocks": [0, 1, 2, 3]}}),
+        ({"name": "depth", "head": {"blocks": [0, 1, 2, 3]}}, {"name": "depth"}),
+        (LABELS, {**LABELS, "classes": ["a", "b", "c"]}),
+        (LABELS, {**LABELS, "ignore": 2}),
+    ],
+    ids=str,
+)
+def test_a_head_that_another_section_describes_is_the_same(tmp_path, learned, section):
+    path, saved = tmp_path / "a.safetensors", dense_checkpoint(tmp_path / "a.pth", learned)
+    save_weights(saved, path, dense_task(learned).metadata)
+    loaded = load_dense(path, section)
+    assert not loaded.head_reset
+    assert same(loaded.backbone, saved, head=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["no JSON", '{"name": "nobody"}', '["depth"]', '{"name": "depth", "new": 1}']
+)
+def test_a_head_of_a_task_that_is_not_known_is_not_taken(tmp_path, text):
+    path, saved = tmp_path / "a.safetensors", dense_checkpoint(tmp_path / "a.pth", "depth")
+    save_weights(saved, path, {"task": text})
+    loaded = load_dense(path, "depth")
+    assert loaded.head_reset
+    assert same(loaded.backbone, saved, head=False)
+
+
 def test_from_maps_to_labels_the_backbone_stays(tmp_path):
     saved = dense_checkpoint(tmp_path / "a.pth", "depth")
     loaded = load(tmp_path / "a.pth", **DENSE_ARGS)

@@ -12,6 +12,7 @@ from training_toys import toy_task
 from space import InputError
 from supernet.config import AugmentConfig, DataConfig, DatasetConfig, InputConfig
 from supernet.data.splits import open_data, split_indices
+from supernet.evaluation import HeldOut
 
 AUGMENT = AugmentConfig(rotation=5.0, color_jitter=0.3, hflip=0.5, crop_scale=(0.3, 1.0))
 
@@ -128,6 +129,22 @@ def test_maps_of_several_sizes_come_in_a_batch_for_each(toy, tmp_path, workers):
     targets = [target for batch in batches for target in batch.targets]
     for i, target in zip(order, targets, strict=True):
         np.testing.assert_array_equal(target, source.read(i)[1])
+
+
+def test_the_order_of_evaluated_images_does_not_depend_on_the_batch_size(toy, tmp_path):
+    for i in range(0, 8, 3):
+        for folder in ("rgb", "depth"):
+            path = tmp_path / folder / f"{(24 + i) // 4:02d}_{24 + i:03d}.png"
+            with Image.open(path) as image:
+                image.resize((30, 20), Image.Resampling.NEAREST).save(path)
+    found = []
+    for size in (1, 3, 8):
+        split = opened(toy, eval_batch=size).test
+        batches = HeldOut(split, dense_task("depth"), torch.device("cpu")).batches
+        found.append([image for batch in batches for image in batch.images])
+    assert len(found[0]) == 8
+    for each in found[1:]:
+        assert all(map(torch.equal, found[0], each))
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -202,6 +202,14 @@ def test_saved_depth_is_read_as_what_was_predicted(most, scale):
     np.testing.assert_allclose(metres, prediction, atol=0.51 * scale)
 
 
+@pytest.mark.parametrize("most", [1, 3, 7, 10, 13, 63])
+def test_pixels_at_the_limits_have_a_target(most):
+    files = np.array([[1, 1000 * most, 1000 * most + 1, 0]], np.uint16)
+    found = dense_task({"name": "depth", "max_depth": most}, scale=0.001).decode(files)
+    assert found.dtype == np.float32
+    assert found.tolist() == [[np.float32(0.001), most, 0, 0]]
+
+
 def test_bins_are_averaged_by_their_weights():
     form = BinDepth(0.001, 10.0)
     assert form(torch.zeros(1, BINS, 2, 3)).flatten().tolist() == pytest.approx([5.0005] * 6)

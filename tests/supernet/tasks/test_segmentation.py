@@ -218,7 +218,7 @@ def test_a_zero_label_and_an_ignored_class_are_void_and_no_other():
     )
     found = chosen.decode(np.array([[0, 1, 38, 39, 40]], dtype=np.uint8))
     assert found.tolist() == [[VOID, 0, 37, VOID, 39]]
-    with pytest.raises(ValueError, match="label 254, beyond the 40 classes"):
+    with pytest.raises(ValueError, match=r"label 255, beyond the 40 classes \(1 to 40\)"):
         chosen.decode(np.array([[255, 1]], dtype=np.uint8))
 
 
