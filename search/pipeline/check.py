@@ -13,7 +13,7 @@ from search.problem.feasible import FeasibleArchs
 from search.study.database import check_driver
 from search.study.samplers import parse_sampler
 from search.study.search_file import SEARCH_FILE
-from space.utils.errors import InputError, naming
+from space.utils.errors import InputError, naming, near
 
 
 def check(run: RunContext) -> None:
@@ -83,8 +83,10 @@ def _check_budget(text: str, run: RunContext) -> FeasibleArchs:
     name, amount = split_budget(text)
     if ".." in amount:
         raise InputError(f"must be one amount, such as {name}={amount.split('..')[-1]}, got {text}")
-    if name not in (*FREE_COSTS, *problem.latencies):
-        raise InputError(f"the search has no cost {name!r}; limit it in search.budget")
+    costs = [*FREE_COSTS, *problem.latencies]
+    if name not in costs:
+        hint = near(name, costs) or "; limit it in search.budget"
+        raise InputError(f"the search has no cost {name!r}{hint}")
     budget = run.problem_within(f"{name}={amount}").budget
     feasible = FeasibleArchs(run.space, budget)
     feasible.check(np.random.default_rng(0))

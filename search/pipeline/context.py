@@ -109,6 +109,8 @@ class RunContext:
         """The training, search and test splits."""
         config, backbone = self.config, self._loaded.backbone
         split, sources, task = self.folder.split(), self._sources, self.task
+        if split is not None:
+            self.folder.check_images(self.images_digest)
         try:
             return open_data(config.data, backbone, config.seed, split, sources, task=task)
         except OtherDataError as error:
@@ -116,6 +118,11 @@ class RunContext:
                 f"{self.folder.path}: {error}; give the data of that run, or begin another run "
                 "with --run"
             ) from None
+
+    @cached_property
+    def images_digest(self) -> str:
+        """The digest of the names and labels of all training images."""
+        return self._sources[0].list_digest()
 
     @cached_property
     def supernet(self) -> Supernet:

@@ -11,7 +11,7 @@ from typing import Any
 from search.front.front import Front
 from search.front.front_file import FRONT
 from search.pipeline.choose import check_names
-from search.pipeline.config import Config
+from search.pipeline.config import Config, SearchConfig
 from search.pipeline.context import SUPERNET_SECTIONS, RunContext
 from search.pipeline.latencies import format_latencies, tables_by_cost
 from search.pipeline.named_archs import NamedArch, file_stem, read_archs
@@ -83,7 +83,9 @@ def load_front(run: RunContext) -> Front:
     """
     path = run.folder.search / FRONT
     if not path.exists():
-        raise InputError(f"{path}: missing; run `tokennas search CONFIG` first")
+        name = run.config.search.name
+        option = "" if name == SearchConfig.name else f" --search.name {name}"
+        raise InputError(f"{path}: missing; run `tokennas search CONFIG{option}` first")
     front = Front.load(path)
     check_front(front, run.config.search)
     return front

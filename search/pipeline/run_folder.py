@@ -12,7 +12,7 @@ from search.pipeline.config import Config, FileConfig, RetrainConfig, SearchConf
 from search.utils.plain_values import Keys, differences, plain
 from space.utils.atomic import make_folder
 from space.utils.errors import InputError, shown
-from space.utils.reader import open_json
+from space.utils.reader import Reader, open_json
 from space.utils.yaml_file import read_yaml, write_text, write_yaml
 
 # Values that change speed or output, but not results.
@@ -181,16 +181,38 @@ class RunFolder:
 
     def split(self) -> list[int] | None:
         """Read the indices of the search split, or None."""
-        path = self.path / SPLIT
-        if not path.exists():
-            return None
-        return [each.integer() for each in open_json(path).mapping("indices")["indices"].items()]
+        stored = self._read_split()
+        return None if stored is None else [each.integer() for each in stored["indices"].items()]
 
-    def store_split(self, indices: list[int]) -> None:
-        """Store the indices of the search split, for every later stage and restart."""
+    def store_split(self, indices: list[int], images: str) -> None:
+        """Store the search split, for every later stage and restart.
+
+        Args:
+            indices: Its indices in the training images.
+            images: The `list_digest` of these.
+        """
         path = self.path / SPLIT
         if not path.exists():
-            write_text(path, json.dumps({"indices": indices}) + "\n")
+            write_text(path, json.dumps({"indices": indices, "images": images}) + "\n")
+
+    def check_images(self, images: str) -> None:
+        """Refuse training images that are not those of the stored search split, by their digest.
+
+        Raises:
+            InputError: Other images have the indices of the split.
+        """
+        stored = self._read_split()
+        if stored is not None and stored["images"].value not in (None, images):
+            raise InputError(
+                f"{self.path}: files or labels were added to the training images, removed or "
+                "renamed since this run began, so that its search split would be of other images; "
+                "give the data of that run, or begin another run with --run"
+            )
+
+    def _read_split(self) -> dict[str, Reader] | None:
+        path = self.path / SPLIT
+        # Runs of earlier versions have no digest of their images.
+        return open_json(path).mapping("indices", images=None) if path.exists() else None
 
 
 def is_stored_config(file: Path) -> bool:

@@ -42,7 +42,8 @@ def train(run: RunContext) -> None:
     run_on_main(lambda: folder.check("supernet", SUPERNET_SECTIONS))
     run_on_main(run.check_images)
     path = run_on_main(lambda: folder.claim("supernet", SUPERNET_SECTIONS))
-    run_on_main(lambda: folder.store_split(run.data.search_indices.tolist()))
+    indices = run.data.search_indices.tolist()
+    run_on_main(lambda: folder.store_split(indices, run.images_digest))
     if is_main:
         if run.has_new_head:
             reason = f"the backbone's weights have none for the task {run.task.name}"

@@ -61,15 +61,14 @@ class DatasetReader:
                 return to_rgb(Image.open(file))
         except Exception as error:  # Pillow raises many types for damaged files
             raise InputError(
-                f"{self._name(i)}: image {i} of {self._split} cannot be read: "
-                f"{reading_error(error)}"
+                f"{self.name(i)}: image {i} of {self._split} cannot be read: {reading_error(error)}"
             ) from None
 
     def digest(self, i: int) -> int:
         """Return a 64-bit hash that identifies this version of the file of image i."""
-        return file_digest(self._name(i), self._tar or self._name(i))
+        return file_digest(self.name(i), self._tar or self.name(i))
 
-    def _name(self, i: int) -> str:
+    def name(self, i: int) -> str:
         """Return the path of image i, or the best name that the data set has for it."""
         if self.files is None:
             name = None if self._reader is None else self._reader.filename(i, absolute=True)

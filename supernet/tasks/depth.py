@@ -136,12 +136,14 @@ class Depth(DenseTask):
             )
         # Not in float32, in which 3000 x 0.001 is beyond 3.
         metres = target.astype(np.float64) * (self.scale or 1.0)
-        valid = np.isfinite(metres) & (metres >= self.min_depth) & (metres <= self.max_depth)
+        measured = np.isfinite(metres) & (metres != 0)
         if self.invalid is not None:
-            valid &= target != self.invalid
+            measured &= target != self.invalid
+        valid = measured & (metres >= self.min_depth) & (metres <= self.max_depth)
         if not valid.any():
-            finite = metres[np.isfinite(metres)]
-            span = f"{finite.min():g} to {finite.max():g} m" if finite.size else "no finite number"
+            span = "no measurement"
+            if measured.any():
+                span = f"{metres[measured].min():g} to {metres[measured].max():g} m"
             raise ValueError(
                 f"has no depth in {self.min_depth:g} to {self.max_depth:g} m (it holds {span}); "
                 "see data.dataset.scale and task.max_depth"

@@ -73,7 +73,7 @@ def _example(run, space, i):
     (run / "journal" / "front.yaml").unlink(missing_ok=True)
     shutil.copy(sorted(CONFIGS.glob("*.yaml"))[i - 1], run / "mine.yaml")
     (run / "options.json").write_text(json.dumps(OPTIONS[i]))
-    RunFolder(_config(run), None).store_split(list(range(i, 100, 10)))
+    RunFolder(_config(run), None).store_split(list(range(i, 100, 10)), f"{i:016x}")
     RunFolder(_config(run), None).claim("stored", SUPERNET_SECTIONS)
     progress = Progress(3, 10, i, Counts(), 1.5, "top1", None, ended="stopped" if i else None)
     write_status(run, progress)

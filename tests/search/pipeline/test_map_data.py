@@ -87,6 +87,25 @@ def test_a_run_of_other_data_is_named_with_the_remedy(config, tmp_path, capsys):
         )
 
 
+@pytest.mark.parametrize("change", ["renamed", "added", "removed"])
+def test_a_run_whose_files_have_changed_is_refused(config, tmp_path, capsys, change):
+    path = config()
+    assert main(["train", str(path)]) == 0
+    names = tmp_path / "toy/train.txt"
+    first, *rest = names.read_text().split()
+    # Before the others, or in place of the first, such that indices are of other images.
+    new = {"renamed": ["00_999"], "added": ["00_999", first], "removed": []}[change]
+    names.write_text("\n".join(new + rest))
+    for folder in ("rgb", "label"):
+        for name in {*new} - {first}:
+            files = tmp_path / "toy" / folder
+            shutil.copy(files / f"{first}.png", files / f"{name}.png")
+    for command in ("search", "train", "run"):
+        assert refused(capsys, command, path).startswith(
+            f"{tmp_path}/run: files or labels were added to the training images, removed or renamed"
+        )
+
+
 def test_a_training_that_was_cut_off_goes_on_with_its_remap(config):
     path = config(remap={"3": 255, "4": 3})
     assert main(["train", str(path)]) == 0

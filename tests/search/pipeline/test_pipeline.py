@@ -259,6 +259,7 @@ def test_evaluate_gives_the_figures_of_any_arch_file(run, capsys):
         # What is known to be wrong is told before what takes long.
         (["search", "--search.sampler", "tpe"], "sampler must be one of NSGAIISampler"),
         (["export"], "missing; run `tokennas search CONFIG` first"),
+        (["export", "--search.name", "b"], "run `tokennas search CONFIG --search.name b` first"),
         (["retrain"], "missing; run `tokennas train CONFIG` first"),
     ],
 )

@@ -108,6 +108,8 @@ def test_what_is_wrong_is_one_line_before_anything_is_written(
             "retrain.budgets[0]: no objective of the search (macs, params) is a metric",
         ),
         (["--retrain.budgets", "[much]"], "must be a number such as"),
+        (["--retrain.budgets", "[parms=60%]"], "no cost 'parms'; did you mean 'params'?"),
+        (["--retrain.budgets", "[latency=60%]"], "no cost 'latency'; limit it in search.budget"),
         (
             ["--retrain.budgets", "[macs=45%..70%]"],
             "retrain.budgets[0]: must be one amount, such as macs=70%, got macs=45%..70%",

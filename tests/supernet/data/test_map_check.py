@@ -65,7 +65,10 @@ WRONG_DEPTHS = {
     "another size": (save(MAP[:-1]), "is 48 x 31 pixels, its image 48 x 32"),
     "turned": (save(MAP.T), "is 32 x 48 pixels, its image 48 x 32"),
     "colours": (save(np.stack([MAP] * 3, 2)), "must have one channel, got R, G, B; save depth"),
-    "no measurement": (save(0 * MAP, "u2"), "has no depth in 0.001 to 10 m (it holds 0 to 0 m)"),
+    "no measurement": (
+        save(0 * MAP, "u2"),
+        "has no depth in 0.001 to 10 m (it holds no measurement)",
+    ),
     "other units": (save(20_000 * MAP, "u2"), "(it holds 40 to 40 m); see data.dataset.scale"),
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-60]), "cannot be read as a map"),
     "no image": (lambda path: path.write_text("no"), "Pillow does not know its format"),

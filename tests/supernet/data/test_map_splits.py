@@ -1,5 +1,6 @@
 """Splits and batches of data whose targets are maps."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,8 @@ from training_toys import toy_task
 
 from space import InputError
 from supernet.config import AugmentConfig, DataConfig, DatasetConfig, InputConfig
+from supernet.data.source import Source
+from supernet.data.sources import open_sources
 from supernet.data.splits import open_data, split_indices
 from supernet.evaluation import HeldOut
 
@@ -145,6 +148,29 @@ def test_the_order_of_evaluated_images_does_not_depend_on_the_batch_size(toy, tm
     assert len(found[0]) == 8
     for each in found[1:]:
         assert all(map(torch.equal, found[0], each))
+
+
+def test_files_are_told_by_name_and_label_wherever_they_are(tmp_path):
+    found = []
+    for place in ("here", "there/and/there"):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        source = open_sources(DatasetConfig(**write_pairs(folder)))[0]
+        found.append(source.list_digest())
+        assert replace(source, reader=other_names(source)).list_digest() != found[-1]
+    assert found[0] == found[1]
+    labels = (
+        Source(np.arange(9), ("a",), source.reader),
+        Source(np.arange(1, 10), ("a",), source.reader),
+    )
+    assert labels[0].list_digest() != labels[1].list_digest()
+
+
+def other_names(source):
+    """The reader with one name more to its last image."""
+    reader, last = copy.copy(source.reader), len(source) - 1
+    reader.name = lambda i: source.reader.name(i) + "x" * (i == last)
+    return reader
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -245,8 +245,12 @@ def test_files_are_read_as_metres():
     assert dense_task("depth", scale=0.001).decode(millimetres).tolist() == [[0.5, 0, 0]]
     for values, decode, reason in (
         (millimetres, read, "holds integers: data.dataset.scale must say how many metres one is"),
-        (millimetres, scaled.decode, r"has no depth in 0.001 to 10 m \(it holds 0 to 65.535 m\)"),
-        (np.full((2, 2), np.nan), read, r"it holds no finite number\); see data.dataset.scale"),
+        (
+            millimetres,
+            scaled.decode,
+            r"has no depth in 0.001 to 10 m \(it holds 65.535 to 65.535 m\)",
+        ),
+        (np.full((2, 2), np.nan), read, r"it holds no measurement\); see data.dataset.scale"),
     ):
         with pytest.raises(ValueError, match=reason):
             decode(values)
