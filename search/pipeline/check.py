@@ -8,7 +8,7 @@ from search.pipeline.choose import check_names, split_budget, stage_path
 from search.pipeline.context import SUPERNET_SECTIONS, RunContext
 from search.pipeline.export import check_formats
 from search.pipeline.network_folder import RETRAIN_SECTIONS
-from search.problem.costs import FREE_COSTS
+from search.problem.costs import FREE_COSTS, LATENCY
 from search.problem.feasible import FeasibleArchs
 from search.study.database import check_driver
 from search.study.samplers import parse_sampler
@@ -47,6 +47,21 @@ def check(run: RunContext) -> None:
     run.check_images()
 
 
+def check_search(run: RunContext) -> None:
+    """Refuse a sampler, objectives and budgets that no search knows, before a long training.
+
+    Whether archs are inside the budgets is left to the search, and so are milliseconds, whose
+    tables may be measured later.
+
+    Raises:
+        InputError: A name or an amount is invalid.
+    """
+    search = run.config.search
+    parse_sampler({"name": search.sampler, **search.sampler_args})
+    if LATENCY not in f"{search.objectives} {search.budget}":
+        _check_metrics(run)
+
+
 def check_problem(run: RunContext) -> tuple[FeasibleArchs, ...]:
     """Refuse objectives and budgets, of the search and of retraining, that no search can have.
 
@@ -56,19 +71,24 @@ def check_problem(run: RunContext) -> tuple[FeasibleArchs, ...]:
     Raises:
         InputError: A value is invalid, or no arch meets a budget.
     """
-    config, problem, metrics = run.config, run.problem, run.task.directions
-    unknown = [name for name in problem.required_metrics if name not in metrics]
-    if unknown:
-        raise InputError(
-            f"search.objectives: {unknown[0]!r} is no metric of the task; these are: "
-            f"{', '.join(metrics)}"
-        )
+    _check_metrics(run)
+    config, problem = run.config, run.problem
     feasible = [FeasibleArchs(run.space, problem.budget)]
     feasible[0].check(np.random.default_rng(config.seed))
     for number, text in enumerate(config.retrain.budgets):
         with naming(f"retrain.budgets[{number}]"):
             feasible.append(_check_budget(text, run))
     return tuple(feasible)
+
+
+def _check_metrics(run: RunContext) -> None:
+    metrics = run.task.directions
+    unknown = [name for name in run.problem.required_metrics if name not in metrics]
+    if unknown:
+        raise InputError(
+            f"search.objectives: {unknown[0]!r} is no metric of the task; these are: "
+            f"{', '.join(metrics)}"
+        )
 
 
 def _check_budget(text: str, run: RunContext) -> FeasibleArchs:

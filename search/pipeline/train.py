@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from search.pipeline.check import check_search
 from search.pipeline.context import SUPERNET_SECTIONS, WEIGHTS, RunContext
 from search.utils.console import print_line
 from search.utils.file_lock import FolderLock
@@ -38,6 +39,7 @@ def train(run: RunContext) -> None:
         run_on_main(lambda: folder.claim("supernet", SUPERNET_SECTIONS))
         run_on_all(run.load_trained)
         return
+    run_on_all(lambda: check_search(run))
     teacher = run_on_all(lambda: _load_teacher(run))
     run_on_main(lambda: folder.check("supernet", SUPERNET_SECTIONS))
     run_on_main(run.check_images)

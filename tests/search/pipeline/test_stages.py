@@ -76,6 +76,10 @@ def test_a_changed_value_is_refused_showing_old_and_new(config, tmp_path, capsys
         (["--data.augment.mixup", "0.8", "--data.batch", "15"], "even batch, got 15"),
         (["--supernet.teacher.model", "vit_tiny_patch16_224"], "supernet.teacher"),
         (["--space", "{pool: {kinds: [avg2d], grids: [9]}}"], "space.pool.grids[0]"),
+        (["--search.objectives", "[miuo=max, macs]"], "'miuo' is no metric of the task"),
+        (["--search.objectives", "[top11, macs]"], "did you mean 'top1'"),
+        (["--search.budget", "mac=50%"], "did you mean 'macs'"),
+        (["--search.sampler", "NSGASampler"], "did you mean 'NSGAIISampler'"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_is_written(
