@@ -8,10 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from search.pipeline.choose import Purpose
 from search.report.networks import Network
 from search.report.search_result import Score
 from search.utils.console import OPTIMISTIC, Column, print_line, show_columns
 from search.utils.units import quantity
+from space.baselines import baselines
+from space.space import SearchSpace
 
 FILE = "file"
 
@@ -33,6 +36,7 @@ def make_network_table(
     score: Score,
     test_score: Score,
     more_scores: Sequence[Score] = (),
+    space: SearchSpace | None = None,
 ) -> NetworkTable:
     """Make the table, without columns that are empty.
 
@@ -41,6 +45,7 @@ def make_network_table(
         score: The metric that ranks them on the search split.
         test_score: The metric to show on the test split.
         more_scores: More metrics of the retrained weights.
+        space: Their space, to note which found ones people build by hand; None where it is unknown.
     """
     retrained = any(each.retrained for each in networks)
     # Metrics of the search split are biased by selection: left out if there are test metrics.
@@ -79,6 +84,8 @@ def make_network_table(
     if devices:
         notes.append(f"images/s: in inference on {'; '.join(devices)}.")
     notes += _note_latencies(networks)
+    if space is not None:
+        notes += _note_hand_made(networks, space)
     notes.append("1 MAC = 2 FLOPs.")
     return NetworkTable([each for each in columns if any(each.cells)], notes)
 
@@ -116,6 +123,19 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
         for name, each in network.latencies.items()
     }
     return sorted(notes)
+
+
+def _note_hand_made(networks: Sequence[Network], space: SearchSpace) -> list[str]:
+    """Note which networks have a hand-made arch, though not its name."""
+    notes = []
+    for network in networks:
+        if network.is_full or Purpose.parse(network.name).kind == "baseline":
+            continue
+        # A family's arch within its own MACs is itself.
+        families = [x.name for x in baselines(space, network.macs) if x.arch == network.arch]
+        if families:
+            notes.append(f"{network.name} is hand-made too: {', '.join(families)}.")
+    return notes
 
 
 def _describe_error(networks: Sequence[Network], score: Score) -> str:

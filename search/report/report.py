@@ -54,7 +54,8 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     results = read_run(run, name)
     folder = make_folder(run / "report" / name)
     first, *others = results.test_scores
-    table = make_network_table(results.networks, results.score, first, others)
+    space = None if results.search is None else results.search.space
+    table = make_network_table(results.networks, results.score, first, others, space)
     plots = write_plots(results, folder)
     write_text(folder / PAGE, _render_page(results, table, plots))
     if results.networks:

@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from search import run_search
 from search.report import plots
 from search.report.front_data import collect_front_data
+from search.report.network_table import make_network_table
 from search.report.networks import Network
 from search.report.report import _describe_limits
 from search.report.run_results import read_run
 from search.report.search_data import count_usage
-from search.report.search_result import read_search
+from search.report.search_result import Score, read_search
 from space import macs
 from space.baselines import baselines
 from space.cost import backbone_macs
@@ -83,3 +84,24 @@ def test_an_arch_has_its_share_without_the_head(searched):
     results = replace(read_run(run, "main"), networks=[Network("n", arch, space.shape)])
     (plot,) = plots._draw_archs(results)
     assert f"% of the MACs, {share:.0%} without head. " in plot.caption
+
+
+def test_a_found_network_that_people_build_by_hand_is_told(searched):
+    space, _ = searched
+    by_hand = [
+        each for each in baselines(space, 0.9 * macs(space.largest(), space.shape)) if each.arch
+    ]
+    assert by_hand
+    score = Score("rmse")
+    for each in by_hand:
+        names = [f"baseline {each.name}", "70%", "full"]
+        archs = [each.arch, each.arch, space.largest()]
+        networks = [Network(*pair, space.shape) for pair in zip(names, archs, strict=True)]
+        notes = make_network_table(networks, score, score, space=space).notes
+        (note,) = (note for note in notes if "hand-made" in note)
+        assert note.startswith("70% is hand-made too: ")
+        assert each.name in note
+        assert not any("hand-made" in x for x in make_network_table(networks, score, score).notes)
+    smallest = [Network("50%", space.smallest(), space.shape)]
+    notes = make_network_table(smallest, score, score, space=space).notes
+    assert not any("hand-made" in note for note in notes)
