@@ -76,7 +76,8 @@ class Source:
         The files themselves are not opened, so that it is fast for a million of them.
         """
         hashed = hashlib.blake2b(digest_size=8)
-        _update(hashed, [self.reader.name(i) for i in range(len(self))])
+        if self.reader.files is not None:  # others may have to read an image for its name
+            _update(hashed, [self.reader.name(i) for i in range(len(self))])
         if isinstance(self.targets, MapReader):
             _update(hashed, [self.targets.name(i) for i in range(len(self))])
         else:

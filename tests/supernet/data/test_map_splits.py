@@ -166,6 +166,17 @@ def test_files_are_told_by_name_and_label_wherever_they_are(tmp_path):
     assert labels[0].list_digest() != labels[1].list_digest()
 
 
+def test_no_image_is_read_for_its_name():
+    class Reader:
+        files = None
+
+        def name(self, i):
+            raise AssertionError("reads image i, as timm's reader of Hugging Face's data sets does")
+
+    few, more = (Source(np.zeros(count, np.int64), ("a",), Reader()) for count in (3, 4))
+    assert few.list_digest() != more.list_digest()
+
+
 def other_names(source):
     """The reader with one name more to its last image."""
     reader, last = copy.copy(source.reader), len(source) - 1
