@@ -20,6 +20,8 @@ from training_toys import same_weights, toy_supernet, toy_task
 
 from space import Arch, InputError
 from supernet import extract
+from supernet.evaluation import HeldOut
+from supernet.training import train_supernet as module
 from supernet.training.retrain import RetrainRecipe, retrain
 from supernet.training.sandwich import LabelStep, Sandwich
 from supernet.training.train_supernet import SupernetRecipe, train_supernet
@@ -216,3 +218,20 @@ def test_the_largest_arch_of_a_depth_supernet_learns_beside_the_others(tmp_path,
     )
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["loss/largest"] < 0.5 * rows[0]["loss/largest"]
+
+
+def test_selectors_are_measured_on_enough_images_however_small_the_batches_are(monkeypatch):
+    seen = []
+
+    class Operator:
+        def measure(self, model, images):
+            seen.append([len(each) for each in images])
+            return {}
+
+    monkeypatch.setattr(module, "token_operator", lambda name: Operator())
+    monkeypatch.setattr(module, "OPERATOR_METRIC_IMAGES", 5)
+    batches = [(torch.zeros(n, 1), torch.zeros(n, 2, 2)) for n in (1, 3, 2, 4)]
+    held_out = HeldOut(batches, toy_task(), torch.device("cpu"))
+    assert module._evaluate(held_out, {}, None) == {}
+    assert seen
+    assert all(sizes == [1, 3, 2] for sizes in seen)
