@@ -19,6 +19,9 @@ from space.utils.errors import InputError
 from supernet.config import AugmentConfig
 
 GREY = 1
+# Least and greatest share of an image's area in a crop, where the config gives none.
+CROP_SCALE = (0.35, 1.0)
+DEPTH_CROP_SCALE = (0.8, 1.0)  # smaller crops make predicted depths too small, see docs/tasks.md
 
 
 class Transform(Protocol):
@@ -48,7 +51,7 @@ class ImageTransform:
                 )
             args = {
                 "is_training": True,
-                "scale": augment.crop_scale,
+                "scale": augment.crop_scale or CROP_SCALE,
                 "hflip": augment.hflip,
                 "color_jitter": augment.color_jitter,
                 "auto_augment": augment.auto_augment,
@@ -93,7 +96,8 @@ class MapTransform:
             image = F.resize(image, size, interpolation=self._interpolation)
         else:
             image, values = self._rotate(image, values, self.augment.rotation or 0.0)
-            image, values = self._crop(image, values, self.augment.crop_scale)
+            scale = DEPTH_CROP_SCALE if self.is_depth else CROP_SCALE
+            image, values = self._crop(image, values, self.augment.crop_scale or scale)
             if torch.rand(()) < self.augment.hflip:
                 image, values = F.horizontal_flip(image), F.horizontal_flip(values)
             strength = self.augment.color_jitter

@@ -148,6 +148,21 @@ def test_depth_is_divided_by_the_zoom(share):
         assert labels.unique().tolist() == [5]
 
 
+@pytest.mark.parametrize(("is_depth", "least"), [(True, 0.8), (False, 0.35)])
+def test_crops_are_those_that_suit_the_task(is_depth, least):
+    sample = coordinates()[0], np.mgrid[:HEIGHT, :WIDTH][1].astype(np.float32)
+    by_default, given = replace(STILL, crop_scale=None), replace(STILL, crop_scale=(least, 1.0))
+    seen = []
+    for seed in range(40):
+        options = {"seed": seed, "sample": sample, "is_depth": is_depth}
+        image, target = transformed(by_default, **options)
+        expected_image, expected = transformed(given, **options)
+        torch.testing.assert_close(image, expected_image, rtol=0, atol=0)
+        torch.testing.assert_close(target, expected, rtol=0, atol=0)
+        seen.append(len(target.unique()) / WIDTH)
+    assert least**0.5 - 0.05 < min(seen) < least**0.5 + 0.1
+
+
 def test_a_wall_that_is_cropped_looks_as_one_that_is_nearer():
     """What is W wide at depth z is f W / z pixels wide: depth times pixels stays."""
     marked = np.full((HEIGHT, WIDTH), 4, np.float32)
