@@ -24,8 +24,8 @@ NOISE_SCALE = 0.02
 # Factor on the residual of the full arch, whose latency is the 100% of budgets.
 FULL_WEIGHT = 30.0
 TOO_FAR = (
-    "The error is too large for budgets: measure again on an idle machine, with more --rounds, "
-    "or with a larger --batch"
+    "The error is too large for budgets: delete the table and measure again on an idle machine, "
+    "with more --rounds, or with a larger --batch"
 )
 LARGE_MEAN, SMALL_TAU = 0.05, 0.95
 

@@ -202,7 +202,11 @@ class RunContext:
     @property
     def origin(self) -> dict[str, str]:
         """Digests of the supernet's weights and the search split, on which evaluations depend."""
-        return {"supernet": self.weights_digest, "split": digest(self.folder.path / SPLIT)}
+        origin = {"supernet": self.weights_digest, "split": digest(self.folder.path / SPLIT)}
+        if self.task.dense:  # their targets are files, which the split's digest does not cover
+            images: Any = self.data.search.dataset
+            origin["maps"] = images.source.maps_digest(images.indices.tolist())
+        return origin
 
     @cached_property
     def latency_tables(self) -> tuple[LatencyTable, ...]:

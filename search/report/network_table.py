@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 
-from search.pipeline.choose import Purpose
+from search.pipeline.choose import Purpose, split_budget
+from search.problem.budget import parse_amount
 from search.report.networks import Network
 from search.report.search_result import Score
 from search.utils.console import OPTIMISTIC, Column, print_line, show_columns
@@ -36,7 +38,9 @@ def make_network_table(
     score: Score,
     test_score: Score,
     more_scores: Sequence[Score] = (),
+    *,
     space: SearchSpace | None = None,
+    full: Mapping[str, float] = MappingProxyType({}),
 ) -> NetworkTable:
     """Make the table, without columns that are empty.
 
@@ -46,6 +50,8 @@ def make_network_table(
         test_score: The metric to show on the test split.
         more_scores: More metrics of the retrained weights.
         space: Their space, to note which found ones people build by hand; None where it is unknown.
+        full: Costs of the full network by name, to note which networks exceed their budget in
+            milliseconds.
     """
     retrained = any(each.retrained for each in networks)
     # Metrics of the search split are biased by selection: left out if there are test metrics.
@@ -83,7 +89,7 @@ def make_network_table(
     devices = sorted({each.speed.conditions for each in networks if each.speed} - {""})
     if devices:
         notes.append(f"images/s: in inference on {'; '.join(devices)}.")
-    notes += _note_latencies(networks)
+    notes += [*_note_latencies(networks), *_note_excesses(networks, full)]
     if space is not None:
         notes += _note_hand_made(networks, space)
     notes.append("1 MAC = 2 FLOPs.")
@@ -123,6 +129,18 @@ def _note_latencies(networks: Sequence[Network]) -> list[str]:
         for name, each in network.latencies.items()
     }
     return sorted(notes)
+
+
+def _note_excesses(networks: Sequence[Network], full: Mapping[str, float]) -> Iterator[str]:
+    """Note which networks, when they were timed, took longer than their budget allows."""
+    for network in networks:
+        name, amount = split_budget(Purpose.parse(network.name).budget)
+        timing = network.latencies.get(name)
+        if timing is not None and timing.measured and name in full:
+            most = parse_amount(name, amount, full[name])
+            if timing.value > most:
+                excess = f"{timing.value / most - 1:.1%} over {most:.3g}"
+                yield f"{network.name} exceeds its budget: {name} is {timing.value:.3g}, {excess}."
 
 
 def _note_hand_made(networks: Sequence[Network], space: SearchSpace) -> list[str]:

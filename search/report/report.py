@@ -54,8 +54,11 @@ def make_report(run: Path, name: str = "main", console: Console | None = None) -
     results = read_run(run, name)
     folder = make_folder(run / "report" / name)
     first, *others = results.test_scores
-    space = None if results.search is None else results.search.space
-    table = make_network_table(results.networks, results.score, first, others, space)
+    search = results.search
+    space, full = (None, {}) if search is None else (search.space, search.front.full)
+    table = make_network_table(
+        results.networks, results.score, first, others, space=space, full=full
+    )
     plots = write_plots(results, folder)
     write_text(folder / PAGE, _render_page(results, table, plots))
     if results.networks:

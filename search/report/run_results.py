@@ -96,6 +96,12 @@ def read_run(run: Path, name: str) -> RunResults:
             f"{run}: nothing to report yet: no supernet/log.jsonl, no search/{name}, "
             f"no retrain/{name}{near(name, names)}"
         )
+    searches = find_searches(run / "search")
+    if searches and not (search or networks or unfinished):
+        raise InputError(
+            f"{run}: there is no search {name!r}; name one of these by --search.name: "
+            f"{', '.join(searches)}{near(name, searches)}"
+        )
     config = read_values(run / CONFIG)
     score = choose_score(search.front) if search else task_scores(config)[0]
     if not config:

@@ -220,6 +220,11 @@ def _refuse_differences(folder: Path, then: Mapping[str, Any], now: Mapping[str,
                 f"has {floors[1]}; give the old search.budget, or search under another name "
                 "(--search.name; in Python, folder)"
             )
+        if place == ("origin", "maps"):
+            raise InputError(
+                f"{folder}: the maps of the search split are not those that the results there were "
+                "measured on; give these, or search under another name (--search.name)"
+            )
         was, is_ = ("not set" if value is None else shown(value) for value in values)
         raise InputError(
             f"{folder}: {'.'.join(place)} was {was} in the results that are there, and is {is_}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,18 @@ class Source:
             _update(hashed, [self.targets.name(i) for i in range(len(self))])
         else:
             hashed.update(np.ascontiguousarray(self.targets, dtype="<i8").tobytes())
+        return hashed.hexdigest()
+
+    def maps_digest(self, indices: Iterable[int]) -> str:
+        """Hash the maps of some samples, as the task reads them.
+
+        Raises:
+            InputError: A map cannot be read, or does not fit the task.
+        """
+        hashed = hashlib.blake2b(digest_size=8)
+        for i in indices:
+            target = np.ascontiguousarray(self.read_map(i))
+            hashed.update(f"{target.dtype} {target.shape} ".encode() + target.tobytes())
         return hashed.hexdigest()
 
     def read(self, i: int) -> tuple[Image.Image, Any]:

@@ -106,6 +106,31 @@ def test_a_run_whose_files_have_changed_is_refused(config, tmp_path, capsys, cha
         )
 
 
+def test_a_search_whose_maps_have_changed_is_refused(config, tmp_path, capsys):
+    path = config()
+    for command in ("train", "search"):
+        assert main([command, str(path)]) == 0
+    run = RunContext(parse_call(["search", str(path)]).config, path)
+    searched = {run.data.search.dataset.source.targets.name(i) for i in run.folder.split()}
+    trained = sorted({str(each) for each in tmp_path.glob("toy/label/0[0-5]*")} - searched)
+    for label, name in ((3, trained[0]), (2, min(searched))):
+        with Image.open(name) as image:
+            pixels = np.asarray(image).copy()
+        pixels[:9, :9] = label
+        Image.fromarray(pixels).save(name)
+        if label == 3:
+            # One that is trained on alone, so that what was measured stays comparable.
+            assert main(["search", str(path), "--search.trials", "5"]) == 0
+    capsys.readouterr()
+    assert main(["search", str(path), "--search.trials", "7"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"tokennas: {tmp_path}/run/search/main: the maps of the search split are not those that "
+        "the results there were measured on; give these, or search under another name "
+        "(--search.name)"
+    )
+    assert main(["search", str(path), "--search.name", "again"]) == 0
+
+
 def test_a_training_that_was_cut_off_goes_on_with_its_remap(config):
     path = config(remap={"3": 255, "4": 3})
     assert main(["train", str(path)]) == 0

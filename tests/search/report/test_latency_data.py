@@ -142,3 +142,32 @@ def test_the_table_tells_measured_milliseconds_from_predicted_ones():
     assert column.cells == ["4.5", "~3.25", ""]
     assert "latency_ms: of a batch, measured on cpu." in final.notes
     assert "latency_ms: of a batch, predicted (~)." in final.notes
+
+
+def test_a_network_that_took_longer_than_its_budget_is_told():
+    arch, shape = toy_space().largest(), toy_space().shape
+
+    def network(name, ms, measured=True, cost="latency_ms"):
+        return Network(name, arch, shape, latencies={cost: SpeedFigure(ms, measured=measured)})
+
+    networks = [
+        network("latency_ms=60%", 6.6),
+        network("latency_ms=8", 7.9),
+        network("latency_ms=7", 7.7, measured=False),
+        network("50%", 99.0),
+        network("random latency_ms@gpu=3", 3.3, cost="latency_ms@gpu"),
+        network("full", 11.0),
+    ]
+    full = {"macs": 1e9, "latency_ms": 10.0, "latency_ms@gpu": 5.0}
+    for costs, expected in (
+        (
+            full,
+            [
+                "latency_ms=60% exceeds its budget: latency_ms is 6.6, 10.0% over 6.",
+                "random latency_ms@gpu=3 exceeds its budget: latency_ms@gpu is 3.3, 10.0% over 3.",
+            ],
+        ),
+        ({}, []),
+    ):
+        notes = make_network_table(networks, Score("top1"), Score("top1"), full=costs).notes
+        assert [note for note in notes if "exceeds" in note] == expected

@@ -227,6 +227,10 @@ def test_an_empty_folder_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_another_name_is_told_apart(copy: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"no search 'x'; name one of these by --search\.name: main"
+    ):
+        make_report(copy, "x")
     shutil.rmtree(copy / "supernet")
     with pytest.raises(InputError, match="did you mean 'random'"):
         make_report(copy, "randon")

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -164,6 +165,21 @@ def test_files_are_told_by_name_and_label_wherever_they_are(tmp_path):
         Source(np.arange(1, 10), ("a",), source.reader),
     )
     assert labels[0].list_digest() != labels[1].list_digest()
+
+
+def test_maps_are_told_by_what_the_task_reads(tmp_path):
+    source = open_sources(DatasetConfig(**write_pairs(tmp_path)))[0]
+    found = source.maps_digest(range(3))
+    assert found == source.maps_digest(iter([0, 1, 2])) != source.maps_digest([0, 2, 1])
+    assert replace(source, decode=lambda each: 2 * each).maps_digest(range(3)) != found
+    path = Path(source.targets.name(2))
+    with Image.open(path) as image:
+        pixels = np.asarray(image).copy()
+        Image.fromarray(pixels).save(path, compress_level=0)
+    assert source.maps_digest(range(3)) == found  # the same values, in another file
+    pixels[0, 0] += 1
+    Image.fromarray(pixels).save(path)
+    assert source.maps_digest(range(3)) != found
 
 
 def test_no_image_is_read_for_its_name():
