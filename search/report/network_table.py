@@ -50,8 +50,7 @@ def make_network_table(
         test_score: The metric to show on the test split.
         more_scores: More metrics of the retrained weights.
         space: Their space, to note which found ones people build by hand; None where it is unknown.
-        full: Costs of the full network by name, to note which networks exceed their budget in
-            milliseconds.
+        full: Costs of the full network by name, to note which networks exceed their milliseconds.
     """
     retrained = any(each.retrained for each in networks)
     # Metrics of the search split are biased by selection: left out if there are test metrics.

@@ -221,6 +221,8 @@ def _refuse_differences(folder: Path, then: Mapping[str, Any], now: Mapping[str,
                 "(--search.name; in Python, folder)"
             )
         if place == ("origin", "maps"):
+            if values[0] is None:  # earlier versions did not store it
+                continue
             raise InputError(
                 f"{folder}: the maps of the search split are not those that the results there were "
                 "measured on; give these, or search under another name (--search.name)"

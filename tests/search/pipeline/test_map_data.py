@@ -113,6 +113,11 @@ def test_a_search_whose_maps_have_changed_is_refused(config, tmp_path, capsys):
     run = RunContext(parse_call(["search", str(path)]).config, path)
     searched = {run.data.search.dataset.source.targets.name(i) for i in run.folder.split()}
     trained = sorted({str(each) for each in tmp_path.glob("toy/label/0[0-5]*")} - searched)
+    stored = tmp_path / "run/search/main/search.yaml"
+    text = stored.read_text()
+    stored.write_text("".join(x for x in text.splitlines(True) if "  maps:" not in x))
+    assert stored.read_text() != text
+    assert main(["search", str(path), "--search.trials", "4"]) == 0  # one of an earlier version
     for label, name in ((3, trained[0]), (2, min(searched))):
         with Image.open(name) as image:
             pixels = np.asarray(image).copy()

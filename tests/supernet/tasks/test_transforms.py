@@ -163,6 +163,14 @@ def test_crops_are_those_that_suit_the_task(is_depth, least):
     assert least**0.5 - 0.05 < min(seen) < least**0.5 + 0.1
 
 
+def test_crops_of_images_with_labels_have_a_default():
+    scales = [
+        ImageTransform(INPUT, AugmentConfig(crop_scale=given)).transform.transforms[0].scale
+        for given in (None, (0.35, 1.0), (0.6, 0.9))
+    ]
+    assert scales == [(0.35, 1.0), (0.35, 1.0), (0.6, 0.9)]
+
+
 def test_a_wall_that_is_cropped_looks_as_one_that_is_nearer():
     """What is W wide at depth z is f W / z pixels wide: depth times pixels stays."""
     marked = np.full((HEIGHT, WIDTH), 4, np.float32)
