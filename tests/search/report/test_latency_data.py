@@ -1,6 +1,7 @@
 """What a report says of MACs and milliseconds."""
 
 import html
+from dataclasses import replace
 from statistics import mean
 
 import pytest
@@ -171,3 +172,18 @@ def test_a_network_that_took_longer_than_its_budget_is_told():
     ):
         notes = make_network_table(networks, Score("top1"), Score("top1"), full=costs).notes
         assert [note for note in notes if "exceeds" in note] == expected
+
+
+def test_the_report_tells_what_exceeds_its_budget(tmp_path, monkeypatch, capsys):
+    space = toy_space()
+    table = profile_of(space)
+    front = searched(table, tmp_path / "search" / "main")
+    slow = SpeedFigure(2 * table.full_ms, measured=True)
+    network = Network(
+        "latency_ms=60%", front.entries[0].arch, space.shape, latencies={"latency_ms": slow}
+    )
+    results = replace(read_run(tmp_path, "main"), networks=[network])
+    monkeypatch.setattr("search.report.report.read_run", lambda *_: results)
+    page = make_report(tmp_path)
+    for shown in (page.read_text(), " ".join(capsys.readouterr().out.split())):
+        assert "latency_ms=60% exceeds its budget" in shown
