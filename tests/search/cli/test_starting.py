@@ -29,6 +29,7 @@ class Moment:
         if name == moment:
             os.kill(os.getpid(), signal.SIGINT)
 moment = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
 sys.meta_path.insert(0, Moment)
 from search.cli.main import command
 command()
