@@ -1,7 +1,10 @@
 """Depth and segmentation go through every stage of a run; toy data made by code."""
 
+import importlib
 import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from space.utils.yaml_file import read_yaml, write_yaml
 from supernet import create_subnet
 from supernet.data.map_reading import read_map
 
+ROOT = Path(__file__).parents[2]
 # Each test begins with a run through all stages.
 pytestmark = pytest.mark.slow
 
@@ -227,6 +231,22 @@ def test_segmentation_goes_through_every_stage(tmp_path, capsys):
         run / "retrain/main/full",
     )
     assert (run / "export" / "main" / "full" / "model.pt2").exists()
+
+
+def test_the_benchmark_splits_the_error_of_each_network(depth, capsys, monkeypatch):
+    path, run = depth
+    sys.path.append(str(ROOT / "benchmarks"))
+    monkeypatch.setattr(sys, "argv", ["error_scales.py", str(path), "2x2", "4x4"])
+    importlib.import_module("error_scales").main()
+    table, more = capsys.readouterr().out.split("\nmore than the full network\n")
+    values = {line.split()[0]: [*map(float, line.split()[1:])] for line in table.splitlines()[1:]}
+    folders = {each.parent.name: each.parent for each in run.glob("retrain/main/*/arch.yaml")}
+    assert values.keys() == folders.keys() == {"full", *(x.split()[0] for x in more.splitlines())}
+    for name, (*parts, mse) in values.items():
+        network = create_subnet(folders[name] / "arch.yaml", folders[name] / "subnet.safetensors")
+        rmse = open_run(path).test.statistics(network.eval())["rmse"]
+        assert mse == pytest.approx(np.square(rmse).mean(), abs=1e-4)
+        assert sum(parts) == pytest.approx(mse, abs=3e-4)
 
 
 @pytest.mark.cluster
