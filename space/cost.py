@@ -5,9 +5,10 @@ image. By any cost that is a sum over the blocks (`AdditiveCost`), archs can be 
 see `space.counting.bands`.
 
 Activation memory is the peak number of bytes alive in inference for one image: an analytic figure
-to rank archs by, not what an allocator reports. It leaves out weights, images, stem and head,
-workspaces of kernels and in-place reuse. For a block of N tokens (with prefix tokens) of width D,
-H heads, attention width A and M = MACs of the MLP per token / D, it is the largest of:
+to rank archs by, not what an allocator reports. It leaves out weights, images, stem and head (a
+dense head holds the tokens of several blocks, and larger maps), workspaces of kernels and in-place
+reuse. For a block of N tokens (with prefix tokens) of width D, H heads, attention width A and M =
+MACs of the MLP per token / D, it is the largest of:
 
 - attention: its tokens and their norm 2 N D; query, key, value and output 4 N A; where a map is
   materialised, logits and map 2 H N^2. A shared block has value and output 2 N A and the shared map

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from space.utils.errors import InputError
 from supernet.data.image_reading import file_digest, reading_error
@@ -18,6 +18,8 @@ from supernet.data.source import MapReader
 ONE_CHANNEL = ("1", "L", "P", "I", "F")
 # Greys of 2 and 4 bits, which Pillow multiplies so that white is 255, in PNG and TIFF.
 GREY_FACTORS = {"L;2": 85, "L;4": 17}
+# The values of white to which Pillow stretches the greys of Netpbm files (PGM), by mode.
+NETPBM_WHITE = {"L": 255, "I": 65_535}
 # numpy's kinds of plain numbers: booleans, integers, floats.
 NUMBERS = "biuf"
 
@@ -75,9 +77,28 @@ def _read_image(path: Path) -> NDArray[Any]:
                 f"must have one channel, got {channels}; save depth, or the number of the class, "
                 "as one number for each pixel"
             )
-        stored = image.tile[0].args if image.tile else None
-        form = stored if isinstance(stored, str) else stored[0] if stored else ""
-        factor = GREY_FACTORS.get(str(form).rstrip("IR"), 1)
+        factor, is_inverted = _find_changes(image)
         ImageOps.exif_transpose(image, in_place=True)
-        values = np.asarray(image)
-    return values if factor == 1 else values // factor
+        values: NDArray[Any] = np.asarray(image)
+    if is_inverted:
+        values = np.invert(values)
+    return values if factor == 1 else np.rint(values / factor).astype(values.dtype)
+
+
+def _find_changes(image: ImageFile.ImageFile) -> tuple[float, bool]:
+    """Return how Pillow will change the numbers of a grey image, before it is loaded.
+
+    Returns:
+        Its factor, such that white is the greatest value; and whether it inverts them first, in
+        files where white is 0: bitmaps of Netpbm, and TIFF's WhiteIsZero.
+    """
+    tile: Any = image.tile[0] if image.tile else None
+    if tile is None:
+        return 1.0, False
+    if image.format == "PPM":
+        is_stretched = tile.codec_name in ("ppm", "ppm_plain") and image.mode != "1"
+        white = NETPBM_WHITE.get(image.mode, 1)
+        return white / tile.args[1] if is_stretched else 1.0, image.mode == "1"
+    form = str(tile.args if isinstance(tile.args, str) else tile.args[0] if tile.args else "")
+    is_inverted = form[:1] in ("1", "L") and "I" in form.partition(";")[2]
+    return GREY_FACTORS.get(form.rstrip("IR"), 1), is_inverted

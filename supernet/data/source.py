@@ -121,7 +121,7 @@ class Source:
         target = self.targets[i]
         try:
             if size is not None and target.shape != size:
-                turned = " (turned as its EXIF orientation says)"
+                turned = "; one of them is turned, which an EXIF orientation does too"
                 raise ValueError(
                     f"is {target.shape[1]} x {target.shape[0]} pixels, its image {size[1]} x "
                     f"{size[0]}{turned if target.shape == size[::-1] else ''}"

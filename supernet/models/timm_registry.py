@@ -100,8 +100,10 @@ def _make_feature_net(subnet: Any, out_indices: int | Sequence[int]) -> FeatureG
 def hub_config(subnet: ElasticViT, file: ArchFile) -> dict[str, Any]:
     """Make timm's `config.json` of a subnet: arch, classes and preprocessing."""
     cfg: Any = subnet.pretrained_cfg
-    # Classes are `label_names`; metrics and origin are in `arch.yaml` alone.
-    arch = replace(file, classes=[], metrics={}, origin={}).to_dict()
+    # Metrics and origin are in `arch.yaml` alone; the classes, where no task reads them, are
+    # `label_names` alone.
+    classes = file.classes if file.task else []
+    arch = replace(file, classes=classes, metrics={}, origin={}).to_dict()
     return {
         "architecture": "tokennas_vit",
         "num_classes": subnet.num_classes,

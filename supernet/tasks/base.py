@@ -137,7 +137,11 @@ class Task(ABC):
         return ImageTransform(input, augment)
 
     def fits(self, backbone: VisionTransformer) -> bool:
-        """Return whether the backbone's head has this task's outputs."""
+        """Return whether the backbone's head is one for this task.
+
+        Raises:
+            InputError: The task's own head does not fit the backbone.
+        """
         return backbone.num_classes == self.outputs
 
     def accepts(self, metadata: Mapping[str, str], backbone: VisionTransformer) -> bool:
@@ -156,7 +160,11 @@ class Task(ABC):
 
     @abstractmethod
     def reset_head(self, backbone: VisionTransformer, seed: int) -> None:
-        """Give the backbone a new head for this task, the same at each call."""
+        """Give the backbone a new head for this task, the same at each call.
+
+        Raises:
+            InputError: The task's own head does not fit the backbone.
+        """
 
     def check_batch(self, batch: int, place: str = "data.batch") -> None:  # noqa: B027
         """Refuse a batch size that training cannot use; `place` names its option.

@@ -120,16 +120,13 @@ class Depth(DenseTask):
         """Convert the values of a file (H, W) to metres, 0 where there is no measurement.
 
         Raises:
-            ValueError: Integers have no scale, no pixel has a valid depth, or the map is smaller
-                than the crop of evaluation.
+            ValueError: Integers have no scale, no pixel has a valid depth, none in the crop of
+                evaluation, or the map is smaller than that.
         """
-        if self.crop is not None and (
-            self.crop[1] > target.shape[0] or self.crop[3] > target.shape[1]
-        ):
-            raise ValueError(
-                f"is {target.shape[1]} x {target.shape[0]} pixels, smaller than task.crop, "
-                f"{list(self.crop)}"
-            )
+        height, width = target.shape
+        top, bottom, left, right = crop = self.crop or (0, height, 0, width)
+        if bottom > height or right > width:
+            raise ValueError(f"is {width} x {height} pixels, smaller than task.crop, {list(crop)}")
         if self.scale is None and not np.issubdtype(target.dtype, np.floating):
             raise ValueError(
                 "holds integers: data.dataset.scale must say how many metres one is, such as 0.001"
@@ -148,6 +145,8 @@ class Depth(DenseTask):
                 f"has no depth in {self.min_depth:g} to {self.max_depth:g} m (it holds {span}); "
                 "see data.dataset.scale and task.max_depth"
             )
+        if not valid[top:bottom, left:right].any():
+            raise ValueError(f"has no depth inside task.crop, {list(crop)}")
         return np.where(valid, metres, 0.0).astype(np.float32)
 
     def activation(self) -> nn.Module:
@@ -162,8 +161,9 @@ class Depth(DenseTask):
         """Compute the scale-invariant log loss with a gradient term, averaged over the images.
 
         With g the difference of the logarithms: sqrt(var(g) + 0.15 mean(g)^2) over the valid
-        pixels, and half the mean absolute difference of g between pixels 2, 4, 8 and 16 apart. As
-        DINOv2's protocol (arXiv 2304.07193), with the gradient term of arXiv 1804.00607.
+        pixels, and half the sum, over both directions and distances of 2, 4, 8 and 16 pixels, of
+        the absolute differences of g per valid pixel. As DINOv2's protocol (arXiv 2304.07193), with
+        the gradient term of arXiv 1804.00607.
 
         Args:
             output: Depth (B, 1, h, w).

@@ -1,4 +1,4 @@
-"""The heads of dense tasks: DINOv2's linear protocol, and DPT.
+"""The heads of dense tasks: a linear one as in DINOv2's protocol, and DPT.
 
 B images, D width, (h, w) the token grid, C channels of the output. Both read the features of some
 blocks; those of pooled grids are resized to the full grid, so that a head costs the same for every
@@ -189,11 +189,12 @@ class TaskHead(DenseHead):
 
 
 class LinearHead(TaskHead):
-    """DINOv2's linear protocol (arXiv 2304.07193): one linear layer, after batch norm if wanted.
+    """One linear layer on the tokens of some blocks, as in DINOv2's protocol (arXiv 2304.07193).
 
     The features of all blocks are concatenated, each with the class token, mapped to the outputs,
     and upsampled 4 times. DINOv2 upsamples the features first, which computes the same for 16 times
-    the MACs: interpolation and a linear layer commute.
+    the MACs: interpolation and a linear layer commute. Its tokens have not gone through the
+    backbone's last norm, and its batch norm is an option here.
     """
 
     def __init__(self, options: HeadOptions, backbone: VisionTransformer, outputs: int) -> None:

@@ -33,16 +33,38 @@ def write_small_png(path, pixels, bits):
     _write_png(path, pixels.shape, bits, b"".join(b"\0" + row.tobytes() for row in rows))
 
 
-def write_small_tiff(path, pixels, bits):
-    """A TIFF of 1, 2 or 4 bits, of (h, w) greys, with the numbers as they are."""
+def write_small_tiff(path, pixels, bits, white=1):
+    """A TIFF of up to 8 bits, of (h, w) greys, with the numbers as they are.
+
+    `white` is 0 where the number 0 is white, which Pillow inverts.
+    """
     each = (pixels[..., None] >> np.arange(bits)[::-1]) & 1
     data = np.packbits(each.reshape(len(pixels), -1), axis=1).tobytes()
     height, width = pixels.shape
-    # Width, height, bits, no compression, black is 0, place of the data, rows and bytes of it.
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 278: height, 279: len(data)}
+    # Width, height, bits, no compression, which greys, place of the data, rows and bytes of it.
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: white, 273: 8, 278: height}
+    tags[279] = len(data)
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
     path.write_bytes(struct.pack("<2sHI", b"II", 42, 8 + len(data)) + data + directory)
+
+
+def write_netpbm(path, pixels, white):
+    """A PBM (`white` is None) or a PGM with a greatest value, of (h, w) numbers as they are.
+
+    Plain text if the name ends in `.plain.pgm` or `.plain.pbm`.
+    """
+    plain, header = ".plain." in path.name, f"{pixels.shape[1]} {pixels.shape[0]}\n"
+    if white is not None:
+        header += f"{white}\n"
+    kind = (1 if plain else 4) if white is None else (2 if plain else 5)
+    if plain:
+        data = "\n".join(" ".join(map(str, row)) for row in pixels).encode()
+    elif white is None:
+        data = np.packbits(pixels.astype(bool), axis=1).tobytes()
+    else:
+        data = pixels.astype("u1" if white < 256 else ">u2").tobytes()
+    path.write_bytes(f"P{kind}\n{header}".encode() + data)
 
 
 def _write_png(path, shape, bits, rows):

@@ -207,10 +207,11 @@ def test_a_checkpoint_of_another_head_or_none_gets_the_tasks(tmp_path, section, 
 
 @pytest.mark.parametrize("other", ["depth", "depth_log", "depth_dpt"])
 def test_from_one_dense_task_to_another_the_backbone_stays(tmp_path, other):
-    saved = dense_checkpoint(tmp_path / "a.pth", other)
-    loaded = load_dense(tmp_path / "a.pth", "segmentation")
-    assert loaded.head_reset
-    assert same(loaded.backbone, saved, head=False)
+    for args in ({}, {"class_token": False, "global_pool": "map"}):
+        saved = dense_checkpoint(tmp_path / "a.pth", other, **args)
+        loaded = load_dense(tmp_path / "a.pth", "segmentation", **args)
+        assert loaded.head_reset
+        assert same(loaded.backbone, saved, head=False)
 
 
 @pytest.mark.parametrize(

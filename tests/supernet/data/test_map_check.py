@@ -63,7 +63,10 @@ def save(values, dtype="u1"):
 MAP = np.full(SIZE[::-1], 2)
 WRONG_DEPTHS = {
     "another size": (save(MAP[:-1]), "is 48 x 31 pixels, its image 48 x 32"),
-    "turned": (save(MAP.T), "is 32 x 48 pixels, its image 48 x 32"),
+    "turned": (
+        save(MAP.T),
+        "is 32 x 48 pixels, its image 48 x 32; one of them is turned, which an EXIF orientation",
+    ),
     "colours": (save(np.stack([MAP] * 3, 2)), "must have one channel, got R, G, B; save depth"),
     "no measurement": (
         save(0 * MAP, "u2"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from image_toys import write_small_png, write_small_tiff
+from image_toys import write_netpbm, write_small_png, write_small_tiff
 from PIL import Image
 
 from space import InputError
@@ -50,6 +50,22 @@ def save_small(bits, name="map.png", write_file=write_small_png):
     return write
 
 
+def save_inverted(bits):
+    def write_file(path, values, bits):
+        write_small_tiff(path, values, bits, white=0)
+
+    return save_small(bits, "map.tiff", write_file)
+
+
+def save_netpbm(white, name, factor=1):
+    def write(folder):
+        values = LABELS % 2 if white is None else LABELS * factor
+        write_netpbm(folder / name, values, white)
+        return folder / name, values
+
+    return write
+
+
 def save_fortran(folder):
     np.save(folder / "map.npy", np.asfortranarray(LABELS / 3))
     return folder / "map.npy", LABELS / 3
@@ -69,6 +85,16 @@ WRITERS = {
     "grey of 4 bits": save_small(4),
     "tiff of 2 bits": save_small(2, "map.tiff", write_small_tiff),
     "tiff of 4 bits": save_small(4, "map.tiff", write_small_tiff),
+    **{f"tiff of {bits} bits, 0 is white": save_inverted(bits) for bits in (1, 2, 4, 8)},
+    "pbm": save_netpbm(None, "map.pbm"),
+    "pbm of text": save_netpbm(None, "map.plain.pbm"),
+    "pgm of labels": save_netpbm(40, "map.pgm"),
+    "pgm of masks": save_netpbm(3, "map.pgm"),
+    "pgm of text": save_netpbm(40, "map.plain.pgm"),
+    "pgm of 8 bits": save_netpbm(255, "map.pgm", 85),
+    "pgm of 10 m in millimetres": save_netpbm(10_000, "map.pgm", 3_333),
+    "pgm of 16 bits": save_netpbm(65_535, "map.pgm", 20_000),
+    "pgm of text, 16 bits": save_netpbm(40_000, "map.plain.pgm", 13_331),
     "npy of integers": save("u2", ".npy", 20_000),
     "npy of signed integers": save("i8", ".npy", -1),
     "big-endian npy": save(">f4", ".npy", 0.37),

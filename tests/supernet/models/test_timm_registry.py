@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -118,6 +119,15 @@ def test_timm_creates_what_an_exported_folder_names(tmp_path, monkeypatch, model
     assert torch.equal(other.pos_embed, found.pos_embed)
     empty = timm.create_model(name)
     assert not torch.equal(empty.pos_embed, found.pos_embed)
+
+
+def test_a_folder_keeps_the_classes_for_tasks_that_read_them(tmp_path):
+    path, _, _ = export(tmp_path, an_arch(), classes=list("abcdefg"))
+    file = load_arch_file(path)
+    for task, kept in (({}, []), ({"name": "own"}, list("abcdefg"))):
+        config = hub_config(create_subnet(path), replace(file, task=task))
+        assert config["model_args"]["arch"].get("classes", []) == kept
+        assert config["label_names"] == list("abcdefg")
 
 
 @pytest.mark.parametrize(

@@ -5,21 +5,9 @@ import torch
 from dense_toys import SIZE, dense_backbone, dense_supernet, dense_task
 
 from space import InputError
-from space.utils.reader import Reader
-from supernet.config import AugmentConfig, DataConfig
-from supernet.tasks.dense import FOR_LABELS, per_image
-from supernet.tasks.registry import task_class
+from supernet.tasks.dense import per_image
 
 NAMES = ("depth", "segmentation")
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("key", FOR_LABELS)
-def test_augmentations_for_labels_are_refused(name, key):
-    augment = AugmentConfig(**{key: "rand-m9" if key == "auto_augment" else 0.5})
-    section = {"name": name} | ({"classes": 3} if name == "segmentation" else {})
-    with pytest.raises(InputError, match=rf"^data.augment.{key}: .* is for classification, not"):
-        task_class(name).from_config(Reader(section, ("task",)), (), DataConfig(augment=augment))
 
 
 def test_transforms_are_those_of_the_tasks_maps():

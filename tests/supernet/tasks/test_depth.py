@@ -150,6 +150,14 @@ def test_a_network_that_says_nan_has_no_metrics():
     assert all(map(math.isnan, task().reduce(statistics).values()))
 
 
+def test_maps_without_depth_in_the_crop_are_refused():
+    measured = np.zeros((48, 64), np.float32)
+    measured[:4] = 2.0
+    task(crop=[0, 30, 5, 41]).decode(measured)
+    with pytest.raises(ValueError, match=r"^has no depth inside task.crop, \[4, 30, 5, 41\]$"):
+        task(crop=[4, 30, 5, 41]).decode(measured)
+
+
 def test_only_the_crop_is_evaluated():
     crop = [4, 30, 5, 41]
     output, truth = predicted((32, 48)), targets()
