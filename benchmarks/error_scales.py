@@ -65,10 +65,10 @@ def main() -> None:
     call = parse_call(["search", *words])
     run = RunContext(call.config, call.file)
     folders = sorted(each.parent for each in Path(run.folder.path).glob("retrain/*/*/arch.yaml"))
-    found = {
-        each.name: measure(run, create_subnet(each, each / "subnet.safetensors").eval(), grids)
-        for each in folders
-    }
+    found = {}
+    for each in folders:
+        network = create_subnet(each / "arch.yaml", each / "subnet.safetensors")
+        found[each.name] = measure(run, network.to(run.device).eval(), grids)
     if "full" not in found:
         sys.exit("the full network is not among the retrained ones: see retrain.full")
     names = ["image", *(f"{rows}x{columns}" for rows, columns in grids), "pixels", "all"]
