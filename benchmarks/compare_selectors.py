@@ -48,11 +48,13 @@ def main() -> None:
     words = sys.argv[1:]
     count = int(words.pop()) if words and words[-1].isdigit() else 40
     call = parse_call(["search", *words])
+    if CONTROL not in call.config.space.get("skip", {}).get("selectors", ()):
+        sys.exit(f"the space has no selector {CONTROL}, with which to compare")
     evaluate = RunEvaluator(RunContext(call.config, call.file).load_trained())()
     space, metric = evaluate.supernet.space, evaluate.held_out.task.metrics[0]
     archs, selectors = draw_archs(space, count), space.axes["skip"].selectors
-    if CONTROL not in selectors:
-        sys.exit(f"the space has no selector {CONTROL}, with which to compare")
+    if not archs:
+        sys.exit("found no arch in which each selector can be in the place of another")
     values = {}
     for name in selectors:
         chosen = [with_selector(arch, name) for arch in archs]

@@ -1,12 +1,13 @@
 """Errors of the retrained depth networks of a run, by their size in the image.
 
-    python benchmarks/error_scales.py CONFIG [--run DIR] [ROWSxCOLUMNS ...]
+    python benchmarks/error_scales.py CONFIG [--run DIR] [--search.name NAME] [ROWSxCOLUMNS ...]
 
 The error of a map is split into its means over the cells of coarser and finer grids: that over the
 whole image, what each grid adds, and what is left within the cells of the last one. The parts of
 the mean squared error add up where each grid divides the cells of the one before. Printed for each
-network in `retrain/`: the parts in square metres, averaged over the test images, and what they add
-to those of the full network, with the standard error over the images.
+network that was retrained for the search: the parts in square metres, averaged over the test images
+(inside `task.crop`), and what they add to those of the full network, with the standard error over
+the images.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def measure(run, network, grids):
     for batch, output in test.outputs(network):
         depth = run.task.predict(output, batch.targets.shape[-2:])
         depth = depth.clamp(run.task.min_depth, run.task.max_depth)
-        valid = (batch.targets >= run.task.min_depth) & (batch.targets <= run.task.max_depth)
-        parts.append(split_error(depth - batch.targets, valid, grids))
+        depth, truth = run.task.crop_maps(depth), run.task.crop_maps(batch.targets)
+        valid = (truth >= run.task.min_depth) & (truth <= run.task.max_depth)
+        parts.append(split_error(depth - truth, valid, grids))
     return torch.cat(parts).numpy()
 
 
@@ -63,8 +65,11 @@ def main() -> None:
     texts = [each for each in sys.argv[1:] if re.fullmatch(GRID, each)]
     grids = [tuple(map(int, each.split("x"))) for each in texts] or GRIDS
     call = parse_call(["search", *words])
+    if call.config.task_name != "depth":
+        sys.exit("only the errors of depth have a size in the image")
     run = RunContext(call.config, call.file)
-    folders = sorted(each.parent for each in Path(run.folder.path).glob("retrain/*/*/arch.yaml"))
+    pattern = f"retrain/{call.config.search.name}/*/arch.yaml"
+    folders = sorted(each.parent for each in Path(run.folder.path).glob(pattern))
     found = {}
     for each in folders:
         network = create_subnet(each / "arch.yaml", each / "subnet.safetensors")

@@ -115,7 +115,7 @@ def save_predictions(run: RunContext, subnet: ElasticViT, folder: Path, amp: boo
     return len(images)
 
 
-def write_samples(run: RunContext, subnet: ElasticViT, path: Path) -> None:
+def write_samples(run: RunContext, subnet: ElasticViT, path: Path, amp: bool = False) -> None:
     """Write a few test images with truth, prediction, the task's first metric and selected tokens.
 
     The file holds `indices`, those of the images in the data of the test split; the lists `image`
@@ -127,14 +127,16 @@ def write_samples(run: RunContext, subnet: ElasticViT, path: Path) -> None:
         run: The run.
         subnet: A network in evaluation mode.
         path: The .npz file.
+        amp: Whether to predict under bfloat16 autocast.
     """
     task, images = run.task, _test_images(run)
     if not isinstance(task, DenseTask):
         return
     positions = np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int)
     pixels, targets = _stack(images, positions)
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(run.device, amp):
         output, chosen = subnet.forward_with_choices(pixels.to(run.device))
+    output = at_least_float32(output)
     arrays: dict[str, Any] = {
         "indices": images.indices[positions],
         "classes": np.array(task.classes, dtype=np.str_),

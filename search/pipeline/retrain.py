@@ -225,7 +225,7 @@ def retrain_choice(run: RunContext, choice: Choice, folder: Path) -> None:
         statistics = run.test.with_amp(start.autocast.on).statistics(subnet)
         retrained = GroupedMetrics.of(run.task.reduce, statistics)
         errors = errors_of_metrics(retrained)
-        write_samples(run, subnet, folder / SAMPLES)
+        write_samples(run, subnet, folder / SAMPLES, start.autocast.on)
         all_metrics = metrics | {"retrained": dict(retrained), "standard_errors": errors}
         write_arch(run, folder / ARCH, choice.arch, metrics=all_metrics, origin=origin)
         with file_errors(folder / STARTED):

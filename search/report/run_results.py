@@ -103,8 +103,12 @@ def read_run(run: Path, name: str) -> RunResults:
             f"{', '.join(searches)}{near(name, searches)}"
         )
     config = read_values(run / CONFIG)
+    is_known = bool(config)
+    if not is_known:  # networks with a head of their own say what they were trained for
+        stored = next((each.task for each in networks if each.task), None)
+        config = {} if stored is None else {"task": stored}
     score = choose_score(search.front) if search else task_scores(config)[0]
-    if not config:
+    if not is_known:
         missing.append("config.yaml is missing: the run is known only in part.")
     if not training:
         missing.append("supernet/log.jsonl is missing: no training curves.")

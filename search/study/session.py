@@ -90,7 +90,10 @@ def _read_reused(search: Search) -> dict[str, GroupedMetrics]:
     this = SearchFile.of(search)
     for folder in map(Path, search.options.reuse):
         other = SearchFile.load(folder)
-        if (other.space.shape, other.origin) != (this.space.shape, this.origin):
+        origins = [each.origin for each in (other, this)]
+        if "maps" not in other.origin:  # earlier versions did not store it
+            origins = [{k: v for k, v in each.items() if k != "maps"} for each in origins]
+        if other.space.shape != this.space.shape or origins[0] != origins[1]:
             unnamed = "code" in this.origin or "run" in this.origin
             raise InputError(
                 f"{folder}: cannot be reused: its evaluations are of another backbone or origin"

@@ -133,7 +133,8 @@ def show_columns(columns: Sequence[Column], console: Console, title: str = "") -
 def _fit_columns(columns: Sequence[Column], width: int) -> list[Column]:
     """Drop columns until the others fit: the least wanted first, then from the right."""
     kept = list(columns)
-    names = dict.fromkeys((*DROPPED_FIRST, *secondary_metrics(), *DROPPED_NEXT))
+    metrics = [name for each in secondary_metrics() for name in (each.name, each.title)]
+    names = dict.fromkeys((*DROPPED_FIRST, *metrics, *DROPPED_NEXT))
     order = [column for name in names for column in columns if column.title == name]
     order += [column for column in reversed(columns[LEADING:]) if column.title not in names]
     for column in order:

@@ -200,7 +200,7 @@ class Depth(DenseTask):
         """
         check_maps(targets)
         depth = self.predict(output, targets.shape[-2:]).clamp(self.min_depth, self.max_depth)
-        depth, targets = self._crop(depth), self._crop(targets)
+        depth, targets = self.crop_maps(depth), self.crop_maps(targets)
         valid = self._is_valid(targets)
         truth = targets.to(depth.dtype).where(valid, depth.new_ones(()))
         error, g = depth - truth, depth.log() - truth.log()
@@ -228,7 +228,7 @@ class Depth(DenseTask):
         """Return which pixels have a measurement within the limits, (B, H, W) of bool."""
         return (targets >= self.min_depth) & (targets <= self.max_depth)
 
-    def _crop(self, maps: Tensor) -> Tensor:
+    def crop_maps(self, maps: Tensor) -> Tensor:
         """Crop maps (B, H, W) to the part that is evaluated."""
         if self.crop is None:
             return maps

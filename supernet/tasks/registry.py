@@ -120,9 +120,9 @@ def find_metric(name: str) -> Metric | None:
     return next((metric for metric in metrics if metric.name == name), None)
 
 
-def secondary_metrics() -> list[str]:
-    """Return the names of the metrics that are not the primary one of their task."""
-    return [metric.name for entry in _tasks.values() for metric in entry.metrics[1:]]
+def secondary_metrics() -> list[Metric]:
+    """Return the metrics that are not the primary one of their task."""
+    return [metric for entry in _tasks.values() for metric in entry.metrics[1:]]
 
 
 def directions(*tasks: str) -> dict[str, Direction]:

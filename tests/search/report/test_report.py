@@ -22,6 +22,7 @@ from search.report.run_results import read_run
 from search.report.search_result import Score
 from search.run import run_search
 from space import InputError, load_arch_file, macs, params, save_arch
+from space.utils.yaml_file import read_yaml, write_yaml
 
 PICTURES = {
     "front.png",
@@ -130,6 +131,15 @@ def test_what_is_missing_is_named(copy: Path, removed: str, says: str) -> None:
     path = copy / removed
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     assert says in " ".join(read_run(copy, "main").missing)
+
+
+def test_networks_say_their_task_where_the_config_is_missing(copy: Path) -> None:
+    for path in copy.glob("retrain/main/*/arch.yaml"):
+        write_yaml(path, read_yaml(path).data | {"task": {"name": "depth"}})
+    (copy / "config.yaml").unlink()
+    found = read_run(copy, "main")
+    assert [each.name for each in found.test_scores] == ["rmse", "abs_rel", "delta1"]
+    assert "config.yaml is missing" in " ".join(found.missing)
 
 
 def test_pictures_of_what_is_missing_are_left_out(copy: Path) -> None:

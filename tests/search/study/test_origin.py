@@ -270,3 +270,14 @@ def test_a_name_that_is_none_is_refused(tmp_path, origin):
 
 
 # Supernets and loaders.
+
+
+def test_results_without_a_digest_of_maps_are_reused(tmp_path):
+    """Earlier versions stored none."""
+    search(tmp_path / "a", TOYS, origin={"supernet": "s"})
+    evaluate = Evaluate(SPACE)
+    new = {"supernet": "s", "maps": "m"}
+    search(tmp_path / "b", evaluate, reuse=[tmp_path / "a"], origin=new)
+    assert evaluate.seen == []
+    with pytest.raises(InputError, match="cannot be reused: its evaluations are of another back"):
+        search(tmp_path / "c", TOYS, reuse=[tmp_path / "b"], origin=new | {"maps": "others"})

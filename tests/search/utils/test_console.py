@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from search.utils.console import cell, new_console, show_rows
+from search.utils.console import Column, cell, new_console, show_columns, show_rows
 
 ROWS = [
     {
@@ -91,3 +91,11 @@ def test_a_log_has_no_edge(monkeypatch):
     assert heading.split() == [f"metric{i}" for i in range(40)]
     assert values.split() == 40 * ["0.1235"]
     assert not rest
+
+
+def test_metrics_go_before_costs_by_their_titles_too():
+    """Those of reports, which have titles."""
+    titles = ("network", "MACs", "of full", "RMSE, retrained", "relative error", "images/s")
+    out = io.StringIO()
+    show_columns([Column(each, ["12.3"]) for each in titles], Console(file=out, width=60))
+    assert out.getvalue().splitlines()[-1] == "left out in a narrow terminal: relative error"
