@@ -270,8 +270,8 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path):
     with pytest.raises(InputError) as caught:
         train.read(0)
     assert str(caught.value) == (
-        f"{tmp_path}/map/0.png: is 8 x 6 pixels, its image 6 x 8 (turned as its EXIF orientation "
-        "says)"
+        f"{tmp_path}/map/0.png: is 8 x 6 pixels, its image 6 x 8; one of them is turned, which "
+        "an EXIF orientation does too"
     )
 
 
