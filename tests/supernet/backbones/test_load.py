@@ -200,8 +200,7 @@ def test_a_checkpoint_of_another_head_or_none_gets_the_tasks(tmp_path, section, 
     assert loaded.head_reset
     assert dense_task(section).fits(loaded.backbone)
     assert same(loaded.backbone, saved, head=False)
-    # The same new head each time.
-    torch.manual_seed(5)
+    torch.manual_seed(5)  # the same new head each time
     assert same(load_dense(path, section).backbone, loaded.backbone, head=True)
 
 
