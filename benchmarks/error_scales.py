@@ -70,12 +70,12 @@ def main() -> None:
     run = RunContext(call.config, call.file)
     pattern = f"retrain/{call.config.search.name}/*/arch.yaml"
     folders = sorted(each.parent for each in Path(run.folder.path).glob(pattern))
+    if "full" not in {each.name for each in folders}:
+        sys.exit("the full network is not among the retrained ones: see retrain.full")
     found = {}
     for each in folders:
         network = create_subnet(each / "arch.yaml", each / "subnet.safetensors")
         found[each.name] = measure(run, network.to(run.device).eval(), grids)
-    if "full" not in found:
-        sys.exit("the full network is not among the retrained ones: see retrain.full")
     names = ["image", *(f"{rows}x{columns}" for rows, columns in grids), "pixels", "all"]
     print(f"{'m^2':24s}" + "".join(f"{name:>16s}" for name in names))
     for name, parts in found.items():

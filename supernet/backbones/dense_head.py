@@ -50,6 +50,11 @@ class DenseHead(nn.Module):
         """Map the features of `blocks` to a map (B, C, H, W)."""
 
 
+def remove_head(backbone: Any) -> None:
+    """Remove timm's head of a backbone, and attention pooling with it."""
+    backbone.reset_classifier(0, "token" if backbone.has_class_token else "avg")
+
+
 def set_head(backbone: Any, head: DenseHead) -> None:
     """Replace the head of a backbone; an elastic model updates the costs of its shape."""
     backbone.head = head

@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor
 
 from space.utils.errors import InputError, one_line, shown
+from supernet.backbones.dense_head import remove_head
 from supernet.backbones.vit import create_backbone
 from supernet.config import BackboneConfig
 from supernet.weights import read_metadata
@@ -90,7 +91,10 @@ def load_checkpoint_file(
             and _fit_task_head(backbone, state, task, seed)
         )
         if task is not None and not fits and head is None:
-            _remove_head(backbone, state, task)
+            if task.outputs or any(name.startswith("attn_pool.") for name in state):
+                backbone.reset_classifier(0)
+            else:  # weights trained with a head that reads the tokens of blocks
+                remove_head(backbone)
             state = {name: tensor for name, tensor in state.items() if not is_head(name)}
         elif head is not None and len(head) != backbone.num_classes:
             backbone.reset_classifier(len(head))
@@ -100,14 +104,6 @@ def load_checkpoint_file(
     except Exception as error:  # timm and torch raise many types for weights of other models
         reason = one_line(error)
         raise InputError(f"{path}: does not fit {type(backbone).__name__}: {reason}") from None
-
-
-def _remove_head(backbone: VisionTransformer, state: Mapping[str, Tensor], task: Head) -> None:
-    """Remove timm's head, and attention pooling where neither the state nor the task has it."""
-    if task.outputs or any(name.startswith("attn_pool.") for name in state):
-        backbone.reset_classifier(0)
-    else:
-        backbone.reset_classifier(0, "token" if backbone.has_class_token else "avg")
 
 
 def _fit_task_head(

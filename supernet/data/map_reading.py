@@ -96,9 +96,9 @@ def _find_changes(image: ImageFile.ImageFile) -> tuple[float, bool]:
     if tile is None:
         return 1.0, False
     if image.format == "PPM":
-        is_stretched = tile.codec_name in ("ppm", "ppm_plain") and image.mode != "1"
-        white = NETPBM_WHITE.get(image.mode, 1)
-        return white / tile.args[1] if is_stretched else 1.0, image.mode == "1"
+        if tile.codec_name == "raw" or image.mode == "1":
+            return 1.0, image.mode == "1"
+        return NETPBM_WHITE[image.mode] / tile.args[1], False
     form = str(tile.args if isinstance(tile.args, str) else tile.args[0] if tile.args else "")
     is_inverted = form[:1] in ("1", "L") and "I" in form.partition(";")[2]
     return GREY_FACTORS.get(form.rstrip("IR"), 1), is_inverted

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from space.rules import Rules
 from space.utils.errors import InputError
-from supernet.backbones.dense_head import set_head
+from supernet.backbones.dense_head import remove_head, set_head
 from supernet.config import AugmentConfig
 from supernet.tasks.base import Array, Task
 from supernet.tasks.heads import HeadOptions, TaskHead
@@ -81,8 +81,7 @@ class DenseTask(Task):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             head = self.head.make(backbone, self.channels, self.activation(), name)
-        # Removes timm's head, and attention pooling with it.
-        backbone.reset_classifier(0, "token" if backbone.has_class_token else "avg")
+        remove_head(backbone)
         like = next(backbone.parameters())
         set_head(backbone, head.to(like.device, like.dtype).train(backbone.training))
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -104,6 +105,25 @@ def test_pictures_show_the_networks_own_predictions_and_tokens(depth):
     assert "Predictions on test images" in page
     assert "relative error" in page
     assert "without head" in page
+
+
+def test_pictures_are_in_the_precision_of_the_training(depth, tmp_path, capsys):
+    path, run = depth
+    full = run / "retrain" / "main" / "full" / "arch.yaml"
+    shutil.copy(full, tmp_path / "half.yaml")
+    words = "--archs", tmp_path / "half.yaml", "--search.name", "other", "--retrain.amp", "true"
+    said(capsys, "retrain", path, *words)
+    folder, context = run / "retrain" / "other" / "half", open_run(path)
+    samples = read_samples(folder / "samples.npz")
+    subnet = create_subnet(folder / "arch.yaml", folder / "subnet.safetensors").eval()
+    images = context.data.test.dataset
+    at = [images.indices.tolist().index(i) for i in samples.indices]
+    pixels = torch.stack([images[-1, k][0] for k in at])
+    for on in (True, False):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=on):
+            output = subnet(pixels).float()
+        found = context.task.predict(output, samples.truths[0].shape).numpy()
+        assert np.array_equal(found, np.stack(samples.predictions)) is on
 
 
 def test_saved_predictions_are_what_the_network_says(depth, tmp_path, capsys):
