@@ -71,7 +71,7 @@ def test_a_limit_is_told_by_its_length():
 
 def works_on():
     """A loop over batches that gets over what goes wrong in one of them."""
-    for _ in range(100):
+    for _ in range(1000):
         with contextlib.suppress(Exception):
             time.sleep(0.02)
 
@@ -84,7 +84,7 @@ def catches_all():
 
 def raises_its_own():
     try:
-        time.sleep(5)
+        time.sleep(20)
     except BaseException:
         raise ValueError("a batch could not be read") from None
 
@@ -105,7 +105,7 @@ def test_what_took_too_long_has_failed_whatever_it_did(work):
     outcome = evaluate_safely(evaluate, None, 0.2)
     assert outcome.metrics == {}
     assert outcome.error.startswith("TimeoutError: it took longer than the time limit of 0.2 s")
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10
     assert signal.getsignal(signal.SIGALRM) == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 

@@ -71,7 +71,7 @@ def test_very_many_empty_lines_are_cut_in_no_time(tmp_path):
         started = time.process_time()
         assert f"the last {len(torn)} bytes were cut off" in repair(journal)
         assert journal.read_bytes() == whole
-        assert time.process_time() - started < 5
+        assert time.process_time() - started < 60, "not a speed: what is quadratic takes far longer"
 
 
 def test_locks_and_names_that_a_killed_writer_left_do_not_stop_the_next(tmp_path):
@@ -82,7 +82,7 @@ def test_locks_and_names_that_a_killed_writer_left_do_not_stop_the_next(tmp_path
     left.symlink_to(tmp_path / JOURNAL)
     started = time.monotonic()
     assert search(tmp_path, trials=8)[0].evaluations == 8
-    assert time.monotonic() - started < 5, "Optuna would wait for 30 seconds"
+    assert time.monotonic() - started < 20, "Optuna would wait for 30 seconds"
     assert not lock.is_symlink()
     assert not left.is_symlink()
 

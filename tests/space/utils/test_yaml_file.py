@@ -60,7 +60,7 @@ HOSTILE = [
 def test_what_is_no_arch_file_at_all_is_refused_in_one_line(complaint, content, message):
     start = time.process_time()
     assert message in complaint(content)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 30, "not a speed: what is expanded would take hours"
 
 
 def test_a_value_of_gigabytes_through_aliases_is_shown_short(valid, complaint):
