@@ -101,6 +101,12 @@ def test_pictures_show_the_networks_own_predictions_and_tokens(depth):
             assert np.flatnonzero(mask[0]).tolist() == indices[0].tolist()
     report = run / "report" / "main"
     assert Image.open(report / "predictions.png").width > 500
+    networks = (run / "retrain" / "main").glob("*/samples.npz")
+    skipping = {each.parent.name for each in networks if read_samples(each).kept}
+    assert skipping
+    assert {each.name for each in report.glob("tokens-*.png")} == {
+        f"tokens-{name}.png" for name in skipping
+    }
     page = (report / "report.html").read_text()
     assert "Predictions on test images" in page
     assert "relative error" in page

@@ -1,4 +1,4 @@
-"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS] [loud | depth | amp].
+"""One process of a data parallel training: RANK COUNT DTYPE FOLDER [EPOCHS] [loud | TASK | amp].
 
 Alone it is given the batches of `SHARES` processes, joined. Leaves gradients of the first step, the
 weights at the end, and their average, in FOLDER.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from dense_toys import dense_supernet, dense_task, depth_maps
+from dense_toys import SECTIONS, dense_supernet, dense_task, depth_maps, label_maps
 from training_toys import toy_supernet, toy_task
 
 from supernet import precision
@@ -32,7 +32,7 @@ RECIPE = {
 
 
 class Made(ShuffledBatches):
-    """Images and targets that are a function of (epoch, step, share): mixed labels, or maps."""
+    """Images and targets as a function of (epoch, step, share): mixed labels, or a task's maps."""
 
     def __init__(self, shares, dtype, maps):
         self.shares = shares
@@ -51,7 +51,9 @@ class Made(ShuffledBatches):
         size = (16, 24 if self.maps else 16)
         images = torch.randn(SIZE, 3, *size, generator=rng, dtype=self.dtype)
         targets = torch.randn(SIZE, 10, generator=rng, dtype=self.dtype).softmax(-1)
-        if self.maps:
+        if self.maps == "segmentation":
+            targets = label_maps(SIZE, seed=seed)
+        elif self.maps:
             targets = depth_maps(SIZE, seed=seed).to(self.dtype)
         # In some steps one share has no image that selectors learn from, in some none has.
         draws = torch.rand(SIZE, generator=rng)
@@ -61,7 +63,7 @@ class Made(ShuffledBatches):
 def main():
     rank, count, dtype, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     words = sys.argv[5:]
-    epochs, maps = int(next(filter(str.isdigit, words), 2)), "depth" in words
+    epochs, maps = int(next(filter(str.isdigit, words), 2)), next(filter(SECTIONS.get, words), None)
     dtype = getattr(torch, dtype)
     torch.set_num_threads(1)
     if count > 1:
@@ -78,7 +80,7 @@ def main():
         return clip(groups, most)
 
     trainer.clip_gradients = noting
-    supernet = dense_supernet("depth") if maps else toy_supernet()
+    supernet = dense_supernet(maps) if maps else toy_supernet()
     if rank:
         # Others begin with the weights of the first, whatever their own are.
         for parameter in supernet.head.parameters():
@@ -93,7 +95,7 @@ def main():
     trained = train_supernet(
         supernet,
         batches,
-        task=dense_task("depth") if maps else toy_task(),
+        task=dense_task(maps) if maps else toy_task(),
         recipe=recipe,
         folder=kept,
         seed=4,

@@ -4,30 +4,21 @@ import pytest
 import timm
 import torch
 from dense_toys import SECTIONS, dense_task
-from safetensors.torch import save_file
+from weights_toys import ARGS, MODEL, checkpoint, download
 
 from space import InputError
 from supernet.backbones.load import BackboneConfig, load_backbone, load_checkpoint_file
 from supernet.tasks.classification import Classification
 from supernet.weights import save_weights
 
-ARGS = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
-MODEL = "vit_tiny_patch16_224"
 
-
-def checkpoint(path, classes=5, **args):
-    torch.manual_seed(1)
-    model = timm.create_model(MODEL, **{**ARGS, **args}, num_classes=classes)
-    if path.suffix == ".safetensors":
-        save_file(model.state_dict(), path)
-    else:
-        torch.save({"state_dict": model.state_dict()}, path)
-    return model
+def labels(count):
+    return Classification([str(i) for i in range(count)])
 
 
 def load(path, classes=5, **args):
     config = BackboneConfig(MODEL, {**ARGS, **args}, checkpoint=str(path))
-    return load_backbone(config, Classification([str(i) for i in range(classes)]), seed=0)
+    return load_backbone(config, labels(classes), seed=0)
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
@@ -60,30 +51,15 @@ def test_without_weights_a_new_head_is_no_reset():
     assert loaded.backbone.num_classes == 2
 
 
-def download(monkeypatch, path, classes=10, overlay=(), **args):
-    """Load a backbone whose download is the file at `path`."""
-    create = timm.create_model
-
-    def from_file(name, pretrained=False, **args):
-        if pretrained:
-            args["pretrained_cfg_overlay"] = {"file": str(path), **dict(overlay)}
-        return create(name, pretrained=pretrained, **args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(timm, "create_model", from_file)
-        config = BackboneConfig(MODEL, {**ARGS, **args}, pretrained=True)
-        return load_backbone(config, Classification([str(i) for i in range(classes)]), seed=0)
-
-
 @pytest.mark.parametrize("args", [{}, {"num_classes": 10}])
 def test_a_download_of_other_classes_has_its_head_reset(tmp_path, monkeypatch, args):
     model = checkpoint(tmp_path / "a.pth", classes=1000)
     state = torch.random.get_rng_state()
-    loaded = download(monkeypatch, tmp_path / "a.pth", **args)
+    loaded = download(monkeypatch, tmp_path / "a.pth", labels(10), **args)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert loaded.head_reset
     torch.manual_seed(5)
-    again = download(monkeypatch, tmp_path / "a.pth", **args)
+    again = download(monkeypatch, tmp_path / "a.pth", labels(10), **args)
     own, twin = loaded.backbone.state_dict(), again.backbone.state_dict()
     assert all(torch.equal(own[k], twin[k]) for k in own)
     assert own["head.weight"].shape[0] == 10
@@ -92,7 +68,7 @@ def test_a_download_of_other_classes_has_its_head_reset(tmp_path, monkeypatch, a
 
 def test_a_download_keeps_a_head_that_fits(tmp_path, monkeypatch):
     model = checkpoint(tmp_path / "a.pth", classes=1000)
-    loaded = download(monkeypatch, tmp_path / "a.pth", classes=1000)
+    loaded = download(monkeypatch, tmp_path / "a.pth", labels(1000))
     assert not loaded.head_reset
     assert torch.equal(loaded.backbone.head.weight, model.head.weight)
 
@@ -100,7 +76,7 @@ def test_a_download_keeps_a_head_that_fits(tmp_path, monkeypatch):
 @pytest.mark.parametrize("args", [{}, {"num_classes": 10}])
 def test_a_download_without_a_head_gets_one(tmp_path, monkeypatch, args):
     checkpoint(tmp_path / "a.pth", classes=0)
-    loaded = download(monkeypatch, tmp_path / "a.pth", overlay={"num_classes": 0}, **args)
+    loaded = download(monkeypatch, tmp_path / "a.pth", labels(10), {"num_classes": 0}, **args)
     assert loaded.head_reset
     assert loaded.backbone.num_classes == 10
 
@@ -110,7 +86,7 @@ def test_a_download_without_a_head_gets_one(tmp_path, monkeypatch, args):
 def test_another_number_of_classes_than_the_datas_is_refused(given, classes):
     config = BackboneConfig(MODEL, {**ARGS, "num_classes": classes}, **given)
     with pytest.raises(InputError) as caught:
-        load_backbone(config, Classification([str(i) for i in range(10)]), seed=0)
+        load_backbone(config, labels(10), seed=0)
     assert str(caught.value) == (
         f"args of {MODEL}: num_classes is {classes!r}, the data 10 classes; leave it out: the "
         "head takes the number from the data"
@@ -189,6 +165,20 @@ def test_a_checkpoint_with_the_tasks_head_keeps_it(tmp_path, section):
         assert not loaded.head_reset
         assert dense_task(section).fits(loaded.backbone)
         assert same(loaded.backbone, saved, head=True)
+
+
+@pytest.mark.parametrize("classes", [0, 7])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_download_gets_the_head_of_a_dense_task(tmp_path, monkeypatch, section, classes):
+    saved = checkpoint(tmp_path / "a.pth", classes, **DENSE_ARGS)
+    task, overlay = dense_task(section), {"num_classes": classes}
+    loaded, again = (
+        download(monkeypatch, tmp_path / "a.pth", task, overlay, **DENSE_ARGS) for _ in range(2)
+    )
+    assert loaded.head_reset
+    assert task.fits(loaded.backbone)
+    assert same(loaded.backbone, saved, head=False)
+    assert same(again.backbone, loaded.backbone, head=True)
 
 
 @pytest.mark.parametrize("classes", [0, 7])

@@ -89,6 +89,15 @@ def test_dense_gradients_are_those_of_the_joined_batch(depth):
         assert furthest(each["gradients"], alone["gradients"]) < 1e-10
 
 
+def test_gradients_of_labelled_pixels_are_those_of_the_joined_batch(tmp_path):
+    """A tenth of the pixels is void, other numbers of them in each process."""
+    (alone,) = trained(tmp_path / "one", 1, "float64", "segmentation")
+    assert {"selectors", "blocks", "head", "pools"} <= {x.split(".")[0] for x in alone["gradients"]}
+    for each in trained(tmp_path / "two", 2, "float64", "segmentation"):
+        assert furthest(each["gradients"], alone["gradients"]) < 1e-10
+        assert furthest(each["weights"], alone["weights"]) < 1e-8
+
+
 def test_dense_weights_and_running_statistics_are_those_of_one_process(depth):
     (alone,), both = depth
     counted = [name for name in alone["weights"] if name.endswith("num_batches_tracked")]
