@@ -12,6 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# What numpy and zipfile raise for damaged files; RuntimeError for unknown kinds of compression.
+DAMAGED = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Map = NDArray[Any]
@@ -68,7 +73,7 @@ def read_samples(path: Path) -> Samples | None:
             tuple(arrays["indices"].tolist()),
             kept,
         )
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
+    except DAMAGED:
         return None
     return samples if _is_valid(samples) else None
 

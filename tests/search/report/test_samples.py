@@ -59,6 +59,13 @@ def test_damaged_or_other_files_are_none(tmp_path):
         path.write_bytes(broken)
         found = read_samples(path)
         assert found is None or len(found) == 3
+    # Each byte of the first header and of the directory, such as the kind of compression.
+    directory = data.index(b"PK\x01\x02")
+    for k in (*range(30), *range(directory, directory + 46)):
+        for value in (data[k] ^ 0x01, data[k] ^ 0x08, 0xFF):
+            path.write_bytes(data[:k] + bytes([value]) + data[k + 1 :])
+            found = read_samples(path)
+            assert found is None or len(found) == 3
     assert read_samples(tmp_path / "missing.npz") is None
     for other in (
         {"indices": np.arange(2)},
