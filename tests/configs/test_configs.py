@@ -59,6 +59,7 @@ def image(rng, size):
     return Image.fromarray(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
 
 
+@pytest.mark.slow
 def test_imagenet_at_toy_size_from_a_checkpoint_of_its_1000_classes(tmp_path):
     rng = np.random.default_rng(0)
     for split, count in (("train", 16), ("val", 4)):
@@ -86,6 +87,7 @@ def test_imagenet_at_toy_size_from_a_checkpoint_of_its_1000_classes(tmp_path):
     assert (front.shape.depth, front.shape.grid) == (12, (14, 14))
 
 
+@pytest.mark.slow
 def test_cifar10_at_toy_size_from_torchvisions_folder(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     folder = tmp_path / CIFAR10.base_folder

@@ -91,6 +91,7 @@ def test_retraining_and_its_speed_are_in_the_precision_that_is_chosen(searched, 
     assert all(tensor.dtype == torch.float32 for tensor in weights["true"].values())
 
 
+@pytest.mark.slow
 def test_a_network_is_tested_in_the_precision_in_which_its_training_began(
     searched, run, monkeypatch
 ):
@@ -144,6 +145,7 @@ def test_the_precision_that_is_noted_is_that_of_the_timing(monkeypatch, amp, dty
         assert network.seen == {figure["dtype"]}
 
 
+@pytest.mark.slow
 def test_evaluations_of_arch_files_are_decided_by_the_supernets_value(
     searched, run, monkeypatch, capsys
 ):

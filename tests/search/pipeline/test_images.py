@@ -54,6 +54,7 @@ def test_an_unreadable_test_image_is_found_before_training(config, tmp_path, cap
     assert capsys.readouterr().err.startswith("1 of 20 images opened in ")
 
 
+@pytest.mark.slow
 def test_every_command_opens_the_files_that_it_does_not_know_and_no_others(
     config, tmp_path, capsys
 ):

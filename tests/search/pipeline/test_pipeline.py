@@ -175,6 +175,7 @@ def test_another_budget_needs_a_name_and_reuses_evaluations(run, capsys):
     assert all(each.metrics["macs"] <= 0.6 * front.full["macs"] for each in front.entries)
 
 
+@pytest.mark.slow
 def test_a_search_that_goes_on_retrains_its_new_best_and_keeps_the_old_one(run, capsys):
     """The stale network would else stand there as the best within the budget."""
     options = ["--search.name", "grown", "--retrain.budgets", "70%", "--retrain.full", "false"]
@@ -221,6 +222,7 @@ def test_the_status_of_a_search_is_shown(run, capsys):
     assert "no search has begun" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_speeds_of_all_come_from_one_measurement(run, config):
     """Whichever lacks its own, all are measured anew, beside each other."""
     paths = {name: path / "arch.yaml" for name, path in choices(run).items()}

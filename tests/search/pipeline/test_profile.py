@@ -97,6 +97,7 @@ def test_a_profile_leaves_a_table_that_a_search_keeps(config, tmp_path, capsys):
         assert row in card
 
 
+@pytest.mark.slow
 def test_retrained_networks_are_timed_once_and_shown_over_milliseconds(config, capsys):
     assert main(["train", config]) == 0
     assert main(["profile", config, "--rounds", "2", "--batch", "2"]) == 0
@@ -142,6 +143,7 @@ def test_a_front_point_over_its_budget_is_marked(config, tmp_path, capsys):
     assert "latency_ms is over by" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_profile_overwrites_nothing_and_goes_on(config, tmp_path, monkeypatch, capsys):
     taken = []
     turns = measuring.time_interleaved

@@ -122,7 +122,13 @@ DENSE = [
 NAMES = {"segmentation": "logits"}
 
 
-@pytest.mark.parametrize(("section", "place"), list(zip(SECTIONS, (0, 1, 1, 0), strict=True)))
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        pytest.param(section, place, marks=[] if section == "depth" else pytest.mark.slow)
+        for section, place in zip(SECTIONS, (0, 1, 1, 0), strict=True)
+    ],
+)
 def test_dense_weights_and_programs_give_the_same_map(tmp_path, section, place):
     supernet = dense_supernet(section).eval()
     subnet, images = extract(supernet, DENSE[place]), dense_images(6)

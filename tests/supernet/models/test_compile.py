@@ -58,6 +58,7 @@ def test_compiled_code_gives_the_same_logits(arch):
         close(compiled(images), subnet(images), 1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_of_a_compiled_subnet():
     subnet = extract(build_supernet("registers", torch.float32), ARCHS_WITH_ALL[0]).train()
     compiled = torch.compile(subnet, fullgraph=True, backend="aot_eager")

@@ -85,6 +85,7 @@ def test_timm_creates_it(tmp_path):
     assert other.blocks[-1].drop_path1.drop_prob == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code", ["import timm, supernet", "from supernet import retrain; import timm"]
 )

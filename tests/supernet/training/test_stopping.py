@@ -244,6 +244,7 @@ def test_processes_that_load_leave_signals_to_the_one_that_trains(tmp_path, monk
     assert len(told) >= 2  # that of an evaluation may still be ending
 
 
+@pytest.mark.slow
 def test_a_script_ends_after_an_error_of_processes_that_load():
     """The error holds on to the loader, and so to those processes, until all else is over."""
     script = (

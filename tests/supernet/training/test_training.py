@@ -123,7 +123,8 @@ def test_archs_of_a_step_are_a_function_of_seed_and_step_and_cover_the_macs():
 def test_archs_below_the_least_share_are_not_drawn(share):
     space = toy_supernet().space
     full, recipe = macs(space.largest(), space.shape), random_archs(2, least_share=share)
-    drawn = [draw_archs(space, 0, step, recipe) for step in range(200)]
+    steps = 200 if share < 0.9 else 40  # few archs are so large, and each draw takes long
+    drawn = [draw_archs(space, 0, step, recipe) for step in range(steps)]
     costs = np.array([[macs(arch, space.shape) / full for arch in archs] for archs in drawn])
     assert costs.min() >= share
     # The first of each step is one of the cheapest, the others reach from them to the largest.
